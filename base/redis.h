@@ -1,0 +1,69 @@
+/* The door to hiredis: one asynchronous connection on our loop that comes back by itself, named Lua scripts.
+ *
+ * Redis may be away, slow, flushed, or lying; the callers go on without it. A call made while it is away fails at once
+ * (reply NULL, err ERR_RETRY); a call unanswered for timeout_ms fails and drops the connection. Replies are hostile:
+ * check type and length of each. Never more than `REDIS_PENDING_MAX` calls in flight.
+ */
+#ifndef FERRY_BASE_REDIS_H
+#define FERRY_BASE_REDIS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/loop.h"
+
+struct redis;
+struct redisReply; /* hiredis' */
+
+#define REDIS_PENDING_MAX 8192 /* 8,192 partitions each with one advance in flight; a call beyond fails at once */
+
+struct redis_options {
+    const char *url;      /* redis://HOST:PORT/DB or rediss:// ; never holds a password */
+    const char *username; /* ACL user or NULL */
+    const char *password; /* or NULL; copied, wiped by redis_free() */
+    const char *ca_file;  /* rediss:// only: CA bundle, NULL = system's */
+    int32_t timeout_ms;
+};
+
+enum redis_state { REDIS_AWAY, REDIS_READY };
+
+/* `changed` is told each time the connection comes and goes (err says why it went). */
+struct redis *redis_new(struct loop *loop, const struct redis_options *options,
+                        void (*changed)(void *arg, enum redis_state state, const struct err *why),
+                        void *arg, struct err *err);
+void redis_free(struct redis *redis); /* pending calls are answered with an error first */
+enum redis_state redis_state(const struct redis *redis);
+const char *redis_last_error(const struct redis *redis); /* "" when ready */
+
+/* reply is NULL when the call failed (err filled); a Redis error reply is turned into err (kind RETRY for
+ * LOADING/BUSY/READONLY/MOVED/OOM/MASTERDOWN/TRYAGAIN, REFUSED for NOAUTH/WRONGPASS/NOPERM/WRONGTYPE/others) with
+ * the reply NULL as well, so that a callback looks at one thing only. */
+typedef void redis_reply_fn(void *arg, const struct redisReply *reply, const struct err *err);
+
+/* Send one command; argv are binary safe. `done` is always called exactly once, possibly before this returns. */
+void redis_call(struct redis *redis, int argc, const char **argv, const size_t *argv_len,
+                redis_reply_fn *done, void *arg);
+
+/* EVALSHA with fallback to EVAL on NOSCRIPT. A script's text is a static string; its SHA is computed once. */
+struct redis_script {
+    const char *name;
+    const char *text;
+    char sha[41]; /* filled on first use */
+};
+void redis_call_script(struct redis *redis, struct redis_script *script, int keys_count, int argc,
+                       const char **argv, const size_t *argv_len, redis_reply_fn *done, void *arg);
+
+/* Blocking twin for the command line (own connection, same options and errors). */
+struct redis_sync;
+struct redis_sync *redis_sync_new(const struct redis_options *options, struct err *err);
+void redis_sync_free(struct redis_sync *redis);
+/* New reply (freeReplyObject by the caller) or NULL with err; error replies become err as above. */
+struct redisReply *redis_sync_call(struct redis_sync *redis, int argc, const char **argv,
+                                   const size_t *argv_len, struct err *err);
+struct redisReply *redis_sync_script(struct redis_sync *redis, struct redis_script *script, int keys_count,
+                                     int argc, const char **argv, const size_t *argv_len,
+                                     struct err *err);
+
+#endif

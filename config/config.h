@@ -1,0 +1,152 @@
+/* Sites, services and links as the configuration file names them: loaded whole or not at all.
+ *
+ * A loaded configuration never changes; a reload makes another one. Everything is owned by the struct config and
+ * lives until config_free(). Secrets are read from their file or environment when asked for, never kept in here,
+ * never printed: `ferry config show` prints where they come from.
+ */
+#ifndef FERRY_CONFIG_CONFIG_H
+#define FERRY_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct config_property { /* a librdkafka property as written, name and value */
+    const char *name;
+    const char *value;
+};
+
+struct config_secret { /* {"file": ...} or {"env": ...} */
+    const char *name; /* e.g. "sasl.password" */
+    const char *file; /* or NULL */
+    const char *env;  /* or NULL */
+};
+
+struct config_client { /* how to reach one Kafka cluster */
+    struct config_property *properties; /* never secrets; bootstrap.servers is among them */
+    size_t properties_count;
+    struct config_secret *secrets;
+    size_t secrets_count;
+};
+
+struct config_redis {
+    const char *url;
+    const char *username; /* or NULL */
+    const char *ca_file;  /* or NULL */
+    struct config_secret *password; /* or NULL */
+    const char *prefix;   /* of every key, default "" */
+    int32_t timeout_ms;
+};
+
+struct config_site {
+    const char *name;
+    const char *region; /* or NULL */
+    const char *zone;   /* or NULL */
+    struct config_client kafka;
+    struct config_client *operator_kafka; /* sites.X.operator, or NULL */
+    struct config_redis *redis;           /* or NULL: no Redis at this site */
+};
+
+enum config_pattern_kind { PATTERN_GLOB, PATTERN_REGEX };
+
+struct config_pattern {
+    enum config_pattern_kind kind;
+    const char *text;
+    void *compiled; /* pcre2/regex, private to config.c */
+};
+
+struct config_patterns { /* exclude wins; reserved names never match */
+    struct config_pattern *include;
+    size_t include_count;
+    struct config_pattern *exclude;
+    size_t exclude_count;
+};
+
+enum config_path { PATH_BATCHES, PATH_RECORDS, PATH_AUTO };
+enum config_start { START_EARLIEST, START_LATEST };
+enum config_policy { POLICY_FAULT, POLICY_CONTINUE };
+
+struct config_cname {
+    const char *record;
+    struct config_property *at; /* site name -> address */
+    size_t at_count;
+};
+
+struct config_service {
+    const char *name;
+    const char *home;    /* site name */
+    const char **others; /* site names in order of preference */
+    size_t others_count;
+    enum config_path path;
+    const char *names; /* "identity" is all there is for now */
+    enum config_start start;
+    enum config_policy on_truncation; /* source lost records that were mirrored: default continue (new generation) */
+    enum config_policy on_foreign_write; /* somebody else wrote to a mirror topic: default continue (a new run) */
+    struct config_patterns topics;
+    struct config_patterns groups;
+    struct config_cname *cnames;
+    size_t cnames_count;
+};
+
+struct config_limits { /* "mirror": {...} at the top level */
+    int64_t partition_window_bytes; /* default 4 MiB: unacknowledged bytes of one partition  */
+    int64_t link_window_bytes;      /* default 128 MiB: buffers held by one link             */
+    int64_t fetch_bytes;            /* default 1 MiB: one Fetch answer                       */
+    int64_t partition_fetch_bytes;  /* default 1 MiB                                          */
+    int64_t map_memory_bytes;       /* default 64 MiB: runs kept while Redis is away          */
+    int64_t resume_read_bytes;      /* default 1 GiB: bound of step 4 of the resume procedure */
+    int32_t produce_timeout_ms;     /* default 2000 */
+    int32_t checkpoint_interval_ms; /* default 250: how often a moved checkpoint goes to Redis */
+    int32_t session_timeout_ms;     /* default 10000 */
+    int32_t tcp_user_timeout_ms;    /* default 3000 */
+    int32_t connections_per_broker; /* default 2, 1..8: to each target broker                 */
+    int32_t drain_timeout_ms;       /* default 10000: SIGTERM, how long the window may take   */
+};
+
+struct config {
+    const char *file;
+    const char *deployment;
+    struct config_site *sites;
+    size_t sites_count;
+    struct config_service *services;
+    size_t services_count;
+    struct config_limits limits;
+    const char *http_listen; /* "127.0.0.1:9464", or "off" */
+    const char *worker;      /* this worker's name, default host name */
+    const char *state_dir;   /* flock and local journal copies, default /var/lib/ferry or $STATE_DIRECTORY */
+};
+
+/* Load and check `file`. NULL with ERR_CONFIG; `what` is "FILE:LINE:COLUMN: PATH: reason", every error of the file
+ * is found by calling again after mending one: the first one is told. Secret files that others may write are refused.
+ * @thread any */
+struct config *config_load(const char *file, struct err *err);
+/* As config_load() from memory; `name` stands for the file in errors. */
+struct config *config_parse(const char *text, size_t len, const char *name, struct err *err);
+void config_free(struct config *config);
+
+const struct config_site *config_site(const struct config *config, const char *name);       /* or NULL */
+const struct config_service *config_service(const struct config *config, const char *name); /* or NULL */
+const char *config_client_get(const struct config_client *client, const char *property);    /* or NULL */
+
+/* Does a topic or group of this name belong? Reserved names (ferry.*, ferry-*, __*) never do. */
+bool config_patterns_match(const struct config_patterns *patterns, const char *name);
+bool config_name_reserved(const char *name);
+
+/* Read a secret now: heap text without the trailing newline, free with config_secret_free() which wipes it.
+ * Refused: missing, empty, larger than 64 KiB, a file that group or others may write. */
+char *config_secret_read(const struct config_secret *secret, struct err *err);
+void config_secret_free(char *text);
+
+/* 64-bit hash of what determines the streams of a service (filters, isolation, path, names, sites' order is not in
+ * it): workers whose hash differs from the control topic's `streams` do not write. Stable over versions. */
+uint64_t config_streams_hash(const struct config_service *service);
+
+/* The whole effective configuration with defaults, as JSON text without secrets; heap. For `ferry config show`. */
+char *config_show(const struct config *config);
+
+/* Markdown table of every key for docs/configuration.md, printed from the one table of keys; heap. */
+char *config_reference(void);
+
+#endif

@@ -1,0 +1,65 @@
+/* One connection to one broker: connect, ApiVersions, requests in flight in order, time limits.
+ *
+ * Plain sockets now; bytes go through `struct conn_io` so that TLS and SASL come in without touching the rest.
+ * All on the loop's thread. A connection that breaks answers every request in flight with ERR_RETRY, then tells
+ * `closed`, and is dead: the owner makes another one (with its own backoff).
+ */
+#ifndef FERRY_KAFKA_CONN_H
+#define FERRY_KAFKA_CONN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/loop.h"
+#include "kafka/proto.h"
+
+struct conn;
+
+struct conn_options {
+    const char *host;
+    int32_t port;
+    const char *client_id;
+    int32_t connect_timeout_ms;
+    int32_t tcp_user_timeout_ms;  /* the kernel gives up on bytes unacknowledged for so long; 0 = system's */
+    size_t max_answer_bytes;      /* a longer frame drops the connection before anything is allocated */
+    struct buf_pool *pool;        /* answers are received into its blocks */
+};
+
+struct conn_callbacks {
+    void (*ready)(void *arg, struct conn *conn); /* connected, versions known */
+    void (*closed)(void *arg, struct conn *conn, const struct err *why); /* once; conn_free() may be called here */
+    void *arg;
+};
+
+/* Starts connecting (names are resolved without blocking the loop: evdns or a helper thread). Never NULL. */
+struct conn *conn_new(struct loop *loop, const struct conn_options *options, const struct conn_callbacks *callbacks);
+void conn_free(struct conn *conn); /* requests in flight are answered with ERR_RETRY first; NULL is fine */
+
+bool conn_is_ready(const struct conn *conn);
+const struct api_versions *conn_versions(const struct conn *conn);
+int32_t conn_in_flight_count(const struct conn *conn);
+size_t conn_unsent_bytes(const struct conn *conn); /* queued in user space */
+const char *conn_name(const struct conn *conn);    /* "host:port" */
+
+/* Bytes between pieces of a request that are sent from where they were received. */
+struct conn_piece {
+    size_t cut;         /* goes out when this many bytes of the writer have gone */
+    struct buf *block;  /* referenced until sent */
+    const uint8_t *data;
+    size_t len;
+};
+
+/* The answer: `reader` stands behind the response header and looks into `block` (take a reference to keep it);
+ * NULL reader = failed, see err. */
+typedef void conn_answer_fn(void *arg, struct reader *reader, struct buf *block, const struct err *err);
+
+/* Send a request; takes the writer's bytes (the writer is empty afterwards). Only when ready. The answer is called
+ * exactly once. A request unanswered for timeout_ms drops the connection. `pieces` ascending by cut, may be NULL. */
+void conn_send(struct conn *conn, enum api_key api, int16_t version, struct writer *writer,
+               const struct conn_piece *pieces, int32_t pieces_count, int32_t timeout_ms,
+               conn_answer_fn *answer, void *arg);
+
+#endif

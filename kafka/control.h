@@ -1,0 +1,93 @@
+/* The control topic of a service on one site (`ferry.control.SERVICE`: compacted, one partition): role epochs, orders,
+ * what determines the streams, the list of topics, the keeper, operations. Read to its end each second by a thread of
+ * its own; written through fenced transactional producers. Each key has one writer.
+ *
+ *   role     {"epoch":N,"primary":SITE,"secondaries":[SITE..],"adopt":{TOPIC:[[PARTITION,END],..]},"by":..,"reason":..,"time":..}
+ *   streams  {"epoch":N,"hash":"16 hex","previous":["16 hex"..]}
+ *   topics   {"epoch":N,"topics":[{"name":..,"source_id":"32 hex","target_id":"32 hex","partitions":N,
+ *             "forced":{SETTING:[OLD|null, NEW]}}..]}
+ *   keeper   {"worker":..,"since":..}
+ *   order    {"state":"run"|"pause","by":..,"reason":..,"time":..}
+ *   op/ID, op/ID/STEP   operations (failover/)
+ */
+#ifndef FERRY_KAFKA_CONTROL_H
+#define FERRY_KAFKA_CONTROL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/loop.h"
+#include "config/config.h"
+#include "kafka/wire.h"
+
+struct control_topic {
+    char *name;
+    struct uuid source_id;
+    struct uuid target_id;
+    int32_t partitions_count;
+};
+
+struct control_state { /* one snapshot, immutable once published */
+    int64_t read_ms;       /* loop clock (BOOTTIME): when the topic was last known read to its end */
+    struct uuid topic_id;  /* of the control topic itself */
+    int64_t end_offset;
+    int64_t role_epoch;    /* 0 = no role readable */
+    char primary[128];     /* site name */
+    char *role_json;       /* whole record, NULL when none */
+    int64_t streams_epoch; /* 0 = none */
+    uint64_t streams_hash;
+    uint64_t streams_previous[16];
+    size_t streams_previous_count;
+    bool has_topics;
+    int64_t topics_epoch;
+    char *topics_json;     /* whole record (forced settings), NULL when none */
+    struct control_topic *topics;
+    size_t topics_count;
+    char keeper[256];
+    bool paused;           /* order: pause */
+    bool operation_open;
+};
+
+#define CONTROL_TOPIC_BYTES 250
+/* "ferry.control.SERVICE" */
+char *control_topic_name(const char *service, char out[CONTROL_TOPIC_BYTES]);
+
+struct control;
+struct control_callbacks {
+    /* On the loop's thread, after each read to the end that found anything new, and each second with a fresher read_ms.
+     * The state is borrowed until the next call. err: the last read failed (state keeps its old read_ms). */
+    void (*state)(void *arg, const struct control_state *state, const struct err *err);
+    void *arg;
+};
+/* Starts the reading thread; creates the topic when it does not exist (RF min(3, brokers), min.insync.replicas 2 from
+ * three brokers on, compacted). */
+struct control *control_new(struct loop *loop, const struct config_client *client, const char *service,
+                            const struct control_callbacks *callbacks, struct err *err);
+void control_free(struct control *control);
+/* Read again now instead of at the next second. @thread loop */
+void control_poke(struct control *control);
+
+/* --- writing, blocking: for the keeper's thread and the command -------------------------------------------------- */
+struct control_writer;
+/* `role` is "keeper" or "op": transactional.id ferry-ROLE-SERVICE, transaction.timeout.ms 10,000. An operation first
+ * fences the keeper (init_transactions as the keeper), then itself. */
+struct control_writer *control_writer_new(const struct config_client *client, const char *service,
+                                          const char *role, struct err *err);
+void control_writer_free(struct control_writer *writer);
+struct control_record {
+    const char *key;
+    const char *value; /* NULL = tombstone */
+};
+/* All or nothing. ERR_FATAL code of librdkafka when fenced by another writer of the same role. */
+MUST_CHECK bool control_write(struct control_writer *writer, const struct control_record *records, size_t count,
+                              struct err *err);
+/* Read the topic to its end once, blocking; NULL with err (ERR_REFUSED code 3: the topic does not exist). */
+struct control_state *control_read(const struct config_client *client, const char *service, int32_t timeout_ms,
+                                   struct err *err);
+void control_state_free(struct control_state *state);
+/* Create the topic as control_new() does, blocking; "exists" is success. */
+MUST_CHECK bool control_create(const struct config_client *client, const char *service, struct err *err);
+
+#endif

@@ -1,0 +1,237 @@
+/* Requests and responses of the few Kafka APIs that we speak, flexible versions (KIP-482) only.
+ *
+ * | API                   | key | versions we speak                                     |
+ * | Produce               | 0   | 9 .. 12 (topic names), 13 (topic ids)                 |
+ * | Fetch                 | 1   | 12 (topic names), 13 .. 16 (topic ids)                |
+ * | ListOffsets           | 2   | 6 .. 7                                                |
+ * | Metadata              | 3   | 10 .. 12 (topic ids)                                  |
+ * | OffsetFetch           | 9   | later issue                                           |
+ * | FindCoordinator       | 10  | 3 .. 4                                                |
+ * | LeaveGroup            | 13  | 4 .. 5                                                |
+ * | ApiVersions           | 18  | 3 (answer header v0)                                  |
+ * | OffsetForLeaderEpoch  | 23  | 4                                                     |
+ * | DescribeProducers     | 61  | 0                                                     |
+ *
+ * A request is written without length and header: kafka/conn puts them before it. A response reader starts after the
+ * response header. Decoders never trust a length; they return false with ERR_RETRY (the connection is dropped, the
+ * process goes on) when bytes are not what the API says. Decoded structs borrow from the answer's bytes and own
+ * their arrays (…_done frees them).
+ */
+#ifndef FERRY_KAFKA_PROTO_H
+#define FERRY_KAFKA_PROTO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "kafka/wire.h"
+
+enum api_key {
+    API_PRODUCE = 0,
+    API_FETCH = 1,
+    API_LIST_OFFSETS = 2,
+    API_METADATA = 3,
+    API_FIND_COORDINATOR = 10,
+    API_LEAVE_GROUP = 13,
+    API_VERSIONS = 18,
+    API_OFFSET_FOR_LEADER_EPOCH = 23,
+    API_DESCRIBE_PRODUCERS = 61,
+    API_KEYS_COUNT = 9,
+};
+
+/* Name for logs, and the range we speak; false when we do not speak this API. */
+bool api_range(enum api_key key, int16_t *out_min, int16_t *out_max);
+const char *api_name(enum api_key key);
+
+/* What a broker offers, one entry for each API we speak; version -1 = not offered in a version that we speak. */
+struct api_versions {
+    int16_t version[62]; /* by api key: highest that both speak, or -1 */
+};
+void api_versions_none(struct api_versions *versions);
+
+void proto_put_api_versions(struct writer *writer, const char *software_version);
+/* Takes v3 answers and the v0 form that a broker sends with UNSUPPORTED_VERSION. */
+MUST_CHECK bool proto_get_api_versions(struct reader *reader, struct api_versions *out, struct err *err);
+
+/* --- Metadata -------------------------------------------------------------------------------------------------- */
+struct metadata_broker {
+    int32_t id;
+    struct wire_string host;
+    int32_t port;
+};
+struct metadata_partition {
+    int32_t index;
+    int16_t error;
+    int32_t leader; /* -1 = none */
+    int32_t leader_epoch;
+    int32_t replicas_count;
+    int32_t in_sync_count;
+};
+struct metadata_topic {
+    int16_t error;
+    struct wire_string name;
+    struct uuid id;
+    bool internal;
+    struct metadata_partition *partitions;
+    int32_t partitions_count;
+};
+struct metadata {
+    struct wire_string cluster_id;
+    int32_t controller;
+    struct metadata_broker *brokers;
+    int32_t brokers_count;
+    struct metadata_topic *topics;
+    int32_t topics_count;
+};
+/* All topics when names is NULL. Never creates topics. */
+void proto_put_metadata(struct writer *writer, int16_t version, const char *const *names, int32_t count);
+MUST_CHECK bool proto_get_metadata(struct reader *reader, int16_t version, struct metadata *out, struct err *err);
+void metadata_done(struct metadata *metadata);
+
+/* --- Fetch ----------------------------------------------------------------------------------------------------- */
+struct fetch_want { /* one partition of a request */
+    const char *topic;      /* used by version 12 */
+    struct uuid topic_id;   /* used by version 13+ */
+    int32_t partition;
+    int32_t current_leader_epoch; /* -1 = do not check */
+    int64_t offset;
+    int32_t last_fetched_epoch; /* -1 = do not check */
+    int32_t max_bytes;
+};
+/* `wants` sorted so that partitions of one topic stand together. */
+void proto_put_fetch(struct writer *writer, int16_t version, int32_t max_wait_ms, int32_t min_bytes,
+                     int32_t max_bytes, bool read_committed, const struct fetch_want *wants,
+                     int32_t count);
+struct fetch_aborted {
+    int64_t producer_id;
+    int64_t first_offset;
+};
+struct fetch_partition {
+    struct wire_string topic; /* version 12 */
+    struct uuid topic_id;     /* version 13+ */
+    int32_t partition;
+    int16_t error;
+    int64_t high_watermark;
+    int64_t last_stable_offset;
+    int64_t log_start_offset;
+    bool diverging; /* DivergingEpoch present: our last fetched epoch is not the leader's */
+    int32_t diverging_epoch;
+    int64_t diverging_end_offset;
+    struct fetch_aborted *aborted;
+    int32_t aborted_count;
+    const uint8_t *records; /* into the answer's bytes */
+    size_t records_len;
+};
+struct fetch_answer {
+    int32_t throttle_ms;
+    int16_t error;
+    struct fetch_partition *partitions;
+    int32_t partitions_count;
+};
+MUST_CHECK bool proto_get_fetch(struct reader *reader, int16_t version, struct fetch_answer *out, struct err *err);
+void fetch_answer_done(struct fetch_answer *answer);
+
+/* --- Produce --------------------------------------------------------------------------------------------------- */
+struct produce_part { /* one partition of a request: exactly one batch, a partition never twice */
+    const char *topic;
+    struct uuid topic_id;
+    int32_t partition;
+    struct buf *block;                    /* holds the batch; referenced until the answer */
+    const uint8_t *records;               /* into block: what follows the 61 bytes */
+    size_t records_len;
+    uint8_t header[61];                   /* patched */
+};
+struct produce_answer_part {
+    struct wire_string topic;
+    struct uuid topic_id;
+    int32_t partition;
+    int16_t error;
+    int64_t base_offset;
+    int64_t log_append_time;
+    int64_t log_start_offset;
+    struct wire_string message;
+};
+struct produce_answer {
+    int32_t throttle_ms;
+    struct produce_answer_part *parts;
+    int32_t parts_count;
+};
+/* Write the request as pieces: `writer` gets all framing and the patched headers; out_cuts[i] is the length of
+ * `writer` at which the record bytes of parts[i] come in between. `parts` sorted by topic. acks is -1. */
+void proto_put_produce(struct writer *writer, int16_t version, int32_t timeout_ms,
+                       const struct produce_part *parts, int32_t count, size_t *out_cuts);
+MUST_CHECK bool proto_get_produce(struct reader *reader, int16_t version, struct produce_answer *out,
+                                  struct err *err);
+void produce_answer_done(struct produce_answer *answer);
+
+/* --- small ones: one partition a request is fine, many are allowed --------------------------------------------- */
+struct topic_partition {
+    const char *topic;
+    int32_t partition;
+};
+
+enum { LIST_OFFSETS_LATEST = -1, LIST_OFFSETS_EARLIEST = -2 };
+void proto_put_list_offsets(struct writer *writer, int16_t version, bool read_committed, int64_t timestamp,
+                            const struct topic_partition *wants, int32_t count);
+struct list_offsets_part {
+    struct wire_string topic;
+    int32_t partition;
+    int16_t error;
+    int64_t timestamp;
+    int64_t offset;
+    int32_t leader_epoch;
+};
+struct list_offsets_answer {
+    struct list_offsets_part *parts;
+    int32_t parts_count;
+};
+MUST_CHECK bool proto_get_list_offsets(struct reader *reader, int16_t version, struct list_offsets_answer *out,
+                                       struct err *err);
+void list_offsets_answer_done(struct list_offsets_answer *answer);
+
+/* End offset of `epoch` at the leader; -1/-1 in the answer = unknown there. */
+void proto_put_epoch_end(struct writer *writer, const char *topic, int32_t partition,
+                         int32_t current_leader_epoch, int32_t epoch);
+struct epoch_end_answer {
+    int16_t error;
+    int32_t leader_epoch;
+    int64_t end_offset;
+};
+MUST_CHECK bool proto_get_epoch_end(struct reader *reader, struct epoch_end_answer *out, struct err *err);
+
+void proto_put_describe_producers(struct writer *writer, const char *topic, int32_t partition);
+struct producer_state {
+    int64_t producer_id;
+    int32_t producer_epoch;
+    int32_t last_sequence;
+    int64_t last_timestamp;
+};
+struct describe_producers_answer {
+    int16_t error;
+    struct wire_string message;
+    struct producer_state *producers;
+    int32_t producers_count;
+};
+MUST_CHECK bool proto_get_describe_producers(struct reader *reader, struct describe_producers_answer *out,
+                                             struct err *err);
+void describe_producers_answer_done(struct describe_producers_answer *answer);
+
+void proto_put_find_coordinator(struct writer *writer, int16_t version, const char *group);
+struct find_coordinator_answer {
+    int16_t error;
+    int32_t id;
+    struct wire_string host;
+    int32_t port;
+};
+MUST_CHECK bool proto_get_find_coordinator(struct reader *reader, int16_t version,
+                                           struct find_coordinator_answer *out, struct err *err);
+
+void proto_put_leave_group(struct writer *writer, int16_t version, const char *group, const char *member_id,
+                           const char *instance_id, const char *reason);
+/* The group's error, else the member's. */
+MUST_CHECK bool proto_get_leave_group(struct reader *reader, int16_t version, int16_t *out_error,
+                                      struct err *err);
+
+#endif

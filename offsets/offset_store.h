@@ -1,0 +1,125 @@
+/* Checkpoints and maps of one link in the Redis of its target's site: never the only copy of a truth, never waited for.
+ *
+ * Keys are PREFIX{SERVICE}:FROM>TO:... as in the design. The data plane calls offset_track_ack() for every
+ * acknowledged stretch and goes on; a tick sends at most one advance a partition (one Lua script: checkpoint and runs
+ * together, a compare-and-swap). While Redis is away runs are kept packed up to `map_memory_bytes`; beyond it the
+ * oldest stretch that is not stored becomes "unmapped": recorded (key ...:unmapped, a list of source ranges) as soon as
+ * Redis is back, and the map goes on behind it. Loop thread only.
+ */
+#ifndef FERRY_OFFSETS_OFFSET_STORE_H
+#define FERRY_OFFSETS_OFFSET_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/loop.h"
+#include "base/redis.h"
+#include "offsets/checkpoint.h"
+#include "offsets/offset_map.h"
+#include "offsets/translate.h"
+
+struct offset_store;
+struct offset_track; /* one partition of the link that this worker owns */
+
+struct offset_store_options {
+    const char *prefix;  /* configured key prefix, may be "" */
+    const char *service;
+    const char *from;
+    const char *to;
+    const char *deployment; /* `meta`: another deployment, other clusters or a newer schema are refused by name */
+    const char *source_cluster_id;
+    const char *target_cluster_id;
+    int64_t map_memory_bytes;
+    int32_t interval_ms; /* between advances of one partition */
+};
+
+struct offset_store_callbacks {
+    /* Another worker wrote this partition's checkpoint: `found` is ahead of us or of another incarnation. The engine
+     * stops sending and resumes. */
+    void (*conflict)(void *arg, struct offset_track *track, const struct checkpoint *found);
+    /* The store came, went, or is refused for good (ERR_REFUSED: evicting policy, other deployment, ...): the map is
+     * faulted and mirroring goes on. */
+    void (*state)(void *arg, bool ready, const struct err *why);
+    void *arg;
+};
+
+/* `redis` NULL = a site without Redis: everything is kept within the memory bound, nothing is stored. */
+struct offset_store *offset_store_new(struct loop *loop, struct redis *redis,
+                                      const struct offset_store_options *options,
+                                      const struct offset_store_callbacks *callbacks);
+void offset_store_free(struct offset_store *store);
+bool offset_store_ready(const struct offset_store *store);
+/* The door's connection state; wire redis_new()'s `changed` to it. */
+void offset_store_redis_changed(struct offset_store *store, enum redis_state state, const struct err *why);
+
+enum offset_loaded { LOADED_FOUND, LOADED_MISSING, LOADED_AWAY, LOADED_REFUSED };
+/* Read a partition's checkpoint. FOUND: *checkpoint. MISSING: Redis answered and has none. AWAY: no answer within the
+ * door's time-out. REFUSED: the value is garbage or of another type (err names the key). */
+void offset_store_load(struct offset_store *store, const char *topic, int32_t partition,
+                       void (*done)(void *arg, enum offset_loaded what, const struct checkpoint *checkpoint,
+                                    const struct err *err),
+                       void *arg);
+
+/* Begin to keep a partition from a resumed position. `stored` is what offset_store_load() found there (NULL: missing
+ * or away) and `at` is where the partition stands now (what resume decided, before the first new batch). When they
+ * differ, `runs` are the stretch between them (or the begin of a new incarnation: none). */
+struct offset_track *offset_track_new(struct offset_store *store, const char *topic, int32_t partition,
+                                      const struct checkpoint *stored, const struct checkpoint *at,
+                                      const struct offset_run *runs, size_t runs_count, void *owner);
+/* Stop keeping; pending runs are flushed by the next advance when flush is true and `flushed` (may be NULL) is told. */
+void offset_track_free(struct offset_track *track);
+void *offset_track_owner(const struct offset_track *track);
+
+/* An acknowledged stretch (length 0: only source_next moved over a hole) and the position behind it. Never fails, never
+ * waits. */
+void offset_track_ack(struct offset_track *track, struct offset_run run, const struct checkpoint *after);
+/* The newest checkpoint that Redis confirmed; false when none yet. */
+bool offset_track_stored(const struct offset_track *track, struct checkpoint *out);
+int64_t offset_track_pending_runs(const struct offset_track *track);
+/* Send all pending advances now and call `done` when each was answered or `timeout_ms` is over (orderly stop). */
+void offset_store_flush(struct offset_store *store, int32_t timeout_ms, void (*done)(void *arg, bool all), void *arg);
+
+/* The run that holds or precedes a target offset in the stored map of an incarnation (plus what is pending in `track`,
+ * which may be NULL); closed at `end`. For a target log that was truncated. found=false: nothing there or Redis away
+ * (err set). */
+void offset_store_floor_target(struct offset_store *store, const char *topic, int32_t partition,
+                               const struct checkpoint *end, int64_t target_offset,
+                               void (*done)(void *arg, bool found, struct offset_run run, const struct err *err),
+                               void *arg);
+/* Cut the stored map and checkpoint back to `to` (second Lua script): entries above are deleted, XSETID down, the
+ * straddling entry added again shortened, event recorded. Missing or already there = success. */
+void offset_store_cut(struct offset_store *store, const char *topic, int32_t partition,
+                      const struct checkpoint *to, const char *why,
+                      void (*done)(void *arg, bool ok, const struct err *err), void *arg);
+
+/* Things that happened, to the `events` stream (bounded by MAXLEN ~ 10,000); dropped while Redis is away (the log line
+ * stays). */
+void offset_store_event(struct offset_store *store, const char *kind, const char *topic, int32_t partition,
+                        const char *json_detail);
+
+/* --- for the command: the same data, read with a blocking connection -------------------------------------------- */
+struct offset_view;
+struct offset_view *offset_view_new(struct redis_sync *redis, const char *prefix, const char *service,
+                                    const char *from, const char *to);
+void offset_view_free(struct offset_view *view);
+/* false with ERR_REFUSED "no checkpoint" when there is none. */
+MUST_CHECK bool offset_view_checkpoint(struct offset_view *view, const char *topic, int32_t partition,
+                                       struct checkpoint *out, struct err *err);
+/* Both directions; looks at the newest incarnation whose first source offset is <= the offset. */
+MUST_CHECK bool offset_view_translate(struct offset_view *view, const char *topic, int32_t partition,
+                                      int64_t offset, bool from_target, struct translation *out,
+                                      struct err *err);
+/* Every run of the newest incarnation (or of `incarnation`) in order, oldest first; `each` returns false to stop. */
+MUST_CHECK bool offset_view_each_run(struct offset_view *view, const char *topic, int32_t partition,
+                                     const char *incarnation,
+                                     bool (*each)(void *arg, const char *incarnation,
+                                                  const struct offset_run *run),
+                                     void *arg, struct err *err);
+/* All partitions with a checkpoint. */
+MUST_CHECK bool offset_view_each_checkpoint(struct offset_view *view,
+                                            bool (*each)(void *arg, const char *topic, int32_t partition,
+                                                         const struct checkpoint *checkpoint),
+                                            void *arg, struct err *err);
+
+#endif
