@@ -1,0 +1,41 @@
+/* What this worker does, for `ferry status`, and orders from the command; both through Redis, so both may be away.
+ *
+ * Each second: HSET PREFIX{SERVICE}:workers WORKER JSON; faults to FROM>TO:faults; orders are read from FROM>TO:orders
+ * (HGETALL) and handed to the link when the partition is ours, then deleted.
+ */
+#ifndef FERRY_MIRROR_HEARTBEAT_H
+#define FERRY_MIRROR_HEARTBEAT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "base/loop.h"
+#include "base/redis.h"
+
+struct heartbeat;
+
+struct heartbeat_options {
+    const char *prefix;
+    const char *service;
+    const char *from;
+    const char *to;
+    const char *worker;
+};
+struct heartbeat_callbacks {
+    /* The worker's JSON now (new reference). */
+    json_t *(*report)(void *arg);
+    /* An order for a partition: true = taken (it is ours), the field is deleted. `order` is hostile until checked. */
+    bool (*order)(void *arg, const char *topic, int32_t partition, const json_t *order);
+    void *arg;
+};
+struct heartbeat *heartbeat_new(struct loop *loop, struct redis *redis, const struct heartbeat_options *options,
+                                const struct heartbeat_callbacks *callbacks);
+void heartbeat_free(struct heartbeat *heartbeat);
+/* Publish or clear (NULL) a partition's fault; kept and repeated until Redis took it. Takes the reference. */
+void heartbeat_fault(struct heartbeat *heartbeat, const char *topic, int32_t partition, json_t *take_fault);
+/* The worker stops: its field goes. */
+void heartbeat_leave(struct heartbeat *heartbeat);
+
+#endif

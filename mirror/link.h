@@ -1,0 +1,34 @@
+/* One direction of one service: source site to target site. Owns its clusters, membership, control reader, keeper,
+ * store and partitions; decides by mirror/link_fsm. Loop thread only.
+ */
+#ifndef FERRY_MIRROR_LINK_H
+#define FERRY_MIRROR_LINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/loop.h"
+#include "base/metrics.h"
+#include "config/config.h"
+
+struct link;
+
+struct link_callbacks {
+    /* The link has stopped for good: why NULL = as asked; ERR_FATAL = fenced by a newcomer with our name (exit 7) or
+     * another reason that a restart would not mend. */
+    void (*stopped)(void *arg, struct link *link, const struct err *why);
+    void *arg;
+};
+
+/* Check what can be checked without the network and start. NULL with err: the configuration cannot work (e.g. a
+ * protocol that the wire client does not speak). config is borrowed for the lifetime. */
+struct link *link_new(struct loop *loop, const struct config *config, const struct config_service *service,
+                      const struct config_site *from, const struct config_site *to, struct metrics *metrics,
+                      const struct link_callbacks *callbacks, struct err *err);
+/* Drain the windows, checkpoint, commit, leave the group; then `stopped`. Bounded by limits.drain_timeout_ms. */
+void link_stop(struct link *link);
+void link_free(struct link *link); /* at once, nothing is drained */
+bool link_configured(const struct link *link); /* member and has a role: /readyz */
+
+#endif
