@@ -1,0 +1,228 @@
+# One file, no recursion into folders. `make help` lists what there is.
+#
+#   DEV=1                      warnings are errors (CI=1 too)
+#   SAN=address,undefined      sanitizers; also SAN=thread. Each set builds in a folder of its own
+#   CC=clang                   likewise
+#   V=1                        show commands
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+SHELL := /bin/bash
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+ifneq ($(V),1)
+Q := @
+say = @printf '  %-7s %s\n' $(1) $(2)
+endif
+
+comma := ,
+empty :=
+space := $(empty) $(empty)
+
+# Where a build goes: build/ for the plain one, build/<compiler>-<sanitizers>/ for others.
+variant := $(subst $(space),-,$(strip $(if $(filter-out gcc,$(CC)),$(notdir $(CC))) $(subst $(comma),-,$(SAN))))
+B := build$(if $(variant),/$(variant))
+PYTHON := build/venv/bin/python
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 10
+
+# ---- what there is ----------------------------------------------------------------------------------------------
+# A folder includes only folders before it in this list; dns stands beside them, on base and config alone
+# (tools/lint_includes.py).
+folders := base config kafka offsets mirror dns failover http cli
+mains := $(wildcard mirror/daemon.c cli/main.c)
+sources := $(filter-out $(mains),$(foreach f,$(folders),$(wildcard $(f)/*.c)))
+fakes := $(wildcard tests/fake/*.c)
+units := $(wildcard tests/unit/test_*.c)
+fuzzers := $(wildcard tests/fuzz/fuzz_*.c)
+c_files := $(foreach f,$(folders) bench tests/unit tests/fuzz tests/fake,$(wildcard $(f)/*.c $(f)/*.h))
+scripts := $(wildcard tools/*.sh docker/*.sh .ci/run)
+
+library := $(B)/libferry.a
+objects := $(sources:%.c=$(B)/obj/%.o)
+fake_objects := $(fakes:%.c=$(B)/obj/%.o)
+programs := $(if $(filter mirror/daemon.c,$(mains)),$(B)/bin/ferryd) $(if $(filter cli/main.c,$(mains)),$(B)/bin/ferry)
+unit_programs := $(units:tests/unit/%.c=$(B)/unit/%)
+fuzz_programs := $(fuzzers:tests/fuzz/%.c=$(B)/fuzz/%)
+
+# ---- flags ------------------------------------------------------------------------------------------------------
+packages := libevent libevent_openssl jansson libcurl openssl libsasl2 libzstd liblz4 zlib ldns rdkafka hiredis hiredis_ssl
+# Libraries that are too old here come from build/deps (tools/setup.sh), which is asked first.
+pkg_config := PKG_CONFIG_PATH=$(CURDIR)/build/deps/lib/pkgconfig:$$PKG_CONFIG_PATH pkg-config
+# -isystem: our warnings are about our code
+package_cflags := $(patsubst -I%,-isystem %,$(shell $(pkg_config) --cflags $(packages) 2>/dev/null))
+package_libs := $(shell $(pkg_config) --libs $(packages) 2>/dev/null) -lsnappy -lm -ldl -lpthread
+
+warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wvla -Wformat=2 \
+	-Wswitch-enum -Wconversion
+ifneq ($(DEV)$(CI),)
+werror := -Werror
+endif
+hardening := -fstack-protector-strong -fstack-clash-protection -fPIE
+ifeq ($(SAN),)
+optimize := -O2 -g -D_FORTIFY_SOURCE=3
+else ifeq ($(SAN),fuzzer)
+optimize := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+san_link := -fsanitize=address,undefined
+else
+optimize := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all
+san_link := -fsanitize=$(SAN)
+endif
+
+language := -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -I$(B)/generated -include base/banned.h
+all_cflags := $(language) $(warnings) $(optimize) $(hardening) $(package_cflags) $(CPPFLAGS) $(CFLAGS)
+all_ldflags := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(san_link) $(LDFLAGS)
+
+# ---- build ------------------------------------------------------------------------------------------------------
+.PHONY: all programs help
+all: programs ## ferryd and ferry in build/bin
+programs: $(programs) $(library)
+
+# Objects follow their flags: changing CFLAGS rebuilds, -Werror alone does not.
+flags_now := $(CC) $(all_cflags) $(all_ldflags)
+$(shell mkdir -p $(B)/generated; \
+	printf '%s' '$(subst ','\'',$(flags_now))' | cmp -s - $(B)/flags || printf '%s' '$(subst ','\'',$(flags_now))' >$(B)/flags)
+
+# The version of a checkout is git's word; of a release archive, the file VERSION.
+version := $(or $(shell git describe --tags --always --dirty 2>/dev/null),$(shell cat VERSION))
+version_line := \#define FERRY_VERSION "$(shell cat VERSION)$(if $(filter-out $(shell cat VERSION),$(version)),+$(version))"
+$(shell printf '%s\n' '$(version_line)' | cmp -s - $(B)/generated/ferry_version.h || \
+	printf '%s\n' '$(version_line)' >$(B)/generated/ferry_version.h)
+
+$(B)/obj/%.o: %.c $(B)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(all_cflags) $(werror) -MMD -MP -c -o $@ $<
+
+$(library): $(objects)
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)ar rcs $@ $(objects)
+
+$(B)/bin/ferryd: $(B)/obj/mirror/daemon.o $(library)
+$(B)/bin/ferry: $(B)/obj/cli/main.o $(library)
+$(B)/bin/ferryd $(B)/bin/ferry:
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(all_cflags) $(all_ldflags) -o $@ $^ $(package_libs)
+
+$(B)/unit/%: $(B)/obj/tests/unit/%.o $(fake_objects) $(library)
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(all_cflags) $(all_ldflags) -o $@ $^ $(package_libs) -lcmocka
+
+$(B)/fuzz/%: $(B)/obj/tests/fuzz/%.o $(fake_objects) $(library)
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(all_cflags) $(all_ldflags) -fsanitize=fuzzer -o $@ $^ $(package_libs)
+
+# LLVMFuzzerTestOneInput is declared nowhere.
+$(B)/obj/tests/fuzz/%.o: warnings += -Wno-missing-prototypes
+
+.SECONDARY:
+-include $(wildcard $(B)/obj/*/*.d $(B)/obj/tests/*/*.d)
+
+# ---- tests ------------------------------------------------------------------------------------------------------
+.PHONY: setup check run-unit fuzz run-fuzz check-integration check-long test test-long demo bench
+setup: ## packages, libraries, Kafka, Python: once, under build/
+	$(Q)tools/setup.sh
+
+check: ## unit tests under sanitizers (SAN=thread for the other kind; ONLY=test_x for one)
+	$(Q)$(MAKE) --no-print-directory SAN=$(or $(SAN),address,undefined) run-unit
+
+run-unit: $(if $(ONLY),$(B)/unit/$(ONLY),$(unit_programs))
+	$(Q)ASAN_OPTIONS=$${ASAN_OPTIONS:-detect_leaks=1:strict_string_checks=1} UBSAN_OPTIONS=print_stacktrace=1 \
+		V=$(V) tools/run_units.sh $^
+
+fuzz: ## every decoder's fuzzer for FUZZ_SECONDS (10)
+	$(Q)$(MAKE) --no-print-directory CC=clang SAN=fuzzer run-fuzz
+
+run-fuzz: $(fuzz_programs)
+	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) tools/run_fuzzers.sh $^
+
+pytest := $(PYTHON) -m pytest
+check-integration: all ## real brokers, Redis and processes (ARGS="-k name" for some)
+	$(Q)$(pytest) tests/integration -m "not long" $(ARGS)
+
+check-long: all
+	$(Q)$(pytest) tests/integration -m long $(ARGS)
+
+# What was not there when this file was read (packages, libraries) is there after the set-up: hence a fresh make.
+again := $(MAKE) --no-print-directory
+test: setup ## everything that must pass before a change lands
+	$(Q)$(again) all
+	$(Q)$(again) lint-quick
+	$(Q)$(again) check
+	$(Q)$(again) fuzz FUZZ_SECONDS=$(FUZZ_SECONDS)
+	$(Q)$(again) check-integration
+
+test-long: setup ## storms, gigabytes and minutes
+	$(Q)$(again) all
+	$(Q)$(again) lint
+	$(Q)$(again) check SAN=thread
+	$(Q)$(again) fuzz FUZZ_SECONDS=60
+	$(Q)$(again) check-long
+
+# The demo prints its plan and asks before it sets anything up; it builds by itself.
+demo: ## two real sites, real producers, a killed worker, a proof (YES=1 does not ask; DEMO_BREAK=lose|double|swap|flip)
+	$(Q)tools/demo.sh
+
+bench: setup ## against MirrorMaker 2 and a bare copy of the same bytes
+	$(Q)$(again) all
+	$(Q)$(PYTHON) bench/run.py $(ARGS)
+
+# ---- lint, format, docs -----------------------------------------------------------------------------------------
+.PHONY: lint lint-quick lint-tidy lint-cppcheck lint-analyzer format docs top
+lint: lint-quick lint-cppcheck lint-tidy lint-analyzer ## all of it; lint-quick takes seconds
+
+lint-quick:
+	$(call say,LINT,format)
+	$(Q)$(if $(c_files),build/venv/bin/clang-format --dry-run -Werror $(c_files))
+	$(call say,LINT,includes)
+	$(Q)$(PYTHON) tools/lint_includes.py
+	$(call say,LINT,python)
+	$(Q)$(PYTHON) -m ruff check -q . && $(PYTHON) -m ruff format -q --check .
+	$(call say,LINT,shell)
+	$(Q)shellcheck $(scripts)
+
+lint-cppcheck:
+	$(call say,LINT,cppcheck)
+	$(Q)cppcheck -q -j$$(nproc) --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
+		--suppress=missingIncludeSystem -I. -D__GNUC__ $(sources) $(mains)
+
+lint-tidy:
+	$(call say,LINT,clang-tidy)
+	$(Q)printf '%s\n' $(sources) $(mains) | xargs -r -P$$(nproc) -n4 \
+		clang-tidy --quiet --warnings-as-errors='*' 2>/dev/null -- $(language) $(package_cflags)
+
+lint-analyzer: $(patsubst %.c,build/analyzer/%.o,$(sources) $(mains))
+build/analyzer/%.o: %.c
+	$(call say,ANALYZE,$<)
+	@mkdir -p $(@D)
+	$(Q)gcc $(language) $(package_cflags) -O1 -fanalyzer -Werror -MMD -MP -c -o $@ $<
+
+format: ## clang-format and ruff, in place
+	$(Q)$(if $(c_files),build/venv/bin/clang-format -i $(c_files))
+	$(Q)$(PYTHON) -m ruff format -q . && $(PYTHON) -m ruff check -q --fix .
+
+top: ## longest functions and files, medians
+	$(Q)$(if $(wildcard $(PYTHON)),$(PYTHON),python3) tools/top.py $(filter %.c,$(c_files))
+
+# ---- install, clean ---------------------------------------------------------------------------------------------
+.PHONY: install clean distclean
+install: all ## into DESTDIR and PREFIX (/usr/local)
+	$(Q)install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(programs)
+	$(Q)install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ferry README.md CHANGELOG.md LICENSE NOTICE
+
+clean: ## what was compiled; set-up stays
+	$(Q)rm -rf build/obj build/bin build/unit build/fuzz build/libferry.a build/flags build/generated build/analyzer \
+		build/gcc-* build/clang* build/address* build/thread* build/undefined*
+
+distclean: ## the set-up too
+	$(Q)rm -rf build
+
+help:
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

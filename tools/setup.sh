@@ -1,0 +1,248 @@
+#!/bin/bash
+# Everything that building and testing Ferry needs, once: packages, libraries, Kafka's jars, a Python environment.
+#
+# usage: tools/setup.sh [--plan] [STAGE...]      stages: packages libraries python jars broker
+#
+# Promises: a stage that is up to date costs nothing and needs no network; nothing outside build/ is written except by
+# apt; sudo is used for apt alone, and only when we are not root; no service is started or enabled.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+build=$root/build
+deps=$build/deps
+stamps=$build/stamps
+jobs=$(nproc)
+
+# The newest libraries that Debian's stable release has; older systems build them from Debian's own source packages.
+rdkafka_min=2.8.0
+hiredis_min=1.2.0
+source_suite=trixie
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+
+build_packages=(gcc make pkg-config git ca-certificates debian-archive-keyring libc6-dev
+    libevent-dev libjansson-dev libcurl4-openssl-dev libssl-dev libsasl2-dev
+    libzstd-dev liblz4-dev libsnappy-dev zlib1g-dev libldns-dev)
+test_packages=(libcmocka-dev python3 python3-venv openssl redis-tools maven
+    clang libclang-rt-dev clang-tidy cppcheck shellcheck)
+
+die() {
+    printf 'setup: %s\n' "$*" >&2
+    exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        die "packages are missing and we are neither root nor have sudo; as root: $*"
+    fi
+}
+
+installed() {
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# A library that the system has in our version is a package; else it is built into build/deps.
+packaged() { # package, least version
+    local have
+    have=$(apt-cache show --no-all-versions "$1" 2>/dev/null | awk '/^Version:/ {print $2; exit}')
+    [ -n "$have" ] && dpkg --compare-versions "$have" ge "$2"
+}
+
+java_ok() {
+    local version
+    version=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p;T;q')
+    [ "${version:-0}" -ge 17 ]
+}
+
+missing_packages() {
+    local name wanted=("${build_packages[@]}" "${test_packages[@]}")
+    packaged librdkafka-dev $rdkafka_min && wanted+=(librdkafka-dev)
+    packaged libhiredis-dev $hiredis_min && wanted+=(libhiredis-dev)
+    java_ok || wanted+=(default-jre-headless)
+    for name in "${wanted[@]}"; do
+        installed "$name" || printf '%s\n' "$name"
+    done
+}
+
+stage_packages() {
+    local missing=()
+    mapfile -t missing < <(missing_packages)
+    if [ ${#missing[@]} -gt 0 ]; then
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q
+        mapfile -t missing < <(missing_packages) # versions are known only now
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+    fi
+    # One binary is the server and the checker of dumps: its name decides. So no package with a service is needed.
+    mkdir -p "$deps/bin"
+    ln -sf /usr/bin/redis-check-rdb "$deps/bin/redis-server"
+    "$deps/bin/redis-server" --version
+}
+
+# Where this machine gets Debian from, in its own words (never written into the repository).
+debian_uri() {
+    local codename
+    codename=$(. /etc/os-release && printf '%s' "$VERSION_CODENAME")
+    apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN)' 'Created-By: Packages' |
+        awk -v codename="$codename" '$2 == codename && $3 == "main" && ($4 == "Debian" || $4 == "") {print $1; exit}'
+}
+
+# Source packages come through apt, with list files of our own: the machine's sources stay as they are, and apt checks
+# the archive's signature and each file's hash.
+fetch_sources() {
+    local uri apt=$deps/apt
+    uri=$(debian_uri)
+    [ -n "$uri" ] || die "no Debian archive in this machine's apt sources"
+    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$deps/src"
+    printf 'deb-src [signed-by=%s] %s %s main\n' $keyring "$uri" $source_suite >"$apt/sources.list"
+    local options=(-q -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
+        -o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o "APT::Sandbox::User=$(id -un)")
+    apt-get update "${options[@]}"
+    (cd "$deps/src" && apt-get source --download-only "${options[@]}" "$@")
+}
+
+unpack() { # name: prints the folder
+    local tree=$deps/src/$1
+    rm -rf "$tree"
+    mkdir -p "$tree"
+    tar -C "$tree" --strip-components=1 -xf "$(find "$deps/src" -maxdepth 1 -name "$1_*.orig.tar.*" ! -name '*.asc' | sort -V | tail -1)"
+    printf '%s\n' "$tree"
+}
+
+# Only the archive is kept, so that ferryd carries what the system has too old and nothing else (--enable-static would
+# also swap the system's lz4 for one of its own).
+build_rdkafka() {
+    local tree
+    tree=$(unpack librdkafka)
+    (cd "$tree" && ./configure --prefix="$deps" --libdir="$deps/lib" --disable-debug-symbols &&
+        make -j"$jobs" -C src && make -C src install)
+    rm -f "$deps"/lib/librdkafka.so* "$deps"/lib/librdkafka-static.a "$deps"/lib/pkgconfig/rdkafka-static.pc
+    rm -rf "$tree"
+}
+
+build_hiredis() {
+    local tree
+    tree=$(unpack hiredis)
+    make -C "$tree" -j"$jobs" USE_SSL=1 PREFIX="$deps" static hiredis.pc hiredis_ssl.pc
+    mkdir -p "$deps/include/hiredis/adapters" "$deps/lib/pkgconfig"
+    (cd "$tree" && cp hiredis.h async.h read.h sds.h alloc.h sockcompat.h hiredis_ssl.h "$deps/include/hiredis/" &&
+        cp adapters/libevent.h "$deps/include/hiredis/adapters/" &&
+        cp libhiredis.a libhiredis_ssl.a "$deps/lib/" && cp hiredis.pc hiredis_ssl.pc "$deps/lib/pkgconfig/")
+    rm -rf "$tree"
+}
+
+stage_libraries() {
+    local wanted=()
+    pkg-config --atleast-version=$rdkafka_min rdkafka 2>/dev/null || wanted+=(librdkafka)
+    pkg-config --atleast-version=$hiredis_min hiredis 2>/dev/null || wanted+=(hiredis)
+    [ ${#wanted[@]} -gt 0 ] || return 0
+    fetch_sources "${wanted[@]}"
+    local name
+    for name in "${wanted[@]}"; do
+        "build_${name#lib}"
+    done
+}
+
+stage_python() {
+    [ -x "$build/venv/bin/pip" ] || /usr/bin/python3 -m venv "$build/venv"
+    "$build/venv/bin/pip" install -q --disable-pip-version-check -r tests/requirements.txt
+}
+
+stage_jars() {
+    mkdir -p "$build/kafka"
+    rm -rf "$build/kafka/jars"
+    mvn -q -B -Dmaven.repo.local="$build/m2" -f tests/rig/pom.xml \
+        org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
+        -DoutputDirectory="$build/kafka/jars"
+}
+
+# One formatted log folder to copy, and class data for quick starts: both are made by one start of a broker.
+stage_broker() {
+    PYTHONPATH=tests "$build/venv/bin/python" -m rig.prepare
+}
+
+# What a stage depends on: when this text is what it was, the stage is done.
+inputs() {
+    case $1 in
+    packages)
+        missing_packages
+        printf '%s\n' "${build_packages[@]}" "${test_packages[@]}"
+        ;;
+    libraries) printf '%s\n' $rdkafka_min $hiredis_min $source_suite "$deps" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
+    python) cat tests/requirements.txt && /usr/bin/python3 --version && printf '%s\n' "$build" ;;
+    jars) cat tests/rig/pom.xml ;;
+    broker) cat tests/rig/pom.xml tests/rig/prepare.py tests/rig/jvm.py && java -version 2>&1 && printf '%s\n' "$build" ;;
+    *) die "unknown stage '$1'" ;;
+    esac
+}
+
+digest() {
+    inputs "$1" | sha256sum | cut -d' ' -f1
+}
+
+stage() {
+    local name=$1 began stamp=$stamps/$1 log=$build/setup-$1.log
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(digest "$name")" ]; then
+        return 0
+    fi
+    began=$(date +%s)
+    printf 'setup: %-10s ' "$name"
+    mkdir -p "$stamps"
+    rm -f "$stamp"
+    # A subshell of its own: `set -e` is off inside a condition.
+    set +e
+    (
+        set -e
+        "stage_$name"
+    ) >"$log" 2>&1 </dev/null
+    local rc=$?
+    set -e
+    if [ $rc -ne 0 ]; then
+        printf 'failed after %d s\n' $(($(date +%s) - began))
+        tail -n 30 "$log" >&2
+        die "stage '$name' failed; everything it said is in ${log#"$root"/}"
+    fi
+    digest "$name" >"$stamp"
+    printf '%4d s\n' $(($(date +%s) - began))
+}
+
+stages=(packages libraries python jars broker)
+
+# What a run would do, for a person to agree to.
+plan() {
+    local missing=() name todo=()
+    mapfile -t missing < <(missing_packages)
+    for name in "${stages[@]}"; do
+        [ -f "$stamps/$name" ] && [ "$(cat "$stamps/$name")" = "$(digest "$name")" ] || todo+=("$name")
+    done
+    if [ ${#todo[@]} -eq 0 ]; then
+        printf 'set-up: nothing to do, no network needed\n'
+        return 0
+    fi
+    printf 'set-up, stages to do: %s\n' "${todo[*]}"
+    for name in "${todo[@]}"; do
+        case $name in
+        packages) [ ${#missing[@]} -eq 0 ] ||
+            printf '  packages   %d Debian packages by apt (up to 400 MB with what they need): %s\n' ${#missing[@]} "${missing[*]}" ;;
+        libraries) printf '  libraries  librdkafka and hiredis, where too old here, from Debian sources into build/deps (16 MB, about 90 s)\n' ;;
+        python) printf '  python     test clients into build/venv (30 MB to fetch, 100 MB on disk, about 15 s)\n' ;;
+        jars) printf '  jars       Apache Kafka and MirrorMaker 2 by Maven into build/kafka (80 MB to fetch, 140 MB on disk, about 30 s)\n' ;;
+        broker) printf '  broker     class data for quick broker starts (40 MB on disk, about 15 s)\n' ;;
+        esac
+    done
+}
+
+if [ "${1:-}" = --plan ]; then
+    plan
+    exit 0
+fi
+[ $# -gt 0 ] || set -- "${stages[@]}"
+# Ask for the password before output goes to a log.
+if [ "$(id -u)" != 0 ] && [ -n "$(missing_packages)" ] && command -v sudo >/dev/null; then
+    sudo -v || die "sudo is needed once, for apt"
+fi
+for name in "$@"; do
+    stage "$name"
+done
