@@ -49,7 +49,8 @@ unit_programs := $(units:tests/unit/%.c=$(B)/unit/%)
 fuzz_programs := $(fuzzers:tests/fuzz/%.c=$(B)/fuzz/%)
 
 # ---- flags ------------------------------------------------------------------------------------------------------
-packages := libevent libevent_openssl jansson libcurl openssl libsasl2 libzstd liblz4 zlib ldns rdkafka hiredis hiredis_ssl
+# What may be an archive of build/deps stands before what it needs.
+packages := rdkafka hiredis_ssl hiredis libevent libevent_openssl jansson libcurl openssl libsasl2 libzstd liblz4 zlib ldns
 # Libraries that are too old here come from build/deps (tools/setup.sh), which is asked first.
 pkg_config := PKG_CONFIG_PATH=$(CURDIR)/build/deps/lib/pkgconfig:$$PKG_CONFIG_PATH pkg-config
 # -isystem: our warnings are about our code
@@ -73,7 +74,7 @@ san_link := -fsanitize=$(SAN)
 endif
 
 language := -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -I$(B)/generated -include base/banned.h
-all_cflags := $(language) $(warnings) $(optimize) $(hardening) $(package_cflags) $(CPPFLAGS) $(CFLAGS)
+all_cflags = $(language) $(warnings) $(optimize) $(hardening) $(package_cflags) $(CPPFLAGS) $(CFLAGS)
 all_ldflags := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(san_link) $(LDFLAGS)
 
 # ---- build ------------------------------------------------------------------------------------------------------
@@ -130,8 +131,9 @@ $(B)/obj/tests/fuzz/%.o: warnings += -Wno-missing-prototypes
 setup: ## packages, libraries, Kafka, Python: once, under build/
 	$(Q)tools/setup.sh
 
+check_san := address,undefined
 check: ## unit tests under sanitizers (SAN=thread for the other kind; ONLY=test_x for one)
-	$(Q)$(MAKE) --no-print-directory SAN=$(or $(SAN),address,undefined) run-unit
+	$(Q)$(MAKE) --no-print-directory SAN=$(or $(SAN),$(check_san)) run-unit
 
 run-unit: $(if $(ONLY),$(B)/unit/$(ONLY),$(unit_programs))
 	$(Q)ASAN_OPTIONS=$${ASAN_OPTIONS:-detect_leaks=1:strict_string_checks=1} UBSAN_OPTIONS=print_stacktrace=1 \

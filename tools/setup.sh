@@ -112,11 +112,11 @@ unpack() { # name: prints the folder
 }
 
 # Only the archive is kept, so that ferryd carries what the system has too old and nothing else (--enable-static would
-# also swap the system's lz4 for one of its own).
+# also swap the system's lz4 for one of its own). Threads by pthread: thread sanitizers do not know C11's.
 build_rdkafka() {
     local tree
     tree=$(unpack librdkafka)
-    (cd "$tree" && ./configure --prefix="$deps" --libdir="$deps/lib" --disable-debug-symbols &&
+    (cd "$tree" && ./configure --prefix="$deps" --libdir="$deps/lib" --disable-debug-symbols --disable-c11threads &&
         make -j"$jobs" -C src && make -C src install)
     rm -f "$deps"/lib/librdkafka.so* "$deps"/lib/librdkafka-static.a "$deps"/lib/pkgconfig/rdkafka-static.pc
     rm -rf "$tree"
