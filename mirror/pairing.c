@@ -1,0 +1,294 @@
+#include "mirror/pairing.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+void pair_list_init(struct pair_list *list) { *list = (struct pair_list){0}; }
+
+void pair_list_done(struct pair_list *list)
+{
+    free(list->units);
+    *list = (struct pair_list){0};
+}
+
+void pair_list_clear(struct pair_list *list)
+{
+    list->count = 0;
+    list->records_count = 0;
+    list->missing = 0;
+}
+
+static void pair_list_add(struct pair_list *list, struct pair_unit unit)
+{
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity == 0 ? 256 : list->capacity * 2;
+        struct pair_unit *units = realloc(list->units, capacity * sizeof(*units));
+        if (units == NULL) {
+            abort(); /* bounded by resume_read_bytes: 1 GiB of 69-byte batches are 15 M units */
+        }
+        list->units = units;
+        list->capacity = capacity;
+    }
+    unit.missing = list->missing;
+    list->units[list->count++] = unit;
+    list->records_count += unit.count;
+}
+
+static uint64_t mix(uint64_t hash, uint64_t value)
+{
+    hash ^= value; /* splitmix64's finalizer: every input bit reaches every output bit */
+    hash = (hash ^ hash >> 30) * 0xbf58476d1ce4e5b9u;
+    hash = (hash ^ hash >> 27) * 0x94d049bb133111ebu;
+    return hash ^ hash >> 31;
+}
+
+void pair_list_batch(struct pair_list *list, const struct batch *batch)
+{
+    uint64_t name = mix(1, batch_records_crc(batch));
+    name = mix(name, (uint64_t)batch->len << 32 | (uint32_t)batch->count);
+    name = mix(name, (uint64_t)batch->base_timestamp);
+    name = mix(name, (uint64_t)batch->max_timestamp);
+    name = mix(name, (uint64_t)(batch->attributes & BATCH_CODEC_MASK));
+    pair_list_add(list, (struct pair_unit){.name = name,
+                                           .first = batch->base_offset,
+                                           .next = batch_next_offset(batch),
+                                           .count = batch->count,
+                                           .leader_epoch = batch->leader_epoch});
+}
+
+struct records_arg {
+    struct pair_list *list;
+    const struct batch *batch;
+    int64_t expected;
+};
+
+static bool add_record(void *arg, const struct record *record)
+{
+    struct records_arg *add = arg;
+    pair_list_missing(add->list, add->expected, record->offset);
+    pair_list_add(add->list, (struct pair_unit){.name = record_hash(record),
+                                                .first = record->offset,
+                                                .next = record->offset + 1,
+                                                .count = 1,
+                                                .leader_epoch = add->batch->leader_epoch});
+    add->expected = record->offset + 1;
+    return true;
+}
+
+bool pair_list_records(struct pair_list *list, const struct batch *batch, size_t max_bytes, struct err *err)
+{
+    struct records_arg arg = {.list = list, .batch = batch, .expected = batch->base_offset};
+    if (!batch_each_record(batch, max_bytes, add_record, &arg, err)) {
+        return err_wrap(err, "batch at offset %lld", (long long)batch->base_offset);
+    }
+    pair_list_missing(list, arg.expected, batch_next_offset(batch));
+    return true;
+}
+
+void pair_list_missing(struct pair_list *list, int64_t from, int64_t to)
+{
+    if (to > from) {
+        list->missing += to - from;
+    }
+}
+
+/* --- where does a name stand? an index over one list ------------------------------------------------------------- */
+struct name_slot {
+    uint64_t name;
+    size_t index; /* + 1; 0 = empty */
+};
+struct name_index {
+    struct name_slot *slots;
+    size_t mask;
+    size_t *later; /* next unit of the same name + 1 */
+};
+
+static void name_index_build(struct name_index *index, const struct pair_list *list)
+{
+    size_t size = 64;
+    while (size < list->count * 2) {
+        size *= 2;
+    }
+    index->slots = calloc(size, sizeof(*index->slots));
+    index->later = calloc(list->count + 1, sizeof(*index->later));
+    if (index->slots == NULL || index->later == NULL) {
+        abort();
+    }
+    index->mask = size - 1;
+    for (size_t i = list->count; i-- > 0;) { /* backwards: the slot ends on the earliest */
+        size_t at = list->units[i].name & index->mask;
+        while (index->slots[at].index != 0 && index->slots[at].name != list->units[i].name) {
+            at = (at + 1) & index->mask;
+        }
+        index->later[i] = index->slots[at].index;
+        index->slots[at] = (struct name_slot){.name = list->units[i].name, .index = i + 1};
+    }
+}
+
+static void name_index_done(struct name_index *index)
+{
+    free(index->slots);
+    free(index->later);
+}
+
+/* The first unit of this name at or after `from`, or SIZE_MAX. Advances the slot, as `from` only grows. */
+static size_t name_index_find(struct name_index *index, uint64_t name, size_t from)
+{
+    size_t at = name & index->mask;
+    while (index->slots[at].index != 0 && index->slots[at].name != name) {
+        at = (at + 1) & index->mask;
+    }
+    while (index->slots[at].index != 0 && index->slots[at].index - 1 < from) {
+        size_t later = index->later[index->slots[at].index - 1];
+        if (later == 0) {
+            return SIZE_MAX;
+        }
+        index->slots[at].index = later;
+    }
+    return index->slots[at].index == 0 ? SIZE_MAX : index->slots[at].index - 1;
+}
+
+/* --- pairing ------------------------------------------------------------------------------------------------------ */
+struct pairing_walk {
+    struct pairing *out;
+    const struct pair_list *target;
+    const struct pair_list *source;
+    struct name_index source_index;
+    struct name_index target_index;
+    size_t i;             /* next target unit */
+    size_t j;             /* next source unit */
+    int64_t gone_pending; /* target records without source since the last pair */
+    int64_t missing_seen; /* source's missing offsets up to the last pair */
+    int64_t target_missing_seen;
+};
+
+static void pair(struct pairing_walk *walk)
+{
+    const struct pair_unit *target = &walk->target->units[walk->i++];
+    const struct pair_unit *source = &walk->source->units[walk->j++];
+    struct offset_run run = {source->first, target->first, source->count};
+    offset_map_append(&walk->out->runs, run);
+    walk->out->source_next = source->next;
+    walk->out->leader_epoch = source->leader_epoch;
+    walk->missing_seen = source->missing;
+    walk->target_missing_seen = target->missing;
+    walk->gone_pending = 0;
+}
+
+static bool fail(struct pairing_walk *walk, enum pairing_verdict verdict, int64_t from, int64_t to)
+{
+    walk->out->verdict = verdict;
+    walk->out->hole_from = from;
+    walk->out->hole_to = to;
+    walk->out->at_target = walk->target->units[walk->i].first;
+    return false;
+}
+
+/* Target unit i does not stand at source unit j. */
+static bool mend(struct pairing_walk *walk, bool source_at_end)
+{
+    const struct pair_unit *target = &walk->target->units[walk->i];
+    size_t found = name_index_find(&walk->source_index, target->name, walk->j);
+    if (found == SIZE_MAX) {
+        if (!source_at_end) {
+            return fail(walk, PAIRING_NEED_MORE, -1, -1);
+        }
+        /* Gone from the source since: only as many as the source has empty offsets for. */
+        int64_t room = (walk->j < walk->source->count ? walk->source->units[walk->j].missing
+                                                      : walk->source->missing) -
+                       walk->missing_seen;
+        if (++walk->gone_pending > room) {
+            return fail(walk, PAIRING_STRANGER, -1, -1);
+        }
+        walk->out->gone_count++;
+        walk->i++;
+        return true;
+    }
+    const struct pair_unit *skipped = &walk->source->units[walk->j];
+    if (name_index_find(&walk->target_index, skipped->name, walk->i) != SIZE_MAX) {
+        return fail(walk, PAIRING_ORDER, skipped->first, walk->source->units[found].first);
+    }
+    /* The target may have compacted them away since: then it has as many empty offsets there. */
+    int64_t room = target->missing - walk->target_missing_seen;
+    if ((int64_t)(found - walk->j) > room) {
+        return fail(walk, PAIRING_HOLE, skipped->first, walk->source->units[found].first);
+    }
+    walk->j = found;
+    return true;
+}
+
+static bool same(const struct pairing_walk *walk)
+{
+    return walk->j < walk->source->count &&
+           walk->target->units[walk->i].name == walk->source->units[walk->j].name &&
+           walk->target->units[walk->i].count == walk->source->units[walk->j].count;
+}
+
+static void pair_batches(struct pairing_walk *walk, bool source_at_end)
+{
+    while (walk->i < walk->target->count) {
+        if (same(walk)) {
+            pair(walk);
+            continue;
+        }
+        bool may_come = walk->j == walk->source->count && !source_at_end;
+        walk->out->verdict = may_come ? PAIRING_NEED_MORE : PAIRING_NEED_RECORDS;
+        return;
+    }
+}
+
+static void pair_records(struct pairing_walk *walk, bool source_at_end)
+{
+    name_index_build(&walk->source_index, walk->source);
+    name_index_build(&walk->target_index, walk->target);
+    while (walk->i < walk->target->count) {
+        if (same(walk)) {
+            pair(walk);
+        } else if (!mend(walk, source_at_end)) {
+            break;
+        }
+    }
+    name_index_done(&walk->source_index);
+    name_index_done(&walk->target_index);
+}
+
+void pairing_run(struct pairing *out, const struct pair_list *target, const struct pair_list *source,
+                 bool whole_batches, bool source_at_end)
+{
+    *out = (struct pairing){.verdict = PAIRING_DONE, .source_next = -1, .leader_epoch = -1};
+    offset_map_init(&out->runs);
+    struct pairing_walk walk = {.out = out, .target = target, .source = source};
+    if (whole_batches) {
+        pair_batches(&walk, source_at_end);
+    } else {
+        pair_records(&walk, source_at_end);
+    }
+}
+
+void pairing_done(struct pairing *pairing) { offset_map_done(&pairing->runs); }
+
+static bool tail_stands_at(const struct pair_list *tail, const struct pair_list *source, size_t last)
+{
+    for (size_t back = 0; back < tail->count && back <= last; back++) {
+        const struct pair_unit *target = &tail->units[tail->count - 1 - back];
+        const struct pair_unit *unit = &source->units[last - back];
+        if (target->name != unit->name || target->count != unit->count) {
+            return false;
+        }
+    }
+    return true;
+}
+
+size_t pairing_find_tail(const struct pair_list *tail, const struct pair_list *source, size_t *out_index)
+{
+    size_t places = 0;
+    assert(tail->count > 0);
+    for (size_t i = 0; i < source->count; i++) {
+        if (tail_stands_at(tail, source, i)) {
+            *out_index = i;
+            places++;
+        }
+    }
+    return places;
+}

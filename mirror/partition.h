@@ -1,0 +1,125 @@
+/* One mirrored partition: position, window, order. Deciding core without I/O: functions of (state, event, now).
+ *
+ * Promises: parcels leave in offset order; sequence and expected target offset are fixed when a batch is taken in and
+ * never change afterwards; an acknowledgment advances the position only when the broker's base offset is the expected
+ * one; any doubt empties the window and the position is no longer ours to say: the resume procedure is.
+ *
+ *   at (acknowledged) <= in flight <= queued <= fetch_next
+ */
+#ifndef FERRY_MIRROR_PARTITION_H
+#define FERRY_MIRROR_PARTITION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "kafka/batch.h"
+#include "kafka/error.h"
+#include "kafka/proto.h"
+#include "mirror/transfer.h"
+#include "offsets/checkpoint.h"
+#include "offsets/offset_map.h"
+
+/* One batch on its way. */
+struct parcel {
+    struct buf *block; /* referenced */
+    const uint8_t *data;
+    size_t len;
+    int64_t source_first;
+    int64_t source_next;
+    int32_t count;
+    int32_t leader_epoch;
+    int64_t sequence;      /* of its first record, 64 bit */
+    int64_t target_first;  /* where the broker must put it */
+    int64_t sent_ms;
+};
+
+struct partition_bounds {
+    int64_t window_bytes; /* unacknowledged and queued bytes of one partition */
+};
+
+struct partition {
+    struct checkpoint at;   /* acknowledged on the target */
+    int64_t fetch_next;     /* next source offset to fetch */
+    int32_t fetch_epoch;    /* leader epoch of the batch before it; -1 = unknown */
+    int64_t sequence_tail;  /* sequence of the next batch taken in */
+    int64_t target_tail;    /* target offset of the next batch taken in */
+    bool opened;            /* an acknowledgment came on this connection and leader epoch: more than one may fly */
+    struct parcel *parcels; /* ring */
+    uint32_t parcels_capacity; /* power of two */
+    uint32_t head;          /* oldest in flight */
+    uint32_t next;          /* first not sent */
+    uint32_t tail;          /* behind the last queued */
+    int64_t queued_bytes;   /* not sent */
+    int64_t flight_bytes;
+    /* what was passed over, by reason, since the beginning */
+    uint64_t skipped_batches_count;
+};
+
+void partition_init(struct partition *partition);
+void partition_done(struct partition *partition);
+
+/* Stand at a position that the resume procedure gave; the window is empty. */
+void partition_place(struct partition *partition, const struct checkpoint *at);
+/* Drop everything queued and in flight (late answers are ignored by the caller's ticket). The acknowledged position
+ * stays for reports; it is not a basis for going on. */
+void partition_drop(struct partition *partition);
+/* The connection or the leader epoch changed and nothing is in flight: one request until the next acknowledgment. */
+void partition_reopen(struct partition *partition);
+
+static inline uint32_t partition_flight_count(const struct partition *partition)
+{
+    return partition->next - partition->head;
+}
+static inline uint32_t partition_queued_count(const struct partition *partition)
+{
+    return partition->tail - partition->next;
+}
+/* Is there room for another fetch? */
+bool partition_wants(const struct partition *partition, const struct partition_bounds *bounds);
+
+struct partition_refusal { /* a batch that may not pass: evidence for the fault */
+    enum batch_verdict verdict;
+    int64_t source_first;
+    int64_t source_next;
+    size_t bytes;
+};
+enum partition_took {
+    TOOK_OK,      /* positions moved as far as the answer went */
+    TOOK_REFUSED, /* everything before it was taken in; *out_refusal says what cannot pass */
+    TOOK_BAD,     /* bytes that no broker sends (err); nothing more of this answer is used: fetch again elsewhere */
+    TOOK_BACK,    /* offsets go back: the log under us changed; resume */
+};
+/* Take in the records of a Fetch answer for this partition (without error). `block` holds the bytes and is referenced
+ * per parcel. */
+enum partition_took partition_take(struct partition *partition, struct fetch_partition *fetched, struct buf *block,
+                                   const struct transfer_limits *limits, struct partition_refusal *out_refusal,
+                                   struct err *err);
+
+/* The next batch to send now, or NULL: window full, nothing queued, or not opened and one is in flight. */
+struct parcel *partition_peek(struct partition *partition, const struct partition_bounds *bounds);
+/* It was handed to the connection. */
+void partition_sent(struct partition *partition, int64_t now_ms);
+
+struct ack { /* a stretch that is on the target: the arrow from sink to map */
+    struct offset_run run;     /* length 0: only a hole was passed */
+    struct checkpoint at;      /* behind it */
+    size_t bytes;
+    int64_t sent_ms;
+};
+enum partition_answered {
+    ANSWERED_ADVANCED, /* *out_ack is filled */
+    ANSWERED_DOUBT,    /* resume; err says why */
+    ANSWERED_REFUSED,  /* the broker will never take it: fault; err says why */
+};
+/* The answer for the oldest batch in flight. */
+enum partition_answered partition_answer(struct partition *partition, int16_t error, int64_t base_offset,
+                                         struct ack *out_ack, struct err *err);
+/* Nothing queued, nothing in flight, but fetched past a hole: move the position over it. false = nothing to move. */
+bool partition_settle(struct partition *partition, struct ack *out_ack);
+/* When the oldest batch in flight was sent; -1 = none. */
+int64_t partition_oldest_sent_ms(const struct partition *partition);
+
+#endif
