@@ -1,0 +1,911 @@
+#include "mirror/resume.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "mirror/sequence.h"
+
+#define WAIT_STEP_MS 100
+#define AWAY_WAIT_MS 10000           /* Redis away and nothing in the group's commit: so long it may still come */
+#define BACK_SPAN_FIRST 1000         /* offsets; grows fourfold */
+#define RECORDS_BYTES_MAX (256 << 20) /* decompressed bytes of one batch: brokers cap a batch at 2 GiB, people at 10 MiB */
+
+static const char *const fault_names[FAULT_KINDS_COUNT] = {
+    [FAULT_NONE] = "none",
+    [FAULT_SOURCE_RECREATED] = "source-recreated",
+    [FAULT_TARGET_RECREATED] = "target-recreated",
+    [FAULT_SOURCE_TRUNCATED] = "source-truncated",
+    [FAULT_GAP] = "gap",
+    [FAULT_HOLE] = "hole",
+    [FAULT_ORDER] = "order",
+    [FAULT_STRANGER] = "stranger",
+    [FAULT_FOREIGN_WRITE] = "foreign-write",
+    [FAULT_NOT_EMPTY] = "not-empty",
+    [FAULT_NO_CHECKPOINT] = "no-checkpoint",
+    [FAULT_TOO_DEEP] = "too-deep",
+    [FAULT_TAIL_GONE] = "tail-gone",
+    [FAULT_SEQUENCE] = "sequence",
+    [FAULT_GENERATIONS] = "generations",
+    [FAULT_BATCH_REFUSED] = "batch-refused",
+    [FAULT_GARBAGE] = "garbage",
+};
+
+const char *resume_fault_name(enum resume_fault fault)
+{
+    return (unsigned)fault < FAULT_KINDS_COUNT ? fault_names[fault] : "unknown";
+}
+
+void resume_init(struct resume *resume, const struct resume_options *options)
+{
+    *resume = (struct resume){.options = *options};
+    offset_map_init(&resume->runs);
+    pair_list_init(&resume->target_units);
+    pair_list_init(&resume->source_units);
+}
+
+void resume_done(struct resume *resume)
+{
+    offset_map_done(&resume->runs);
+    pair_list_done(&resume->target_units);
+    pair_list_done(&resume->source_units);
+}
+
+enum resume_need resume_start(struct resume *resume)
+{
+    resume->step = STEP_CHECKPOINTS;
+    resume->fault_source_from = resume->fault_source_to = -1;
+    resume->fault_target_from = resume->fault_target_to = -1;
+    resume->hint_source = -1;
+    resume->newer_first = -1;
+    return NEED_CHECKPOINTS;
+}
+
+/* --- the ways out ------------------------------------------------------------------------------------------------- */
+
+/* The text is in resume->err already. */
+static enum resume_need fault(struct resume *resume, enum resume_fault kind)
+{
+    resume->fault = kind;
+    return RESUME_FAULT;
+}
+
+static enum resume_need wait_for(struct resume *resume, int32_t wait_ms)
+{
+    resume->ask_wait_ms = wait_ms;
+    resume->stalled = resume->waited_ms >= RESUME_WAIT_TRIES_MS;
+    return RESUME_WAIT;
+}
+
+enum resume_need resume_again(struct resume *resume, int32_t waited_ms)
+{
+    resume->waited_ms += waited_ms;
+    if (resume->step == STEP_CHECKPOINTS) {
+        resume->away_ms += waited_ms;
+        return NEED_CHECKPOINTS;
+    }
+    if (resume->step == STEP_SOURCE) {
+        return NEED_SOURCE;
+    }
+    resume->step = STEP_TARGET;
+    return NEED_TARGET;
+}
+
+static enum resume_need finish(struct resume *resume, int64_t source_next, int64_t target_next,
+                               int64_t sequence_next, int32_t leader_epoch)
+{
+    resume->at = (struct checkpoint){.source_topic_id = resume->options.source_topic_id,
+                                     .target_topic_id = resume->options.target_topic_id,
+                                     .generation = resume->generation,
+                                     .source_next = source_next,
+                                     .target_next = target_next,
+                                     .sequence_next = sequence_next,
+                                     .leader_epoch = leader_epoch};
+    if (source_next < resume->source.log_start) {
+        resume->fault_source_from = source_next;
+        resume->fault_source_to = resume->source.log_start;
+        err_set(&resume->err, ERR_REFUSED,
+                "source offsets %lld..%lld were deleted by the source's retention before they were mirrored",
+                (long long)source_next, (long long)resume->source.log_start - 1);
+        err_hint(&resume->err, "they cannot be had any more; see docs/faults.md#gap");
+        return fault(resume, FAULT_GAP);
+    }
+    if (resume->event.foreign_count > 0 && resume->options.on_foreign_write == POLICY_FAULT) {
+        resume->fault_target_from = resume->event.foreign_from;
+        resume->fault_target_to = resume->event.foreign_to;
+        err_set(&resume->err, ERR_REFUSED, "%lld records at target offsets %lld..%lld were not written by ferry",
+                (long long)resume->event.foreign_count, (long long)resume->event.foreign_from,
+                (long long)resume->event.foreign_to - 1);
+        err_hint(&resume->err, "find the writer and stop it; then: ferry fault retry SERVICE TOPIC:PARTITION");
+        return fault(resume, FAULT_FOREIGN_WRITE);
+    }
+    return RESUME_DONE;
+}
+
+/* --- step 1: the checkpoint --------------------------------------------------------------------------------------- */
+
+static bool same_topics(const struct resume *resume, const struct checkpoint *checkpoint)
+{
+    return uuid_equal(&checkpoint->source_topic_id, &resume->options.source_topic_id) &&
+           uuid_equal(&checkpoint->target_topic_id, &resume->options.target_topic_id);
+}
+
+static void choose(struct resume *resume, const struct checkpoint *candidate)
+{
+    if (!same_topics(resume, candidate)) {
+        return;
+    }
+    if (!resume->has_checkpoint || checkpoint_newer(candidate, &resume->runs_from)) {
+        resume->runs_from = *candidate;
+        resume->has_checkpoint = true;
+    }
+}
+
+static enum resume_need recreated(struct resume *resume, const struct checkpoint *old)
+{
+    bool source = !uuid_equal(&old->source_topic_id, &resume->options.source_topic_id);
+    err_set(&resume->err, ERR_REFUSED, "the %s topic was deleted and created again since source offset %lld",
+            source ? "source" : "target", (long long)old->source_next);
+    err_hint(&resume->err, "offsets of the old topic mean nothing in the new one; see docs/faults.md#%s",
+             source ? "source-recreated" : "target-recreated");
+    return fault(resume, source ? FAULT_SOURCE_RECREATED : FAULT_TARGET_RECREATED);
+}
+
+enum resume_need resume_give_checkpoints(struct resume *resume, enum resume_found redis_found,
+                                         const struct checkpoint *redis, enum resume_found group_found,
+                                         const struct checkpoint *group, const struct err *garbage)
+{
+    resume->has_checkpoint = false;
+    resume->has_stored = redis_found == CHECKPOINT_FOUND;
+    if (redis_found == CHECKPOINT_GARBAGE || group_found == CHECKPOINT_GARBAGE) {
+        resume->err = *garbage;
+        return fault(resume, FAULT_GARBAGE);
+    }
+    if (redis_found == CHECKPOINT_FOUND) {
+        resume->stored = *redis;
+        choose(resume, redis);
+    }
+    if (group_found == CHECKPOINT_FOUND) {
+        choose(resume, group);
+    }
+    if (!resume->has_checkpoint) {
+        if (redis_found == CHECKPOINT_FOUND || group_found == CHECKPOINT_FOUND) {
+            return recreated(resume, redis_found == CHECKPOINT_FOUND ? redis : group);
+        }
+        /* "None anywhere" is only said when both answered; Redis may be away for good. */
+        bool redis_may_come = redis_found == CHECKPOINT_AWAY && resume->away_ms < AWAY_WAIT_MS;
+        if (group_found == CHECKPOINT_AWAY || redis_may_come) {
+            err_set(&resume->err, ERR_RETRY, "%s does not say where the mirror is",
+                    group_found == CHECKPOINT_AWAY ? "the group's coordinator" : "Redis");
+            return wait_for(resume, WAIT_STEP_MS * 5);
+        }
+    }
+    resume->waited_ms = 0;
+    resume->generation = resume->has_checkpoint ? resume->runs_from.generation : 0;
+    resume->ask_epoch = resume->has_checkpoint ? resume->runs_from.leader_epoch : -1;
+    resume->step = STEP_SOURCE;
+    return NEED_SOURCE;
+}
+
+/* --- the source: was it truncated below the checkpoint? ----------------------------------------------------------- */
+
+static enum resume_need truncated_somewhere(struct resume *resume)
+{
+    const struct checkpoint *from = &resume->runs_from;
+    err_set(&resume->err, ERR_REFUSED,
+            "the source lost records below offset %lld (leader epoch %d ends at %lld of epoch %d there) and does not "
+            "say from where on",
+            (long long)from->source_next, from->leader_epoch, (long long)resume->source.epoch_end,
+            resume->source.epoch);
+    err_hint(&resume->err, "an unclean leader election; compare both sides: ferry verify SERVICE --topic TOPIC:PARTITION");
+    resume->fault_source_to = from->source_next;
+    return fault(resume, FAULT_SOURCE_TRUNCATED);
+}
+
+static enum resume_need source_truncated(struct resume *resume, int64_t place)
+{
+    const struct checkpoint *from = &resume->runs_from;
+    resume->event.source_truncated = true;
+    resume->event.truncated_from = place;
+    resume->event.truncated_to = from->source_next;
+    if (resume->options.on_truncation == POLICY_FAULT) {
+        resume->fault_source_from = place;
+        resume->fault_source_to = from->source_next;
+        err_set(&resume->err, ERR_REFUSED,
+                "the source lost records %lld..%lld that are mirrored already (unclean leader election)",
+                (long long)place, (long long)from->source_next - 1);
+        err_hint(&resume->err, "set on_truncation to \"continue\" to keep them on the target and go on");
+        return fault(resume, FAULT_SOURCE_TRUNCATED);
+    }
+    resume->truncation_new_generation = true;
+    resume->step = STEP_TARGET;
+    return NEED_TARGET;
+}
+
+enum resume_need resume_give_source(struct resume *resume, const struct resume_source *source)
+{
+    resume->source = *source;
+    resume->truncation_new_generation = false;
+    resume->event.source_truncated = false;
+    const struct checkpoint *from = &resume->runs_from;
+    if (resume->has_checkpoint && source->epoch_known && from->leader_epoch >= 0) {
+        if (source->epoch != from->leader_epoch) {
+            return truncated_somewhere(resume);
+        }
+        if (source->epoch_end < from->source_next) {
+            return source_truncated(resume, source->epoch_end);
+        }
+    }
+    if (resume->has_checkpoint && source->stable_end < from->source_next) {
+        if (resume->waited_ms < RESUME_WAIT_TRIES_MS) { /* a new leader's end may lag for a moment */
+            err_set(&resume->err, ERR_RETRY, "the source ends at %lld, before the mirror's position %lld",
+                    (long long)source->stable_end, (long long)from->source_next);
+            return wait_for(resume, WAIT_STEP_MS);
+        }
+        return truncated_somewhere(resume);
+    }
+    resume->waited_ms = 0;
+    resume->step = STEP_TARGET;
+    return NEED_TARGET;
+}
+
+/* --- step 2: the target ------------------------------------------------------------------------------------------- */
+
+static int32_t highest_generation(const struct resume *resume)
+{
+    int32_t highest = -1;
+    for (int32_t i = 0; i < resume->target.ids_count; i++) {
+        if (resume->target.ids[i].generation > highest) {
+            highest = resume->target.ids[i].generation;
+        }
+    }
+    return highest;
+}
+
+/* The broker's last sequence for a generation, widened near `near`; -1 = it holds no state. */
+static int64_t broker_sequence_end(const struct resume *resume, int32_t generation, int64_t near)
+{
+    for (int32_t i = 0; i < resume->target.ids_count; i++) {
+        if (resume->target.ids[i].generation == generation) {
+            return sequence_widen(resume->target.ids[i].last_sequence, near) + 1;
+        }
+    }
+    return -1;
+}
+
+static enum resume_need read_target(struct resume *resume, enum resume_step step, int64_t from, int64_t to)
+{
+    pair_list_clear(&resume->target_units);
+    resume->read_bytes = 0;
+    resume->step = step;
+    resume->ask_from = from;
+    resume->ask_to = to;
+    resume->target_expected = from;
+    resume->ours_end = -1;
+    resume->sequence_end = -1;
+    resume->newer_first = -1;
+    resume->event.foreign_count = 0;
+    return NEED_READ_TARGET;
+}
+
+static enum resume_need read_source(struct resume *resume, enum resume_step step, int64_t from)
+{
+    pair_list_clear(&resume->source_units);
+    resume->read_bytes = 0;
+    resume->step = step;
+    resume->source_expected = from;
+    if (from < resume->source.log_start) {
+        pair_list_missing(&resume->source_units, from, resume->source.log_start);
+        resume->source_expected = resume->source.log_start;
+    }
+    resume->ask_from = resume->source_expected;
+    resume->ask_to = 0;
+    return NEED_READ_SOURCE;
+}
+
+static enum resume_need not_replicated(struct resume *resume, int64_t expected_end)
+{
+    err_set(&resume->err, ERR_RETRY, "records up to target offset %lld are not replicated yet (high watermark %lld)",
+            (long long)expected_end, (long long)resume->target.end);
+    err_hint(&resume->err, "the target's in-sync replicas are behind or below min.insync.replicas");
+    return wait_for(resume, WAIT_STEP_MS);
+}
+
+static enum resume_need raise_generation(struct resume *resume)
+{
+    int32_t highest = highest_generation(resume);
+    if (highest > resume->generation) {
+        resume->generation = highest;
+    }
+    if (++resume->generation > GENERATION_MAX) {
+        err_set(&resume->err, ERR_FATAL, "all %d generations of the stream are used", GENERATION_MAX + 1);
+        err_hint(&resume->err, "give the link another deployment id, or mirror into a new topic");
+        return fault(resume, FAULT_GENERATIONS);
+    }
+    resume->event.truncated_target_from = resume->runs_from.target_next;
+    offset_map_done(&resume->runs);
+    offset_map_init(&resume->runs);
+    int64_t place = resume->event.truncated_from;
+    return finish(resume, place, resume->target.end, place, -1);
+}
+
+static enum resume_need begin(struct resume *resume)
+{
+    resume->event.began = true;
+    resume->generation = 0;
+    int64_t start = resume->options.start == START_EARLIEST ? resume->source.log_start : resume->source.stable_end;
+    return finish(resume, start, resume->target.end, start, -1);
+}
+
+static enum resume_need read_back(struct resume *resume)
+{
+    resume->back_span = BACK_SPAN_FIRST;
+    int64_t from = resume->target.end - resume->back_span;
+    from = from < resume->target.log_start ? resume->target.log_start : from;
+    return read_target(resume, STEP_BACK, from, resume->target.end);
+}
+
+static enum resume_need without_checkpoint(struct resume *resume)
+{
+    const struct resume_target *target = &resume->target;
+    resume->event.without_checkpoint = true;
+    bool untouched = target->end == 0 && target->log_start == 0;
+    bool adopted = resume->options.adopt_end >= 0 && target->end == resume->options.adopt_end;
+    if ((untouched || adopted) && target->ids_count == 0) {
+        return begin(resume);
+    }
+    if (untouched) { /* our id has state, so a batch of ours is on its way below the high watermark */
+        return not_replicated(resume, 1);
+    }
+    return read_back(resume);
+}
+
+static enum resume_need decide_target(struct resume *resume)
+{
+    const struct resume_target *target = &resume->target;
+    const struct checkpoint *from = &resume->runs_from;
+    if (!resume->has_checkpoint) {
+        return without_checkpoint(resume);
+    }
+    int64_t broker_end = broker_sequence_end(resume, from->generation, from->sequence_next);
+    bool newer_generation = highest_generation(resume) > from->generation;
+    if (target->end < from->target_next || (broker_end >= 0 && broker_end < from->sequence_next)) {
+        return read_back(resume); /* the target lost records that the checkpoint counts */
+    }
+    int64_t newer = broker_end < 0 ? 0 : broker_end - from->sequence_next;
+    if (target->end < from->target_next + newer + (newer_generation ? 1 : 0)) {
+        return not_replicated(resume, from->target_next + newer);
+    }
+    if (target->end == from->target_next) {
+        resume->event.unprotected = broker_end < 0 && from->target_next > target->log_start;
+        if (resume->truncation_new_generation) {
+            return raise_generation(resume);
+        }
+        return finish(resume, from->source_next, from->target_next, from->sequence_next, from->leader_epoch);
+    }
+    int64_t read_from = from->target_next < target->log_start ? target->log_start : from->target_next;
+    return read_target(resume, STEP_FORWARD, read_from, target->end);
+}
+
+enum resume_need resume_give_target(struct resume *resume, const struct resume_target *target)
+{
+    resume->target = *target;
+    return decide_target(resume);
+}
+
+/* --- step 4: the target's batches --------------------------------------------------------------------------------- */
+
+static bool too_deep(struct resume *resume, const char *side)
+{
+    if (resume->read_bytes <= resume->options.read_bytes) {
+        return false;
+    }
+    err_set(&resume->err, ERR_REFUSED, "more than %lld MiB of the %s would have to be read back",
+            (long long)(resume->options.read_bytes >> 20), side);
+    err_hint(&resume->err, "ferry fault retry SERVICE TOPIC:PARTITION --depth %lld",
+             (long long)resume->options.read_bytes * 8);
+    resume->fault = FAULT_TOO_DEEP;
+    return true;
+}
+
+static void count_foreign(struct resume *resume, int64_t from, int64_t to)
+{
+    if (to <= from) {
+        return;
+    }
+    if (resume->event.foreign_count == 0) {
+        resume->event.foreign_from = from;
+    }
+    resume->event.foreign_count += to - from;
+    resume->event.foreign_to = to;
+}
+
+static bool add_unit(struct resume *resume, struct pair_list *list, const struct batch *batch)
+{
+    if (!resume->ask_records) {
+        pair_list_batch(list, batch);
+        return true;
+    }
+    if (!pair_list_records(list, batch, RECORDS_BYTES_MAX, &resume->err)) {
+        resume->fault = FAULT_GARBAGE;
+        return false;
+    }
+    return true;
+}
+
+/* Reading forward from a checkpoint: batches of its generation are ours, a newer one restarts the stretch. */
+static bool forward_batch(struct resume *resume, const struct batch *batch, bool ours, int32_t generation)
+{
+    if (ours && generation > resume->generation) {
+        if (resume->newer_first < 0 || generation > resume->newer_generation) {
+            resume->newer_first = batch->base_offset;
+            resume->newer_generation = generation;
+            resume->newer_sequence = sequence_widen(batch->base_sequence, resume->runs_from.source_next);
+        }
+        return true;
+    }
+    if (!ours || generation < resume->generation) {
+        count_foreign(resume, batch->base_offset, batch_next_offset(batch));
+        return true;
+    }
+    int64_t near = resume->sequence_end >= 0 ? resume->sequence_end : resume->runs_from.sequence_next;
+    resume->sequence_end = sequence_widen(batch->base_sequence, near) + batch->last_offset_delta + 1;
+    resume->ours_end = batch_next_offset(batch);
+    return add_unit(resume, &resume->target_units, batch);
+}
+
+/* Reading back from the end: only the newest batches of the highest generation matter. */
+static bool back_batch(struct resume *resume, const struct batch *batch, bool ours, int32_t generation)
+{
+    if (!ours || generation < resume->generation) {
+        return true;
+    }
+    if (generation > resume->generation) {
+        pair_list_clear(&resume->target_units);
+        resume->generation = generation;
+    }
+    if (resume->target_units.count == (size_t)RESUME_TAIL_UNITS * 2) { /* keep the newest half */
+        struct pair_list *units = &resume->target_units;
+        for (size_t i = 0; i < RESUME_TAIL_UNITS; i++) {
+            units->units[i] = units->units[i + RESUME_TAIL_UNITS];
+        }
+        units->count = RESUME_TAIL_UNITS;
+    }
+    resume->ours_end = batch_next_offset(batch);
+    resume->sequence_end = batch->base_sequence + (int64_t)batch->last_offset_delta + 1; /* wire; widened later */
+    return add_unit(resume, &resume->target_units, batch);
+}
+
+bool resume_target_batch(struct resume *resume, const struct batch *batch)
+{
+    if (batch->magic < 2) {
+        count_foreign(resume, batch->base_offset, batch->base_offset + 1);
+        return true;
+    }
+    if (batch_next_offset(batch) <= resume->ask_from || batch->base_offset >= resume->ask_to) {
+        return true;
+    }
+    resume->read_bytes += (int64_t)batch->len;
+    if (too_deep(resume, "target")) {
+        return false;
+    }
+    pair_list_missing(&resume->target_units, resume->target_expected, batch->base_offset);
+    resume->target_expected = batch_next_offset(batch);
+    int32_t generation = 0;
+    bool ours = sequence_id_ours(resume->options.id_base, batch->producer_id, &generation) &&
+                !batch_is_control(batch);
+    return resume->step == STEP_BACK ? back_batch(resume, batch, ours, generation)
+                                     : forward_batch(resume, batch, ours, generation);
+}
+
+/* The newer generation began inside the stretch: its first batch carries its source position as its sequence. */
+static enum resume_need rebase(struct resume *resume)
+{
+    resume->generation = resume->newer_generation;
+    resume->runs_from.generation = resume->newer_generation;
+    resume->runs_from.source_next = resume->newer_sequence;
+    resume->runs_from.sequence_next = resume->newer_sequence;
+    resume->runs_from.target_next = resume->newer_first;
+    resume->runs_from.leader_epoch = -1;
+    resume->truncation_new_generation = false;
+    resume->event.source_truncated = false;
+    return decide_target(resume);
+}
+
+static enum resume_need count_vanished(struct resume *resume)
+{
+    /* Step 7: between the checkpoint and the log's start records are gone; only their number is known, and only if
+     * nobody else wrote. */
+    const struct checkpoint *from = &resume->runs_from;
+    int64_t broker_end = broker_sequence_end(resume, from->generation, from->sequence_next);
+    int64_t sequence_end = resume->sequence_end >= 0 ? resume->sequence_end : broker_end;
+    bool alone = sequence_end >= 0 && resume->event.foreign_count == 0 &&
+                 resume->target.end - from->target_next == sequence_end - from->sequence_next;
+    if (!alone || from->source_next < resume->source.log_start) {
+        resume->fault_target_from = from->target_next;
+        resume->fault_target_to = resume->target.log_start;
+        err_set(&resume->err, ERR_REFUSED,
+                "target offsets %lld..%lld, behind the checkpoint, were deleted by the target's retention and cannot be "
+                "counted",
+                (long long)from->target_next, (long long)resume->target.log_start - 1);
+        err_hint(&resume->err, "see docs/faults.md#tail-gone");
+        return fault(resume, FAULT_TAIL_GONE);
+    }
+    resume->sequence_end = sequence_end;
+    resume->count_left = sequence_end - from->sequence_next;
+    resume->event.by_count = true;
+    return read_source(resume, STEP_COUNT, from->source_next);
+}
+
+static enum resume_need forward_end(struct resume *resume)
+{
+    const struct checkpoint *from = &resume->runs_from;
+    if (resume->newer_first >= 0) {
+        return rebase(resume);
+    }
+    if (resume->truncation_new_generation) {
+        return raise_generation(resume);
+    }
+    int64_t near = resume->sequence_end >= 0 ? resume->sequence_end : from->sequence_next;
+    int64_t broker_end = broker_sequence_end(resume, from->generation, near);
+    if (broker_end >= 0 && broker_end > near) {
+        return not_replicated(resume, resume->target.end + (broker_end - near));
+    }
+    resume->event.unprotected = broker_end < 0;
+    if (from->target_next < resume->target.log_start) {
+        return count_vanished(resume);
+    }
+    if (resume->target_units.count == 0) { /* others wrote, we did not */
+        return finish(resume, from->source_next, resume->target.end, from->sequence_next, from->leader_epoch);
+    }
+    return read_source(resume, STEP_PAIR, from->source_next);
+}
+
+/* --- reading back ------------------------------------------------------------------------------------------------- */
+
+static enum resume_need none_of_ours(struct resume *resume)
+{
+    const struct checkpoint *from = &resume->runs_from;
+    bool whole_log = resume->target.log_start == 0;
+    if (resume->has_checkpoint && whole_log && resume->target.end == 0 && from->generation == 0 &&
+        from->sequence_next >= from->target_next) {
+        /* Everything of ours is gone and nobody else wrote: the sequence of the first batch was its source position. */
+        int64_t start = from->sequence_next - from->target_next;
+        resume->event.target_truncated = true;
+        resume->event.target_cut_from = 0;
+        resume->event.target_cut_to = from->target_next;
+        resume->at = *from;
+        resume->at.source_next = resume->at.sequence_next = start;
+        resume->at.target_next = 0;
+        resume->at.leader_epoch = -1;
+        resume->step = STEP_CUT;
+        return NEED_CUT;
+    }
+    resume->fault_target_from = resume->target.log_start;
+    resume->fault_target_to = resume->target.end;
+    if (!resume->has_checkpoint && whole_log) {
+        err_set(&resume->err, ERR_REFUSED, "the target holds %lld records and none of them is ferry's",
+                (long long)resume->target.end);
+        err_hint(&resume->err, "an empty topic, or: ferry enable SERVICE --adopt");
+        return fault(resume, FAULT_NOT_EMPTY);
+    }
+    err_set(&resume->err, ERR_REFUSED,
+            "%s, and no batch of ours is left in target offsets %lld..%lld to find the place by",
+            resume->has_checkpoint ? "the target was truncated below the checkpoint" : "there is no checkpoint",
+            (long long)resume->target.log_start, (long long)resume->target.end - 1);
+    err_hint(&resume->err, "see docs/faults.md#no-checkpoint");
+    return fault(resume, FAULT_NO_CHECKPOINT);
+}
+
+static enum resume_need find_in_source(struct resume *resume)
+{
+    /* At most one hole an offset: a record never stands before its sequence number's place. */
+    int64_t last_count = resume->target_units.units[resume->target_units.count - 1].count;
+    int64_t lowest = resume->hint_source >= 0 ? resume->hint_source : resume->sequence_end;
+    lowest -= resume->hint_source >= 0 ? last_count : resume->target_units.records_count;
+    return read_source(resume, STEP_FIND, lowest < 0 ? 0 : lowest);
+}
+
+static enum resume_need back_end(struct resume *resume)
+{
+    if (resume->target_units.count == 0 && resume->ask_from > resume->target.log_start) {
+        resume->back_span *= 4;
+        int64_t from = resume->target.end - resume->back_span;
+        from = from < resume->target.log_start ? resume->target.log_start : from;
+        return read_target(resume, STEP_BACK, from, resume->target.end);
+    }
+    if (resume->target_units.count == 0) {
+        return none_of_ours(resume);
+    }
+    int64_t broker_end = broker_sequence_end(resume, resume->generation, resume->sequence_end);
+    if (broker_end >= 0 && sequence_wire(broker_end) != sequence_wire(resume->sequence_end)) {
+        return not_replicated(resume, resume->ours_end + broker_end - resume->sequence_end);
+    }
+    bool same_stream = resume->has_checkpoint && resume->generation == resume->runs_from.generation;
+    if (same_stream) {
+        resume->sequence_end =
+            sequence_widen(sequence_wire(resume->sequence_end), resume->runs_from.sequence_next);
+        resume->step = STEP_FLOOR;
+        resume->ask_from = resume->ours_end - 1;
+        return NEED_FLOOR;
+    }
+    resume->sequence_end = sequence_wire(resume->sequence_end);
+    return find_in_source(resume);
+}
+
+enum resume_need resume_target_end(struct resume *resume)
+{
+    if (resume->fault != FAULT_NONE) {
+        return RESUME_FAULT;
+    }
+    return resume->step == STEP_BACK ? back_end(resume) : forward_end(resume);
+}
+
+enum resume_need resume_give_floor(struct resume *resume, bool found, struct offset_run run)
+{
+    assert(resume->step == STEP_FLOOR);
+    int64_t last = resume->ours_end - 1;
+    resume->hint_source = -1;
+    if (found && run.length > 0 && last >= run.target_first && last < run.target_first + run.length) {
+        resume->hint_source = run.source_first + (last - run.target_first) + 1;
+    }
+    return find_in_source(resume);
+}
+
+/* --- step 5: the source's batches --------------------------------------------------------------------------------- */
+
+bool resume_source_batch(struct resume *resume, const struct batch *batch, bool kept)
+{
+    if (batch->magic < 2) {
+        err_set(&resume->err, ERR_REFUSED, "old record format (magic %d) at source offset %lld", batch->magic,
+                (long long)batch->base_offset);
+        resume->fault = FAULT_BATCH_REFUSED;
+        return false;
+    }
+    if (batch_next_offset(batch) <= resume->source_expected) {
+        return true;
+    }
+    resume->read_bytes += (int64_t)batch->len;
+    if (too_deep(resume, "source")) {
+        return false;
+    }
+    pair_list_missing(&resume->source_units, resume->source_expected, batch->base_offset);
+    resume->source_expected = batch_next_offset(batch);
+    return !kept || add_unit(resume, &resume->source_units, batch);
+}
+
+bool resume_source_enough(const struct resume *resume)
+{
+    if (resume->step == STEP_PAIR) {
+        return resume->source_units.records_count >= resume->target_units.records_count + resume->ask_to;
+    }
+    if (resume->step == STEP_COUNT) {
+        return resume->source_units.records_count >= resume->count_left;
+    }
+    assert(resume->step == STEP_FIND);
+    if (resume->hint_source >= 0) {
+        return resume->source_expected >= resume->hint_source;
+    }
+    return resume->has_checkpoint && resume->generation == resume->runs_from.generation &&
+           resume->source_expected >= resume->runs_from.source_next;
+}
+
+static enum resume_need pairing_failed(struct resume *resume, const struct pairing *pairing)
+{
+    resume->fault_source_from = pairing->hole_from;
+    resume->fault_source_to = pairing->hole_to;
+    resume->fault_target_from = pairing->at_target;
+    err_hint(&resume->err, "ferry verify SERVICE --topic TOPIC:PARTITION shows both sides");
+    switch (pairing->verdict) {
+    case PAIRING_HOLE:
+        err_set(&resume->err, ERR_REFUSED,
+                "source offsets %lld..%lld are not on the target although later ones are (target offset %lld)",
+                (long long)pairing->hole_from, (long long)pairing->hole_to - 1, (long long)pairing->at_target);
+        err_hint(&resume->err, "see docs/faults.md#hole");
+        return fault(resume, FAULT_HOLE);
+    case PAIRING_ORDER:
+        err_set(&resume->err, ERR_REFUSED, "records from target offset %lld on stand in another order than at source "
+                "offset %lld", (long long)pairing->at_target, (long long)pairing->hole_from);
+        err_hint(&resume->err, "see docs/faults.md#order");
+        return fault(resume, FAULT_ORDER);
+    case PAIRING_STRANGER:
+    case PAIRING_NEED_MORE:
+    case PAIRING_NEED_RECORDS:
+    case PAIRING_DONE:
+        break;
+    }
+    err_set(&resume->err, ERR_REFUSED, "the record at target offset %lld carries our id, but the source has no such "
+            "record at or after offset %lld", (long long)pairing->at_target,
+            (long long)resume->runs_from.source_next);
+    err_hint(&resume->err, "see docs/faults.md#stranger");
+    return fault(resume, FAULT_STRANGER);
+}
+
+static enum resume_need paired(struct resume *resume, struct pairing *pairing)
+{
+    const struct checkpoint *from = &resume->runs_from;
+    offset_map_done(&resume->runs);
+    resume->runs = pairing->runs;
+    offset_map_init(&pairing->runs); /* moved */
+    resume->event.gone_count = pairing->gone_count;
+    int64_t records = resume->target_units.records_count + resume->target_units.missing;
+    if (resume->sequence_end > from->sequence_next + records ||
+        resume->sequence_end < from->sequence_next + resume->target_units.records_count) {
+        err_set(&resume->err, ERR_REFUSED,
+                "the target's batches end with sequence %lld, but %lld records behind the checkpoint's %lld stand there",
+                (long long)resume->sequence_end, (long long)records, (long long)from->sequence_next);
+        err_hint(&resume->err, "see docs/faults.md#sequence");
+        return fault(resume, FAULT_SEQUENCE);
+    }
+    bool none = pairing->source_next < 0;
+    return finish(resume, none ? from->source_next : pairing->source_next, resume->target.end, resume->sequence_end,
+                  none ? from->leader_epoch : pairing->leader_epoch);
+}
+
+static enum resume_need pair_end(struct resume *resume, int64_t next, bool at_end)
+{
+    struct pairing pairing;
+    enum resume_need need;
+    pairing_run(&pairing, &resume->target_units, &resume->source_units, !resume->ask_records, at_end);
+    switch (pairing.verdict) {
+    case PAIRING_DONE:
+        need = paired(resume, &pairing);
+        break;
+    case PAIRING_NEED_RECORDS:
+        resume->ask_records = true;
+        need = read_target(resume, STEP_FORWARD, resume->runs_from.target_next, resume->target.end);
+        break;
+    case PAIRING_NEED_MORE:
+        resume->ask_to = resume->ask_to * 2 + 1000; /* records beyond the number that the target has */
+        resume->ask_from = next;
+        need = NEED_READ_SOURCE;
+        break;
+    case PAIRING_HOLE:
+    case PAIRING_ORDER:
+    case PAIRING_STRANGER:
+    default:
+        need = pairing_failed(resume, &pairing);
+        break;
+    }
+    pairing_done(&pairing);
+    return need;
+}
+
+static enum resume_need count_end(struct resume *resume)
+{
+    const struct checkpoint *from = &resume->runs_from;
+    int64_t left = resume->count_left;
+    for (size_t i = 0; i < resume->source_units.count; i++) {
+        const struct pair_unit *unit = &resume->source_units.units[i];
+        left -= unit->count;
+        if (left == 0 && unit->missing == 0) {
+            return finish(resume, unit->next, resume->target.end, resume->sequence_end, unit->leader_epoch);
+        }
+        if (left <= 0) {
+            break;
+        }
+    }
+    resume->fault_target_from = from->target_next;
+    resume->fault_target_to = resume->target.log_start;
+    err_set(&resume->err, ERR_REFUSED,
+            "%lld records behind the checkpoint were deleted by the target's retention, and counting the source from "
+            "offset %lld does not end at a batch",
+            (long long)resume->count_left, (long long)from->source_next);
+    err_hint(&resume->err, "see docs/faults.md#tail-gone");
+    return fault(resume, FAULT_TAIL_GONE);
+}
+
+/* --- where does the tail stand in the source? --------------------------------------------------------------------- */
+
+/* Among several places with the same content only one has the right number of records before it. */
+static bool place_by_count(const struct resume *resume, size_t index)
+{
+    const struct pair_list *source = &resume->source_units;
+    const struct checkpoint *from = &resume->runs_from;
+    bool same_stream = resume->has_checkpoint && resume->generation == from->generation;
+    int64_t records = 0;
+    if (same_stream) { /* records between the place and the checkpoint = what the sequence counts between them */
+        for (size_t i = index + 1; i < source->count && source->units[i].first < from->source_next; i++) {
+            records += source->units[i].count;
+        }
+        return records == from->sequence_next - resume->sequence_end;
+    }
+    /* Without holes since the generation began, offset and sequence are one. */
+    return sequence_wire(source->units[index].next) == sequence_wire(resume->sequence_end);
+}
+
+static bool tail_at(const struct resume *resume, size_t index)
+{
+    struct pair_list prefix = resume->source_units;
+    prefix.count = index + 1;
+    size_t last = SIZE_MAX;
+    return pairing_find_tail(&resume->target_units, &prefix, &last) > 0 && last == index;
+}
+
+static size_t find_place(const struct resume *resume, size_t *out_index)
+{
+    size_t places = pairing_find_tail(&resume->target_units, &resume->source_units, out_index);
+    if (places <= 1) {
+        return places;
+    }
+    size_t right = 0;
+    for (size_t i = 0; i < resume->source_units.count; i++) {
+        const struct pair_unit *last = &resume->target_units.units[resume->target_units.count - 1];
+        if (resume->source_units.units[i].name == last->name && place_by_count(resume, i) && tail_at(resume, i)) {
+            *out_index = i;
+            right++;
+        }
+    }
+    return right;
+}
+
+static enum resume_need found_place(struct resume *resume, const struct pair_unit *unit)
+{
+    const struct checkpoint *from = &resume->runs_from;
+    bool same_stream = resume->has_checkpoint && resume->generation == from->generation;
+    if (!same_stream) {
+        resume->sequence_end = sequence_widen_below(sequence_wire(resume->sequence_end), unit->next);
+    }
+    resume->at = (struct checkpoint){.source_topic_id = resume->options.source_topic_id,
+                                     .target_topic_id = resume->options.target_topic_id,
+                                     .generation = resume->generation,
+                                     .source_next = unit->next,
+                                     .target_next = resume->ours_end,
+                                     .sequence_next = resume->sequence_end,
+                                     .leader_epoch = unit->leader_epoch};
+    count_foreign(resume, resume->ours_end, resume->target.end);
+    if (same_stream && resume->ours_end < from->target_next) {
+        resume->event.target_truncated = true;
+        resume->event.target_cut_from = resume->ours_end;
+        resume->event.target_cut_to = from->target_next;
+        resume->step = STEP_CUT;
+        return NEED_CUT;
+    }
+    resume->runs_from = resume->at;
+    return finish(resume, unit->next, resume->target.end, resume->sequence_end, unit->leader_epoch);
+}
+
+static enum resume_need find_end(struct resume *resume)
+{
+    size_t index = 0;
+    size_t places = find_place(resume, &index);
+    if (places == 1) {
+        return found_place(resume, &resume->source_units.units[index]);
+    }
+    if (resume->hint_source >= 0) { /* the map and the logs disagree: look for it without the map's help */
+        resume->hint_source = -1;
+        return find_in_source(resume);
+    }
+    resume->fault_target_to = resume->ours_end;
+    err_set(&resume->err, ERR_REFUSED, "%s: the newest batch of ours (before target offset %lld) stands at %zu places "
+            "of the source", resume->has_checkpoint ? "the target was truncated below the checkpoint"
+                                                    : "there is no checkpoint",
+            (long long)resume->ours_end, places);
+    err_hint(&resume->err, "see docs/faults.md#no-checkpoint");
+    return fault(resume, FAULT_NO_CHECKPOINT);
+}
+
+enum resume_need resume_give_cut(struct resume *resume)
+{
+    assert(resume->step == STEP_CUT);
+    resume->runs_from = resume->at;
+    if (resume->has_stored) {
+        resume->stored = resume->at;
+    }
+    return finish(resume, resume->at.source_next, resume->target.end, resume->at.sequence_next,
+                  resume->at.leader_epoch);
+}
+
+enum resume_need resume_source_end(struct resume *resume, int64_t next, bool at_end)
+{
+    if (resume->fault != FAULT_NONE) {
+        return RESUME_FAULT;
+    }
+    pair_list_missing(&resume->source_units, resume->source_expected, next);
+    if (next > resume->source_expected) {
+        resume->source_expected = next;
+    }
+    if (resume->step == STEP_PAIR) {
+        return pair_end(resume, next, at_end);
+    }
+    return resume->step == STEP_COUNT ? count_end(resume) : find_end(resume);
+}

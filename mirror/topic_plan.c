@@ -1,0 +1,330 @@
+#include "mirror/topic_plan.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TIME_BOUND_MAX "9223372036854775807"
+#define SIZE_SETTING   "max.message.bytes"
+
+/* newer: not in every broker since 2.8, so asked for only where the target is known to have it. */
+static const struct forced_rule {
+    const char *name;
+    const char *value; /* NULL: at least the source's */
+    bool newer;
+} forced_rules[] = {
+    {"compression.type",                    "producer",     false},
+    {"message.timestamp.type",              "CreateTime",   false},
+    {"message.timestamp.after.max.ms",      TIME_BOUND_MAX, true }, /* since 3.6 */
+    {"message.timestamp.before.max.ms",     TIME_BOUND_MAX, true }, /* since 3.6 */
+    {"message.timestamp.difference.max.ms", TIME_BOUND_MAX, true }, /* until 3.9 */
+    {SIZE_SETTING,                          NULL,           false},
+};
+#define FORCED_COUNT (sizeof(forced_rules) / sizeof(forced_rules[0]))
+
+/* Never copied: names of brokers of the source, what the target's operator decides (durability), what needs a tier that
+ * the target may not have, and formats that only old brokers know. A name that ends in a dot is a prefix. */
+static const char *const never_copied[] = {
+    "leader.replication.throttled.replicas",
+    "follower.replication.throttled.replicas",
+    "min.insync.replicas",
+    "unclean.leader.election.enable",
+    "local.retention.ms",
+    "local.retention.bytes",
+    "remote.",
+    "confluent.",
+    "internal.",
+    "message.format.version",
+    "message.downconversion.enable",
+};
+
+/* ---- topics ------------------------------------------------------------------------------------------------- */
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct admin_topic *)a)->name, ((const struct admin_topic *)b)->name);
+}
+
+static void pair_judge(struct topic_pair *pair)
+{
+    if (pair->target_partitions > pair->source_partitions) {
+        snprintf(pair->problem, sizeof(pair->problem),
+                 "the target has %d partitions, the source %d: partitions cannot be taken away",
+                 pair->target_partitions, pair->source_partitions);
+    }
+}
+
+void topic_plan_pairs(const struct config_patterns *patterns, struct admin_topic *source,
+                      size_t source_count, struct admin_topic *target, size_t target_count,
+                      struct topic_pair **out, size_t *out_count)
+{
+    struct topic_pair *pairs = calloc(source_count + 1, sizeof(*pairs)); /* never of size 0 */
+    assert(pairs);
+    if (source_count > 0) {
+        qsort(source, source_count, sizeof(*source), by_name);
+    }
+    if (target_count > 0) {
+        qsort(target, target_count, sizeof(*target), by_name);
+    }
+    size_t count = 0;
+    for (size_t i = 0; i < source_count; i++) {
+        if (config_name_reserved(source[i].name) ||
+            !config_patterns_match(patterns, source[i].name)) {
+            continue;
+        }
+        struct topic_pair *pair = &pairs[count++];
+        memcpy(pair->name, source[i].name, sizeof(pair->name));
+        pair->source_id = source[i].id;
+        pair->source_partitions = source[i].partitions_count;
+        const struct admin_topic *twin =
+            target_count > 0 ? bsearch(&source[i], target, target_count, sizeof(*target), by_name)
+                             : NULL;
+        if (twin) {
+            pair->target_id = twin->id;
+            pair->target_partitions = twin->partitions_count;
+            pair_judge(pair);
+        }
+    }
+    *out = pairs;
+    *out_count = count;
+}
+
+/* ---- changes ------------------------------------------------------------------------------------------------ */
+
+static char *copy_or_null(const char *text)
+{
+    if (!text) {
+        return NULL;
+    }
+    char *copy = strdup(text);
+    assert(copy);
+    return copy;
+}
+
+static struct topic_change *changes_add(struct topic_changes *changes, const char *name,
+                                        const char *value)
+{
+    struct topic_change *list =
+        realloc(changes->list, (changes->count + 1) * sizeof(*changes->list));
+    assert(list);
+    changes->list = list;
+    struct topic_change *change = &list[changes->count++];
+    *change = (struct topic_change){.value = copy_or_null(value), .set = true};
+    snprintf(change->name, sizeof(change->name), "%s", name);
+    return change;
+}
+
+void topic_changes_done(struct topic_changes *changes)
+{
+    for (size_t i = 0; i < changes->count; i++) {
+        free(changes->list[i].value);
+        free(changes->list[i].old);
+    }
+    free(changes->list);
+    *changes = (struct topic_changes){0};
+}
+
+bool topic_changes_any_set(const struct topic_changes *changes)
+{
+    for (size_t i = 0; i < changes->count; i++) {
+        if (changes->list[i].set) {
+            return true;
+        }
+    }
+    return false;
+}
+
+const char **topic_changes_pairs(const struct topic_changes *changes)
+{
+    const char **pairs = calloc(2 * changes->count + 1, sizeof(*pairs));
+    assert(pairs);
+    size_t at = 0;
+    for (size_t i = 0; i < changes->count; i++) {
+        if (changes->list[i].set) {
+            pairs[at++] = changes->list[i].name;
+            pairs[at++] = changes->list[i].value;
+        }
+    }
+    return pairs;
+}
+
+/* ---- settings ----------------------------------------------------------------------------------------------- */
+
+static const struct admin_setting *find(struct topic_settings settings, const char *name)
+{
+    for (size_t i = 0; i < settings.count; i++) {
+        if (strcmp(settings.list[i].name, name) == 0) {
+            return &settings.list[i];
+        }
+    }
+    return NULL;
+}
+
+/* The topic's own value; NULL when it follows the broker's. */
+static const char *own_value(struct topic_settings settings, const char *name)
+{
+    const struct admin_setting *setting = find(settings, name);
+    return setting && !setting->is_default ? setting->value : NULL;
+}
+
+/* A value of a broker, so not trusted to be a number: -1 then. */
+static int64_t number_of(const struct admin_setting *setting)
+{
+    if (!setting || !setting->value || !*setting->value) {
+        return -1;
+    }
+    char *end;
+    errno = 0;
+    long long number = strtoll(setting->value, &end, 10);
+    return errno || *end || number < 0 ? -1 : number;
+}
+
+static bool is_forced(const char *name)
+{
+    for (size_t i = 0; i < FORCED_COUNT; i++) {
+        if (strcmp(forced_rules[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_never_copied(const char *name)
+{
+    for (size_t i = 0; i < sizeof(never_copied) / sizeof(never_copied[0]); i++) {
+        size_t len = strlen(never_copied[i]);
+        bool prefix = never_copied[i][len - 1] == '.';
+        if (prefix ? strncmp(name, never_copied[i], len) == 0 : strcmp(name, never_copied[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- a new topic -------------------------------------------------------------------------------------------- */
+
+static void creation_copy(struct topic_settings source, struct topic_settings known,
+                          struct topic_changes *out)
+{
+    for (size_t i = 0; i < source.count; i++) {
+        const struct admin_setting *setting = &source.list[i];
+        if (setting->is_default || !setting->value || is_forced(setting->name) ||
+            is_never_copied(setting->name) || (known.list && !find(known, setting->name))) {
+            continue;
+        }
+        changes_add(out, setting->name, setting->value);
+    }
+}
+
+/* The topic that `known` came from may have a size of its own: only a default tells what a new topic would get. */
+static bool default_size_suffices(struct topic_settings known, int64_t wanted)
+{
+    const struct admin_setting *there = find(known, SIZE_SETTING);
+    return there && there->is_default && number_of(there) >= wanted;
+}
+
+/* NULL: this rule asks for nothing here. */
+static const char *creation_value(const struct forced_rule *rule, struct topic_settings source,
+                                  struct topic_settings known)
+{
+    if (known.list ? !find(known, rule->name) : rule->newer) {
+        return NULL;
+    }
+    if (rule->value) {
+        return rule->value;
+    }
+    const struct admin_setting *size = find(source, rule->name);
+    int64_t wanted = number_of(size);
+    bool needed = wanted >= 0 && (!size->is_default || !default_size_suffices(known, wanted));
+    return needed ? size->value : NULL;
+}
+
+/* `old` is recorded only where giving back would change something. */
+static void note_old(struct topic_change *change, const char *old)
+{
+    change->recorded = !old || strcmp(old, change->value) != 0;
+    change->old = change->recorded ? copy_or_null(old) : NULL;
+}
+
+void topic_plan_creation(struct topic_settings source, struct topic_settings known,
+                         struct topic_changes *out)
+{
+    *out = (struct topic_changes){0};
+    creation_copy(source, known, out);
+    for (size_t i = 0; i < FORCED_COUNT; i++) {
+        const char *value = creation_value(&forced_rules[i], source, known);
+        if (value) {
+            /* Set even where the target's default is the same: brokers' defaults change, and all of them together are
+             * how a topic of ours is known again. */
+            note_old(changes_add(out, forced_rules[i].name, value),
+                     own_value(source, forced_rules[i].name));
+        }
+    }
+}
+
+/* ---- a topic that stands there ------------------------------------------------------------------------------ */
+
+/* All constant rules that the target knows are set on the topic itself: only a creation of ours does that. */
+static bool looks_created_by_us(struct topic_settings target)
+{
+    for (size_t i = 0; i < FORCED_COUNT; i++) {
+        const char *own = own_value(target, forced_rules[i].name);
+        if (forced_rules[i].value && find(target, forced_rules[i].name) &&
+            (!own || strcmp(own, forced_rules[i].value) != 0)) {
+            return false;
+        }
+    }
+    return target.count > 0;
+}
+
+/* NULL: fine as it is, or nothing to compare with. */
+static const char *existing_value(const struct forced_rule *rule, struct topic_settings source,
+                                  struct topic_settings target)
+{
+    const struct admin_setting *there = find(target, rule->name);
+    if (!there) {
+        return NULL;
+    }
+    if (rule->value) {
+        return there->value && strcmp(there->value, rule->value) == 0 ? NULL : rule->value;
+    }
+    const struct admin_setting *size = find(source, rule->name);
+    return number_of(size) > number_of(there) ? size->value : NULL;
+}
+
+/* The record is the world's: anything but [string|null, string] counts as none. */
+static bool recorded_old(const json_t *recorded, const char *name, const char **out_old)
+{
+    const json_t *entry = json_object_get(recorded, name);
+    const json_t *old = json_array_get(entry, 0);
+    if (!old || (!json_is_string(old) && !json_is_null(old))) {
+        return false;
+    }
+    *out_old = json_string_value(old);
+    return true;
+}
+
+void topic_plan_existing(struct topic_settings source, struct topic_settings target,
+                         const json_t *recorded, struct topic_changes *out)
+{
+    *out = (struct topic_changes){0};
+    bool ours = json_object_size(recorded) == 0 && looks_created_by_us(target);
+    for (size_t i = 0; i < FORCED_COUNT; i++) {
+        const char *name = forced_rules[i].name;
+        const char *value = existing_value(&forced_rules[i], source, target);
+        const char *old = own_value(target, name);
+        bool known_old = recorded_old(recorded, name, &old);
+        if (value) {
+            struct topic_change *change = changes_add(out, name, value);
+            change->old = copy_or_null(ours ? own_value(source, name) : old);
+            change->recorded = true;
+        } else if (ours && !known_old && forced_rules[i].value && find(target, name)) {
+            struct topic_change *change = changes_add(out, name, forced_rules[i].value);
+            change->set = false;
+            note_old(change, own_value(source, name));
+        }
+    }
+}
