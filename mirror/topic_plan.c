@@ -48,7 +48,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct admin_topic *)a)->name, ((const struct admin_topic *)b)->name);
 }
 
-static void pair_judge(struct topic_pair *pair)
+void topic_pair_judge(struct topic_pair *pair)
 {
     if (pair->target_partitions > pair->source_partitions) {
         snprintf(pair->problem, sizeof(pair->problem),
@@ -85,7 +85,7 @@ void topic_plan_pairs(const struct config_patterns *patterns, struct admin_topic
         if (twin) {
             pair->target_id = twin->id;
             pair->target_partitions = twin->partitions_count;
-            pair_judge(pair);
+            topic_pair_judge(pair);
         }
     }
     *out = pairs;

@@ -34,6 +34,8 @@ struct topic_pair {
 void topic_plan_pairs(const struct config_patterns *patterns, struct admin_topic *source,
                       size_t source_count, struct admin_topic *target, size_t target_count,
                       struct topic_pair **out, size_t *out_count);
+/* Fills `problem` of a pair that can never be mirrored as it is. */
+void topic_pair_judge(struct topic_pair *pair);
 
 /* All settings of one topic, defaults included; list NULL = unknown. */
 struct topic_settings {

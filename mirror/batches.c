@@ -1,0 +1,377 @@
+#include "mirror/batches.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "mirror/sequence.h"
+
+#define TICK_MS 100 /* looks again at what was held back: gates, errors of single partitions, memory */
+
+struct task *task_ref(struct task *task)
+{
+    task->refs_count++;
+    return task;
+}
+
+void task_unref(struct task *task)
+{
+    if (--task->refs_count > 0) {
+        return;
+    }
+    partition_done(&task->core);
+    free(task->topic);
+    free(task);
+}
+
+/* --- news: told when nothing flies -------------------------------------------------------------------------------- */
+
+static void tell_news(struct task *task)
+{
+    struct engine_callbacks *callbacks = &task->engine->callbacks;
+    enum task_news news = task->news;
+    task->news = NEWS_NONE;
+    switch (news) {
+    case NEWS_NONE:
+        break;
+    case NEWS_DOUBT:
+        callbacks->doubt(callbacks->arg, task, &task->news_err);
+        break;
+    case NEWS_FAULT:
+        callbacks->fault(callbacks->arg, task, task->news_fault, task->news_from, task->news_to, &task->news_err);
+        break;
+    case NEWS_DRAINED:
+        callbacks->drained(callbacks->arg, task);
+        break;
+    }
+}
+
+static void look_at_rest(struct task *task)
+{
+    if (task->flying_count > 0 || task->mode == TASK_GONE) {
+        return;
+    }
+    if (task->news != NEWS_NONE) {
+        tell_news(task);
+    } else if (task->resume_wanted) {
+        task->resume_wanted = false;
+        task->run = resume_run_new(task, &task->resume_options);
+    }
+}
+
+static void drop(struct task *task)
+{
+    task->ticket++;
+    partition_drop(&task->core);
+}
+
+static void set_news(struct task *task, enum task_news news, const struct err *why)
+{
+    if (task->mode != TASK_CARRYING && task->mode != TASK_DRAINING) {
+        return; /* told already */
+    }
+    bool draining = task->mode == TASK_DRAINING;
+    drop(task);
+    task->mode = TASK_IDLE;
+    task->news = draining ? NEWS_DRAINED : news; /* it is not ours any more: the next owner resumes */
+    task->news_err = *why;
+    task_ref(task);
+    look_at_rest(task);
+    task_unref(task);
+}
+
+void task_doubt(struct task *task, const struct err *why)
+{
+    task->engine->counters.doubts++;
+    set_news(task, NEWS_DOUBT, why);
+}
+
+void task_fault(struct task *task, enum resume_fault kind, int64_t source_from, int64_t source_to,
+                const struct err *why)
+{
+    task->news_fault = kind;
+    task->news_from = source_from;
+    task->news_to = source_to;
+    set_news(task, NEWS_FAULT, why);
+}
+
+static void look_at_drained(struct task *task)
+{
+    if (task->mode == TASK_DRAINING && partition_flight_count(&task->core) == 0) {
+        struct err none = {0};
+        set_news(task, NEWS_DRAINED, &none);
+    }
+}
+
+void task_landed(struct task *task)
+{
+    assert(task->flying_count > 0);
+    task->flying_count--;
+    task_ref(task);
+    look_at_drained(task);
+    look_at_rest(task);
+    task_unref(task);
+}
+
+void task_settle(struct task *task)
+{
+    struct ack ack;
+    if (task->mode == TASK_CARRYING && partition_settle(&task->core, &ack)) {
+        task->engine->callbacks.ack(task->engine->callbacks.arg, task, &ack);
+    }
+}
+
+/* --- the engine --------------------------------------------------------------------------------------------------- */
+
+static void tick(void *arg)
+{
+    struct engine *engine = arg;
+    engine_pump(engine);
+    loop_timer_set(engine->tick, TICK_MS);
+}
+
+static void source_conn(void *arg, int32_t broker, int32_t lane, struct conn *conn, const struct err *lost)
+{
+    struct engine *engine = arg;
+    (void)broker;
+    (void)lane;
+    (void)conn;
+    if (lost == NULL) {
+        source_pump(engine);
+    } else {
+        cluster_refresh(engine->source);
+    }
+}
+
+static void target_conn(void *arg, int32_t broker, int32_t lane, struct conn *conn, const struct err *lost)
+{
+    struct engine *engine = arg;
+    (void)conn;
+    if (lost != NULL) {
+        cluster_refresh(engine->target);
+    }
+    sink_conn_changed(engine, broker, lane, lost != NULL);
+}
+
+struct engine *batches_new(struct loop *loop, struct cluster *source, struct cluster *target, struct buf_pool *pool,
+                           const struct engine_options *options, const struct engine_callbacks *callbacks)
+{
+    struct engine *engine = calloc(1, sizeof(*engine));
+    if (engine == NULL) {
+        abort();
+    }
+    engine->loop = loop;
+    engine->source = source;
+    engine->target = target;
+    engine->pool = pool;
+    engine->options = *options;
+    engine->callbacks = *callbacks;
+    cluster_on_conn(source, source_conn, engine);
+    cluster_on_conn(target, target_conn, engine);
+    engine->tick = loop_timer_new(loop, tick, engine);
+    loop_timer_set(engine->tick, TICK_MS);
+    return engine;
+}
+
+void engine_free(struct engine *engine)
+{
+    if (engine == NULL) {
+        return;
+    }
+    loop_timer_free(engine->tick);
+    cluster_on_conn(engine->source, NULL, NULL);
+    cluster_on_conn(engine->target, NULL, NULL);
+    while (engine->tasks_count > 0) {
+        engine_remove(engine, engine->tasks[engine->tasks_count - 1]);
+    }
+    source_free(engine);
+    sink_free(engine);
+    free(engine->tasks);
+    free(engine);
+}
+
+void engine_metadata(struct engine *engine)
+{
+    for (size_t i = 0; i < engine->tasks_count; i++) {
+        struct task *task = engine->tasks[i];
+        struct cluster_leader before = task->target_leader;
+        sink_route(task);
+        bool moved = before.broker != task->target_leader.broker || before.epoch != task->target_leader.epoch;
+        if (moved && task->mode == TASK_CARRYING) {
+            if (partition_flight_count(&task->core) > 0) {
+                struct err why = {0};
+                err_set(&why, ERR_RETRY, "the target's leader moved from broker %d (epoch %d) to %d (epoch %d)",
+                        before.broker, before.epoch, task->target_leader.broker, task->target_leader.epoch);
+                task_doubt(task, &why);
+            } else {
+                partition_reopen(&task->core);
+                sink_ready(task);
+            }
+        }
+    }
+    engine_pump(engine);
+}
+
+void engine_pump(struct engine *engine)
+{
+    if (engine->depth > 0) {
+        return;
+    }
+    source_pump(engine);
+    sink_pump(engine);
+}
+
+/* --- tasks -------------------------------------------------------------------------------------------------------- */
+
+static int compare_place(const struct task *task, const char *topic, int32_t partition)
+{
+    int order = strcmp(task->topic, topic);
+    return order != 0 ? order : task->index - partition;
+}
+
+static void insert(struct engine *engine, struct task *task)
+{
+    if (engine->tasks_count == engine->tasks_capacity) {
+        engine->tasks_capacity = engine->tasks_capacity == 0 ? 64 : engine->tasks_capacity * 2;
+        engine->tasks = realloc(engine->tasks, engine->tasks_capacity * sizeof(struct task *));
+        if (engine->tasks == NULL) {
+            abort();
+        }
+    }
+    size_t at = engine->tasks_count++;
+    while (at > 0 && compare_place(engine->tasks[at - 1], task->topic, task->index) > 0) {
+        engine->tasks[at] = engine->tasks[at - 1];
+        at--;
+    }
+    engine->tasks[at] = task;
+}
+
+struct task *engine_add(struct engine *engine, const char *topic, int32_t partition,
+                        const struct uuid *source_topic_id, const struct uuid *target_topic_id, void *owner)
+{
+    struct task *task = calloc(1, sizeof(*task));
+    char *name = strdup(topic);
+    if (task == NULL || name == NULL) {
+        abort();
+    }
+    task->engine = engine;
+    task->refs_count = 1;
+    task->owner = owner;
+    task->topic = name;
+    task->index = partition;
+    task->source_topic_id = *source_topic_id;
+    task->target_topic_id = *target_topic_id;
+    task->id_base = sequence_id_base(engine->options.id_deployment, engine->options.id_service,
+                                     cluster_id(engine->source), cluster_id(engine->target), source_topic_id);
+    task->source_end = -1;
+    task->source_end_at_ms = -1;
+    task->target_leader = (struct cluster_leader){.broker = -1, .epoch = -1};
+    task->lane_pin = engine->pins_count++;
+    partition_init(&task->core);
+    insert(engine, task);
+    return task;
+}
+
+void engine_remove(struct engine *engine, struct task *task)
+{
+    resume_run_free(task->run);
+    task->run = NULL;
+    task->resume_wanted = false;
+    sink_unlink(task);
+    drop(task);
+    task->mode = TASK_GONE;
+    task->news = NEWS_NONE;
+    size_t at = 0;
+    while (engine->tasks[at] != task) {
+        at++;
+    }
+    memmove(&engine->tasks[at], &engine->tasks[at + 1], (engine->tasks_count - at - 1) * sizeof(struct task *));
+    engine->tasks_count--;
+    task_unref(task);
+}
+
+void engine_resume(struct engine *engine, struct task *task, const struct resume_options *options)
+{
+    (void)engine;
+    assert(task->mode == TASK_IDLE || task->mode == TASK_PLACED);
+    drop(task);
+    task->mode = TASK_RESUMING;
+    task->resume_options = *options;
+    task->resume_options.id_base = task->id_base;
+    task->resume_options.source_topic_id = task->source_topic_id;
+    task->resume_options.target_topic_id = task->target_topic_id;
+    task->resume_wanted = true;
+    task->engine->counters.resumes++;
+    task_ref(task);
+    look_at_rest(task);
+    task_unref(task);
+}
+
+void engine_loaded(struct engine *engine, struct task *task, const struct task_stored *stored)
+{
+    (void)engine;
+    if (task->run != NULL) {
+        resume_run_loaded(task->run, stored);
+    }
+}
+
+void engine_floor(struct engine *engine, struct task *task, bool found, struct offset_run run)
+{
+    (void)engine;
+    if (task->run != NULL) {
+        resume_run_floor(task->run, found, run);
+    }
+}
+
+void engine_cut_done(struct engine *engine, struct task *task)
+{
+    (void)engine;
+    if (task->run != NULL) {
+        resume_run_cut(task->run);
+    }
+}
+
+void engine_start(struct engine *engine, struct task *task)
+{
+    assert(task->mode == TASK_PLACED);
+    task->mode = TASK_CARRYING;
+    task->epoch_unchecked = false;
+    task->hold_until_ms = 0;
+    sink_route(task);
+    engine_pump(engine);
+}
+
+void engine_drain(struct engine *engine, struct task *task)
+{
+    (void)engine;
+    if (task->mode == TASK_CARRYING) {
+        task->mode = TASK_DRAINING;
+        task_ref(task);
+        look_at_drained(task);
+        task_unref(task);
+        return;
+    }
+    resume_run_free(task->run);
+    task->run = NULL;
+    task->resume_wanted = false;
+    task->mode = TASK_IDLE;
+    task->news = NEWS_DRAINED;
+    task_ref(task);
+    look_at_rest(task);
+    task_unref(task);
+}
+
+void *task_owner(const struct task *task) { return task->owner; }
+const char *task_topic(const struct task *task) { return task->topic; }
+int32_t task_partition(const struct task *task) { return task->index; }
+int64_t task_id_base(const struct task *task) { return task->id_base; }
+const char *task_trouble(const struct task *task) { return task->trouble; }
+
+int64_t task_source_end(const struct task *task, int64_t *out_at_ms)
+{
+    *out_at_ms = task->source_end_at_ms;
+    return task->source_end;
+}
+
+const struct engine_counters *engine_counters(const struct engine *engine) { return &engine->counters; }

@@ -1,0 +1,120 @@
+/* Inside of the batches engine: what its parts (batches, source, sink, resume_io) share. Nobody else includes this.
+ *
+ *   source  one Fetch in flight a source broker, many partitions  -> partition_take()
+ *   sink    Produce requests of one batch for each of many partitions, pinned lanes -> partition_answer()
+ *   resume_io  does what mirror/resume asks
+ *   batches the tasks, their modes, and the rest before every doubt: a task resumes only when nothing of it flies
+ */
+#ifndef FERRY_MIRROR_BATCHES_H
+#define FERRY_MIRROR_BATCHES_H
+
+#include "mirror/engine.h"
+
+enum task_mode {
+    TASK_IDLE,     /* waits for the link's word */
+    TASK_RESUMING,
+    TASK_PLACED,   /* the position is proven, not started */
+    TASK_CARRYING,
+    TASK_DRAINING, /* what flies may land */
+    TASK_GONE,     /* removed; late answers still hold references */
+};
+
+enum task_news { NEWS_NONE, NEWS_DOUBT, NEWS_FAULT, NEWS_DRAINED }; /* told when nothing flies any more */
+
+struct sink_lane;
+struct resume_run;
+
+struct task {
+    struct engine *engine;
+    int32_t refs_count;
+    void *owner;
+    char *topic;
+    int32_t index;
+    struct uuid source_topic_id;
+    struct uuid target_topic_id;
+    int64_t id_base;
+    enum task_mode mode;
+    uint32_t ticket;      /* raised at each drop: answers to older requests are nobody's */
+    int32_t flying_count; /* produce requests not answered yet, of any ticket */
+    struct partition core;
+    /* news for the link that wait until nothing flies */
+    enum task_news news;
+    enum resume_fault news_fault;
+    int64_t news_from, news_to;
+    struct err news_err;
+    /* source side */
+    bool fetching;            /* part of a Fetch in flight */
+    bool epoch_unchecked;     /* the leader does not know our last epoch any more: resume proved the position */
+    int64_t hold_until_ms;    /* after an error of its own */
+    char trouble[128];
+    int64_t source_end;       /* last stable offset as told; -1 unknown */
+    int64_t source_end_at_ms;
+    int32_t corrupt_count;    /* times in a row that the target called a batch corrupt */
+    /* target side */
+    struct cluster_leader target_leader;
+    struct sink_lane *lane;   /* NULL while the leader is unknown */
+    uint32_t lane_pin;
+    bool ready;               /* in the lane's queue */
+    struct task *ready_next;
+    /* resuming */
+    struct resume_run *run;
+    bool resume_wanted;       /* as soon as nothing flies */
+    struct resume_options resume_options;
+};
+
+struct source_broker {
+    struct engine *engine;
+    int32_t broker;
+    bool asking;
+    bool wanted;   /* by some task, in this pump */
+    uint32_t turn; /* which task stands first: brokers fill answers in the order asked */
+};
+
+struct engine {
+    struct loop *loop;
+    struct cluster *source;
+    struct cluster *target;
+    struct buf_pool *pool;
+    struct engine_options options;
+    struct engine_callbacks callbacks;
+    struct task **tasks; /* sorted by topic, partition */
+    size_t tasks_count;
+    size_t tasks_capacity;
+    struct source_broker **brokers;
+    size_t brokers_count;
+    struct sink_lane **lanes;
+    size_t lanes_count;
+    uint32_t pins_count;
+    struct loop_timer *tick;
+    struct engine_counters counters;
+    int32_t depth; /* > 0: inside an answer; pumping is left to its end */
+};
+
+struct task *task_ref(struct task *task);
+void task_unref(struct task *task);
+/* Everything of it is dropped; `news` is told when nothing flies. */
+void task_doubt(struct task *task, const struct err *why);
+void task_fault(struct task *task, enum resume_fault kind, int64_t source_from, int64_t source_to,
+                const struct err *why);
+/* One of its requests was answered or lost. */
+void task_landed(struct task *task);
+/* The position moved without an answer (a hole at the end of what was fetched). */
+void task_settle(struct task *task);
+
+void source_pump(struct engine *engine);
+void source_free(struct engine *engine);
+
+void sink_route(struct task *task);      /* find its lane by the target's leader */
+void sink_ready(struct task *task);      /* something may be sendable */
+void sink_unlink(struct task *task);     /* nothing of it is to be sent */
+void sink_pump(struct engine *engine);
+void sink_conn_changed(struct engine *engine, int32_t broker, int32_t lane, bool lost);
+void sink_free(struct engine *engine);
+
+struct resume_run *resume_run_new(struct task *task, const struct resume_options *options);
+void resume_run_free(struct resume_run *run); /* late answers are ignored */
+void resume_run_loaded(struct resume_run *run, const struct task_stored *stored);
+void resume_run_floor(struct resume_run *run, bool found, struct offset_run floor);
+void resume_run_cut(struct resume_run *run);
+
+#endif

@@ -1,0 +1,430 @@
+#include "mirror/heartbeat.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <hiredis.h>
+
+#include "base/json.h"
+#include "base/log.h"
+
+#define BEAT_MS           1000
+#define FAULT_REPEAT_MS   30000 /* Redis may have been flushed: what it took is told again */
+#define ORDERS_A_BEAT     256   /* of a hash that anybody may have filled; the next beat goes on behind them */
+#define ORDER_BYTES       4096
+#define ORDERS_TAKEN      64    /* taken, but their deletion was not confirmed: not handed out twice */
+#define KEY_BYTES         1024  /* prefix + service + two sites, each a short name; longer ones are cut by nobody: assert */
+
+/* Delete only what was read: the operator may have given another order meanwhile. */
+static struct redis_script order_delete_script = {
+    .name = "order_delete",
+    .text = "if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then\n"
+            "  return redis.call('HDEL', KEYS[1], ARGV[1])\n"
+            "end\n"
+            "return 0\n",
+};
+
+struct fault {
+    char topic[250];
+    int32_t partition;
+    json_t *json;    /* NULL: to be cleared */
+    uint64_t version; /* counts changes: the answer to an older one confirms nothing */
+    bool in_flight;
+    int64_t told_ms; /* 0 = Redis has not taken this version */
+    struct fault *next;
+};
+
+struct heartbeat {
+    struct loop *loop;
+    struct redis *redis;
+    struct heartbeat_callbacks callbacks;
+    char *worker;
+    char workers_key[KEY_BYTES];
+    char faults_key[KEY_BYTES];
+    char orders_key[KEY_BYTES];
+    struct loop_timer *timer;
+    struct fault *faults;
+    uint64_t taken[ORDERS_TAKEN]; /* hashes of (field, value); 0 = free */
+    size_t taken_next;
+    size_t orders_next; /* where the next beat begins in the hash */
+    bool beat_in_flight;
+    bool orders_in_flight;
+    bool closed;
+    int32_t refs_count; /* the owner and each call under way */
+};
+
+/* ---- calls --------------------------------------------------------------------------------------------------- */
+
+static void heartbeat_unref(struct heartbeat *heartbeat)
+{
+    if (--heartbeat->refs_count > 0) {
+        return;
+    }
+    while (heartbeat->faults) {
+        struct fault *fault = heartbeat->faults;
+        heartbeat->faults = fault->next;
+        json_decref(fault->json);
+        free(fault);
+    }
+    free(heartbeat->worker);
+    free(heartbeat);
+}
+
+struct call {
+    struct heartbeat *heartbeat;
+    void (*done)(struct heartbeat *heartbeat, struct call *call, const struct redisReply *reply);
+    char topic[250]; /* of a fault */
+    int32_t partition;
+    uint64_t version;
+    uint64_t taken_hash; /* of an order */
+};
+
+static void call_done(void *arg, const struct redisReply *reply, const struct err *err)
+{
+    struct call *call = arg;
+    (void)err; /* the door's owner logs what is wrong with Redis; here it is tried again at the next beat */
+    call->done(call->heartbeat, call, reply);
+    heartbeat_unref(call->heartbeat);
+    free(call);
+}
+
+static struct call *call_new(struct heartbeat *heartbeat,
+                             void (*done)(struct heartbeat *, struct call *,
+                                          const struct redisReply *))
+{
+    struct call *call = calloc(1, sizeof(*call));
+    assert(call);
+    call->heartbeat = heartbeat;
+    call->done = done;
+    heartbeat->refs_count++;
+    return call;
+}
+
+static void call_send(struct call *call, int argc, const char **argv)
+{
+    size_t lens[4];
+    assert((size_t)argc <= sizeof(lens) / sizeof(lens[0]));
+    for (int i = 0; i < argc; i++) {
+        lens[i] = strlen(argv[i]);
+    }
+    redis_call(call->heartbeat->redis, argc, argv, lens, call_done, call);
+}
+
+/* ---- the worker's line ---------------------------------------------------------------------------------------- */
+
+static void beat_done(struct heartbeat *heartbeat, struct call *call, const struct redisReply *reply)
+{
+    (void)call;
+    (void)reply;
+    heartbeat->beat_in_flight = false;
+}
+
+static void send_beat(struct heartbeat *heartbeat)
+{
+    if (heartbeat->beat_in_flight) {
+        return;
+    }
+    json_t *report = heartbeat->callbacks.report(heartbeat->callbacks.arg);
+    if (!json_is_object(report)) {
+        json_decref(report);
+        return;
+    }
+    /* On our clock, so that `status` can tell how old the line is even when the worker is gone. */
+    json_object_set_new(report, "time_ms",
+                        json_integer(clock_wall_ms(loop_clock(heartbeat->loop))));
+    char *text = json_text(report);
+    json_decref(report);
+    const char *argv[] = {"HSET", heartbeat->workers_key, heartbeat->worker, text};
+    heartbeat->beat_in_flight = true;
+    call_send(call_new(heartbeat, beat_done), 4, argv);
+    free(text);
+}
+
+/* ---- faults --------------------------------------------------------------------------------------------------- */
+
+static struct fault **fault_find(struct heartbeat *heartbeat, const char *topic, int32_t partition)
+{
+    struct fault **at = &heartbeat->faults;
+    while (*at && ((*at)->partition != partition || strcmp((*at)->topic, topic) != 0)) {
+        at = &(*at)->next;
+    }
+    return at;
+}
+
+static void fault_done(struct heartbeat *heartbeat, struct call *call, const struct redisReply *reply)
+{
+    struct fault **at = fault_find(heartbeat, call->topic, call->partition);
+    struct fault *fault = *at;
+    if (!fault) {
+        return;
+    }
+    fault->in_flight = false;
+    if (!reply || fault->version != call->version) {
+        return; /* again at the next beat */
+    }
+    fault->told_ms = loop_now_ms(heartbeat->loop);
+    if (!fault->json) {
+        *at = fault->next;
+        free(fault);
+    }
+}
+
+static void send_fault(struct heartbeat *heartbeat, struct fault *fault)
+{
+    char field[sizeof(fault->topic) + 16];
+    snprintf(field, sizeof(field), "%s:%d", fault->topic, fault->partition);
+    struct call *call = call_new(heartbeat, fault_done);
+    memcpy(call->topic, fault->topic, sizeof(call->topic));
+    call->partition = fault->partition;
+    call->version = fault->version;
+    fault->in_flight = true;
+    if (fault->json) {
+        char *text = json_text(fault->json);
+        const char *argv[] = {"HSET", heartbeat->faults_key, field, text};
+        call_send(call, 4, argv);
+        free(text);
+    } else {
+        const char *argv[] = {"HDEL", heartbeat->faults_key, field};
+        call_send(call, 3, argv);
+    }
+}
+
+static void send_faults(struct heartbeat *heartbeat)
+{
+    int64_t now_ms = loop_now_ms(heartbeat->loop);
+    struct fault *next;
+    for (struct fault *fault = heartbeat->faults; fault; fault = next) {
+        next = fault->next; /* an answer may come at once, and a cleared fault goes with it */
+        bool due = fault->told_ms == 0 || now_ms - fault->told_ms >= FAULT_REPEAT_MS;
+        if (due && !fault->in_flight) {
+            send_fault(heartbeat, fault);
+        }
+    }
+}
+
+void heartbeat_fault(struct heartbeat *heartbeat, const char *topic, int32_t partition,
+                     json_t *take_fault)
+{
+    struct fault **at = fault_find(heartbeat, topic, partition);
+    struct fault *fault = *at;
+    if (!fault) {
+        fault = calloc(1, sizeof(*fault));
+        assert(fault);
+        snprintf(fault->topic, sizeof(fault->topic), "%s", topic);
+        fault->partition = partition;
+        fault->next = heartbeat->faults;
+        heartbeat->faults = fault;
+    }
+    json_decref(fault->json);
+    fault->json = take_fault;
+    fault->version++;
+    fault->told_ms = 0;
+    if (!fault->in_flight && redis_state(heartbeat->redis) == REDIS_READY) {
+        send_fault(heartbeat, fault);
+    }
+}
+
+/* ---- orders --------------------------------------------------------------------------------------------------- */
+
+static uint64_t hash_text(uint64_t hash, const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        hash = (hash ^ (uint8_t)text[i]) * 1099511628211u; /* FNV-1a */
+    }
+    return hash;
+}
+
+static uint64_t order_hash(const char *field, size_t field_len, const char *value, size_t value_len)
+{
+    uint64_t hash = hash_text(14695981039346656037u, field, field_len);
+    hash = hash_text(hash_text(hash, "", 1), value, value_len);
+    return hash == 0 ? 1 : hash;
+}
+
+static uint64_t *taken_find(struct heartbeat *heartbeat, uint64_t hash)
+{
+    for (size_t i = 0; i < ORDERS_TAKEN; i++) {
+        if (heartbeat->taken[i] == hash) {
+            return &heartbeat->taken[i];
+        }
+    }
+    return NULL;
+}
+
+static void delete_done(struct heartbeat *heartbeat, struct call *call, const struct redisReply *reply)
+{
+    uint64_t *taken = taken_find(heartbeat, call->taken_hash);
+    if (reply && taken) {
+        *taken = 0; /* gone, or replaced: either way it is not seen again */
+    }
+}
+
+static void order_delete(struct heartbeat *heartbeat, const char *field, size_t field_len,
+                         const char *value, size_t value_len, uint64_t hash)
+{
+    struct call *call = call_new(heartbeat, delete_done);
+    call->taken_hash = hash;
+    const char *argv[] = {heartbeat->orders_key, field, value};
+    size_t lens[] = {strlen(heartbeat->orders_key), field_len, value_len};
+    redis_call_script(heartbeat->redis, &order_delete_script, 1, 3, argv, lens, call_done, call);
+}
+
+/* "TOPIC:PARTITION"; Kafka's names hold no colon. */
+static bool field_parse(const char *field, size_t len, char topic[250], int32_t *out_partition)
+{
+    const char *colon = memrchr(field, ':', len);
+    size_t topic_len = colon ? (size_t)(colon - field) : 0;
+    size_t digits = colon ? len - topic_len - 1 : 0;
+    if (topic_len == 0 || topic_len > 249 || digits == 0 || digits > 9 ||
+        memchr(field, '\0', len)) {
+        return false;
+    }
+    int32_t partition = 0;
+    for (size_t i = 0; i < digits; i++) {
+        char c = colon[1 + i];
+        if (c < '0' || c > '9') {
+            return false;
+        }
+        partition = partition * 10 + (c - '0'); /* nine digits fit */
+    }
+    memcpy(topic, field, topic_len);
+    topic[topic_len] = '\0';
+    *out_partition = partition;
+    return true;
+}
+
+/* true: handed over, or garbage that nobody can take; delete it. */
+static bool order_take(struct heartbeat *heartbeat, const char *field, size_t field_len,
+                       const char *value, size_t value_len)
+{
+    char topic[250];
+    int32_t partition;
+    struct err err = {0};
+    json_t *order = NULL;
+    bool sane = field_parse(field, field_len, topic, &partition) ||
+                err_set(&err, ERR_REFUSED, "the field is not TOPIC:PARTITION");
+    if (sane) {
+        sane = value_len <= ORDER_BYTES || err_set(&err, ERR_REFUSED, "longer than %d bytes",
+                                                   ORDER_BYTES);
+        order = sane ? json_parse(value, value_len, "order", &err) : NULL;
+        sane = json_is_object(order) || err.kind != ERR_NONE ||
+               err_set(&err, ERR_REFUSED, "not an object");
+    }
+    bool taken = true;
+    if (err.kind != ERR_NONE) {
+        log_warn("order.refused", "key=%s why=%s then=\"deleted\"", heartbeat->orders_key,
+                 log_quote(err.what).text);
+    } else {
+        taken = heartbeat->callbacks.order(heartbeat->callbacks.arg, topic, partition, order);
+    }
+    json_decref(order);
+    return taken;
+}
+
+static void order_arrived(struct heartbeat *heartbeat, const struct redisReply *field,
+                          const struct redisReply *value)
+{
+    if (field->type != REDIS_REPLY_STRING || value->type != REDIS_REPLY_STRING) {
+        return;
+    }
+    uint64_t hash = order_hash(field->str, field->len, value->str, value->len);
+    if (!taken_find(heartbeat, hash)) {
+        if (!order_take(heartbeat, field->str, field->len, value->str, value->len)) {
+            return; /* another worker's */
+        }
+        heartbeat->taken[heartbeat->taken_next++ % ORDERS_TAKEN] = hash;
+    }
+    order_delete(heartbeat, field->str, field->len, value->str, value->len, hash);
+}
+
+static void orders_done(struct heartbeat *heartbeat, struct call *call, const struct redisReply *reply)
+{
+    (void)call;
+    heartbeat->orders_in_flight = false;
+    if (heartbeat->closed || !reply ||
+        (reply->type != REDIS_REPLY_ARRAY && reply->type != REDIS_REPLY_MAP)) {
+        return;
+    }
+    size_t count = reply->elements / 2;
+    for (size_t i = 0; i < count && i < ORDERS_A_BEAT && !heartbeat->closed; i++) {
+        size_t at = heartbeat->orders_next++ % count;
+        order_arrived(heartbeat, reply->element[2 * at], reply->element[2 * at + 1]);
+    }
+}
+
+static void ask_orders(struct heartbeat *heartbeat)
+{
+    if (heartbeat->orders_in_flight) {
+        return;
+    }
+    const char *argv[] = {"HGETALL", heartbeat->orders_key};
+    heartbeat->orders_in_flight = true;
+    call_send(call_new(heartbeat, orders_done), 2, argv);
+}
+
+/* ---- life ----------------------------------------------------------------------------------------------------- */
+
+static void beat(void *arg)
+{
+    struct heartbeat *heartbeat = arg;
+    loop_timer_set(heartbeat->timer, BEAT_MS);
+    if (redis_state(heartbeat->redis) != REDIS_READY) {
+        return;
+    }
+    heartbeat->refs_count++; /* an order's callback may free us */
+    send_beat(heartbeat);
+    send_faults(heartbeat);
+    ask_orders(heartbeat);
+    heartbeat_unref(heartbeat);
+}
+
+static void key_make(char out[KEY_BYTES], const struct heartbeat_options *options, bool of_link,
+                     const char *what)
+{
+    int len = of_link ? snprintf(out, KEY_BYTES, "%s{%s}:%s>%s:%s", options->prefix,
+                                 options->service, options->from, options->to, what)
+                      : snprintf(out, KEY_BYTES, "%s{%s}:%s", options->prefix, options->service,
+                                 what);
+    assert(len > 0 && len < KEY_BYTES); /* config bounds each name */
+    (void)len;
+}
+
+struct heartbeat *heartbeat_new(struct loop *loop, struct redis *redis,
+                                const struct heartbeat_options *options,
+                                const struct heartbeat_callbacks *callbacks)
+{
+    struct heartbeat *heartbeat = calloc(1, sizeof(*heartbeat));
+    assert(heartbeat && redis);
+    heartbeat->loop = loop;
+    heartbeat->redis = redis;
+    heartbeat->callbacks = *callbacks;
+    heartbeat->worker = strdup(options->worker);
+    heartbeat->refs_count = 1;
+    key_make(heartbeat->workers_key, options, false, "workers");
+    key_make(heartbeat->faults_key, options, true, "faults");
+    key_make(heartbeat->orders_key, options, true, "orders");
+    heartbeat->timer = loop_timer_new(loop, beat, heartbeat);
+    loop_timer_set(heartbeat->timer, 0);
+    return heartbeat;
+}
+
+void heartbeat_free(struct heartbeat *heartbeat)
+{
+    if (!heartbeat) {
+        return;
+    }
+    heartbeat->closed = true;
+    loop_timer_free(heartbeat->timer);
+    heartbeat->timer = NULL;
+    heartbeat_unref(heartbeat);
+}
+
+void heartbeat_leave(struct heartbeat *heartbeat)
+{
+    loop_timer_cancel(heartbeat->timer);
+    heartbeat->closed = true;
+    const char *argv[] = {"HDEL", heartbeat->workers_key, heartbeat->worker};
+    call_send(call_new(heartbeat, beat_done), 3, argv);
+}

@@ -1,0 +1,603 @@
+/* Does what mirror/resume asks: one question to one broker at a time, answers checked, every failure ends the run (the
+ * link backs off and begins anew: a resume has no state worth keeping).
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "mirror/batches.h"
+#include "mirror/sequence.h"
+
+#define SMALL_LANE 0
+#define READ_LANE 9             /* its own connection: long reads stop no small request */
+#define SMALL_TIMEOUT_MS 5000
+#define READ_TIMEOUT_MS 15000
+#define READ_WAIT_MS 100
+#define READ_BYTES (1 << 20)
+#define NO_CONN_WAIT_MS 50
+#define NO_CONN_TRIES 200       /* 10 s without a connection to the leader: the link backs off */
+#define READ_EMPTY_TRIES 20     /* 2 s of empty answers below the end */
+
+enum run_stage {
+    RUN_LOAD,
+    RUN_EPOCH,
+    RUN_SOURCE_START,
+    RUN_SOURCE_END,
+    RUN_PRODUCERS,
+    RUN_TARGET_START,
+    RUN_TARGET_END,
+    RUN_READ_TARGET,
+    RUN_READ_SOURCE,
+    RUN_PORT,  /* the link was asked: floor or cut */
+    RUN_TIMER, /* resume waits */
+};
+
+struct resume_run {
+    struct task *task; /* not referenced: the task frees its run first */
+    struct resume resume;
+    enum run_stage stage;
+    struct loop_timer *timer;
+    int32_t tries_count;
+    int32_t wait_ms;
+    int64_t position; /* of the read that is under way */
+    struct resume_source source;
+    struct resume_target target;
+    int32_t refs_count; /* the task's and one for each question */
+    bool dead;
+};
+
+struct run_question {
+    struct resume_run *run;
+    enum run_stage stage;
+    int16_t version;
+    bool of_source;
+    int32_t broker;
+    int32_t lane;
+};
+
+static void run_unref(struct resume_run *run)
+{
+    if (--run->refs_count > 0) {
+        return;
+    }
+    resume_done(&run->resume);
+    free(run);
+}
+
+void resume_run_free(struct resume_run *run)
+{
+    if (run == NULL || run->dead) {
+        return;
+    }
+    run->dead = true;
+    loop_timer_free(run->timer);
+    run->timer = NULL;
+    run_unref(run);
+}
+
+/* --- how it ends -------------------------------------------------------------------------------------------------- */
+
+static struct task *leave(struct resume_run *run, enum task_mode mode)
+{
+    struct task *task = run->task;
+    task->run = NULL;
+    task->mode = mode;
+    return task;
+}
+
+static void give_up(struct resume_run *run, const struct err *why, bool stalled)
+{
+    struct task *task = leave(run, TASK_IDLE);
+    struct err copy = *why;
+    resume_run_free(run);
+    task->engine->callbacks.waits(task->engine->callbacks.arg, task, &copy, stalled);
+}
+
+static void end(struct resume_run *run, enum resume_need how)
+{
+    struct task *task = leave(run, how == RESUME_DONE ? TASK_PLACED : TASK_IDLE);
+    if (how == RESUME_DONE) {
+        partition_place(&task->core, &run->resume.at);
+    }
+    run->refs_count++;
+    task->engine->callbacks.resumed(task->engine->callbacks.arg, task, &run->resume, how);
+    resume_run_free(run);
+    run_unref(run);
+}
+
+/* --- questions ---------------------------------------------------------------------------------------------------- */
+
+static void step(struct resume_run *run);
+static void follow(struct resume_run *run, enum resume_need need);
+static void take(struct run_question *question, struct reader *reader);
+
+static void answered(void *arg, struct reader *reader, struct buf *block, const struct err *err)
+{
+    struct run_question *question = arg;
+    struct resume_run *run = question->run;
+    (void)block;
+    if (!run->dead) {
+        if (reader == NULL) {
+            give_up(run, err, false);
+        } else {
+            take(question, reader);
+        }
+    }
+    run_unref(run);
+    free(question);
+}
+
+static void timer_fired(void *arg)
+{
+    struct resume_run *run = arg;
+    if (run->stage == RUN_TIMER) {
+        follow(run, resume_again(&run->resume, run->wait_ms));
+        return;
+    }
+    step(run);
+}
+
+static bool asks_source(enum run_stage stage)
+{
+    return stage == RUN_EPOCH || stage == RUN_SOURCE_START || stage == RUN_SOURCE_END || stage == RUN_READ_SOURCE;
+}
+
+static void retry_soon(struct resume_run *run, const char *what)
+{
+    if (++run->tries_count > NO_CONN_TRIES) {
+        struct err why = {0};
+        err_set(&why, ERR_RETRY, "%s", what);
+        give_up(run, &why, false);
+        return;
+    }
+    loop_timer_set(run->timer, NO_CONN_WAIT_MS);
+}
+
+static void put_fetch(struct resume_run *run, bool of_source, int16_t version, int32_t epoch, struct writer *writer)
+{
+    const struct task *task = run->task;
+    struct fetch_want want = {.topic = task->topic,
+                              .topic_id = of_source ? task->source_topic_id : task->target_topic_id,
+                              .partition = task->index,
+                              .current_leader_epoch = epoch,
+                              .offset = run->position,
+                              .last_fetched_epoch = -1,
+                              .max_bytes = READ_BYTES};
+    proto_put_fetch(writer, version, READ_WAIT_MS, 1, READ_BYTES, of_source, &want, 1);
+}
+
+static enum api_key put_question(struct resume_run *run, const struct api_versions *versions, int32_t epoch,
+                                 struct writer *writer)
+{
+    const struct task *task = run->task;
+    struct topic_partition place = {.topic = task->topic, .partition = task->index};
+    int16_t list_version = versions->version[API_LIST_OFFSETS];
+    switch (run->stage) {
+    case RUN_EPOCH:
+        proto_put_epoch_end(writer, task->topic, task->index, epoch, run->resume.ask_epoch);
+        return API_OFFSET_FOR_LEADER_EPOCH;
+    case RUN_SOURCE_START:
+    case RUN_TARGET_START:
+        proto_put_list_offsets(writer, list_version, false, LIST_OFFSETS_EARLIEST, &place, 1);
+        return API_LIST_OFFSETS;
+    case RUN_SOURCE_END:
+        proto_put_list_offsets(writer, list_version, true, LIST_OFFSETS_LATEST, &place, 1);
+        return API_LIST_OFFSETS;
+    case RUN_TARGET_END:
+        proto_put_list_offsets(writer, list_version, false, LIST_OFFSETS_LATEST, &place, 1);
+        return API_LIST_OFFSETS;
+    case RUN_PRODUCERS:
+        proto_put_describe_producers(writer, task->topic, task->index);
+        return API_DESCRIBE_PRODUCERS;
+    case RUN_READ_TARGET:
+    case RUN_READ_SOURCE:
+        put_fetch(run, run->stage == RUN_READ_SOURCE, versions->version[API_FETCH], epoch, writer);
+        return API_FETCH;
+    case RUN_LOAD:
+    case RUN_PORT:
+    case RUN_TIMER:
+        break;
+    }
+    abort(); /* asks nobody */
+}
+
+/* Ask the leader what the stage wants to know. */
+static void step(struct resume_run *run)
+{
+    struct engine *engine = run->task->engine;
+    bool of_source = asks_source(run->stage);
+    bool reads = run->stage == RUN_READ_SOURCE || run->stage == RUN_READ_TARGET;
+    struct cluster *cluster = of_source ? engine->source : engine->target;
+    struct cluster_leader leader = cluster_leader(cluster, run->task->topic, run->task->index);
+    if (leader.broker < 0) {
+        cluster_refresh(cluster);
+        retry_soon(run, of_source ? "the source partition has no leader" : "the target partition has no leader");
+        return;
+    }
+    int32_t lane = reads ? READ_LANE : SMALL_LANE;
+    struct conn *conn = cluster_conn(cluster, leader.broker, lane);
+    if (conn == NULL) {
+        retry_soon(run, cluster_last_error(cluster));
+        return;
+    }
+    struct writer writer;
+    writer_init(&writer);
+    enum api_key api = put_question(run, conn_versions(conn), leader.epoch, &writer);
+    int16_t version = conn_versions(conn)->version[api];
+    struct run_question *question = calloc(1, sizeof(*question));
+    if (question == NULL) {
+        abort();
+    }
+    *question = (struct run_question){.run = run,
+                                      .stage = run->stage,
+                                      .version = version,
+                                      .of_source = of_source,
+                                      .broker = leader.broker,
+                                      .lane = lane};
+    run->refs_count++;
+    conn_send(conn, api, version, &writer, NULL, 0, reads ? READ_TIMEOUT_MS : SMALL_TIMEOUT_MS, answered, question);
+}
+
+static void go(struct resume_run *run, enum run_stage stage)
+{
+    run->stage = stage;
+    run->tries_count = 0;
+    step(run);
+}
+
+/* --- what resume needs next --------------------------------------------------------------------------------------- */
+
+static void load(struct resume_run *run)
+{
+    struct engine *engine = run->task->engine;
+    run->stage = RUN_LOAD;
+    engine->callbacks.load(engine->callbacks.arg, run->task);
+}
+
+static void wait_a_while(struct resume_run *run)
+{
+    if (run->resume.stalled) {
+        give_up(run, &run->resume.err, true);
+        return;
+    }
+    run->stage = RUN_TIMER;
+    run->wait_ms = run->resume.ask_wait_ms;
+    loop_timer_set(run->timer, run->wait_ms);
+}
+
+static void follow(struct resume_run *run, enum resume_need need)
+{
+    struct engine *engine = run->task->engine;
+    switch (need) {
+    case NEED_CHECKPOINTS:
+        load(run);
+        break;
+    case NEED_SOURCE:
+        run->source = (struct resume_source){.epoch = -1, .epoch_end = -1};
+        go(run, run->resume.ask_epoch >= 0 ? RUN_EPOCH : RUN_SOURCE_START);
+        break;
+    case NEED_TARGET:
+        run->target = (struct resume_target){0};
+        go(run, RUN_PRODUCERS);
+        break;
+    case NEED_READ_TARGET:
+        run->position = run->resume.ask_from;
+        go(run, RUN_READ_TARGET);
+        break;
+    case NEED_READ_SOURCE:
+        run->position = run->resume.ask_from;
+        go(run, RUN_READ_SOURCE);
+        break;
+    case NEED_FLOOR:
+        run->stage = RUN_PORT;
+        engine->callbacks.floor(engine->callbacks.arg, run->task, &run->resume.runs_from, run->resume.ask_from);
+        break;
+    case NEED_CUT:
+        run->stage = RUN_PORT;
+        engine->callbacks.cut(engine->callbacks.arg, run->task, &run->resume.at);
+        break;
+    case RESUME_WAIT:
+        wait_a_while(run);
+        break;
+    case RESUME_DONE:
+    case RESUME_FAULT:
+        end(run, need);
+        break;
+    }
+}
+
+/* --- answers ------------------------------------------------------------------------------------------------------ */
+
+/* A Kafka error in an answer: metadata may be old; the link backs off and begins anew. */
+static void failed(struct resume_run *run, const struct run_question *question, const char *what, int16_t error)
+{
+    struct engine *engine = run->task->engine;
+    struct err why = {0};
+    if (error == KAFKA_OFFSET_NOT_AVAILABLE) { /* a new leader's high watermark lags for a moment (KIP-207) */
+        retry_soon(run, "OFFSET_NOT_AVAILABLE for too long");
+        return;
+    }
+    cluster_refresh(question->of_source ? engine->source : engine->target);
+    err_set_code(&why, ERR_RETRY, error, "%s %s: %s", question->of_source ? "source" : "target", what,
+                 kafka_error_name(error));
+    err_hint(&why, "%s", kafka_error_info(error)->hint);
+    give_up(run, &why, false);
+}
+
+static void broken(struct resume_run *run, const struct run_question *question, const struct err *err)
+{
+    struct engine *engine = run->task->engine;
+    cluster_drop_conn(question->of_source ? engine->source : engine->target, question->broker, question->lane,
+                      err->what);
+    if (!run->dead) {
+        give_up(run, err, false);
+    }
+}
+
+static void take_epoch(struct resume_run *run, const struct run_question *question, struct reader *reader)
+{
+    struct epoch_end_answer answer;
+    struct err err = {0};
+    if (!proto_get_epoch_end(reader, &answer, &err)) {
+        broken(run, question, &err);
+    } else if (answer.error != KAFKA_NONE) {
+        failed(run, question, "OffsetForLeaderEpoch", answer.error);
+    } else {
+        run->source.epoch_known = true;
+        run->source.epoch = answer.leader_epoch;
+        run->source.epoch_end = answer.end_offset;
+        go(run, RUN_SOURCE_START);
+    }
+}
+
+static void take_offset(struct resume_run *run, const struct run_question *question, struct reader *reader)
+{
+    struct list_offsets_answer answer;
+    struct err err = {0};
+    if (!proto_get_list_offsets(reader, question->version, &answer, &err)) {
+        broken(run, question, &err);
+        return;
+    }
+    int16_t error = answer.parts_count == 1 ? answer.parts[0].error : KAFKA_UNKNOWN_SERVER_ERROR;
+    int64_t offset = answer.parts_count == 1 ? answer.parts[0].offset : -1;
+    list_offsets_answer_done(&answer);
+    if (error != KAFKA_NONE || offset < 0) {
+        failed(run, question, "ListOffsets", error);
+        return;
+    }
+    switch (question->stage) {
+    case RUN_SOURCE_START:
+        run->source.log_start = offset;
+        go(run, RUN_SOURCE_END);
+        break;
+    case RUN_SOURCE_END:
+        run->source.stable_end = offset;
+        follow(run, resume_give_source(&run->resume, &run->source));
+        break;
+    case RUN_TARGET_START:
+        run->target.log_start = offset;
+        go(run, RUN_TARGET_END);
+        break;
+    default:
+        run->target.end = offset;
+        follow(run, resume_give_target(&run->resume, &run->target));
+        break;
+    }
+}
+
+static void keep_id(struct resume_target *target, int32_t generation, int32_t last_sequence)
+{
+    int32_t at = target->ids_count;
+    if (at == RESUME_IDS_MAX) { /* the highest generations count: drop the lowest */
+        at = 0;
+        for (int32_t i = 1; i < target->ids_count; i++) {
+            at = target->ids[i].generation < target->ids[at].generation ? i : at;
+        }
+        if (target->ids[at].generation > generation) {
+            return;
+        }
+    } else {
+        target->ids_count++;
+    }
+    target->ids[at].generation = generation;
+    target->ids[at].last_sequence = last_sequence;
+}
+
+static void take_producers(struct resume_run *run, const struct run_question *question, struct reader *reader)
+{
+    struct describe_producers_answer answer;
+    struct err err = {0};
+    if (!proto_get_describe_producers(reader, &answer, &err)) {
+        broken(run, question, &err);
+        return;
+    }
+    int16_t error = answer.error;
+    for (int32_t i = 0; error == KAFKA_NONE && i < answer.producers_count; i++) {
+        int32_t generation;
+        if (sequence_id_ours(run->task->id_base, answer.producers[i].producer_id, &generation) &&
+            answer.producers[i].last_sequence >= 0) {
+            keep_id(&run->target, generation, answer.producers[i].last_sequence);
+        }
+    }
+    describe_producers_answer_done(&answer);
+    if (error != KAFKA_NONE) {
+        failed(run, question, "DescribeProducers", error);
+        return;
+    }
+    go(run, RUN_TARGET_START);
+}
+
+/* --- reading back ------------------------------------------------------------------------------------------------- */
+
+/* @return false when reading is over (bound reached, bytes broken) */
+static bool feed_target(struct resume_run *run, const struct fetch_partition *fetched)
+{
+    const uint8_t *data = fetched->records;
+    size_t left = fetched->records_len;
+    struct batch batch;
+    struct err err;
+    while (batch_walk(data, left, &batch, &err) == BATCH_WALK_ONE) {
+        if (batch.base_offset >= run->resume.ask_to) {
+            run->position = run->resume.ask_to;
+            return true;
+        }
+        if (!resume_target_batch(&run->resume, &batch)) {
+            return false;
+        }
+        int64_t next = batch.magic < 2 ? batch.base_offset + 1 : batch_next_offset(&batch);
+        run->position = next > run->position ? next : run->position;
+        data += batch.len;
+        left -= batch.len;
+    }
+    return true;
+}
+
+static bool feed_source(struct resume_run *run, struct fetch_partition *fetched)
+{
+    const struct transfer_limits no_limits = {.max_message_bytes = INT64_MAX, .max_timestamp = INT64_MAX};
+    const uint8_t *data = fetched->records;
+    size_t left = fetched->records_len;
+    struct transfer_filter filter;
+    struct batch batch;
+    struct err err;
+    bool go_on = true;
+    transfer_filter_init(&filter, fetched);
+    while (go_on && batch_walk(data, left, &batch, &err) == BATCH_WALK_ONE) {
+        enum transfer_what what;
+        enum batch_verdict verdict;
+        if (!transfer_decide(&filter, &batch, run->position, &no_limits, &what, &verdict, &err)) {
+            break; /* asked again: a broken control record does not advance */
+        }
+        if (what != TRANSFER_BEFORE) {
+            go_on = resume_source_batch(&run->resume, &batch, what != TRANSFER_SKIP);
+            int64_t next = batch.magic < 2 ? batch.base_offset + 1 : batch_next_offset(&batch);
+            run->position = next;
+        }
+        data += batch.len;
+        left -= batch.len;
+    }
+    transfer_filter_done(&filter);
+    return go_on;
+}
+
+static void read_on(struct resume_run *run, int64_t before, const char *what)
+{
+    if (run->position > before) {
+        run->tries_count = 0;
+        step(run);
+        return;
+    }
+    if (++run->tries_count > READ_EMPTY_TRIES) {
+        struct err why = {0};
+        err_set(&why, ERR_RETRY, "%s gives nothing at offset %lld", what, (long long)run->position);
+        give_up(run, &why, false);
+        return;
+    }
+    loop_timer_set(run->timer, NO_CONN_WAIT_MS);
+}
+
+static void take_read(struct resume_run *run, const struct run_question *question, struct fetch_partition *fetched)
+{
+    int64_t before = run->position;
+    if (question->stage == RUN_READ_TARGET) {
+        bool go_on = feed_target(run, fetched);
+        if (!go_on || run->position >= run->resume.ask_to) {
+            follow(run, resume_target_end(&run->resume));
+            return;
+        }
+        read_on(run, before, "the target");
+        return;
+    }
+    bool go_on = feed_source(run, fetched);
+    bool at_end = run->position >= fetched->last_stable_offset;
+    if (!go_on || at_end || resume_source_enough(&run->resume)) {
+        follow(run, resume_source_end(&run->resume, run->position, at_end));
+        return;
+    }
+    read_on(run, before, "the source");
+}
+
+static void take_fetch(struct resume_run *run, const struct run_question *question, struct reader *reader)
+{
+    struct fetch_answer answer;
+    struct err err = {0};
+    if (!proto_get_fetch(reader, question->version, &answer, &err)) {
+        broken(run, question, &err);
+        return;
+    }
+    int16_t error = answer.error;
+    if (error == KAFKA_NONE) {
+        error = answer.partitions_count == 1 ? answer.partitions[0].error : KAFKA_UNKNOWN_SERVER_ERROR;
+    }
+    if (error != KAFKA_NONE) {
+        failed(run, question, "Fetch", error);
+    } else {
+        take_read(run, question, &answer.partitions[0]);
+    }
+    fetch_answer_done(&answer);
+}
+
+static void take(struct run_question *question, struct reader *reader)
+{
+    struct resume_run *run = question->run;
+    switch (question->stage) {
+    case RUN_EPOCH:
+        take_epoch(run, question, reader);
+        break;
+    case RUN_SOURCE_START:
+    case RUN_SOURCE_END:
+    case RUN_TARGET_START:
+    case RUN_TARGET_END:
+        take_offset(run, question, reader);
+        break;
+    case RUN_PRODUCERS:
+        take_producers(run, question, reader);
+        break;
+    case RUN_READ_TARGET:
+    case RUN_READ_SOURCE:
+        take_fetch(run, question, reader);
+        break;
+    case RUN_LOAD:
+    case RUN_PORT:
+    case RUN_TIMER:
+        assert(false); /* they ask no broker */
+        break;
+    }
+}
+
+/* --- the link's answers ------------------------------------------------------------------------------------------- */
+
+struct resume_run *resume_run_new(struct task *task, const struct resume_options *options)
+{
+    struct resume_run *run = calloc(1, sizeof(*run));
+    if (run == NULL) {
+        abort();
+    }
+    run->task = task;
+    run->refs_count = 1;
+    run->timer = loop_timer_new(task->engine->loop, timer_fired, run);
+    resume_init(&run->resume, options);
+    task->run = run; /* before the first callback: the link's answer may come at once */
+    follow(run, resume_start(&run->resume));
+    return task->run;
+}
+
+void resume_run_loaded(struct resume_run *run, const struct task_stored *stored)
+{
+    assert(run->stage == RUN_LOAD);
+    follow(run, resume_give_checkpoints(&run->resume, stored->redis_found, &stored->redis, stored->group_found,
+                                        &stored->group, &stored->garbage));
+}
+
+void resume_run_floor(struct resume_run *run, bool found, struct offset_run floor)
+{
+    assert(run->stage == RUN_PORT);
+    follow(run, resume_give_floor(&run->resume, found, floor));
+}
+
+void resume_run_cut(struct resume_run *run)
+{
+    assert(run->stage == RUN_PORT);
+    follow(run, resume_give_cut(&run->resume));
+}

@@ -1,0 +1,64 @@
+#include "mirror/streams.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+
+enum streams_verdict streams_judge(const struct control_state *state, uint64_t hash)
+{
+    if (state->streams_epoch == 0) {
+        return STREAMS_WRITE;
+    }
+    if (state->streams_hash == hash) {
+        return STREAMS_OURS;
+    }
+    for (size_t i = 0; i < state->streams_previous_count; i++) {
+        if (state->streams_previous[i] == hash) {
+            return STREAMS_OLDER;
+        }
+    }
+    return STREAMS_WRITE;
+}
+
+/* Newest last; the oldest is forgotten. */
+static void previous_push(struct control_state *state, uint64_t hash)
+{
+    if (state->streams_previous_count == STREAMS_PREVIOUS_MAX) {
+        memmove(state->streams_previous, state->streams_previous + 1,
+                (STREAMS_PREVIOUS_MAX - 1) * sizeof(state->streams_previous[0]));
+        state->streams_previous_count--;
+    }
+    state->streams_previous[state->streams_previous_count++] = hash;
+}
+
+static json_t *hash_json(uint64_t hash)
+{
+    char hex[17];
+    snprintf(hex, sizeof(hex), "%016" PRIx64, hash);
+    return json_string(hex);
+}
+
+char *streams_advance(struct control_state *state, uint64_t hash)
+{
+    static_assert(sizeof(state->streams_previous) / sizeof(state->streams_previous[0]) ==
+                      STREAMS_PREVIOUS_MAX,
+                  "the record holds what the state can");
+    assert(streams_judge(state, hash) == STREAMS_WRITE);
+    if (state->streams_epoch > 0) {
+        previous_push(state, state->streams_hash);
+    }
+    state->streams_epoch++;
+    state->streams_hash = hash;
+    json_t *previous = json_array();
+    for (size_t i = 0; i < state->streams_previous_count; i++) {
+        json_array_append_new(previous, hash_json(state->streams_previous[i]));
+    }
+    json_t *record = json_pack("{s:I, s:o, s:o}", "epoch", (json_int_t)state->streams_epoch, "hash",
+                               hash_json(hash), "previous", previous);
+    char *text = json_text(record);
+    json_decref(record);
+    return text;
+}
