@@ -44,6 +44,16 @@ struct admin_setting {
 MUST_CHECK bool admin_topic_settings(struct admin *admin, const char *topic, struct admin_setting **out,
                                      size_t *out_count, struct err *err);
 void admin_settings_free(struct admin_setting *settings, size_t count);
+/* The settings of many topics, ADMIN_SETTINGS_TOPICS a request (100 topics * 35 settings * 150 bytes = 512 KiB an
+ * answer). err.kind is ERR_NONE where it worked; a topic that fails does not fail the others. */
+#define ADMIN_SETTINGS_TOPICS 100
+struct admin_topic_config {
+    const char *topic;
+    struct admin_setting *settings; /* out: admin_settings_free() */
+    size_t settings_count;
+    struct err err;
+};
+void admin_topics_settings(struct admin *admin, struct admin_topic_config *configs, size_t count);
 
 /* settings: NULL-terminated name, value pairs. "Exists already" is success. Waits until the topic has leaders. */
 MUST_CHECK bool admin_create_topic(struct admin *admin, const char *topic, int32_t partitions_count,
