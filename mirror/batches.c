@@ -342,6 +342,14 @@ void engine_start(struct engine *engine, struct task *task)
     engine_pump(engine);
 }
 
+void engine_hold(struct engine *engine, struct task *task)
+{
+    (void)engine;
+    drop(task);
+    task->mode = TASK_IDLE;
+    task->news = NEWS_NONE;
+}
+
 void engine_drain(struct engine *engine, struct task *task)
 {
     (void)engine;

@@ -79,6 +79,8 @@ void engine_floor(struct engine *engine, struct task *task, bool found, struct o
 void engine_cut_done(struct engine *engine, struct task *task);
 /* Go on from the resumed position: fetch, and send while may_send. */
 void engine_start(struct engine *engine, struct task *task);
+/* Drop everything; the link resumes the task next (another worker wrote). No callback. */
+void engine_hold(struct engine *engine, struct task *task);
 /* Take in and send nothing new; `drained` when nothing flies. */
 void engine_drain(struct engine *engine, struct task *task);
 

@@ -366,23 +366,18 @@ static void take_offset(struct resume_run *run, const struct run_question *quest
         failed(run, question, "ListOffsets", error);
         return;
     }
-    switch (question->stage) {
-    case RUN_SOURCE_START:
+    if (question->stage == RUN_SOURCE_START) {
         run->source.log_start = offset;
         go(run, RUN_SOURCE_END);
-        break;
-    case RUN_SOURCE_END:
+    } else if (question->stage == RUN_SOURCE_END) {
         run->source.stable_end = offset;
         follow(run, resume_give_source(&run->resume, &run->source));
-        break;
-    case RUN_TARGET_START:
+    } else if (question->stage == RUN_TARGET_START) {
         run->target.log_start = offset;
         go(run, RUN_TARGET_END);
-        break;
-    default:
+    } else {
         run->target.end = offset;
         follow(run, resume_give_target(&run->resume, &run->target));
-        break;
     }
 }
 

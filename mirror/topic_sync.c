@@ -559,6 +559,7 @@ static void create_told(struct turn *turn, size_t i, const struct err *err)
     struct topic_pair *pair = &turn->pairs[i];
     if (err->kind != ERR_NONE) {
         trouble(turn, i, err);
+        topic_changes_done(&turn->works[i].changes);
         json_object_del(turn->memory->forced, pair->name);
         return;
     }

@@ -1,0 +1,819 @@
+#include "mirror/link.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "mirror/link_inside.h"
+
+#define TICK_MS 200
+#define CONTROL_FRESH_MS 8000  /* not read to its end for so long: nothing is produced */
+#define METADATA_REFRESH_MS 2000
+#define ANSWER_BYTES_SLACK (16 << 20) /* beyond fetch_bytes: one batch may be larger than what was asked for */
+#define HEARTBEAT_MS 500
+#define MAX_POLL_MS 30000
+#define REVOKE_MS 4000         /* what flies lands or fails within produce time-out + grace; then it is given back */
+#define LEAVE_MS 2000
+#define PREPARE_RETRY_MS 500
+#define BUFFERS_KEPT_BYTES (32 << 20)
+
+static void link_event(struct link *link, enum link_event event, const char *why);
+static void drop_all(struct link *link);
+static void stopped(struct link *link, const struct err *why);
+
+/* --- gates -------------------------------------------------------------------------------------------------------- */
+
+static bool control_fresh(const struct link *link, int64_t now_ms)
+{
+    return link->control_read_ms > 0 && now_ms - link->control_read_ms < CONTROL_FRESH_MS;
+}
+
+bool link_may_send(const struct link *link)
+{
+    int64_t now_ms = loop_now_ms(link->loop);
+    return link->role_ours && link->streams_match && !link->paused && control_fresh(link, now_ms) &&
+           deadline_open(&link->deadline, now_ms);
+}
+
+int64_t link_adopted_end(const struct link *link, const char *topic, int32_t partition)
+{
+    int64_t adopted = -1;
+    struct err err;
+    json_t *adopt = link->adopt_json == NULL ? NULL
+                                             : json_parse(link->adopt_json, strlen(link->adopt_json), "adopt", &err);
+    json_t *pairs = json_object_get(adopt, topic);
+    for (size_t i = 0; i < json_array_size(pairs); i++) {
+        json_t *pair = json_array_get(pairs, i);
+        if (json_integer_value(json_array_get(pair, 0)) == partition && json_is_integer(json_array_get(pair, 1))) {
+            adopted = json_integer_value(json_array_get(pair, 1));
+        }
+    }
+    json_decref(adopt);
+    return adopted;
+}
+
+/* --- topics ------------------------------------------------------------------------------------------------------- */
+
+static void topics_free(struct link *link)
+{
+    for (size_t i = 0; i < link->topics_count; i++) {
+        free(link->topics[i]);
+    }
+    free(link->topics);
+    link->topics = NULL;
+    link->topics_count = 0;
+}
+
+static void topics_add(struct link *link, const char *name)
+{
+    link->topics = realloc(link->topics, (link->topics_count + 1) * sizeof(char *));
+    char *copy = strdup(name);
+    if (link->topics == NULL || copy == NULL) {
+        abort();
+    }
+    link->topics[link->topics_count++] = copy;
+}
+
+/* Both clusters' metadata of what we mirror; nothing else is asked for. */
+static void follow_topics(struct link *link)
+{
+    cluster_follow(link->source, (const char *const *)link->topics, (int32_t)link->topics_count);
+    cluster_follow(link->target, (const char *const *)link->topics, (int32_t)link->topics_count);
+}
+
+static void subscribe(struct link *link, bool with_list)
+{
+    const char **names = calloc(link->topics_count + 1, sizeof(*names));
+    struct err err = {0};
+    if (names == NULL) {
+        abort();
+    }
+    size_t count = 0;
+    names[count++] = link->control_topic;
+    for (size_t i = 0; with_list && i < link->topics_count; i++) {
+        names[count++] = link->topics[i];
+    }
+    if (!membership_subscribe(link->membership, names, count, &err)) {
+        log_error("membership.subscribe_failed", "link=%s>%s why=%s", link->from->name, link->to->name,
+                  log_quote(err.what).text);
+    }
+    link->subscribed_all = with_list;
+    free(names);
+}
+
+/* --- partitions come and go --------------------------------------------------------------------------------------- */
+
+static void assigned(void *arg, const struct membership_partition *parts, size_t count)
+{
+    struct link *link = arg;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(parts[i].topic, link->control_topic) == 0) {
+            link->control_ours = true;
+            link->control_committed = false;
+            log_info("keeper.elected", "service=%s link=%s>%s", link->service->name, link->from->name, link->to->name);
+        } else if (part_find(link, parts[i].topic, parts[i].partition) == NULL) {
+            part_new(link, parts[i].topic, parts[i].partition);
+        }
+    }
+    if (link->state == LINK_JOINING) {
+        link_event(link, LINK_EV_JOINED, "the group gave its assignment");
+    }
+    if (!link->subscribed_all && !link->stopping) {
+        subscribe(link, true); /* a restarted static member keeps its old assignment: the list comes second */
+    }
+    link_commit_soon(link);
+}
+
+static void give_back(struct link *link)
+{
+    for (size_t i = link->parts_count; i-- > 0;) {
+        if (link->parts[i]->leaving) {
+            part_free(link->parts[i]);
+        }
+    }
+    loop_timer_cancel(link->revoke_timer);
+    if (link->revoking) {
+        link->revoking = false;
+        membership_revoked_done(link->membership);
+    }
+    if (link->stopping && link->parts_count == 0) {
+        link_event(link, LINK_EV_DRAINED, "every window is empty and committed");
+    }
+}
+
+static void flushed(void *arg, bool all)
+{
+    struct link *link = arg;
+    (void)all; /* what Redis did not take stands in the group's commit */
+    link->revoke_flushed = true;
+    link_look_at_leaving(link);
+}
+
+void link_look_at_leaving(struct link *link)
+{
+    bool leaving = false;
+    bool waiting = false;
+    for (size_t i = 0; i < link->parts_count; i++) {
+        struct link_part *part = link->parts[i];
+        leaving = leaving || part->leaving;
+        waiting = waiting || (part->leaving && (!part->drained || part->commit_wanted || part->commit_flying));
+    }
+    if (!leaving && !link->revoking && !(link->stopping && link->state == LINK_DRAINING && !link->stop_leaving)) {
+        return;
+    }
+    if (waiting) {
+        link_commit_soon(link);
+        return;
+    }
+    if (!link->revoke_flushed && leaving && link->store != NULL) {
+        link->revoke_flushed = true; /* asked once; `flushed` comes back here */
+        offset_store_flush(link->store, 1000, flushed, link);
+        return;
+    }
+    give_back(link);
+}
+
+static void revoke_late(void *arg)
+{
+    struct link *link = arg;
+    log_warn("membership.revoke_late", "link=%s>%s doing=\"giving the partitions back; their next owner resumes\"",
+             link->from->name, link->to->name);
+    give_back(link);
+}
+
+static void leave_marked(struct link *link)
+{
+    for (size_t i = link->parts_count; i-- > 0;) { /* backwards: what is given back inside moves up from the end */
+        if (i < link->parts_count && link->parts[i]->leaving && !link->parts[i]->drained) {
+            part_leave(link->parts[i]);
+        }
+    }
+    link_look_at_leaving(link);
+}
+
+static void leave_parts(struct link *link, const struct membership_partition *parts, size_t count)
+{
+    link->revoke_flushed = false;
+    loop_timer_set(link->revoke_timer, REVOKE_MS);
+    for (size_t i = 0; i < count; i++) { /* all are marked first: the last one at rest gives all of them back */
+        struct link_part *part = part_find(link, parts[i].topic, parts[i].partition);
+        if (part != NULL) {
+            part->leaving = true;
+        }
+    }
+    leave_marked(link);
+}
+
+static void control_lost(struct link *link)
+{
+    link->control_ours = false;
+    link->control_committed = false;
+    keeper_act(link->keeper, 0);
+}
+
+static void revoked(void *arg, const struct membership_partition *parts, size_t count, bool lost)
+{
+    struct link *link = arg;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(parts[i].topic, link->control_topic) == 0) {
+            control_lost(link);
+        }
+    }
+    link->revoking = true;
+    if (!lost) {
+        leave_parts(link, parts, count);
+        return;
+    }
+    log_warn("membership.lost", "link=%s>%s partitions=%zu doing=\"dropping what was queued; joining again\"",
+             link->from->name, link->to->name, count);
+    deadline_close(&link->deadline);
+    for (size_t i = 0; i < count; i++) {
+        struct link_part *part = part_find(link, parts[i].topic, parts[i].partition);
+        if (part != NULL) {
+            part_free(part);
+        }
+    }
+    link->revoking = false;
+    membership_revoked_done(link->membership);
+}
+
+static void membership_trouble(void *arg, const struct err *why)
+{
+    struct link *link = arg;
+    if (why->kind != ERR_FATAL) {
+        log_warn("membership.trouble", "link=%s>%s why=%s doing=\"librdkafka connects again\"", link->from->name,
+                 link->to->name, log_quote(why->what).text);
+        return;
+    }
+    drop_all(link);
+    link_event(link, LINK_EV_FENCED, why->what);
+    stopped(link, why);
+}
+
+/* --- joining ------------------------------------------------------------------------------------------------------ */
+
+static void join(struct link *link)
+{
+    char group[256];
+    struct err err = {0};
+    snprintf(group, sizeof(group), "ferry-%s-%s-%s", link->service->name, link->from->name, link->to->name);
+    const struct membership_options options = {.group = group,
+                                               .instance_id = link->config->worker,
+                                               .session_timeout_ms = link->config->limits.session_timeout_ms,
+                                               .heartbeat_ms = HEARTBEAT_MS,
+                                               .metadata_refresh_ms = METADATA_REFRESH_MS,
+                                               .max_poll_interval_ms = MAX_POLL_MS};
+    const struct membership_callbacks callbacks = {
+        .assigned = assigned, .revoked = revoked, .trouble = membership_trouble, .arg = link};
+    link->membership = membership_new(link->loop, &link->to->kafka, &options, &callbacks, &err);
+    if (link->membership == NULL) {
+        log_error("membership.failed", "link=%s>%s why=%s hint=%s doing=\"trying again\"", link->from->name,
+                  link->to->name, log_quote(err.what).text, log_quote(err.hint).text);
+        return;
+    }
+    follow_topics(link);
+    subscribe(link, !link->has_list); /* see assigned(): with a list, control topic first */
+    loop_timer_set(link->commit_timer, TICK_MS);
+}
+
+static void drop_all(struct link *link)
+{
+    deadline_close(&link->deadline);
+    while (link->parts_count > 0) {
+        part_free(link->parts[link->parts_count - 1]);
+    }
+    if (link->control_ours) {
+        control_lost(link);
+    }
+}
+
+static void leave_group(struct link *link)
+{
+    drop_all(link);
+    membership_free(link->membership);
+    link->membership = NULL;
+    link->revoking = false;
+    link->commit_flying = false;
+    loop_timer_cancel(link->commit_timer);
+}
+
+/* --- states ------------------------------------------------------------------------------------------------------- */
+
+static void enter(struct link *link, enum link_state state)
+{
+    switch (state) {
+    case LINK_JOINING:
+        if (!link->has_list) {
+            keeper_prepare(link->keeper); /* topics exist before anybody joins for them */
+        } else {
+            join(link);
+        }
+        break;
+    case LINK_NO_ROLE:
+        if (link->membership != NULL) {
+            leave_group(link); /* a role that went away: whoever has it now writes; nothing of ours may follow */
+        }
+        break;
+    case LINK_DRAINING:
+        for (size_t i = 0; i < link->parts_count; i++) {
+            link->parts[i]->leaving = true;
+        }
+        link->revoke_flushed = false;
+        loop_timer_set(link->revoke_timer, link->config->limits.drain_timeout_ms);
+        leave_marked(link);
+        break;
+    case LINK_RUNNING:
+    case LINK_STOPPED:
+    case LINK_STATES_COUNT:
+        break;
+    }
+}
+
+static void link_event(struct link *link, enum link_event event, const char *why)
+{
+    const struct fsm_edge *edge = link_edge(link->state, event);
+    if (edge->to < 0) {
+        log_debug("link.event_refused", "link=%s>%s state=%s event=%s why=%s", link->from->name, link->to->name,
+                  link_state_name(link->state), link_event_name(event), log_quote(edge->why).text);
+        return;
+    }
+    enum link_state to = (enum link_state)edge->to;
+    log_info("link.state", "service=%s link=%s>%s from=%s to=%s why=%s", link->service->name, link->from->name,
+             link->to->name, link_state_name(link->state), link_state_name(to), log_quote(why).text);
+    link->state = to;
+    snprintf(link->why, sizeof(link->why), "%s", why);
+    enter(link, to);
+}
+
+static void left(void *arg, const struct err *err)
+{
+    struct link *link = arg;
+    if (err != NULL) {
+        log_warn("membership.leave_failed", "link=%s>%s why=%s doing=\"the session ends by its time-out\"",
+                 link->from->name, link->to->name, log_quote(err->what).text);
+    }
+    stopped(link, NULL);
+}
+
+static void stopped(struct link *link, const struct err *why)
+{
+    struct err copy = why == NULL ? (struct err){0} : *why;
+    if (link->heartbeat != NULL) {
+        heartbeat_leave(link->heartbeat);
+    }
+    if (link->told_stopped) {
+        return;
+    }
+    link->told_stopped = true;
+    link->stop_leaving = true;
+    loop_timer_cancel(link->stop_timer);
+    link->state = LINK_STOPPED;
+    link->callbacks.stopped(link->callbacks.arg, link, why == NULL ? NULL : &copy);
+}
+
+static void stop_late(void *arg)
+{
+    struct link *link = arg;
+    log_warn("link.stop_late", "link=%s>%s doing=\"stopping with what is committed\"", link->from->name,
+             link->to->name);
+    stopped(link, NULL);
+}
+
+static void look_at_stop(struct link *link)
+{
+    if (!link->stopping || link->stop_leaving || link->state != LINK_STOPPED) {
+        return;
+    }
+    link->stop_leaving = true;
+    drop_all(link);
+    if (link->membership == NULL) {
+        stopped(link, NULL);
+    } else {
+        membership_leave(link->membership, link->target, LEAVE_MS, left, link);
+    }
+}
+
+void link_stop(struct link *link)
+{
+    if (link->stopping) {
+        return;
+    }
+    link->stopping = true;
+    loop_timer_set(link->stop_timer, link->config->limits.drain_timeout_ms + LEAVE_MS + 1000);
+    link_event(link, LINK_EV_STOP, "asked to stop");
+    look_at_stop(link);
+}
+
+/* --- what the control topic says ---------------------------------------------------------------------------------- */
+
+static char *adopt_text(const char *role_json)
+{
+    struct err err;
+    json_t *role = role_json == NULL ? NULL : json_parse(role_json, strlen(role_json), "role", &err);
+    json_t *adopt = json_object_get(role, "adopt");
+    char *text = json_is_object(adopt) ? json_text(adopt) : NULL;
+    json_decref(role);
+    return text;
+}
+
+/* The topic was made anew or an older epoch stands there: not a beginning, a fault of the service. */
+static bool control_trusted(struct link *link, const struct control_state *state)
+{
+    bool other_topic = !uuid_is_zero(&link->control_topic_id) && !uuid_is_zero(&state->topic_id) &&
+                       !uuid_equal(&link->control_topic_id, &state->topic_id);
+    bool older = state->role_epoch < link->role_epoch;
+    if (!other_topic && !older) {
+        return true;
+    }
+    snprintf(link->why, sizeof(link->why), "the control topic %s on %s %s", link->control_topic, link->to->name,
+             other_topic ? "was deleted and created again" : "shows an older role epoch than before");
+    log_error("control.distrusted", "service=%s link=%s>%s why=%s hint=\"ferry status %s; docs/faults.md#control\"",
+              link->service->name, link->from->name, link->to->name, log_quote(link->why).text, link->service->name);
+    return false;
+}
+
+static void take_role(struct link *link, const struct control_state *state)
+{
+    bool trusted = control_trusted(link, state);
+    bool ours = trusted && state->role_epoch > 0 && strcmp(state->primary, link->from->name) == 0;
+    if (trusted) {
+        link->control_topic_id = state->topic_id;
+        link->role_epoch = state->role_epoch;
+    }
+    if (ours && link->adopt_json == NULL) {
+        link->adopt_json = adopt_text(state->role_json);
+    }
+    if (ours == link->role_ours) {
+        return;
+    }
+    link->role_ours = ours;
+    if (!ours) {
+        link_event(link, LINK_EV_NO_ROLE, trusted ? "the role epoch names another primary, or none" : link->why);
+    }
+}
+
+static bool list_changed(const struct link *link, const struct control_state *state)
+{
+    if (!link->has_list || state->topics_count != link->topics_count) {
+        return true;
+    }
+    for (size_t i = 0; i < state->topics_count; i++) {
+        if (strcmp(state->topics[i].name, link->topics[i]) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void take_list(struct link *link, const struct control_state *state)
+{
+    if (!state->has_topics || !list_changed(link, state)) {
+        return;
+    }
+    bool first = !link->has_list;
+    topics_free(link);
+    for (size_t i = 0; i < state->topics_count; i++) {
+        topics_add(link, state->topics[i].name);
+    }
+    link->has_list = true;
+    link->list_epoch = state->topics_epoch;
+    if (link->membership == NULL) {
+        return;
+    }
+    log_info("link.topics", "service=%s link=%s>%s topics=%zu", link->service->name, link->from->name, link->to->name,
+             link->topics_count);
+    follow_topics(link);
+    if (link->subscribed_all || first) {
+        subscribe(link, true);
+    }
+}
+
+static void control_changed(void *arg, const struct control_state *state, const struct err *err)
+{
+    struct link *link = arg;
+    if (err != NULL) {
+        log_warn("control.trouble", "service=%s link=%s>%s why=%s doing=\"reading again\"", link->service->name,
+                 link->from->name, link->to->name, log_quote(err->what).text);
+    }
+    if (state == NULL) {
+        return;
+    }
+    link->control_read_ms = state->read_ms;
+    link->control_end = state->end_offset;
+    link->paused = state->paused;
+    bool match = state->streams_epoch > 0 && state->streams_hash == link->streams_hash;
+    if (state->streams_epoch > 0 && !match && link->streams_match) {
+        log_error("link.streams_differ",
+                  "service=%s link=%s>%s doing=\"writing nothing\" hint=\"this worker's configuration of the service is "
+                  "not the newest: compare `ferry config show` on all workers, restart those with the old file\"",
+                  link->service->name, link->from->name, link->to->name);
+    }
+    link->streams_match = match;
+    take_role(link, state);
+    take_list(link, state);
+    keeper_control(link->keeper, state);
+    link_step(link);
+}
+
+static void keeper_synced(void *arg, const struct topic_sync *sync, const struct err *err)
+{
+    struct link *link = arg;
+    if (err != NULL) {
+        log_warn("keeper.sync_failed", "service=%s link=%s>%s why=%s hint=%s doing=\"trying again\"",
+                 link->service->name, link->from->name, link->to->name, log_quote(err->what).text,
+                 log_quote(err->hint).text);
+    }
+    if (link->state != LINK_JOINING || link->membership != NULL || link->stopping) {
+        control_poke(link->control); /* the list may have changed */
+        return;
+    }
+    if (sync == NULL) {
+        loop_timer_set(link->prepare_timer, PREPARE_RETRY_MS);
+        return;
+    }
+    if (!link->has_list) {
+        topics_free(link);
+        for (size_t i = 0; i < sync->pairs_count; i++) {
+            if (sync->pairs[i].problem[0] == '\0') {
+                topics_add(link, sync->pairs[i].name);
+            }
+        }
+    }
+    join(link);
+}
+
+static void keeper_trouble(void *arg, const struct err *err)
+{
+    struct link *link = arg;
+    log_warn("keeper.fenced", "service=%s link=%s>%s why=%s doing=\"acting again when no operation is open\"",
+             link->service->name, link->from->name, link->to->name, log_quote(err->what).text);
+}
+
+/* --- clusters and Redis ------------------------------------------------------------------------------------------- */
+
+static void metadata_changed(void *arg)
+{
+    struct link *link = arg;
+    engine_metadata(link->engine);
+    for (size_t i = 0; i < link->parts_count; i++) {
+        part_metadata(link->parts[i]);
+    }
+    link_step(link);
+}
+
+static void store_conflict(void *arg, struct offset_track *track, const struct checkpoint *found)
+{
+    (void)arg;
+    part_conflict(offset_track_owner(track), found);
+}
+
+static void store_state(void *arg, bool ready, const struct err *why)
+{
+    struct link *link = arg;
+    if (ready) {
+        log_info("map.ready", "link=%s>%s", link->from->name, link->to->name);
+        return;
+    }
+    log_warn("map.away", "link=%s>%s why=%s doing=\"mirroring goes on; the map is kept in memory\"", link->from->name,
+             link->to->name, log_quote(why == NULL ? "" : why->what).text);
+}
+
+static void redis_changed(void *arg, enum redis_state state, const struct err *why)
+{
+    struct link *link = arg;
+    if (link->store != NULL) {
+        offset_store_redis_changed(link->store, state, why);
+    }
+}
+
+static bool take_order(void *arg, const char *topic, int32_t partition, const json_t *order)
+{
+    struct link *link = arg;
+    struct link_part *part = part_find(link, topic, partition);
+    const char *what = json_string_value(json_object_get(order, "order"));
+    int64_t depth = json_integer_value(json_object_get(order, "depth"));
+    if (part == NULL || what == NULL || strcmp(what, "retry") != 0) {
+        return false;
+    }
+    int64_t least = link->config->limits.resume_read_bytes;
+    part_retry(part, depth > least ? depth : least);
+    return true;
+}
+
+static void make_store(struct link *link)
+{
+    const char *prefix = link->to->redis == NULL ? "" : link->to->redis->prefix;
+    const struct offset_store_options options = {.prefix = prefix,
+                                                 .service = link->service->name,
+                                                 .from = link->from->name,
+                                                 .to = link->to->name,
+                                                 .deployment = link->config->deployment,
+                                                 .source_cluster_id = cluster_id(link->source),
+                                                 .target_cluster_id = cluster_id(link->target),
+                                                 .map_memory_bytes = link->config->limits.map_memory_bytes,
+                                                 .interval_ms = link->config->limits.checkpoint_interval_ms};
+    const struct offset_store_callbacks callbacks = {.conflict = store_conflict, .state = store_state, .arg = link};
+    link->store = offset_store_new(link->loop, link->redis, &options, &callbacks);
+    if (link->redis == NULL) {
+        return;
+    }
+    offset_store_redis_changed(link->store, redis_state(link->redis), NULL);
+    const struct heartbeat_options beat = {.prefix = prefix,
+                                           .service = link->service->name,
+                                           .from = link->from->name,
+                                           .to = link->to->name,
+                                           .worker = link->config->worker};
+    const struct heartbeat_callbacks beat_callbacks = {.report = link_report, .order = take_order, .arg = link};
+    link->heartbeat = heartbeat_new(link->loop, link->redis, &beat, &beat_callbacks);
+}
+
+/* Whatever came: is there something to begin? */
+void link_step(struct link *link)
+{
+    if (cluster_id(link->source)[0] == '\0' || cluster_id(link->target)[0] == '\0' || link->stopping) {
+        return;
+    }
+    if (strcmp(cluster_id(link->source), cluster_id(link->target)) == 0) {
+        struct err why = {0};
+        err_set(&why, ERR_FATAL, "sites %s and %s are one cluster (%s)", link->from->name, link->to->name,
+                cluster_id(link->source));
+        err_hint(&why, "compare bootstrap.servers of both sites in %s", link->config->file);
+        stopped(link, &why);
+        return;
+    }
+    if (link->store == NULL) {
+        make_store(link);
+    }
+    if (link->state == LINK_NO_ROLE && link->role_ours) {
+        link_event(link, LINK_EV_ROLE, "the role epoch says that this link mirrors");
+    }
+}
+
+static void tick(void *arg)
+{
+    struct link *link = arg;
+    loop_timer_set(link->tick, TICK_MS);
+    if (link->state == LINK_JOINING && link->membership == NULL && link->has_list) {
+        join(link);
+    }
+    link_report_tick(link);
+    if (link->stopping) {
+        look_at_stop(link);
+    }
+}
+
+static void prepare_again(void *arg)
+{
+    struct link *link = arg;
+    if (link->state == LINK_JOINING && link->membership == NULL && !link->stopping) {
+        keeper_prepare(link->keeper);
+    }
+}
+
+/* --- beginning and end -------------------------------------------------------------------------------------------- */
+
+static bool make_redis(struct link *link, struct err *err)
+{
+    const struct config_redis *redis = link->to->redis;
+    if (redis == NULL) {
+        return true;
+    }
+    if (redis->password != NULL) {
+        link->redis_password = config_secret_read(redis->password, err);
+        if (link->redis_password == NULL) {
+            return err_wrap(err, "site %s: Redis", link->to->name);
+        }
+    }
+    const struct redis_options options = {.url = redis->url,
+                                          .username = redis->username,
+                                          .password = link->redis_password,
+                                          .ca_file = redis->ca_file,
+                                          .timeout_ms = redis->timeout_ms};
+    link->redis = redis_new(link->loop, &options, redis_changed, link, err);
+    return link->redis != NULL;
+}
+
+static struct cluster *make_cluster(struct link *link, const struct config_site *site)
+{
+    const struct config_limits *limits = &link->config->limits;
+    const struct cluster_options options = {.name = site->name,
+                                            .client = &site->kafka,
+                                            .pool = link->pool,
+                                            .refresh_ms = METADATA_REFRESH_MS,
+                                            .tcp_user_timeout_ms = limits->tcp_user_timeout_ms,
+                                            .max_answer_bytes = (size_t)limits->fetch_bytes + ANSWER_BYTES_SLACK};
+    return cluster_new(link->loop, &options);
+}
+
+static bool wire_speaks(const struct config_site *site, struct err *err)
+{
+    const char *protocol = config_client_get(&site->kafka, "security.protocol");
+    if (protocol == NULL || strcasecmp(protocol, "PLAINTEXT") == 0) {
+        return true;
+    }
+    err_set(err, ERR_CONFIG, "sites.%s.kafka.security.protocol: the batches path speaks PLAINTEXT only for now, not %s",
+            site->name, protocol);
+    return err_hint(err, "TLS and sign-in come with the next release");
+}
+
+struct link *link_new(struct loop *loop, const struct config *config, const struct config_service *service,
+                      const struct config_site *from, const struct config_site *to, struct metrics *metrics,
+                      const struct link_callbacks *callbacks, struct err *err)
+{
+    if (!wire_speaks(from, err) || !wire_speaks(to, err)) {
+        return NULL;
+    }
+    struct link *link = calloc(1, sizeof(*link));
+    if (link == NULL) {
+        abort();
+    }
+    link->loop = loop;
+    link->config = config;
+    link->service = service;
+    link->from = from;
+    link->to = to;
+    link->callbacks = *callbacks;
+    link->state = LINK_NO_ROLE;
+    snprintf(link->why, sizeof(link->why), "no role epoch read yet");
+    link->started_wall_ms = clock_wall_ms(loop_clock(loop));
+    link->streams_hash = config_streams_hash(service);
+    link->streams_match = true; /* until the control topic says otherwise; nothing is sent before it was read */
+    control_topic_name(service->name, link->control_topic);
+    deadline_init(&link->deadline, config->limits.session_timeout_ms, config->limits.tcp_user_timeout_ms);
+    link->pool = buf_pool_new(BUFFERS_KEPT_BYTES);
+    link->source = make_cluster(link, from);
+    link->target = make_cluster(link, to);
+    struct engine_callbacks engine_callbacks;
+    link_engine_callbacks(link, &engine_callbacks);
+    const struct engine_options engine_options = {
+        .limits = &config->limits, .id_deployment = config->deployment, .id_service = service->name};
+    link->engine = batches_new(loop, link->source, link->target, link->pool, &engine_options, &engine_callbacks);
+    link->load_timer = loop_timer_new(loop, link_load_groups, link);
+    link->commit_timer = loop_timer_new(loop, link_commit, link);
+    link->revoke_timer = loop_timer_new(loop, revoke_late, link);
+    link->stop_timer = loop_timer_new(loop, stop_late, link);
+    link->prepare_timer = loop_timer_new(loop, prepare_again, link);
+    link->tick = loop_timer_new(loop, tick, link);
+    link_report_start(link, metrics);
+    const struct keeper_options keeper_options = {
+        .service = service, .from = from, .to = to, .worker = config->worker, .interval_ms = 2000};
+    const struct keeper_callbacks keeper_callbacks = {
+        .synced = keeper_synced, .trouble = keeper_trouble, .arg = link};
+    link->keeper = keeper_new(loop, &keeper_options, &keeper_callbacks);
+    const struct control_callbacks control_callbacks = {.state = control_changed, .arg = link};
+    link->control = control_new(loop, &to->kafka, service->name, &control_callbacks, err);
+    if (link->control == NULL || !make_redis(link, err)) {
+        link_free(link);
+        return NULL;
+    }
+    follow_topics(link);
+    cluster_on_change(link->source, metadata_changed, link);
+    cluster_on_change(link->target, metadata_changed, link);
+    loop_timer_set(link->tick, TICK_MS);
+    return link;
+}
+
+void link_free(struct link *link)
+{
+    if (link == NULL) {
+        return;
+    }
+    while (link->parts_count > 0) {
+        part_free(link->parts[link->parts_count - 1]);
+    }
+    keeper_free(link->keeper);
+    control_free(link->control);
+    if (link->membership != NULL) {
+        membership_free(link->membership);
+    }
+    if (link->heartbeat != NULL) {
+        heartbeat_free(link->heartbeat);
+    }
+    if (link->store != NULL) {
+        offset_store_free(link->store);
+    }
+    redis_free(link->redis);
+    config_secret_free(link->redis_password);
+    engine_free(link->engine);
+    cluster_free(link->source);
+    cluster_free(link->target);
+    loop_timer_free(link->load_timer);
+    loop_timer_free(link->commit_timer);
+    loop_timer_free(link->revoke_timer);
+    loop_timer_free(link->stop_timer);
+    loop_timer_free(link->prepare_timer);
+    loop_timer_free(link->tick);
+    topics_free(link);
+    free(link->adopt_json);
+    free(link->parts);
+    buf_pool_free(link->pool);
+    free(link);
+}
+
+bool link_configured(const struct link *link)
+{
+    return link->state == LINK_RUNNING && link->role_ours && link->streams_match;
+}

@@ -1,0 +1,189 @@
+/* Inside of a link: what its parts share. Nobody else includes this.
+ *
+ *   link         sites, role, membership, gates, stop
+ *   link_part    one partition: its states, resume inputs, acks, faults
+ *   link_commit  the second checkpoint and the send deadline that its success gives
+ *   link_report  heartbeat, metrics
+ */
+#ifndef FERRY_MIRROR_LINK_INSIDE_H
+#define FERRY_MIRROR_LINK_INSIDE_H
+
+#include <jansson.h>
+
+#include "base/backoff.h"
+#include "base/metrics.h"
+#include "base/redis.h"
+#include "kafka/control.h"
+#include "kafka/membership.h"
+#include "mirror/deadline.h"
+#include "mirror/engine.h"
+#include "mirror/heartbeat.h"
+#include "mirror/keeper.h"
+#include "mirror/lag.h"
+#include "mirror/link.h"
+#include "mirror/link_fsm.h"
+#include "offsets/offset_store.h"
+
+struct link_part {
+    struct link *link;
+    uint64_t id; /* late answers find their part by it, or nobody */
+    char topic[250];
+    int32_t partition;
+    enum part_state state;
+    struct task *task;          /* NULL until both topic ids are known */
+    struct uuid source_topic_id;
+    struct uuid target_topic_id;
+    struct offset_track *track; /* NULL until placed */
+    struct checkpoint at;
+    bool acked; /* since it was placed */
+    char why[256];              /* of the state, for people */
+    int64_t since_ms;
+    struct loop_timer *timer;   /* stalled: when to try again */
+    struct backoff backoff;
+    /* resume inputs */
+    bool load_group_wanted;
+    bool load_group_asked;
+    int32_t loads_left;
+    struct task_stored stored;
+    int64_t resume_depth; /* bytes; an operator's retry may go deeper */
+    bool not_guarded;     /* the broker holds no state of our id: order is not guarded by it */
+    /* commits */
+    bool commit_wanted;   /* now: a position that must stand before the first batch, or the last one */
+    bool commit_flying;
+    int64_t committed_ms;
+    int64_t committed_target_next;
+    int64_t bytes_since_commit;
+    /* going */
+    bool leaving;
+    bool drained;
+    /* fault */
+    enum resume_fault fault;
+    struct err fault_err;
+    int64_t fault_source_from, fault_source_to, fault_target_from, fault_target_to;
+    int64_t fault_wall_ms;
+    struct lag lag;
+    struct series *lag_records_series;
+    struct series *lag_seconds_series;
+};
+
+struct link {
+    struct loop *loop;
+    const struct config *config;
+    const struct config_service *service;
+    const struct config_site *from;
+    const struct config_site *to;
+    struct link_callbacks callbacks;
+    enum link_state state;
+    char why[256];
+    int64_t started_wall_ms;
+    /* doors */
+    struct buf_pool *pool;
+    struct cluster *source;
+    struct cluster *target;
+    struct engine *engine;
+    struct redis *redis; /* NULL: the site has none */
+    char *redis_password;
+    struct offset_store *store;
+    struct control *control;
+    struct keeper *keeper;
+    struct membership *membership;
+    struct heartbeat *heartbeat;
+    /* what the control topic says */
+    char control_topic[CONTROL_TOPIC_BYTES];
+    struct uuid control_topic_id;
+    int64_t control_read_ms;
+    int64_t control_end;
+    int64_t role_epoch;
+    bool role_ours;
+    uint64_t streams_hash; /* ours */
+    bool streams_match;
+    bool paused;
+    bool has_list;
+    int64_t list_epoch;
+    char *adopt_json; /* of the role record; NULL = nothing adopted */
+    /* topics that we subscribe to */
+    char **topics;
+    size_t topics_count;
+    bool subscribed_all;
+    /* membership */
+    bool control_ours; /* we are the keeper */
+    struct deadline deadline;
+    struct link_part **parts;
+    size_t parts_count;
+    uint64_t ids_count;
+    bool revoking;        /* membership waits for membership_revoked_done() */
+    bool revoke_flushed;
+    struct loop_timer *revoke_timer;
+    struct loop_timer *load_timer;
+    struct loop_timer *commit_timer;
+    struct loop_timer *tick;
+    struct loop_timer *stop_timer;
+    struct loop_timer *prepare_timer;
+    bool commit_flying;
+    bool control_committed; /* our term as keeper has its first commit */
+    size_t commit_turn;
+    int64_t commit_last_ms;
+    bool stopping;
+    bool stop_leaving;
+    bool told_stopped;
+    /* rates */
+    struct engine_counters counters_before;
+    int64_t rates_ms;
+    double records_per_s;
+    double bytes_per_s;
+    struct link_metrics {
+        struct metric *lag_records;
+        struct metric *lag_seconds;
+        struct series *records;
+        struct series *bytes;
+        struct series *batches;
+        struct series *fetches;
+        struct series *produces;
+        struct series *resumes;
+        struct series *doubts;
+        struct series *partitions[PART_STATES_COUNT];
+        struct series *state;
+        struct series *role_epoch;
+        struct series *deadline_s;
+        struct series *redis_ready;
+        struct series *buffer_bytes;
+        struct series *source_up;
+        struct series *target_up;
+        struct engine_counters shown;
+    } metrics;
+};
+
+/* link */
+void link_step(struct link *link);
+bool link_may_send(const struct link *link);
+/* Parts that were told to go are at rest: flush, commit, give back. */
+void link_look_at_leaving(struct link *link);
+/* End offset up to which foreign records of this partition were adopted; -1 = none. */
+int64_t link_adopted_end(const struct link *link, const char *topic, int32_t partition);
+
+/* link_part */
+struct link_part *part_new(struct link *link, const char *topic, int32_t partition);
+void part_free(struct link_part *part); /* removes it from the link */
+struct link_part *part_find(struct link *link, const char *topic, int32_t partition);
+struct link_part *part_by_id(struct link *link, uint64_t id);
+void part_metadata(struct link_part *part); /* topic ids may have come or changed */
+void part_leave(struct link_part *part);    /* drain; link_look_at_leaving() when at rest */
+void part_committed(struct link_part *part);
+void part_retry(struct link_part *part, int64_t depth_bytes);
+void part_conflict(struct link_part *part, const struct checkpoint *found);
+void link_engine_callbacks(struct link *link, struct engine_callbacks *out);
+void link_load_groups(void *arg); /* timer: one request for all that wait */
+
+/* link_commit */
+void link_commit_soon(struct link *link);
+void link_commit(void *arg); /* timer */
+
+/* link_report */
+void link_report_start(struct link *link, struct metrics *metrics);
+void link_report_part(struct link_part *part);
+void link_report_part_gone(struct link_part *part);
+void link_report_tick(struct link *link);
+json_t *link_report(void *arg);
+void link_report_fault(struct link_part *part);
+
+#endif
