@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "ferry_version.h"
 #include "mirror/link_inside.h"
 
 #define SOURCE_END_STALE_MS 5000 /* an end that was not told for so long says nothing about now */

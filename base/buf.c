@@ -1,0 +1,208 @@
+#include "base/buf.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define POOL_CLASSES 32 /* by power of two */
+
+struct buf_pool {
+    size_t keep_bytes;
+    size_t kept_bytes;
+    size_t used_bytes;
+    struct buf *free[POOL_CLASSES];
+};
+
+static void *must(void *memory)
+{
+    if (memory == NULL) {
+        abort();
+    }
+    return memory;
+}
+
+struct buf_pool *buf_pool_new(size_t keep_bytes)
+{
+    struct buf_pool *pool = must(calloc(1, sizeof(*pool)));
+    pool->keep_bytes = keep_bytes;
+    return pool;
+}
+
+static void buf_destroy(struct buf *buf)
+{
+    free(buf->data);
+    free(buf);
+}
+
+void buf_pool_free(struct buf_pool *pool)
+{
+    if (pool == NULL) {
+        return;
+    }
+    assert(pool->used_bytes == 0);
+    for (int class = 0; class < POOL_CLASSES; class ++) {
+        while (pool->free[class] != NULL) {
+            struct buf *buf = pool->free[class];
+            pool->free[class] = buf->next;
+            buf_destroy(buf);
+        }
+    }
+    free(pool);
+}
+
+size_t buf_pool_used_bytes(const struct buf_pool *pool) { return pool->used_bytes; }
+
+static int class_of(size_t capacity)
+{
+    int class = 12; /* 4 KiB at least */
+    while (((size_t)1 << class) < capacity) {
+        class ++;
+    }
+    return class;
+}
+
+struct buf *buf_new(struct buf_pool *pool, size_t capacity)
+{
+    struct buf *buf = NULL;
+    size_t size = capacity == 0 ? 1 : capacity;
+    if (pool != NULL) {
+        int class = class_of(size);
+        size = (size_t)1 << class;
+        buf = pool->free[class];
+        if (buf != NULL) {
+            pool->free[class] = buf->next;
+            pool->kept_bytes -= buf->capacity;
+        }
+        pool->used_bytes += size;
+    }
+    if (buf == NULL) {
+        buf = must(calloc(1, sizeof(*buf)));
+        buf->data = must(malloc(size));
+        buf->capacity = size;
+        buf->pool = pool;
+    }
+    buf->len = 0;
+    buf->refs_count = 1;
+    buf->next = NULL;
+    return buf;
+}
+
+struct buf *buf_ref(struct buf *buf)
+{
+    buf->refs_count++;
+    return buf;
+}
+
+void buf_unref(struct buf *buf)
+{
+    if (buf == NULL) {
+        return;
+    }
+    assert(buf->refs_count > 0);
+    if (--buf->refs_count > 0) {
+        return;
+    }
+    struct buf_pool *pool = buf->pool;
+    if (pool == NULL) {
+        buf_destroy(buf);
+        return;
+    }
+    pool->used_bytes -= buf->capacity;
+    if (pool->kept_bytes + buf->capacity > pool->keep_bytes) {
+        buf_destroy(buf);
+        return;
+    }
+    int class = class_of(buf->capacity);
+    buf->next = pool->free[class];
+    pool->free[class] = buf;
+    pool->kept_bytes += buf->capacity;
+}
+
+/* --- reader ------------------------------------------------------------------------------------------------------- */
+
+const uint8_t *reader_bytes(struct reader *reader, size_t len)
+{
+    if (reader->bad || len > reader_left(reader)) {
+        reader->bad = true;
+        return NULL;
+    }
+    const uint8_t *bytes = reader->pos;
+    reader->pos += len;
+    return bytes;
+}
+
+static uint64_t read_big_endian(struct reader *reader, size_t len)
+{
+    const uint8_t *bytes = reader_bytes(reader, len);
+    uint64_t value = 0;
+    for (size_t i = 0; bytes != NULL && i < len; i++) {
+        value = value << 8 | bytes[i];
+    }
+    return value;
+}
+
+int8_t reader_i8(struct reader *reader) { return (int8_t)read_big_endian(reader, 1); }
+int16_t reader_i16(struct reader *reader) { return (int16_t)read_big_endian(reader, 2); }
+int32_t reader_i32(struct reader *reader) { return (int32_t)read_big_endian(reader, 4); }
+uint32_t reader_u32(struct reader *reader) { return (uint32_t)read_big_endian(reader, 4); }
+int64_t reader_i64(struct reader *reader) { return (int64_t)read_big_endian(reader, 8); }
+
+/* --- writer ------------------------------------------------------------------------------------------------------- */
+
+void writer_init(struct writer *writer) { *writer = (struct writer){0}; }
+
+void writer_done(struct writer *writer)
+{
+    free(writer->data);
+    writer_init(writer);
+}
+
+void writer_bytes(struct writer *writer, const void *data, size_t len)
+{
+    if (writer->capacity - writer->len < len) {
+        size_t capacity = writer->capacity == 0 ? 256 : writer->capacity;
+        while (capacity - writer->len < len) {
+            capacity *= 2;
+        }
+        writer->data = must(realloc(writer->data, capacity));
+        writer->capacity = capacity;
+    }
+    if (len > 0) {
+        memcpy(writer->data + writer->len, data, len);
+    }
+    writer->len += len;
+}
+
+static void write_big_endian(struct writer *writer, uint64_t value, size_t len)
+{
+    uint8_t bytes[8];
+    for (size_t i = 0; i < len; i++) {
+        bytes[i] = (uint8_t)(value >> (8 * (len - 1 - i)));
+    }
+    writer_bytes(writer, bytes, len);
+}
+
+void writer_i8(struct writer *writer, int8_t value) { write_big_endian(writer, (uint8_t)value, 1); }
+void writer_i16(struct writer *writer, int16_t value) { write_big_endian(writer, (uint16_t)value, 2); }
+void writer_i32(struct writer *writer, int32_t value) { write_big_endian(writer, (uint32_t)value, 4); }
+void writer_u32(struct writer *writer, uint32_t value) { write_big_endian(writer, value, 4); }
+void writer_i64(struct writer *writer, int64_t value) { write_big_endian(writer, (uint64_t)value, 8); }
+
+void writer_patch_i32(struct writer *writer, size_t at, int32_t value)
+{
+    assert(at + 4 <= writer->len);
+    for (size_t i = 0; i < 4; i++) {
+        writer->data[at + i] = (uint8_t)((uint32_t)value >> (8 * (3 - i)));
+    }
+}
+
+struct buf *writer_take(struct writer *writer)
+{
+    struct buf *buf = must(calloc(1, sizeof(*buf)));
+    buf->data = writer->data != NULL ? writer->data : must(malloc(1));
+    buf->len = writer->len;
+    buf->capacity = writer->capacity;
+    buf->refs_count = 1;
+    writer_init(writer);
+    return buf;
+}
