@@ -428,7 +428,7 @@ static bool control_trusted(struct link *link, const struct control_state *state
     if (!other_topic && !older) {
         return true;
     }
-    snprintf(link->why, sizeof(link->why), "the control topic %.150s on %.60s %s", link->control_topic, link->to->name,
+    snprintf(link->why, sizeof(link->why), "the control topic on %.100s %s", link->to->name,
              other_topic ? "was deleted and created again" : "shows an older role epoch than before");
     log_error("control.distrusted", "service=%s link=%s>%s why=%s hint=\"ferry status %s; docs/faults.md#control\"",
               link->service->name, link->from->name, link->to->name, log_quote(link->why).text, link->service->name);

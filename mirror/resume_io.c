@@ -100,10 +100,8 @@ static void end(struct resume_run *run, enum resume_need how)
     if (how == RESUME_DONE) {
         partition_place(&task->core, &run->resume.at);
     }
-    run->refs_count++;
     task->engine->callbacks.resumed(task->engine->callbacks.arg, task, &run->resume, how);
-    resume_run_free(run);
-    run_unref(run);
+    resume_run_free(run); /* nobody else points at it since leave() */
 }
 
 /* --- questions ---------------------------------------------------------------------------------------------------- */
