@@ -1,0 +1,471 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+
+#include "base/log.h"
+#include "config/config.h"
+#include "mirror/keeper.h"
+#include "tests/fake/admin_fake.h"
+
+static const struct fake_setting defaults[] = {
+    {"compression.type", "producer"},
+    {"message.timestamp.type", "CreateTime"},
+    {"max.message.bytes", "1048588"},
+};
+
+/* ---- a control topic that takes everything, or says no ---- */
+
+struct written {
+    char *key;
+    char *value;
+};
+static struct fake_control {
+    pthread_mutex_t mutex;
+    struct written records[64];
+    size_t count;
+    int writers_count;
+    enum err_kind fail; /* of the next write */
+} control = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+/* Both sides of every rig: keeper_new() knows them by their site's name only. */
+static struct admin source;
+static struct admin target;
+
+struct admin *admin_new(const char *site, const struct config_client *client, int32_t timeout_ms,
+                        struct err *err)
+{
+    (void)client;
+    (void)timeout_ms;
+    (void)err;
+    return strcmp(site, "a") == 0 ? &source : &target;
+}
+
+void admin_free(struct admin *admin)
+{
+    (void)admin;
+}
+
+struct control_writer {
+    int number;
+};
+
+struct control_writer *control_writer_new(const struct config_client *client, const char *service,
+                                          const char *role, struct err *err)
+{
+    (void)client;
+    (void)err;
+    assert_string_equal(service, "s");
+    assert_string_equal(role, "keeper");
+    struct control_writer *writer = calloc(1, sizeof(*writer));
+    pthread_mutex_lock(&control.mutex);
+    writer->number = ++control.writers_count;
+    pthread_mutex_unlock(&control.mutex);
+    return writer;
+}
+
+void control_writer_free(struct control_writer *writer)
+{
+    free(writer);
+}
+
+bool control_write(struct control_writer *writer, const struct control_record *records,
+                   size_t count, struct err *err)
+{
+    (void)writer;
+    pthread_mutex_lock(&control.mutex);
+    enum err_kind fail = control.fail;
+    control.fail = ERR_NONE;
+    for (size_t i = 0; i < count && fail == ERR_NONE; i++) {
+        struct written *slot = &control.records[control.count++];
+        slot->key = strdup(records[i].key);
+        slot->value = strdup(records[i].value);
+    }
+    pthread_mutex_unlock(&control.mutex);
+    return fail == ERR_NONE || err_set(err, fail, "the writer was fenced");
+}
+
+static size_t count_of(const char *key)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&control.mutex);
+    for (size_t i = 0; i < control.count; i++) {
+        count += strcmp(control.records[i].key, key) == 0;
+    }
+    pthread_mutex_unlock(&control.mutex);
+    return count;
+}
+
+static const char *last_of(const char *key)
+{
+    const char *value = "";
+    pthread_mutex_lock(&control.mutex);
+    for (size_t i = 0; i < control.count; i++) {
+        if (strcmp(control.records[i].key, key) == 0) {
+            value = control.records[i].value; /* stays until teardown */
+        }
+    }
+    pthread_mutex_unlock(&control.mutex);
+    return value;
+}
+
+static size_t records_count(void)
+{
+    pthread_mutex_lock(&control.mutex);
+    size_t count = control.count;
+    pthread_mutex_unlock(&control.mutex);
+    return count;
+}
+
+static void fail_next_write(enum err_kind kind)
+{
+    pthread_mutex_lock(&control.mutex);
+    control.fail = kind;
+    pthread_mutex_unlock(&control.mutex);
+}
+
+/* ---- rig ---- */
+
+struct rig {
+    struct config *config;
+    struct loop *loop;
+    struct keeper *keeper;
+    struct control_state state;
+    int synced_count;
+    int failed_count;
+    int trouble_count;
+    char last_error[ERR_WHAT_BYTES];
+    size_t last_pairs_count;
+};
+
+static void on_synced(void *arg, const struct topic_sync *sync, const struct err *err)
+{
+    struct rig *rig = arg;
+    if (sync) {
+        rig->synced_count++;
+        rig->last_pairs_count = sync->pairs_count;
+    } else {
+        rig->failed_count++;
+        snprintf(rig->last_error, sizeof(rig->last_error), "%s", err->what);
+    }
+}
+
+static void on_trouble(void *arg, const struct err *err)
+{
+    struct rig *rig = arg;
+    assert_int_equal(err->kind, ERR_FATAL);
+    rig->trouble_count++;
+}
+
+static int setup(void **state)
+{
+    static const char text[] =
+        "{\"deployment\": \"test\", \"sites\": {"
+        "\"a\": {\"kafka\": {\"bootstrap.servers\": \"localhost:1\"}},"
+        "\"b\": {\"kafka\": {\"bootstrap.servers\": \"localhost:2\"}}},"
+        "\"services\": {\"s\": {\"home\": \"a\", \"others\": [\"b\"], "
+        "\"topics\": {\"include\": [\"*\"]}}}}";
+    struct rig *rig = calloc(1, sizeof(*rig));
+    struct err err;
+    log_set_level(LOG_ERROR);
+    rig->config = config_parse(text, strlen(text), "test", &err);
+    assert_non_null(rig->config);
+    fake_init(&source, 1, defaults, sizeof(defaults) / sizeof(defaults[0]));
+    fake_init(&target, 101, defaults, sizeof(defaults) / sizeof(defaults[0]));
+    fake_add(&target, "ferry.control.s", 1);
+    fake_add(&source, "orders", 2);
+    control.count = 0;
+    control.writers_count = 0;
+    control.fail = ERR_NONE;
+    rig->loop = loop_new(clock_system());
+    struct keeper_options options = {.service = &rig->config->services[0],
+                                     .from = config_site(rig->config, "a"),
+                                     .to = config_site(rig->config, "b"),
+                                     .worker = "w1",
+                                     .interval_ms = 20};
+    struct keeper_callbacks callbacks = {on_synced, on_trouble, rig};
+    rig->keeper = keeper_new(rig->loop, &options, &callbacks);
+    rig->state.role_epoch = 1;
+    rig->state.end_offset = 1;
+    *state = rig;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct rig *rig = *state;
+    keeper_free(rig->keeper);
+    loop_run_once(rig->loop, 10); /* what was posted is dropped */
+    loop_free(rig->loop);
+    config_free(rig->config);
+    for (size_t i = 0; i < control.count; i++) {
+        free(control.records[i].key);
+        free(control.records[i].value);
+    }
+    free(rig);
+    return 0;
+}
+
+static void show(struct rig *rig)
+{
+    rig->state.read_ms = loop_now_ms(rig->loop);
+    keeper_control(rig->keeper, &rig->state);
+}
+
+static void act(struct rig *rig)
+{
+    keeper_act(rig->keeper, loop_now_ms(rig->loop) + 6000);
+}
+
+static bool created(const char *topic)
+{
+    FAKE_LOCKED;
+    return fake_find(&target, topic) != NULL;
+}
+
+static int lists_count(void)
+{
+    FAKE_LOCKED;
+    return source.lists_count;
+}
+
+static int writers_count(void)
+{
+    pthread_mutex_lock(&control.mutex);
+    int count = control.writers_count;
+    pthread_mutex_unlock(&control.mutex);
+    return count;
+}
+
+static void wait_until(struct rig *rig, const int *counter, int at_least)
+{
+    for (int i = 0; i < 300 && *counter < at_least; i++) {
+        loop_run_once(rig->loop, 10);
+    }
+    assert_true(*counter >= at_least);
+}
+
+static void wait_a_while(struct rig *rig)
+{
+    for (int i = 0; i < 15; i++) { /* many intervals */
+        loop_run_once(rig->loop, 10);
+    }
+}
+
+/* ---- tests ---- */
+
+static void nothing_is_done_without_being_asked(void **state)
+{
+    struct rig *rig = *state;
+    show(rig);
+    wait_a_while(rig);
+    assert_int_equal(lists_count(), 0);
+    assert_int_equal(writers_count(), 0);
+}
+
+static void a_term_writes_streams_keeper_and_topics_once(void **state)
+{
+    struct rig *rig = *state;
+    act(rig);
+    show(rig);
+    wait_until(rig, &rig->synced_count, 4);
+    assert_int_equal(count_of("streams"), 1);
+    assert_int_equal(count_of("keeper"), 1);
+    assert_int_equal(count_of("topics"), 1); /* though the reader has seen none of them yet */
+    assert_non_null(strstr(last_of("streams"), "\"epoch\":1"));
+    assert_non_null(strstr(last_of("keeper"), "\"worker\":\"w1\""));
+    assert_non_null(strstr(last_of("topics"), "\"epoch\":1"));
+    assert_non_null(strstr(last_of("topics"), "\"name\":\"orders\""));
+    assert_true(created("orders"));
+    assert_int_equal(writers_count(), 1);
+}
+
+static void nothing_is_done_with_an_old_view_of_the_control_topic(void **state)
+{
+    struct rig *rig = *state;
+    rig->state.read_ms = loop_now_ms(rig->loop) - 1000;
+    act(rig);
+    keeper_control(rig->keeper, &rig->state);
+    wait_a_while(rig);
+    assert_int_equal(writers_count(), 0);
+    show(rig);
+    wait_until(rig, &rig->synced_count, 1);
+}
+
+static void nothing_is_done_past_the_deadline(void **state)
+{
+    struct rig *rig = *state;
+    keeper_act(rig->keeper, loop_now_ms(rig->loop) - 1);
+    show(rig);
+    wait_a_while(rig);
+    assert_int_equal(writers_count(), 0);
+}
+
+static void nothing_is_done_without_a_role_or_during_an_operation(void **state)
+{
+    struct rig *rig = *state;
+    rig->state.role_epoch = 0;
+    act(rig);
+    show(rig);
+    wait_a_while(rig);
+    rig->state.role_epoch = 1;
+    rig->state.operation_open = true;
+    rig->state.end_offset++;
+    show(rig);
+    wait_a_while(rig);
+    assert_int_equal(writers_count(), 0);
+    rig->state.operation_open = false;
+    rig->state.end_offset++;
+    show(rig);
+    wait_until(rig, &rig->synced_count, 1);
+}
+
+static void an_older_configuration_does_nothing_and_says_so(void **state)
+{
+    struct rig *rig = *state;
+    rig->state.streams_epoch = 2;
+    rig->state.streams_hash = 1;
+    rig->state.streams_previous[0] = config_streams_hash(&rig->config->services[0]);
+    rig->state.streams_previous_count = 1;
+    act(rig);
+    show(rig);
+    wait_until(rig, &rig->failed_count, 1);
+    assert_non_null(strstr(rig->last_error, "older than the newest in the control topic"));
+    assert_int_equal(records_count(), 0);
+    assert_false(created("orders"));
+}
+
+static void a_newer_configuration_raises_the_epoch(void **state)
+{
+    struct rig *rig = *state;
+    rig->state.streams_epoch = 2;
+    rig->state.streams_hash = 1;
+    act(rig);
+    show(rig);
+    wait_until(rig, &rig->synced_count, 1);
+    assert_non_null(strstr(last_of("streams"), "\"epoch\":3"));
+    assert_non_null(strstr(last_of("streams"), "\"previous\":[\"0000000000000001\"]"));
+}
+
+static void a_new_topic_raises_the_lists_epoch(void **state)
+{
+    struct rig *rig = *state;
+    act(rig);
+    show(rig);
+    wait_until(rig, &rig->synced_count, 1);
+    {
+        FAKE_LOCKED;
+        fake_add(&source, "payments", 1);
+    }
+    wait_until(rig, &rig->synced_count, rig->synced_count + 2);
+    assert_int_equal(count_of("topics"), 2);
+    assert_non_null(strstr(last_of("topics"), "\"epoch\":2"));
+    assert_non_null(strstr(last_of("topics"), "payments"));
+}
+
+static void the_next_term_reads_what_stands_there(void **state)
+{
+    struct rig *rig = *state;
+    act(rig);
+    show(rig);
+    wait_until(rig, &rig->synced_count, 1);
+    /* The reader catches up, the term ends, another begins. */
+    rig->state.end_offset += 6;
+    rig->state.streams_epoch = 1;
+    rig->state.streams_hash = config_streams_hash(&rig->config->services[0]);
+    rig->state.has_topics = true;
+    rig->state.topics_epoch = 1;
+    rig->state.topics_json = strdup(last_of("topics"));
+    keeper_act(rig->keeper, 0);
+    wait_a_while(rig);
+    int before = rig->synced_count;
+    act(rig);
+    show(rig);
+    wait_until(rig, &rig->synced_count, before + 2);
+    assert_int_equal(writers_count(), 2); /* fences who was keeper in between */
+    assert_int_equal(count_of("streams"), 1);
+    assert_int_equal(count_of("keeper"), 2);
+    assert_int_equal(count_of("topics"), 1);
+    free(rig->state.topics_json);
+}
+
+static void a_fenced_keeper_stops_and_tells(void **state)
+{
+    struct rig *rig = *state;
+    fail_next_write(ERR_FATAL);
+    act(rig);
+    show(rig);
+    wait_until(rig, &rig->trouble_count, 1);
+    act(rig); /* the next renewal, too soon to come back */
+    show(rig);
+    wait_a_while(rig);
+    assert_int_equal(records_count(), 0);
+    assert_int_equal(rig->trouble_count, 1);
+    assert_int_equal(writers_count(), 1);
+}
+
+static void a_write_that_fails_for_now_is_tried_again(void **state)
+{
+    struct rig *rig = *state;
+    fail_next_write(ERR_RETRY);
+    act(rig);
+    show(rig);
+    wait_until(rig, &rig->failed_count, 1);
+    wait_until(rig, &rig->synced_count, 1);
+    assert_int_equal(count_of("streams"), 1);
+}
+
+static void preparing_creates_topics_and_writes_no_record(void **state)
+{
+    struct rig *rig = *state;
+    keeper_prepare(rig->keeper);
+    wait_until(rig, &rig->synced_count, 1);
+    assert_true(created("orders"));
+    assert_int_equal(rig->last_pairs_count, 1);
+    assert_int_equal(writers_count(), 0);
+}
+
+static void a_list_that_fails_is_told(void **state)
+{
+    struct rig *rig = *state;
+    source.away = true;
+    keeper_prepare(rig->keeper);
+    wait_until(rig, &rig->failed_count, 1);
+    assert_non_null(strstr(rig->last_error, "time is up"));
+}
+
+/* teardown frees it in the middle of everything */
+static void it_can_be_freed_at_any_time(void **state)
+{
+    struct rig *rig = *state;
+    keeper_prepare(rig->keeper);
+    act(rig);
+    show(rig);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(nothing_is_done_without_being_asked),
+        TEST(a_term_writes_streams_keeper_and_topics_once),
+        TEST(nothing_is_done_with_an_old_view_of_the_control_topic),
+        TEST(nothing_is_done_past_the_deadline),
+        TEST(nothing_is_done_without_a_role_or_during_an_operation),
+        TEST(an_older_configuration_does_nothing_and_says_so),
+        TEST(a_newer_configuration_raises_the_epoch),
+        TEST(a_new_topic_raises_the_lists_epoch),
+        TEST(the_next_term_reads_what_stands_there),
+        TEST(a_fenced_keeper_stops_and_tells),
+        TEST(a_write_that_fails_for_now_is_tried_again),
+        TEST(preparing_creates_topics_and_writes_no_record),
+        TEST(a_list_that_fails_is_told),
+        TEST(it_can_be_freed_at_any_time),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
