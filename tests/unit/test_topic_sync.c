@@ -444,6 +444,18 @@ static void a_recreated_target_topic_has_nothing_to_give_back(void **state)
     assert_string_equal(pair_of(rig, "orders")->problem, "");
 }
 
+static void what_was_forced_on_a_topic_is_not_given_back_to_its_successor(void **state)
+{
+    struct rig *rig = *state;
+    fake_add(&rig->source, "orders", 1);
+    fake_set(fake_add(&rig->target, "orders", 1), "compression.type", "zstd");
+    run(rig);
+    fake_remove(&rig->target, "orders");
+    fake_set(fake_add(&rig->target, "orders", 1), "compression.type", "lz4");
+    run(rig);
+    assert_non_null(strstr(rig->sync.forced_json, "\"compression.type\":[\"lz4\",\"producer\"]"));
+}
+
 /* ---- what the source does not list ---- */
 
 static void a_deleted_topic_leaves_the_list(void **state)
@@ -578,6 +590,7 @@ int main(void)
         TEST(more_partitions_at_the_target_are_a_problem_by_name),
         TEST(forced_settings_of_a_topic_with_a_problem_are_kept),
         TEST(a_recreated_target_topic_has_nothing_to_give_back),
+        TEST(what_was_forced_on_a_topic_is_not_given_back_to_its_successor),
         TEST(a_deleted_topic_leaves_the_list),
         TEST(a_hidden_topic_stays_in_the_list),
         TEST(a_list_that_fails_changes_nothing),
