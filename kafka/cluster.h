@@ -20,19 +20,27 @@ struct cluster;
 
 struct cluster_options {
     const char *name; /* site name, for logs */
-    const struct config_client *client; /* bootstrap.servers, client.id, socket.*; borrowed for the lifetime */
+    const struct config_client
+        *client; /* bootstrap.servers, client.id, socket.*; borrowed for the lifetime */
     struct buf_pool *pool;
-    int32_t refresh_ms;          /* 2,000 for links */
+    int32_t refresh_ms; /* 2,000 for links */
     int32_t tcp_user_timeout_ms;
     size_t max_answer_bytes;
 };
+
+/* "host:port", "[v6]:port", "host" (port 9092), with or without "PLAINTEXT://" before it; `text` up to `len`, blanks
+ * around it allowed. false: no host, or a port that is none. */
+#define CLUSTER_HOST_BYTES 256
+MUST_CHECK
+bool cluster_parse_server(const char *text, size_t len, char out_host[CLUSTER_HOST_BYTES],
+                          int32_t *out_port);
 
 struct cluster *cluster_new(struct loop *loop, const struct cluster_options *options);
 void cluster_free(struct cluster *cluster);
 
 /* "" until the first metadata answer. */
 const char *cluster_id(const struct cluster *cluster);
-bool cluster_reachable(const struct cluster *cluster);      /* the last metadata request succeeded */
+bool cluster_reachable(const struct cluster *cluster); /* the last metadata request succeeded */
 const char *cluster_last_error(const struct cluster *cluster);
 
 /* Topics whose metadata we follow; partitions of others are unknown. Copies the names. NULL, 0 = all topics. */
@@ -62,7 +70,8 @@ int32_t cluster_brokers_count(const struct cluster *cluster);
  * 1.. are the caller's (fetch, produce connections). NULL while it is being made or waits for its backoff;
  * cluster_on_change's sibling below is told when it becomes ready. Lost connections are made again when asked for. */
 struct conn *cluster_conn(struct cluster *cluster, int32_t broker, int32_t lane);
-/* Told when a connection became ready (err NULL) or was lost. */
+/* Told when a connection became ready (err NULL) or was lost after it was: its requests in flight were answered first.
+ * Also told, before it returns, of a connection that cluster_drop_conn() drops. */
 void cluster_on_conn(struct cluster *cluster,
                      void (*changed)(void *arg, int32_t broker, int32_t lane, struct conn *conn,
                                      const struct err *lost),

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -18,25 +19,37 @@
 
 struct conn;
 
+/* How bytes go: as recv() and sendmsg() with errno, on a socket that does not block. What TLS fills in; tests too. */
+struct conn_io {
+    ssize_t (*recv)(void *arg, int fd, void *data, size_t len);
+    ssize_t (*sendmsg)(void *arg, int fd, const struct msghdr *message);
+    void *arg;
+};
+
 struct conn_options {
     const char *host;
     int32_t port;
     const char *client_id;
     int32_t connect_timeout_ms;
-    int32_t tcp_user_timeout_ms;  /* the kernel gives up on bytes unacknowledged for so long; 0 = system's */
-    size_t max_answer_bytes;      /* a longer frame drops the connection before anything is allocated */
-    struct buf_pool *pool;        /* answers are received into its blocks */
+    int32_t
+        tcp_user_timeout_ms; /* the kernel gives up on bytes unacknowledged for so long; 0 = system's */
+    size_t max_answer_bytes;  /* a longer frame drops the connection before anything is allocated */
+    struct buf_pool *pool;    /* answers are received into its blocks; NULL = heap */
+    const struct conn_io *io; /* NULL = plain sockets; borrowed until conn_free() */
 };
 
 struct conn_callbacks {
     void (*ready)(void *arg, struct conn *conn); /* connected, versions known */
-    void (*closed)(void *arg, struct conn *conn, const struct err *why); /* once; conn_free() may be called here */
+    void (*closed)(void *arg, struct conn *conn,
+                   const struct err *why); /* once; conn_free() may be called here */
     void *arg;
 };
 
 /* Starts connecting (names are resolved without blocking the loop: evdns or a helper thread). Never NULL. */
-struct conn *conn_new(struct loop *loop, const struct conn_options *options, const struct conn_callbacks *callbacks);
-void conn_free(struct conn *conn); /* requests in flight are answered with ERR_RETRY first; NULL is fine */
+struct conn *conn_new(struct loop *loop, const struct conn_options *options,
+                      const struct conn_callbacks *callbacks);
+void conn_free(
+    struct conn *conn); /* requests in flight are answered with ERR_RETRY first; NULL is fine */
 
 bool conn_is_ready(const struct conn *conn);
 const struct api_versions *conn_versions(const struct conn *conn);
@@ -46,17 +59,19 @@ const char *conn_name(const struct conn *conn);    /* "host:port" */
 
 /* Bytes between pieces of a request that are sent from where they were received. */
 struct conn_piece {
-    size_t cut;         /* goes out when this many bytes of the writer have gone */
-    struct buf *block;  /* referenced until sent */
+    size_t cut;        /* goes out when this many bytes of the writer have gone */
+    struct buf *block; /* referenced until sent */
     const uint8_t *data;
     size_t len;
 };
 
 /* The answer: `reader` stands behind the response header and looks into `block` (take a reference to keep it);
  * NULL reader = failed, see err. */
-typedef void conn_answer_fn(void *arg, struct reader *reader, struct buf *block, const struct err *err);
+typedef void conn_answer_fn(void *arg, struct reader *reader, struct buf *block,
+                            const struct err *err);
 
-/* Send a request; takes the writer's bytes (the writer is empty afterwards). Only when ready. The answer is called
+/* Send a request; takes the writer's bytes (the writer is empty afterwards). Only when ready, or when it was in this
+ * turn of the loop (a break is found while sending, and told in the next turn). Never calls back by itself. The answer is called
  * exactly once. A request unanswered for timeout_ms drops the connection. `pieces` ascending by cut, may be NULL. */
 void conn_send(struct conn *conn, enum api_key api, int16_t version, struct writer *writer,
                const struct conn_piece *pieces, int32_t pieces_count, int32_t timeout_ms,

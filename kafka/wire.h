@@ -32,6 +32,9 @@ int32_t wire_array(struct reader *reader, size_t min_element_bytes);
 int32_t wire_compact_array(struct reader *reader, size_t min_element_bytes);
 struct uuid wire_uuid(struct reader *reader);
 void wire_skip_tags(struct reader *reader);
+/* Walk tagged fields: `*left` begins as wire_uvarint(); false at the end or when the reader went bad. The field's bytes
+ * are looked into by `*out_field`, so a field that is longer or shorter than we think harms nothing after it. */
+bool wire_next_tag(struct reader *reader, uint32_t *left, uint32_t *out_tag, struct reader *out_field);
 
 void wire_put_uvarint(struct writer *writer, uint32_t value);
 void wire_put_varlong(struct writer *writer, int64_t value);

@@ -1,0 +1,895 @@
+/* See conn.h. One state after the other: LOOKUP, CONNECT, HANDSHAKE, READY; from each of them to BREAKING or CLOSED.
+ *
+ * Requests stand in one list in the order they were made: from `head` on those that wait for their answer, from
+ * `unsent` on those that are not gone (whole). An answer must be that of `head`: brokers answer in order.
+ *
+ * Callbacks may free the connection: each entry from the loop counts `depth`, and the memory goes with the last one.
+ */
+#include "kafka/conn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "ferry_version.h"
+#include "kafka/lookup.h"
+
+/* Begins of frames, and small frames whole. Larger ones continue straight into their block. */
+#define SCRATCH_BYTES ((size_t)16 << 10)
+/* Received in one turn of the loop, so that a fast broker does not starve the others: 1 ms at 4 GB/s. */
+#define TURN_BYTES ((size_t)4 << 20)
+/* Pieces in one sendmsg(): 64 partitions of a request with framing between them; more go with the next call. */
+#define SEND_PIECES 128
+/* Requests in flight: 8,192 partitions that each ask one thing while they resume, eight times over. */
+#define IN_FLIGHT_MAX 65536
+/* The correlation id, the least that a frame holds. */
+#define FRAME_MIN_BYTES 4
+
+enum conn_state {
+    CONN_LOOKUP,
+    CONN_CONNECT,
+    CONN_HANDSHAKE,
+    CONN_READY,
+    CONN_BREAKING, /* found broken inside a call of the owner: closed in the next turn */
+    CONN_CLOSED,
+};
+
+struct request {
+    struct request *next;
+    enum api_key api;
+    int16_t version;
+    int32_t correlation;
+    int32_t timeout_ms;
+    int64_t deadline_ms;
+    conn_answer_fn *answer;
+    void *arg;
+    uint8_t *prefix; /* length and header; behind the pieces */
+    size_t prefix_len;
+    struct buf *body;
+    int32_t segment;     /* the one to send next, see request_segment() */
+    size_t segment_sent; /* bytes of it that are gone */
+    int32_t pieces_count;
+    struct conn_piece pieces[];
+};
+
+struct conn {
+    struct loop *loop;
+    struct conn_options options; /* texts are ours */
+    struct conn_callbacks callbacks;
+    char name[300];
+    enum conn_state state;
+    int32_t depth;
+    bool doomed;
+    int fd;
+    struct loop_fd *watch;
+    int interest;
+    struct loop_timer *timer; /* connecting: of this address; later: the earliest deadline known */
+    int64_t timer_ms;         /* when it fires */
+    struct loop_timer *kick;  /* what waits for the next turn */
+    struct lookup *lookup;
+    struct addrinfo *addresses;
+    struct addrinfo *address; /* being tried */
+    int64_t connect_deadline_ms;
+    struct err why; /* why it broke, or the last address failed */
+    struct api_versions versions;
+    int32_t next_correlation;
+    int32_t in_flight_count;
+    size_t unsent_bytes;
+    struct request *head;
+    struct request *tail;
+    struct request *unsent;
+    struct buf *frame; /* being received; frame->len bytes are there */
+    size_t frame_len;
+    size_t scratch_len;
+    uint8_t scratch[SCRATCH_BYTES];
+};
+
+static void conn_break(struct conn *conn, const struct err *why);
+static void connect_next(struct conn *conn);
+
+/* --- plain sockets --------------------------------------------------------------------------------------------- */
+
+static ssize_t plain_recv(void *arg, int fd, void *data, size_t len)
+{
+    (void)arg;
+    return recv(fd, data, len, 0);
+}
+
+static ssize_t plain_sendmsg(void *arg, int fd, const struct msghdr *message)
+{
+    (void)arg;
+    return sendmsg(fd, message, MSG_NOSIGNAL);
+}
+
+static const struct conn_io plain_io = {plain_recv, plain_sendmsg, NULL};
+
+/* --- life ------------------------------------------------------------------------------------------------------ */
+
+static void conn_delete(struct conn *conn)
+{
+    assert(conn->state == CONN_CLOSED && conn->head == NULL);
+    loop_timer_free(conn->timer);
+    loop_timer_free(conn->kick);
+    free((char *)(uintptr_t)conn->options.host);
+    free((char *)(uintptr_t)conn->options.client_id);
+    free(conn);
+}
+
+static void conn_enter(struct conn *conn)
+{
+    conn->depth++;
+}
+
+static void conn_leave(struct conn *conn)
+{
+    if (--conn->depth == 0 && conn->doomed) {
+        conn_delete(conn);
+    }
+}
+
+static void request_free(struct request *request)
+{
+    for (int32_t i = 0; i < request->pieces_count; i++) {
+        buf_unref(request->pieces[i].block); /* NULL when it is gone */
+    }
+    buf_unref(request->body);
+    free(request);
+}
+
+static struct request *pop_request(struct conn *conn)
+{
+    struct request *request = conn->head;
+
+    conn->head = request->next;
+    if (conn->head == NULL) {
+        conn->tail = NULL;
+    }
+    conn->in_flight_count--;
+    return request;
+}
+
+static void release_socket(struct conn *conn)
+{
+    loop_fd_free(conn->watch);
+    conn->watch = NULL;
+    if (conn->fd >= 0) {
+        close(conn->fd);
+    }
+    conn->fd = -1;
+}
+
+static void release_all(struct conn *conn)
+{
+    release_socket(conn);
+    loop_timer_cancel(conn->timer);
+    loop_timer_cancel(conn->kick);
+    lookup_free(conn->lookup);
+    conn->lookup = NULL;
+    if (conn->addresses != NULL) {
+        freeaddrinfo(conn->addresses);
+    }
+    conn->addresses = NULL;
+    buf_unref(conn->frame);
+    conn->frame = NULL;
+    conn->unsent = NULL;
+    conn->unsent_bytes = 0;
+}
+
+/* The end: nothing is received or sent from here on; everybody who waits is told, the owner last. */
+static void conn_break(struct conn *conn, const struct err *why)
+{
+    if (conn->state == CONN_CLOSED) {
+        return;
+    }
+    struct err copy = *why;
+    conn->state = CONN_CLOSED;
+    conn_enter(conn);
+    release_all(conn);
+    while (conn->head != NULL) {
+        struct request *request = pop_request(conn);
+        request->answer(request->arg, NULL, NULL, &copy);
+        request_free(request);
+    }
+    if (!conn->doomed) {
+        conn->callbacks.closed(conn->callbacks.arg, conn, &copy);
+    }
+    conn_leave(conn);
+}
+
+static void break_format(struct conn *conn, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static void break_format(struct conn *conn, const char *format, ...)
+{
+    char text[256];
+    struct err why;
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    err_set(&why, ERR_RETRY, "%s: %s", conn->name, text);
+    conn_break(conn, &why);
+}
+
+/* Found while the owner calls us: told in the next turn, so that no call calls back. */
+static void break_later(struct conn *conn, const char *what, int error)
+{
+    err_set_code(&conn->why, ERR_RETRY, error, "%s: %s: %s", conn->name, what, strerror(error));
+    conn->state = CONN_BREAKING;
+    loop_fd_interest(conn->watch, 0);
+    conn->interest = 0;
+    loop_timer_set(conn->kick, 0);
+}
+
+void conn_free(struct conn *conn)
+{
+    struct err why;
+
+    if (conn == NULL) {
+        return;
+    }
+    conn_enter(conn);
+    conn->doomed = true;
+    err_set(&why, ERR_RETRY, "%s: closed by us", conn->name);
+    conn_break(conn, &why);
+    conn_leave(conn);
+}
+
+/* --- time limits ----------------------------------------------------------------------------------------------- */
+
+/* The timer is moved forward only: in a steady stream of requests it is set about once a time limit. */
+static void watch_deadline(struct conn *conn, int64_t deadline_ms)
+{
+    if (loop_timer_pending(conn->timer) && conn->timer_ms <= deadline_ms) {
+        return;
+    }
+    int64_t delay_ms = deadline_ms - loop_now_ms(conn->loop);
+    conn->timer_ms = deadline_ms;
+    loop_timer_set(conn->timer, delay_ms > 0 ? delay_ms : 0);
+}
+
+static void check_deadlines(struct conn *conn)
+{
+    int64_t now_ms = loop_now_ms(conn->loop);
+    int64_t earliest_ms = INT64_MAX;
+
+    for (struct request *request = conn->head; request != NULL; request = request->next) {
+        if (request->deadline_ms <= now_ms) {
+            break_format(conn, "%s unanswered for %d ms", api_name(request->api),
+                         request->timeout_ms);
+            return;
+        }
+        if (request->deadline_ms < earliest_ms) {
+            earliest_ms = request->deadline_ms;
+        }
+    }
+    if (earliest_ms != INT64_MAX) {
+        watch_deadline(conn, earliest_ms);
+    }
+}
+
+static void timer_fired(void *arg)
+{
+    struct conn *conn = arg;
+
+    conn_enter(conn);
+    if (conn->state == CONN_LOOKUP) {
+        break_format(conn, "look up: no answer for %d ms", conn->options.connect_timeout_ms);
+    } else if (conn->state == CONN_CONNECT) {
+        err_set_code(&conn->why, ERR_RETRY, ETIMEDOUT, "%s: connect: no answer", conn->name);
+        connect_next(conn);
+    } else {
+        check_deadlines(conn);
+    }
+    conn_leave(conn);
+}
+
+/* --- sending --------------------------------------------------------------------------------------------------- */
+
+/* A request is prefix, body up to the first cut, first piece, body up to the second cut, ... , rest of the body. */
+static int32_t segments_count(const struct request *request)
+{
+    return 2 + 2 * request->pieces_count;
+}
+
+static struct iovec request_segment(const struct request *request, int32_t index)
+{
+    const uint8_t *data = request->prefix;
+    size_t len = request->prefix_len;
+
+    if (index > 0 && index % 2 == 0) {
+        data = request->pieces[index / 2 - 1].data;
+        len = request->pieces[index / 2 - 1].len;
+    } else if (index > 0) {
+        int32_t part = index / 2; /* of the body: from the cut before it to the cut behind it */
+        size_t begin = part == 0 ? 0 : request->pieces[part - 1].cut;
+        size_t end = part == request->pieces_count ? request->body->len : request->pieces[part].cut;
+        data = request->body->data + begin;
+        len = end - begin;
+    }
+    return (struct iovec){.iov_base = (void *)(uintptr_t)data, .iov_len = len};
+}
+
+static size_t gather(const struct conn *conn, struct iovec *out, int *out_count)
+{
+    size_t bytes = 0;
+    int count = 0;
+
+    for (const struct request *request = conn->unsent; request != NULL; request = request->next) {
+        for (int32_t i = request->segment; i < segments_count(request); i++) {
+            struct iovec segment = request_segment(request, i);
+            size_t sent = i == request->segment ? request->segment_sent : 0;
+            if (segment.iov_len == sent) {
+                continue;
+            }
+            if (count == SEND_PIECES) {
+                *out_count = count;
+                return bytes;
+            }
+            segment.iov_base = (uint8_t *)segment.iov_base + sent;
+            segment.iov_len -= sent;
+            bytes += segment.iov_len;
+            out[count++] = segment;
+        }
+    }
+    *out_count = count;
+    return bytes;
+}
+
+/* What is whole in the kernel is let go: the block of a piece, at the end the body. */
+static void segment_gone(struct request *request)
+{
+    if (request->segment > 0 && request->segment % 2 == 0) {
+        struct conn_piece *piece = &request->pieces[request->segment / 2 - 1];
+        buf_unref(piece->block);
+        piece->block = NULL;
+    }
+    request->segment++;
+    request->segment_sent = 0;
+    if (request->segment == segments_count(request)) {
+        buf_unref(request->body);
+        request->body = NULL;
+    }
+}
+
+static void advance(struct conn *conn, size_t bytes)
+{
+    assert(bytes <= conn->unsent_bytes);
+    conn->unsent_bytes -= bytes;
+    while (conn->unsent != NULL) {
+        struct request *request = conn->unsent;
+        while (request->segment < segments_count(request)) {
+            size_t left =
+                request_segment(request, request->segment).iov_len - request->segment_sent;
+            if (left > bytes) {
+                request->segment_sent += bytes;
+                return;
+            }
+            bytes -= left;
+            segment_gone(request);
+        }
+        conn->unsent = request->next;
+    }
+}
+
+static void want(struct conn *conn, int interest)
+{
+    if (conn->interest != interest) {
+        conn->interest = interest;
+        loop_fd_interest(conn->watch, interest);
+    }
+}
+
+/* Send what the socket takes. Never calls back: an error is kept for the next turn. */
+static void flush(struct conn *conn)
+{
+    while (conn->unsent != NULL) {
+        struct iovec segments[SEND_PIECES];
+        int count = 0;
+        size_t offered = gather(conn, segments, &count);
+        struct msghdr message = {.msg_iov = segments, .msg_iovlen = (size_t)count};
+        ssize_t sent = conn->options.io->sendmsg(conn->options.io->arg, conn->fd, &message);
+        if (sent < 0 && errno == EINTR) {
+            continue;
+        }
+        if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
+            break_later(conn, "send", errno);
+            return;
+        }
+        advance(conn, sent < 0 ? 0 : (size_t)sent);
+        if (sent < 0 || (size_t)sent < offered) { /* full */
+            want(conn, LOOP_READ | LOOP_WRITE);
+            return;
+        }
+    }
+    want(conn, LOOP_READ);
+}
+
+/* Length, ApiKey, version, correlation id, client id, no tags. */
+#define PREFIX_BYTES(client_id_len) (4 + 2 + 2 + 4 + 2 + (client_id_len) + 1)
+
+static void put_prefix(struct request *request, const char *client_id, size_t frame_len)
+{
+    struct writer writer;
+
+    writer_init(&writer);
+    writer_i32(&writer, (int32_t)frame_len);
+    writer_i16(&writer, (int16_t)request->api);
+    writer_i16(&writer, request->version);
+    writer_i32(&writer, request->correlation);
+    wire_put_string(&writer, client_id);
+    wire_put_no_tags(&writer);
+    assert(writer.len == request->prefix_len);
+    memcpy(request->prefix, writer.data, writer.len);
+    writer_done(&writer);
+}
+
+static struct request *request_new(struct conn *conn, struct writer *writer,
+                                   const struct conn_piece *pieces, int32_t pieces_count)
+{
+    const char *client_id = conn->options.client_id;
+    size_t prefix_len = PREFIX_BYTES(client_id == NULL ? 0 : strlen(client_id));
+    size_t pieces_len = (size_t)pieces_count * sizeof(pieces[0]);
+    struct request *request = calloc(1, sizeof(*request) + pieces_len + prefix_len);
+    size_t cut = 0;
+
+    if (request == NULL) {
+        abort();
+    }
+    request->prefix = (uint8_t *)request->pieces + pieces_len;
+    request->prefix_len = prefix_len;
+    request->pieces_count = pieces_count;
+    for (int32_t i = 0; i < pieces_count; i++) {
+        assert(pieces[i].cut >= cut && pieces[i].cut <= writer->len);
+        cut = pieces[i].cut;
+        request->pieces[i] = pieces[i];
+        buf_ref(pieces[i].block);
+    }
+    request->body = writer_take(writer);
+    return request;
+}
+
+static void append(struct conn *conn, struct request *request, size_t bytes)
+{
+    if (conn->tail == NULL) {
+        conn->head = request;
+    } else {
+        conn->tail->next = request;
+    }
+    conn->tail = request;
+    if (conn->unsent == NULL) {
+        conn->unsent = request;
+    }
+    conn->in_flight_count++;
+    conn->unsent_bytes += bytes;
+    assert(conn->in_flight_count <= IN_FLIGHT_MAX);
+}
+
+static void send_request(struct conn *conn, enum api_key api, int16_t version,
+                         struct writer *writer, const struct conn_piece *pieces,
+                         int32_t pieces_count, int32_t timeout_ms, conn_answer_fn *answer,
+                         void *arg)
+{
+    struct request *request = request_new(conn, writer, pieces, pieces_count);
+    size_t frame_len = request->prefix_len - 4 + request->body->len;
+    bool idle = conn->unsent == NULL;
+
+    for (int32_t i = 0; i < pieces_count; i++) {
+        frame_len += pieces[i].len;
+    }
+    assert(frame_len <= INT32_MAX);
+    request->api = api;
+    request->version = version;
+    request->correlation = conn->next_correlation;
+    request->timeout_ms = timeout_ms;
+    request->deadline_ms = loop_now_ms(conn->loop) + timeout_ms;
+    request->answer = answer;
+    request->arg = arg;
+    conn->next_correlation = conn->next_correlation == INT32_MAX ? 0 : conn->next_correlation + 1;
+    put_prefix(request, conn->options.client_id, frame_len);
+    append(conn, request, frame_len + 4);
+    if (conn->state == CONN_BREAKING) { /* answered with the others in the next turn */
+        return;
+    }
+    watch_deadline(conn, request->deadline_ms);
+    if (idle) {
+        flush(conn);
+    }
+}
+
+void conn_send(struct conn *conn, enum api_key api, int16_t version, struct writer *writer,
+               const struct conn_piece *pieces, int32_t pieces_count, int32_t timeout_ms,
+               conn_answer_fn *answer, void *arg)
+{
+    assert(conn->state == CONN_READY || conn->state == CONN_BREAKING);
+    assert(answer != NULL && timeout_ms > 0);
+    send_request(conn, api, version, writer, pieces, pieces_count, timeout_ms, answer, arg);
+}
+
+/* --- receiving ------------------------------------------------------------------------------------------------- */
+
+/* Takes the frame's reference. The reader stands behind the header when the owner gets it. */
+static void deliver(struct conn *conn, struct buf *frame)
+{
+    struct reader reader = reader_over(frame->data, frame->len);
+    int32_t correlation = reader_i32(&reader);
+
+    if (conn->head == NULL || conn->head == conn->unsent ||
+        correlation != conn->head->correlation) {
+        break_format(conn, "an answer (id %d) to nothing that was asked", correlation);
+        buf_unref(frame);
+        return;
+    }
+    if (conn->head->api !=
+        API_VERSIONS) { /* that one keeps the old header: it is asked before versions are known */
+        wire_skip_tags(&reader);
+    }
+    if (reader.bad) {
+        break_format(conn, "%s: a broken answer header", api_name(conn->head->api));
+        buf_unref(frame);
+        return;
+    }
+    struct request *request = pop_request(conn);
+    request->answer(request->arg, &reader, frame, NULL);
+    request_free(request);
+    buf_unref(frame);
+}
+
+/* The length stands before the frame and is a claim: nothing is reserved for one that is out of bounds. */
+static bool frame_length_ok(struct conn *conn, int32_t len)
+{
+    if (len >= FRAME_MIN_BYTES && (size_t)len <= conn->options.max_answer_bytes) {
+        return true;
+    }
+    break_format(conn, "an answer of %d bytes; %d to %zu are taken", len, FRAME_MIN_BYTES,
+                 conn->options.max_answer_bytes);
+    return false;
+}
+
+/* Take whole frames out of the scratch; what begins a longer one moves to its block. */
+static void parse_scratch(struct conn *conn)
+{
+    size_t at = 0;
+
+    while (conn->state != CONN_CLOSED && conn->frame == NULL && conn->scratch_len - at >= 4) {
+        struct reader reader = reader_over(conn->scratch + at, conn->scratch_len - at);
+        int32_t len = reader_i32(&reader);
+        if (!frame_length_ok(conn, len)) {
+            return;
+        }
+        struct buf *frame = buf_new(conn->options.pool, (size_t)len);
+        size_t have = reader_left(&reader) < (size_t)len ? reader_left(&reader) : (size_t)len;
+        memcpy(frame->data, reader.pos, have);
+        frame->len = have;
+        at += 4 + have;
+        if (have == (size_t)len) {
+            deliver(conn, frame);
+        } else {
+            conn->frame = frame;
+            conn->frame_len = (size_t)len;
+        }
+    }
+    if (conn->state != CONN_CLOSED) {
+        conn->scratch_len -= at;
+        memmove(conn->scratch, conn->scratch + at, conn->scratch_len);
+    }
+}
+
+/* One recv(). @return bytes, 0 = none now or broken */
+static size_t receive(struct conn *conn, void *data, size_t len)
+{
+    ssize_t got;
+
+    do {
+        got = conn->options.io->recv(conn->options.io->arg, conn->fd, data, len);
+    } while (got < 0 && errno == EINTR);
+    if (got > 0) {
+        return (size_t)got;
+    }
+    if (got == 0) {
+        break_format(conn, "closed by the broker");
+    } else if (errno != EAGAIN && errno != EWOULDBLOCK) {
+        break_format(conn, "receive: %s", strerror(errno));
+    }
+    return 0;
+}
+
+/* Continue the frame in its block. @return false when there is nothing more to read now */
+static bool receive_frame(struct conn *conn, size_t *bytes)
+{
+    struct buf *frame = conn->frame;
+    size_t left = conn->frame_len - frame->len;
+    size_t got = receive(conn, frame->data + frame->len, left);
+
+    if (got == 0) {
+        return false;
+    }
+    frame->len += got;
+    *bytes += got;
+    if (got < left) {
+        return false;
+    }
+    conn->frame = NULL;
+    deliver(conn, frame);
+    return false; /* what follows is told by the loop: no call that finds nothing */
+}
+
+static bool receive_scratch(struct conn *conn, size_t *bytes)
+{
+    size_t room = SCRATCH_BYTES - conn->scratch_len;
+    size_t got = receive(conn, conn->scratch + conn->scratch_len, room);
+
+    if (got == 0) {
+        return false;
+    }
+    conn->scratch_len += got;
+    *bytes += got;
+    parse_scratch(conn);
+    return got == room;
+}
+
+static void readable(struct conn *conn)
+{
+    size_t bytes = 0;
+    bool more = true;
+
+    while (more && bytes < TURN_BYTES && conn->state != CONN_CLOSED) {
+        more = conn->frame != NULL ? receive_frame(conn, &bytes) : receive_scratch(conn, &bytes);
+    }
+}
+
+/* --- handshake ------------------------------------------------------------------------------------------------- */
+
+static bool versions_serve(const struct api_versions *versions)
+{
+    return versions->version[API_METADATA] >= 0 && versions->version[API_FETCH] >= 0 &&
+           versions->version[API_PRODUCE] >= 0;
+}
+
+static void handshake_answered(void *arg, struct reader *reader, struct buf *block,
+                               const struct err *err)
+{
+    struct conn *conn = arg;
+    struct err why;
+
+    (void)block;
+    if (err != NULL) {
+        return; /* broken already */
+    }
+    if (!proto_get_api_versions(reader, &conn->versions, &why)) {
+        err_wrap(&why, "%s", conn->name);
+        conn_break(conn, &why);
+        return;
+    }
+    if (!versions_serve(&conn->versions)) {
+        err_set(&why, ERR_REFUSED, "%s: a broker without Produce 9, Fetch 12, Metadata 10",
+                conn->name);
+        err_hint(&why, "brokers before Kafka 2.8 are served by \"path\": \"records\"");
+        conn_break(conn, &why);
+        return;
+    }
+    conn->state = CONN_READY;
+    conn->callbacks.ready(conn->callbacks.arg, conn);
+}
+
+static void handshake(struct conn *conn)
+{
+    struct writer writer;
+    int64_t left_ms = conn->connect_deadline_ms - loop_now_ms(conn->loop);
+
+    conn->state = CONN_HANDSHAKE;
+    loop_timer_cancel(conn->timer);
+    freeaddrinfo(conn->addresses);
+    conn->addresses = NULL;
+    conn->address = NULL;
+    writer_init(&writer);
+    proto_put_api_versions(&writer, FERRY_VERSION);
+    send_request(conn, API_VERSIONS, 3, &writer, NULL, 0, left_ms > 1 ? (int32_t)left_ms : 1,
+                 handshake_answered, conn);
+    writer_done(&writer);
+}
+
+/* --- connecting ------------------------------------------------------------------------------------------------ */
+
+static void set_option(int fd, int level, int option, int value)
+{
+    /* An option that the kernel refuses costs speed or a later notice, not correctness. */
+    (void)setsockopt(fd, level, option, &value, sizeof(value));
+}
+
+static void set_options(const struct conn *conn)
+{
+    set_option(conn->fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_option(conn->fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    if (conn->options.tcp_user_timeout_ms > 0) {
+        set_option(conn->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, conn->options.tcp_user_timeout_ms);
+    }
+}
+
+static void connected(struct conn *conn)
+{
+    int error = 0;
+    socklen_t len = sizeof(error);
+
+    if (getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) {
+        error = errno;
+    }
+    if (error != 0) {
+        err_set_code(&conn->why, ERR_RETRY, error, "%s: connect: %s", conn->name, strerror(error));
+        connect_next(conn);
+        return;
+    }
+    handshake(conn);
+}
+
+static void fd_ready(void *arg, int what)
+{
+    struct conn *conn = arg;
+
+    conn_enter(conn);
+    if (conn->state == CONN_CONNECT) {
+        connected(conn);
+    } else {
+        if ((what & LOOP_WRITE) && conn->state != CONN_BREAKING) {
+            flush(conn);
+        }
+        if ((what & LOOP_READ) && conn->state != CONN_BREAKING) {
+            readable(conn);
+        }
+    }
+    conn_leave(conn);
+}
+
+/* Addresses from this one on share the time that is left. */
+static void set_attempt_timer(struct conn *conn)
+{
+    int64_t left_ms = conn->connect_deadline_ms - loop_now_ms(conn->loop);
+    int64_t addresses_count = 0;
+
+    for (struct addrinfo *a = conn->address; a != NULL; a = a->ai_next) {
+        addresses_count++;
+    }
+    loop_timer_set(conn->timer, left_ms > 0 ? left_ms / addresses_count : 0);
+}
+
+static bool try_address(struct conn *conn)
+{
+    struct addrinfo *address = conn->address;
+
+    conn->fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (conn->fd < 0) {
+        err_set_code(&conn->why, ERR_RETRY, errno, "%s: socket: %s", conn->name, strerror(errno));
+        return false;
+    }
+    set_options(conn);
+    if (connect(conn->fd, address->ai_addr, address->ai_addrlen) != 0 && errno != EINPROGRESS) {
+        err_set_code(&conn->why, ERR_RETRY, errno, "%s: connect: %s", conn->name, strerror(errno));
+        release_socket(conn);
+        return false;
+    }
+    conn->interest = LOOP_WRITE;
+    conn->watch = loop_fd_new(conn->loop, conn->fd, LOOP_WRITE, fd_ready, conn);
+    set_attempt_timer(conn);
+    return true;
+}
+
+static void connect_next(struct conn *conn)
+{
+    release_socket(conn);
+    conn->address = conn->address == NULL ? conn->addresses : conn->address->ai_next;
+    while (conn->address != NULL && !try_address(conn)) {
+        conn->address = conn->address->ai_next;
+    }
+    if (conn->address == NULL) {
+        conn_break(conn, &conn->why);
+    }
+}
+
+static void looked_up(void *arg, struct addrinfo *addresses, const struct err *err)
+{
+    struct conn *conn = arg;
+
+    conn_enter(conn);
+    lookup_free(conn->lookup);
+    conn->lookup = NULL;
+    if (addresses == NULL) {
+        conn_break(conn, err);
+    } else {
+        conn->state = CONN_CONNECT;
+        conn->addresses = addresses;
+        connect_next(conn);
+    }
+    conn_leave(conn);
+}
+
+static void begin(struct conn *conn)
+{
+    conn->connect_deadline_ms = loop_now_ms(conn->loop) + conn->options.connect_timeout_ms;
+    conn->lookup = lookup_new(conn->loop, conn->options.host, conn->options.port, looked_up, conn);
+    if (conn->lookup == NULL) {
+        break_format(conn, "look up: %s", strerror(EMFILE));
+        return;
+    }
+    loop_timer_set(conn->timer, conn->options.connect_timeout_ms);
+}
+
+static void kicked(void *arg)
+{
+    struct conn *conn = arg;
+
+    conn_enter(conn);
+    if (conn->state == CONN_BREAKING) {
+        conn_break(conn, &conn->why);
+    } else {
+        begin(conn);
+    }
+    conn_leave(conn);
+}
+
+/* --- what the owner calls -------------------------------------------------------------------------------------- */
+
+static char *copy_text(const char *text)
+{
+    char *copy = text == NULL ? NULL : strdup(text);
+
+    if (text != NULL && copy == NULL) {
+        abort();
+    }
+    return copy;
+}
+
+struct conn *conn_new(struct loop *loop, const struct conn_options *options,
+                      const struct conn_callbacks *callbacks)
+{
+    struct conn *conn = calloc(1, sizeof(*conn));
+
+    if (conn == NULL) {
+        abort();
+    }
+    assert(options->connect_timeout_ms > 0 && options->max_answer_bytes >= FRAME_MIN_BYTES);
+    conn->loop = loop;
+    conn->options = *options;
+    conn->options.host = copy_text(options->host);
+    conn->options.client_id = copy_text(options->client_id);
+    if (conn->options.io == NULL) {
+        conn->options.io = &plain_io;
+    }
+    conn->callbacks = *callbacks;
+    conn->fd = -1;
+    snprintf(conn->name, sizeof(conn->name), strchr(options->host, ':') ? "[%s]:%d" : "%s:%d",
+             options->host, options->port);
+    api_versions_none(&conn->versions);
+    conn->timer = loop_timer_new(loop, timer_fired, conn);
+    conn->kick = loop_timer_new(loop, kicked, conn);
+    loop_timer_set(conn->kick, 0);
+    return conn;
+}
+
+bool conn_is_ready(const struct conn *conn)
+{
+    return conn->state == CONN_READY;
+}
+
+const struct api_versions *conn_versions(const struct conn *conn)
+{
+    return &conn->versions;
+}
+
+int32_t conn_in_flight_count(const struct conn *conn)
+{
+    return conn->in_flight_count;
+}
+
+size_t conn_unsent_bytes(const struct conn *conn)
+{
+    return conn->unsent_bytes;
+}
+
+const char *conn_name(const struct conn *conn)
+{
+    return conn->name;
+}
