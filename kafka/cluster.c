@@ -15,18 +15,14 @@
 #include "kafka/error.h"
 #include "kafka/topic_map.h"
 
-#define SEEDS_MAX      32
-#define REFRESH_GAP_MS 200 /* at most five metadata requests a second */
-#define LEADERLESS_MS  500 /* elections take some hundred milliseconds */
-#define METADATA_TIMEOUT_MS \
-    5000 /* a broker that hangs costs this once, then another one is asked */
-#define CONNECT_TIMEOUT_MS     5000
-#define BACKOFF_FIRST_MS       100
-#define BACKOFF_CAP_MS         2000 /* a broker that comes back is used within this and a connect */
-#define SETUP_TIMEOUT_PROPERTY "socket.connection.setup.timeout.ms"
-#define BACKOFF_FIRST_PROPERTY "reconnect.backoff.ms"
-#define BACKOFF_CAP_PROPERTY   "reconnect.backoff.max.ms"
-#define DEFAULT_PORT           9092
+#define SEEDS_MAX           32
+#define REFRESH_GAP_MS      200  /* at most five metadata requests a second */
+#define LEADERLESS_MS       500  /* elections take some hundred milliseconds */
+#define METADATA_TIMEOUT_MS 3000 /* what a broker that hangs costs, once; then another is asked */
+#define CONNECT_TIMEOUT_MS  5000
+#define BACKOFF_FIRST_MS    100
+#define BACKOFF_CAP_MS      2000 /* a broker that is back is used within this and a connect */
+#define DEFAULT_PORT        9092
 
 struct broker;
 
@@ -363,6 +359,50 @@ static void broker_free(struct broker *broker)
     free(broker);
 }
 
+static struct lane *ready_lane(struct broker *broker)
+{
+    struct lane *lane = lane_find(broker, 0);
+    bool ready = lane != NULL && lane->conn != NULL && lane->ready && conn_is_ready(lane->conn);
+    return ready ? lane : NULL;
+}
+
+/* Brokers in turn, then the seeds. */
+static struct lane *any_ready_lane(struct cluster *cluster)
+{
+    for (int32_t i = 0; i < cluster->brokers_count; i++) {
+        int32_t at = (cluster->turn + i) % cluster->brokers_count;
+        struct lane *lane = ready_lane(cluster->brokers[at]);
+        if (lane != NULL) {
+            cluster->turn = at + 1;
+            return lane;
+        }
+    }
+    for (int32_t i = 0; i < cluster->seeds_count; i++) {
+        struct lane *lane = ready_lane(cluster->seeds[i]);
+        if (lane != NULL) {
+            return lane;
+        }
+    }
+    return NULL;
+}
+
+/* Ask for lane 0 of every broker of the latest answer; for the seeds when all of those have failed. */
+static void want_any(struct cluster *cluster)
+{
+    bool hope = false;
+
+    for (int32_t i = 0; i < cluster->brokers_count; i++) {
+        struct broker *broker = cluster->brokers[i];
+        if (broker->listed) {
+            lane_want(broker, 0);
+            hope = hope || lane_find(broker, 0)->backoff.attempts_count == 0;
+        }
+    }
+    for (int32_t i = 0; !hope && i < cluster->seeds_count; i++) {
+        lane_want(cluster->seeds[i], 0);
+    }
+}
+
 static void close_seeds(struct cluster *cluster)
 {
     for (int32_t i = 0; i < cluster->seeds_count; i++) {
@@ -602,50 +642,6 @@ static void metadata_ask(struct cluster *cluster, struct lane *lane)
     writer_done(&writer);
 }
 
-static struct lane *ready_lane(struct broker *broker)
-{
-    struct lane *lane = lane_find(broker, 0);
-    bool ready = lane != NULL && lane->conn != NULL && lane->ready && conn_is_ready(lane->conn);
-    return ready ? lane : NULL;
-}
-
-/* Brokers in turn, then the seeds. */
-static struct lane *any_ready_lane(struct cluster *cluster)
-{
-    for (int32_t i = 0; i < cluster->brokers_count; i++) {
-        int32_t at = (cluster->turn + i) % cluster->brokers_count;
-        struct lane *lane = ready_lane(cluster->brokers[at]);
-        if (lane != NULL) {
-            cluster->turn = at + 1;
-            return lane;
-        }
-    }
-    for (int32_t i = 0; i < cluster->seeds_count; i++) {
-        struct lane *lane = ready_lane(cluster->seeds[i]);
-        if (lane != NULL) {
-            return lane;
-        }
-    }
-    return NULL;
-}
-
-/* Ask for lane 0 of every broker of the latest answer; for the seeds when all of those have failed. */
-static void want_any(struct cluster *cluster)
-{
-    bool hope = false;
-
-    for (int32_t i = 0; i < cluster->brokers_count; i++) {
-        struct broker *broker = cluster->brokers[i];
-        if (broker->listed) {
-            lane_want(broker, 0);
-            hope = hope || lane_find(broker, 0)->backoff.attempts_count == 0;
-        }
-    }
-    for (int32_t i = 0; !hope && i < cluster->seeds_count; i++) {
-        lane_want(cluster->seeds[i], 0);
-    }
-}
-
 static void refresh_due(void *arg)
 {
     struct cluster *cluster = arg;
@@ -701,10 +697,11 @@ struct cluster *cluster_new(struct loop *loop, const struct cluster_options *opt
         cluster->client_id = "ferry";
     }
     cluster->connect_timeout_ms =
-        property_ms(options->client, SETUP_TIMEOUT_PROPERTY, CONNECT_TIMEOUT_MS);
+        property_ms(options->client, "socket.connection.setup.timeout.ms", CONNECT_TIMEOUT_MS);
     cluster->backoff_first_ms =
-        property_ms(options->client, BACKOFF_FIRST_PROPERTY, BACKOFF_FIRST_MS);
-    cluster->backoff_cap_ms = property_ms(options->client, BACKOFF_CAP_PROPERTY, BACKOFF_CAP_MS);
+        property_ms(options->client, "reconnect.backoff.ms", BACKOFF_FIRST_MS);
+    cluster->backoff_cap_ms =
+        property_ms(options->client, "reconnect.backoff.max.ms", BACKOFF_CAP_MS);
     cluster->seed = (uint32_t)loop_now_ms(loop) ^ (uint32_t)(uintptr_t)cluster;
     backoff_init(&cluster->retry, cluster->backoff_first_ms, cluster->backoff_cap_ms,
                  cluster->seed++);
