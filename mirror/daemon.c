@@ -28,7 +28,8 @@
 #define EXIT_REFUSED 3
 #define EXIT_CONFIG  7
 
-#define GRACE_MS      5000  /* on top of the drain: the last commit, LeaveGroup, the threads' ends (1 s each) */
+#define GRACE_MS \
+    5000 /* on top of the drain: the last commit, LeaveGroup, the threads' ends (1 s each) */
 #define HTTP_RETRY_MS 10000 /* a port that is taken by a ferryd before us is free soon */
 
 struct daemon_link {
@@ -125,7 +126,8 @@ static void on_stop_signal(void *arg)
 static void on_hangup(void *arg)
 {
     (void)arg;
-    log_warn("ferryd.not_reloaded", "why=\"the configuration is read at the start\" then=\"goes on as it is\"");
+    log_warn("ferryd.not_reloaded",
+             "why=\"the configuration is read at the start\" then=\"goes on as it is\"");
 }
 
 static void on_grace_over(void *arg)
@@ -192,7 +194,8 @@ static void http_open(void *arg)
                                    is_ready, daemon, &err);
     if (!daemon->http) {
         log_warn("http.failed", "listen=%s why=%s then=\"tried again in %d s\"",
-                 log_quote(daemon->http_listen).text, log_quote(err.what).text, HTTP_RETRY_MS / 1000);
+                 log_quote(daemon->http_listen).text, log_quote(err.what).text,
+                 HTTP_RETRY_MS / 1000);
         loop_timer_set(daemon->http_timer, HTTP_RETRY_MS);
     }
 }
@@ -224,8 +227,8 @@ static bool start_link(struct daemon *daemon, const struct config_service *servi
     struct link_callbacks callbacks = {.stopped = on_link_stopped, .arg = daemon};
     struct daemon_link *slot = &daemon->links[daemon->links_count];
     snprintf(slot->name, sizeof(slot->name), "%s %s>%s", service->name, from->name, to->name);
-    slot->link = link_new(daemon->loop, daemon->config, service, from, to, daemon->metrics,
-                          &callbacks, err);
+    slot->link =
+        link_new(daemon->loop, daemon->config, service, from, to, daemon->metrics, &callbacks, err);
     if (!slot->link) {
         return err_wrap(err, "link %s", slot->name);
     }
@@ -348,9 +351,8 @@ static int run_configured(const struct options *options)
     const char *http_before = config->http_listen;
     config->worker = options->worker ? options->worker : config->worker;
     config->http_listen = options->http ? options->http : config->http_listen;
-    struct daemon daemon = {.config = config,
-                            .worker = config->worker,
-                            .http_listen = config->http_listen};
+    struct daemon daemon = {
+        .config = config, .worker = config->worker, .http_listen = config->http_listen};
     int code = 0;
     if (!options_worker_valid(config->worker)) {
         fprintf(stderr, "ferryd: worker '%s' is not a name: letters, digits, '.', '_', '-'\n",

@@ -10,12 +10,14 @@
 #include "base/json.h"
 #include "base/log.h"
 
-#define BEAT_MS           1000
-#define FAULT_REPEAT_MS   30000 /* Redis may have been flushed: what it took is told again */
-#define ORDERS_A_BEAT     256   /* of a hash that anybody may have filled; the next beat goes on behind them */
-#define ORDER_BYTES       4096
-#define ORDERS_TAKEN      64    /* taken, but their deletion was not confirmed: not handed out twice */
-#define KEY_BYTES         1024  /* prefix + service + two sites, each a short name; longer ones are cut by nobody: assert */
+#define BEAT_MS         1000
+#define FAULT_REPEAT_MS 30000 /* Redis may have been flushed: what it took is told again */
+#define ORDERS_A_BEAT \
+    256 /* of a hash that anybody may have filled; the next beat goes on behind them */
+#define ORDER_BYTES  4096
+#define ORDERS_TAKEN 64 /* taken, but their deletion was not confirmed: not handed out twice */
+#define KEY_BYTES \
+    1024 /* prefix + service + two sites, each a short name; longer ones are cut by nobody: assert */
 
 /* Delete only what was read: the operator may have given another order meanwhile. */
 static struct redis_script order_delete_script = {
@@ -29,7 +31,7 @@ static struct redis_script order_delete_script = {
 struct fault {
     char topic[250];
     int32_t partition;
-    json_t *json;    /* NULL: to be cleared */
+    json_t *json;     /* NULL: to be cleared */
     uint64_t version; /* counts changes: the answer to an older one confirms nothing */
     bool in_flight;
     int64_t told_ms; /* 0 = Redis has not taken this version */
@@ -84,7 +86,8 @@ struct call {
 static void call_done(void *arg, const struct redisReply *reply, const struct err *err)
 {
     struct call *call = arg;
-    (void)err; /* the door's owner logs what is wrong with Redis; here it is tried again at the next beat */
+    (void)
+        err; /* the door's owner logs what is wrong with Redis; here it is tried again at the next beat */
     call->done(call->heartbeat, call, reply);
     heartbeat_unref(call->heartbeat);
     free(call);
@@ -114,7 +117,8 @@ static void call_send(struct call *call, int argc, const char **argv)
 
 /* ---- the worker's line ---------------------------------------------------------------------------------------- */
 
-static void beat_done(struct heartbeat *heartbeat, struct call *call, const struct redisReply *reply)
+static void beat_done(struct heartbeat *heartbeat, struct call *call,
+                      const struct redisReply *reply)
 {
     (void)call;
     (void)reply;
@@ -153,7 +157,8 @@ static struct fault **fault_find(struct heartbeat *heartbeat, const char *topic,
     return at;
 }
 
-static void fault_done(struct heartbeat *heartbeat, struct call *call, const struct redisReply *reply)
+static void fault_done(struct heartbeat *heartbeat, struct call *call,
+                       const struct redisReply *reply)
 {
     struct fault **at = fault_find(heartbeat, call->topic, call->partition);
     struct fault *fault = *at;
@@ -253,7 +258,8 @@ static uint64_t *taken_find(struct heartbeat *heartbeat, uint64_t hash)
     return NULL;
 }
 
-static void delete_done(struct heartbeat *heartbeat, struct call *call, const struct redisReply *reply)
+static void delete_done(struct heartbeat *heartbeat, struct call *call,
+                        const struct redisReply *reply)
 {
     uint64_t *taken = taken_find(heartbeat, call->taken_hash);
     if (reply && taken) {
@@ -306,8 +312,8 @@ static bool order_take(struct heartbeat *heartbeat, const char *field, size_t fi
     bool sane = field_parse(field, field_len, topic, &partition) ||
                 err_set(&err, ERR_REFUSED, "the field is not TOPIC:PARTITION");
     if (sane) {
-        sane = value_len <= ORDER_BYTES || err_set(&err, ERR_REFUSED, "longer than %d bytes",
-                                                   ORDER_BYTES);
+        sane = value_len <= ORDER_BYTES ||
+               err_set(&err, ERR_REFUSED, "longer than %d bytes", ORDER_BYTES);
         order = sane ? json_parse(value, value_len, "order", &err) : NULL;
         sane = json_is_object(order) || err.kind != ERR_NONE ||
                err_set(&err, ERR_REFUSED, "not an object");
@@ -339,7 +345,8 @@ static void order_arrived(struct heartbeat *heartbeat, const struct redisReply *
     order_delete(heartbeat, field->str, field->len, value->str, value->len, hash);
 }
 
-static void orders_done(struct heartbeat *heartbeat, struct call *call, const struct redisReply *reply)
+static void orders_done(struct heartbeat *heartbeat, struct call *call,
+                        const struct redisReply *reply)
 {
     (void)call;
     heartbeat->orders_in_flight = false;
@@ -383,10 +390,10 @@ static void beat(void *arg)
 static void key_make(char out[KEY_BYTES], const struct heartbeat_options *options, bool of_link,
                      const char *what)
 {
-    int len = of_link ? snprintf(out, KEY_BYTES, "%s{%s}:%s>%s:%s", options->prefix,
-                                 options->service, options->from, options->to, what)
-                      : snprintf(out, KEY_BYTES, "%s{%s}:%s", options->prefix, options->service,
-                                 what);
+    int len = of_link
+                  ? snprintf(out, KEY_BYTES, "%s{%s}:%s>%s:%s", options->prefix, options->service,
+                             options->from, options->to, what)
+                  : snprintf(out, KEY_BYTES, "%s{%s}:%s", options->prefix, options->service, what);
     assert(len > 0 && len < KEY_BYTES); /* config bounds each name */
     (void)len;
 }

@@ -15,21 +15,23 @@
 #include "base/log.h"
 #include "mirror/streams.h"
 
-#define ADMIN_TIMEOUT_MS   5000 /* of each call: below the send deadline of 6 s, so one call outlives it by little */
-#define FRESH_MS           1000 /* the control topic's age at an act */
-#define FRESH_WAIT_MS      2500 /* it is read each second: two reads and a slow answer */
-#define FENCED_WAIT_MS     5000 /* an operation that fenced us writes its first record, and then one each 3 s */
-#define IDLE_WAIT_MS       1000
+#define ADMIN_TIMEOUT_MS \
+    5000 /* of each call: below the send deadline of 6 s, so one call outlives it by little */
+#define FRESH_MS      1000 /* the control topic's age at an act */
+#define FRESH_WAIT_MS 2500 /* it is read each second: two reads and a slow answer */
+#define FENCED_WAIT_MS \
+    5000 /* an operation that fenced us writes its first record, and then one each 3 s */
+#define IDLE_WAIT_MS 1000
 
 struct keeper_shared { /* under the mutex */
     bool stop;
     bool prepare;
     int64_t until_ms;
-    uint64_t term;           /* counts ownerships: what was true in an earlier one is read again */
+    uint64_t term; /* counts ownerships: what was true in an earlier one is read again */
     bool fenced;
     int64_t fenced_ms;
     struct control_state *state; /* our copy; NULL = not seen yet */
-    int32_t refs_count;      /* the owner and each post under way */
+    int32_t refs_count;          /* the owner and each post under way */
 };
 
 struct keeper_written { /* what we wrote that the reader may not have seen yet */
@@ -37,7 +39,8 @@ struct keeper_written { /* what we wrote that the reader may not have seen yet *
     int64_t end_offset; /* of the state that the write was decided on */
     bool streams;
     bool topics;
-    struct control_state state; /* streams_* are valid with `streams`, topics_epoch and topics_json with `topics` */
+    struct control_state
+        state; /* streams_* are valid with `streams`, topics_epoch and topics_json with `topics` */
 };
 
 struct keeper {
@@ -57,7 +60,7 @@ struct keeper {
     struct control_writer *writer;
     struct topic_memory *memory;
     struct keeper_written written;
-    uint64_t term; /* of the turn under way; what is loaded is of this term */
+    uint64_t term;  /* of the turn under way; what is loaded is of this term */
     bool term_told; /* the `keeper` record of this term stands */
     int64_t next_turn_ms;
 };
@@ -132,14 +135,17 @@ static void written_begin(struct keeper *keeper, const struct control_state *sta
                 state->end_offset <= written->end_offset;
     if (!same) {
         free(written->state.topics_json);
-        *written = (struct keeper_written){.topic_id = state->topic_id,
-                                           .end_offset = state->end_offset};
+        *written =
+            (struct keeper_written){.topic_id = state->topic_id, .end_offset = state->end_offset};
     }
 }
 
 /* ---- may we? ------------------------------------------------------------------------------------------------ */
 
-static int64_t now_ms(const struct keeper *keeper) { return loop_now_ms(keeper->loop); }
+static int64_t now_ms(const struct keeper *keeper)
+{
+    return loop_now_ms(keeper->loop);
+}
 
 /* With the mutex. */
 static bool ours(const struct keeper *keeper)
@@ -191,7 +197,8 @@ static bool may_act(void *arg, struct err *err)
         if (fresh(keeper)) {
             ok = asked_for(keeper);
             if (!ok) {
-                err_set(err, ERR_RETRY, "an operation is at work on service '%s', or it has no role",
+                err_set(err, ERR_RETRY,
+                        "an operation is at work on service '%s', or it has no role",
                         keeper->options.service->name);
             }
             break;
@@ -316,18 +323,35 @@ static char *keeper_record(const struct keeper *keeper)
     return text;
 }
 
+static bool set_older(const struct keeper *keeper, const struct control_state *state,
+                      struct err *err)
+{
+    err_set(err, ERR_REFUSED,
+            "service '%s': the configuration of worker '%s' is older than the newest in the "
+            "control topic (epoch %lld)",
+            keeper->options.service->name, keeper->options.worker, (long long)state->streams_epoch);
+    return err_hint(err, "give this worker the newest file; to go back to an earlier one, raise "
+                         "\"revision\" of the service");
+}
+
+static void streams_written(struct keeper *keeper, const struct control_state *advanced)
+{
+    struct control_state *ours = &keeper->written.state;
+    keeper->written.streams = true;
+    ours->streams_epoch = advanced->streams_epoch;
+    ours->streams_hash = advanced->streams_hash;
+    ours->streams_previous_count = advanced->streams_previous_count;
+    memcpy(ours->streams_previous, advanced->streams_previous, sizeof(ours->streams_previous));
+    log_info("keeper.streams", "service=%s epoch=%lld hash=%016llx", keeper->options.service->name,
+             (long long)advanced->streams_epoch, (unsigned long long)keeper->hash);
+}
+
 /* `streams` when it is ours to write, and once a term who we are; both in one transaction. */
 static bool write_term(struct keeper *keeper, struct control_state *state, struct err *err)
 {
     enum streams_verdict verdict = streams_judge(state, keeper->hash);
     if (verdict == STREAMS_OLDER) {
-        err_set(err, ERR_REFUSED,
-                "service '%s': the configuration of worker '%s' is older than the newest in the "
-                "control topic (epoch %lld)",
-                keeper->options.service->name, keeper->options.worker,
-                (long long)state->streams_epoch);
-        return err_hint(err, "give this worker the newest file; to go back to an earlier one, raise "
-                             "\"revision\" of the service");
+        return set_older(keeper, state, err);
     }
     struct control_record records[2];
     size_t count = 0;
@@ -348,15 +372,7 @@ static bool write_term(struct keeper *keeper, struct control_state *state, struc
         written_begin(keeper, state);
     }
     if (ok && streams) {
-        log_info("keeper.streams", "service=%s epoch=%lld hash=%016llx",
-                 keeper->options.service->name, (long long)advanced.streams_epoch,
-                 (unsigned long long)keeper->hash);
-        keeper->written.streams = true;
-        keeper->written.state.streams_epoch = advanced.streams_epoch;
-        keeper->written.state.streams_hash = advanced.streams_hash;
-        keeper->written.state.streams_previous_count = advanced.streams_previous_count;
-        memcpy(keeper->written.state.streams_previous, advanced.streams_previous,
-               sizeof(advanced.streams_previous));
+        streams_written(keeper, &advanced);
         overlay_written(&keeper->written, state);
     }
     free(streams);
@@ -497,7 +513,8 @@ static void do_prepare(struct keeper *keeper)
 enum job { JOB_STOP, JOB_PREPARE, JOB_TURN };
 
 /* What to do next; waits for it. @param out_state our copy with JOB_TURN */
-static enum job next_job(struct keeper *keeper, struct control_state **out_state, uint64_t *out_term)
+static enum job next_job(struct keeper *keeper, struct control_state **out_state,
+                         uint64_t *out_term)
 {
     struct keeper_shared *shared = &keeper->shared;
     enum job job = JOB_STOP;

@@ -18,18 +18,18 @@ static const struct option_row {
     size_t at; /* in struct options */
     const char *help;
 } option_rows[] = {
-    {"--config", "FILE", "FERRY_CONFIG", OPTION_TEXT, offsetof(struct options, config),
-     "configuration to run (" OPTIONS_CONFIG_DEFAULT ")"},
-    {"--http", "ADDR:PORT|off", "FERRY_HTTP", OPTION_TEXT, offsetof(struct options, http),
-     "where /metrics, /healthz and /readyz are served"},
-    {"--worker", "NAME", NULL, OPTION_TEXT, offsetof(struct options, worker),
-     "this worker's name: unique in the group (host name)"},
-    {"--check", NULL, NULL, OPTION_FLAG, offsetof(struct options, check),
-     "load and check the configuration, then exit"},
-    {"--log-level", "LEVEL", NULL, OPTION_LEVEL, offsetof(struct options, log_level),
-     "debug, info, warn or error (info)"},
-    {"--version", NULL, NULL, OPTION_FLAG, offsetof(struct options, version), "print the version"},
-    {"--help", NULL, NULL, OPTION_FLAG, offsetof(struct options, help), "print this"},
+    {"--config",    "FILE",          "FERRY_CONFIG", OPTION_TEXT,  offsetof(struct options, config),
+     "configuration to run (" OPTIONS_CONFIG_DEFAULT ")"                                                                   },
+    {"--http",      "ADDR:PORT|off", "FERRY_HTTP",   OPTION_TEXT,  offsetof(struct options, http),
+     "where /metrics, /healthz and /readyz are served"                                                                     },
+    {"--worker",    "NAME",          NULL,           OPTION_TEXT,  offsetof(struct options, worker),
+     "this worker's name: unique in the group (host name)"                                                                 },
+    {"--check",     NULL,            NULL,           OPTION_FLAG,  offsetof(struct options, check),
+     "load and check the configuration, then exit"                                                                         },
+    {"--log-level", "LEVEL",         NULL,           OPTION_LEVEL, offsetof(struct options, log_level),
+     "debug, info, warn or error (info)"                                                                                   },
+    {"--version",   NULL,            NULL,           OPTION_FLAG,  offsetof(struct options, version),   "print the version"},
+    {"--help",      NULL,            NULL,           OPTION_FLAG,  offsetof(struct options, help),      "print this"       },
 };
 #define ROWS_COUNT (sizeof(option_rows) / sizeof(option_rows[0]))
 
@@ -162,7 +162,8 @@ char *options_help(void)
     size_t len = 0;
     FILE *out = open_memstream(&text, &len);
     assert(out);
-    fprintf(out, "usage: ferryd [OPTION]...\n\nMirrors Kafka topics between sites; see ferryd(8).\n\n");
+    fprintf(out,
+            "usage: ferryd [OPTION]...\n\nMirrors Kafka topics between sites; see ferryd(8).\n\n");
     for (size_t i = 0; i < ROWS_COUNT; i++) {
         const struct option_row *row = &option_rows[i];
         char left[64];
@@ -174,10 +175,11 @@ char *options_help(void)
         }
         fputc('\n', out);
     }
-    fprintf(out, "\nSignals: TERM or INT once stops in order, twice at once.\n"
-                 "Exit codes: 0 stopped as asked, 1 failed or not drained in time, 2 usage, "
-                 "3 refused by a check,\n            7 configuration, or a newer worker of this name "
-                 "took over.\n");
+    fprintf(out,
+            "\nSignals: TERM or INT once stops in order, twice at once.\n"
+            "Exit codes: 0 stopped as asked, 1 failed or not drained in time, 2 usage, "
+            "3 refused by a check,\n            7 configuration, or a newer worker of this name "
+            "took over.\n");
     fclose(out);
     return text;
 }

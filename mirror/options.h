@@ -20,8 +20,9 @@ struct options {
 };
 
 /* ERR_USAGE with a hint. @param env  getenv(), or a test's */
-MUST_CHECK bool options_parse(int argc, char *const *argv, const char *(*env)(const char *name),
-                              struct options *out, struct err *err);
+MUST_CHECK
+bool options_parse(int argc, char *const *argv, const char *(*env)(const char *name),
+                   struct options *out, struct err *err);
 
 /* Names file names and group members: 1 to 100 of letters, digits, '.', '_', '-', and no '.' first. */
 bool options_worker_valid(const char *name);

@@ -84,8 +84,8 @@ static bool set_held(int fd, const char *path, const char *worker, struct err *e
     char pid[24] = "";
     ssize_t len = pread(fd, pid, sizeof(pid) - 1, 0);
     pid[len > 0 ? strspn(pid, "0123456789") : 0] = '\0';
-    err_set(err, ERR_REFUSED, "another ferryd named '%s' runs on this host: process %s holds %s", worker,
-            pid[0] ? pid : "(unknown)", path);
+    err_set(err, ERR_REFUSED, "another ferryd named '%s' runs on this host: process %s holds %s",
+            worker, pid[0] ? pid : "(unknown)", path);
     return err_hint(err, "give this one another --worker NAME, or stop the other first");
 }
 
@@ -97,9 +97,9 @@ static bool lock_open(struct process_lock *lock, const char *worker, struct err 
         return err_hint(err, "set \"state_dir\" to a directory that this user may write");
     }
     if (flock(lock->fd, LOCK_EX | LOCK_NB) != 0) {
-        return errno == EWOULDBLOCK
-                   ? set_held(lock->fd, lock->path, worker, err)
-                   : err_set_code(err, ERR_CONFIG, errno, "lock %s: %s", lock->path, strerror(errno));
+        return errno == EWOULDBLOCK ? set_held(lock->fd, lock->path, worker, err)
+                                    : err_set_code(err, ERR_CONFIG, errno, "lock %s: %s",
+                                                   lock->path, strerror(errno));
     }
     char pid[24];
     int len = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
@@ -247,7 +247,8 @@ struct process_metrics *process_metrics_new(struct loop *loop, struct metrics *m
                               "Resident memory size in bytes.");
     process->cpu = plain(metrics, METRIC_COUNTER, "process_cpu_seconds_total",
                          "Total user and system CPU time spent in seconds.");
-    process->fds = plain(metrics, METRIC_GAUGE, "process_open_fds", "Number of open file descriptors.");
+    process->fds =
+        plain(metrics, METRIC_GAUGE, "process_open_fds", "Number of open file descriptors.");
     process->lag = plain(metrics, METRIC_GAUGE, "ferry_loop_lag_seconds",
                          "How late the event loop ran its last one-second timer.");
     process->log_dropped = plain(metrics, METRIC_COUNTER, "ferry_log_lines_dropped_total",

@@ -11,7 +11,8 @@
 
 #include "kafka/control.h"
 
-#define STREAMS_PREVIOUS_MAX 16 /* changes of filters between the oldest and the newest worker of a service */
+#define STREAMS_PREVIOUS_MAX \
+    16 /* changes of filters between the oldest and the newest worker of a service */
 
 enum streams_verdict {
     STREAMS_OURS,  /* the record is ours: produce */

@@ -197,7 +197,8 @@ static bool is_never_copied(const char *name)
     for (size_t i = 0; i < sizeof(never_copied) / sizeof(never_copied[0]); i++) {
         size_t len = strlen(never_copied[i]);
         bool prefix = never_copied[i][len - 1] == '.';
-        if (prefix ? strncmp(name, never_copied[i], len) == 0 : strcmp(name, never_copied[i]) == 0) {
+        if (prefix ? strncmp(name, never_copied[i], len) == 0
+                   : strcmp(name, never_copied[i]) == 0) {
             return true;
         }
     }

@@ -24,9 +24,10 @@ struct topic_pair {
     struct uuid source_id;
     struct uuid target_id; /* zero: to be created */
     int32_t source_partitions;
-    int32_t target_partitions; /* 0: to be created; more than the source's is an error of this topic */
-    char problem[256];         /* not mirrored, and why; "" = fine */
-    char warning[256];         /* mirrored, but; "" = fine */
+    int32_t
+        target_partitions; /* 0: to be created; more than the source's is an error of this topic */
+    char problem[256];     /* not mirrored, and why; "" = fine */
+    char warning[256];     /* mirrored, but; "" = fine */
 };
 
 /* The topics of `source` that the service's patterns match, reserved names never, with their twins of `target`; sorted
@@ -45,10 +46,11 @@ struct topic_settings {
 
 struct topic_change {
     char name[128];
-    char *value;   /* what the target's topic is to have */
-    char *old;     /* what is given back one day; NULL = then it is deleted */
-    bool set;      /* false: it has this value already, only `old` is news */
-    bool recorded; /* forced, so `old` must stand in the control topic; false: copied from the source */
+    char *value; /* what the target's topic is to have */
+    char *old;   /* what is given back one day; NULL = then it is deleted */
+    bool set;    /* false: it has this value already, only `old` is news */
+    bool
+        recorded; /* forced, so `old` must stand in the control topic; false: copied from the source */
 };
 struct topic_changes {
     struct topic_change *list;

@@ -7,130 +7,14 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "mirror/topic_memory.h"
 
-#define RECHECK_MS    60000 /* settings drift rarely; 5,000 topics * 2 KiB of answer a minute are 170 KiB/s */
-#define CREATE_AT_ONCE 50   /* a controller creates some 100 topics/s, so a request stays below its time limit */
-#define UNLISTED_ASKED 16   /* one describe each, ~5 ms; the others wait for the next turn */
-#define REPLICAS_MAX  3
-
-/* ---- memory ------------------------------------------------------------------------------------------------- */
-
-struct remembered {
-    char name[250];
-    struct uuid source_id;
-    struct uuid target_id;
-    int32_t partitions;
-    int64_t checked_ms;  /* settings of both sides were compared then; -1 = never */
-    bool listed;         /* stands in the record: is mirrored */
-    uint32_t told_hash;  /* of the problem and warning logged last */
-};
-
-struct topic_memory {
-    struct remembered *topics; /* sorted by name */
-    size_t topics_count;
-    json_t *forced; /* {TOPIC:{"target_id":hex,"forced":{SETTING:[old|null,new]}}} */
-    struct admin_setting *known; /* of any topic of the target: which names it knows */
-    size_t known_count;
-};
-
-struct topic_memory *topic_memory_new(void)
-{
-    struct topic_memory *memory = calloc(1, sizeof(*memory));
-    assert(memory);
-    memory->forced = json_object();
-    return memory;
-}
-
-void topic_memory_free(struct topic_memory *memory)
-{
-    if (!memory) {
-        return;
-    }
-    free(memory->topics);
-    json_decref(memory->forced);
-    admin_settings_free(memory->known, memory->known_count);
-    free(memory);
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const struct remembered *)a)->name, ((const struct remembered *)b)->name);
-}
-
-static struct remembered *memory_find(const struct topic_memory *memory, const char *name)
-{
-    struct remembered key;
-    snprintf(key.name, sizeof(key.name), "%s", name);
-    return memory->topics_count == 0 ? NULL
-                                     : bsearch(&key, memory->topics, memory->topics_count,
-                                               sizeof(*memory->topics), by_name);
-}
-
-/* The record came from a log that others may write to: what is not of the right form is not there. */
-static void forced_add(json_t *forced, const char *topic, const char *target_id, json_t *settings)
-{
-    struct uuid id;
-    if (topic && target_id && uuid_parse_hex(target_id, &id) && json_object_size(settings) > 0) {
-        json_object_set_new(forced, topic,
-                            json_pack("{s:s, s:O}", "target_id", target_id, "forced", settings));
-    }
-}
-
-static json_t *forced_from_record(const char *topics_json)
-{
-    json_t *forced = json_object();
-    struct err err;
-    json_t *record = topics_json ? json_parse(topics_json, strlen(topics_json), "topics", &err)
-                                 : NULL;
-    const char *name;
-    json_t *topic;
-    json_object_foreach(json_object_get(record, "kept"), name, topic) {
-        forced_add(forced, name, json_string_value(json_object_get(topic, "target_id")),
-                   json_object_get(topic, "forced"));
-    }
-    size_t i;
-    json_array_foreach(json_object_get(record, "topics"), i, topic) {
-        forced_add(forced, json_string_value(json_object_get(topic, "name")),
-                   json_string_value(json_object_get(topic, "target_id")),
-                   json_object_get(topic, "forced"));
-    }
-    json_decref(record);
-    return forced;
-}
-
-void topic_memory_load(struct topic_memory *memory, const struct control_state *state)
-{
-    size_t count = state ? state->topics_count : 0;
-    struct remembered *topics = calloc(count + 1, sizeof(*topics));
-    assert(topics);
-    for (size_t i = 0; i < count; i++) {
-        const struct control_topic *topic = &state->topics[i];
-        struct remembered *now = &topics[i];
-        snprintf(now->name, sizeof(now->name), "%s", topic->name);
-        now->source_id = topic->source_id;
-        now->target_id = topic->target_id;
-        now->partitions = topic->partitions_count;
-        now->listed = true;
-        const struct remembered *before = memory_find(memory, topic->name);
-        bool same = before && uuid_equal(&before->source_id, &now->source_id) &&
-                    uuid_equal(&before->target_id, &now->target_id);
-        now->checked_ms = same ? before->checked_ms : -1; /* this worker looked before it joined */
-        now->told_hash = before ? before->told_hash : 0;
-    }
-    if (count > 0) {
-        qsort(topics, count, sizeof(*topics), by_name);
-    }
-    /* Without a record, what was looked at before joining is all there is. */
-    if (state && state->has_topics) {
-        free(memory->topics);
-        memory->topics = topics;
-        memory->topics_count = count;
-        json_decref(memory->forced);
-        memory->forced = forced_from_record(state->topics_json);
-    } else {
-        free(topics);
-    }
-}
+#define RECHECK_MS \
+    60000 /* settings drift rarely; 5,000 topics * 2 KiB of answer a minute are 170 KiB/s */
+#define CREATE_AT_ONCE \
+    50 /* a controller creates some 100 topics/s, so a request stays below its time limit */
+#define UNLISTED_ASKED 16 /* one describe each, ~5 ms; the others wait for the next turn */
+#define REPLICAS_MAX   3
 
 /* ---- one turn ----------------------------------------------------------------------------------------------- */
 
@@ -208,7 +92,8 @@ static bool pair_exists(const struct turn *turn, const char *name)
 static bool unlisted_is_gone(struct turn *turn, const struct remembered *before, bool may_ask,
                              struct topic_pair *out)
 {
-    *out = (struct topic_pair){.source_id = before->source_id, .source_partitions = before->partitions};
+    *out = (struct topic_pair){.source_id = before->source_id,
+                               .source_partitions = before->partitions};
     memcpy(out->name, before->name, sizeof(out->name));
     struct admin_topic topic;
     struct err err = {0};
@@ -218,7 +103,8 @@ static bool unlisted_is_gone(struct turn *turn, const struct remembered *before,
                      before->name);
             return true;
         }
-        snprintf(out->warning, sizeof(out->warning), "the source does not list it: %.200s", err.what);
+        snprintf(out->warning, sizeof(out->warning), "the source does not list it: %.200s",
+                 err.what);
     }
     const struct admin_topic *twin = target_find(turn, before->name);
     if (twin) {
@@ -261,7 +147,8 @@ static void forced_drop_stale(struct turn *turn)
     const char *name;
     void *next;
     json_t *entry;
-    json_object_foreach_safe(turn->memory->forced, next, name, entry) {
+    json_object_foreach_safe(turn->memory->forced, next, name, entry)
+    {
         const struct admin_topic *there = target_find(turn, name);
         struct uuid id = {0};
         bool sane = uuid_parse_hex(json_string_value(json_object_get(entry, "target_id")), &id);
@@ -278,14 +165,13 @@ static void decide(struct turn *turn)
     for (size_t i = 0; i < turn->count; i++) {
         const struct topic_pair *pair = &turn->pairs[i];
         struct work *work = &turn->works[i];
-        const struct remembered *before = memory_find(turn->memory, pair->name);
-        bool same = before && uuid_equal(&before->source_id, &pair->source_id) &&
-                    uuid_equal(&before->target_id, &pair->target_id);
+        const struct remembered *before = topic_memory_find(turn->memory, pair->name);
+        bool same = topic_memory_same(before, pair);
         work->before = before;
         work->create = uuid_is_zero(&pair->target_id);
-        work->check = !work->create && !pair->problem[0] &&
-                      (!same || before->checked_ms < 0 ||
-                       turn->now_ms - before->checked_ms >= RECHECK_MS);
+        work->check =
+            !work->create && !pair->problem[0] &&
+            (!same || before->checked_ms < 0 || turn->now_ms - before->checked_ms >= RECHECK_MS);
     }
 }
 
@@ -353,11 +239,6 @@ static struct topic_settings settings_of(const struct admin_topic_config *config
                                    there ? config->settings_count : 0};
 }
 
-static const json_t *forced_of(const struct turn *turn, const char *topic)
-{
-    return json_object_get(json_object_get(turn->memory->forced, topic), "forced");
-}
-
 static void plan_creation(struct turn *turn, size_t i)
 {
     struct work *work = &turn->works[i];
@@ -389,8 +270,8 @@ static void plan_check(struct turn *turn, size_t i)
                  "max.message.bytes is not compared, the source's settings cannot be read: %.150s",
                  work->source.err.what);
     }
-    topic_plan_existing(settings_of(&work->source), target, forced_of(turn, pair->name),
-                        &work->changes);
+    topic_plan_existing(settings_of(&work->source), target,
+                        topic_memory_forced(turn->memory, pair->name), &work->changes);
     work->checked = true;
     if (topic_changes_any_set(&work->changes) && !turn->hooks->record) {
         struct err err = {0};
@@ -424,22 +305,8 @@ static void plan(struct turn *turn)
 static void remember_forced(struct turn *turn)
 {
     for (size_t i = 0; i < turn->count; i++) {
-        const struct topic_changes *changes = &turn->works[i].changes;
-        char hex[UUID_TEXT_BYTES];
-        json_t *settings = json_object();
-        json_object_update(settings, json_object_get(json_object_get(turn->memory->forced,
-                                                                     turn->pairs[i].name),
-                                                     "forced"));
-        for (size_t c = 0; c < changes->count; c++) {
-            const struct topic_change *change = &changes->list[c];
-            if (change->recorded) {
-                json_object_set_new(settings, change->name,
-                                    json_pack("[s?, s]", change->old, change->value));
-            }
-        }
-        forced_add(turn->memory->forced, turn->pairs[i].name,
-                   uuid_hex(&turn->pairs[i].target_id, hex), settings);
-        json_decref(settings);
+        topic_memory_force(turn->memory, turn->pairs[i].name, &turn->pairs[i].target_id,
+                           &turn->works[i].changes);
     }
 }
 
@@ -457,7 +324,7 @@ static void build(const struct turn *turn, struct topic_sync *out)
     json_t *ids = json_object();
     const char *name;
     json_t *entry;
-    json_object_foreach(turn->memory->forced, name, entry) {
+    json_object_foreach (turn->memory->forced, name, entry) {
         json_object_set(forced, name, json_object_get(entry, "forced"));
         json_object_set(ids, name, json_object_get(entry, "target_id"));
     }
@@ -485,8 +352,9 @@ static json_t *record_topic(const struct topic_pair *pair, json_t *forced)
 {
     char source_id[UUID_TEXT_BYTES];
     char target_id[UUID_TEXT_BYTES];
-    int32_t partitions = pair->source_partitions < pair->target_partitions ? pair->source_partitions
-                                                                           : pair->target_partitions;
+    int32_t partitions = pair->source_partitions < pair->target_partitions
+                             ? pair->source_partitions
+                             : pair->target_partitions;
     json_t *topic = json_pack("{s:s, s:s, s:s, s:i}", "name", pair->name, "source_id",
                               uuid_hex(&pair->source_id, source_id), "target_id",
                               uuid_hex(&pair->target_id, target_id), "partitions", partitions);
@@ -511,9 +379,10 @@ char *topic_sync_record(const struct topic_sync *sync, int64_t epoch)
     }
     const char *name;
     json_t *settings;
-    json_object_foreach(forced, name, settings) {
-        json_object_set_new(kept, name, json_pack("{s:O, s:O}", "target_id",
-                                                  json_object_get(ids, name), "forced", settings));
+    json_object_foreach (forced, name, settings) {
+        json_object_set_new(
+            kept, name,
+            json_pack("{s:O, s:O}", "target_id", json_object_get(ids, name), "forced", settings));
     }
     json_t *record = json_pack("{s:I, s:o}", "epoch", (json_int_t)epoch, "topics", topics);
     if (json_object_size(kept) > 0) {
@@ -544,7 +413,8 @@ static bool record_intent(struct turn *turn, struct err *err)
         if (alters(&turn->works[i])) {
             any = true;
             if (!stands(turn, i)) {
-                snprintf(planned.pairs[i].problem, sizeof(planned.pairs[i].problem), "being set up");
+                snprintf(planned.pairs[i].problem, sizeof(planned.pairs[i].problem),
+                         "being set up");
             }
         }
     }
@@ -581,9 +451,9 @@ static bool create_some(struct turn *turn, size_t *next, int32_t replicas, struc
             continue;
         }
         settings[count] = topic_changes_pairs(&turn->works[*next].changes);
-        wants[count] = (struct admin_new_topic){turn->pairs[*next].name,
-                                                turn->pairs[*next].source_partitions, replicas,
-                                                settings[count]};
+        wants[count] =
+            (struct admin_new_topic){turn->pairs[*next].name, turn->pairs[*next].source_partitions,
+                                     replicas, settings[count]};
         errs[count] = (struct err){0};
         who[count++] = *next;
     }
@@ -668,8 +538,9 @@ static bool grow(struct turn *turn, struct err *err)
                      pair->source_partitions, pair->target_partitions);
             pair->target_partitions = pair->source_partitions;
         } else { /* those that are there go on */
-            snprintf(pair->warning, sizeof(pair->warning), "partitions %d to %d are missing: %.200s",
-                     pair->target_partitions, pair->source_partitions - 1, why.what);
+            snprintf(pair->warning, sizeof(pair->warning),
+                     "partitions %d to %d are missing: %.200s", pair->target_partitions,
+                     pair->source_partitions - 1, why.what);
         }
     }
     return true;
@@ -751,8 +622,7 @@ static void remember(struct turn *turn)
         now->target_id = pair->target_id;
         now->partitions = pair->source_partitions;
         now->listed = !pair->problem[0] && !uuid_is_zero(&pair->target_id);
-        bool same = work->before && uuid_equal(&work->before->source_id, &pair->source_id) &&
-                    uuid_equal(&work->before->target_id, &pair->target_id);
+        bool same = topic_memory_same(work->before, pair);
         now->checked_ms = work->checked ? turn->now_ms : same ? work->before->checked_ms : -1;
         now->told_hash = told_hash(pair);
         tell(pair, work->before, now->told_hash);
@@ -769,7 +639,8 @@ static void hold_unchecked(struct turn *turn)
         struct topic_pair *pair = &turn->pairs[i];
         const struct work *work = &turn->works[i];
         if (work->create && !work->checked && !pair->problem[0]) {
-            snprintf(pair->problem, sizeof(pair->problem), "just created, checked at the next turn");
+            snprintf(pair->problem, sizeof(pair->problem),
+                     "just created, checked at the next turn");
         }
     }
 }

@@ -22,8 +22,10 @@
 struct topic_sync {
     struct topic_pair *pairs; /* sorted by name */
     size_t pairs_count;
-    char *forced_json; /* {"TOPIC":{"SETTING":["old"|null,"new"]}}: what was changed, for the record in the control topic */
-    char *target_ids_json; /* {"TOPIC":"32 hex"}: which topic of that name forced_json speaks of; zeros = being created */
+    char *
+        forced_json; /* {"TOPIC":{"SETTING":["old"|null,"new"]}}: what was changed, for the record in the control topic */
+    char *
+        target_ids_json; /* {"TOPIC":"32 hex"}: which topic of that name forced_json speaks of; zeros = being created */
 };
 
 /* What was checked and what is recorded, so that a turn without news costs one list call a side. Keeper's thread. */
@@ -46,10 +48,11 @@ struct topic_hooks {
  * handles, now_ms any clock that does not go back. On false nothing is known; single topics that could not be helped
  * carry their `problem` (not mirrored) or `warning` (mirrored, but). A topic that the source does not list any more stays
  * while the source does not say by name that it is gone. @thread keeper's */
-MUST_CHECK bool topic_sync_run(const struct config_service *service, struct admin *source,
-                               struct admin *target, struct topic_memory *memory,
-                               const struct topic_hooks *hooks, int64_t now_ms,
-                               struct topic_sync *out, struct err *err);
+MUST_CHECK
+bool topic_sync_run(const struct config_service *service, struct admin *source,
+                    struct admin *target, struct topic_memory *memory,
+                    const struct topic_hooks *hooks, int64_t now_ms, struct topic_sync *out,
+                    struct err *err);
 void topic_sync_done(struct topic_sync *sync);
 /* The value of the control topic's `topics` record; heap. Topics with a problem or without target are left out; what was
  * forced on those stands under "kept": {"TOPIC":{"target_id":..,"forced":{..}}}. */

@@ -35,7 +35,7 @@ struct admin {
     int32_t brokers_count;
     const struct fake_setting *defaults;
     size_t defaults_count;
-    bool away; /* lists fail */
+    bool away;                 /* lists fail */
     const char *fail_settings; /* of this topic */
     const char *fail_create;
     const char *fail_alter;
@@ -56,8 +56,8 @@ static inline void fake_unlock(int *unused)
     pthread_mutex_unlock(&fake_mutex);
 }
 /* Until the end of the block. */
-#define FAKE_LOCKED                                                                                \
-    int fake_locked __attribute__((cleanup(fake_unlock))) = pthread_mutex_lock(&fake_mutex);       \
+#define FAKE_LOCKED                                                                          \
+    int fake_locked __attribute__((cleanup(fake_unlock))) = pthread_mutex_lock(&fake_mutex); \
     (void)fake_locked
 
 static inline void fake_init(struct admin *cluster, uint8_t first_id,
@@ -79,7 +79,8 @@ static inline struct fake_topic *fake_find(struct admin *cluster, const char *na
     return NULL;
 }
 
-static inline struct fake_topic *fake_add(struct admin *cluster, const char *name, int32_t partitions)
+static inline struct fake_topic *fake_add(struct admin *cluster, const char *name,
+                                          int32_t partitions)
 {
     assert(cluster->topics_count < FAKE_TOPICS);
     struct fake_topic *topic = &cluster->topics[cluster->topics_count++];
@@ -135,7 +136,8 @@ static inline struct admin_topic fake_view(const struct fake_topic *topic)
 
 /* ---- kafka/admin.h ---- */
 
-bool admin_cluster_id(struct admin *admin, char out[64], int32_t *out_brokers_count, struct err *err)
+bool admin_cluster_id(struct admin *admin, char out[64], int32_t *out_brokers_count,
+                      struct err *err)
 {
     FAKE_LOCKED;
     (void)err;

@@ -14,9 +14,9 @@
 #include "tests/fake/admin_fake.h"
 
 static const struct fake_setting defaults[] = {
-    {"compression.type", "producer"},
+    {"compression.type",       "producer"  },
     {"message.timestamp.type", "CreateTime"},
-    {"max.message.bytes", "1048588"},
+    {"max.message.bytes",      "1048588"   },
 };
 
 /* ---- a control topic that takes everything, or says no ---- */
@@ -164,12 +164,11 @@ static void on_trouble(void *arg, const struct err *err)
 
 static int setup(void **state)
 {
-    static const char text[] =
-        "{\"deployment\": \"test\", \"sites\": {"
-        "\"a\": {\"kafka\": {\"bootstrap.servers\": \"localhost:1\"}},"
-        "\"b\": {\"kafka\": {\"bootstrap.servers\": \"localhost:2\"}}},"
-        "\"services\": {\"s\": {\"home\": \"a\", \"others\": [\"b\"], "
-        "\"topics\": {\"include\": [\"*\"]}}}}";
+    static const char text[] = "{\"deployment\": \"test\", \"sites\": {"
+                               "\"a\": {\"kafka\": {\"bootstrap.servers\": \"localhost:1\"}},"
+                               "\"b\": {\"kafka\": {\"bootstrap.servers\": \"localhost:2\"}}},"
+                               "\"services\": {\"s\": {\"home\": \"a\", \"others\": [\"b\"], "
+                               "\"topics\": {\"include\": [\"*\"]}}}}";
     struct rig *rig = calloc(1, sizeof(*rig));
     struct err err;
     log_set_level(LOG_ERROR);

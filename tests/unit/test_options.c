@@ -125,9 +125,9 @@ static void worker_names_are_file_names(void **state)
 static void help_names_every_option(void **state)
 {
     (void)state;
-    static const char *const names[] = {"--config FILE",     "--http ADDR:PORT|off", "--worker NAME",
-                                        "--check",           "--log-level LEVEL",    "--version",
-                                        "[FERRY_CONFIG]",    "[FERRY_HTTP]",         "--help"};
+    static const char *const names[] = {"--config FILE",  "--http ADDR:PORT|off", "--worker NAME",
+                                        "--check",        "--log-level LEVEL",    "--version",
+                                        "[FERRY_CONFIG]", "[FERRY_HTTP]",         "--help"};
     char *help = options_help();
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         assert_non_null(strstr(help, names[i]));

@@ -122,8 +122,9 @@ static void metrics_show_the_process(void **state)
 {
     (void)state;
     static const char *const names[] = {
-        "ferry_build_info{version=",      "process_resident_memory_bytes ", "process_cpu_seconds_total ",
-        "process_open_fds ",              "ferry_loop_lag_seconds 0",       "process_start_time_seconds ",
+        "ferry_build_info{version=",      "process_resident_memory_bytes ",
+        "process_cpu_seconds_total ",     "process_open_fds ",
+        "ferry_loop_lag_seconds 0",       "process_start_time_seconds ",
         "ferry_log_lines_dropped_total ",
     };
     struct loop *loop = loop_new(clock_system());

@@ -86,8 +86,9 @@ static void reserved_names_never_belong(void **state)
 {
     (void)state;
     struct config *config = config_of("{\"include\": [\"*\"]}");
-    struct admin_topic source[] = {topic("ferry.control.s", 1, 1), topic("__consumer_offsets", 2, 50),
-                                   topic("ferry-x", 3, 1), topic("orders", 4, 3)};
+    struct admin_topic source[] = {topic("ferry.control.s", 1, 1),
+                                   topic("__consumer_offsets", 2, 50), topic("ferry-x", 3, 1),
+                                   topic("orders", 4, 3)};
     struct topic_pair *pairs;
     size_t count;
     topic_plan_pairs(&config->services[0].topics, source, 4, NULL, 0, &pairs, &count);
@@ -226,7 +227,7 @@ static void a_smaller_default_at_the_target_is_raised(void **state)
     (void)state;
     struct admin_setting known[sizeof(plain) / sizeof(plain[0])];
     memcpy(known, plain, sizeof(plain));
-    known[4].value = (char *)(uintptr_t) "1000";
+    known[4].value = (char *)(uintptr_t)"1000";
     struct topic_changes changes;
     topic_plan_creation(SETTINGS(plain), SETTINGS(known), &changes);
     assert_forced(&changes, "max.message.bytes", "1048588", NULL);
@@ -309,10 +310,8 @@ static void a_broken_record_counts_as_none(void **state)
 }
 
 static const struct admin_setting created[] = {
-    OWN("compression.type", "producer"),
-    OWN("message.timestamp.type", "CreateTime"),
-    OWN("message.timestamp.after.max.ms", MAX),
-    OWN("message.timestamp.before.max.ms", MAX),
+    OWN("compression.type", "producer"),        OWN("message.timestamp.type", "CreateTime"),
+    OWN("message.timestamp.after.max.ms", MAX), OWN("message.timestamp.before.max.ms", MAX),
     DEFAULT("max.message.bytes", "1048588"),
 };
 

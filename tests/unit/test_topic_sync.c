@@ -16,12 +16,12 @@
 #define MAX "9223372036854775807"
 
 static const struct fake_setting defaults[] = {
-    {"compression.type", "producer"},
-    {"message.timestamp.type", "CreateTime"},
-    {"message.timestamp.after.max.ms", "3600000"},
-    {"message.timestamp.before.max.ms", MAX},
-    {"max.message.bytes", "1048588"},
-    {"cleanup.policy", "delete"},
+    {"compression.type",                "producer"  },
+    {"message.timestamp.type",          "CreateTime"},
+    {"message.timestamp.after.max.ms",  "3600000"   },
+    {"message.timestamp.before.max.ms", MAX         },
+    {"max.message.bytes",               "1048588"   },
+    {"cleanup.policy",                  "delete"    },
 };
 
 struct rig {
@@ -32,19 +32,18 @@ struct rig {
     struct topic_sync sync;
     struct err err;
     int64_t now_ms;
-    int acts_left;       /* may_act() says no after so many */
-    char *recorded;      /* what hooks.record was given */
-    char *target_then;   /* compression.type of "orders" at the target at that moment */
+    int acts_left;     /* may_act() says no after so many */
+    char *recorded;    /* what hooks.record was given */
+    char *target_then; /* compression.type of "orders" at the target at that moment */
 };
 
 static int setup(void **state)
 {
-    static const char text[] =
-        "{\"deployment\": \"test\", \"sites\": {"
-        "\"a\": {\"kafka\": {\"bootstrap.servers\": \"localhost:1\"}},"
-        "\"b\": {\"kafka\": {\"bootstrap.servers\": \"localhost:2\"}}},"
-        "\"services\": {\"s\": {\"home\": \"a\", \"others\": [\"b\"], "
-        "\"topics\": {\"include\": [\"*\"]}}}}";
+    static const char text[] = "{\"deployment\": \"test\", \"sites\": {"
+                               "\"a\": {\"kafka\": {\"bootstrap.servers\": \"localhost:1\"}},"
+                               "\"b\": {\"kafka\": {\"bootstrap.servers\": \"localhost:2\"}}},"
+                               "\"services\": {\"s\": {\"home\": \"a\", \"others\": [\"b\"], "
+                               "\"topics\": {\"include\": [\"*\"]}}}}";
     struct rig *rig = calloc(1, sizeof(*rig));
     log_set_level(LOG_ERROR);
     rig->config = config_parse(text, strlen(text), "test", &rig->err);
@@ -133,8 +132,9 @@ static struct control_state state_of(const struct rig *rig, char *text)
     state.topics = calloc(rig->sync.pairs_count + 1, sizeof(*state.topics));
     for (size_t i = 0; i < rig->sync.pairs_count; i++) {
         const struct topic_pair *pair = &rig->sync.pairs[i];
-        state.topics[state.topics_count++] = (struct control_topic){
-            (char *)(uintptr_t)pair->name, pair->source_id, pair->target_id, pair->source_partitions};
+        state.topics[state.topics_count++] =
+            (struct control_topic){(char *)(uintptr_t)pair->name, pair->source_id, pair->target_id,
+                                   pair->source_partitions};
     }
     return state;
 }
@@ -261,7 +261,8 @@ static void a_turn_without_news_costs_two_lists(void **state)
     run(rig);
     assert_int_equal(rig->source.lists_count, source_lists + 1);
     assert_int_equal(rig->target.lists_count, target_lists + 1);
-    assert_int_equal(rig->source.settings_topics_count + rig->target.settings_topics_count, settings);
+    assert_int_equal(rig->source.settings_topics_count + rig->target.settings_topics_count,
+                     settings);
     assert_int_equal(rig->sync.pairs_count, 2);
 }
 
@@ -273,7 +274,8 @@ static void what_was_changed_by_others_is_forced_again_after_a_minute(void **sta
     fake_set(fake_find(&rig->target, "orders"), "compression.type", "zstd");
     rig->now_ms += 60000;
     run(rig);
-    assert_string_equal(fake_own(fake_find(&rig->target, "orders"), "compression.type"), "producer");
+    assert_string_equal(fake_own(fake_find(&rig->target, "orders"), "compression.type"),
+                        "producer");
     /* It went on meanwhile, and what is given back is still what the source has: nothing of its own. */
     assert_non_null(strstr(rig->recorded, "\"topics\":[{"));
     assert_non_null(strstr(rig->sync.forced_json, "\"compression.type\":[null,\"producer\"]"));
@@ -287,7 +289,8 @@ static void a_larger_message_size_at_the_source_is_followed(void **state)
     fake_set(fake_find(&rig->source, "orders"), "max.message.bytes", "5000000");
     rig->now_ms += 60000;
     run(rig);
-    assert_string_equal(fake_own(fake_find(&rig->target, "orders"), "max.message.bytes"), "5000000");
+    assert_string_equal(fake_own(fake_find(&rig->target, "orders"), "max.message.bytes"),
+                        "5000000");
 }
 
 /* ---- a topic that stands there ---- */
@@ -302,7 +305,8 @@ static void old_values_are_durable_before_they_are_changed(void **state)
     /* Not mirrored before its settings are forced, but what they were stands there. */
     assert_non_null(strstr(rig->recorded, "\"topics\":[]"));
     assert_non_null(strstr(rig->recorded, "\"compression.type\":[\"zstd\",\"producer\"]"));
-    assert_string_equal(fake_own(fake_find(&rig->target, "orders"), "compression.type"), "producer");
+    assert_string_equal(fake_own(fake_find(&rig->target, "orders"), "compression.type"),
+                        "producer");
     assert_string_equal(pair_of(rig, "orders")->problem, "");
 }
 
@@ -540,7 +544,8 @@ static void what_was_looked_at_before_joining_is_not_looked_at_again(void **stat
     int settings = rig->source.settings_topics_count + rig->target.settings_topics_count;
     topic_memory_load(rig->memory, NULL);
     run(rig);
-    assert_int_equal(rig->source.settings_topics_count + rig->target.settings_topics_count, settings);
+    assert_int_equal(rig->source.settings_topics_count + rig->target.settings_topics_count,
+                     settings);
     assert_non_null(strstr(rig->sync.forced_json, "\"compression.type\":[null,\"producer\"]"));
 }
 
@@ -551,7 +556,8 @@ static void a_hostile_record_is_read_as_far_as_it_makes_sense(void **state)
         "",
         "[]",
         "{\"topics\": 5, \"kept\": []}",
-        "{\"topics\": [5, {\"name\": 7}, {\"name\": \"a\", \"target_id\": \"zz\", \"forced\": {\"x\": 1}}]}",
+        "{\"topics\": [5, {\"name\": 7}]}",
+        "{\"topics\": [{\"name\": \"a\", \"target_id\": \"zz\", \"forced\": {\"x\": 1}}]}",
         "{\"kept\": {\"a\": 5, \"b\": {\"target_id\": null, \"forced\": []}}}",
     };
     fake_add(&rig->source, "orders", 1);

@@ -1,0 +1,46 @@
+/* What the keeper knows of its topics between two turns: which were checked when, what is recorded as forced. Private to
+ * mirror/topic_sync; keeper's thread.
+ */
+#ifndef FERRY_MIRROR_TOPIC_MEMORY_H
+#define FERRY_MIRROR_TOPIC_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "kafka/admin.h"
+#include "mirror/topic_plan.h"
+#include "mirror/topic_sync.h"
+
+struct remembered {
+    char name[250];
+    struct uuid source_id;
+    struct uuid target_id;
+    int32_t partitions;
+    int64_t checked_ms; /* settings of both sides were compared then; -1 = never */
+    bool listed;        /* stands in the record: is mirrored */
+    uint32_t told_hash; /* of the problem and warning logged last */
+};
+
+struct topic_memory {
+    struct remembered *topics; /* sorted by name */
+    size_t topics_count;
+    json_t *forced;              /* {TOPIC:{"target_id":hex,"forced":{SETTING:[old|null,new]}}} */
+    struct admin_setting *known; /* of any topic of the target: which names it knows */
+    size_t known_count;
+};
+
+/* By name; NULL = never seen. */
+struct remembered *topic_memory_find(const struct topic_memory *memory, const char *name);
+/* Is it the very same pair of topics, by id? */
+bool topic_memory_same(const struct remembered *before, const struct topic_pair *pair);
+
+/* {SETTING:[old|null,new]} of a topic; borrowed, NULL = none. */
+const json_t *topic_memory_forced(const struct topic_memory *memory, const char *topic);
+/* Add what of the changes is to be recorded; target_id zero = being created. */
+void topic_memory_force(struct topic_memory *memory, const char *topic,
+                        const struct uuid *target_id, const struct topic_changes *changes);
+
+#endif
