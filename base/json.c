@@ -1,0 +1,84 @@
+#include "base/json.h"
+
+#include <string.h>
+
+#define JSON_BYTES_MAX (16 << 20)
+#define JSON_DEPTH_MAX 64
+
+static int depth_of(const char *text, size_t len)
+{
+    int depth = 0;
+    int deepest = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < len; i++) {
+        if (quoted) {
+            i += text[i] == '\\';
+            quoted = i < len && text[i] != '"';
+        } else if (text[i] == '"') {
+            quoted = true;
+        } else if (text[i] == '{' || text[i] == '[') {
+            deepest = ++depth > deepest ? depth : deepest;
+        } else if (text[i] == '}' || text[i] == ']') {
+            depth--;
+        }
+    }
+    return deepest;
+}
+
+json_t *json_parse(const char *text, size_t len, const char *name, struct err *err)
+{
+    json_error_t where;
+    if (len > JSON_BYTES_MAX) {
+        err_set(err, ERR_CONFIG, "%s:1:1: %zu bytes of JSON, more than %d", name, len, JSON_BYTES_MAX);
+        return NULL;
+    }
+    if (depth_of(text, len) > JSON_DEPTH_MAX) {
+        err_set(err, ERR_CONFIG, "%s:1:1: nested deeper than %d", name, JSON_DEPTH_MAX);
+        return NULL;
+    }
+    json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
+    if (value == NULL) {
+        err_set(err, ERR_CONFIG, "%s:%d:%d: %s", name, where.line, where.column, where.text);
+    }
+    return value;
+}
+
+static bool wrong(const char *key, const char *expected, const json_t *value, struct err *err)
+{
+    static const char *const types[] = {"object", "array", "string", "integer", "real", "true", "false", "null"};
+    return err_set(err, ERR_REFUSED, "%s: expected %s, found %s", key, expected,
+                   value == NULL ? "nothing" : types[json_typeof(value)]);
+}
+
+bool json_get_string(const json_t *object, const char *key, const char **out, struct err *err)
+{
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_string(value)) {
+        return wrong(key, "a string", value, err);
+    }
+    *out = json_string_value(value);
+    return true;
+}
+
+bool json_get_int(const json_t *object, const char *key, int64_t *out, struct err *err)
+{
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_integer(value)) {
+        return wrong(key, "an integer", value, err);
+    }
+    *out = json_integer_value(value);
+    return true;
+}
+
+bool json_get_bool(const json_t *object, const char *key, bool *out, struct err *err)
+{
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_boolean(value)) {
+        return wrong(key, "true or false", value, err);
+    }
+    *out = json_is_true(value);
+    return true;
+}
+
+char *json_text(const json_t *value) { return json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY); }
+char *json_pretty(const json_t *value) { return json_dumps(value, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_ENCODE_ANY); }
