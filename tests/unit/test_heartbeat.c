@@ -56,11 +56,49 @@ void redis_call_script(struct redis *redis, struct redis_script *script, int key
     ask(redis, true, argc, argv, argv_len, done, arg);
 }
 
+/* ---- a loop with one timer, on a clock that we turn ---- */
+
+struct loop_timer {
+    void (*fired)(void *arg);
+    void *arg;
+    int64_t at_ms; /* -1 = not set */
+    struct loop *loop;
+};
+struct loop {
+    struct clock_fake clock;
+    struct loop_timer timer;
+};
+
+const struct clock *loop_clock(const struct loop *loop)
+{
+    return &loop->clock.clock;
+}
+
+struct loop_timer *loop_timer_new(struct loop *loop, void (*fired)(void *arg), void *arg)
+{
+    loop->timer = (struct loop_timer){fired, arg, -1, loop};
+    return &loop->timer;
+}
+
+void loop_timer_set(struct loop_timer *timer, int64_t delay_ms)
+{
+    timer->at_ms = loop_now_ms(timer->loop) + delay_ms;
+}
+
+void loop_timer_cancel(struct loop_timer *timer)
+{
+    timer->at_ms = -1;
+}
+
+void loop_timer_free(struct loop_timer *timer)
+{
+    timer->at_ms = -1;
+}
+
 /* ---- rig ---- */
 
 struct rig {
-    struct clock_fake clock;
-    struct loop *loop;
+    struct loop loop;
     struct redis redis;
     struct heartbeat *heartbeat;
     int orders_count;
@@ -92,13 +130,12 @@ static int setup(void **state)
 {
     struct rig *rig = calloc(1, sizeof(*rig));
     log_set_level(LOG_ERROR);
-    clock_fake_init(&rig->clock, 1000000, 5);
-    rig->loop = loop_new(&rig->clock.clock);
+    clock_fake_init(&rig->loop.clock, 1000000, 5);
     rig->redis.state = REDIS_READY;
     rig->order_ours = true;
     struct heartbeat_options options = {"p:", "orders", "a", "b", "w1"};
     struct heartbeat_callbacks callbacks = {report, order, rig};
-    rig->heartbeat = heartbeat_new(rig->loop, &rig->redis, &options, &callbacks);
+    rig->heartbeat = heartbeat_new(&rig->loop, &rig->redis, &options, &callbacks);
     *state = rig;
     return 0;
 }
@@ -121,15 +158,18 @@ static int teardown(void **state)
     struct rig *rig = *state;
     heartbeat_free(rig->heartbeat);
     answer_all(rig, NULL); /* after it was freed */
-    loop_free(rig->loop);
     free(rig);
     return 0;
 }
 
 static void beat(struct rig *rig)
 {
-    clock_fake_advance(&rig->clock, 1000);
-    loop_run_once(rig->loop, 0);
+    struct loop_timer *timer = &rig->loop.timer;
+    clock_fake_advance(&rig->loop.clock, 1000);
+    if (timer->at_ms >= 0 && timer->at_ms <= loop_now_ms(&rig->loop)) {
+        timer->at_ms = -1;
+        timer->fired(timer->arg);
+    }
 }
 
 static const struct asked *asked_for(const struct rig *rig, const char *word, const char *key)
