@@ -1,7 +1,6 @@
-/* See cluster.h. Brokers hold lanes, a lane holds one connection; bootstrap names ("seeds") are brokers without an id.
+/* See cluster.h. Bootstrap names ("seeds") are brokers without an id, see lane.h.
  *
- * A lane that was asked for is tried with backoff until it is ready; once lost it waits to be asked for again. Metadata
- * is asked through lane 0 of any broker, and through the seeds while no broker of the latest answer can be reached.
+ * Metadata is asked through lane 0 of any broker, and through the seeds while no broker of the latest answer can be reached.
  * A cluster keeps the cluster id of its first answer: a name that later leads elsewhere (that is what a failover does
  * with names) never mixes two clusters.
  */
@@ -10,9 +9,8 @@
 #include <assert.h>
 #include <strings.h>
 
-#include "base/backoff.h"
 #include "base/log.h"
-#include "kafka/error.h"
+#include "kafka/lane.h"
 #include "kafka/topic_map.h"
 
 #define SEEDS_MAX           32
@@ -24,37 +22,10 @@
 #define BACKOFF_CAP_MS      2000 /* a broker that is back is used within this and a connect */
 #define DEFAULT_PORT        9092
 
-struct broker;
-
-struct lane {
-    struct broker *broker;
-    struct lane *next;
-    int32_t number;
-    struct conn *conn; /* being made or ready */
-    bool ready;
-    bool wanted; /* asked for and not ready since */
-    struct backoff backoff;
-    struct loop_timer *timer; /* pending = not to be tried yet */
-};
-
-struct broker {
-    struct cluster *cluster;
-    int32_t id;  /* -1 = a seed */
-    bool listed; /* in the latest answer */
-    char host[CLUSTER_HOST_BYTES];
-    int32_t port;
-    struct lane *lanes;
-};
-
 struct cluster {
     struct loop *loop;
     struct cluster_options options;
-    const char *client_id;
-    int32_t connect_timeout_ms;
-    int32_t backoff_first_ms;
-    int32_t backoff_cap_ms;
-    uint32_t seed; /* of the lanes' jitter */
-    bool closing;
+    struct lane_owner lanes;
     struct broker *seeds[SEEDS_MAX];
     int32_t seeds_count;
     struct broker **brokers;
@@ -165,22 +136,13 @@ bool cluster_parse_server(const char *text, size_t len, char out_host[CLUSTER_HO
     return true;
 }
 
-static struct broker *broker_new(struct cluster *cluster, int32_t id)
-{
-    struct broker *broker = need(calloc(1, sizeof(*broker)));
-
-    broker->cluster = cluster;
-    broker->id = id;
-    return broker;
-}
-
 /* The configuration was checked when it was loaded; what is no address is left out here. */
 static void parse_seeds(struct cluster *cluster, const char *servers)
 {
     while (servers != NULL && cluster->seeds_count < SEEDS_MAX) {
         const char *comma = strchr(servers, ',');
         size_t len = comma == NULL ? strlen(servers) : (size_t)(comma - servers);
-        struct broker *seed = broker_new(cluster, -1);
+        struct broker *seed = broker_new(&cluster->lanes, -1);
         if (cluster_parse_server(servers, len, seed->host, &seed->port)) {
             seed->listed = true;
             cluster->seeds[cluster->seeds_count++] = seed;
@@ -191,199 +153,37 @@ static void parse_seeds(struct cluster *cluster, const char *servers)
     }
 }
 
+/* Earlier than what is planned, never more than five a second. */
+static void refresh_in(struct cluster *cluster, int64_t delay_ms)
+{
+    int64_t now_ms = loop_now_ms(cluster->loop);
+    int64_t at_ms = now_ms + delay_ms;
+
+    if (cluster->asked_ms != 0 && at_ms < cluster->asked_ms + REFRESH_GAP_MS) {
+        at_ms = cluster->asked_ms + REFRESH_GAP_MS;
+    }
+    if (loop_timer_pending(cluster->refresh) && cluster->refresh_at_ms <= at_ms) {
+        return;
+    }
+    cluster->refresh_at_ms = at_ms;
+    loop_timer_set(cluster->refresh, at_ms - now_ms);
+}
+
 /* --- lanes ----------------------------------------------------------------------------------------------------- */
-
-static void refresh_in(struct cluster *cluster, int64_t delay_ms);
-static void close_seeds(struct cluster *cluster);
-
-static void tell_conn(struct lane *lane, struct conn *conn, const struct err *lost)
-{
-    struct cluster *cluster = lane->broker->cluster;
-
-    if (cluster->conn_changed != NULL && lane->broker->id >= 0 && !cluster->closing) {
-        cluster->conn_changed(cluster->conn_changed_arg, lane->broker->id, lane->number, conn,
-                              lost);
-    }
-}
-
-static void lane_ready(void *arg, struct conn *conn)
-{
-    struct lane *lane = arg;
-    struct cluster *cluster = lane->broker->cluster;
-
-    lane->ready = true;
-    lane->wanted = false;
-    backoff_reset(&lane->backoff);
-    if (lane->number == 0 && cluster->waiting) {
-        cluster->waiting = false;
-        refresh_in(cluster, 0);
-    }
-    if (lane->number == 0 && lane->broker->id >= 0) {
-        close_seeds(cluster);
-    }
-    tell_conn(lane, conn, NULL);
-}
-
-/* The lane has no connection any more, and its next try waits for the backoff: said before anybody is told, so that
- * who asks again meanwhile does not connect at once. */
-static bool lane_clear(struct lane *lane)
-{
-    bool was_ready = lane->ready;
-
-    lane->conn = NULL;
-    lane->ready = false;
-    loop_timer_set(lane->timer, backoff_next_ms(&lane->backoff));
-    return was_ready;
-}
-
-static void lane_tell_lost(struct lane *lane, bool was_ready, const struct err *why)
-{
-    struct cluster *cluster = lane->broker->cluster;
-
-    if (cluster->closing) {
-        return;
-    }
-    if (lane->number == 0) {
-        cluster->last_error = *why; /* unreachable only when a metadata request fails, too */
-    }
-    if (was_ready) {
-        refresh_in(cluster, 0); /* leaders move when a broker goes */
-        tell_conn(lane, NULL, why);
-    }
-}
-
-static void lane_closed(void *arg, struct conn *conn, const struct err *why)
-{
-    struct lane *lane = arg;
-    struct err copy = *why;
-
-    bool was_ready = lane_clear(lane);
-    conn_free(conn);
-    lane_tell_lost(lane, was_ready, &copy);
-}
-
-static void lane_connect(struct lane *lane)
-{
-    struct cluster *cluster = lane->broker->cluster;
-    struct conn_options options = {
-        .host = lane->broker->host,
-        .port = lane->broker->port,
-        .client_id = cluster->client_id,
-        .connect_timeout_ms = cluster->connect_timeout_ms,
-        .tcp_user_timeout_ms = cluster->options.tcp_user_timeout_ms,
-        .max_answer_bytes = cluster->options.max_answer_bytes,
-        .pool = cluster->options.pool,
-    };
-    struct conn_callbacks callbacks = {.ready = lane_ready, .closed = lane_closed, .arg = lane};
-
-    assert(lane->conn == NULL);
-    lane->conn = conn_new(cluster->loop, &options, &callbacks);
-}
-
-static void lane_backoff_over(void *arg)
-{
-    struct lane *lane = arg;
-
-    if (lane->wanted && lane->conn == NULL && lane->broker->listed) {
-        lane_connect(lane);
-    }
-}
-
-static struct lane *lane_find(const struct broker *broker, int32_t number)
-{
-    struct lane *lane = broker->lanes;
-
-    while (lane != NULL && lane->number != number) {
-        lane = lane->next;
-    }
-    return lane;
-}
-
-static struct lane *lane_get(struct broker *broker, int32_t number)
-{
-    struct cluster *cluster = broker->cluster;
-    struct lane *lane = lane_find(broker, number);
-
-    if (lane == NULL) {
-        lane = need(calloc(1, sizeof(*lane)));
-        lane->broker = broker;
-        lane->number = number;
-        backoff_init(&lane->backoff, cluster->backoff_first_ms, cluster->backoff_cap_ms,
-                     cluster->seed++);
-        lane->timer = loop_timer_new(cluster->loop, lane_backoff_over, lane);
-        lane->next = broker->lanes;
-        broker->lanes = lane;
-    }
-    return lane;
-}
-
-/* The ready connection, or NULL with one being made. */
-static struct conn *lane_want(struct broker *broker, int32_t number)
-{
-    struct lane *lane = lane_get(broker, number);
-
-    if (lane->conn != NULL && lane->ready && conn_is_ready(lane->conn)) {
-        return lane->conn;
-    }
-    lane->wanted = broker->listed;
-    if (lane->conn != NULL) { /* being made, or about to be closed */
-        return NULL;
-    }
-    if (lane->wanted && !loop_timer_pending(lane->timer)) {
-        lane_connect(lane);
-    }
-    return NULL;
-}
-
-static void lane_drop(struct lane *lane, const struct err *why)
-{
-    struct conn *conn = lane->conn;
-
-    if (conn == NULL) {
-        return;
-    }
-    bool was_ready = lane_clear(lane);
-    conn_free(conn);
-    lane_tell_lost(lane, was_ready, why);
-}
-
-static void broker_free(struct broker *broker)
-{
-    while (broker->lanes != NULL) {
-        struct lane *lane = broker->lanes;
-        broker->lanes = lane->next;
-        conn_free(lane->conn);
-        loop_timer_free(lane->timer);
-        free(lane);
-    }
-    free(broker);
-}
-
-static struct lane *ready_lane(struct broker *broker)
-{
-    struct lane *lane = lane_find(broker, 0);
-    bool ready = lane != NULL && lane->conn != NULL && lane->ready && conn_is_ready(lane->conn);
-    return ready ? lane : NULL;
-}
 
 /* Brokers in turn, then the seeds. */
 static struct lane *any_ready_lane(struct cluster *cluster)
 {
-    for (int32_t i = 0; i < cluster->brokers_count; i++) {
-        int32_t at = (cluster->turn + i) % cluster->brokers_count;
-        struct lane *lane = ready_lane(cluster->brokers[at]);
-        if (lane != NULL) {
-            cluster->turn = at + 1;
-            return lane;
-        }
+    struct lane *lane = NULL;
+
+    for (int32_t i = 0; i < cluster->brokers_count && lane == NULL; i++) {
+        cluster->turn = (cluster->turn + 1) % cluster->brokers_count;
+        lane = lane_find_ready(cluster->brokers[cluster->turn], 0);
     }
-    for (int32_t i = 0; i < cluster->seeds_count; i++) {
-        struct lane *lane = ready_lane(cluster->seeds[i]);
-        if (lane != NULL) {
-            return lane;
-        }
+    for (int32_t i = 0; i < cluster->seeds_count && lane == NULL; i++) {
+        lane = lane_find_ready(cluster->seeds[i], 0);
     }
-    return NULL;
+    return lane;
 }
 
 /* Ask for lane 0 of every broker of the latest answer; for the seeds when all of those have failed. */
@@ -395,7 +195,7 @@ static void want_any(struct cluster *cluster)
         struct broker *broker = cluster->brokers[i];
         if (broker->listed) {
             lane_want(broker, 0);
-            hope = hope || lane_find(broker, 0)->backoff.attempts_count == 0;
+            hope = hope || !lane_failing(broker, 0);
         }
     }
     for (int32_t i = 0; !hope && i < cluster->seeds_count; i++) {
@@ -403,19 +203,48 @@ static void want_any(struct cluster *cluster)
     }
 }
 
-static void close_seeds(struct cluster *cluster)
+static void rest_seeds(struct cluster *cluster)
 {
     for (int32_t i = 0; i < cluster->seeds_count; i++) {
         struct lane *lane = lane_find(cluster->seeds[i], 0);
-        if (lane != NULL && lane->conn != NULL && lane != cluster->asking) {
-            struct conn *conn = lane->conn;
-            lane->conn = NULL;
-            lane->ready = false;
-            conn_free(conn);
+        if (lane != NULL && lane != cluster->asking) {
+            lane_rest(lane);
         }
-        if (lane != NULL) {
-            lane->wanted = false;
-        }
+    }
+}
+
+static void tell_conn(struct cluster *cluster, struct lane *lane, const struct err *lost)
+{
+    if (cluster->conn_changed != NULL && lane->broker->id >= 0) {
+        cluster->conn_changed(cluster->conn_changed_arg, lane->broker->id, lane->number, lane->conn,
+                              lost);
+    }
+}
+
+static void lane_ready(void *arg, struct lane *lane)
+{
+    struct cluster *cluster = arg;
+
+    if (lane->number == 0 && cluster->waiting) {
+        cluster->waiting = false;
+        refresh_in(cluster, 0);
+    }
+    if (lane->number == 0 && lane->broker->id >= 0) {
+        rest_seeds(cluster);
+    }
+    tell_conn(cluster, lane, NULL);
+}
+
+static void lane_lost(void *arg, struct lane *lane, bool was_ready, const struct err *why)
+{
+    struct cluster *cluster = arg;
+
+    if (lane->number == 0) {
+        cluster->last_error = *why; /* unreachable only when a metadata request fails, too */
+    }
+    if (was_ready) {
+        refresh_in(cluster, 0); /* leaders move when a broker goes */
+        tell_conn(cluster, lane, why);
     }
 }
 
@@ -431,23 +260,13 @@ static struct broker *broker_find(const struct cluster *cluster, int32_t id)
     return NULL;
 }
 
-static bool broker_idle(const struct broker *broker)
-{
-    for (const struct lane *lane = broker->lanes; lane != NULL; lane = lane->next) {
-        if (lane->conn != NULL) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* An address that changed holds for the next connection: one that stands is to the broker that we know. */
 static void take_broker(struct cluster *cluster, const struct metadata_broker *answer)
 {
     struct broker *broker = broker_find(cluster, answer->id);
 
     if (broker == NULL) {
-        broker = broker_new(cluster, answer->id);
+        broker = broker_new(&cluster->lanes, answer->id);
         cluster->brokers = need(realloc(cluster->brokers, ((size_t)cluster->brokers_count + 1) *
                                                               sizeof(struct broker *)));
         cluster->brokers[cluster->brokers_count++] = broker;
@@ -544,22 +363,6 @@ static void set_reachable(struct cluster *cluster)
     err_clear(&cluster->last_error);
 }
 
-/* Earlier than what is planned, never more than five a second. */
-static void refresh_in(struct cluster *cluster, int64_t delay_ms)
-{
-    int64_t now_ms = loop_now_ms(cluster->loop);
-    int64_t at_ms = now_ms + delay_ms;
-
-    if (cluster->asked_ms != 0 && at_ms < cluster->asked_ms + REFRESH_GAP_MS) {
-        at_ms = cluster->asked_ms + REFRESH_GAP_MS;
-    }
-    if (loop_timer_pending(cluster->refresh) && cluster->refresh_at_ms <= at_ms) {
-        return;
-    }
-    cluster->refresh_at_ms = at_ms;
-    loop_timer_set(cluster->refresh, at_ms - now_ms);
-}
-
 static bool take_metadata(struct cluster *cluster, const struct metadata *metadata, struct err *err)
 {
     if (!check_brokers(metadata, err) || !check_cluster_id(cluster, metadata, err) ||
@@ -599,7 +402,7 @@ static void metadata_answered(void *arg, struct reader *reader, struct buf *bloc
 
     (void)block;
     cluster->asking = NULL;
-    if (cluster->closing) {
+    if (cluster->lanes.closing) {
         return;
     }
     if (reader == NULL) {
@@ -686,25 +489,40 @@ static bool speaks_protocol(struct cluster *cluster)
                    protocol);
 }
 
+static void fill_lanes(struct cluster *cluster)
+{
+    const struct config_client *client = cluster->options.client;
+    const char *client_id = config_client_get(client, "client.id");
+
+    cluster->lanes = (struct lane_owner){
+        .loop = cluster->loop,
+        .options =
+            {
+                      .client_id = client_id == NULL ? "ferry" : client_id,
+                      .connect_timeout_ms =
+                    property_ms(client, "socket.connection.setup.timeout.ms", CONNECT_TIMEOUT_MS),
+                      .tcp_user_timeout_ms = cluster->options.tcp_user_timeout_ms,
+                      .max_answer_bytes = cluster->options.max_answer_bytes,
+                      .pool = cluster->options.pool,
+                      },
+        .backoff_first_ms = property_ms(client, "reconnect.backoff.ms", BACKOFF_FIRST_MS),
+        .backoff_cap_ms = property_ms(client, "reconnect.backoff.max.ms", BACKOFF_CAP_MS),
+        .random_state = (uint32_t)loop_now_ms(cluster->loop) ^ (uint32_t)(uintptr_t)cluster,
+        .ready = lane_ready,
+        .lost = lane_lost,
+        .arg = cluster,
+    };
+}
+
 struct cluster *cluster_new(struct loop *loop, const struct cluster_options *options)
 {
     struct cluster *cluster = need(calloc(1, sizeof(*cluster)));
 
     cluster->loop = loop;
     cluster->options = *options;
-    cluster->client_id = config_client_get(options->client, "client.id");
-    if (cluster->client_id == NULL) {
-        cluster->client_id = "ferry";
-    }
-    cluster->connect_timeout_ms =
-        property_ms(options->client, "socket.connection.setup.timeout.ms", CONNECT_TIMEOUT_MS);
-    cluster->backoff_first_ms =
-        property_ms(options->client, "reconnect.backoff.ms", BACKOFF_FIRST_MS);
-    cluster->backoff_cap_ms =
-        property_ms(options->client, "reconnect.backoff.max.ms", BACKOFF_CAP_MS);
-    cluster->seed = (uint32_t)loop_now_ms(loop) ^ (uint32_t)(uintptr_t)cluster;
-    backoff_init(&cluster->retry, cluster->backoff_first_ms, cluster->backoff_cap_ms,
-                 cluster->seed++);
+    fill_lanes(cluster);
+    backoff_init(&cluster->retry, cluster->lanes.backoff_first_ms, cluster->lanes.backoff_cap_ms,
+                 cluster->lanes.random_state++);
     cluster->topics = topic_map_new();
     cluster->refresh = loop_timer_new(loop, refresh_due, cluster);
     if (speaks_protocol(cluster)) {
@@ -719,7 +537,7 @@ void cluster_free(struct cluster *cluster)
     if (cluster == NULL) {
         return;
     }
-    cluster->closing = true;
+    cluster->lanes.closing = true;
     for (int32_t i = 0; i < cluster->seeds_count; i++) {
         broker_free(cluster->seeds[i]);
     }
@@ -790,7 +608,7 @@ int32_t cluster_brokers_count(const struct cluster *cluster)
 
 struct conn *cluster_conn(struct cluster *cluster, int32_t broker, int32_t lane)
 {
-    struct broker *found = cluster->closing ? NULL : broker_find(cluster, broker);
+    struct broker *found = cluster->lanes.closing ? NULL : broker_find(cluster, broker);
     return found == NULL ? NULL : lane_want(found, lane);
 }
 
@@ -805,21 +623,17 @@ void cluster_on_conn(struct cluster *cluster,
 
 struct conn *cluster_any_conn(struct cluster *cluster)
 {
-    struct lane *lane = cluster->closing ? NULL : any_ready_lane(cluster);
+    struct lane *lane = cluster->lanes.closing ? NULL : any_ready_lane(cluster);
 
-    if (cluster->closing) {
-        return NULL;
-    }
-    if (lane == NULL) {
+    if (lane == NULL && !cluster->lanes.closing) {
         want_any(cluster);
-        return NULL;
     }
-    return lane->conn;
+    return lane == NULL ? NULL : lane->conn;
 }
 
 void cluster_drop_conn(struct cluster *cluster, int32_t broker, int32_t lane, const char *why)
 {
-    struct broker *found = cluster->closing ? NULL : broker_find(cluster, broker);
+    struct broker *found = cluster->lanes.closing ? NULL : broker_find(cluster, broker);
     struct lane *dropped = found == NULL ? NULL : lane_find(found, lane);
     struct err err;
 

@@ -1,8 +1,5 @@
 /* See conn.h. One state after the other: LOOKUP, CONNECT, HANDSHAKE, READY; from each of them to BREAKING or CLOSED.
  *
- * Requests stand in one list in the order they were made: from `head` on those that wait for their answer, from
- * `unsent` on those that are not gone (whole). An answer must be that of `head`: brokers answer in order.
- *
  * Callbacks may free the connection: each entry from the loop counts `depth`, and the memory goes with the last one.
  */
 #include "kafka/conn.h"
@@ -12,11 +9,11 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdarg.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "ferry_version.h"
 #include "kafka/lookup.h"
+#include "kafka/request_queue.h"
 
 /* Begins of frames, and small frames whole. Larger ones continue straight into their block. */
 #define SCRATCH_BYTES ((size_t)16 << 10)
@@ -24,8 +21,6 @@
 #define TURN_BYTES ((size_t)4 << 20)
 /* Pieces in one sendmsg(): 64 partitions of a request with framing between them; more go with the next call. */
 #define SEND_PIECES 128
-/* Requests in flight: 8,192 partitions that each ask one thing while they resume, eight times over. */
-#define IN_FLIGHT_MAX 65536
 /* The correlation id, the least that a frame holds. */
 #define FRAME_MIN_BYTES 4
 
@@ -36,24 +31,6 @@ enum conn_state {
     CONN_READY,
     CONN_BREAKING, /* found broken inside a call of the owner: closed in the next turn */
     CONN_CLOSED,
-};
-
-struct request {
-    struct request *next;
-    enum api_key api;
-    int16_t version;
-    int32_t correlation;
-    int32_t timeout_ms;
-    int64_t deadline_ms;
-    conn_answer_fn *answer;
-    void *arg;
-    uint8_t *prefix; /* length and header; behind the pieces */
-    size_t prefix_len;
-    struct buf *body;
-    int32_t segment;     /* the one to send next, see request_segment() */
-    size_t segment_sent; /* bytes of it that are gone */
-    int32_t pieces_count;
-    struct conn_piece pieces[];
 };
 
 struct conn {
@@ -77,11 +54,7 @@ struct conn {
     struct err why; /* why it broke, or the last address failed */
     struct api_versions versions;
     int32_t next_correlation;
-    int32_t in_flight_count;
-    size_t unsent_bytes;
-    struct request *head;
-    struct request *tail;
-    struct request *unsent;
+    struct request_queue queue;
     struct buf *frame; /* being received; frame->len bytes are there */
     size_t frame_len;
     size_t scratch_len;
@@ -111,7 +84,7 @@ static const struct conn_io plain_io = {plain_recv, plain_sendmsg, NULL};
 
 static void conn_delete(struct conn *conn)
 {
-    assert(conn->state == CONN_CLOSED && conn->head == NULL);
+    assert(conn->state == CONN_CLOSED && conn->queue.head == NULL);
     loop_timer_free(conn->timer);
     loop_timer_free(conn->kick);
     free((char *)(uintptr_t)conn->options.host);
@@ -129,27 +102,6 @@ static void conn_leave(struct conn *conn)
     if (--conn->depth == 0 && conn->doomed) {
         conn_delete(conn);
     }
-}
-
-static void request_free(struct request *request)
-{
-    for (int32_t i = 0; i < request->pieces_count; i++) {
-        buf_unref(request->pieces[i].block); /* NULL when it is gone */
-    }
-    buf_unref(request->body);
-    free(request);
-}
-
-static struct request *pop_request(struct conn *conn)
-{
-    struct request *request = conn->head;
-
-    conn->head = request->next;
-    if (conn->head == NULL) {
-        conn->tail = NULL;
-    }
-    conn->in_flight_count--;
-    return request;
 }
 
 static void release_socket(struct conn *conn)
@@ -175,8 +127,8 @@ static void release_all(struct conn *conn)
     conn->addresses = NULL;
     buf_unref(conn->frame);
     conn->frame = NULL;
-    conn->unsent = NULL;
-    conn->unsent_bytes = 0;
+    conn->queue.unsent = NULL;
+    conn->queue.unsent_bytes = 0;
 }
 
 /* The end: nothing is received or sent from here on; everybody who waits is told, the owner last. */
@@ -189,8 +141,8 @@ static void conn_break(struct conn *conn, const struct err *why)
     conn->state = CONN_CLOSED;
     conn_enter(conn);
     release_all(conn);
-    while (conn->head != NULL) {
-        struct request *request = pop_request(conn);
+    while (conn->queue.head != NULL) {
+        struct request *request = request_queue_pop(&conn->queue);
         request->answer(request->arg, NULL, NULL, &copy);
         request_free(request);
     }
@@ -257,7 +209,7 @@ static void check_deadlines(struct conn *conn)
     int64_t now_ms = loop_now_ms(conn->loop);
     int64_t earliest_ms = INT64_MAX;
 
-    for (struct request *request = conn->head; request != NULL; request = request->next) {
+    for (struct request *request = conn->queue.head; request != NULL; request = request->next) {
         if (request->deadline_ms <= now_ms) {
             break_format(conn, "%s unanswered for %d ms", api_name(request->api),
                          request->timeout_ms);
@@ -290,92 +242,6 @@ static void timer_fired(void *arg)
 
 /* --- sending --------------------------------------------------------------------------------------------------- */
 
-/* A request is prefix, body up to the first cut, first piece, body up to the second cut, ... , rest of the body. */
-static int32_t segments_count(const struct request *request)
-{
-    return 2 + 2 * request->pieces_count;
-}
-
-static struct iovec request_segment(const struct request *request, int32_t index)
-{
-    const uint8_t *data = request->prefix;
-    size_t len = request->prefix_len;
-
-    if (index > 0 && index % 2 == 0) {
-        data = request->pieces[index / 2 - 1].data;
-        len = request->pieces[index / 2 - 1].len;
-    } else if (index > 0) {
-        int32_t part = index / 2; /* of the body: from the cut before it to the cut behind it */
-        size_t begin = part == 0 ? 0 : request->pieces[part - 1].cut;
-        size_t end = part == request->pieces_count ? request->body->len : request->pieces[part].cut;
-        data = request->body->data + begin;
-        len = end - begin;
-    }
-    return (struct iovec){.iov_base = (void *)(uintptr_t)data, .iov_len = len};
-}
-
-static size_t gather(const struct conn *conn, struct iovec *out, int *out_count)
-{
-    size_t bytes = 0;
-    int count = 0;
-
-    for (const struct request *request = conn->unsent; request != NULL; request = request->next) {
-        for (int32_t i = request->segment; i < segments_count(request); i++) {
-            struct iovec segment = request_segment(request, i);
-            size_t sent = i == request->segment ? request->segment_sent : 0;
-            if (segment.iov_len == sent) {
-                continue;
-            }
-            if (count == SEND_PIECES) {
-                *out_count = count;
-                return bytes;
-            }
-            segment.iov_base = (uint8_t *)segment.iov_base + sent;
-            segment.iov_len -= sent;
-            bytes += segment.iov_len;
-            out[count++] = segment;
-        }
-    }
-    *out_count = count;
-    return bytes;
-}
-
-/* What is whole in the kernel is let go: the block of a piece, at the end the body. */
-static void segment_gone(struct request *request)
-{
-    if (request->segment > 0 && request->segment % 2 == 0) {
-        struct conn_piece *piece = &request->pieces[request->segment / 2 - 1];
-        buf_unref(piece->block);
-        piece->block = NULL;
-    }
-    request->segment++;
-    request->segment_sent = 0;
-    if (request->segment == segments_count(request)) {
-        buf_unref(request->body);
-        request->body = NULL;
-    }
-}
-
-static void advance(struct conn *conn, size_t bytes)
-{
-    assert(bytes <= conn->unsent_bytes);
-    conn->unsent_bytes -= bytes;
-    while (conn->unsent != NULL) {
-        struct request *request = conn->unsent;
-        while (request->segment < segments_count(request)) {
-            size_t left =
-                request_segment(request, request->segment).iov_len - request->segment_sent;
-            if (left > bytes) {
-                request->segment_sent += bytes;
-                return;
-            }
-            bytes -= left;
-            segment_gone(request);
-        }
-        conn->unsent = request->next;
-    }
-}
-
 static void want(struct conn *conn, int interest)
 {
     if (conn->interest != interest) {
@@ -387,10 +253,10 @@ static void want(struct conn *conn, int interest)
 /* Send what the socket takes. Never calls back: an error is kept for the next turn. */
 static void flush(struct conn *conn)
 {
-    while (conn->unsent != NULL) {
+    while (conn->queue.unsent != NULL) {
         struct iovec segments[SEND_PIECES];
         int count = 0;
-        size_t offered = gather(conn, segments, &count);
+        size_t offered = request_queue_gather(&conn->queue, segments, SEND_PIECES, &count);
         struct msghdr message = {.msg_iov = segments, .msg_iovlen = (size_t)count};
         ssize_t sent = conn->options.io->sendmsg(conn->options.io->arg, conn->fd, &message);
         if (sent < 0 && errno == EINTR) {
@@ -400,7 +266,7 @@ static void flush(struct conn *conn)
             break_later(conn, "send", errno);
             return;
         }
-        advance(conn, sent < 0 ? 0 : (size_t)sent);
+        request_queue_sent(&conn->queue, sent < 0 ? 0 : (size_t)sent);
         if (sent < 0 || (size_t)sent < offered) { /* full */
             want(conn, LOOP_READ | LOOP_WRITE);
             return;
@@ -409,79 +275,15 @@ static void flush(struct conn *conn)
     want(conn, LOOP_READ);
 }
 
-/* Length, ApiKey, version, correlation id, client id, no tags. */
-#define PREFIX_BYTES(client_id_len) (4 + 2 + 2 + 4 + 2 + (client_id_len) + 1)
-
-static void put_prefix(struct request *request, const char *client_id, size_t frame_len)
-{
-    struct writer writer;
-
-    writer_init(&writer);
-    writer_i32(&writer, (int32_t)frame_len);
-    writer_i16(&writer, (int16_t)request->api);
-    writer_i16(&writer, request->version);
-    writer_i32(&writer, request->correlation);
-    wire_put_string(&writer, client_id);
-    wire_put_no_tags(&writer);
-    assert(writer.len == request->prefix_len);
-    memcpy(request->prefix, writer.data, writer.len);
-    writer_done(&writer);
-}
-
-static struct request *request_new(struct conn *conn, struct writer *writer,
-                                   const struct conn_piece *pieces, int32_t pieces_count)
-{
-    const char *client_id = conn->options.client_id;
-    size_t prefix_len = PREFIX_BYTES(client_id == NULL ? 0 : strlen(client_id));
-    size_t pieces_len = (size_t)pieces_count * sizeof(pieces[0]);
-    struct request *request = calloc(1, sizeof(*request) + pieces_len + prefix_len);
-    size_t cut = 0;
-
-    if (request == NULL) {
-        abort();
-    }
-    request->prefix = (uint8_t *)request->pieces + pieces_len;
-    request->prefix_len = prefix_len;
-    request->pieces_count = pieces_count;
-    for (int32_t i = 0; i < pieces_count; i++) {
-        assert(pieces[i].cut >= cut && pieces[i].cut <= writer->len);
-        cut = pieces[i].cut;
-        request->pieces[i] = pieces[i];
-        buf_ref(pieces[i].block);
-    }
-    request->body = writer_take(writer);
-    return request;
-}
-
-static void append(struct conn *conn, struct request *request, size_t bytes)
-{
-    if (conn->tail == NULL) {
-        conn->head = request;
-    } else {
-        conn->tail->next = request;
-    }
-    conn->tail = request;
-    if (conn->unsent == NULL) {
-        conn->unsent = request;
-    }
-    conn->in_flight_count++;
-    conn->unsent_bytes += bytes;
-    assert(conn->in_flight_count <= IN_FLIGHT_MAX);
-}
-
 static void send_request(struct conn *conn, enum api_key api, int16_t version,
                          struct writer *writer, const struct conn_piece *pieces,
                          int32_t pieces_count, int32_t timeout_ms, conn_answer_fn *answer,
                          void *arg)
 {
-    struct request *request = request_new(conn, writer, pieces, pieces_count);
-    size_t frame_len = request->prefix_len - 4 + request->body->len;
-    bool idle = conn->unsent == NULL;
+    const char *client_id = conn->options.client_id;
+    struct request *request = request_new(writer, client_id, pieces, pieces_count);
+    bool idle = conn->queue.unsent == NULL;
 
-    for (int32_t i = 0; i < pieces_count; i++) {
-        frame_len += pieces[i].len;
-    }
-    assert(frame_len <= INT32_MAX);
     request->api = api;
     request->version = version;
     request->correlation = conn->next_correlation;
@@ -490,8 +292,7 @@ static void send_request(struct conn *conn, enum api_key api, int16_t version,
     request->answer = answer;
     request->arg = arg;
     conn->next_correlation = conn->next_correlation == INT32_MAX ? 0 : conn->next_correlation + 1;
-    put_prefix(request, conn->options.client_id, frame_len);
-    append(conn, request, frame_len + 4);
+    request_queue_push(&conn->queue, request, client_id);
     if (conn->state == CONN_BREAKING) { /* answered with the others in the next turn */
         return;
     }
@@ -518,22 +319,22 @@ static void deliver(struct conn *conn, struct buf *frame)
     struct reader reader = reader_over(frame->data, frame->len);
     int32_t correlation = reader_i32(&reader);
 
-    if (conn->head == NULL || conn->head == conn->unsent ||
-        correlation != conn->head->correlation) {
+    if (conn->queue.head == NULL || conn->queue.head == conn->queue.unsent ||
+        correlation != conn->queue.head->correlation) {
         break_format(conn, "an answer (id %d) to nothing that was asked", correlation);
         buf_unref(frame);
         return;
     }
-    if (conn->head->api !=
+    if (conn->queue.head->api !=
         API_VERSIONS) { /* that one keeps the old header: it is asked before versions are known */
         wire_skip_tags(&reader);
     }
     if (reader.bad) {
-        break_format(conn, "%s: a broken answer header", api_name(conn->head->api));
+        break_format(conn, "%s: a broken answer header", api_name(conn->queue.head->api));
         buf_unref(frame);
         return;
     }
-    struct request *request = pop_request(conn);
+    struct request *request = request_queue_pop(&conn->queue);
     request->answer(request->arg, &reader, frame, NULL);
     request_free(request);
     buf_unref(frame);
@@ -881,12 +682,12 @@ const struct api_versions *conn_versions(const struct conn *conn)
 
 int32_t conn_in_flight_count(const struct conn *conn)
 {
-    return conn->in_flight_count;
+    return conn->queue.count;
 }
 
 size_t conn_unsent_bytes(const struct conn *conn)
 {
-    return conn->unsent_bytes;
+    return conn->queue.unsent_bytes;
 }
 
 const char *conn_name(const struct conn *conn)
