@@ -30,6 +30,8 @@
 
 #define GRACE_MS \
     5000 /* on top of the drain: the last commit, LeaveGroup, the threads' ends (1 s each) */
+#define FAREWELL_MS \
+    50 /* what the links wrote last (Redis: this worker is gone) leaves its buffers */
 #define HTTP_RETRY_MS 10000 /* a port that is taken by a ferryd before us is free soon */
 
 struct daemon_link {
@@ -50,6 +52,7 @@ struct daemon {
     struct loop_timer *http_timer;
     struct loop_timer *watchdog;
     struct loop_timer *grace;
+    struct loop_timer *farewell;
     struct loop_signal *signals[3];
     struct daemon_link *links;
     size_t links_count;
@@ -92,6 +95,12 @@ static void stop_if_done(struct daemon *daemon)
             return;
         }
     }
+    loop_timer_set(daemon->farewell, FAREWELL_MS);
+}
+
+static void on_farewell_over(void *arg)
+{
+    struct daemon *daemon = arg;
     loop_stop(daemon->loop);
 }
 
@@ -166,20 +175,29 @@ static void on_link_stopped(void *arg, struct link *link, const struct err *why)
 /* ---- http, watchdog ---------------------------------------------------------------------------------------------- */
 
 /* The loop turns, or nobody would have called. */
-static bool is_healthy(void *arg)
+static bool is_healthy(void *arg, char why[256])
 {
     (void)arg;
+    (void)why;
     return true;
 }
 
-static bool is_ready(void *arg)
+static bool is_ready(void *arg, char why[256])
 {
     const struct daemon *daemon = arg;
-    bool ready = !daemon->stopping;
-    for (size_t i = 0; i < daemon->links_count; i++) {
-        ready = ready && link_configured(daemon->links[i].link);
+    if (daemon->stopping) {
+        snprintf(why, 256, "stopping\n");
+        return false;
     }
-    return ready;
+    for (size_t i = 0; i < daemon->links_count; i++) {
+        if (!link_configured(daemon->links[i].link)) {
+            snprintf(why, 256,
+                     "link %.200s: no role, not a member yet, or an older configuration\n",
+                     daemon->links[i].name);
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Mirroring does not depend on it: what fails is tried again. */
@@ -197,7 +215,10 @@ static void http_open(void *arg)
                  log_quote(daemon->http_listen).text, log_quote(err.what).text,
                  HTTP_RETRY_MS / 1000);
         loop_timer_set(daemon->http_timer, HTTP_RETRY_MS);
+        return;
     }
+    log_info("http.listening", "listen=%s port=%d", log_quote(daemon->http_listen).text,
+             http_server_port(daemon->http));
 }
 
 static void watchdog_fired(void *arg)
@@ -275,6 +296,7 @@ static bool start(struct daemon *daemon, struct err *err)
     daemon->metrics = metrics_new();
     daemon->process = process_metrics_new(daemon->loop, daemon->metrics);
     daemon->grace = loop_timer_new(daemon->loop, on_grace_over, daemon);
+    daemon->farewell = loop_timer_new(daemon->loop, on_farewell_over, daemon);
     daemon->http_timer = loop_timer_new(daemon->loop, http_open, daemon);
     daemon->watchdog = loop_timer_new(daemon->loop, watchdog_fired, daemon);
     watch_signals(daemon);
@@ -304,6 +326,7 @@ static void finish(struct daemon *daemon)
         loop_signal_free(daemon->signals[i]);
     }
     loop_timer_free(daemon->grace);
+    loop_timer_free(daemon->farewell);
     loop_timer_free(daemon->http_timer);
     loop_timer_free(daemon->watchdog);
     process_metrics_free(daemon->process);
