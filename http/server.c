@@ -16,10 +16,9 @@ struct http_server {
     struct evhttp *http;
     struct evhttp_bound_socket *bound;
     struct metrics *metrics;
-    bool (*healthz)(void *arg, char why[256]);
-    bool (*readyz)(void *arg, char why[256]);
+    bool (*healthz)(void *arg);
+    bool (*readyz)(void *arg);
     void *arg;
-    int connections_count;
 };
 
 static void answer(struct evhttp_request *request, int code, const char *type, const char *body, size_t len)
@@ -45,26 +44,22 @@ static void serve_metrics(struct evhttp_request *request, void *arg)
     free(text);
 }
 
-static void serve_verdict(struct evhttp_request *request, bool ok, const char *why)
+static void serve_verdict(struct evhttp_request *request, bool ok)
 {
-    const char *body = ok ? "ok\n" : why;
+    const char *body = ok ? "ok\n" : "no\n";
     answer(request, ok ? HTTP_OK : HTTP_SERVUNAVAIL, "text/plain; charset=utf-8", body, strlen(body));
 }
 
 static void serve_healthz(struct evhttp_request *request, void *arg)
 {
     struct http_server *server = arg;
-    char why[256] = "";
-    bool ok = server->healthz(server->arg, why);
-    serve_verdict(request, ok, why);
+    serve_verdict(request, server->healthz(server->arg));
 }
 
 static void serve_readyz(struct evhttp_request *request, void *arg)
 {
     struct http_server *server = arg;
-    char why[256] = "";
-    bool ok = server->readyz(server->arg, why);
-    serve_verdict(request, ok, why);
+    serve_verdict(request, server->readyz(server->arg));
 }
 
 static void serve_other(struct evhttp_request *request, void *arg)
@@ -92,28 +87,12 @@ static bool split(const char *text, char host[128], int *out_port, struct err *e
     return true;
 }
 
-/* evhttp asks for a bufferevent per connection: the only place where connections can be counted and refused. */
-static void connection_closed(struct evhttp_connection *connection, void *arg)
-{
-    struct http_server *server = arg;
-    (void)connection;
-    server->connections_count--;
-}
-
-static int count_connection(struct evhttp_request *request, void *arg)
-{
-    struct http_server *server = arg;
-    server->connections_count++;
-    evhttp_connection_set_closecb(evhttp_request_get_connection(request), connection_closed, server);
-    return server->connections_count > HTTP_CONNECTIONS_MAX ? -1 : 0;
-}
-
 struct http_server *http_server_new(struct loop *loop, const char *listen, struct metrics *metrics,
-                                    bool (*healthz)(void *arg, char why[256]),
-                                    bool (*readyz)(void *arg, char why[256]), void *arg, struct err *err)
+                                    bool (*healthz)(void *arg),
+                                    bool (*readyz)(void *arg), void *arg, struct err *err)
 {
     char host[128];
-    int port;
+    int port = 0;
     if (!split(listen, host, &port, err)) {
         return NULL;
     }
@@ -133,7 +112,6 @@ struct http_server *http_server_new(struct loop *loop, const char *listen, struc
     evhttp_set_max_headers_size(server->http, HTTP_HEADERS_BYTES_MAX);
     evhttp_set_max_body_size(server->http, 0);
     evhttp_set_timeout(server->http, HTTP_IDLE_S);
-    evhttp_set_newreqcb(server->http, count_connection, server);
     evhttp_set_cb(server->http, "/metrics", serve_metrics, server);
     evhttp_set_cb(server->http, "/healthz", serve_healthz, server);
     evhttp_set_cb(server->http, "/readyz", serve_readyz, server);
