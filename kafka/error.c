@@ -7,7 +7,6 @@
 
 #include <stddef.h>
 
-/* clang-format off: one row a code, for searching */
 static const struct kafka_error_info errors[] = {
     /* code, name, what it says of a produced batch, metadata is old, what on-call types next */
     {-1,  "UNKNOWN_SERVER_ERROR",                  PRODUCE_UNKNOWN,      false, "the broker's log has the exception"      },
@@ -165,7 +164,6 @@ static const struct kafka_error_info errors[] = {
     {132, "STREAMS_TOPOLOGY_FENCED",               PRODUCE_UNKNOWN,      false, ""                                        },
     {133, "SHARE_SESSION_LIMIT_REACHED",           PRODUCE_UNKNOWN,      false, ""                                        },
 };
-/* clang-format on */
 
 static const struct kafka_error_info unknown_code = {0, "UNKNOWN_CODE", PRODUCE_UNKNOWN, false,
                                                      "the broker is newer than this program"};
