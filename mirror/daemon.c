@@ -175,29 +175,21 @@ static void on_link_stopped(void *arg, struct link *link, const struct err *why)
 /* ---- http, watchdog ---------------------------------------------------------------------------------------------- */
 
 /* The loop turns, or nobody would have called. */
-static bool is_healthy(void *arg, char why[256])
+static bool is_healthy(void *arg)
 {
     (void)arg;
-    (void)why;
     return true;
 }
 
-static bool is_ready(void *arg, char why[256])
+/* Member of its group and configured, with every link; how far behind is a metric. */
+static bool is_ready(void *arg)
 {
     const struct daemon *daemon = arg;
-    if (daemon->stopping) {
-        snprintf(why, 256, "stopping\n");
-        return false;
-    }
+    bool ready = !daemon->stopping;
     for (size_t i = 0; i < daemon->links_count; i++) {
-        if (!link_configured(daemon->links[i].link)) {
-            snprintf(why, 256,
-                     "link %.200s: no role, not a member yet, or an older configuration\n",
-                     daemon->links[i].name);
-            return false;
-        }
+        ready = ready && link_configured(daemon->links[i].link);
     }
-    return true;
+    return ready;
 }
 
 /* Mirroring does not depend on it: what fails is tried again. */
