@@ -309,14 +309,15 @@ static bool start(struct daemon *daemon, struct err *err)
 
 static void finish(struct daemon *daemon)
 {
+    /* First: threads may be in a call that takes seconds, and a second signal still ends us at once. */
+    for (size_t i = 0; i < sizeof(daemon->signals) / sizeof(daemon->signals[0]); i++) {
+        loop_signal_free(daemon->signals[i]);
+    }
     for (size_t i = 0; i < daemon->links_count; i++) {
         link_free(daemon->links[i].link);
     }
     free(daemon->links);
     http_server_free(daemon->http);
-    for (size_t i = 0; i < sizeof(daemon->signals) / sizeof(daemon->signals[0]); i++) {
-        loop_signal_free(daemon->signals[i]);
-    }
     loop_timer_free(daemon->grace);
     loop_timer_free(daemon->farewell);
     loop_timer_free(daemon->http_timer);
