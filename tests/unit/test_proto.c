@@ -1,0 +1,632 @@
+/* kafka/proto: every version that we speak against bytes that Apache Kafka's own classes made (vectors/), each answer
+ * cut at every byte, with every byte changed, with counts that lie. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "kafka/error.h"
+#include "kafka/proto.h"
+#include "tests/unit/vectors/proto_vectors.h"
+
+static const struct uuid id_1 = {{0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff}};
+static const struct uuid id_2 = {{0x10, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff}};
+
+#define VECTOR(name) {#name, name, sizeof(name)}
+struct vector {
+    const char *name;
+    const uint8_t *data;
+    size_t len;
+};
+
+static bool is(struct wire_string string, const char *text)
+{
+    return string.len == (int32_t)strlen(text) && memcmp(string.data, text, strlen(text)) == 0;
+}
+
+static void assert_written(struct writer *writer, struct vector vector)
+{
+    if (writer->len != vector.len || memcmp(writer->data, vector.data, vector.len) != 0) {
+        print_error("%s: %zu bytes, expected %zu\n", vector.name, writer->len, vector.len);
+    }
+    assert_int_equal(writer->len, vector.len);
+    assert_memory_equal(writer->data, vector.data, vector.len);
+    writer_done(writer);
+}
+
+/* --- the table ------------------------------------------------------------------------------------------------- */
+
+static void the_table_has_every_api(void **state)
+{
+    static const struct {
+        enum api_key key;
+        int16_t min;
+        int16_t max;
+    } rows[] = {
+        {API_PRODUCE,                 9,  13},
+        {API_FETCH,                   12, 16},
+        {API_LIST_OFFSETS,            6,  7 },
+        {API_METADATA,                10, 12},
+        {API_FIND_COORDINATOR,        3,  4 },
+        {API_LEAVE_GROUP,             4,  5 },
+        {API_VERSIONS,                3,  3 },
+        {API_OFFSET_FOR_LEADER_EPOCH, 4,  4 },
+        {API_DESCRIBE_PRODUCERS,      0,  0 },
+    };
+    int16_t min;
+    int16_t max;
+
+    (void)state;
+    assert_int_equal(sizeof(rows) / sizeof(rows[0]), API_KEYS_COUNT);
+    for (size_t i = 0; i < API_KEYS_COUNT; i++) {
+        assert_true(api_range(rows[i].key, &min, &max));
+        assert_int_equal(min, rows[i].min);
+        assert_int_equal(max, rows[i].max);
+        assert_string_not_equal(api_name(rows[i].key), "unknown API");
+    }
+    assert_false(api_range((enum api_key)999, &min, &max));
+}
+
+/* --- requests -------------------------------------------------------------------------------------------------- */
+
+static void fetch_requests(void **state)
+{
+    static const struct vector vectors[] = {VECTOR(fetch_request_v12), VECTOR(fetch_request_v13), VECTOR(fetch_request_v14),
+                                            VECTOR(fetch_request_v15), VECTOR(fetch_request_v16)};
+    struct fetch_want wants[3];
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        wants[i] = (struct fetch_want){.topic = i < 2 ? "orders" : "payments",
+                                       .topic_id = i < 2 ? id_1 : id_2,
+                                       .partition = i % 2,
+                                       .current_leader_epoch = 7 + i % 2,
+                                       .offset = 1000 + i % 2,
+                                       .last_fetched_epoch = 6,
+                                       .max_bytes = 65536};
+    }
+    for (int16_t version = 12; version <= 16; version++) {
+        struct writer writer;
+        writer_init(&writer);
+        proto_put_fetch(&writer, version, 500, 1, 1 << 20, true, wants, 3);
+        assert_written(&writer, vectors[version - 12]);
+    }
+}
+
+static void produce_requests(void **state)
+{
+    static const struct vector vectors[] = {VECTOR(produce_request_v9), VECTOR(produce_request_v10), VECTOR(produce_request_v11),
+                                            VECTOR(produce_request_v12), VECTOR(produce_request_v13)};
+    struct produce_part parts[3] = {0};
+    uint8_t records[162];
+    size_t cuts[3];
+
+    (void)state;
+    for (int i = 0; i < 162; i++) {
+        records[i] = (uint8_t)i;
+    }
+    for (int i = 0; i < 3; i++) {
+        parts[i].topic = i < 2 ? "orders" : "payments";
+        parts[i].topic_id = i < 2 ? id_1 : id_2;
+        parts[i].partition = i % 2;
+        parts[i].records = records + 61;
+        parts[i].records_len = (size_t)(100 + i % 2);
+        memcpy(parts[i].header, records, 61);
+    }
+    for (int16_t version = 9; version <= 13; version++) {
+        struct writer framing;
+        struct writer whole;
+        size_t at = 0;
+        writer_init(&framing);
+        writer_init(&whole);
+        proto_put_produce(&framing, version, 2000, parts, 3, cuts);
+        for (int i = 0; i < 3; i++) {
+            writer_bytes(&whole, framing.data + at, cuts[i] - at);
+            writer_bytes(&whole, parts[i].records, parts[i].records_len);
+            at = cuts[i];
+        }
+        writer_bytes(&whole, framing.data + at, framing.len - at);
+        writer_done(&framing);
+        assert_written(&whole, vectors[version - 9]);
+    }
+}
+
+static void metadata_requests(void **state)
+{
+    static const struct vector some[] = {VECTOR(metadata_request_v10), VECTOR(metadata_request_v11), VECTOR(metadata_request_v12)};
+    static const struct vector all[] = {VECTOR(metadata_request_all_v10), VECTOR(metadata_request_all_v11),
+                                        VECTOR(metadata_request_all_v12)};
+    static const char *const names[] = {"orders", "payments"};
+
+    (void)state;
+    for (int16_t version = 10; version <= 12; version++) {
+        struct writer writer;
+        writer_init(&writer);
+        proto_put_metadata(&writer, version, names, 2);
+        assert_written(&writer, some[version - 10]);
+        writer_init(&writer);
+        proto_put_metadata(&writer, version, NULL, 0);
+        assert_written(&writer, all[version - 10]);
+    }
+}
+
+static void list_offsets_requests(void **state)
+{
+    static const struct vector vectors[] = {VECTOR(list_offsets_request_v6), VECTOR(list_offsets_request_v7)};
+    static const struct topic_partition wants[] = {{"orders", 0}, {"orders", 3}, {"payments", 1}};
+
+    (void)state;
+    for (int16_t version = 6; version <= 7; version++) {
+        struct writer writer;
+        writer_init(&writer);
+        proto_put_list_offsets(&writer, version, true, LIST_OFFSETS_LATEST, wants, 3);
+        assert_written(&writer, vectors[version - 6]);
+    }
+}
+
+static void small_requests(void **state)
+{
+    struct writer writer;
+
+    (void)state;
+    writer_init(&writer);
+    proto_put_api_versions(&writer, "0.1.0+g123");
+    assert_written(&writer, (struct vector)VECTOR(api_versions_request_v3));
+    writer_init(&writer);
+    proto_put_epoch_end(&writer, "orders", 4, 9, 8);
+    assert_written(&writer, (struct vector)VECTOR(epoch_end_request_v4));
+    writer_init(&writer);
+    proto_put_describe_producers(&writer, "orders", 4);
+    assert_written(&writer, (struct vector)VECTOR(describe_producers_request_v0));
+    writer_init(&writer);
+    proto_put_find_coordinator(&writer, 3, "ferry-orders-a-b");
+    assert_written(&writer, (struct vector)VECTOR(find_coordinator_request_v3));
+    writer_init(&writer);
+    proto_put_find_coordinator(&writer, 4, "ferry-orders-a-b");
+    assert_written(&writer, (struct vector)VECTOR(find_coordinator_request_v4));
+    writer_init(&writer);
+    proto_put_leave_group(&writer, 4, "ferry-orders-a-b", NULL, "worker-1", "drained");
+    assert_written(&writer, (struct vector)VECTOR(leave_group_request_v4));
+    writer_init(&writer);
+    proto_put_leave_group(&writer, 5, "ferry-orders-a-b", "", "worker-1", "drained");
+    assert_written(&writer, (struct vector)VECTOR(leave_group_request_v5));
+}
+
+/* Brokers answer INVALID_REQUEST to a version with other characters, or one that ends in a dash. */
+static void software_versions_are_made_acceptable(void **state)
+{
+    static const char *const pairs[][2] = {{"1.0", "1.0"}, {"1.0+a_b", "1.0-a-b"}, {"1.0-", "1.0"}, {"", "0"}, {"+x", "0"}, {"---", "0"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+        struct writer writer;
+        writer_init(&writer);
+        proto_put_api_versions(&writer, pairs[i][0]);
+        struct reader reader = reader_over(writer.data, writer.len);
+        assert_true(is(wire_compact_string(&reader), "ferry"));
+        assert_true(is(wire_compact_string(&reader), pairs[i][1]));
+        writer_done(&writer);
+    }
+}
+
+/* --- answers --------------------------------------------------------------------------------------------------- */
+
+static void fetch_answers(void **state)
+{
+    static const struct vector vectors[] = {VECTOR(fetch_answer_v12), VECTOR(fetch_answer_v13), VECTOR(fetch_answer_v14),
+                                            VECTOR(fetch_answer_v15), VECTOR(fetch_answer_v16)};
+
+    (void)state;
+    for (int16_t version = 12; version <= 16; version++) {
+        struct reader reader = reader_over(vectors[version - 12].data, vectors[version - 12].len);
+        struct fetch_answer answer;
+        struct err err;
+        assert_true(proto_get_fetch(&reader, version, &answer, &err));
+        assert_int_equal(answer.throttle_ms, 3);
+        assert_int_equal(answer.error, 0);
+        assert_int_equal(answer.partitions_count, 3);
+        struct fetch_partition *p = answer.partitions;
+        for (int i = 0; i < 3; i++) {
+            const char *name = i < 2 ? "orders" : "payments";
+            const struct uuid *id = i < 2 ? &id_1 : &id_2;
+            assert_true(version >= 13 ? uuid_equal(&p[i].topic_id, id) : is(p[i].topic, name));
+            assert_int_equal(p[i].partition, i % 2);
+        }
+        assert_int_equal(p[0].high_watermark, 2000);
+        assert_int_equal(p[0].last_stable_offset, 1990);
+        assert_int_equal(p[0].log_start_offset, 10);
+        assert_int_equal(p[0].aborted_count, 2);
+        assert_int_equal(p[0].aborted[1].producer_id, 78);
+        assert_int_equal(p[0].aborted[1].first_offset, 1007);
+        assert_int_equal(p[0].records_len, 200);
+        assert_int_equal(p[0].records[199], 199);
+        assert_false(p[0].diverging);
+        assert_int_equal(p[1].error, KAFKA_NOT_LEADER_OR_FOLLOWER);
+        assert_null(p[1].records);
+        assert_int_equal(p[1].aborted_count, 0);
+        assert_true(p[1].diverging);
+        assert_int_equal(p[1].diverging_epoch, 5);
+        assert_int_equal(p[1].diverging_end_offset, 998);
+        assert_int_equal(p[2].records_len, 0);
+        fetch_answer_done(&answer);
+    }
+}
+
+static void produce_answers(void **state)
+{
+    static const struct vector vectors[] = {VECTOR(produce_answer_v9), VECTOR(produce_answer_v10), VECTOR(produce_answer_v11),
+                                            VECTOR(produce_answer_v12), VECTOR(produce_answer_v13)};
+
+    (void)state;
+    for (int16_t version = 9; version <= 13; version++) {
+        struct reader reader = reader_over(vectors[version - 9].data, vectors[version - 9].len);
+        struct produce_answer answer;
+        struct err err;
+        assert_true(proto_get_produce(&reader, version, &answer, &err));
+        assert_int_equal(answer.throttle_ms, 4);
+        assert_int_equal(answer.parts_count, 2);
+        assert_true(version >= 13 ? uuid_equal(&answer.parts[1].topic_id, &id_1) : is(answer.parts[1].topic, "orders"));
+        assert_int_equal(answer.parts[0].base_offset, 123456);
+        assert_int_equal(answer.parts[0].log_start_offset, 7);
+        assert_int_equal(answer.parts[0].log_append_time, -1);
+        assert_int_equal(answer.parts[0].message.len, -1);
+        assert_int_equal(answer.parts[1].partition, 1);
+        assert_int_equal(answer.parts[1].error, KAFKA_INVALID_RECORD);
+        assert_true(is(answer.parts[1].message, "bad"));
+        produce_answer_done(&answer);
+    }
+}
+
+static void metadata_answers(void **state)
+{
+    static const struct vector vectors[] = {VECTOR(metadata_answer_v10), VECTOR(metadata_answer_v11), VECTOR(metadata_answer_v12)};
+
+    (void)state;
+    for (int16_t version = 10; version <= 12; version++) {
+        struct reader reader = reader_over(vectors[version - 10].data, vectors[version - 10].len);
+        struct metadata metadata;
+        struct err err;
+        assert_true(proto_get_metadata(&reader, version, &metadata, &err));
+        assert_true(is(metadata.cluster_id, "lkc-1"));
+        assert_int_equal(metadata.controller, 1);
+        assert_int_equal(metadata.brokers_count, 2);
+        assert_int_equal(metadata.brokers[1].id, 2);
+        assert_true(is(metadata.brokers[1].host, "b2.example.com"));
+        assert_int_equal(metadata.brokers[1].port, 9093);
+        assert_int_equal(metadata.topics_count, 2);
+        struct metadata_topic *topic = &metadata.topics[0];
+        assert_true(is(topic->name, "orders"));
+        assert_true(uuid_equal(&topic->id, &id_1));
+        assert_true(topic->internal);
+        assert_int_equal(topic->partitions_count, 3);
+        assert_int_equal(topic->partitions[1].leader, 2);
+        assert_int_equal(topic->partitions[1].leader_epoch, 11);
+        assert_int_equal(topic->partitions[1].replicas_count, 2);
+        assert_int_equal(topic->partitions[1].in_sync_count, 1);
+        assert_int_equal(topic->partitions[2].error, KAFKA_LEADER_NOT_AVAILABLE);
+        assert_int_equal(topic->partitions[2].leader, -1);
+        assert_int_equal(metadata.topics[1].error, KAFKA_UNKNOWN_TOPIC_OR_PARTITION);
+        metadata_done(&metadata);
+    }
+}
+
+static void list_offsets_answers(void **state)
+{
+    static const struct vector vectors[] = {VECTOR(list_offsets_answer_v6), VECTOR(list_offsets_answer_v7)};
+
+    (void)state;
+    for (int16_t version = 6; version <= 7; version++) {
+        struct reader reader = reader_over(vectors[version - 6].data, vectors[version - 6].len);
+        struct list_offsets_answer answer;
+        assert_true(proto_get_list_offsets(&reader, version, &answer, NULL));
+        assert_int_equal(answer.parts_count, 2);
+        assert_true(is(answer.parts[0].topic, "orders"));
+        assert_int_equal(answer.parts[0].offset, 55);
+        assert_int_equal(answer.parts[0].leader_epoch, 2);
+        assert_int_equal(answer.parts[1].partition, 3);
+        assert_int_equal(answer.parts[1].error, 6);
+        list_offsets_answer_done(&answer);
+    }
+}
+
+static void api_versions_answers(void **state)
+{
+    struct reader reader = reader_over(api_versions_answer_v3, sizeof(api_versions_answer_v3));
+    struct api_versions versions;
+    struct err err;
+
+    (void)state;
+    assert_true(proto_get_api_versions(&reader, &versions, &err));
+    assert_int_equal(versions.version[API_PRODUCE], 13);
+    assert_int_equal(versions.version[API_FETCH], 16);
+    assert_int_equal(versions.version[API_LIST_OFFSETS], 7);
+    assert_int_equal(versions.version[API_METADATA], 12);
+    assert_int_equal(versions.version[API_FIND_COORDINATOR], 4);
+    assert_int_equal(versions.version[API_LEAVE_GROUP], -1); /* up to 3: not one that we speak */
+    assert_int_equal(versions.version[API_VERSIONS], 3);
+    assert_int_equal(versions.version[API_OFFSET_FOR_LEADER_EPOCH], 4);
+    assert_int_equal(versions.version[API_DESCRIBE_PRODUCERS], 0);
+    assert_int_equal(versions.version[5], -1);
+    reader = reader_over(api_versions_refused_v0, sizeof(api_versions_refused_v0));
+    assert_true(proto_get_api_versions(&reader, &versions, &err));
+    assert_int_equal(versions.version[API_VERSIONS], -1);
+    assert_int_equal(versions.version[API_FETCH], -1);
+}
+
+/* Ranges that no broker has: upside down, negative, an API that is offered twice. */
+static void api_ranges_that_lie(void **state)
+{
+    struct writer writer;
+    struct api_versions versions;
+    static const int16_t ranges[][3] = {{0, 13, 9}, {1, -5, -1}, {-3, 0, 9}, {32767, 0, 9}, {3, INT16_MIN, INT16_MAX}};
+
+    (void)state;
+    writer_init(&writer);
+    writer_i16(&writer, 0);
+    wire_put_compact_array(&writer, 5);
+    for (int i = 0; i < 5; i++) {
+        writer_i16(&writer, ranges[i][0]);
+        writer_i16(&writer, ranges[i][1]);
+        writer_i16(&writer, ranges[i][2]);
+        wire_put_no_tags(&writer);
+    }
+    writer_i32(&writer, 0);
+    wire_put_no_tags(&writer);
+    struct reader reader = reader_over(writer.data, writer.len);
+    assert_true(proto_get_api_versions(&reader, &versions, NULL));
+    assert_int_equal(versions.version[API_PRODUCE], -1);
+    assert_int_equal(versions.version[API_FETCH], -1);
+    assert_int_equal(versions.version[API_METADATA], 12);
+    writer_done(&writer);
+}
+
+static void small_answers(void **state)
+{
+    struct reader reader = reader_over(epoch_end_answer_v4, sizeof(epoch_end_answer_v4));
+    struct epoch_end_answer end;
+    struct describe_producers_answer producers;
+
+    (void)state;
+    assert_true(proto_get_epoch_end(&reader, &end, NULL));
+    assert_int_equal(end.error, 0);
+    assert_int_equal(end.leader_epoch, 8);
+    assert_int_equal(end.end_offset, 4321);
+    reader = reader_over(describe_producers_answer_v0, sizeof(describe_producers_answer_v0));
+    assert_true(proto_get_describe_producers(&reader, &producers, NULL));
+    assert_int_equal(producers.error, 0);
+    assert_int_equal(producers.message.len, -1);
+    assert_int_equal(producers.producers_count, 2);
+    assert_int_equal(producers.producers[0].producer_id, 0x4665000012345678);
+    assert_int_equal(producers.producers[0].last_sequence, 99);
+    assert_int_equal(producers.producers[0].last_timestamp, 1700000000000);
+    assert_int_equal(producers.producers[1].producer_epoch, 2);
+    describe_producers_answer_done(&producers);
+}
+
+static void group_answers(void **state)
+{
+    struct find_coordinator_answer found;
+    int16_t error = 0;
+
+    (void)state;
+    for (int16_t version = 3; version <= 4; version++) {
+        struct reader reader = version == 3 ? reader_over(find_coordinator_answer_v3, sizeof(find_coordinator_answer_v3))
+                                            : reader_over(find_coordinator_answer_v4, sizeof(find_coordinator_answer_v4));
+        assert_true(proto_get_find_coordinator(&reader, version, &found, NULL));
+        assert_int_equal(found.error, KAFKA_COORDINATOR_NOT_AVAILABLE);
+        assert_int_equal(found.id, 3);
+        assert_true(is(found.host, "b3"));
+        assert_int_equal(found.port, 9094);
+    }
+    for (int16_t version = 4; version <= 5; version++) {
+        struct reader reader = version == 4 ? reader_over(leave_group_answer_v4, sizeof(leave_group_answer_v4))
+                                            : reader_over(leave_group_answer_v5, sizeof(leave_group_answer_v5));
+        assert_true(proto_get_leave_group(&reader, version, &error, NULL));
+        assert_int_equal(error, 25);
+    }
+}
+
+/* --- hostile answers ------------------------------------------------------------------------------------------- */
+
+struct answer_case {
+    enum api_key api;
+    int16_t version;
+    struct vector vector;
+};
+
+#define CASE(api, version, name) {api, version, VECTOR(name)}
+static const struct answer_case cases[] = {
+    CASE(API_FETCH, 12, fetch_answer_v12),
+    CASE(API_FETCH, 13, fetch_answer_v13),
+    CASE(API_FETCH, 16, fetch_answer_v16),
+    CASE(API_PRODUCE, 9, produce_answer_v9),
+    CASE(API_PRODUCE, 12, produce_answer_v12),
+    CASE(API_PRODUCE, 13, produce_answer_v13),
+    CASE(API_METADATA, 10, metadata_answer_v10),
+    CASE(API_METADATA, 12, metadata_answer_v12),
+    CASE(API_LIST_OFFSETS, 7, list_offsets_answer_v7),
+    CASE(API_VERSIONS, 3, api_versions_answer_v3),
+    CASE(API_VERSIONS, 3, api_versions_refused_v0),
+    CASE(API_OFFSET_FOR_LEADER_EPOCH, 4, epoch_end_answer_v4),
+    CASE(API_DESCRIBE_PRODUCERS, 0, describe_producers_answer_v0),
+    CASE(API_FIND_COORDINATOR, 3, find_coordinator_answer_v3),
+    CASE(API_FIND_COORDINATOR, 4, find_coordinator_answer_v4),
+    CASE(API_LEAVE_GROUP, 4, leave_group_answer_v4),
+    CASE(API_LEAVE_GROUP, 5, leave_group_answer_v5),
+};
+
+union any_answer {
+    struct fetch_answer fetch;
+    struct produce_answer produce;
+    struct metadata metadata;
+    struct list_offsets_answer list;
+    struct api_versions versions;
+    struct epoch_end_answer end;
+    struct describe_producers_answer producers;
+    struct find_coordinator_answer coordinator;
+    int16_t error;
+};
+
+static bool decode_bulk(struct reader *reader, enum api_key api, int16_t version, struct err *err, bool *out_ok)
+{
+    union any_answer any;
+
+    if (api == API_FETCH && (*out_ok = proto_get_fetch(reader, version, &any.fetch, err))) {
+        fetch_answer_done(&any.fetch);
+    } else if (api == API_PRODUCE && (*out_ok = proto_get_produce(reader, version, &any.produce, err))) {
+        produce_answer_done(&any.produce);
+    } else if (api == API_METADATA && (*out_ok = proto_get_metadata(reader, version, &any.metadata, err))) {
+        metadata_done(&any.metadata);
+    } else if (api == API_LIST_OFFSETS && (*out_ok = proto_get_list_offsets(reader, version, &any.list, err))) {
+        list_offsets_answer_done(&any.list);
+    }
+    return api == API_FETCH || api == API_PRODUCE || api == API_METADATA || api == API_LIST_OFFSETS;
+}
+
+static bool decode_small(struct reader *reader, enum api_key api, int16_t version, struct err *err)
+{
+    union any_answer any;
+
+    if (api == API_VERSIONS) {
+        return proto_get_api_versions(reader, &any.versions, err);
+    }
+    if (api == API_OFFSET_FOR_LEADER_EPOCH) {
+        return proto_get_epoch_end(reader, &any.end, err);
+    }
+    if (api == API_FIND_COORDINATOR) {
+        return proto_get_find_coordinator(reader, version, &any.coordinator, err);
+    }
+    if (api == API_LEAVE_GROUP) {
+        return proto_get_leave_group(reader, version, &any.error, err);
+    }
+    if (proto_get_describe_producers(reader, &any.producers, err)) {
+        describe_producers_answer_done(&any.producers);
+        return true;
+    }
+    return false;
+}
+
+/* Decode from a block of exactly this size. */
+static bool decode(const struct answer_case *c, const uint8_t *data, size_t len, struct err *err)
+{
+    uint8_t *copy = malloc(len == 0 ? 1 : len);
+    bool ok = false;
+
+    memcpy(copy, data, len);
+    struct reader reader = reader_over(copy, len);
+    if (!decode_bulk(&reader, c->api, c->version, err, &ok)) {
+        ok = decode_small(&reader, c->api, c->version, err);
+    }
+    free(copy);
+    return ok;
+}
+
+static void every_cut_is_refused(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        for (size_t len = 0; len < cases[i].vector.len; len++) {
+            struct err err = {0};
+            assert_false(decode(&cases[i], cases[i].vector.data, len, &err));
+            assert_int_equal(err.kind, ERR_RETRY);
+        }
+        struct err err = {0};
+        assert_true(decode(&cases[i], cases[i].vector.data, cases[i].vector.len, &err));
+    }
+}
+
+static void bytes_left_over_are_refused(void **state)
+{
+    uint8_t data[4096] = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct err err = {0};
+        memcpy(data, cases[i].vector.data, cases[i].vector.len);
+        assert_false(decode(&cases[i], data, cases[i].vector.len + 1, &err));
+        assert_int_equal(err.kind, ERR_RETRY);
+        memset(data, 0, sizeof(data));
+    }
+}
+
+/* Each byte to each of some values: an answer or a refusal, nothing read outside, nothing leaked. */
+static void changed_bytes_harm_nothing(void **state)
+{
+    static const uint8_t values[] = {0x00, 0x01, 0x7f, 0x80, 0xff};
+    uint8_t data[4096];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        memcpy(data, cases[i].vector.data, cases[i].vector.len);
+        for (size_t at = 0; at < cases[i].vector.len; at++) {
+            for (size_t v = 0; v < sizeof(values); v++) {
+                struct err err;
+                data[at] = values[v];
+                decode(&cases[i], data, cases[i].vector.len, &err);
+            }
+            data[at] = cases[i].vector.data[at];
+        }
+    }
+}
+
+/* Five bytes of 0xff are a count of 4,294,967,294: refused before anything is reserved (the sanitizer would abort). */
+static void huge_counts_reserve_nothing(void **state)
+{
+    uint8_t data[4096];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        for (size_t at = 0; at + 5 <= cases[i].vector.len; at++) {
+            static const uint8_t huge[] = {0xff, 0xff, 0xff, 0xff, 0x0f};
+            static const uint8_t large[] = {0xff, 0xff, 0xff, 0xff, 0x07};
+            struct err err;
+            memcpy(data, cases[i].vector.data, cases[i].vector.len);
+            memcpy(data + at, huge, sizeof(huge));
+            decode(&cases[i], data, cases[i].vector.len, &err);
+            memcpy(data + at, large, sizeof(large));
+            decode(&cases[i], data, cases[i].vector.len, &err);
+        }
+    }
+}
+
+static void one_partition_means_one(void **state)
+{
+    uint8_t data[256];
+    struct reader reader;
+    struct epoch_end_answer end;
+
+    (void)state;
+    memcpy(data, epoch_end_answer_v4, sizeof(epoch_end_answer_v4));
+    data[4] = 1; /* no topics: then the rest is left over, or the count is not one */
+    reader = reader_over(data, sizeof(epoch_end_answer_v4));
+    assert_false(proto_get_epoch_end(&reader, &end, NULL));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_table_has_every_api),
+        cmocka_unit_test(fetch_requests),
+        cmocka_unit_test(produce_requests),
+        cmocka_unit_test(metadata_requests),
+        cmocka_unit_test(list_offsets_requests),
+        cmocka_unit_test(small_requests),
+        cmocka_unit_test(software_versions_are_made_acceptable),
+        cmocka_unit_test(fetch_answers),
+        cmocka_unit_test(produce_answers),
+        cmocka_unit_test(metadata_answers),
+        cmocka_unit_test(list_offsets_answers),
+        cmocka_unit_test(api_versions_answers),
+        cmocka_unit_test(api_ranges_that_lie),
+        cmocka_unit_test(small_answers),
+        cmocka_unit_test(group_answers),
+        cmocka_unit_test(every_cut_is_refused),
+        cmocka_unit_test(bytes_left_over_are_refused),
+        cmocka_unit_test(changed_bytes_harm_nothing),
+        cmocka_unit_test(huge_counts_reserve_nothing),
+        cmocka_unit_test(one_partition_means_one),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

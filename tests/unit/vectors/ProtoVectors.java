@@ -1,0 +1,247 @@
+import java.nio.ByteBuffer;
+import java.util.List;
+import org.apache.kafka.common.Uuid;
+import org.apache.kafka.common.message.*;
+import org.apache.kafka.common.protocol.ApiMessage;
+import org.apache.kafka.common.protocol.Message;
+import org.apache.kafka.common.protocol.MessageUtil;
+import org.apache.kafka.common.protocol.types.RawTaggedField;
+import org.apache.kafka.common.record.internal.MemoryRecords;
+
+/**
+ * Prints tests/unit/vectors/proto_vectors.h: requests and answers as Apache Kafka's own classes encode them, one of each
+ * version that kafka/proto.c speaks, with tagged fields that it does not know.
+ *
+ *     java -cp 'build/kafka/jars/*' tests/unit/vectors/ProtoVectors.java > tests/unit/vectors/proto_vectors.h
+ */
+public class ProtoVectors {
+    static final Uuid ID = new Uuid(0x0011223344556677L, 0x8899aabbccddeeffL);
+    static final Uuid ID2 = new Uuid(0x1011223344556677L, 0x8899aabbccddeeffL);
+    static final RawTaggedField UNKNOWN = new RawTaggedField(99, new byte[] {1, 2, 3});
+
+    static void print(String name, int version, Message message) {
+        ByteBuffer buffer = MessageUtil.toByteBufferAccessor(message, (short) version).buffer();
+        StringBuilder out = new StringBuilder("static const uint8_t " + name + "_v" + version + "[] = {");
+        for (int i = 0; buffer.hasRemaining(); i++) {
+            out.append(i % 24 == 0 ? "\n    " : " ").append(String.format("0x%02x,", buffer.get() & 0xff));
+        }
+        System.out.println(out + "\n};");
+    }
+
+    static MemoryRecords records(int length) {
+        byte[] bytes = new byte[length];
+        for (int i = 0; i < length; i++) {
+            bytes[i] = (byte) i;
+        }
+        return MemoryRecords.readableRecords(ByteBuffer.wrap(bytes));
+    }
+
+    static void fetch(int version) {
+        FetchRequestData request = new FetchRequestData().setMaxWaitMs(500).setMinBytes(1).setMaxBytes(1 << 20)
+            .setIsolationLevel((byte) 1).setSessionId(0).setSessionEpoch(-1);
+        String[] names = {"orders", "payments"};
+        Uuid[] ids = {ID, ID2};
+        for (int t = 0; t < 2; t++) {
+            FetchRequestData.FetchTopic topic = new FetchRequestData.FetchTopic().setTopic(names[t]).setTopicId(ids[t]);
+            for (int p = 0; p < 2 - t; p++) {
+                topic.partitions().add(new FetchRequestData.FetchPartition().setPartition(p).setCurrentLeaderEpoch(7 + p)
+                    .setFetchOffset(1000 + p).setLastFetchedEpoch(6).setPartitionMaxBytes(65536));
+            }
+            request.topics().add(topic);
+        }
+        print("fetch_request", version, request);
+
+        FetchResponseData answer = new FetchResponseData().setThrottleTimeMs(3).setErrorCode((short) 0).setSessionId(9);
+        FetchResponseData.FetchableTopicResponse first = new FetchResponseData.FetchableTopicResponse().setTopic("orders").setTopicId(ID);
+        first.partitions().add(new FetchResponseData.PartitionData().setPartitionIndex(0).setErrorCode((short) 0)
+            .setHighWatermark(2000).setLastStableOffset(1990).setLogStartOffset(10)
+            .setAbortedTransactions(List.of(
+                new FetchResponseData.AbortedTransaction().setProducerId(77).setFirstOffset(1005),
+                new FetchResponseData.AbortedTransaction().setProducerId(78).setFirstOffset(1007)))
+            .setRecords(records(200)));
+        FetchResponseData.PartitionData moved = new FetchResponseData.PartitionData().setPartitionIndex(1).setErrorCode((short) 6)
+            .setHighWatermark(-1).setLastStableOffset(-1).setLogStartOffset(-1).setAbortedTransactions(null).setRecords(null)
+            .setDivergingEpoch(new FetchResponseData.EpochEndOffset().setEpoch(5).setEndOffset(998))
+            .setCurrentLeader(new FetchResponseData.LeaderIdAndEpoch().setLeaderId(2).setLeaderEpoch(8))
+            .setSnapshotId(new FetchResponseData.SnapshotId().setEndOffset(1).setEpoch(1));
+        moved.unknownTaggedFields().add(UNKNOWN);
+        first.partitions().add(moved);
+        first.unknownTaggedFields().add(UNKNOWN);
+        FetchResponseData.FetchableTopicResponse second = new FetchResponseData.FetchableTopicResponse().setTopic("payments").setTopicId(ID2);
+        second.partitions().add(new FetchResponseData.PartitionData().setPartitionIndex(0).setHighWatermark(5)
+            .setLastStableOffset(5).setLogStartOffset(0).setAbortedTransactions(List.of()).setRecords(MemoryRecords.EMPTY));
+        answer.responses().add(first);
+        answer.responses().add(second);
+        if (version >= 16) {
+            answer.nodeEndpoints().add(new FetchResponseData.NodeEndpoint().setNodeId(2).setHost("b2").setPort(9092));
+        }
+        answer.unknownTaggedFields().add(UNKNOWN);
+        print("fetch_answer", version, answer);
+    }
+
+    static void produce(int version) {
+        ProduceRequestData request = new ProduceRequestData().setTransactionalId(null).setAcks((short) -1).setTimeoutMs(2000);
+        String[] names = {"orders", "payments"};
+        Uuid[] ids = {ID, ID2};
+        for (int t = 0; t < 2; t++) {
+            ProduceRequestData.TopicProduceData topic = new ProduceRequestData.TopicProduceData();
+            if (version >= 13) {
+                topic.setTopicId(ids[t]);
+            } else {
+                topic.setName(names[t]);
+            }
+            for (int p = 0; p < 2 - t; p++) {
+                topic.partitionData().add(new ProduceRequestData.PartitionProduceData().setIndex(p).setRecords(records(161 + p)));
+            }
+            request.topicData().add(topic);
+        }
+        print("produce_request", version, request);
+
+        ProduceResponseData answer = new ProduceResponseData().setThrottleTimeMs(4);
+        ProduceResponseData.TopicProduceResponse topic = new ProduceResponseData.TopicProduceResponse();
+        if (version >= 13) {
+            topic.setTopicId(ID);
+        } else {
+            topic.setName("orders");
+        }
+        topic.partitionResponses().add(new ProduceResponseData.PartitionProduceResponse().setIndex(0).setBaseOffset(123456)
+            .setLogAppendTimeMs(-1).setLogStartOffset(7));
+        ProduceResponseData.PartitionProduceResponse refused = new ProduceResponseData.PartitionProduceResponse().setIndex(1)
+            .setErrorCode((short) 87).setBaseOffset(-1).setErrorMessage("bad")
+            .setRecordErrors(List.of(new ProduceResponseData.BatchIndexAndErrorMessage().setBatchIndex(3).setBatchIndexErrorMessage("x"),
+                new ProduceResponseData.BatchIndexAndErrorMessage().setBatchIndex(4)));
+        if (version >= 10) {
+            refused.setCurrentLeader(new ProduceResponseData.LeaderIdAndEpoch().setLeaderId(2).setLeaderEpoch(8));
+            answer.nodeEndpoints().add(new ProduceResponseData.NodeEndpoint().setNodeId(2).setHost("b2").setPort(9092));
+        }
+        refused.unknownTaggedFields().add(UNKNOWN);
+        topic.partitionResponses().add(refused);
+        answer.responses().add(topic);
+        print("produce_answer", version, answer);
+    }
+
+    static void metadata(int version) {
+        MetadataRequestData some = new MetadataRequestData().setAllowAutoTopicCreation(false);
+        some.setTopics(List.of(new MetadataRequestData.MetadataRequestTopic().setName("orders"),
+            new MetadataRequestData.MetadataRequestTopic().setName("payments")));
+        print("metadata_request", version, some);
+        print("metadata_request_all", version, new MetadataRequestData().setAllowAutoTopicCreation(false).setTopics(null));
+
+        MetadataResponseData answer = new MetadataResponseData().setThrottleTimeMs(1).setClusterId("lkc-1").setControllerId(1);
+        answer.brokers().add(new MetadataResponseData.MetadataResponseBroker().setNodeId(1).setHost("b1.example.com").setPort(9092).setRack("a"));
+        answer.brokers().add(new MetadataResponseData.MetadataResponseBroker().setNodeId(2).setHost("b2.example.com").setPort(9093));
+        MetadataResponseData.MetadataResponseTopic topic = new MetadataResponseData.MetadataResponseTopic().setName("orders")
+            .setTopicId(ID).setIsInternal(true);
+        for (int p = 0; p < 3; p++) {
+            topic.partitions().add(new MetadataResponseData.MetadataResponsePartition().setPartitionIndex(p).setLeaderId(p == 2 ? -1 : 1 + p)
+                .setErrorCode((short) (p == 2 ? 5 : 0)).setLeaderEpoch(10 + p).setReplicaNodes(List.of(1, 2)).setIsrNodes(List.of(1))
+                .setOfflineReplicas(p == 2 ? List.of(1, 2) : List.of()));
+        }
+        answer.topics().add(topic);
+        answer.topics().add(new MetadataResponseData.MetadataResponseTopic().setName("payments").setErrorCode((short) 3));
+        answer.unknownTaggedFields().add(UNKNOWN);
+        print("metadata_answer", version, answer);
+    }
+
+    static void listOffsets(int version) {
+        ListOffsetsRequestData request = new ListOffsetsRequestData().setReplicaId(-1).setIsolationLevel((byte) 1);
+        ListOffsetsRequestData.ListOffsetsTopic topic = new ListOffsetsRequestData.ListOffsetsTopic().setName("orders");
+        topic.partitions().add(new ListOffsetsRequestData.ListOffsetsPartition().setPartitionIndex(0).setCurrentLeaderEpoch(-1).setTimestamp(-1));
+        topic.partitions().add(new ListOffsetsRequestData.ListOffsetsPartition().setPartitionIndex(3).setCurrentLeaderEpoch(-1).setTimestamp(-1));
+        request.topics().add(topic);
+        ListOffsetsRequestData.ListOffsetsTopic other = new ListOffsetsRequestData.ListOffsetsTopic().setName("payments");
+        other.partitions().add(new ListOffsetsRequestData.ListOffsetsPartition().setPartitionIndex(1).setCurrentLeaderEpoch(-1).setTimestamp(-1));
+        request.topics().add(other);
+        print("list_offsets_request", version, request);
+
+        ListOffsetsResponseData answer = new ListOffsetsResponseData().setThrottleTimeMs(1);
+        ListOffsetsResponseData.ListOffsetsTopicResponse part = new ListOffsetsResponseData.ListOffsetsTopicResponse().setName("orders");
+        part.partitions().add(new ListOffsetsResponseData.ListOffsetsPartitionResponse().setPartitionIndex(0).setTimestamp(-1).setOffset(55).setLeaderEpoch(2));
+        part.partitions().add(new ListOffsetsResponseData.ListOffsetsPartitionResponse().setPartitionIndex(3).setErrorCode((short) 6));
+        answer.topics().add(part);
+        print("list_offsets_answer", version, answer);
+    }
+
+    static void group(int find, int leave) {
+        FindCoordinatorRequestData request = new FindCoordinatorRequestData().setKeyType((byte) 0);
+        FindCoordinatorResponseData answer = new FindCoordinatorResponseData().setThrottleTimeMs(1);
+        if (find >= 4) {
+            request.setCoordinatorKeys(List.of("ferry-orders-a-b"));
+            answer.coordinators().add(new FindCoordinatorResponseData.Coordinator().setKey("ferry-orders-a-b").setNodeId(3).setHost("b3").setPort(9094).setErrorCode((short) 15));
+        } else {
+            request.setKey("ferry-orders-a-b");
+            answer.setNodeId(3).setHost("b3").setPort(9094).setErrorCode((short) 15).setErrorMessage("not yet");
+        }
+        print("find_coordinator_request", find, request);
+        print("find_coordinator_answer", find, answer);
+
+        LeaveGroupRequestData.MemberIdentity member = new LeaveGroupRequestData.MemberIdentity().setMemberId("").setGroupInstanceId("worker-1");
+        if (leave >= 5) {
+            member.setReason("drained");
+        }
+        print("leave_group_request", leave, new LeaveGroupRequestData().setGroupId("ferry-orders-a-b").setMembers(List.of(member)));
+        print("leave_group_answer", leave, new LeaveGroupResponseData().setMembers(List.of(
+            new LeaveGroupResponseData.MemberResponse().setMemberId("m").setGroupInstanceId("worker-1").setErrorCode((short) 25))));
+    }
+
+    static void small() {
+        print("api_versions_request", 3, new ApiVersionsRequestData().setClientSoftwareName("ferry").setClientSoftwareVersion("0.1.0-g123"));
+        ApiVersionsResponseData versions = new ApiVersionsResponseData().setThrottleTimeMs(2);
+        int[][] ranges = {{0, 3, 13}, {1, 4, 18}, {2, 1, 11}, {3, 0, 13}, {10, 0, 6}, {13, 0, 3}, {18, 0, 4}, {23, 2, 4}, {61, 0, 0}, {999, 0, 1}};
+        for (int[] range : ranges) {
+            versions.apiKeys().add(new ApiVersionsResponseData.ApiVersion().setApiKey((short) range[0])
+                .setMinVersion((short) range[1]).setMaxVersion((short) range[2]));
+        }
+        versions.supportedFeatures().add(new ApiVersionsResponseData.SupportedFeatureKey().setName("kraft.version").setMinVersion((short) 0).setMaxVersion((short) 1));
+        versions.setFinalizedFeaturesEpoch(17);
+        print("api_versions_answer", 3, versions);
+        print("api_versions_refused", 0, new ApiVersionsResponseData().setErrorCode((short) 35).setApiKeys(
+            new ApiVersionsResponseData.ApiVersionCollection(List.of(
+                new ApiVersionsResponseData.ApiVersion().setApiKey((short) 18).setMinVersion((short) 0).setMaxVersion((short) 2)).iterator())));
+
+        OffsetForLeaderEpochRequestData epoch = new OffsetForLeaderEpochRequestData().setReplicaId(-1);
+        OffsetForLeaderEpochRequestData.OffsetForLeaderTopic topic = new OffsetForLeaderEpochRequestData.OffsetForLeaderTopic().setTopic("orders");
+        topic.partitions().add(new OffsetForLeaderEpochRequestData.OffsetForLeaderPartition().setPartition(4).setCurrentLeaderEpoch(9).setLeaderEpoch(8));
+        epoch.topics().add(topic);
+        print("epoch_end_request", 4, epoch);
+        OffsetForLeaderEpochResponseData end = new OffsetForLeaderEpochResponseData();
+        OffsetForLeaderEpochResponseData.OffsetForLeaderTopicResult result = new OffsetForLeaderEpochResponseData.OffsetForLeaderTopicResult().setTopic("orders");
+        result.partitions().add(new OffsetForLeaderEpochResponseData.EpochEndOffset().setPartition(4).setLeaderEpoch(8).setEndOffset(4321));
+        end.topics().add(result);
+        print("epoch_end_answer", 4, end);
+
+        DescribeProducersRequestData describe = new DescribeProducersRequestData();
+        describe.topics().add(new DescribeProducersRequestData.TopicRequest().setName("orders").setPartitionIndexes(List.of(4)));
+        print("describe_producers_request", 0, describe);
+        DescribeProducersResponseData producers = new DescribeProducersResponseData();
+        DescribeProducersResponseData.TopicResponse of = new DescribeProducersResponseData.TopicResponse().setName("orders");
+        of.partitions().add(new DescribeProducersResponseData.PartitionResponse().setPartitionIndex(4).setErrorCode((short) 0).setActiveProducers(List.of(
+            new DescribeProducersResponseData.ProducerState().setProducerId(0x4665000012345678L).setProducerEpoch(0).setLastSequence(99)
+                .setLastTimestamp(1700000000000L).setCoordinatorEpoch(-1).setCurrentTxnStartOffset(-1),
+            new DescribeProducersResponseData.ProducerState().setProducerId(5).setProducerEpoch(2).setLastSequence(-1).setLastTimestamp(-1))));
+        producers.topics().add(of);
+        print("describe_producers_answer", 0, producers);
+    }
+
+    public static void main(String[] args) {
+        System.out.println("/* Printed by ProtoVectors.java: bytes as Apache Kafka's own classes encode them. Do not edit. */");
+        System.out.println("#ifndef FERRY_TESTS_PROTO_VECTORS_H\n#define FERRY_TESTS_PROTO_VECTORS_H\n");
+        System.out.println("#include <stdint.h>\n\n/* clang-format off */");
+        for (int version = 12; version <= 16; version++) {
+            fetch(version);
+        }
+        for (int version = 9; version <= 13; version++) {
+            produce(version);
+        }
+        for (int version = 10; version <= 12; version++) {
+            metadata(version);
+        }
+        for (int version = 6; version <= 7; version++) {
+            listOffsets(version);
+        }
+        group(3, 4);
+        group(4, 5);
+        small();
+        System.out.println("/* clang-format on */\n\n#endif");
+    }
+}
