@@ -54,7 +54,7 @@ enum config_pattern_kind { PATTERN_GLOB, PATTERN_REGEX };
 struct config_pattern {
     enum config_pattern_kind kind;
     const char *text;
-    void *compiled; /* pcre2/regex, private to config.c */
+    void *compiled; /* regex_t of a PATTERN_REGEX, private to config.c */
 };
 
 struct config_patterns { /* exclude wins; reserved names never match */
@@ -82,6 +82,7 @@ struct config_service {
     enum config_path path;
     const char *names; /* "identity" is all there is for now */
     enum config_start start;
+    int64_t revision; /* in the streams hash: raise it to bring an older configuration back */
     enum config_policy on_truncation; /* source lost records that were mirrored: default continue (new generation) */
     enum config_policy on_foreign_write; /* somebody else wrote to a mirror topic: default continue (a new run) */
     struct config_patterns topics;

@@ -1,0 +1,220 @@
+#include "config/keys.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KIB ((int64_t)1 << 10)
+#define MIB ((int64_t)1 << 20)
+#define GIB ((int64_t)1 << 30)
+#define TIB ((int64_t)1 << 40)
+#define NAME_PARTS_MAX 64
+
+/* clang-format off */
+const struct key config_keys[] = {
+    {.path = "deployment", .type = KEY_STRING, .required = true, .restart = true, .help = "name of this installation; part of the producer ids, so never change it"},
+    {.path = "worker", .type = KEY_STRING, .default_text = "", .restart = true, .help = "name of this worker, unique in the group; default: the host's name"},
+    {.path = "state_dir", .type = KEY_STRING, .default_text = "", .restart = true, .help = "folder of the worker's lock; default: $STATE_DIRECTORY, else /var/lib/ferry"},
+    {.path = "sites", .type = KEY_OBJECT, .required = true, .help = "Kafka clusters by name"},
+    {.path = "sites.*", .type = KEY_OBJECT, .restart = true, .help = "one Kafka cluster in one place"},
+    {.path = "sites.*.region", .type = KEY_STRING, .default_text = "", .help = "for `ferry check`: both sites in one region is a warning"},
+    {.path = "sites.*.zone", .type = KEY_STRING, .default_text = "", .help = "likewise"},
+    {.path = "sites.*.kafka", .type = KEY_OBJECT, .required = true, .help = "librdkafka properties as they are; bootstrap.servers is needed"},
+    {.path = "sites.*.kafka.*", .type = KEY_SCALAR, .help = "one property; secrets do not belong here"},
+    {.path = "sites.*.secrets", .type = KEY_OBJECT, .help = "secret librdkafka properties"},
+    {.path = "sites.*.secrets.*", .type = KEY_SECRET, .help = "where the value is read from at each connection"},
+    {.path = "sites.*.operator", .type = KEY_OBJECT, .help = "client of `ferry` for what ferryd may not do (fences, roles)"},
+    {.path = "sites.*.operator.kafka", .type = KEY_OBJECT, .help = "properties that differ from the site's"},
+    {.path = "sites.*.operator.kafka.*", .type = KEY_SCALAR, .help = "one property"},
+    {.path = "sites.*.operator.secrets", .type = KEY_OBJECT, .help = "secret properties that differ"},
+    {.path = "sites.*.operator.secrets.*", .type = KEY_SECRET, .help = "where the value is read from"},
+    {.path = "sites.*.redis", .type = KEY_OBJECT, .help = "shared memory at this site; a link uses its target's"},
+    {.path = "sites.*.redis.url", .type = KEY_STRING, .required = true, .restart = true, .help = "redis://HOST:PORT/DB or rediss://; never with a password"},
+    {.path = "sites.*.redis.username", .type = KEY_STRING, .default_text = "", .help = "ACL user"},
+    {.path = "sites.*.redis.password", .type = KEY_SECRET, .help = "where the password is read from"},
+    {.path = "sites.*.redis.ca_file", .type = KEY_STRING, .default_text = "", .help = "CA bundle for rediss://; default: the system's"},
+    {.path = "sites.*.redis.prefix", .type = KEY_STRING, .default_text = "", .restart = true, .help = "before every key"},
+    {.path = "sites.*.redis.timeout", .type = KEY_DURATION, .default_text = "1s", .least = 50, .most = 60000, .help = "a call unanswered for so long drops the connection"},
+    {.path = "services", .type = KEY_OBJECT, .required = true, .help = "what is protected together, by name"},
+    {.path = "services.*", .type = KEY_OBJECT, .restart = true, .help = "topics, groups and names of one service"},
+    {.path = "services.*.home", .type = KEY_STRING, .required = true, .help = "the site that is primary in normal times"},
+    {.path = "services.*.others", .type = KEY_ARRAY, .required = true, .help = "the other sites in order of preference"},
+    {.path = "services.*.others.[]", .type = KEY_STRING, .help = "a site"},
+    {.path = "services.*.path", .type = KEY_CHOICE, .default_text = "batches", .choices = "batches", .help = "way to carry data"},
+    {.path = "services.*.names", .type = KEY_CHOICE, .default_text = "identity", .choices = "identity", .help = "topics keep their names"},
+    {.path = "services.*.start", .type = KEY_CHOICE, .default_text = "earliest", .choices = "earliest|latest", .help = "where a partition begins that was never mirrored"},
+    {.path = "services.*.revision", .type = KEY_COUNT, .default_text = "0", .least = 0, .most = 1000000, .help = "raise it to bring an older configuration back (docs/adr/0003)"},
+    {.path = "services.*.on_truncation", .type = KEY_CHOICE, .default_text = "continue", .choices = "continue|fault", .help = "the source lost records that are mirrored (unclean election)"},
+    {.path = "services.*.on_foreign_write", .type = KEY_CHOICE, .default_text = "continue", .choices = "continue|fault", .help = "somebody else wrote to a mirror topic"},
+    {.path = "services.*.topics", .type = KEY_OBJECT, .required = true, .help = "which topics"},
+    {.path = "services.*.topics.include", .type = KEY_ARRAY, .required = true, .help = "patterns"},
+    {.path = "services.*.topics.include.[]", .type = KEY_PATTERN, .help = "a glob (* any run, ? one), or {\"regex\": \"...\"}, anchored"},
+    {.path = "services.*.topics.exclude", .type = KEY_ARRAY, .help = "patterns; exclude wins"},
+    {.path = "services.*.topics.exclude.[]", .type = KEY_PATTERN, .help = "likewise"},
+    {.path = "services.*.groups", .type = KEY_OBJECT, .help = "which consumer groups"},
+    {.path = "services.*.groups.include", .type = KEY_ARRAY, .required = true, .help = "patterns"},
+    {.path = "services.*.groups.include.[]", .type = KEY_PATTERN, .help = "likewise"},
+    {.path = "services.*.groups.exclude", .type = KEY_ARRAY, .help = "patterns; exclude wins"},
+    {.path = "services.*.groups.exclude.[]", .type = KEY_PATTERN, .help = "likewise"},
+    {.path = "services.*.cname", .type = KEY_ARRAY, .help = "records that move at a failover"},
+    {.path = "services.*.cname.[]", .type = KEY_OBJECT, .help = "one record"},
+    {.path = "services.*.cname.[].record", .type = KEY_STRING, .required = true, .help = "its name"},
+    {.path = "services.*.cname.[].at", .type = KEY_OBJECT, .required = true, .help = "its value by site"},
+    {.path = "services.*.cname.[].at.*", .type = KEY_STRING, .help = "the name that clients reach the site by"},
+    {.path = "dns", .type = KEY_OBJECT, .help = "zones by name (used by later releases; checked for shape only)"},
+    {.path = "dns.*", .type = KEY_OBJECT, .help = "one zone"},
+    {.path = "dns.*.provider", .type = KEY_STRING, .required = true, .help = "rfc2136, route53, ..."},
+    {.path = "dns.*.servers", .type = KEY_ARRAY, .help = "addresses"},
+    {.path = "dns.*.servers.[]", .type = KEY_STRING, .help = "an address"},
+    {.path = "dns.*.tsig", .type = KEY_OBJECT, .help = "key of dynamic updates"},
+    {.path = "dns.*.tsig.name", .type = KEY_STRING, .required = true, .help = "its name"},
+    {.path = "dns.*.tsig.algorithm", .type = KEY_STRING, .default_text = "hmac-sha256", .help = "hmac-sha256 or stronger"},
+    {.path = "dns.*.tsig.secret", .type = KEY_SECRET, .help = "where it is read from"},
+    {.path = "http", .type = KEY_OBJECT, .help = "metrics and health"},
+    {.path = "http.listen", .type = KEY_STRING, .default_text = "127.0.0.1:9464", .restart = true, .help = "ADDR:PORT, or \"off\""},
+    {.path = "mirror", .type = KEY_OBJECT, .help = "limits of the data path"},
+    {.path = "mirror.partition_window", .type = KEY_BYTES, .default_text = "4MiB", .least = 64 * KIB, .most = 256 * MIB, .restart = true, .help = "unacknowledged and queued bytes of one partition"},
+    {.path = "mirror.link_window", .type = KEY_BYTES, .default_text = "128MiB", .least = 4 * MIB, .most = 64 * GIB, .restart = true, .help = "fetched bytes held by one link"},
+    {.path = "mirror.fetch", .type = KEY_BYTES, .default_text = "1MiB", .least = 16 * KIB, .most = 64 * MIB, .restart = true, .help = "one Fetch answer"},
+    {.path = "mirror.partition_fetch", .type = KEY_BYTES, .default_text = "1MiB", .least = 16 * KIB, .most = 64 * MIB, .restart = true, .help = "one partition's part of it"},
+    {.path = "mirror.map_memory", .type = KEY_BYTES, .default_text = "64MiB", .least = 64 * KIB, .most = 64 * GIB, .restart = true, .help = "runs kept while Redis is away"},
+    {.path = "mirror.resume_read", .type = KEY_BYTES, .default_text = "1GiB", .least = MIB, .most = TIB, .restart = true, .help = "how much of a log is read back to find the place"},
+    {.path = "mirror.produce_timeout", .type = KEY_DURATION, .default_text = "2s", .least = 100, .most = 60000, .restart = true, .help = "the target has so long to replicate a batch"},
+    {.path = "mirror.checkpoint_interval", .type = KEY_DURATION, .default_text = "250ms", .least = 10, .most = 10000, .restart = true, .help = "how often a moved checkpoint goes to Redis"},
+    {.path = "mirror.session_timeout", .type = KEY_DURATION, .default_text = "10s", .least = 6000, .most = 300000, .restart = true, .help = "a worker that is silent for so long loses its partitions"},
+    {.path = "mirror.tcp_user_timeout", .type = KEY_DURATION, .default_text = "3s", .least = 500, .most = 60000, .restart = true, .help = "the kernel gives up on unacknowledged bytes after so long"},
+    {.path = "mirror.connections_per_broker", .type = KEY_COUNT, .default_text = "2", .least = 1, .most = 8, .restart = true, .help = "to each target broker"},
+    {.path = "mirror.drain_timeout", .type = KEY_DURATION, .default_text = "10s", .least = 100, .most = 300000, .restart = true, .help = "an orderly stop may take so long"},
+};
+/* clang-format on */
+const size_t config_keys_count = sizeof(config_keys) / sizeof(config_keys[0]);
+
+const struct key *keys_find(const char *path)
+{
+    for (size_t i = 0; i < config_keys_count; i++) {
+        if (strcmp(config_keys[i].path, path) == 0) {
+            return &config_keys[i];
+        }
+    }
+    return NULL;
+}
+
+/* `sites.*.kafka.*` takes property names with dots: its last star eats the rest. */
+static bool matches(const char *pattern, const char *path)
+{
+    while (*pattern != '\0' && *path != '\0') {
+        if (*pattern == '*') {
+            if (pattern[1] == '\0') {
+                return true;
+            }
+            const char *rest = path;
+            while ((rest = strchr(rest, '.')) != NULL) { /* names may hold dots (zones): try each */
+                if (matches(pattern + 1, rest)) {
+                    return true;
+                }
+                rest++;
+            }
+            return false;
+        }
+        if (*pattern != *path) {
+            return false;
+        }
+        pattern++;
+        path++;
+    }
+    return *pattern == '\0' && *path == '\0';
+}
+
+const struct key *keys_match(const char *path)
+{
+    const struct key *exact = keys_find(path);
+    for (size_t i = 0; exact == NULL && i < config_keys_count; i++) {
+        if (matches(config_keys[i].path, path)) {
+            return &config_keys[i];
+        }
+    }
+    return exact;
+}
+
+/* Levenshtein distance, small words only. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t row[NAME_PARTS_MAX + 1];
+    size_t len = strlen(b);
+    if (len > NAME_PARTS_MAX) {
+        return SIZE_MAX;
+    }
+    for (size_t j = 0; j <= len; j++) {
+        row[j] = j;
+    }
+    for (size_t i = 0; a[i] != '\0'; i++) {
+        size_t before = row[0];
+        row[0] = i + 1;
+        for (size_t j = 0; j < len; j++) {
+            size_t cost = before + (a[i] != b[j]);
+            before = row[j + 1];
+            size_t least = row[j] + 1 < row[j + 1] + 1 ? row[j] + 1 : row[j + 1] + 1;
+            row[j + 1] = cost < least ? cost : least;
+        }
+    }
+    return row[len];
+}
+
+const char *keys_suggest(const char *path)
+{
+    const char *name = strrchr(path, '.') == NULL ? path : strrchr(path, '.') + 1;
+    size_t parent_len = (size_t)(name - path);
+    const char *best = NULL;
+    size_t best_distance = 3; /* more changed letters are another word */
+    for (size_t i = 0; i < config_keys_count; i++) {
+        const char *last = strrchr(config_keys[i].path, '.');
+        const char *key = last == NULL ? config_keys[i].path : last + 1;
+        size_t key_distance = distance(name, key);
+        if (key[0] == '*' || key[0] == '[' || key_distance >= best_distance || parent_len >= 512) {
+            continue;
+        }
+        char candidate[600]; /* would it stand here? */
+        memcpy(candidate, path, parent_len);
+        memcpy(candidate + parent_len, key, strlen(key) + 1);
+        if (keys_match(candidate) == &config_keys[i]) {
+            best = key;
+            best_distance = key_distance;
+        }
+    }
+    return best;
+}
+
+bool keys_number(enum key_type type, const char *text, int64_t *out)
+{
+    static const struct {
+        enum key_type type;
+        const char *unit;
+        int64_t factor;
+    } units[] = {{KEY_BYTES, "", 1},          {KEY_BYTES, "B", 1},        {KEY_BYTES, "KiB", KIB},
+                 {KEY_BYTES, "MiB", MIB},     {KEY_BYTES, "GiB", GIB},    {KEY_BYTES, "TiB", TIB},
+                 {KEY_DURATION, "", 1},       {KEY_DURATION, "ms", 1},    {KEY_DURATION, "s", 1000},
+                 {KEY_DURATION, "m", 60000},  {KEY_DURATION, "h", 3600000}, {KEY_COUNT, "", 1}};
+    char *end;
+    if (!isdigit((unsigned char)text[0]) || strlen(text) > 18) {
+        return false;
+    }
+    int64_t value = strtoll(text, &end, 10);
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        if (units[i].type == type && strcmp(units[i].unit, end) == 0) {
+            return !__builtin_mul_overflow(value, units[i].factor, out);
+        }
+    }
+    return false;
+}
+
+int64_t keys_default(const char *path)
+{
+    const struct key *key = keys_find(path);
+    int64_t value = 0;
+    assert(key != NULL);
+    bool ok = keys_number(key->type, key->default_text, &value);
+    assert(ok);
+    (void)ok;
+    return value;
+}
