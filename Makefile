@@ -172,8 +172,13 @@ test-long: setup ## storms, gigabytes and minutes
 demo: ## two real sites, real producers, a killed worker, a proof (YES=1 does not ask; DEMO_BREAK=lose|double|swap|flip)
 	$(Q)tools/demo.sh
 
-bench: setup ## against MirrorMaker 2 and a bare copy of the same bytes
-	$(Q)$(again) all
+build/bench/%: bench/%.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(language) $(warnings) $(werror) -O2 -o $@ $<
+
+bench: setup ## against MirrorMaker 2 and a bare copy of the same bytes (ARGS="--rounds 1 --scale 0.1")
+	$(Q)$(again) all build/bench/bare_copy
 	$(Q)$(PYTHON) bench/run.py $(ARGS)
 
 # ---- lint, format, docs -----------------------------------------------------------------------------------------

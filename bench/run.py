@@ -1,0 +1,369 @@
+"""The mirror against its rival and against the limit, in one run.
+
+    build/venv/bin/python bench/run.py                        5 rounds, loads a b c: what the README quotes
+    ... --rounds 1 --scale 0.1 --loads a                      a quick look
+    ... --latency                                             latency at 1,000 records/s as well
+
+Contenders, alternating within each round: `bare` (recv + send of the same bytes, no Kafka), `ferryd`, `mm2` (Apache
+MirrorMaker 2, tuned: mm2-tuned.properties). Every copy has a fresh target broker, the source's log files are in the page
+cache before each measurement, and the copy is counted afterwards.
+
+CPU is user + system of the contender's process from /proc. MirrorMaker 2 is measured in its steady window (25 % to 95 %
+copied), after the JVM has warmed up; ferryd from its start to the last record, everything included.
+"""
+
+import argparse
+import json
+import random
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from confluent_kafka import Consumer, Producer, TopicPartition  # noqa: E402
+
+from rig import jvm  # noqa: E402
+from rig.ferry import Command, Configuration, Worker  # noqa: E402
+from rig.kafka import KafkaCluster  # noqa: E402
+from rig.paths import BUILD  # noqa: E402
+from rig.procs import Process, end_on_signals, wait_for  # noqa: E402
+from rig.redis import RedisServer  # noqa: E402
+
+TOPIC = "load"
+PARTITIONS = 8
+LOADS = {
+    "a": {"records": 2_000_000, "size": 1024, "codec": "none", "text": "1 KiB random, uncompressed"},
+    "b": {"records": 2_000_000, "size": 1024, "codec": "lz4", "text": "1 KiB JSON-like, lz4"},
+    "c": {"records": 10_000_000, "size": 100, "codec": "lz4", "text": "100 B, lz4"},
+    "d": {"records": 2_000_000, "size": 1024, "codec": "zstd", "text": "1 KiB JSON-like, zstd"},
+}
+MM2_FLAGS = [
+    *("-Xms256m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35"),
+    *("-XX:+ExplicitGCInvokesConcurrent", "-XX:MaxInlineLevel=15"),
+]
+
+
+def say(text):
+    print(text, flush=True)
+
+
+# ---- the source -------------------------------------------------------------------------------------------------------
+def payload_file(folder, load):
+    """10,000 different values of the wanted size, a line each."""
+    path = folder / "payload"
+    chance = random.Random(1)
+    with open(path, "w") as out:
+        for n in range(10_000):
+            words = [
+                f'"{chance.choice("abcdefgh")}{n % 97}":"{chance.randrange(10**9)}"' for _ in range(load["size"] // 8)
+            ]
+            out.write(("{" + ",".join(words))[: load["size"]] + "\n")
+    return path
+
+
+def preload(cluster, folder, load, records):
+    cluster.create_topic(TOPIC, partitions=PARTITIONS)
+    value = ["--record-size", str(load["size"])]
+    if load["codec"] != "none":
+        value = ["--payload-file", str(payload_file(folder, load))]
+    properties = [f"bootstrap.servers={cluster.bootstrap}", f"compression.type={load['codec']}", "acks=all"]
+    argv = jvm.command(
+        "org.apache.kafka.tools.ProducerPerformance",
+        *("--topic", TOPIC, "--num-records", str(records), *value, "--throughput", "-1"),
+        *("--producer-props", *properties),
+        measured=True,
+        archive=None,
+    )
+    subprocess.run([str(a) for a in argv], check=True, stdout=subprocess.DEVNULL)
+    assert sum(cluster.offsets(TOPIC, PARTITIONS).values()) == records
+
+
+def log_files(cluster):
+    broker = cluster.broker(1)
+    return sorted(f for p in range(PARTITIONS) for f in broker.partition_dir(TOPIC, p).glob("*.log"))
+
+
+def warm(files):
+    """Pages read from disk inside our recv would be counted as ours: every contender finds them in memory."""
+    total = 0
+    for file in files:
+        with open(file, "rb") as log:
+            while block := log.read(1 << 24):
+                total += len(block)
+    return total
+
+
+# ---- one contender ----------------------------------------------------------------------------------------------------
+def peak_rss_mb(pid):
+    return int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
+
+
+def follow(target, process, broker, records):
+    """Poll the target's end until everything is there. Returns samples (fraction, cpu of process, wall, broker cpu)."""
+    samples = []
+    began = time.monotonic()
+    deadline = began + 900
+    while True:
+        process.check()
+        try:
+            copied = sum(target.offsets(TOPIC, PARTITIONS).values())
+        except Exception:  # the topic is not there yet
+            copied = 0
+        now = time.monotonic()
+        samples.append((copied / records, process.cpu_seconds(), now - began, broker.cpu_seconds()))
+        if copied >= records:
+            return samples
+        assert now < deadline, f"only {copied} of {records} after {now - began:.0f} s"
+        time.sleep(0.1)
+
+
+def window(samples, low=0.25, high=0.95):
+    """Between the first sample past `low` and the first past `high`: (share copied, cpu, wall, broker cpu)."""
+    begin = next(s for s in samples if s[0] >= low)
+    end = next(s for s in samples if s[0] >= high)
+    if end[0] <= begin[0]:  # faster than we look
+        begin, end = samples[0], samples[-1]
+    return tuple(b - a for a, b in zip(begin, end, strict=True))
+
+
+def result(samples, whole, log_bytes, records, rss):
+    share, cpu, wall, broker = window(samples)
+    if whole:  # everything included, from exec to the last record
+        share, cpu = 1.0, samples[-1][1]
+        broker = samples[-1][3] - samples[0][3]
+    gb = log_bytes * share / 1e9
+    broker_gb = log_bytes * (1.0 if whole else share) / 1e9
+    return {
+        "cpu_per_gb": cpu / gb,
+        "cpu_per_million": cpu / (records * share / 1e6),
+        "mb_per_s": log_bytes * window(samples)[0] / 1e6 / max(window(samples)[2], 1e-3),
+        "target_broker_cpu_per_gb": broker / broker_gb,
+        "rss_mb": rss,
+        "seconds": samples[-1][2],
+    }
+
+
+def run_bare(files, log_bytes, records):
+    done = subprocess.run([BUILD / "bench" / "bare_copy", *files], check=True, capture_output=True, text=True)
+    copied, cpu, wall = (float(x) for x in done.stdout.split())
+    assert copied == log_bytes
+    return {
+        "cpu_per_gb": cpu / (copied / 1e9),
+        "cpu_per_million": cpu / (records / 1e6),
+        "mb_per_s": copied / 1e6 / wall,
+        "seconds": wall,
+    }
+
+
+def run_ferryd(source, folder, log_bytes, records):
+    with (
+        KafkaCluster("ferry-target", measured=True, workdir=folder) as target,
+        RedisServer("bench", workdir=folder) as redis,
+    ):
+        target.warm_coordinators()
+        conf = Configuration(folder / "ferry", {"primary": (source, None), "secondary": (target, redis)})
+        conf.service("bench", topics=[TOPIC])
+        Command(conf).enable("bench")
+        worker = Worker(conf, "bench").start()
+        try:
+            samples = follow(target, worker.process, target.broker(1).process, records)
+            rss = peak_rss_mb(worker.pid)
+        finally:
+            worker.stop()
+        verify_count(target, records)
+        return result(samples, True, log_bytes, records, rss)
+
+
+def run_mm2(source, folder, log_bytes, records, codec, linger=None):
+    with KafkaCluster("mm2-target", measured=True, workdir=folder) as target:
+        text = (ROOT / "bench" / "mm2-tuned.properties").read_text()
+        text += f"\nprimary.bootstrap.servers={source.bootstrap}\nsecondary.bootstrap.servers={target.bootstrap}\n"
+        text += f"primary->secondary.topics={TOPIC}\nsecondary.producer.compression.type={codec}\n"
+        if linger is not None:
+            text = text.replace("secondary.producer.linger.ms=50", f"secondary.producer.linger.ms={linger}")
+        file = folder / "mm2.properties"
+        file.write_text(text)
+        argv = jvm.command(
+            "org.apache.kafka.connect.mirror.MirrorMaker",
+            str(file),
+            heap="2g",
+            measured=True,
+            archive=None,
+            flags=MM2_FLAGS,
+        )
+        process = Process("mm2", argv, folder / "mm2.log", cwd=folder).start()
+        try:
+            samples = follow(target, process, target.broker(1).process, records)
+            rss = peak_rss_mb(process.pid)
+        finally:
+            process.kill9()
+        verify_count(target, records)
+        return result(samples, False, log_bytes, records, rss)
+
+
+def verify_count(target, records):
+    """Every record can be read back, none twice (offsets are dense: neither writes markers)."""
+    consumer = Consumer({"bootstrap.servers": target.bootstrap, "group.id": "bench", "enable.auto.commit": False})
+    ends = target.offsets(TOPIC, PARTITIONS)
+    assert sum(ends.values()) == records, f"{sum(ends.values())} records at the target instead of {records}"
+    sample = [TopicPartition(TOPIC, p, max(0, end - 1)) for p, end in ends.items() if end]
+    consumer.assign(sample)
+    seen = set()
+    deadline = time.monotonic() + 30
+    while len(seen) < len(sample) and time.monotonic() < deadline:
+        message = consumer.poll(1)
+        if message is not None and message.error() is None:
+            seen.add(message.partition())
+    consumer.close()
+    assert len(seen) == len(sample), "the last records cannot be read"
+
+
+# ---- latency ----------------------------------------------------------------------------------------------------------
+def latency(source, target, seconds, rate=1000):
+    """Milliseconds from the produce call to the return of poll, direct and behind the mirror, from one producer."""
+    got = {"direct": [], "mirror": []}
+    consumers = {}
+    for name, cluster in (("direct", source), ("mirror", target)):
+        consumers[name] = Consumer(
+            {"bootstrap.servers": cluster.bootstrap, "group.id": f"latency-{name}", "fetch.wait.max.ms": 100}
+        )
+        consumers[name].assign([TopicPartition("pulse", p, 0) for p in range(PARTITIONS)])
+    import threading
+
+    going = True
+
+    def read(name):
+        while going:
+            message = consumers[name].poll(0.5)
+            if message is not None and message.error() is None:
+                sent = float(message.value()[:20])
+                got[name].append((time.perf_counter() - sent) * 1000)
+
+    threads = [threading.Thread(target=read, args=(name,)) for name in consumers]
+    for thread in threads:
+        thread.start()
+    producer = Producer({"bootstrap.servers": source.bootstrap, "linger.ms": 0, "acks": "all"})
+    began = time.perf_counter()
+    for n in range(int(seconds * rate)):
+        while time.perf_counter() - began < n / rate:
+            time.sleep(0.0002)
+        producer.produce("pulse", f"{time.perf_counter():020.9f}".encode() + b"x" * 1004, partition=n % PARTITIONS)
+        producer.poll(0)
+    producer.flush(10)
+    time.sleep(1)
+    going = False
+    for thread in threads:
+        thread.join()
+    for consumer in consumers.values():
+        consumer.close()
+    skip = rate * 2  # the first two seconds warm up
+    return {
+        name: {
+            "p50": statistics.median(values[skip:]),
+            "p99": sorted(values[skip:])[int(len(values[skip:]) * 0.99)],
+            "records": len(values),
+        }
+        for name, values in got.items()
+    }
+
+
+def run_latency(folder, rounds):
+    rows = []
+    for _ in range(rounds):
+        with (
+            KafkaCluster("lat-source", measured=True, workdir=folder) as source,
+            KafkaCluster("lat-target", measured=True, workdir=folder) as target,
+            RedisServer("lat", workdir=folder) as redis,
+        ):
+            source.create_topic("pulse", partitions=PARTITIONS)
+            target.warm_coordinators()
+            conf = Configuration(folder / "lat", {"primary": (source, None), "secondary": (target, redis)})
+            conf.service("lat", topics=["pulse"])
+            Command(conf).enable("lat")
+            worker = Worker(conf, "lat").start().wait_ready()
+            wait_for("the topic at the target", lambda: "pulse" in target.topics())
+            rows.append(latency(source, target, 12))
+            worker.stop()
+            say(f"  latency {json.dumps(rows[-1])}")
+    return rows
+
+
+# ---- all of it --------------------------------------------------------------------------------------------------------
+def middle(rows, key):
+    values = sorted(row[key] for row in rows if key in row)
+    return (values[len(values) // 2], values[0], values[-1]) if values else None
+
+
+def run_load(name, args, folder):
+    load = LOADS[name]
+    records = int(load["records"] * args.scale)
+    rows = {contender: [] for contender in args.contenders}
+    with KafkaCluster(f"source-{name}", measured=True, heap="1g", workdir=folder) as source:
+        preload(source, folder, load, records)
+        files = log_files(source)
+        log_bytes = warm(files)
+        say(f"load {name}: {load['text']}, {records:,} records, {log_bytes / 1e9:.2f} GB of log")
+        for number in range(args.rounds):
+            for contender in args.contenders:
+                warm(files)
+                if contender == "bare":
+                    row = run_bare(files, log_bytes, records)
+                elif contender == "ferryd":
+                    row = run_ferryd(source, folder, log_bytes, records)
+                else:
+                    row = run_mm2(source, folder, log_bytes, records, load["codec"])
+                rows[contender].append(row)
+                say(f"  round {number + 1} {contender:6} " + "  ".join(f"{k} {v:.3g}" for k, v in row.items()))
+    return {"load": name, "text": load["text"], "records": records, "log_bytes": log_bytes, "rows": rows}
+
+
+def table(results):
+    say(
+        "\n| load | contender | CPU-s per GB of log (min - max) | CPU-s per M records | MB/s | target broker CPU-s/GB | peak RSS MB |"
+    )
+    say("|---|---|---|---|---|---|---|")
+    for one in results:
+        for contender, rows in one["rows"].items():
+            cells = [
+                middle(rows, key)
+                for key in ("cpu_per_gb", "cpu_per_million", "mb_per_s", "target_broker_cpu_per_gb", "rss_mb")
+            ]
+            shown = [f"{c[0]:.3g}" if c else "" for c in cells]
+            shown[0] += f" ({cells[0][1]:.3g} - {cells[0][2]:.3g})"
+            say(f"| {one['load']} {one['text']} | {contender} | " + " | ".join(shown) + " |")
+        base = {c: middle(r, "cpu_per_gb")[0] for c, r in one["rows"].items()}
+        if "ferryd" in base and "mm2" in base:
+            say(f"| {one['load']} | **mm2 / ferryd** | **{base['mm2'] / base['ferryd']:.1f}** | | | | |")
+        if "ferryd" in base and "bare" in base:
+            say(f"| {one['load']} | **ferryd / bare** | **{base['ferryd'] / base['bare']:.2f}** | | | | |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the records of each load")
+    parser.add_argument("--loads", nargs="+", default=["a", "b", "c"], choices=LOADS)
+    parser.add_argument("--contenders", nargs="+", default=["bare", "ferryd", "mm2"], choices=["bare", "ferryd", "mm2"])
+    parser.add_argument("--latency", action="store_true")
+    parser.add_argument("--out", type=Path, default=BUILD / "bench" / "results.json")
+    args = parser.parse_args()
+    end_on_signals()
+    folder = BUILD / "run" / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    results = [run_load(name, args, folder) for name in args.loads]
+    table(results)
+    document = {"when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "rounds": args.rounds, "results": results}
+    if args.latency:
+        document["latency"] = run_latency(folder, args.rounds)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(document, indent=2))
+    say(f"\nwritten to {args.out}")
+
+
+if __name__ == "__main__":
+    main()
