@@ -1,0 +1,304 @@
+"""The rig itself: what other tests stand on must be proven first."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+from redis.exceptions import TimeoutError
+
+from rig import records
+from rig.kafka import start_together
+from rig.offsetmap import unpack
+from rig.paths import RIG
+from rig.procs import wait_for
+from rig.produce import KINDS, Load, produce_all_kinds
+from rig.records import Record, build
+from rig.verify import check_map, compare
+from rig.wire import KafkaError, RawClient
+
+
+def copy_raw(source, target, topic, partitions):
+    """A stand-in for a mirror: every committed record again, batch by batch, through the raw client."""
+    with RawClient(source.bootstrap) as left, RawClient(target.bootstrap) as right:
+        for partition in range(partitions):
+            kept = list(left.committed_records(topic, partition))
+            for at in range(0, len(kept), 500):
+                some = [r._replace(offset=n) for n, r in enumerate(kept[at : at + 500])]
+                assert right.produce(topic, partition, build(some))[0] == 0
+
+
+def test_every_kind_is_produced_and_read_back(source, name):
+    source.create_topic(name, partitions=2)
+    ledgers = produce_all_kinds(source.bootstrap, name, 300, partitions=2)
+    assert all(ledger.failed == 0 for ledger in ledgers)
+    assert [ledger.aborted for ledger in ledgers if ledger.kind == "transactional"] == [50]
+    committed = sum(ledger.committed for ledger in ledgers)
+    assert committed == 300 * len(KINDS) - 50
+    with RawClient(source.bootstrap) as raw:
+        seen = [record for p in range(2) for record in raw.committed_records(name, p)]
+        codecs = {batch.codec_name for p in range(2) for batch in raw.walk(name, p)}
+        assert all(batch.crc_ok for p in range(2) for batch in raw.walk(name, p))
+    assert len(seen) == committed
+    assert codecs == set(records.CODECS)
+    assert any(record.headers for record in seen)
+    assert any(record.key is None for record in seen)
+    assert any(record.value is None for record in seen)
+
+
+def test_both_readers_agree(source, name):
+    """librdkafka and our own reading of the log see the same records at the same offsets."""
+    source.create_topic(name, partitions=1)
+    produce_all_kinds(source.bootstrap, name, 200, partitions=1)
+    side = compare(source.bootstrap, source.bootstrap, [name]).sides[name, 0][0]
+    with RawClient(source.bootstrap) as raw:
+        assert [record.offset for record in raw.committed_records(name, 0)] == list(side.offsets)
+
+
+@pytest.mark.parametrize("codec", records.CODECS)
+def test_batches_survive_decode_and_encode(codec):
+    chosen = random.Random(7)
+    some = [
+        Record(n, 1000 + chosen.randrange(-50, 50), chosen.randbytes(n % 7) or None, chosen.randbytes(n * 3), ())
+        for n in range(50)
+    ]
+    some[3] = some[3]._replace(headers=(("a", b"1"), ("a", None), ("b", b"")))
+    data = build(some, codec=codec, producer_id=5, producer_epoch=0, base_sequence=9).encode()
+    (batch,) = records.batches(data)
+    assert batch.crc_ok and batch.records() == some and batch.encode() == data
+    broken = bytearray(data)
+    broken[-1] ^= 1
+    assert not next(records.batches(bytes(broken))).crc_ok
+
+
+def test_producer_state_and_sequence(source, name):
+    """Raw produce with a chosen producer id: the broker accepts the next sequence only."""
+    source.create_topic(name)
+    some = [Record(n, 1000 + n, b"k", b"v", ()) for n in range(3)]
+    state = {"producer_id": 4611686018427387905, "producer_epoch": 0}
+    with RawClient(source.bootstrap) as raw:
+        assert raw.produce(name, 0, build(some, base_sequence=7, **state)) == (0, 0)
+        assert raw.produce(name, 0, build(some, base_sequence=7, **state)) == (0, 0)
+        assert raw.produce(name, 0, build(some, base_sequence=11, **state))[0] == 45
+        assert raw.produce(name, 0, build(some, base_sequence=10, **state)) == (0, 3)
+        (producer,) = raw.producers(name, 0)
+        assert (producer.producer_id, producer.last_sequence) == (state["producer_id"], 12)
+
+
+def test_a_killed_broker_comes_back_with_its_records(new_cluster, name):
+    cluster = new_cluster("one")
+    cluster.create_topic(name)
+    Load(cluster.bootstrap, name, count=500, partition=0).run()
+    cluster.broker(1).kill9()
+    assert not cluster.broker(1).alive
+    cluster.broker(1).start()
+    wait_for("the records", lambda: cluster.offsets(name)[0] == 500)
+    cluster.broker(1).sigstop()
+    cluster.broker(1).sigcont()
+    assert cluster.broker(1).restart().alive
+    cluster.wait_offsets(name, {0: 500})
+
+
+def test_truncated_records_are_gone_and_the_epoch_tells(new_cluster, name):
+    """What an unclean election leaves: a shorter log, and OffsetForLeaderEpoch that says so."""
+    cluster = new_cluster("one")
+    cluster.create_topic(name)
+    for serial in range(0, 300, 50):
+        Load(cluster.bootstrap, name, count=50, partition=0, serial=serial).run()
+    with RawClient(cluster.bootstrap) as raw:
+        epoch = max(batch.leader_epoch for batch in raw.walk(name, 0))
+        assert raw.epoch_end(name, 0, epoch) == (epoch, 300)
+    cluster.broker(1).stop()
+    end = cluster.broker(1).truncate(name, 0, 210)
+    assert 0 < end <= 210
+    cluster.broker(1).start()
+    cluster.wait_offsets(name, {0: end})
+    Load(cluster.bootstrap, name, count=30, partition=0, serial=1000).run()
+    with RawClient(cluster.bootstrap) as raw:
+        found = raw.epoch_end(name, 0, epoch)
+        assert found == (epoch, end)
+        assert max(batch.leader_epoch for batch in raw.walk(name, 0)) > epoch
+        values = [record.value for record in raw.committed_records(name, 0)]
+    assert len(values) == end + 30 and values[-1].startswith(b"1/1029 ")
+
+
+def test_a_follower_may_stop(new_cluster, name):
+    """Two brokers: with the follower stopped the watermark stands still, and the leader knows more than it shows."""
+    cluster = new_cluster("two", brokers=2, props={"replica.lag.time.max.ms": 60000})
+    cluster.create_topic(name, assignment=[[1, 2]])
+    some = [Record(n, 1000 + n, b"k", b"v", ()) for n in range(3)]
+    state = {"producer_id": 4611686018427387906, "producer_epoch": 0}
+    with RawClient(cluster.broker(1).address) as raw:
+        assert raw.produce(name, 0, build(some, base_sequence=0, **state)) == (0, 0)
+        cluster.broker(2).sigstop()
+        assert raw.produce(name, 0, build(some, base_sequence=3, **state), timeout_ms=500)[0] == 7
+        assert raw.producers(name, 0)[0].last_sequence == 5
+        assert raw.offset(name, 0) == 3
+        cluster.broker(2).sigcont()
+        wait_for("the watermark", lambda: raw.offset(name, 0) == 6)
+
+
+def test_compare_says_equal(source, target, name):
+    for cluster in (source, target):
+        cluster.create_topic(name, partitions=2)
+    produce_all_kinds(source.bootstrap, name, 400, partitions=2)
+    copy_raw(source, target, name, 2)
+    result = compare(source.bootstrap, target.bootstrap, [name])
+    assert result.ok, result.text()
+    assert result.records == 400 * len(KINDS) - 100
+
+    def translate(topic, partition, offset):
+        left, right = result.sides[topic, partition]
+        here = [n for n, o in enumerate(left.offsets) if o >= offset]
+        return right.offsets[here[0]] if here else right.position
+
+    check = check_map(result, translate, asked=300)
+    assert check.ok and check.in_holes > 50, check.text()
+    assert not check_map(result, lambda t, p, o: o, asked=300).ok
+
+
+DAMAGES = {
+    "lose": ("lost", lambda rs: rs[:4] + rs[5:]),
+    "double": ("doubled", lambda rs: [*rs[:5], rs[4], *rs[5:]]),
+    "swap": ("order", lambda rs: [*rs[:4], rs[5], rs[4], *rs[6:]]),
+    "flip": ("differing", lambda rs: [*rs[:4], rs[4]._replace(value=b"?" + rs[4].value[1:]), *rs[5:]]),
+    "foreign": ("foreign", lambda rs: [*rs[:4], rs[4]._replace(value=b"somebody else's"), *rs[4:]]),
+}
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_compare_names_one_damaged_record(source, target, name, damage, large, monkeypatch):
+    """One record among many; both ways to compare give the same name and the exact offset."""
+    if large:
+        monkeypatch.setattr("rig.verify.DIFF_EXACT", 0)
+    kind, harm = DAMAGES[damage]
+    name = f"{damage}-{large}"
+    for cluster in (source, target):
+        cluster.create_topic(name)
+    some = [Record(n, 1000 + n, b"k", b"value %d" % n, ()) for n in range(40)]
+    with RawClient(source.bootstrap) as left, RawClient(target.bootstrap) as right:
+        assert left.produce(name, 0, build(some)) == (0, 0)
+        harmed = [record._replace(offset=n) for n, record in enumerate(harm(some))]
+        assert right.produce(name, 0, build(harmed)) == (0, 0)
+    result = compare(source.bootstrap, target.bootstrap, [name])
+    assert [finding.kind for finding in result.findings] == [kind], result.text()
+    (finding,) = result.findings
+    assert {finding.source_offset, finding.target_offset} & {4, 5}
+    assert kind in result.text()
+
+
+def test_compare_takes_a_shorter_target_as_behind_only_when_asked(source, target, name):
+    for cluster in (source, target):
+        cluster.create_topic(name)
+    some = [Record(n, 1000 + n, b"k", b"value %d" % n, ()) for n in range(40)]
+    with RawClient(source.bootstrap) as left, RawClient(target.bootstrap) as right:
+        left.produce(name, 0, build(some))
+        right.produce(name, 0, build(some[:30]))
+    result = compare(source.bootstrap, target.bootstrap, [name], prefix=True)
+    assert result.ok and len(result.behind) == 10
+    assert compare(source.bootstrap, target.bootstrap, [name]).count("lost") == 10
+
+
+def test_a_stopped_brokers_log_can_be_changed(new_cluster, name):
+    """Swap two records and flip a byte on disk: the broker serves what is there."""
+    left, right = new_cluster("left", start=False), new_cluster("right", start=False)
+    start_together(left, right)
+    some = [Record(n, 1000 + n, b"k", b"value %d" % n, ()) for n in range(20)]
+    for cluster in (left, right):
+        cluster.create_topic(name)
+        with RawClient(cluster.bootstrap) as raw:
+            assert raw.produce(name, 0, build(some, codec="zstd")) == (0, 0)
+
+    def swap(batch):
+        rs = batch.records()
+        rs[6], rs[7] = rs[7]._replace(offset=6), rs[6]._replace(offset=7)
+        return batch.with_records(rs)
+
+    right.broker(1).stop()
+    assert right.broker(1).rewrite(name, 0, swap) == 1
+    right.broker(1).start()
+    right.wait_offsets(name, {0: 20})
+    result = compare(left.bootstrap, right.bootstrap, [name])
+    assert [finding.kind for finding in result.findings] == ["order"], result.text()
+
+
+def test_redis_can_be_paused_flushed_and_put_back(new_redis):
+    redis = new_redis()
+    redis.client.set("a", 1)
+    copy = redis.snapshot()
+    redis.client.set("a", 2)
+    redis.restore(copy)
+    assert redis.client.get("a") == b"1"
+    redis.pause()
+    with pytest.raises(TimeoutError):
+        redis.connect(timeout=0.3).get("a")
+    redis.resume()
+    wait_for("redis", redis.client.ping)
+    redis.flush()
+    assert redis.client.get("a") is None
+    redis.kill9()
+    redis.start()
+
+
+def test_the_documented_form_of_a_map_entry():
+    """One entry of three runs and one of one: starts, lengths, gaps."""
+    runs = unpack(
+        [
+            (b"1-0", {b"r": bytes([0, 0, 100, 2, 0, 50, 1, 3])}),
+            (b"301-293", {b"r": bytes([7, 0])}),
+        ]
+    )
+    assert [(run.source, run.target, run.length) for run in runs] == [
+        (0, 0, 100),
+        (102, 100, 50),
+        (153, 153, 140),
+        (300, 293, None),
+    ]
+
+
+def test_no_child_outlives_us(folder):
+    """A killed parent takes its children along; an interrupted one too."""
+    program = textwrap.dedent("""
+        import sys, time
+        from pathlib import Path
+        from rig.procs import Process, end_on_signals
+        end_on_signals()
+        child = Process("sleep", ["sleep", "100"], Path(sys.argv[1]) / "log").start()
+        print(child.pid, flush=True)
+        time.sleep(100)
+    """)
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+        parent = subprocess.Popen(
+            [sys.executable, "-c", program, str(folder)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(RIG.parent)},
+        )
+        child = int(parent.stdout.readline())
+        os.kill(parent.pid, number)
+        parent.wait(10)
+        wait_for("the child to end", lambda pid=child: not os.path.exists(f"/proc/{pid}"), 10)
+
+
+def test_the_raw_client_names_errors(source, name):
+    with RawClient(source.bootstrap) as raw, pytest.raises(KafkaError) as caught:
+        raw.offset(name, 0)
+    assert caught.value.code == 3
+
+
+@pytest.mark.long
+def test_two_million_records_are_compared_within_a_minute(source, target, name):
+    for cluster in (source, target):
+        cluster.create_topic(name, partitions=8)
+        for partition in range(8):
+            Load(cluster.bootstrap, name, "same", count=250_000, size=1000, partition=partition, codec="lz4").run()
+    began = time.monotonic()
+    result = compare(source.bootstrap, target.bootstrap, [name])
+    assert result.ok and result.records == 2_000_000, result.text()
+    assert time.monotonic() - began < 60

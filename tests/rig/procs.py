@@ -1,0 +1,190 @@
+"""Processes that never outlive us.
+
+Each child is in a session of its own (Ctrl-C on our terminal reaches us, and we decide), is ended at exit by its id,
+and by the kernel when we die in any other way (parent-death signal). Start children from the main thread: that signal
+comes when the thread that started them ends.
+"""
+
+import atexit
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+_live = {}
+_lock = threading.Lock()
+_ports = set()
+
+
+class ProcessFailed(Exception):
+    """A child ended or said something that it must not; the text has the end of its log."""
+
+
+class TimeIsUp(AssertionError):
+    """What we waited for did not come."""
+
+
+def wait_for(what, check, timeout=30.0, every=0.02, not_yet=(AssertionError, OSError)):
+    """Ask `check` until it answers something true, and return that. The one way to wait in tests.
+
+    `what` says in the error what did not come; exceptions of `not_yet` mean just that.
+    """
+    deadline = time.monotonic() + timeout
+    last = None
+    while True:
+        try:
+            answer = check()
+            if answer:
+                return answer
+            last = answer
+        except not_yet as err:
+            last = err
+        if time.monotonic() >= deadline:
+            raise TimeIsUp(f"{what}: not within {timeout} s; last answer: {last!r}")
+        time.sleep(every)
+
+
+def free_port():
+    """A port of 127.0.0.1 that nobody has, below the range of outgoing connections: it stays free over a restart."""
+    for _ in range(500):
+        port = random.randrange(20000, 32000)
+        if port in _ports:
+            continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        _ports.add(port)
+        return port
+    raise RuntimeError("no free port between 20000 and 32000")
+
+
+class Process:
+    """One child with its log file."""
+
+    def __init__(self, name, argv, log, env=None, cwd=None):
+        self.name = name
+        self.argv = [str(a) for a in argv]
+        self.log = log
+        self.env = env
+        self.cwd = cwd
+        self.popen = None
+        self.started_at = None
+
+    def start(self):
+        assert not self.alive, f"{self.name} runs already"
+        env = dict(os.environ) | {k: str(v) for k, v in (self.env or {}).items()}
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.log, "ab") as out:
+            # setpriv sets the parent-death signal and becomes the program: the process id is the program's.
+            self.popen = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "--", *self.argv],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=env,
+                cwd=self.cwd,
+                start_new_session=True,
+            )
+        self.started_at = time.monotonic()
+        with _lock:
+            _live[self.popen.pid] = self
+        return self
+
+    @property
+    def pid(self):
+        return self.popen.pid
+
+    @property
+    def alive(self):
+        return self.popen is not None and self.popen.poll() is None
+
+    @property
+    def returncode(self):
+        return self.popen.poll()
+
+    def signal(self, number):
+        if self.alive:
+            os.kill(self.popen.pid, number)
+
+    def kill9(self):
+        self.signal(signal.SIGKILL)
+        return self.wait(10)
+
+    def sigstop(self):
+        self.signal(signal.SIGSTOP)
+
+    def sigcont(self):
+        self.signal(signal.SIGCONT)
+
+    def stop(self, timeout=30):
+        """SIGTERM, then SIGKILL when it takes too long. Returns the exit status."""
+        if self.alive:
+            self.signal(signal.SIGCONT)
+            self.signal(signal.SIGTERM)
+            try:
+                self.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill9()
+        return self.returncode
+
+    def wait(self, timeout=None):
+        rc = self.popen.wait(timeout)
+        with _lock:
+            _live.pop(self.popen.pid, None)
+        return rc
+
+    def log_text(self):
+        try:
+            return self.log.read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def log_tail(self, lines=30):
+        return "\n".join(self.log_text().splitlines()[-lines:])
+
+    def check(self):
+        """Raise unless it runs."""
+        if not self.alive:
+            raise ProcessFailed(f"{self.name} ended with {self.returncode}; its log ends:\n{self.log_tail()}")
+
+    def cpu_seconds(self):
+        """User and system seconds so far."""
+        with open(f"/proc/{self.pid}/stat") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def rss_bytes(self):
+        with open(f"/proc/{self.pid}/statm") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def end_all():
+    """End every child that still runs, newest first: each by its own process group."""
+    with _lock:
+        left = [p for p in _live.values() if p.alive]
+    for process in reversed(left):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    for process in left:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+
+
+def end_on_signals():
+    """Make SIGTERM and SIGHUP end us as Ctrl-C does: by an exception, so that everything is cleaned up."""
+
+    def leave(number, _frame):
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
+
+
+atexit.register(end_all)
