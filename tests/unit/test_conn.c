@@ -1,0 +1,864 @@
+/* kafka/conn against a scripted broker: order, pieces, cuts, lies, time limits, and being freed inside callbacks. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <unistd.h>
+
+#include "kafka/conn.h"
+#include "kafka/error.h"
+#include "tests/fake/answers.h"
+#include "tests/fake/broker.h"
+
+#define ANSWER_BYTES_MAX ((size_t)8 << 20)
+#define PATIENCE_MS      5000
+
+struct fixture {
+    struct loop *loop;
+    struct buf_pool *pool;
+    struct fake_broker *broker;
+    struct conn *conn;
+    bool ready;
+    bool closed;
+    struct err why;
+};
+
+static void on_ready(void *arg, struct conn *conn)
+{
+    struct fixture *f = arg;
+
+    assert_ptr_equal(conn, f->conn);
+    assert_true(conn_is_ready(conn));
+    f->ready = true;
+}
+
+static void on_closed(void *arg, struct conn *conn, const struct err *why)
+{
+    struct fixture *f = arg;
+
+    assert_false(f->closed);
+    f->closed = true;
+    f->why = *why;
+    conn_free(conn);
+    f->conn = NULL;
+}
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+
+    f->loop = loop_new(clock_system());
+    f->pool = buf_pool_new(1 << 20);
+    f->broker = fake_broker_new(f->loop);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    conn_free(f->conn);
+    fake_broker_free(f->broker);
+    loop_free(f->loop);
+    buf_pool_free(f->pool); /* asserts that every block is back */
+    free(f);
+    return 0;
+}
+
+static struct conn_options options_of(const struct fixture *f)
+{
+    return (struct conn_options){
+        .host = "127.0.0.1",
+        .port = fake_broker_port(f->broker),
+        .client_id = "test",
+        .connect_timeout_ms = 1000,
+        .tcp_user_timeout_ms = 3000,
+        .max_answer_bytes = ANSWER_BYTES_MAX,
+        .pool = f->pool,
+    };
+}
+
+static void connect_with(struct fixture *f, const struct conn_options *options)
+{
+    struct conn_callbacks callbacks = {on_ready, on_closed, f};
+    f->conn = conn_new(f->loop, options, &callbacks);
+}
+
+static void connect_ready(struct fixture *f)
+{
+    struct conn_options options = options_of(f);
+
+    connect_with(f, &options);
+    assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
+}
+
+/* --- a request whose answer is looked at ----------------------------------------------------------------------- */
+
+struct asked {
+    bool done;
+    bool ok;
+    int64_t value;
+    size_t len;
+    int32_t calls;
+    int32_t order;
+    int32_t *orders; /* counts answers */
+    struct err err;
+    struct conn **free_this;
+    struct buf *keep;
+};
+
+static void answered(void *arg, struct reader *reader, struct buf *block, const struct err *err)
+{
+    struct asked *asked = arg;
+
+    asked->done = true;
+    asked->calls++;
+    asked->ok = reader != NULL;
+    if (asked->orders != NULL) {
+        asked->order = (*asked->orders)++;
+    }
+    if (reader != NULL) {
+        assert_null(err);
+        asked->len = reader_left(reader);
+        asked->value = reader_i64(reader);
+        asked->keep = asked->keep != NULL ? buf_ref(block) : NULL;
+    } else {
+        assert_non_null(err);
+        asked->err = *err;
+    }
+    if (asked->free_this != NULL) {
+        conn_free(*asked->free_this);
+        *asked->free_this = NULL;
+    }
+}
+
+/* The request carries a number, which the handler below gives back, followed by as many bytes. */
+static void ask(struct fixture *f, struct asked *asked, int64_t number, int32_t timeout_ms)
+{
+    struct writer writer;
+
+    writer_init(&writer);
+    writer_i64(&writer, number);
+    conn_send(f->conn, API_FETCH, 16, &writer, NULL, 0, timeout_ms, answered, asked);
+    assert_int_equal(writer.len, 0);
+    writer_done(&writer);
+}
+
+static enum fake_action echo(void *arg, const struct fake_request *request, struct writer *answer)
+{
+    struct reader body = request->body;
+    int64_t number = reader_i64(&body);
+
+    (void)arg;
+    writer_i64(answer, number);
+    for (int64_t i = 0; i < number; i++) {
+        writer_i8(answer, (int8_t)i);
+    }
+    return FAKE_ANSWER;
+}
+
+/* --- connecting ------------------------------------------------------------------------------------------------ */
+
+static void it_connects_and_knows_versions(void **state)
+{
+    struct fixture *f = *state;
+
+    connect_ready(f);
+    assert_int_equal(conn_versions(f->conn)->version[API_FETCH], 16);
+    assert_int_equal(conn_versions(f->conn)->version[API_LEAVE_GROUP], 5);
+    assert_int_equal(conn_in_flight_count(f->conn), 0);
+    assert_int_equal(conn_unsent_bytes(f->conn), 0);
+    assert_non_null(strstr(conn_name(f->conn), "127.0.0.1:"));
+}
+
+static void names_are_looked_up(void **state)
+{
+    struct fixture *f = *state;
+    struct conn_options options = options_of(f);
+
+    options.host = "localhost"; /* also ::1, where nobody listens: every address is tried */
+    connect_with(f, &options);
+    assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
+}
+
+static void a_name_that_is_none_closes(void **state)
+{
+    struct fixture *f = *state;
+    struct conn_options options = options_of(f);
+
+    options.host = "no.such.name.invalid";
+    options.connect_timeout_ms = 3000;
+    connect_with(f, &options);
+    assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
+    assert_int_equal(f->why.kind, ERR_RETRY);
+    assert_non_null(strstr(f->why.what, "no.such.name.invalid"));
+}
+
+static void a_port_that_nobody_listens_on_closes(void **state)
+{
+    struct fixture *f = *state;
+    struct conn_options options = options_of(f);
+
+    fake_broker_listen(f->broker, false);
+    connect_with(f, &options);
+    assert_false(f->closed); /* never inside conn_new() */
+    assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
+    assert_int_equal(f->why.kind, ERR_RETRY);
+    assert_int_equal(f->why.code, ECONNREFUSED);
+}
+
+static void a_broker_that_never_answers_closes(void **state)
+{
+    struct fixture *f = *state;
+    struct conn_options options = options_of(f);
+
+    options.connect_timeout_ms = 100;
+    fake_broker_faults(f->broker)->silent = true;
+    connect_with(f, &options);
+    assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
+    assert_non_null(strstr(f->why.what, "ApiVersions unanswered"));
+}
+
+static void a_broker_too_old_is_refused_with_a_hint(void **state)
+{
+    struct fixture *f = *state;
+    struct conn_options options = options_of(f);
+
+    fake_broker_offer(f->broker, API_FETCH, 0, 11);
+    connect_with(f, &options);
+    assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
+    assert_int_equal(f->why.kind, ERR_REFUSED);
+    assert_string_not_equal(f->why.hint, "");
+}
+
+static void freed_before_it_began(void **state)
+{
+    struct fixture *f = *state;
+    struct conn_options options = options_of(f);
+
+    connect_with(f, &options);
+    conn_free(f->conn);
+    f->conn = NULL;
+    fake_run_for(f->loop, 20);
+    assert_false(f->closed);
+    assert_int_equal(fake_broker_accepted(f->broker), 0);
+}
+
+static void freed_while_a_name_is_looked_up(void **state)
+{
+    struct fixture *f = *state;
+    struct conn_options options = options_of(f);
+
+    options.host = "slow.name.invalid";
+    connect_with(f, &options);
+    loop_run_once(f->loop, 0);
+    conn_free(f->conn);
+    f->conn = NULL;
+    fake_run_for(f->loop, 50);
+    assert_false(f->closed);
+}
+
+/* --- requests -------------------------------------------------------------------------------------------------- */
+
+static void answers_come_in_order(void **state)
+{
+    struct fixture *f = *state;
+    struct asked asked[50] = {0};
+    int32_t order = 0;
+
+    connect_ready(f);
+    fake_broker_on(f->broker, API_FETCH, echo, NULL);
+    for (int i = 0; i < 50; i++) {
+        asked[i].orders = &order;
+        ask(f, &asked[i], i * 7, 1000);
+    }
+    assert_int_equal(conn_in_flight_count(f->conn), 50);
+    assert_true(fake_run_until(f->loop, &asked[49].done, PATIENCE_MS));
+    for (int i = 0; i < 50; i++) {
+        assert_int_equal(asked[i].calls, 1);
+        assert_int_equal(asked[i].order, i);
+        assert_int_equal(asked[i].value, i * 7);
+        assert_int_equal(asked[i].len, 8 + i * 7);
+    }
+    assert_int_equal(conn_in_flight_count(f->conn), 0);
+}
+
+/* Frames around the size of the scratch, cut and glued in every way. */
+static void every_size_in_every_crumbling(void **state)
+{
+    static const int32_t chunks[] = {0, 1, 3, 4, 5, 1000, 16384, 65536};
+    static const int64_t numbers[] = {0,     1,     100,   16364, 16365, 16366, 16367,
+                                      16368, 16371, 16372, 16376, 20000, 100000};
+    struct fixture *f = *state;
+
+    connect_ready(f);
+    fake_broker_on(f->broker, API_FETCH, echo, NULL);
+    for (size_t c = 0; c < sizeof(chunks) / sizeof(chunks[0]); c++) {
+        struct asked asked[13] = {0};
+        fake_broker_faults(f->broker)->chunk_bytes = chunks[c];
+        for (int i = 0; i < 13; i++) {
+            ask(f, &asked[i], chunks[c] > 0 && chunks[c] < 1000 ? numbers[i] % 300 : numbers[i],
+                20000);
+        }
+        assert_true(fake_run_until(f->loop, &asked[12].done, 20000));
+        for (int i = 0; i < 13; i++) {
+            assert_true(asked[i].ok);
+            assert_int_equal(asked[i].len, 8 + asked[i].value);
+        }
+    }
+}
+
+/* One byte a recv(), whatever is there. */
+static ssize_t recv_one_byte(void *arg, int fd, void *data, size_t len)
+{
+    (void)arg;
+    return recv(fd, data, len > 0 ? 1 : 0, 0);
+}
+
+/* Seven bytes a sendmsg(), whatever is offered. */
+static ssize_t send_seven_bytes(void *arg, int fd, const struct msghdr *message)
+{
+    struct iovec first = message->msg_iov[0];
+    struct msghdr less = {.msg_iov = &first, .msg_iovlen = 1};
+
+    (void)arg;
+    first.iov_len = first.iov_len < 7 ? first.iov_len : 7;
+    return sendmsg(fd, &less, MSG_NOSIGNAL);
+}
+
+static void one_byte_at_a_time(void **state)
+{
+    static const struct conn_io io = {recv_one_byte, send_seven_bytes, NULL};
+    struct fixture *f = *state;
+    struct conn_options options = options_of(f);
+    struct asked asked[4] = {0};
+
+    options.io = &io;
+    connect_with(f, &options);
+    assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
+    fake_broker_on(f->broker, API_FETCH, echo, NULL);
+    for (int i = 0; i < 4; i++) {
+        ask(f, &asked[i], i * 6000, 10000);
+    }
+    assert_true(fake_run_until(f->loop, &asked[3].done, 20000));
+    assert_int_equal(asked[3].len, 18008);
+}
+
+static void glued_answers(void **state)
+{
+    struct fixture *f = *state;
+    struct asked asked[10] = {0};
+
+    connect_ready(f);
+    fake_broker_on(f->broker, API_FETCH, echo, NULL);
+    fake_broker_faults(f->broker)->coalesce_count = 10;
+    for (int i = 0; i < 10; i++) {
+        ask(f, &asked[i], i == 5 ? 50000 : i, 1000);
+    }
+    assert_true(fake_run_until(f->loop, &asked[9].done, PATIENCE_MS));
+    for (int i = 0; i < 10; i++) {
+        assert_true(asked[i].ok);
+    }
+}
+
+static void an_answer_may_be_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct buf mark;
+    struct asked asked = {.keep = &mark};
+
+    connect_ready(f);
+    fake_broker_on(f->broker, API_FETCH, echo, NULL);
+    ask(f, &asked, 100000, 1000);
+    assert_true(fake_run_until(f->loop, &asked.done, PATIENCE_MS));
+    conn_free(f->conn);
+    f->conn = NULL;
+    assert_int_equal(asked.keep->len, 4 + 1 + 8 + 100000);
+    assert_int_equal(asked.keep->data[asked.keep->len - 1], (uint8_t)99999);
+    buf_unref(asked.keep);
+}
+
+/* --- pieces ---------------------------------------------------------------------------------------------------- */
+
+struct collected {
+    uint8_t *data;
+    size_t len;
+    bool done;
+};
+
+static enum fake_action collect(void *arg, const struct fake_request *request,
+                                struct writer *answer)
+{
+    struct collected *collected = arg;
+
+    free(collected->data);
+    collected->len = reader_left(&request->body);
+    collected->data = malloc(collected->len);
+    memcpy(collected->data, request->body.pos, collected->len);
+    collected->done = true;
+    writer_i64(answer, 1);
+    return FAKE_ANSWER;
+}
+
+/* More pieces than one sendmsg() takes, larger than the socket's buffer, some empty, some at the same cut. */
+static void pieces_go_out_where_they_belong(void **state)
+{
+    struct fixture *f = *state;
+    enum { PIECES = 300 };
+    struct conn_piece pieces[PIECES];
+    struct buf *block = buf_new(f->pool, 1 << 20);
+    struct collected collected = {0};
+    struct writer writer;
+    struct writer expected;
+    struct asked asked = {0};
+    size_t at = 0;
+
+    for (size_t i = 0; i < 1 << 20; i++) {
+        block->data[i] = (uint8_t)(i * 31);
+    }
+    writer_init(&writer);
+    writer_init(&expected);
+    for (int i = 0; i < 1000; i++) {
+        writer_i8(&writer, (int8_t)i);
+    }
+    for (int i = 0; i < PIECES; i++) {
+        size_t cut = (size_t)(i / 2) * 6;
+        size_t len = i % 7 == 0 ? 0 : (size_t)(i * 997 % 90000);
+        pieces[i] =
+            (struct conn_piece){.cut = cut, .block = block, .data = block->data + i, .len = len};
+        writer_bytes(&expected, writer.data + at, cut - at);
+        writer_bytes(&expected, pieces[i].data, len);
+        at = cut;
+    }
+    writer_bytes(&expected, writer.data + at, writer.len - at);
+    connect_ready(f);
+    fake_broker_on(f->broker, API_PRODUCE, collect, &collected);
+    conn_send(f->conn, API_PRODUCE, 13, &writer, pieces, PIECES, 10000, answered, &asked);
+    assert_true(conn_unsent_bytes(f->conn) > 0);
+    assert_true(block->refs_count > 1);
+    assert_true(fake_run_until(f->loop, &asked.done, 10000));
+    assert_int_equal(collected.len, expected.len);
+    assert_memory_equal(collected.data, expected.data, expected.len);
+    assert_int_equal(block->refs_count, 1); /* let go when sent */
+    assert_int_equal(conn_unsent_bytes(f->conn), 0);
+    buf_unref(block);
+    free(collected.data);
+    writer_done(&expected);
+    writer_done(&writer);
+}
+
+static void pieces_are_let_go_when_it_breaks(void **state)
+{
+    struct fixture *f = *state;
+    struct buf *block = buf_new(f->pool, 8 << 20);
+    struct conn_piece piece = {.cut = 2, .block = block, .data = block->data, .len = 8 << 20};
+    struct asked asked[2] = {0};
+    struct writer writer;
+
+    memset(block->data, 1, 8 << 20);
+    connect_ready(f);
+    fake_broker_faults(f->broker)->deaf = true;
+    for (int i = 0; i < 2; i++) {
+        writer_init(&writer);
+        writer_i64(&writer, 0);
+        conn_send(f->conn, API_PRODUCE, 13, &writer, &piece, 1, 10000, answered, &asked[i]);
+        writer_done(&writer);
+    }
+    assert_int_equal(block->refs_count, 3);
+    fake_run_for(f->loop, 30);
+    fake_broker_drop(f->broker);
+    assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
+    assert_false(asked[0].ok);
+    assert_false(asked[1].ok);
+    assert_int_equal(asked[1].calls, 1);
+    assert_int_equal(block->refs_count, 1);
+    buf_unref(block);
+}
+
+/* --- hostile brokers ------------------------------------------------------------------------------------------- */
+
+static void expect_break(struct fixture *f, const char *what)
+{
+    struct asked asked[3] = {0};
+
+    for (int i = 0; i < 3; i++) {
+        ask(f, &asked[i], 10, 1000);
+    }
+    assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(asked[i].calls, 1);
+    }
+    assert_false(asked[2].ok);
+    assert_int_equal(asked[2].err.kind, ERR_RETRY);
+    if (strstr(f->why.what, what) == NULL) {
+        print_error("'%s' does not say '%s'\n", f->why.what, what);
+        fail();
+    }
+}
+
+static void a_wrong_correlation_id_breaks(void **state)
+{
+    struct fixture *f = *state;
+
+    connect_ready(f);
+    fake_broker_on(f->broker, API_FETCH, echo, NULL);
+    fake_broker_faults(f->broker)->correlation_lie = 1;
+    expect_break(f, "nothing that was asked");
+}
+
+static void a_negative_correlation_id_breaks(void **state)
+{
+    struct fixture *f = *state;
+
+    connect_ready(f);
+    fake_broker_on(f->broker, API_FETCH, echo, NULL);
+    fake_broker_faults(f->broker)->correlation_lie = INT32_MIN;
+    expect_break(f, "nothing that was asked");
+}
+
+static void an_answer_that_nobody_asked_for_breaks(void **state)
+{
+    static const uint8_t frame[] = {0, 0, 0, 5, 0, 0, 0, 1, 0};
+    struct fixture *f = *state;
+
+    connect_ready(f);
+    fake_broker_send(f->broker, frame, sizeof(frame));
+    assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
+    assert_non_null(strstr(f->why.what, "nothing that was asked"));
+}
+
+static void lengths_out_of_bounds_break_before_anything_is_reserved(void **state)
+{
+    static const uint8_t frames[][4] = {
+        {0xff, 0xff, 0xff, 0xff},
+        {0x80, 0,    0,    0   },
+        {0,    0,    0,    0   },
+        {0,    0,    0,    3   },
+        {0x7f, 0xff, 0xff, 0xff},
+        {0,    0x80, 0,    1   }
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < sizeof(frames) / sizeof(frames[0]); i++) {
+        struct asked asked = {0};
+        f->ready = f->closed = false;
+        connect_ready(f);
+        fake_broker_faults(f->broker)->silent = true;
+        ask(f, &asked, 1, 1000);
+        fake_broker_send(f->broker, frames[i], 4);
+        assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
+        assert_non_null(strstr(f->why.what, "are taken"));
+        assert_int_equal(asked.calls, 1);
+        assert_int_equal(buf_pool_used_bytes(f->pool), 0);
+        fake_broker_faults(f->broker)->silent = false;
+    }
+}
+
+static void a_length_that_lies_breaks(void **state)
+{
+    struct fixture *f = *state;
+
+    connect_ready(f);
+    fake_broker_on(f->broker, API_FETCH, echo, NULL);
+    fake_broker_faults(f->broker)->length_lie = -2;
+    expect_break(f,
+                 ""); /* the next frame begins in the middle of this one: one of several reasons */
+}
+
+static void a_broken_answer_header_breaks(void **state)
+{
+    static const uint8_t frame[] = {0, 0, 0, 6,    0,
+                                    0, 0, 1, 0xff, 0xff}; /* id 1, tags that do not end */
+    struct fixture *f = *state;
+    struct asked asked = {0};
+
+    connect_ready(f);
+    fake_broker_faults(f->broker)->silent = true;
+    ask(f, &asked, 1, 1000);
+    fake_broker_send(f->broker, frame, sizeof(frame));
+    assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
+    assert_non_null(strstr(f->why.what, "answer header"));
+    assert_false(asked.ok);
+}
+
+/* An answer to a request that has not left this process cannot be one. */
+static void an_answer_before_the_request_is_gone_breaks(void **state)
+{
+    static const uint8_t frame[] = {0, 0, 0, 5, 0, 0, 0, 1, 0};
+    struct fixture *f = *state;
+    struct buf *block = buf_new(f->pool, 8 << 20);
+    struct conn_piece piece = {.cut = 0, .block = block, .data = block->data, .len = 8 << 20};
+    struct asked asked = {0};
+    struct writer writer;
+
+    memset(block->data, 0, 8 << 20);
+    connect_ready(f);
+    fake_broker_faults(f->broker)->deaf = true;
+    writer_init(&writer);
+    writer_i64(&writer, 0);
+    conn_send(f->conn, API_PRODUCE, 13, &writer, &piece, 1, 5000, answered, &asked);
+    writer_done(&writer);
+    fake_broker_send(f->broker, frame, sizeof(frame));
+    assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
+    assert_non_null(strstr(f->why.what, "nothing that was asked"));
+    assert_false(asked.ok);
+    buf_unref(block);
+}
+
+/* The answer to ApiVersions cut at every byte, then an answer cut at every byte: closed, told once, nothing leaks. */
+static void cut_at_every_byte(void **state)
+{
+    struct fixture *f = *state;
+    int64_t handshake_bytes = 4 + 4 + 2 + 1 + API_KEYS_COUNT * 7 + 4 + 1;
+
+    fake_broker_on(f->broker, API_FETCH, echo, NULL);
+    for (int64_t bytes = 1; bytes <= handshake_bytes + 30; bytes++) {
+        struct conn_options options = options_of(f);
+        struct asked asked = {0};
+        f->ready = f->closed = false;
+        fake_broker_faults(f->broker)->cut_after_bytes = bytes;
+        connect_with(f, &options);
+        while (!f->ready && !f->closed) {
+            loop_run_once(f->loop, 10);
+        }
+        assert_int_equal(f->ready, bytes >= handshake_bytes);
+        if (f->ready && !f->closed) {
+            ask(f, &asked, 100, 1000);
+        }
+        assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
+        assert_false(asked.ok);
+        assert_true(asked.calls <= 1);
+        assert_int_equal(f->why.kind, ERR_RETRY);
+    }
+}
+
+/* --- time limits ----------------------------------------------------------------------------------------------- */
+
+static void an_unanswered_request_breaks(void **state)
+{
+    struct fixture *f = *state;
+    struct asked slow = {0};
+    struct asked quick = {0};
+    int64_t begin_ms;
+
+    connect_ready(f);
+    fake_broker_faults(f->broker)->silent = true;
+    begin_ms = loop_now_ms(f->loop);
+    ask(f, &slow, 1, 60000);
+    ask(f, &quick, 1, 80); /* shorter than the one before it: it counts, too */
+    assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
+    assert_in_range(loop_now_ms(f->loop) - begin_ms, 79, 1000);
+    assert_non_null(strstr(f->why.what, "Fetch unanswered for 80 ms"));
+    assert_false(slow.ok);
+    assert_false(quick.ok);
+}
+
+static void answered_requests_have_no_time_limit(void **state)
+{
+    struct fixture *f = *state;
+
+    connect_ready(f);
+    fake_broker_on(f->broker, API_FETCH, echo, NULL);
+    for (int i = 0; i < 5; i++) {
+        struct asked asked = {0};
+        ask(f, &asked, 1, 60);
+        assert_true(fake_run_until(f->loop, &asked.done, PATIENCE_MS));
+        fake_run_for(f->loop, 30);
+    }
+    fake_run_for(f->loop, 150);
+    assert_false(f->closed);
+    assert_true(conn_is_ready(f->conn));
+}
+
+static void a_late_answer_in_time_is_fine(void **state)
+{
+    struct fixture *f = *state;
+    struct asked asked = {0};
+
+    connect_ready(f);
+    fake_broker_on(f->broker, API_FETCH, echo, NULL);
+    fake_broker_faults(f->broker)->delay_ms = 100;
+    ask(f, &asked, 5, 2000);
+    assert_true(fake_run_until(f->loop, &asked.done, PATIENCE_MS));
+    assert_true(asked.ok);
+}
+
+/* --- being freed inside callbacks ------------------------------------------------------------------------------ */
+
+static void freed_in_an_answer(void **state)
+{
+    struct fixture *f = *state;
+    struct asked asked[5] = {0};
+
+    connect_ready(f);
+    fake_broker_on(f->broker, API_FETCH, echo, NULL);
+    fake_broker_faults(f->broker)->coalesce_count = 5;
+    asked[1].free_this = &f->conn;
+    for (int i = 0; i < 5; i++) {
+        ask(f, &asked[i], 1, 1000);
+    }
+    assert_true(fake_run_until(f->loop, &asked[4].done, PATIENCE_MS));
+    assert_true(asked[1].ok);
+    for (int i = 2; i < 5; i++) {
+        assert_int_equal(asked[i].calls, 1);
+        assert_false(asked[i].ok);
+    }
+    assert_false(f->closed); /* the owner freed it: nothing to tell */
+    fake_run_for(f->loop, 20);
+}
+
+static void freed_in_a_failed_answer(void **state)
+{
+    struct fixture *f = *state;
+    struct asked asked[3] = {0};
+
+    connect_ready(f);
+    fake_broker_faults(f->broker)->silent = true;
+    asked[0].free_this = &f->conn;
+    for (int i = 0; i < 3; i++) {
+        ask(f, &asked[i], 1, 1000);
+    }
+    fake_run_for(f->loop, 10);
+    fake_broker_drop(f->broker);
+    assert_true(fake_run_until(f->loop, &asked[2].done, PATIENCE_MS));
+    assert_int_equal(asked[0].calls, 1);
+    assert_int_equal(asked[2].calls, 1);
+    assert_false(f->closed);
+}
+
+static void freed_with_requests_in_flight(void **state)
+{
+    struct fixture *f = *state;
+    struct asked asked[3] = {0};
+
+    connect_ready(f);
+    fake_broker_faults(f->broker)->silent = true;
+    for (int i = 0; i < 3; i++) {
+        ask(f, &asked[i], 1, 1000);
+    }
+    conn_free(f->conn);
+    f->conn = NULL;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(asked[i].calls, 1);
+        assert_false(asked[i].ok);
+        assert_int_equal(asked[i].err.kind, ERR_RETRY);
+    }
+    assert_false(f->closed);
+}
+
+static ssize_t send_fails(void *arg, int fd, const struct msghdr *message)
+{
+    int *sends_left = arg;
+
+    if ((*sends_left)-- > 0) {
+        return sendmsg(fd, message, MSG_NOSIGNAL);
+    }
+    errno = EPIPE;
+    return -1;
+}
+
+/* An error while sending is told in the next turn; requests made meanwhile are answered with the others. */
+static void a_send_that_fails_does_not_call_back(void **state)
+{
+    struct fixture *f = *state;
+    struct conn_options options = options_of(f);
+    int sends_left = 1;
+    struct conn_io io = {recv_one_byte, send_fails, &sends_left};
+    struct asked asked[2] = {0};
+
+    options.io = &io;
+    connect_with(f, &options);
+    assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
+    ask(f, &asked[0], 1, 1000);
+    assert_false(asked[0].done);
+    assert_false(f->closed);
+    assert_false(conn_is_ready(f->conn));
+    ask(f, &asked[1], 1, 1000);
+    assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
+    assert_int_equal(asked[0].calls, 1);
+    assert_int_equal(asked[1].calls, 1);
+    assert_int_equal(f->why.code, EPIPE);
+}
+
+static ssize_t interrupted_recv(void *arg, int fd, void *data, size_t len)
+{
+    static int calls;
+
+    (void)arg;
+    if (calls++ % 2 == 0) {
+        errno = EINTR;
+        return -1;
+    }
+    return recv(fd, data, len, 0);
+}
+
+static ssize_t interrupted_send(void *arg, int fd, const struct msghdr *message)
+{
+    static int calls;
+
+    (void)arg;
+    if (calls++ % 2 == 0) {
+        errno = EINTR;
+        return -1;
+    }
+    return sendmsg(fd, message, MSG_NOSIGNAL);
+}
+
+static void signals_in_between_are_nothing(void **state)
+{
+    static const struct conn_io io = {interrupted_recv, interrupted_send, NULL};
+    struct fixture *f = *state;
+    struct conn_options options = options_of(f);
+    struct asked asked = {0};
+
+    options.io = &io;
+    connect_with(f, &options);
+    assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
+    fake_broker_on(f->broker, API_FETCH, echo, NULL);
+    ask(f, &asked, 70000, 1000);
+    assert_true(fake_run_until(f->loop, &asked.done, PATIENCE_MS));
+    assert_true(asked.ok);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(it_connects_and_knows_versions),
+        TEST(names_are_looked_up),
+        TEST(a_name_that_is_none_closes),
+        TEST(a_port_that_nobody_listens_on_closes),
+        TEST(a_broker_that_never_answers_closes),
+        TEST(a_broker_too_old_is_refused_with_a_hint),
+        TEST(freed_before_it_began),
+        TEST(freed_while_a_name_is_looked_up),
+        TEST(answers_come_in_order),
+        TEST(every_size_in_every_crumbling),
+        TEST(one_byte_at_a_time),
+        TEST(glued_answers),
+        TEST(an_answer_may_be_kept),
+        TEST(pieces_go_out_where_they_belong),
+        TEST(pieces_are_let_go_when_it_breaks),
+        TEST(a_wrong_correlation_id_breaks),
+        TEST(a_negative_correlation_id_breaks),
+        TEST(an_answer_that_nobody_asked_for_breaks),
+        TEST(lengths_out_of_bounds_break_before_anything_is_reserved),
+        TEST(a_length_that_lies_breaks),
+        TEST(a_broken_answer_header_breaks),
+        TEST(an_answer_before_the_request_is_gone_breaks),
+        TEST(cut_at_every_byte),
+        TEST(an_unanswered_request_breaks),
+        TEST(answered_requests_have_no_time_limit),
+        TEST(a_late_answer_in_time_is_fine),
+        TEST(freed_in_an_answer),
+        TEST(freed_in_a_failed_answer),
+        TEST(freed_with_requests_in_flight),
+        TEST(a_send_that_fails_does_not_call_back),
+        TEST(signals_in_between_are_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
