@@ -5,8 +5,8 @@
     ... --latency                                             latency at 1,000 records/s as well
 
 Contenders, alternating within each round: `bare` (recv + send of the same bytes, no Kafka), `ferryd`, `mm2` (Apache
-MirrorMaker 2, tuned: mm2-tuned.properties). Every copy has a fresh target broker, the source's log files are in the page
-cache before each measurement, and the copy is counted afterwards.
+MirrorMaker 2, tuned: mm2-tuned.properties). Every copy has a fresh target broker, the source's log files are in
+the page cache before each measurement, and the copy is counted afterwards.
 
 CPU is user + system of the contender's process from /proc. MirrorMaker 2 is measured in its steady window (25 % to 95 %
 copied), after the JVM has warmed up; ferryd from its start to the last record, everything included.
@@ -52,7 +52,7 @@ def say(text):
     print(text, flush=True)
 
 
-# ---- the source -------------------------------------------------------------------------------------------------------
+# ---- the source ----
 def payload_file(folder, load):
     """10,000 different values of the wanted size, a line each."""
     path = folder / "payload"
@@ -98,7 +98,7 @@ def warm(files):
     return total
 
 
-# ---- one contender ----------------------------------------------------------------------------------------------------
+# ---- one contender ----
 def peak_rss_mb(pid):
     return int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
 
@@ -132,7 +132,7 @@ def window(samples, low=0.25, high=0.95):
 
 
 def result(samples, whole, log_bytes, records, rss):
-    share, cpu, wall, broker = window(samples)
+    share, cpu, _wall, broker = window(samples)
     if whole:  # everything included, from exec to the last record
         share, cpu = 1.0, samples[-1][1]
         broker = samples[-1][3] - samples[0][3]
@@ -223,7 +223,7 @@ def verify_count(target, records):
     assert len(seen) == len(sample), "the last records cannot be read"
 
 
-# ---- latency ----------------------------------------------------------------------------------------------------------
+# ---- latency ----
 def latency(source, target, seconds, rate=1000):
     """Milliseconds from the produce call to the return of poll, direct and behind the mirror, from one producer."""
     got = {"direct": [], "mirror": []}
@@ -293,7 +293,7 @@ def run_latency(folder, rounds):
     return rows
 
 
-# ---- all of it --------------------------------------------------------------------------------------------------------
+# ---- all of it ----
 def middle(rows, key):
     values = sorted(row[key] for row in rows if key in row)
     return (values[len(values) // 2], values[0], values[-1]) if values else None
@@ -324,7 +324,8 @@ def run_load(name, args, folder):
 
 def table(results):
     say(
-        "\n| load | contender | CPU-s per GB of log (min - max) | CPU-s per M records | MB/s | target broker CPU-s/GB | peak RSS MB |"
+        "\n| load | contender | CPU-s per GB of log (min - max) | CPU-s per M records | MB/s "
+        "| target broker CPU-s/GB | peak RSS MB |"
     )
     say("|---|---|---|---|---|---|---|")
     for one in results:

@@ -1,0 +1,269 @@
+"""The mirror copies real topics between two real clusters, batch by batch, exactly once, with an exact map."""
+
+import random
+import signal
+import time
+
+import pytest
+
+from rig.ferry import EXIT_CONFIGURATION, Worker
+from rig.kafka import KafkaCluster, start_together
+from rig.line import Line
+from rig.procs import wait_for
+from rig.produce import KINDS, Load, produce_all_kinds
+from rig.wire import RawClient
+
+
+@pytest.fixture
+def line(own, folder, source, target, redis_server, name):
+    def make(topics=None, partitions=4, **more):
+        topics = topics or [f"{name}.t"]
+        for topic in topics:
+            if "*" not in topic:
+                source.create_topic(topic, partitions=partitions)
+        return Line(own, folder, source, target, redis_server, name, topics, **more)
+
+    return make
+
+
+def test_every_kind_of_record_is_mirrored_once_in_order(line, source):
+    one = line()
+    produce_all_kinds(source.bootstrap, one.topics[0], 1500, 4, kinds=[k for k in KINDS if k != "stamps"])
+    one.worker("w1")
+    one.wait_caught_up()
+    result = one.prove()
+    assert result.records > 10_000
+    with RawClient(source.bootstrap) as left, RawClient(one.target.bootstrap) as right:
+        ours = [b for b in right.walk(one.topics[0], 0)]
+        theirs = {b.region_crc for b in left.walk(one.topics[0], 0)}
+        assert all(b.region_crc in theirs for b in ours), "record bytes were touched on the way"
+        assert not any(b.transactional or b.control for b in ours)
+
+
+def test_two_workers_share_the_partitions(line, source):
+    one = line(partitions=6)
+    load = Load(source.bootstrap, one.topics[0], "lz4", count=60_000, partitions=6, rate=15_000).start()
+    first = one.worker("w1")
+    second = one.worker("w2")
+    mirroring = {"state": "mirroring"}
+    for worker in (first, second):
+        worker.wait_metric("3 partitions", lambda m: m.get("ferry_link_partitions", **mirroring) == 3, 30)
+    load.wait()
+    one.wait_caught_up()
+    one.prove()
+
+
+def test_kill9_storm_with_transactions(line, source):
+    """S1, S2: a worker is killed again and again under load and started anew; nothing lost, nothing doubled."""
+    one = line()
+    loads = [
+        Load(source.bootstrap, one.topics[0], kind, count=count, partitions=4, rate=rate, seed=seed).start()
+        for seed, (kind, count, rate) in enumerate([("transactional", 12_000, 1500), ("lz4", 60_000, 8000)], 1)
+    ]
+    worker = one.worker("w1")
+    for _ in range(8):
+        time.sleep(random.uniform(0.3, 1.2))
+        worker.kill9()
+        worker.start()
+    for load in loads:
+        load.wait()
+    one.wait_caught_up()
+    one.prove(translations=50_000)
+    assert "assert" not in worker.process.log_text().lower()
+
+
+def test_restart_after_kill9_copies_within_a_second(line, source):
+    """A static member gets its partitions back at once, and resume is one round trip more."""
+    one = line()
+    load = Load(source.bootstrap, one.topics[0], "lz4", count=None, partitions=4, rate=2000).start()
+    worker = one.worker("w1")
+    one.wait_copied(one.topics[0], 0, 100)
+    seconds = []
+    for _ in range(3):
+        time.sleep(1)
+        worker.kill9()
+        before = one.target.offsets(one.topics[0])
+        began = time.monotonic()
+        worker.start()
+        wait_for(
+            "the copy to go on",
+            lambda before=before: any(e > before[p] for p, e in one.target.offsets(one.topics[0]).items()),
+            20,
+        )
+        seconds.append(time.monotonic() - began)
+    load.stop()
+    assert sorted(seconds)[1] < 1.0, seconds
+    one.wait_caught_up()
+    one.prove()
+
+
+def test_a_killed_workers_partitions_flow_elsewhere_within_12_seconds(line, source):
+    one = line()
+    load = Load(source.bootstrap, one.topics[0], "plain", count=None, partitions=4, rate=1000).start()
+    workers = [one.worker("w1"), one.worker("w2")]
+    for worker in workers:
+        worker.wait_metric("2 partitions", lambda m: m.get("ferry_link_partitions", state="mirroring") == 2, 30)
+    workers[0].kill9()
+    began = time.monotonic()
+    before = one.target.offsets(one.topics[0])
+    wait_for(
+        "all four to flow", lambda: all(e > before[p] + 50 for p, e in one.target.offsets(one.topics[0]).items()), 20
+    )
+    took = time.monotonic() - began
+    load.stop()
+    assert took < 12, took
+    one.wait_caught_up()
+    one.prove()
+
+
+def test_sigstop_beyond_the_session_adds_nothing(line, source):
+    """S3: a stopped worker that comes back finds its deadline past; whoever took over goes on alone."""
+    one = line(partitions=2)
+    load = Load(source.bootstrap, one.topics[0], "lz4", count=None, partitions=2, rate=4000).start()
+    first = one.worker("w1")
+    one.wait_copied(one.topics[0], 0, 100)
+    second = one.worker("w2")
+    second.wait_metric("a partition", lambda m: m.get("ferry_link_partitions", state="mirroring") == 1, 30)
+    first.sigstop()
+    second.wait_metric("both partitions", lambda m: m.get("ferry_link_partitions", state="mirroring") == 2, 30)
+    time.sleep(1)
+    first.sigcont()
+    time.sleep(3)
+    load.stop()
+    one.wait_caught_up()
+    one.prove()
+
+
+def test_two_workers_with_one_name_the_newcomer_wins(line, source, own, folder):
+    """S5: the elder is fenced by the group and exits 7, so that its unit does not start it again."""
+    one = line()
+    Load(source.bootstrap, one.topics[0], count=1000, partitions=4).run()
+    elder = one.worker("w1", wait=True)
+    other = one.conf.copy(folder / "other")
+    newcomer = own(Worker(other, "w1")).start()
+    wait_for("the elder to end", lambda: not elder.alive, 30)
+    assert elder.returncode == EXIT_CONFIGURATION
+    one.workers = [newcomer]
+    one.wait_caught_up()
+    one.prove()
+
+
+def test_sigterm_drains_and_hands_over_at_once(line, source):
+    """S6: exit 0 within the grace, everything checkpointed, the partitions elsewhere at once."""
+    one = line(partitions=2)
+    load = Load(source.bootstrap, one.topics[0], "plain", count=None, partitions=2, rate=2000).start()
+    first = one.worker("w1")
+    one.wait_copied(one.topics[0], 0, 200)
+    second = one.worker("w2")
+    second.wait_metric("a partition", lambda m: m.get("ferry_link_partitions", state="mirroring") == 1, 30)
+    first.process.signal(signal.SIGTERM)
+    began = time.monotonic()
+    assert first.process.wait(20) == 0
+    assert time.monotonic() - began < 8
+    second.wait_metric("both", lambda m: m.get("ferry_link_partitions", state="mirroring") == 2, 5)
+    load.stop()
+    one.wait_caught_up()
+    one.prove()
+
+
+def test_sigterm_twice_ends_at_once(line, source):
+    one = line()
+    worker = one.worker("w1", wait=True)
+    worker.sigstop()
+    worker.process.signal(signal.SIGTERM)
+    worker.process.signal(signal.SIGTERM)
+    worker.sigcont()
+    began = time.monotonic()
+    worker.process.wait(10)
+    assert time.monotonic() - began < 6
+
+
+def test_no_role_without_enable(line, source):
+    """A worker copies nothing before `ferry enable` wrote the first role epoch, and status names the command."""
+    one = line(enable=False)
+    Load(source.bootstrap, one.topics[0], count=500, partitions=4).run()
+    worker = one.worker("w1").wait_healthy()
+    worker.wait_metric("a state", lambda m: m.get("ferry_link_state") == 0, 15)
+    time.sleep(3)
+    assert one.topics[0] not in one.target.topics()
+    done = one.command.run("status", one.service, "--check")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert f"ferry enable {one.service}" in done.stdout + done.stderr
+    one.command.enable(one.service)
+    one.wait_caught_up()
+    one.prove()
+
+
+def test_a_topic_created_while_a_static_member_was_down(line, source, name):
+    """A restarted static member keeps its old assignment whatever it subscribes: the new topic must not wait for it."""
+    one = line([f"{name}.*"])
+    source.create_topic(f"{name}.first", partitions=2)
+    one.topics = [f"{name}.first"]
+    first = one.worker("w1")
+    second = one.worker("w2")
+    Load(source.bootstrap, f"{name}.first", count=500, partitions=2).run()
+    one.wait_caught_up()
+    first.kill9()
+    source.create_topic(f"{name}.second", partitions=4)
+    Load(source.bootstrap, f"{name}.second", count=500, partitions=4).run()
+    first.start()
+    one.topics = [f"{name}.first", f"{name}.second"]
+    one.wait_caught_up(timeout=25)
+    assert second.alive
+    one.prove()
+
+
+def test_ferrys_own_topics_are_never_mirrored(line, source, name, folder):
+    one = line(["*"], enable=False)
+    source.create_topic(f"{name}.t", partitions=1)
+    source.create_topic(f"ferry.{name}", partitions=1)
+    one.conf.data["services"][one.service]["topics"]["include"] = [f"{name}.*", f"*{name}"]
+    one.conf.write()
+    one.command.enable(one.service)
+    one.topics = [f"{name}.t"]
+    Load(source.bootstrap, f"{name}.t", count=100).run()
+    Load(source.bootstrap, f"ferry.{name}", count=100).run()
+    one.worker("w1")
+    one.wait_caught_up()
+    time.sleep(3)
+    assert f"ferry.{name}" not in one.target.topics()
+    one.conf.data["services"][one.service]["topics"]["include"] = ["ferry.*"]
+    one.conf.write()
+    done = one.command.run("config", "check")
+    assert done.returncode == EXIT_CONFIGURATION and "reserved" in done.stderr + done.stdout
+
+
+def test_config_drift_writes_nothing_and_says_so(line, source, folder):
+    """S9: two workers, one with an older filter: only the newest configuration writes (KAFKA-15372)."""
+    one = line()
+    Load(source.bootstrap, one.topics[0], count=1000, partitions=4).run()
+    one.worker("w1")
+    one.wait_caught_up()
+    other = one.conf.copy(folder / "other")
+    other.data["services"][one.service]["topics"]["include"] = [one.topics[0], "something-else"]
+    other.write()
+    drifted = one.worker("w2", conf=other)
+    drifted.wait_event("link.streams_differ", timeout=20)
+    Load(source.bootstrap, one.topics[0], count=1000, partitions=4, serial=5000).run()
+    time.sleep(2)
+    drifted.stop()
+    one.workers.remove(drifted)
+    one.wait_caught_up()
+    one.prove()
+
+
+def test_copying_within_five_seconds_of_a_first_start_on_default_group_settings(own, folder):
+    """Brokers as people have them: group.initial.rebalance.delay.ms 3000; internal topics exist."""
+    source, target = start_together(
+        own(KafkaCluster("first-a", workdir=folder)),
+        own(KafkaCluster("first-b", workdir=folder, default_group_settings=True)),
+    )
+    target.warm_coordinators()
+    source.create_topic("t", partitions=4)
+    Load(source.bootstrap, "t", count=1000, partitions=4).run()
+    one = Line(own, folder, source, target, None, "first", ["t"])
+    began = time.monotonic()
+    one.worker("w1")
+    one.wait_copied("t", 0, 1, timeout=20)
+    took = time.monotonic() - began
+    assert took < 5, took

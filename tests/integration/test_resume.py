@@ -1,0 +1,364 @@
+"""The resume procedure on real brokers: every way to begin, and every doubt."""
+
+import dataclasses
+import struct
+import time
+
+import pytest
+
+from rig.ferry import Worker
+from rig.line import Line
+from rig.procs import wait_for
+from rig.produce import Load
+from rig.records import Record, build
+from rig.verify import compare
+from rig.wire import RawClient
+
+
+@pytest.fixture
+def own_sites(new_cluster, new_redis):
+    def make(source_brokers=1, target_brokers=1, source_props=None, target_props=None):
+        source = new_cluster("src", brokers=source_brokers, props=source_props)
+        target = new_cluster("dst", brokers=target_brokers, props=target_props)
+        target.warm_coordinators()
+        return source, target, new_redis()
+
+    return make
+
+
+@pytest.fixture
+def line(own, folder, source, target, redis_server, name):
+    def make(partitions=1, **more):
+        source.create_topic(f"{name}.t", partitions=partitions)
+        return Line(own, folder, source, target, redis_server, name, [f"{name}.t"], **more)
+
+    return make
+
+
+def ours(line, topic=None, partition=0):
+    """Batches of ferry on the target."""
+    with RawClient(line.target.bootstrap) as raw:
+        return [b for b in raw.walk(topic or line.topics[0], partition) if b.producer_id >= 1 << 47]
+
+
+def forget_everything(line):
+    """No checkpoint anywhere: Redis flushed of the service, ferry's group deleted."""
+    client = line.redis.client
+    for key in client.scan_iter(match=f"*{{{line.service}}}*"):
+        client.delete(key)
+    line.target.admin.delete_consumer_groups([line.group])[line.group].result(30)
+
+
+def roll_redis_back(line, checkpoints):
+    """Redis shows an older copy of the checkpoints, the group's commits are gone."""
+    line.target.admin.delete_consumer_groups([line.group])[line.group].result(30)
+    client = line.redis.client
+    for key in list(client.scan_iter(match=f"*{{{line.service}}}*")):
+        client.delete(key)
+    for field, text in checkpoints.items():
+        client.hset(line.key("checkpoints"), field, text)
+
+
+def stop_and_wait_out(line):
+    """All workers stopped in order: they leave the group."""
+    for worker in line.workers:
+        assert worker.stop() == 0
+    line.workers = []
+
+
+def test_no_checkpoint_anywhere_with_a_full_target(line, source):
+    """Never from `start`: the tail of the target is found in the source."""
+    one = line()
+    Load(source.bootstrap, one.topics[0], "transactional", count=3000).run()
+    one.worker("w1")
+    one.wait_caught_up()
+    end = one.target.offsets(one.topics[0])[0]
+    stop_and_wait_out(one)
+    forget_everything(one)
+    Load(source.bootstrap, one.topics[0], "lz4", count=2000, serial=10_000, seed=2).run()
+    one.worker("w2")
+    one.wait_copied(one.topics[0], 0, end + 2000)
+    one.wait_caught_up()
+    result = compare(source.bootstrap, one.target.bootstrap, one.topics)
+    assert result.ok, result.text()
+    one.prove_sequences(one.topics[0])
+
+
+def test_byte_identical_records_at_the_tail(line, source):
+    """Same bytes, same timestamps, again and again: only the count tells the places apart."""
+    one = line()
+    for seed in range(6):
+        Load(source.bootstrap, one.topics[0], "same", count=50, seed=seed).run()
+    one.worker("w1")
+    one.wait_caught_up()
+    stop_and_wait_out(one)
+    forget_everything(one)
+    for seed in range(3):
+        Load(source.bootstrap, one.topics[0], "same", count=50, seed=seed).run()
+    one.worker("w2")
+    one.wait_copied(one.topics[0], 0, 450)
+    time.sleep(1)
+    assert one.target.offsets(one.topics[0])[0] == 450
+
+
+def test_restored_from_an_older_checkpoint_pairs_the_tail(line, source):
+    """S32's neighbour: what stands behind the old checkpoint is found, not sent again."""
+    one = line()
+    Load(source.bootstrap, one.topics[0], "transactional", count=2000).run()
+    one.worker("w1")
+    one.wait_caught_up()
+    old = one.redis.client.hgetall(one.key("checkpoints"))
+    Load(source.bootstrap, one.topics[0], "lz4", count=20_000, serial=50_000, seed=2).run()
+    Load(source.bootstrap, one.topics[0], "transactional", count=3000, serial=90_000, seed=3).run()
+    one.wait_caught_up()
+    stop_and_wait_out(one)
+    roll_redis_back(one, old)
+    Load(source.bootstrap, one.topics[0], "plain", count=1000, serial=200_000, seed=4).run()
+    one.worker("w2")
+    one.wait_caught_up()
+    result = compare(source.bootstrap, one.target.bootstrap, one.topics)
+    assert result.ok, result.text()
+    one.prove_sequences(one.topics[0])
+
+
+def test_two_workers_forced_onto_one_partition(line, source, own, folder, redis_server):
+    """The broker arbitrates: two links with one identity and two groups write the same partition at once."""
+    one = line()
+    load = Load(source.bootstrap, one.topics[0], "lz4", count=40_000, rate=8000, batch=4096).start()
+    first = one.worker("w1")
+    one.wait_copied(one.topics[0], 0, 500)
+    # The same deployment, service and clusters give the same producer id; another name of the target site gives
+    # another group, so that nobody takes the partition from the first.
+    twin = one.conf.copy(folder / "twin")
+    twin.data["sites"]["bb"] = twin.data["sites"].pop("b")
+    twin.data["services"][one.service]["others"] = ["bb"]
+    del twin.data["sites"]["bb"]["redis"]
+    twin.write()
+    rival = own(Worker(twin, "w2")).start()
+    load.wait()
+    wait_for("the copy", lambda: one.target.offsets(one.topics[0])[0] >= 40_000, 60)
+    time.sleep(1)
+    first.process.check()
+    rival.stop()
+    assert one.target.offsets(one.topics[0])[0] == 40_000
+    one.wait_caught_up()
+    one.prove()
+
+
+def test_foreign_write_makes_a_new_run(line, source, target):
+    """S27: somebody else writes to the mirror topic: an event, a new run, nothing lost or doubled."""
+    one = line()
+    Load(source.bootstrap, one.topics[0], "plain", count=1000).run()
+    one.worker("w1")
+    one.wait_caught_up()
+    stranger = [Record(n, int(time.time() * 1000), b"x", b"foreign", ()) for n in range(7)]
+    with RawClient(target.bootstrap) as raw:
+        assert raw.produce(one.topics[0], 0, build(stranger))[0] == 0
+    Load(source.bootstrap, one.topics[0], "plain", count=1000, serial=1000, seed=2).run()
+    one.wait_caught_up()
+    assert one.target.offsets(one.topics[0])[0] == 2007
+    (event,) = one.events("target.foreign_write")
+    assert "1000" in str(event) and "1007" in str(event)
+    runs, checkpoint = one.map().runs(one.topics[0], 0)
+    assert [(r.source, r.target, r.length) for r in runs] == [(0, 0, 1000), (1000, 1007, 1000)]
+    assert checkpoint.source_next == 2000
+
+
+def test_source_truncation_raises_the_generation(own_sites, own, folder, name):
+    """45 after a source truncation: records that grow again at the same offsets are sent, not dropped as repeats."""
+    source, target, redis = own_sites()
+    source.create_topic("t")
+    one = Line(own, folder, source, target, redis, name, ["t"])
+    Load(source.bootstrap, "t", "plain", count=500).run()
+    Load(source.bootstrap, "t", "plain", count=500, serial=500, seed=2).run()
+    one.worker("w1")
+    one.wait_caught_up()
+    source.broker(1).stop()
+    end = source.broker(1).truncate("t", 0, 600)
+    assert end < 1000
+    source.broker(1).start()
+    Load(source.bootstrap, "t", "plain", count=700, serial=9000, seed=3).run()
+    one.wait_copied("t", 0, 1000 + 700)
+    one.wait_caught_up()
+    (event,) = one.events("source.truncated")
+    assert f'"source_from":{end}' in str(event).replace(" ", "")
+    checkpoint = one.checkpoint("t")
+    assert checkpoint.generation == 1
+    # every record that the source has now stands on the target, in order, behind what it lost
+    with RawClient(source.bootstrap) as left, RawClient(target.bootstrap) as right:
+        now = [r.value for r in left.committed_records("t", 0)]
+        copied = [r.value for r in right.committed_records("t", 0)]
+    assert copied[-700:] == now[-700:]
+    assert len(copied) == 1700
+    generations = {b.producer_id for b in ours(one, "t")}
+    assert len(generations) == 2
+
+
+def test_source_truncation_faults_when_the_policy_says_so(own_sites, own, folder, name):
+    source, target, redis = own_sites()
+    source.create_topic("t")
+    one = Line(own, folder, source, target, redis, name, ["t"], on_truncation="fault")
+    Load(source.bootstrap, "t", "plain", count=500).run()
+    Load(source.bootstrap, "t", "plain", count=500, serial=500, seed=2).run()
+    one.worker("w1")
+    one.wait_caught_up()
+    source.broker(1).stop()
+    end = source.broker(1).truncate("t", 0, 600)
+    source.broker(1).start()
+    Load(source.bootstrap, "t", "plain", count=100, serial=9000, seed=3).run()
+    found = one.wait_fault("source-truncated", "t", timeout=60)
+    assert (found["source_from"], found["source_to"]) == (end, 1000)
+    done = one.command.run("fault", "list", name)
+    assert "source-truncated" in done.stdout
+
+
+def test_target_truncation_sends_the_lost_records_again(own_sites, own, folder, name):
+    """S62: acknowledged records vanish from the target; the map is cut back and they are mirrored again."""
+    source, target, redis = own_sites()
+    source.create_topic("t")
+    one = Line(own, folder, source, target, redis, name, ["t"])
+    for seed in range(5):
+        Load(source.bootstrap, "t", "plain", count=400, serial=seed * 400, seed=seed).run()
+    worker = one.worker("w1")
+    one.wait_caught_up()
+    worker.stop()
+    one.workers = []
+    target.broker(1).stop()
+    end = target.broker(1).truncate("t", 0, 1300)
+    assert 0 < end < 2000
+    target.broker(1).start()
+    Load(source.bootstrap, "t", "plain", count=100, serial=9000, seed=9).run()
+    one.worker("w2")
+    one.wait_copied("t", 0, 2100)
+    one.wait_caught_up()
+    assert one.events("target.truncated")
+    one.prove()
+
+
+def test_a_hole_before_the_last_pair_faults_with_its_range(own_sites, own, folder, name):
+    """A source record that is not on the target but stands before one that is."""
+    source, target, redis = own_sites()
+    source.create_topic("t")
+    one = Line(own, folder, source, target, redis, name, ["t"])
+    Load(source.bootstrap, "t", "plain", count=100).run()
+    one.worker("w1")
+    one.wait_caught_up()
+    before = redis.client.hgetall(one.key("checkpoints"))
+    for seed in range(1, 5):
+        Load(source.bootstrap, "t", "plain", count=100, serial=seed * 100, seed=seed).run()
+        one.wait_caught_up()
+    stop_and_wait_out(one)
+    # The batches of source offsets 200..299 are taken out of the target's log, what follows moves up.
+    target.broker(1).stop()
+    moved = 0
+
+    def take_out(batch):
+        nonlocal moved
+        if 200 <= batch.base_offset < 300:
+            moved += batch.next_offset - batch.base_offset
+            return None
+        if moved:
+            return dataclasses.replace(batch, base_offset=batch.base_offset - moved)
+        return batch
+
+    target.broker(1).rewrite("t", 0, take_out)
+    target.broker(1).start()
+    target.wait_offsets("t", {0: 400})
+    roll_redis_back(one, before)
+    one.worker("w2")
+    found = one.wait_fault("hole", "t", timeout=60)
+    assert (found["source_from"], found["source_to"]) == (200, 300)
+    assert found["target_from"] == 200
+
+
+def test_describe_producers_ahead_of_the_watermark(own_sites, own, folder, name):
+    """Two brokers, the follower stopped: a batch that is not replicated is waited for, never sent again."""
+    props = {
+        "replica.lag.time.max.ms": 60000,
+        "offsets.topic.replication.factor": 1,
+        "transaction.state.log.replication.factor": 1,
+        "broker.session.timeout.ms": 120000,
+    }
+    source, target, redis = own_sites(target_brokers=2, target_props=props)
+    source.create_topic("t")
+    target.create_topic("t", replicas=2, assignment=[[1, 2]])
+    one = Line(own, folder, source, target, redis, name, ["t"])
+    Load(source.bootstrap, "t", "plain", count=500).run()
+    worker = one.worker("w1")
+    one.wait_caught_up()
+    target.broker(2).sigstop()
+    Load(source.bootstrap, "t", "plain", count=500, serial=500, seed=2).run()
+
+    def ahead():
+        with RawClient(target.bootstrap) as raw:
+            states = [p for p in raw.producers("t", 0) if p.producer_id >= 1 << 47]
+            return any(p.last_sequence > 499 for p in states) and raw.offset("t", 0) == 500
+
+    wait_for("a sequence ahead of the watermark", ahead, 20)
+    worker.kill9()
+    worker.start()
+    time.sleep(4)
+    target.broker(2).sigcont()
+    one.wait_copied("t", 0, 1000)
+    time.sleep(1)
+    assert target.offsets("t")[0] == 1000
+    one.wait_caught_up()
+    one.prove()
+
+
+def test_old_data_with_a_broker_restart_in_between(own_sites, own, folder, name):
+    """The broker forgets our id by the records' time; base offsets and the tail keep the copy exact."""
+    source, target, redis = own_sites(
+        target_props={"producer.id.expiration.ms": 5000, "producer.id.expiration.check.interval.ms": 1000}
+    )
+    source.create_topic("t")
+    one = Line(own, folder, source, target, redis, name, ["t"])
+    Load(source.bootstrap, "t", "stamps", count=3000).run()
+    worker = one.worker("w1")
+    one.wait_caught_up()
+    time.sleep(3)
+    target.broker(1).restart(hard=True)
+    Load(source.bootstrap, "t", "stamps", count=3000, serial=3000, seed=2).run()
+    worker.kill9()
+    worker.start()
+    one.wait_caught_up()
+    one.prove()
+
+
+def test_lost_answers_make_no_duplicate(own_sites, own, folder, name):
+    """S24, S26: connections are cut with requests in flight, brokers are killed and come back, again and again."""
+    source, target, redis = own_sites()
+    source.create_topic("t", partitions=4)
+    one = Line(own, folder, source, target, redis, name, ["t"])
+    load = Load(source.bootstrap, "t", "lz4", count=80_000, partitions=4, rate=10_000).start()
+    one.worker("w1")
+    one.wait_copied("t", 0, 500)
+    for _ in range(2):
+        target.broker(1).restart(hard=True)
+        time.sleep(1)
+    load.wait()
+    one.wait_caught_up()
+    one.prove()
+
+
+def test_equal_bounds_with_other_bytes_are_never_trusted(line, source, target):
+    """Same producer id, same sequences, other bytes: the broker would answer success and drop ours."""
+    one = line()
+    Load(source.bootstrap, one.topics[0], "plain", count=300).run()
+    one.worker("w1")
+    one.wait_caught_up()
+    stop_and_wait_out(one)
+    last = ours(one)[-1]
+    # A forged batch takes our next sequences, as a worker with another filter would.
+    forged = build([Record(n, int(time.time() * 1000), b"f", b"forged", ()) for n in range(10)])
+    data = bytearray(forged.encode())
+    struct.pack_into(">qhi", data, 43, last.producer_id, 0, (last.last_sequence + 1) & 0x7FFFFFFF)
+    struct.pack_into(">i", data, 12, -1)
+    struct.pack_into(">I", data, 17, crc32c(bytes(data[21:])))
+    with RawClient(target.bootstrap) as raw:
+        assert raw.produce(one.topics[0], 0, bytes(data))[0] == 0
+    Load(source.bootstrap, one.topics[0], "plain", count=10, serial=300, seed=2).run()
+    one.worker("w2")
+    found = one.wait_fault("stranger", timeout=60)
+    assert found["target_from"] == 300
+    assert one.target.offsets(one.topics[0])[0] == 310
