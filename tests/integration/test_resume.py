@@ -1,7 +1,6 @@
 """The resume procedure on real brokers: every way to begin, and every doubt."""
 
 import dataclasses
-import struct
 import time
 
 import pytest
@@ -350,13 +349,14 @@ def test_equal_bounds_with_other_bytes_are_never_trusted(line, source, target):
     stop_and_wait_out(one)
     last = ours(one)[-1]
     # A forged batch takes our next sequences, as a worker with another filter would.
-    forged = build([Record(n, int(time.time() * 1000), b"f", b"forged", ()) for n in range(10)])
-    data = bytearray(forged.encode())
-    struct.pack_into(">qhi", data, 43, last.producer_id, 0, (last.last_sequence + 1) & 0x7FFFFFFF)
-    struct.pack_into(">i", data, 12, -1)
-    struct.pack_into(">I", data, 17, crc32c(bytes(data[21:])))
+    forged = build(
+        [Record(n, int(time.time() * 1000), b"f", b"forged", ()) for n in range(10)],
+        producer_id=last.producer_id,
+        producer_epoch=0,
+        base_sequence=(last.last_sequence + 1) & 0x7FFFFFFF,
+    )
     with RawClient(target.bootstrap) as raw:
-        assert raw.produce(one.topics[0], 0, bytes(data))[0] == 0
+        assert raw.produce(one.topics[0], 0, forged)[0] == 0
     Load(source.bootstrap, one.topics[0], "plain", count=10, serial=300, seed=2).run()
     one.worker("w2")
     found = one.wait_fault("stranger", timeout=60)
