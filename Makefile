@@ -193,7 +193,7 @@ lint-quick:
 	$(call say,LINT,python)
 	$(Q)$(PYTHON) -m ruff check -q . && $(PYTHON) -m ruff format -q --check .
 	$(call say,LINT,shell)
-	$(Q)shellcheck $(scripts)
+	$(Q)shellcheck -S warning $(scripts)
 
 lint-cppcheck:
 	$(call say,LINT,cppcheck)

@@ -40,10 +40,6 @@ as_root() {
     fi
 }
 
-installed() {
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
-}
-
 # A library that the system has in our version is a package; else it is built into build/deps.
 packaged() { # package, least version
     local have
@@ -57,14 +53,19 @@ java_ok() {
     [ "${version:-0}" -ge 17 ]
 }
 
+# Ours in build/deps, or the system's.
+library_ok() { # name, least version
+    PKG_CONFIG_PATH=$deps/lib/pkgconfig pkg-config --atleast-version="$2" "$1" 2>/dev/null
+}
+
 missing_packages() {
     local name wanted=("${build_packages[@]}" "${test_packages[@]}")
-    packaged librdkafka-dev $rdkafka_min && wanted+=(librdkafka-dev)
-    packaged libhiredis-dev $hiredis_min && wanted+=(libhiredis-dev)
+    library_ok rdkafka $rdkafka_min || ! packaged librdkafka-dev $rdkafka_min || wanted+=(librdkafka-dev)
+    library_ok hiredis $hiredis_min || ! packaged libhiredis-dev $hiredis_min || wanted+=(libhiredis-dev)
     java_ok || wanted+=(default-jre-headless)
-    for name in "${wanted[@]}"; do
-        installed "$name" || printf '%s\n' "$name"
-    done
+    dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${wanted[@]}" 2>/dev/null |
+        awk -v wanted="${wanted[*]}" '$1 == "installed" {have[$2] = 1}
+            END {n = split(wanted, all, " "); for (i = 1; i <= n; i++) if (!(all[i] in have)) print all[i]}'
 }
 
 stage_packages() {

@@ -4,6 +4,7 @@ A test that stops, truncates or reconfigures brokers starts clusters of its own 
 """
 
 import contextlib
+import os
 import re
 import shutil
 
@@ -11,7 +12,7 @@ import pytest
 
 from rig import procs
 from rig.kafka import KafkaCluster, kafka_ready, start_together
-from rig.paths import BUILD
+from rig.paths import BUILD, remove_run_dirs
 from rig.redis import RedisServer
 
 procs.end_on_signals()
@@ -30,11 +31,11 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(scope="session")
 def session_dir():
-    folder = BUILD / "test"
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_run_dirs(BUILD / "test")
+    folder = BUILD / "test" / f"session-{os.getpid()}"
     folder.mkdir(parents=True)
     yield folder
-    shutil.rmtree(BUILD / "run", ignore_errors=True)
+    remove_run_dirs()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Where things are."""
 
 import os
+import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,3 +20,11 @@ def run_dir(name):
     path = BUILD / "run" / f"{name}-{os.getpid()}"
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def remove_run_dirs(folder=BUILD / "run"):
+    """Take away what this process left there, and what processes left that are gone: nobody else's."""
+    for path in folder.glob("*"):
+        owner = path.name.rsplit("-", 1)[-1]
+        if owner == str(os.getpid()) or not (owner.isdigit() and os.path.exists(f"/proc/{owner}")):
+            shutil.rmtree(path, ignore_errors=True)

@@ -20,7 +20,7 @@ import time
 
 from confluent_kafka import KafkaException, Producer
 
-from rig.paths import BUILD, RIG
+from rig.paths import RIG, run_dir
 from rig.procs import Process
 
 CODECS = ("gzip", "snappy", "lz4", "zstd")
@@ -211,7 +211,7 @@ class Running:
     def __init__(self, load):
         self.load = load
         number = Running.count = getattr(Running, "count", 0) + 1
-        folder = BUILD / "run" / "produce"
+        folder = run_dir("produce")
         self.log = folder / f"{load.topic}-{load.kind}-{time.time_ns()}-{number}.log"
         argv = [sys.executable, "-m", "rig.produce"]
         for field in dataclasses.fields(load):
