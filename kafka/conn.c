@@ -131,6 +131,15 @@ static void release_all(struct conn *conn)
     conn->queue.unsent_bytes = 0;
 }
 
+static void fail_all(struct conn *conn, const struct err *why)
+{
+    while (conn->queue.head != NULL) {
+        struct request *request = request_queue_pop(&conn->queue);
+        request->answer(request->arg, NULL, NULL, why);
+        request_free(request);
+    }
+}
+
 /* The end: nothing is received or sent from here on; everybody who waits is told, the owner last. */
 static void conn_break(struct conn *conn, const struct err *why)
 {
@@ -141,11 +150,7 @@ static void conn_break(struct conn *conn, const struct err *why)
     conn->state = CONN_CLOSED;
     conn_enter(conn);
     release_all(conn);
-    while (conn->queue.head != NULL) {
-        struct request *request = request_queue_pop(&conn->queue);
-        request->answer(request->arg, NULL, NULL, &copy);
-        request_free(request);
-    }
+    fail_all(conn, &copy);
     if (!conn->doomed) {
         conn->callbacks.closed(conn->callbacks.arg, conn, &copy);
     }
@@ -188,6 +193,7 @@ void conn_free(struct conn *conn)
     conn->doomed = true;
     err_set(&why, ERR_RETRY, "%s: closed by us", conn->name);
     conn_break(conn, &why);
+    fail_all(conn, &why); /* inside an answer that failed: those behind it are not answered yet */
     conn_leave(conn);
 }
 
