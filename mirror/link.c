@@ -80,8 +80,10 @@ static void topics_add(struct link *link, const char *name)
 /* Both clusters' metadata of what we mirror; nothing else is asked for. */
 static void follow_topics(struct link *link)
 {
-    cluster_follow(link->source, (const char *const *)link->topics, (int32_t)link->topics_count);
-    cluster_follow(link->target, (const char *const *)link->topics, (int32_t)link->topics_count);
+    static const char *const none[] = {NULL}; /* no topics: brokers and cluster id only; NULL would ask for all */
+    const char *const *names = link->topics_count == 0 ? none : (const char *const *)link->topics;
+    cluster_follow(link->source, names, (int32_t)link->topics_count);
+    cluster_follow(link->target, names, (int32_t)link->topics_count);
 }
 
 static void subscribe(struct link *link, bool with_list)
