@@ -90,7 +90,8 @@ enum batch_walk batch_walk(const uint8_t *data, size_t len, struct batch *out, s
     if (reader.bad) {
         return BATCH_WALK_PARTIAL;
     }
-    if (batch.base_offset < 0) {
+    if (batch.base_offset < 0 ||
+        batch.base_offset == INT64_MAX) { /* there is an offset behind it */
         bad(err, "BaseOffset", batch.base_offset);
         return BATCH_WALK_BAD;
     }

@@ -179,6 +179,9 @@ static bool snappy(const uint8_t *in, size_t in_len, struct output *output, stru
     if (in_len < 16 || memcmp(in, magic, sizeof(magic)) != 0) {
         return snappy_block(in, in_len, output, err);
     }
+    if (!output_open(output)) { /* no block at all is no bytes, not no answer */
+        return out_of_memory(err);
+    }
     reader_bytes(&reader, 16);
     while (reader_left(&reader) > 0) {
         uint32_t len = reader_u32(&reader);

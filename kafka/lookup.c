@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -16,8 +17,9 @@ static atomic_int threads_count;
 
 struct lookup_job {
     atomic_int refs_count;
+    atomic_bool answered; /* what follows is written before it and read behind it */
     int event_fd;
-    int rc; /* getaddrinfo's; written before event_fd is */
+    int rc; /* getaddrinfo's */
     struct addrinfo *addresses;
     char port[8];
     char host[256]; /* longest name: 253 */
@@ -52,6 +54,8 @@ static int job_ask(struct lookup_job *job, int flags)
 static void job_tell(struct lookup_job *job)
 {
     uint64_t one = 1;
+
+    atomic_store(&job->answered, true);
     ssize_t written = write(job->event_fd, &one, sizeof(one));
     (void)written; /* an eventfd takes its first count always */
 }
@@ -60,7 +64,7 @@ static void *lookup_main(void *arg)
 {
     struct lookup_job *job = arg;
 
-    job->rc = job_ask(job, AI_ADDRCONFIG);
+    job->rc = job_ask(job, 0);
     if (job->rc != 0) {
         job->addresses = NULL;
     }
@@ -91,10 +95,13 @@ static void lookup_ready(void *arg, int what)
 {
     struct lookup *lookup = arg;
     struct lookup_job *job = lookup->job;
-    struct addrinfo *addresses = job->addresses;
     struct err err;
 
     (void)what;
+    if (!atomic_load(&job->answered)) {
+        return;
+    }
+    struct addrinfo *addresses = job->addresses;
     loop_fd_free(lookup->watch);
     lookup->watch = NULL;
     job->addresses = NULL;
@@ -112,6 +119,7 @@ static struct lookup_job *job_new(const char *host, int32_t port)
         abort();
     }
     atomic_init(&job->refs_count, 1);
+    atomic_init(&job->answered, false);
     snprintf(job->host, sizeof(job->host), "%s", host);
     snprintf(job->port, sizeof(job->port), "%u", (unsigned int)port & 0xffff);
     job->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

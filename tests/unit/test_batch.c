@@ -187,6 +187,9 @@ static void old_formats_are_walked_over(void **state)
     assert_int_equal(batch.len, 40);
     assert_int_equal(batch.magic, 1);
     assert_int_equal(batch_verdict(&batch, INT64_MAX, INT64_MAX), BATCH_OLD_FORMAT);
+    put(message, INT64_MAX, 8);
+    assert_int_equal(batch_walk(message, sizeof(message), &batch, &err), BATCH_WALK_BAD);
+    put(message, 55, 8);
     put(message + 8, 13, 4);
     assert_int_equal(batch_walk(message, sizeof(message), &batch, &err), BATCH_WALK_BAD);
 }

@@ -1,0 +1,145 @@
+/* Every answer decoder of kafka/proto: the first byte selects API and version, the rest is the answer. */
+#include <stdint.h>
+
+#include "kafka/proto.h"
+
+#define SELECT(api, version) ((api) << 8 | (version))
+static const int selectors[] = {
+    SELECT(API_FETCH, 12),
+    SELECT(API_FETCH, 13),
+    SELECT(API_FETCH, 16),
+    SELECT(API_PRODUCE, 9),
+    SELECT(API_PRODUCE, 12),
+    SELECT(API_PRODUCE, 13),
+    SELECT(API_METADATA, 10),
+    SELECT(API_METADATA, 12),
+    SELECT(API_LIST_OFFSETS, 6),
+    SELECT(API_LIST_OFFSETS, 7),
+    SELECT(API_VERSIONS, 3),
+    SELECT(API_OFFSET_FOR_LEADER_EPOCH, 4),
+    SELECT(API_DESCRIBE_PRODUCERS, 0),
+    SELECT(API_FIND_COORDINATOR, 3),
+    SELECT(API_FIND_COORDINATOR, 4),
+    SELECT(API_LEAVE_GROUP, 4),
+    SELECT(API_LEAVE_GROUP, 5),
+};
+#define SELECTORS_COUNT (sizeof(selectors) / sizeof(selectors[0]))
+
+static volatile uint8_t sink; /* what is read cannot be optimized away */
+
+static void touch(struct wire_string string)
+{
+    for (int32_t i = 0; i < string.len; i++) {
+        sink ^= (uint8_t)string.data[i];
+    }
+}
+
+static void fetch(struct reader *reader, int16_t version)
+{
+    struct fetch_answer answer;
+    struct err err;
+
+    if (!proto_get_fetch(reader, version, &answer, &err)) {
+        return;
+    }
+    for (int32_t i = 0; i < answer.partitions_count; i++) {
+        struct fetch_partition *partition = &answer.partitions[i];
+        touch(partition->topic);
+        touch((struct wire_string){(const char *)partition->records,
+                                   (int32_t)partition->records_len});
+    }
+    fetch_answer_done(&answer);
+}
+
+static void produce(struct reader *reader, int16_t version)
+{
+    struct produce_answer answer;
+    struct err err;
+
+    if (!proto_get_produce(reader, version, &answer, &err)) {
+        return;
+    }
+    for (int32_t i = 0; i < answer.parts_count; i++) {
+        touch(answer.parts[i].topic);
+        touch(answer.parts[i].message);
+    }
+    produce_answer_done(&answer);
+}
+
+static void metadata(struct reader *reader, int16_t version)
+{
+    struct metadata answer;
+    struct err err;
+
+    if (!proto_get_metadata(reader, version, &answer, &err)) {
+        return;
+    }
+    touch(answer.cluster_id);
+    for (int32_t i = 0; i < answer.brokers_count; i++) {
+        touch(answer.brokers[i].host);
+    }
+    for (int32_t i = 0; i < answer.topics_count; i++) {
+        touch(answer.topics[i].name);
+    }
+    metadata_done(&answer);
+}
+
+static void offsets(struct reader *reader, int api, int16_t version)
+{
+    struct list_offsets_answer list;
+    struct epoch_end_answer end;
+    struct describe_producers_answer producers;
+    struct err err;
+
+    if (api == API_LIST_OFFSETS && proto_get_list_offsets(reader, version, &list, &err)) {
+        for (int32_t i = 0; i < list.parts_count; i++) {
+            touch(list.parts[i].topic);
+        }
+        list_offsets_answer_done(&list);
+    } else if (api == API_OFFSET_FOR_LEADER_EPOCH && proto_get_epoch_end(reader, &end, &err)) {
+        sink ^= (uint8_t)end.error;
+    } else if (api == API_DESCRIBE_PRODUCERS &&
+               proto_get_describe_producers(reader, &producers, &err)) {
+        touch(producers.message);
+        describe_producers_answer_done(&producers);
+    }
+}
+
+static void rest(struct reader *reader, int api, int16_t version)
+{
+    struct api_versions versions;
+    struct find_coordinator_answer found;
+    int16_t error;
+    struct err err;
+
+    if (api == API_VERSIONS && proto_get_api_versions(reader, &versions, &err)) {
+        sink ^= (uint8_t)versions.version[0];
+    } else if (api == API_FIND_COORDINATOR &&
+               proto_get_find_coordinator(reader, version, &found, &err)) {
+        touch(found.host);
+    } else if (api == API_LEAVE_GROUP && proto_get_leave_group(reader, version, &error, &err)) {
+        sink ^= (uint8_t)error;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size == 0) {
+        return 0;
+    }
+    int selector = selectors[data[0] % SELECTORS_COUNT];
+    int api = selector >> 8;
+    int16_t version = (int16_t)(selector & 0xff);
+    struct reader reader = reader_over(data + 1, size - 1);
+    if (api == API_FETCH) {
+        fetch(&reader, version);
+    } else if (api == API_PRODUCE) {
+        produce(&reader, version);
+    } else if (api == API_METADATA) {
+        metadata(&reader, version);
+    } else {
+        offsets(&reader, api, version);
+        rest(&reader, api, version);
+    }
+    return 0;
+}
