@@ -11,8 +11,14 @@
 #include "kafka/proto.h"
 #include "tests/unit/vectors/proto_vectors.h"
 
-static const struct uuid id_1 = {{0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff}};
-static const struct uuid id_2 = {{0x10, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff}};
+static const struct uuid id_1 = {
+    {0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee,
+     0xff}
+};
+static const struct uuid id_2 = {
+    {0x10, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee,
+     0xff}
+};
 
 #define VECTOR(name) {#name, name, sizeof(name)}
 struct vector {
@@ -73,8 +79,9 @@ static void the_table_has_every_api(void **state)
 
 static void fetch_requests(void **state)
 {
-    static const struct vector vectors[] = {VECTOR(fetch_request_v12), VECTOR(fetch_request_v13), VECTOR(fetch_request_v14),
-                                            VECTOR(fetch_request_v15), VECTOR(fetch_request_v16)};
+    static const struct vector vectors[] = {VECTOR(fetch_request_v12), VECTOR(fetch_request_v13),
+                                            VECTOR(fetch_request_v14), VECTOR(fetch_request_v15),
+                                            VECTOR(fetch_request_v16)};
     struct fetch_want wants[3];
 
     (void)state;
@@ -97,8 +104,9 @@ static void fetch_requests(void **state)
 
 static void produce_requests(void **state)
 {
-    static const struct vector vectors[] = {VECTOR(produce_request_v9), VECTOR(produce_request_v10), VECTOR(produce_request_v11),
-                                            VECTOR(produce_request_v12), VECTOR(produce_request_v13)};
+    static const struct vector vectors[] = {
+        VECTOR(produce_request_v9), VECTOR(produce_request_v10), VECTOR(produce_request_v11),
+        VECTOR(produce_request_v12), VECTOR(produce_request_v13)};
     struct produce_part parts[3] = {0};
     uint8_t records[162];
     size_t cuts[3];
@@ -135,8 +143,10 @@ static void produce_requests(void **state)
 
 static void metadata_requests(void **state)
 {
-    static const struct vector some[] = {VECTOR(metadata_request_v10), VECTOR(metadata_request_v11), VECTOR(metadata_request_v12)};
-    static const struct vector all[] = {VECTOR(metadata_request_all_v10), VECTOR(metadata_request_all_v11),
+    static const struct vector some[] = {VECTOR(metadata_request_v10), VECTOR(metadata_request_v11),
+                                         VECTOR(metadata_request_v12)};
+    static const struct vector all[] = {VECTOR(metadata_request_all_v10),
+                                        VECTOR(metadata_request_all_v11),
                                         VECTOR(metadata_request_all_v12)};
     static const char *const names[] = {"orders", "payments"};
 
@@ -154,8 +164,13 @@ static void metadata_requests(void **state)
 
 static void list_offsets_requests(void **state)
 {
-    static const struct vector vectors[] = {VECTOR(list_offsets_request_v6), VECTOR(list_offsets_request_v7)};
-    static const struct topic_partition wants[] = {{"orders", 0}, {"orders", 3}, {"payments", 1}};
+    static const struct vector vectors[] = {VECTOR(list_offsets_request_v6),
+                                            VECTOR(list_offsets_request_v7)};
+    static const struct topic_partition wants[] = {
+        {"orders",   0},
+        {"orders",   3},
+        {"payments", 1}
+    };
 
     (void)state;
     for (int16_t version = 6; version <= 7; version++) {
@@ -197,7 +212,14 @@ static void small_requests(void **state)
 /* Brokers answer INVALID_REQUEST to a version with other characters, or one that ends in a dash. */
 static void software_versions_are_made_acceptable(void **state)
 {
-    static const char *const pairs[][2] = {{"1.0", "1.0"}, {"1.0+a_b", "1.0-a-b"}, {"1.0-", "1.0"}, {"", "0"}, {"+x", "0"}, {"---", "0"}};
+    static const char *const pairs[][2] = {
+        {"1.0",     "1.0"    },
+        {"1.0+a_b", "1.0-a-b"},
+        {"1.0-",    "1.0"    },
+        {"",        "0"      },
+        {"+x",      "0"      },
+        {"---",     "0"      }
+    };
 
     (void)state;
     for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
@@ -215,8 +237,9 @@ static void software_versions_are_made_acceptable(void **state)
 
 static void fetch_answers(void **state)
 {
-    static const struct vector vectors[] = {VECTOR(fetch_answer_v12), VECTOR(fetch_answer_v13), VECTOR(fetch_answer_v14),
-                                            VECTOR(fetch_answer_v15), VECTOR(fetch_answer_v16)};
+    static const struct vector vectors[] = {VECTOR(fetch_answer_v12), VECTOR(fetch_answer_v13),
+                                            VECTOR(fetch_answer_v14), VECTOR(fetch_answer_v15),
+                                            VECTOR(fetch_answer_v16)};
 
     (void)state;
     for (int16_t version = 12; version <= 16; version++) {
@@ -256,8 +279,9 @@ static void fetch_answers(void **state)
 
 static void produce_answers(void **state)
 {
-    static const struct vector vectors[] = {VECTOR(produce_answer_v9), VECTOR(produce_answer_v10), VECTOR(produce_answer_v11),
-                                            VECTOR(produce_answer_v12), VECTOR(produce_answer_v13)};
+    static const struct vector vectors[] = {VECTOR(produce_answer_v9), VECTOR(produce_answer_v10),
+                                            VECTOR(produce_answer_v11), VECTOR(produce_answer_v12),
+                                            VECTOR(produce_answer_v13)};
 
     (void)state;
     for (int16_t version = 9; version <= 13; version++) {
@@ -267,7 +291,8 @@ static void produce_answers(void **state)
         assert_true(proto_get_produce(&reader, version, &answer, &err));
         assert_int_equal(answer.throttle_ms, 4);
         assert_int_equal(answer.parts_count, 2);
-        assert_true(version >= 13 ? uuid_equal(&answer.parts[1].topic_id, &id_1) : is(answer.parts[1].topic, "orders"));
+        assert_true(version >= 13 ? uuid_equal(&answer.parts[1].topic_id, &id_1)
+                                  : is(answer.parts[1].topic, "orders"));
         assert_int_equal(answer.parts[0].base_offset, 123456);
         assert_int_equal(answer.parts[0].log_start_offset, 7);
         assert_int_equal(answer.parts[0].log_append_time, -1);
@@ -281,7 +306,8 @@ static void produce_answers(void **state)
 
 static void metadata_answers(void **state)
 {
-    static const struct vector vectors[] = {VECTOR(metadata_answer_v10), VECTOR(metadata_answer_v11), VECTOR(metadata_answer_v12)};
+    static const struct vector vectors[] = {
+        VECTOR(metadata_answer_v10), VECTOR(metadata_answer_v11), VECTOR(metadata_answer_v12)};
 
     (void)state;
     for (int16_t version = 10; version <= 12; version++) {
@@ -314,7 +340,8 @@ static void metadata_answers(void **state)
 
 static void list_offsets_answers(void **state)
 {
-    static const struct vector vectors[] = {VECTOR(list_offsets_answer_v6), VECTOR(list_offsets_answer_v7)};
+    static const struct vector vectors[] = {VECTOR(list_offsets_answer_v6),
+                                            VECTOR(list_offsets_answer_v7)};
 
     (void)state;
     for (int16_t version = 6; version <= 7; version++) {
@@ -360,7 +387,13 @@ static void api_ranges_that_lie(void **state)
 {
     struct writer writer;
     struct api_versions versions;
-    static const int16_t ranges[][3] = {{0, 13, 9}, {1, -5, -1}, {-3, 0, 9}, {32767, 0, 9}, {3, INT16_MIN, INT16_MAX}};
+    static const int16_t ranges[][3] = {
+        {0,     13,        9        },
+        {1,     -5,        -1       },
+        {-3,    0,         9        },
+        {32767, 0,         9        },
+        {3,     INT16_MIN, INT16_MAX}
+    };
 
     (void)state;
     writer_init(&writer);
@@ -412,8 +445,10 @@ static void group_answers(void **state)
 
     (void)state;
     for (int16_t version = 3; version <= 4; version++) {
-        struct reader reader = version == 3 ? reader_over(find_coordinator_answer_v3, sizeof(find_coordinator_answer_v3))
-                                            : reader_over(find_coordinator_answer_v4, sizeof(find_coordinator_answer_v4));
+        struct reader reader =
+            version == 3
+                ? reader_over(find_coordinator_answer_v3, sizeof(find_coordinator_answer_v3))
+                : reader_over(find_coordinator_answer_v4, sizeof(find_coordinator_answer_v4));
         assert_true(proto_get_find_coordinator(&reader, version, &found, NULL));
         assert_int_equal(found.error, KAFKA_COORDINATOR_NOT_AVAILABLE);
         assert_int_equal(found.id, 3);
@@ -421,8 +456,9 @@ static void group_answers(void **state)
         assert_int_equal(found.port, 9094);
     }
     for (int16_t version = 4; version <= 5; version++) {
-        struct reader reader = version == 4 ? reader_over(leave_group_answer_v4, sizeof(leave_group_answer_v4))
-                                            : reader_over(leave_group_answer_v5, sizeof(leave_group_answer_v5));
+        struct reader reader =
+            version == 4 ? reader_over(leave_group_answer_v4, sizeof(leave_group_answer_v4))
+                         : reader_over(leave_group_answer_v5, sizeof(leave_group_answer_v5));
         assert_true(proto_get_leave_group(&reader, version, &error, NULL));
         assert_int_equal(error, 25);
     }
@@ -469,17 +505,21 @@ union any_answer {
     int16_t error;
 };
 
-static bool decode_bulk(struct reader *reader, enum api_key api, int16_t version, struct err *err, bool *out_ok)
+static bool decode_bulk(struct reader *reader, enum api_key api, int16_t version, struct err *err,
+                        bool *out_ok)
 {
     union any_answer any;
 
     if (api == API_FETCH && (*out_ok = proto_get_fetch(reader, version, &any.fetch, err))) {
         fetch_answer_done(&any.fetch);
-    } else if (api == API_PRODUCE && (*out_ok = proto_get_produce(reader, version, &any.produce, err))) {
+    } else if (api == API_PRODUCE &&
+               (*out_ok = proto_get_produce(reader, version, &any.produce, err))) {
         produce_answer_done(&any.produce);
-    } else if (api == API_METADATA && (*out_ok = proto_get_metadata(reader, version, &any.metadata, err))) {
+    } else if (api == API_METADATA &&
+               (*out_ok = proto_get_metadata(reader, version, &any.metadata, err))) {
         metadata_done(&any.metadata);
-    } else if (api == API_LIST_OFFSETS && (*out_ok = proto_get_list_offsets(reader, version, &any.list, err))) {
+    } else if (api == API_LIST_OFFSETS &&
+               (*out_ok = proto_get_list_offsets(reader, version, &any.list, err))) {
         list_offsets_answer_done(&any.list);
     }
     return api == API_FETCH || api == API_PRODUCE || api == API_METADATA || api == API_LIST_OFFSETS;
