@@ -2,6 +2,7 @@
 # make demo: says what it will do, asks once, sets up, builds, and hands over to tools/demo.py.
 #
 # YES=1, or no terminal: does not ask. DEMO_BREAK=lose|double|swap|flip damages one record at the target.
+# DEMO_RECORDS=N: records a topic that are there before the mirror starts (250000).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 case ${DEMO_BREAK:-} in
