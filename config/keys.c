@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,41 +101,22 @@ const struct key *keys_find(const char *path)
     return NULL;
 }
 
-/* `sites.*.kafka.*` takes property names with dots: its last star eats the rest. */
-static bool matches(const char *pattern, const char *path)
+const struct key *keys_member(const char *parent, const char *name)
 {
-    while (*pattern != '\0' && *path != '\0') {
-        if (*pattern == '*') {
-            if (pattern[1] == '\0') {
-                return true;
-            }
-            const char *rest = path;
-            while ((rest = strchr(rest, '.')) != NULL) { /* names may hold dots (zones): try each */
-                if (matches(pattern + 1, rest)) {
-                    return true;
-                }
-                rest++;
-            }
-            return false;
-        }
-        if (*pattern != *path) {
-            return false;
-        }
-        pattern++;
-        path++;
+    char path[KEY_PATH_BYTES];
+    size_t used = (size_t)snprintf(path, sizeof(path), "%s%s", parent, parent[0] == '\0' ? "" : ".");
+    size_t len = strlen(name);
+    if (used + len + 1 > sizeof(path)) {
+        len = 0; /* longer than any key of the table: only a `*` can be meant */
     }
-    return *pattern == '\0' && *path == '\0';
-}
-
-const struct key *keys_match(const char *path)
-{
-    const struct key *exact = keys_find(path);
-    for (size_t i = 0; exact == NULL && i < config_keys_count; i++) {
-        if (matches(config_keys[i].path, path)) {
-            return &config_keys[i];
-        }
+    memcpy(path + used, name, len);
+    path[used + len] = '\0';
+    const struct key *literal = len > 0 && name[0] != '*' ? keys_find(path) : NULL;
+    if (literal != NULL) {
+        return literal;
     }
-    return exact;
+    memcpy(path + used, "*", 2);
+    return keys_find(path);
 }
 
 /* Levenshtein distance, small words only. */
@@ -161,23 +143,19 @@ static size_t distance(const char *a, const char *b)
     return row[len];
 }
 
-const char *keys_suggest(const char *path)
+const char *keys_suggest(const char *parent, const char *name)
 {
-    const char *name = strrchr(path, '.') == NULL ? path : strrchr(path, '.') + 1;
-    size_t parent_len = (size_t)(name - path);
+    size_t parent_len = strlen(parent);
     const char *best = NULL;
     size_t best_distance = 3; /* more changed letters are another word */
     for (size_t i = 0; i < config_keys_count; i++) {
-        const char *last = strrchr(config_keys[i].path, '.');
-        const char *key = last == NULL ? config_keys[i].path : last + 1;
-        size_t key_distance = distance(name, key);
-        if (key[0] == '*' || key[0] == '[' || key_distance >= best_distance || parent_len >= 512) {
-            continue;
-        }
-        char candidate[600]; /* would it stand here? */
-        memcpy(candidate, path, parent_len);
-        memcpy(candidate + parent_len, key, strlen(key) + 1);
-        if (keys_match(candidate) == &config_keys[i]) {
+        const char *path = config_keys[i].path;
+        const char *last = strrchr(path, '.');
+        const char *key = last == NULL ? path : last + 1;
+        size_t above = last == NULL ? 0 : (size_t)(last - path);
+        bool sibling = above == parent_len && strncmp(path, parent, parent_len) == 0;
+        size_t key_distance = sibling ? distance(name, key) : SIZE_MAX;
+        if (key_distance < best_distance) {
             best = key;
             best_distance = key_distance;
         }

@@ -39,10 +39,11 @@ extern const size_t config_keys_count;
 
 /* The key with exactly this table path, or NULL. */
 const struct key *keys_find(const char *path);
-/* The key that a concrete path belongs to (`sites.a.redis.url` -> `sites.*.redis.url`), or NULL. */
-const struct key *keys_match(const char *path);
-/* The sibling of an unknown key that looks most like it, or NULL. @param path concrete path of the unknown key */
-const char *keys_suggest(const char *path);
+#define KEY_PATH_BYTES 128 /* longer than the longest path of the table */
+/* The key of a member called `name` below a table path ("" = top): the literal one, else the parent's `*`, else NULL. */
+const struct key *keys_member(const char *parent, const char *name);
+/* The member of `parent` whose name looks most like an unknown one, or NULL. */
+const char *keys_suggest(const char *parent, const char *name);
 /* Text of a size or duration as number ("64MiB", "5s", "250"); false when it is none or its unit is wrong. */
 bool keys_number(enum key_type type, const char *text, int64_t *out);
 int64_t keys_default(const char *path);

@@ -202,8 +202,8 @@ bool parse_error(const struct parse_places *places, struct err *err, const char 
 struct check {
     const struct parse_places *places;
     struct err *err;
-    char path[PATH_BYTES];  /* concrete, as in errors */
-    char table[PATH_BYTES]; /* with [] for elements */
+    char path[PATH_BYTES]; /* concrete, as in errors */
+    const char *table;     /* the table's path of the same place */
 };
 
 static const char *type_name(const json_t *value)
@@ -295,33 +295,42 @@ static bool check_leaf(struct check *check, const struct key *key, const json_t 
     return ok || parse_error(check->places, check->err, check->path, "expected %s, found %s", form, type_name(value));
 }
 
-static bool check_value(struct check *check, const json_t *value);
+static bool check_value(struct check *check, const struct key *key, const json_t *value);
 
-static bool check_member(struct check *check, const char *name, const char *table_name, const json_t *value)
+/* @param key  what the member is in the table; NULL = unknown */
+static bool check_member(struct check *check, const char *name, const struct key *key, const json_t *value)
 {
     size_t path_len = strlen(check->path);
-    size_t table_len = strlen(check->table);
-    bool ok;
+    const char *table = check->table;
     if (path_len + strlen(name) + 2 >= PATH_BYTES) {
         return parse_error(check->places, check->err, check->path, "a name below is too long");
     }
     snprintf(check->path + path_len, PATH_BYTES - path_len, "%s%s", path_len > 0 ? "." : "", name);
-    snprintf(check->table + table_len, PATH_BYTES - table_len, "%s%s", table_len > 0 ? "." : "", table_name);
-    ok = check_value(check, value);
+    bool ok;
+    if (key == NULL) {
+        const char *suggested = keys_suggest(table, name);
+        ok = parse_error(check->places, check->err, check->path, "unknown key%s%s%s",
+                         suggested == NULL ? "" : "; did you mean \"", suggested == NULL ? "" : suggested,
+                         suggested == NULL ? "" : "\"?");
+    } else {
+        check->table = key->path;
+        ok = check_value(check, key, value);
+    }
     check->path[path_len] = '\0';
-    check->table[table_len] = '\0';
+    check->table = table;
     return ok;
 }
 
 static bool check_required(struct check *check, const json_t *object)
 {
+    size_t table_len = strlen(check->table);
     for (size_t i = 0; i < config_keys_count; i++) {
         const struct key *key = &config_keys[i];
         const char *last = strrchr(key->path, '.');
         const char *name = last == NULL ? key->path : last + 1;
-        char candidate[PATH_BYTES + 64];
-        snprintf(candidate, sizeof(candidate), "%s%s%s", check->table, check->table[0] == '\0' ? "" : ".", name);
-        if (key->required && keys_match(candidate) == key && json_object_get(object, name) == NULL) {
+        size_t above = last == NULL ? 0 : (size_t)(last - key->path);
+        bool member = above == table_len && strncmp(key->path, check->table, table_len) == 0;
+        if (key->required && member && json_object_get(object, name) == NULL) {
             return parse_error(check->places, check->err, check->path, "\"%s\" is missing: %s", name, key->help);
         }
     }
@@ -337,7 +346,7 @@ static bool check_object(struct check *check, json_t *object)
         if (name[0] == '\0') {
             return parse_error(check->places, check->err, check->path, "an empty name");
         }
-        if (!check_member(check, name, name, value)) {
+        if (!check_member(check, name, keys_member(check->table, name), value)) {
             return false;
         }
     }
@@ -349,31 +358,21 @@ static bool check_array(struct check *check, const json_t *array)
     size_t index;
     json_t *value;
     char name[32];
+    const struct key *element = keys_member(check->table, "[]");
     json_array_foreach(array, index, value)
     {
         snprintf(name, sizeof(name), "%zu", index);
-        if (!check_member(check, name, "[]", value)) {
+        if (!check_member(check, name, element, value)) {
             return false;
         }
     }
     return true;
 }
 
-static bool unknown_key(struct check *check)
+/* @param key  NULL = the whole file */
+static bool check_value(struct check *check, const struct key *key, const json_t *value)
 {
-    const char *suggested = keys_suggest(check->table);
-    return parse_error(check->places, check->err, check->path, "unknown key%s%s%s", suggested == NULL ? "" : "; did you mean \"",
-                       suggested == NULL ? "" : suggested, suggested == NULL ? "" : "\"?");
-}
-
-static bool check_value(struct check *check, const json_t *value)
-{
-    const struct key *key = check->table[0] == '\0' ? NULL : keys_match(check->table);
-    if (check->table[0] != '\0' && key == NULL) {
-        return unknown_key(check);
-    }
-    bool object = key == NULL || key->type == KEY_OBJECT;
-    if (object) {
+    if (key == NULL || key->type == KEY_OBJECT) {
         json_t *members = (json_t *)(uintptr_t)value; /* jansson's iterators want it so; nothing is changed */
         return json_is_object(value) ? check_object(check, members)
                                      : parse_error(check->places, check->err, check->path,
@@ -404,8 +403,8 @@ json_t *parse_config(const char *text, size_t len, const char *name, struct pars
         return NULL;
     }
     struct parse_places *places = find_places(text, len, name);
-    struct check check = {.places = places, .err = err};
-    if (!check_value(&check, tree)) {
+    struct check check = {.places = places, .err = err, .table = ""};
+    if (!check_value(&check, NULL, tree)) {
         json_decref(tree);
         parse_places_free(places);
         return NULL;

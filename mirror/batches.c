@@ -174,17 +174,23 @@ struct engine *batches_new(struct loop *loop, struct cluster *source, struct clu
     return engine;
 }
 
-void engine_free(struct engine *engine)
+void engine_detach(struct engine *engine)
 {
-    if (engine == NULL) {
-        return;
-    }
     loop_timer_free(engine->tick);
+    engine->tick = NULL;
     cluster_on_conn(engine->source, NULL, NULL);
     cluster_on_conn(engine->target, NULL, NULL);
     while (engine->tasks_count > 0) {
         engine_remove(engine, engine->tasks[engine->tasks_count - 1]);
     }
+}
+
+void engine_free(struct engine *engine)
+{
+    if (engine == NULL) {
+        return;
+    }
+    assert(engine->tick == NULL);
     source_free(engine);
     sink_free(engine);
     free(engine->tasks);

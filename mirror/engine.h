@@ -62,6 +62,9 @@ struct engine_options {
  * cluster_on_change and calls engine_metadata(). */
 struct engine *batches_new(struct loop *loop, struct cluster *source, struct cluster *target, struct buf_pool *pool,
                            const struct engine_options *options, const struct engine_callbacks *callbacks);
+/* The end, first half: no task, no timer, no listener any more. Then the clusters are freed, which answers what still
+ * flies, then the engine. */
+void engine_detach(struct engine *engine);
 void engine_free(struct engine *engine);
 /* Metadata of either cluster changed. */
 void engine_metadata(struct engine *engine);

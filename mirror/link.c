@@ -799,9 +799,10 @@ void link_free(struct link *link)
     }
     redis_free(link->redis);
     config_secret_free(link->redis_password);
-    engine_free(link->engine);
+    engine_detach(link->engine);
     cluster_free(link->source);
     cluster_free(link->target);
+    engine_free(link->engine);
     loop_timer_free(link->load_timer);
     loop_timer_free(link->commit_timer);
     loop_timer_free(link->revoke_timer);
