@@ -38,7 +38,8 @@ sources := $(filter-out $(mains),$(foreach f,$(folders),$(wildcard $(f)/*.c)))
 fakes := $(wildcard tests/fake/*.c)
 units := $(wildcard tests/unit/test_*.c)
 fuzzers := $(wildcard tests/fuzz/fuzz_*.c)
-c_files := $(foreach f,$(folders) bench tests/unit tests/fuzz tests/fake,$(wildcard $(f)/*.c $(f)/*.h))
+drivers := $(wildcard tests/integration/drivers/*.c)
+c_files := $(foreach f,$(folders) bench tests/unit tests/fuzz tests/fake tests/integration/drivers,$(wildcard $(f)/*.c $(f)/*.h))
 scripts := $(wildcard tools/*.sh docker/*.sh .ci/run)
 
 library := $(B)/libferry.a
@@ -47,6 +48,7 @@ fake_objects := $(fakes:%.c=$(B)/obj/%.o)
 programs := $(if $(filter mirror/daemon.c,$(mains)),$(B)/bin/ferryd) $(if $(filter cli/main.c,$(mains)),$(B)/bin/ferry)
 unit_programs := $(units:tests/unit/%.c=$(B)/unit/%)
 fuzz_programs := $(fuzzers:tests/fuzz/%.c=$(B)/fuzz/%)
+driver_programs := $(drivers:tests/integration/drivers/%.c=$(B)/drivers/%)
 
 # ---- flags ------------------------------------------------------------------------------------------------------
 # What may be an archive of build/deps stands before what it needs.
@@ -120,11 +122,17 @@ $(B)/fuzz/%: $(B)/obj/tests/fuzz/%.o $(fake_objects) $(library)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(all_cflags) $(all_ldflags) -fsanitize=fuzzer -o $@ $^ $(package_libs)
 
+# Small programs around one interface, told what to do by a test in Python.
+$(B)/drivers/%: $(B)/obj/tests/integration/drivers/%.o $(library)
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(all_cflags) $(all_ldflags) -o $@ $^ $(package_libs)
+
 # LLVMFuzzerTestOneInput is declared nowhere.
 $(B)/obj/tests/fuzz/%.o: warnings += -Wno-missing-prototypes
 
 .SECONDARY:
--include $(wildcard $(B)/obj/*/*.d $(B)/obj/tests/*/*.d)
+-include $(wildcard $(B)/obj/*/*.d $(B)/obj/tests/*/*.d $(B)/obj/tests/integration/*/*.d)
 
 # ---- tests ------------------------------------------------------------------------------------------------------
 .PHONY: setup check run-unit fuzz run-fuzz check-integration check-long test test-long demo bench
@@ -146,10 +154,13 @@ run-fuzz: $(fuzz_programs)
 	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) tools/run_fuzzers.sh $^
 
 pytest := $(PYTHON) -m pytest
-check-integration: all ## real brokers, Redis and processes (ARGS="-k name" for some)
+.PHONY: drivers
+drivers: $(driver_programs)
+
+check-integration: all drivers ## real brokers, Redis and processes (ARGS="-k name" for some)
 	$(Q)$(pytest) tests/integration -m "not long" $(ARGS)
 
-check-long: all
+check-long: all drivers
 	$(Q)$(pytest) tests/integration -m long $(ARGS)
 
 # What was not there when this file was read (packages, libraries) is there after the set-up: hence a fresh make.
@@ -225,7 +236,7 @@ install: all ## into DESTDIR and PREFIX (/usr/local)
 	$(Q)install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ferry README.md CHANGELOG.md LICENSE NOTICE
 
 clean: ## what was compiled; set-up stays
-	$(Q)rm -rf build/obj build/bin build/unit build/fuzz build/libferry.a build/flags build/generated build/analyzer \
+	$(Q)rm -rf build/obj build/bin build/unit build/fuzz build/drivers build/libferry.a build/flags build/generated build/analyzer \
 		build/gcc-* build/clang* build/address* build/thread* build/undefined*
 
 distclean: ## the set-up too

@@ -1,0 +1,242 @@
+/* See admin.h: the handle, one call, and what is not about a topic's own data. */
+#include "kafka/admin.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kafka/admin_inside.h"
+
+/* librdkafka ends a call by its own limit; this much later it is our bug or its. */
+#define ANSWER_SLACK_MS 1000
+
+struct admin *admin_new(const char *site, const struct config_client *settings, int32_t timeout_ms,
+                        struct err *err)
+{
+    struct client *client = client_new(RD_KAFKA_PRODUCER, settings, NULL, 0, err);
+    if (!client) {
+        err_wrap(err, "%s", site);
+        return NULL;
+    }
+    struct admin *admin = calloc(1, sizeof(*admin));
+    if (!admin) {
+        abort();
+    }
+    snprintf(admin->site, sizeof(admin->site), "%s", site);
+    admin->client = client;
+    admin->timeout_ms = timeout_ms;
+    return admin;
+}
+
+void admin_free(struct admin *admin)
+{
+    if (admin) {
+        client_free(admin->client, CLIENT_END_MS);
+        free(admin);
+    }
+}
+
+/* ---- one call ---- */
+
+void admin_call_begin(struct admin_call *call, struct admin *admin, rd_kafka_admin_op_t operation)
+{
+    char why[128];
+    rd_kafka_t *rk = client_handle(admin->client);
+    *call = (struct admin_call){.admin = admin,
+                                .queue = rd_kafka_queue_new(rk),
+                                .options = rd_kafka_AdminOptions_new(rk, operation)};
+    rd_kafka_resp_err_t code = rd_kafka_AdminOptions_set_request_timeout(
+        call->options, admin->timeout_ms, why, sizeof(why));
+    assert(!code && "between 1 ms and an hour");
+    (void)code;
+}
+
+bool admin_failed(struct admin *admin, struct err *err, int code, const char *what,
+                  const char *text)
+{
+    return client_err(admin->client, err, code, "%s: %s: %s", admin->site, what,
+                      text ? text : rd_kafka_err2str(code));
+}
+
+bool admin_call_wait(struct admin_call *call, const char *what, struct err *err)
+{
+    call->event = rd_kafka_queue_poll(call->queue, call->admin->timeout_ms + ANSWER_SLACK_MS);
+    if (!call->event) {
+        return admin_failed(call->admin, err, RD_KAFKA_RESP_ERR__TIMED_OUT, what, NULL);
+    }
+    rd_kafka_resp_err_t code = rd_kafka_event_error(call->event);
+    return !code ||
+           admin_failed(call->admin, err, code, what, rd_kafka_event_error_string(call->event));
+}
+
+void admin_call_done(struct admin_call *call)
+{
+    if (call->event) {
+        rd_kafka_event_destroy(call->event);
+    }
+    rd_kafka_AdminOptions_destroy(call->options);
+    rd_kafka_queue_destroy(call->queue);
+}
+
+struct uuid admin_uuid(const rd_kafka_Uuid_t *uuid)
+{
+    struct uuid out = {0};
+    uint64_t halves[2] = {(uint64_t)rd_kafka_Uuid_most_significant_bits(uuid),
+                          (uint64_t)rd_kafka_Uuid_least_significant_bits(uuid)};
+    for (int i = 0; i < 16; i++) {
+        out.bytes[i] = (uint8_t)(halves[i / 8] >> (56 - 8 * (i % 8)));
+    }
+    return out;
+}
+
+/* ---- the cluster ---- */
+
+bool admin_cluster_id(struct admin *admin, char out[64], int32_t *out_brokers_count,
+                      struct err *err)
+{
+    struct admin_call call;
+    size_t brokers_count = 0;
+    admin_call_begin(&call, admin, RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER);
+    rd_kafka_DescribeCluster(client_handle(admin->client), call.options, call.queue);
+    bool ok = admin_call_wait(&call, "describe cluster", err);
+    if (ok) {
+        const rd_kafka_DescribeCluster_result_t *result =
+            rd_kafka_event_DescribeCluster_result(call.event);
+        const char *id = rd_kafka_DescribeCluster_result_cluster_id(result);
+        rd_kafka_DescribeCluster_result_nodes(result, &brokers_count);
+        snprintf(out, 64, "%s", id ? id : "");
+        *out_brokers_count = (int32_t)brokers_count;
+    }
+    admin_call_done(&call);
+    return ok;
+}
+
+/* ---- offsets ---- */
+
+static int64_t offset_spec(enum admin_offset_spec spec)
+{
+    return spec == OFFSET_SPEC_EARLIEST ? RD_KAFKA_OFFSET_SPEC_EARLIEST
+                                        : RD_KAFKA_OFFSET_SPEC_LATEST;
+}
+
+static void take_offset(const rd_kafka_topic_partition_t *found, struct admin_offset *offsets,
+                        size_t count, size_t guess)
+{
+    /* Answers come leader by leader; within one they keep our order, so the guess is mostly right. */
+    for (size_t tries = 0; tries < count; tries++) {
+        struct admin_offset *offset = &offsets[(guess + tries) % count];
+        if (offset->partition == found->partition && strcmp(offset->topic, found->topic) == 0) {
+            offset->error = (int16_t)found->err;
+            offset->offset = found->err ? -1 : found->offset;
+            return;
+        }
+    }
+}
+
+static rd_kafka_topic_partition_list_t *wants_list(enum admin_offset_spec spec,
+                                                   struct admin_offset *offsets, size_t count)
+{
+    rd_kafka_topic_partition_list_t *wants = rd_kafka_topic_partition_list_new((int)count);
+    for (size_t i = 0; i < count; i++) {
+        rd_kafka_topic_partition_list_add(wants, offsets[i].topic, offsets[i].partition)->offset =
+            offset_spec(spec);
+        offsets[i].offset = -1;
+        offsets[i].error = RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+    }
+    return wants;
+}
+
+bool admin_list_offsets(struct admin *admin, enum admin_offset_spec spec,
+                        struct admin_offset *offsets, size_t count, struct err *err)
+{
+    struct admin_call call;
+    if (count == 0) {
+        return true;
+    }
+    rd_kafka_topic_partition_list_t *wants = wants_list(spec, offsets, count);
+    admin_call_begin(&call, admin, RD_KAFKA_ADMIN_OP_LISTOFFSETS);
+    if (spec == OFFSET_SPEC_STABLE) {
+        rd_kafka_error_t *refused = rd_kafka_AdminOptions_set_isolation_level(
+            call.options, RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED);
+        assert(!refused);
+        (void)refused;
+    }
+    rd_kafka_ListOffsets(client_handle(admin->client), wants, call.options, call.queue);
+    bool ok = admin_call_wait(&call, "list offsets", err);
+    if (ok) {
+        size_t found_count = 0;
+        const rd_kafka_ListOffsetsResultInfo_t **infos = rd_kafka_ListOffsets_result_infos(
+            rd_kafka_event_ListOffsets_result(call.event), &found_count);
+        for (size_t i = 0; i < found_count; i++) {
+            take_offset(rd_kafka_ListOffsetsResultInfo_topic_partition(infos[i]), offsets, count,
+                        i);
+        }
+    }
+    rd_kafka_topic_partition_list_destroy(wants);
+    admin_call_done(&call);
+    return ok;
+}
+
+/* ---- a group's offsets ---- */
+
+static char *metadata_text(const rd_kafka_topic_partition_t *part)
+{
+    return part->metadata_size == 0 ? NULL : strndup(part->metadata, part->metadata_size);
+}
+
+static bool take_group(struct admin *admin, const rd_kafka_group_result_t *group,
+                       struct admin_group_offset **out, size_t *out_count, struct err *err)
+{
+    const rd_kafka_error_t *error = rd_kafka_group_result_error(group);
+    if (error) {
+        return admin_failed(admin, err, rd_kafka_error_code(error), "group offsets",
+                            rd_kafka_error_string(error));
+    }
+    const rd_kafka_topic_partition_list_t *parts = rd_kafka_group_result_partitions(group);
+    size_t count = parts ? (size_t)parts->cnt : 0;
+    struct admin_group_offset *offsets = calloc(count + 1, sizeof(*offsets));
+    if (!offsets) {
+        abort();
+    }
+    for (size_t i = 0; i < count; i++) {
+        const rd_kafka_topic_partition_t *part = &parts->elems[i];
+        snprintf(offsets[i].topic, sizeof(offsets[i].topic), "%s", part->topic);
+        offsets[i].partition = part->partition;
+        offsets[i].offset = part->err || part->offset < 0 ? -1 : part->offset;
+        offsets[i].metadata = metadata_text(part);
+    }
+    *out = offsets;
+    *out_count = count;
+    return true;
+}
+
+bool admin_group_offsets(struct admin *admin, const char *group, struct admin_group_offset **out,
+                         size_t *out_count, struct err *err)
+{
+    struct admin_call call;
+    rd_kafka_ListConsumerGroupOffsets_t *want = rd_kafka_ListConsumerGroupOffsets_new(group, NULL);
+    admin_call_begin(&call, admin, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
+    rd_kafka_ListConsumerGroupOffsets(client_handle(admin->client), &want, 1, call.options,
+                                      call.queue);
+    bool ok = admin_call_wait(&call, "group offsets", err);
+    if (ok) {
+        size_t groups_count = 0;
+        const rd_kafka_group_result_t **groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
+            rd_kafka_event_ListConsumerGroupOffsets_result(call.event), &groups_count);
+        ok = groups_count == 1
+                 ? take_group(admin, groups[0], out, out_count, err)
+                 : admin_failed(admin, err, RD_KAFKA_RESP_ERR__BAD_MSG, "group offsets", NULL);
+    }
+    rd_kafka_ListConsumerGroupOffsets_destroy(want);
+    admin_call_done(&call);
+    return ok;
+}
+
+void admin_group_offsets_free(struct admin_group_offset *offsets, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(offsets[i].metadata);
+    }
+    free(offsets);
+}

@@ -1,0 +1,189 @@
+/* See admin.h: the settings of topics, read and changed. */
+#include "kafka/admin.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kafka/admin_inside.h"
+
+static void *must(void *memory)
+{
+    if (!memory) {
+        abort();
+    }
+    return memory;
+}
+
+void admin_settings_free(struct admin_setting *settings, size_t count)
+{
+    for (size_t i = 0; settings && i < count; i++) {
+        free(settings[i].value);
+    }
+    free(settings);
+}
+
+/* ---- read ---- */
+
+static void take_entries(const rd_kafka_ConfigResource_t *resource,
+                         struct admin_topic_config *config)
+{
+    size_t count = 0;
+    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &count);
+    config->settings = must(calloc(count + 1, sizeof(*config->settings)));
+    config->settings_count = count;
+    for (size_t i = 0; i < count; i++) {
+        struct admin_setting *setting = &config->settings[i];
+        const char *value = rd_kafka_ConfigEntry_value(entries[i]); /* NULL: sensitive */
+        snprintf(setting->name, sizeof(setting->name), "%s", rd_kafka_ConfigEntry_name(entries[i]));
+        setting->value = must(strdup(value ? value : ""));
+        setting->is_default =
+            rd_kafka_ConfigEntry_source(entries[i]) != RD_KAFKA_CONFIG_SOURCE_DYNAMIC_TOPIC_CONFIG;
+    }
+}
+
+static void take_resource(struct admin *admin, const rd_kafka_ConfigResource_t *resource,
+                          struct admin_topic_config *config)
+{
+    char what[320];
+    rd_kafka_resp_err_t code = rd_kafka_ConfigResource_error(resource);
+    if (!code) {
+        take_entries(resource, config);
+        return;
+    }
+    snprintf(what, sizeof(what), "settings of topic '%s'", config->topic);
+    admin_failed(admin, &config->err, code, what, rd_kafka_ConfigResource_error_string(resource));
+}
+
+static struct admin_topic_config *config_of(struct admin_topic_config *configs, size_t count,
+                                            size_t guess, const char *topic)
+{
+    for (size_t tries = 0; tries < count; tries++) {
+        struct admin_topic_config *config = &configs[(guess + tries) % count];
+        if (strcmp(config->topic, topic) == 0) {
+            return config;
+        }
+    }
+    return NULL;
+}
+
+static void take_answer(struct admin_call *call, struct admin_topic_config *configs, size_t count)
+{
+    size_t found_count = 0;
+    const rd_kafka_ConfigResource_t **found = rd_kafka_DescribeConfigs_result_resources(
+        rd_kafka_event_DescribeConfigs_result(call->event), &found_count);
+    for (size_t i = 0; i < count; i++) {
+        err_set(&configs[i].err, ERR_RETRY, "%s: settings of topic '%s': not in the answer",
+                call->admin->site, configs[i].topic);
+    }
+    for (size_t i = 0; i < found_count; i++) {
+        struct admin_topic_config *config =
+            config_of(configs, count, i, rd_kafka_ConfigResource_name(found[i]));
+        if (config && !config->settings) {
+            config->err = (struct err){0};
+            take_resource(call->admin, found[i], config);
+        }
+    }
+}
+
+static void read_some(struct admin *admin, struct admin_topic_config *configs, size_t count)
+{
+    struct admin_call call;
+    struct err why = {0};
+    rd_kafka_ConfigResource_t **wants = must(calloc(count, sizeof(rd_kafka_ConfigResource_t *)));
+    for (size_t i = 0; i < count; i++) {
+        wants[i] = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, configs[i].topic);
+    }
+    admin_call_begin(&call, admin, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+    rd_kafka_DescribeConfigs(client_handle(admin->client), wants, count, call.options, call.queue);
+    if (admin_call_wait(&call, "settings of topics", &why)) {
+        take_answer(&call, configs, count);
+    } else {
+        for (size_t i = 0; i < count; i++) {
+            configs[i].err = why;
+        }
+    }
+    rd_kafka_ConfigResource_destroy_array(wants, count);
+    free(wants);
+    admin_call_done(&call);
+}
+
+void admin_topics_settings(struct admin *admin, struct admin_topic_config *configs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        configs[i].settings = NULL;
+        configs[i].settings_count = 0;
+        configs[i].err = (struct err){0};
+    }
+    for (size_t at = 0; at < count; at += ADMIN_SETTINGS_TOPICS) {
+        size_t some = count - at < ADMIN_SETTINGS_TOPICS ? count - at : ADMIN_SETTINGS_TOPICS;
+        read_some(admin, configs + at, some);
+    }
+}
+
+bool admin_topic_settings(struct admin *admin, const char *topic, struct admin_setting **out,
+                          size_t *out_count, struct err *err)
+{
+    struct admin_topic_config config = {.topic = topic};
+    admin_topics_settings(admin, &config, 1);
+    if (config.err.kind != ERR_NONE) {
+        if (err) {
+            *err = config.err;
+        }
+        return false;
+    }
+    *out = config.settings;
+    *out_count = config.settings_count;
+    return true;
+}
+
+/* ---- change ---- */
+
+static bool put_changes(rd_kafka_ConfigResource_t *resource, const char *const *settings,
+                        const char *what, struct err *err)
+{
+    for (const char *const *pair = settings; pair[0]; pair += 2) {
+        rd_kafka_error_t *error = rd_kafka_ConfigResource_add_incremental_config(
+            resource, pair[0],
+            pair[1] ? RD_KAFKA_ALTER_CONFIG_OP_TYPE_SET : RD_KAFKA_ALTER_CONFIG_OP_TYPE_DELETE,
+            pair[1]);
+        if (error) {
+            err_set(err, ERR_REFUSED, "%s: %s", what, rd_kafka_error_string(error));
+            rd_kafka_error_destroy(error);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool take_altered(struct admin_call *call, const char *what, struct err *err)
+{
+    size_t count = 0;
+    const rd_kafka_ConfigResource_t **found = rd_kafka_IncrementalAlterConfigs_result_resources(
+        rd_kafka_event_IncrementalAlterConfigs_result(call->event), &count);
+    rd_kafka_resp_err_t code =
+        count == 1 ? rd_kafka_ConfigResource_error(found[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
+    return !code ||
+           admin_failed(call->admin, err, code, what,
+                        count == 1 ? rd_kafka_ConfigResource_error_string(found[0]) : NULL);
+}
+
+bool admin_alter_topic(struct admin *admin, const char *topic, const char *const *settings,
+                       struct err *err)
+{
+    struct admin_call call;
+    char what[320];
+    snprintf(what, sizeof(what), "alter topic '%s'", topic);
+    rd_kafka_ConfigResource_t *resource =
+        rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
+    admin_call_begin(&call, admin, RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS);
+    bool ok = put_changes(resource, settings, what, err);
+    if (ok) {
+        rd_kafka_IncrementalAlterConfigs(client_handle(admin->client), &resource, 1, call.options,
+                                         call.queue);
+        ok = admin_call_wait(&call, what, err) && take_altered(&call, what, err);
+    }
+    rd_kafka_ConfigResource_destroy(resource);
+    admin_call_done(&call);
+    return ok;
+}

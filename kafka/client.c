@@ -1,0 +1,290 @@
+#include "kafka/client.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "kafka/admin.h"
+
+#define LAST_ERROR_BYTES 256
+
+/* Outlives the struct client while librdkafka ends: its threads log until the last moment. */
+struct handle {
+    rd_kafka_t *rk;
+    pthread_mutex_t mutex; /* guards what follows */
+    pthread_cond_t changed;
+    char last_error[LAST_ERROR_BYTES];
+    bool ended;
+    bool abandoned; /* nobody waits any more: who ends it frees it */
+};
+
+struct client {
+    struct handle *handle;
+};
+
+/* ---- what librdkafka says ---- */
+
+/* Its lines go to our debug log; owners hear of trouble through errors and tell it once. The newest error is kept, because
+ * "timed out" alone helps nobody. */
+static void log_line(const rd_kafka_t *rk, int level, const char *facility, const char *text)
+{
+    struct handle *handle = rd_kafka_opaque(rk);
+    bool is_error = level <= 4; /* LOG_WARNING of syslog */
+    if (handle && is_error && strcmp(facility, "FAIL") == 0) {
+        pthread_mutex_lock(&handle->mutex);
+        snprintf(handle->last_error, sizeof(handle->last_error), "%s", text);
+        pthread_mutex_unlock(&handle->mutex);
+    }
+    log_debug("librdkafka.line", "level=%d facility=%s text=%s", level, facility,
+              log_quote(text).text);
+}
+
+/* ---- life ---- */
+
+static void handle_free(struct handle *handle)
+{
+    pthread_cond_destroy(&handle->changed);
+    pthread_mutex_destroy(&handle->mutex);
+    free(handle);
+}
+
+static struct handle *handle_new(void)
+{
+    struct handle *handle = calloc(1, sizeof(*handle));
+    if (!handle) {
+        abort();
+    }
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_mutex_init(&handle->mutex, NULL);
+    pthread_cond_init(&handle->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return handle;
+}
+
+struct client *client_new(rd_kafka_type_t type, const struct config_client *settings,
+                          const char *const *extra, int events, struct err *err)
+{
+    char why[512];
+    rd_kafka_conf_t *conf = client_conf_new(settings, extra, err);
+    if (!conf) {
+        return NULL;
+    }
+    struct handle *handle = handle_new();
+    rd_kafka_conf_set_opaque(conf, handle);
+    rd_kafka_conf_set_log_cb(conf, log_line);
+    rd_kafka_conf_set_events(conf, events);
+    handle->rk = rd_kafka_new(type, conf, why, sizeof(why));
+    if (!handle->rk) {
+        rd_kafka_conf_destroy(conf);
+        handle_free(handle);
+        /* Combinations of properties are checked here, threads are started here. */
+        err_set(err, errno == EAGAIN ? ERR_RETRY : ERR_CONFIG, "kafka client: %s", why);
+        return NULL;
+    }
+    struct client *client = calloc(1, sizeof(*client));
+    if (!client) {
+        abort();
+    }
+    client->handle = handle;
+    return client;
+}
+
+static void *end_handle(void *arg)
+{
+    struct handle *handle = arg;
+    rd_kafka_destroy_flags(handle->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    pthread_mutex_lock(&handle->mutex);
+    handle->ended = true;
+    bool abandoned = handle->abandoned;
+    pthread_cond_signal(&handle->changed);
+    pthread_mutex_unlock(&handle->mutex);
+    if (abandoned) {
+        handle_free(handle);
+    }
+    return NULL;
+}
+
+static struct timespec after_ms(int32_t wait_ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += wait_ms / 1000;
+    until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    return until;
+}
+
+/* true: it has ended, the handle is ours again. */
+static bool wait_ended(struct handle *handle, int32_t wait_ms)
+{
+    struct timespec until = after_ms(wait_ms);
+    int rc = 0;
+    pthread_mutex_lock(&handle->mutex);
+    while (!handle->ended && rc == 0) {
+        rc = pthread_cond_timedwait(&handle->changed, &handle->mutex, &until);
+    }
+    bool ended = handle->ended;
+    handle->abandoned = !ended;
+    pthread_mutex_unlock(&handle->mutex);
+    return ended;
+}
+
+void client_free(struct client *client, int32_t wait_ms)
+{
+    pthread_t thread;
+    if (!client) {
+        return;
+    }
+    struct handle *handle = client->handle;
+    free(client);
+    if (pthread_create(&thread, NULL, end_handle, handle) != 0) {
+        end_handle(handle); /* no thread to be had: then it takes what it takes */
+        handle_free(handle);
+        return;
+    }
+    if (wait_ended(handle, wait_ms)) {
+        pthread_join(thread, NULL); /* behind its last lock: at once */
+        handle_free(handle);
+    } else {
+        log_warn("client.end_slow", "waited_ms=%d doing=\"it ends in the background\"", wait_ms);
+        pthread_detach(thread);
+    }
+}
+
+rd_kafka_t *client_handle(const struct client *client)
+{
+    return client->handle->rk;
+}
+
+/* ---- errors ---- */
+
+static bool is_unreachable(int code)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR__TRANSPORT:
+    case RD_KAFKA_RESP_ERR__RESOLVE:
+    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+    case RD_KAFKA_RESP_ERR__TIMED_OUT:
+    case RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE:
+    case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT:
+    case RD_KAFKA_RESP_ERR__WAIT_COORD:
+    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool is_passing(int code)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR__RETRY:
+    case RD_KAFKA_RESP_ERR__IN_PROGRESS:
+    case RD_KAFKA_RESP_ERR__DESTROY:
+    case RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED:
+    case RD_KAFKA_RESP_ERR__ASSIGNMENT_LOST:
+    case RD_KAFKA_RESP_ERR__PURGE_QUEUE:
+    case RD_KAFKA_RESP_ERR__PURGE_INFLIGHT:
+    case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_NOT_LEADER_OR_FOLLOWER:
+    case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
+    case RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION:
+    case RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS:
+    case RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_NOT_COORDINATOR:
+    case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS:
+    case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND:
+    case RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID:
+    case RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS:
+    case RD_KAFKA_RESP_ERR_NOT_CONTROLLER:
+    case RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS:
+    case RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR:
+    case RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH:
+    case RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_PREFERRED_LEADER_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED:
+        return true;
+    default:
+        return false;
+    }
+}
+
+enum err_kind client_err_kind(int code)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR__FATAL:
+    case RD_KAFKA_RESP_ERR__FENCED:
+    case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
+    case RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH:
+    case RD_KAFKA_RESP_ERR_PRODUCER_FENCED:
+        return ERR_FATAL;
+    case RD_KAFKA_RESP_ERR__AUTHENTICATION: /* a password that was changed may be put right */
+        return ERR_RETRY;
+    default:
+        return is_unreachable(code) || is_passing(code) ? ERR_RETRY : ERR_REFUSED;
+    }
+}
+
+static void add_last_error(struct client *client, struct err *err)
+{
+    pthread_mutex_lock(&client->handle->mutex);
+    if (client->handle->last_error[0] != '\0') {
+        size_t len = strlen(err->what);
+        snprintf(err->what + len, sizeof(err->what) - len, " (last: %s)",
+                 client->handle->last_error);
+    }
+    pthread_mutex_unlock(&client->handle->mutex);
+}
+
+static void hint_for(int code, struct err *err)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+        err_hint(err, "an ACL of ferry's principal is missing on this cluster");
+        break;
+    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+        err_hint(err, "check the site's credentials in the configuration");
+        break;
+    default:
+        break;
+    }
+}
+
+bool client_err(struct client *client, struct err *err, int code, const char *format, ...)
+{
+    char what[ERR_WHAT_BYTES];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof(what), format, args);
+    va_end(args);
+    err_set_code(err, client_err_kind(code), code, "%s", what);
+    if (err) {
+        hint_for(code, err);
+        if (is_unreachable(code)) {
+            add_last_error(client, err);
+        }
+    }
+    return false;
+}
+
+int64_t client_now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}

@@ -1,0 +1,45 @@
+/* A librdkafka handle as the doors in this folder hold it: made from a site's settings, remembers why its last connection
+ * failed, ends within a bound. Private to kafka/: everybody else goes through admin, membership and control.
+ *
+ * librdkafka resolves names in its own threads and joins them when it is destroyed, so an end may take as long as a
+ * dead name server wants: it happens in a thread of its own, waited for only so long.
+ */
+#ifndef FERRY_KAFKA_CLIENT_H
+#define FERRY_KAFKA_CLIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <librdkafka/rdkafka.h>
+
+#include "base/err.h"
+#include "config/config.h"
+
+struct client;
+
+/* @param type    RD_KAFKA_PRODUCER or RD_KAFKA_CONSUMER
+ * @param extra   properties that override the site's, NULL-terminated name, value pairs
+ * @param events  RD_KAFKA_EVENT_... that come to the handle's queue
+ * @return NULL with ERR_CONFIG by name when librdkafka refuses a property, ERR_RETRY when it cannot start threads */
+struct client *client_new(rd_kafka_type_t type, const struct config_client *settings,
+                          const char *const *extra, int events, struct err *err);
+
+/* End it, without leaving a group and without flushing. Waits at most wait_ms; what takes longer ends by itself. NULL is
+ * fine. Queues taken from the handle are destroyed before. */
+#define CLIENT_END_MS 1000 /* a healthy handle ends in 10 ms */
+void client_free(struct client *client, int32_t wait_ms);
+
+rd_kafka_t *client_handle(const struct client *client);
+
+/* What a librdkafka code (its own: negative) or Kafka code means to who meets it: not reachable or busy ERR_RETRY, fenced
+ * ERR_FATAL, all else ERR_REFUSED. */
+enum err_kind client_err_kind(int code);
+
+/* Fill `err` by code. When it says "not reachable" the last connection's error is put behind it. Returns false. */
+bool client_err(struct client *client, struct err *err, int code, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Monotonic milliseconds, for the bounds of blocking calls. */
+int64_t client_now_ms(void);
+
+#endif

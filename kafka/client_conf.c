@@ -1,0 +1,89 @@
+/* See client_conf_new() in admin.h: a site's settings as a librdkafka configuration. */
+#include "kafka/admin.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <librdkafka/rdkafka.h>
+
+/* What differs from librdkafka's defaults, all for the same reason: nobody may wait seconds for what takes a round trip.
+ * A site's own settings win over these. */
+static const char *const defaults[] = {
+    "client.id", "ferry",
+    /* A broker that restarts is back after 1.5 s or more: asked again 50, 100, ... 1000 ms later. */
+    "reconnect.backoff.ms", "50", "reconnect.backoff.max.ms", "1000", "retry.backoff.ms", "50",
+    "retry.backoff.max.ms", "500",
+    /* Longest regions apart 300 ms a round trip: TCP, TLS and SASL take 6 of them. */
+    "socket.connection.setup.timeout.ms", "5000", "socket.timeout.ms", "10000",
+    "socket.nagle.disable", "true", "socket.keepalive.enable", "true",
+    "topic.metadata.refresh.fast.interval.ms", "50",
+    /* An idle connection that the broker closed is no event. */
+    "log.connection.close", "false", "log.thread.name", "false", NULL};
+
+/* The value may be a secret: then librdkafka's text, which may quote it, is not passed on. */
+static bool set(rd_kafka_conf_t *conf, const char *name, const char *value, bool secret,
+                struct err *err)
+{
+    char why[512];
+    switch (rd_kafka_conf_set(conf, name, value, why, sizeof(why))) {
+    case RD_KAFKA_CONF_OK:
+        return true;
+    case RD_KAFKA_CONF_UNKNOWN:
+        return err_set(err, ERR_CONFIG, "kafka property '%s' is unknown to this librdkafka (%s)",
+                       name, rd_kafka_version_str());
+    case RD_KAFKA_CONF_INVALID:
+        break;
+    }
+    return err_set(err, ERR_CONFIG, "kafka property '%s' is refused%s%s", name, secret ? "" : ": ",
+                   secret ? "" : why);
+}
+
+static bool set_pairs(rd_kafka_conf_t *conf, const char *const *pairs, struct err *err)
+{
+    for (; pairs && pairs[0]; pairs += 2) {
+        if (!set(conf, pairs[0], pairs[1], false, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool set_secrets(rd_kafka_conf_t *conf, const struct config_client *client, struct err *err)
+{
+    for (size_t i = 0; i < client->secrets_count; i++) {
+        const struct config_secret *secret = &client->secrets[i];
+        char *value = config_secret_read(secret, err);
+        if (!value) {
+            return err_wrap(err, "secret '%s'", secret->name);
+        }
+        bool ok = set(conf, secret->name, value, true, err);
+        config_secret_free(value);
+        if (!ok) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool set_properties(rd_kafka_conf_t *conf, const struct config_client *client,
+                           struct err *err)
+{
+    for (size_t i = 0; i < client->properties_count; i++) {
+        const struct config_property *property = &client->properties[i];
+        if (!set(conf, property->name, property->value, false, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void *client_conf_new(const struct config_client *client, const char *const *extra, struct err *err)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    if (set_pairs(conf, defaults, err) && set_properties(conf, client, err) &&
+        set_secrets(conf, client, err) && set_pairs(conf, extra, err)) {
+        return conf;
+    }
+    rd_kafka_conf_destroy(conf);
+    return NULL;
+}

@@ -1,0 +1,366 @@
+/* See control_reader.h. The old consumer calls (rd_kafka_consume_...) read one partition without a group: no coordinator is
+ * looked for, no ACL on a group needed.
+ *
+ * "To the end" = the last stable offset that the leader told, after that the topic's id was still ours: ids are never used
+ * twice, so the offset was of this topic. A topic made anew, or one that became shorter, is read again from its beginning
+ * with nothing remembered.
+ */
+#include "kafka/control_reader.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "kafka/admin_inside.h"
+#include "kafka/control_records.h"
+
+#define PARTITION    0
+#define ASK_MS       3000 /* one question: 10 round trips between the farthest regions */
+#define CREATE_MS    5000
+#define SLICE_MS     100        /* between two looks at `stop` */
+#define RECORD_BYTES (16 << 20) /* as base/json takes them */
+
+struct control_reader {
+    struct admin admin; /* asks through the reader's own handle */
+    char topic[CONTROL_TOPIC_BYTES];
+    const struct config_client *settings;
+    struct uuid id; /* zero = not reading yet */
+    struct control_records *records;
+    rd_kafka_topic_t *handle;
+    pthread_mutex_t mutex; /* guards the pointer `queue` against control_reader_wake() */
+    rd_kafka_queue_t *queue;
+    int64_t eof_offset; /* everything below was read */
+    int64_t end_offset; /* of the last whole read */
+    struct err broken;  /* kind ERR_NONE = reading */
+};
+
+char *control_topic_name(const char *service, char out[CONTROL_TOPIC_BYTES])
+{
+    snprintf(out, CONTROL_TOPIC_BYTES, "ferry.control.%s", service);
+    return out;
+}
+
+/* ---- life ---- */
+
+static struct client *new_client(const struct config_client *settings, struct err *err)
+{
+    static const char *const extra[] = {"isolation.level",
+                                        "read_committed",
+                                        "enable.partition.eof",
+                                        "true",
+                                        "enable.auto.commit",
+                                        "false",
+                                        "enable.auto.offset.store",
+                                        "false",
+                                        "auto.offset.reset",
+                                        "error",
+                                        "allow.auto.create.topics",
+                                        "false",
+                                        "fetch.error.backoff.ms",
+                                        "50",
+                                        "check.crcs",
+                                        "true",
+                                        NULL};
+    return client_new(RD_KAFKA_CONSUMER, settings, extra, 0, err);
+}
+
+struct control_reader *control_reader_new(const struct config_client *settings, const char *service,
+                                          struct err *err)
+{
+    struct client *client = new_client(settings, err);
+    if (!client) {
+        return NULL;
+    }
+    struct control_reader *reader = calloc(1, sizeof(*reader));
+    if (!reader) {
+        abort();
+    }
+    control_topic_name(service, reader->topic);
+    reader->settings = settings;
+    pthread_mutex_init(&reader->mutex, NULL);
+    snprintf(reader->admin.site, sizeof(reader->admin.site), "control topic");
+    reader->admin.client = client;
+    reader->admin.timeout_ms = ASK_MS;
+    reader->records = control_records_new();
+    reader->queue = rd_kafka_queue_new(client_handle(client));
+    return reader;
+}
+
+static void stop_reading(struct control_reader *reader)
+{
+    if (reader->handle) {
+        rd_kafka_consume_stop(reader->handle, PARTITION);
+        rd_kafka_topic_destroy(reader->handle);
+        reader->handle = NULL;
+    }
+}
+
+void control_reader_free(struct control_reader *reader, int32_t wait_ms)
+{
+    if (!reader) {
+        return;
+    }
+    stop_reading(reader);
+    rd_kafka_queue_destroy(reader->queue);
+    client_free(reader->admin.client, wait_ms);
+    control_records_free(reader->records);
+    pthread_mutex_destroy(&reader->mutex);
+    free(reader);
+}
+
+/* ---- create ---- */
+
+bool control_reader_create(struct control_reader *reader, struct err *err)
+{
+    char cluster[64];
+    char size[16];
+    int32_t brokers_count = 0;
+    struct admin admin = reader->admin;
+    admin.timeout_ms = CREATE_MS;
+    if (!admin_cluster_id(&admin, cluster, &brokers_count, err)) {
+        return false;
+    }
+    int32_t copies = brokers_count < 3 ? brokers_count : 3;
+    snprintf(size, sizeof(size), "%d", RECORD_BYTES);
+    const char *const settings[] = {"cleanup.policy",
+                                    "compact",
+                                    "min.insync.replicas",
+                                    brokers_count >= 3 ? "2" : "1",
+                                    "max.message.bytes",
+                                    size, /* the list of 20,000 topics is one record */
+                                    "segment.bytes",
+                                    "67108864", /* 64 MiB, more than the longest record */
+                                    "segment.ms",
+                                    "86400000", /* a day: then its old records may be compacted */
+                                    "unclean.leader.election.enable",
+                                    "false",
+                                    NULL};
+    return admin_create_topic(&admin, reader->topic, 1, copies > 0 ? copies : 1, settings, err);
+}
+
+/* ---- begin ---- */
+
+static void take_client(struct control_reader *reader, struct client *client)
+{
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(client_handle(client));
+    pthread_mutex_lock(&reader->mutex);
+    rd_kafka_queue_t *old = reader->queue;
+    reader->queue = queue;
+    pthread_mutex_unlock(&reader->mutex);
+    rd_kafka_queue_destroy(old);
+    client_free(reader->admin.client, CLIENT_END_MS);
+    reader->admin.client = client;
+}
+
+/* Begin anew with a new handle: the old one remembers leader epochs and offsets of a topic that is no more. */
+static bool forget_all(struct control_reader *reader, struct err *err)
+{
+    if (reader->handle) {
+        struct client *client = new_client(reader->settings, err);
+        if (!client) {
+            return false;
+        }
+        stop_reading(reader);
+        take_client(reader, client);
+    }
+    control_records_free(reader->records);
+    reader->records = control_records_new();
+    reader->id = (struct uuid){0};
+    reader->eof_offset = -1;
+    reader->end_offset = 0;
+    reader->broken = (struct err){0};
+    return true;
+}
+
+static bool begin(struct control_reader *reader, const struct uuid *id, struct err *err)
+{
+    rd_kafka_t *rk = client_handle(reader->admin.client);
+    reader->handle = rd_kafka_topic_new(rk, reader->topic, NULL);
+    if (!reader->handle ||
+        rd_kafka_consume_start_queue(reader->handle, PARTITION, RD_KAFKA_OFFSET_BEGINNING,
+                                     reader->queue) == -1) {
+        int code = rd_kafka_last_error();
+        stop_reading(reader);
+        return client_err(reader->admin.client, err, code, "read '%s': %s", reader->topic,
+                          rd_kafka_err2str(code));
+    }
+    reader->id = *id;
+    return true;
+}
+
+/* ---- records ---- */
+
+static void take_message(struct control_reader *reader, const rd_kafka_message_t *message)
+{
+    struct err bad;
+    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        reader->eof_offset = message->offset;
+        return;
+    }
+    if (message->err) {
+        client_err(reader->admin.client, &reader->broken, message->err, "read '%s': %s",
+                   reader->topic, rd_kafka_message_errstr(message));
+        return;
+    }
+    if (!control_records_put(reader->records, message->key, message->key_len, message->payload,
+                             message->len, &bad)) {
+        log_warn("control.unreadable", "topic=%s offset=%lld why=%s", reader->topic,
+                 (long long)message->offset, log_quote(bad.what).text);
+    }
+}
+
+/* One message, or nothing within wait_ms. */
+static bool take_one(struct control_reader *reader, int32_t wait_ms)
+{
+    rd_kafka_message_t *message = rd_kafka_consume_queue(reader->queue, wait_ms);
+    if (!message) {
+        return false;
+    }
+    take_message(reader, message);
+    rd_kafka_message_destroy(message);
+    return true;
+}
+
+static bool asked_to_stop(const atomic_bool *stop)
+{
+    return stop && atomic_load(stop);
+}
+
+static bool read_up_to(struct control_reader *reader, int64_t end_offset, int64_t until_ms,
+                       const atomic_bool *stop, struct err *err)
+{
+    while (reader->eof_offset < end_offset) {
+        int64_t left_ms = until_ms - client_now_ms();
+        if (left_ms <= 0 || asked_to_stop(stop)) {
+            return client_err(reader->admin.client, err, RD_KAFKA_RESP_ERR__TIMED_OUT,
+                              "read '%s': not at its end %lld in time", reader->topic,
+                              (long long)end_offset);
+        }
+        take_one(reader, left_ms < SLICE_MS ? (int32_t)left_ms : SLICE_MS);
+        if (reader->broken.kind != ERR_NONE) {
+            if (err) {
+                *err = reader->broken;
+            }
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- to the end ---- */
+
+static bool ask_end(struct control_reader *reader, struct admin_topic *topic, int64_t *out_end,
+                    struct err *err)
+{
+    struct admin_offset offset = {.topic = reader->topic, .partition = PARTITION};
+    struct err why = {0};
+    bool listed = admin_list_offsets(&reader->admin, OFFSET_SPEC_STABLE, &offset, 1, &why);
+    /* Asked also when that failed: it is the one that says "does not exist" at once. */
+    if (!admin_describe_topic(&reader->admin, reader->topic, topic, err)) {
+        return false;
+    }
+    if (!listed) {
+        if (err) {
+            *err = why;
+        }
+        return false;
+    }
+    if (offset.error != 0) {
+        return client_err(reader->admin.client, err, offset.error, "end of '%s': %s", reader->topic,
+                          rd_kafka_err2str(offset.error));
+    }
+    if (topic->partitions_count != 1) {
+        return err_set(err, ERR_REFUSED, "topic '%s' has %d partitions, a control topic has one",
+                       reader->topic, topic->partitions_count);
+    }
+    *out_end = offset.offset;
+    return true;
+}
+
+static bool is_other(const struct control_reader *reader, const struct uuid *id, int64_t end_offset)
+{
+    return reader->broken.kind != ERR_NONE || !uuid_equal(&reader->id, id) ||
+           end_offset < reader->end_offset;
+}
+
+bool control_reader_read(struct control_reader *reader, int32_t timeout_ms, const atomic_bool *stop,
+                         struct err *err)
+{
+    int64_t until_ms = client_now_ms() + timeout_ms;
+    struct admin_topic topic;
+    int64_t end_offset = -1;
+    reader->admin.timeout_ms = timeout_ms < ASK_MS ? timeout_ms : ASK_MS;
+    if (!ask_end(reader, &topic, &end_offset, err)) {
+        return false;
+    }
+    if (is_other(reader, &topic.id, end_offset) &&
+        !(forget_all(reader, err) && begin(reader, &topic.id, err))) {
+        return false;
+    }
+    if (!read_up_to(reader, end_offset, until_ms, stop, err)) {
+        return false;
+    }
+    reader->end_offset = end_offset;
+    return true;
+}
+
+struct control_state *control_reader_state(const struct control_reader *reader, struct err *out_bad)
+{
+    struct control_state *state = control_records_state(reader->records);
+    const struct err *bad = control_records_bad(reader->records);
+    state->topic_id = reader->id;
+    state->end_offset = reader->end_offset;
+    *out_bad = bad ? *bad : (struct err){0};
+    return state;
+}
+
+void control_reader_wait(struct control_reader *reader, int32_t wait_ms)
+{
+    if (take_one(reader, wait_ms)) {
+        while (take_one(reader, 0)) { /* bounded by what librdkafka has fetched ahead */
+        }
+    }
+}
+
+void control_reader_wake(struct control_reader *reader)
+{
+    pthread_mutex_lock(&reader->mutex);
+    rd_kafka_queue_yield(reader->queue);
+    pthread_mutex_unlock(&reader->mutex);
+}
+
+/* ---- once, for the command ---- */
+
+static bool read_once(struct control_reader *reader, int32_t timeout_ms, struct err *err)
+{
+    return control_reader_read(reader, timeout_ms, NULL, err);
+}
+
+struct control_state *control_read(const struct config_client *client, const char *service,
+                                   int32_t timeout_ms, struct err *err)
+{
+    struct err bad;
+    struct control_state *state = NULL;
+    struct control_reader *reader = control_reader_new(client, service, err);
+    if (!reader) {
+        return NULL;
+    }
+    if (read_once(reader, timeout_ms, err)) {
+        state = control_reader_state(reader, &bad);
+        state->read_ms = clock_now_ms(clock_system());
+    }
+    control_reader_free(reader, CLIENT_END_MS);
+    return state;
+}
+
+bool control_create(const struct config_client *client, const char *service, struct err *err)
+{
+    struct control_reader *reader = control_reader_new(client, service, err);
+    bool ok = reader && control_reader_create(reader, err);
+    control_reader_free(reader, CLIENT_END_MS);
+    return ok;
+}

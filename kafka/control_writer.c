@@ -1,0 +1,224 @@
+/* See control.h: the fenced writers of the control topic.
+ *
+ * A transactional id belongs to who called init_transactions last: everybody before is refused by the coordinator for
+ * good, and what they left open is aborted. So a new keeper ends the old one, and an operation ends the keeper: else a
+ * keeper killed in mid-transaction would hide the operation's records until its transaction timed out.
+ */
+#include "kafka/control.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kafka/admin_inside.h"
+#include "kafka/client.h"
+
+/* For everything that one call does; the on-call waits for it. Two fences take 0.6 s on a healthy cluster. */
+#define CALL_MS 10000
+/* After that brokers abort what a dead writer left open. */
+#define TRANSACTION_MS "10000"
+/* One record's way to the broker; below the transaction's. */
+#define MESSAGE_MS "8000"
+/* As the topic takes them, and base/json. */
+#define MESSAGE_BYTES "16777216"
+
+/* A transaction whose end did not answer in time is ended before the next begins. */
+enum open_end { OPEN_NONE, OPEN_COMMIT, OPEN_ABORT };
+
+struct control_writer {
+    struct client *client;
+    char topic[CONTROL_TOPIC_BYTES];
+    enum open_end open;
+};
+
+static int32_t left_ms(int64_t until_ms)
+{
+    int64_t left = until_ms - client_now_ms();
+    return left > 1 ? (int32_t)left : 1;
+}
+
+/* Takes the error. */
+static bool failed(struct client *client, rd_kafka_error_t *take_error, const char *what,
+                   struct err *err)
+{
+    int code = rd_kafka_error_code(take_error);
+    bool fatal = rd_kafka_error_is_fatal(take_error) != 0;
+    bool passing = rd_kafka_error_is_retriable(take_error) != 0;
+    client_err(client, err, code, "%s: %s", what, rd_kafka_error_string(take_error));
+    if (err && fatal) {
+        err->kind = ERR_FATAL;
+    } else if (err && passing && err->kind == ERR_REFUSED) {
+        err->kind = ERR_RETRY;
+    }
+    rd_kafka_error_destroy(take_error);
+    return false;
+}
+
+/* ---- begin: fence who was there ---- */
+
+static struct client *new_client(const struct config_client *settings, const char *role,
+                                 const char *service, struct err *err)
+{
+    char id[320];
+    snprintf(id, sizeof(id), "ferry-%s-%s", role, service);
+    const char *const extra[] = {"transactional.id",
+                                 id,
+                                 "transaction.timeout.ms",
+                                 TRANSACTION_MS,
+                                 "message.timeout.ms",
+                                 MESSAGE_MS,
+                                 "message.max.bytes",
+                                 MESSAGE_BYTES,
+                                 "compression.type",
+                                 "lz4", /* a list of topics is half its size */
+                                 "linger.ms",
+                                 "0",
+                                 "acks",
+                                 "all",
+                                 NULL};
+    return client_new(RD_KAFKA_PRODUCER, settings, extra, 0, err);
+}
+
+/* A producer's question for an unknown topic may create it, with the brokers' settings: ask as an admin first. */
+static bool topic_exists(struct client *client, const char *topic, int64_t until_ms,
+                         struct err *err)
+{
+    struct admin admin = {
+        .site = "control topic", .client = client, .timeout_ms = left_ms(until_ms)};
+    struct admin_topic found;
+    return admin_describe_topic(&admin, topic, &found, err);
+}
+
+static bool fence(struct client *client, const char *role, const char *service, int64_t until_ms,
+                  struct err *err)
+{
+    char what[400];
+    snprintf(what, sizeof(what), "begin as writer '%s' of service '%s'", role, service);
+    rd_kafka_error_t *error = rd_kafka_init_transactions(client_handle(client), left_ms(until_ms));
+    return !error || failed(client, error, what, err);
+}
+
+static bool fence_keeper(const struct config_client *settings, const char *service,
+                         int64_t until_ms, struct err *err)
+{
+    struct client *client = new_client(settings, "keeper", service, err);
+    bool ok = client && fence(client, "keeper", service, until_ms, err);
+    client_free(client, CLIENT_END_MS);
+    return ok;
+}
+
+struct control_writer *control_writer_new(const struct config_client *client, const char *service,
+                                          const char *role, struct err *err)
+{
+    bool operation = strcmp(role, "op") == 0;
+    int64_t until_ms = client_now_ms() + CALL_MS;
+    char topic[CONTROL_TOPIC_BYTES];
+    assert(operation || strcmp(role, "keeper") == 0);
+    control_topic_name(service, topic);
+    struct client *made = new_client(client, role, service, err);
+    if (!made) {
+        return NULL;
+    }
+    if (!topic_exists(made, topic, until_ms, err) ||
+        (operation && !fence_keeper(client, service, until_ms, err)) ||
+        !fence(made, role, service, until_ms, err)) {
+        client_free(made, CLIENT_END_MS);
+        return NULL;
+    }
+    struct control_writer *writer = calloc(1, sizeof(*writer));
+    if (!writer) {
+        abort();
+    }
+    writer->client = made;
+    memcpy(writer->topic, topic, sizeof(topic));
+    return writer;
+}
+
+void control_writer_free(struct control_writer *writer)
+{
+    if (writer) {
+        client_free(writer->client, CLIENT_END_MS);
+        free(writer);
+    }
+}
+
+/* ---- write ---- */
+
+/* The broker aborts by itself what we cannot: then our next call is refused or resumes this. */
+static void abort_open(struct control_writer *writer, int64_t until_ms)
+{
+    rd_kafka_error_t *error =
+        rd_kafka_abort_transaction(client_handle(writer->client), left_ms(until_ms));
+    writer->open = error && rd_kafka_error_is_retriable(error) ? OPEN_ABORT : OPEN_NONE;
+    if (error) {
+        rd_kafka_error_destroy(error);
+    }
+}
+
+static bool commit_open(struct control_writer *writer, int64_t until_ms, struct err *err)
+{
+    rd_kafka_error_t *error =
+        rd_kafka_commit_transaction(client_handle(writer->client), left_ms(until_ms));
+    if (!error) {
+        writer->open = OPEN_NONE;
+        return true;
+    }
+    bool must_abort = rd_kafka_error_txn_requires_abort(error) != 0;
+    writer->open = rd_kafka_error_is_retriable(error) ? OPEN_COMMIT : OPEN_NONE;
+    failed(writer->client, error, "commit to the control topic", err);
+    if (must_abort) {
+        abort_open(writer, until_ms);
+        if (err && err->kind == ERR_REFUSED) {
+            err->kind = ERR_RETRY; /* nothing was written */
+        }
+    }
+    return false;
+}
+
+static bool end_open(struct control_writer *writer, int64_t until_ms, struct err *err)
+{
+    switch (writer->open) {
+    case OPEN_NONE:
+        break;
+    case OPEN_COMMIT:
+        return commit_open(writer, until_ms, err);
+    case OPEN_ABORT:
+        abort_open(writer, until_ms);
+        break;
+    }
+    return writer->open == OPEN_NONE ||
+           err_set(err, ERR_RETRY, "control topic: the last transaction is still open");
+}
+
+static bool put(struct control_writer *writer, const struct control_record *record, struct err *err)
+{
+    size_t value_len = record->value ? strlen(record->value) : 0;
+    rd_kafka_resp_err_t code = rd_kafka_producev(
+        client_handle(writer->client), RD_KAFKA_V_TOPIC(writer->topic), RD_KAFKA_V_PARTITION(0),
+        RD_KAFKA_V_KEY((void *)(uintptr_t)record->key, strlen(record->key)),
+        RD_KAFKA_V_VALUE((void *)(uintptr_t)record->value, value_len),
+        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+    return !code || client_err(writer->client, err, code, "write '%s' to '%s': %s", record->key,
+                               writer->topic, rd_kafka_err2str(code));
+}
+
+bool control_write(struct control_writer *writer, const struct control_record *records,
+                   size_t count, struct err *err)
+{
+    int64_t until_ms = client_now_ms() + CALL_MS;
+    if (!end_open(writer, until_ms, err)) {
+        return false;
+    }
+    rd_kafka_error_t *error = rd_kafka_begin_transaction(client_handle(writer->client));
+    if (error) {
+        return failed(writer->client, error, "begin a transaction of the control topic", err);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!put(writer, &records[i], err)) {
+            abort_open(writer, until_ms);
+            return false;
+        }
+    }
+    return commit_open(writer, until_ms, err);
+}

@@ -1,0 +1,55 @@
+/* What the files of membership share. Private to kafka/membership*.c. */
+#ifndef FERRY_KAFKA_MEMBERSHIP_INSIDE_H
+#define FERRY_KAFKA_MEMBERSHIP_INSIDE_H
+
+#include <sys/queue.h>
+
+#include "kafka/client.h"
+#include "kafka/membership.h"
+
+struct leave;
+
+/* A commit or a question for commits, until it is answered. */
+struct group_call {
+    LIST_ENTRY(group_call) entry;
+    struct membership_commit *commits; /* the caller's; its topics may be gone before the answer */
+    size_t count;
+    rd_kafka_topic_partition_list_t *wants; /* our copy of which partitions, same order */
+    char **texts;                           /* metadata that was found, ours; NULL in a commit */
+    int64_t sent_ms;
+    void (*committed)(void *arg, const struct membership_commit *commits, size_t count,
+                      int64_t sent_ms, const struct err *err);
+    void (*found)(void *arg, const struct membership_commit *found, size_t count,
+                  const struct err *err);
+    void *arg;
+};
+
+struct membership {
+    struct loop *loop;
+    struct membership_callbacks callbacks;
+    char group[256];
+    char instance_id[256];
+    struct client *client; /* NULL once we are leaving */
+    rd_kafka_queue_t *queue;
+    struct client *ending; /* was `client`; ends when no event of it is looked at any more */
+    int wake_fd;           /* librdkafka writes here when an event waits */
+    struct loop_fd *wake;
+    struct loop_timer *tick;
+    int32_t generation;
+    rd_kafka_topic_partition_list_t *revoking; /* told to the owner, not given back yet */
+    LIST_HEAD(, group_call) calls;
+    int trouble_code; /* last one told, and when */
+    int64_t trouble_ms;
+    bool fatal_told;
+    bool serving; /* events: what they look into must outlive the callbacks */
+    bool doomed;  /* freed inside a callback: the memory goes when serving ends */
+    struct leave *leave;
+};
+
+/* The requests of membership_leave(); takes no part in anything else. */
+struct leave *leave_new(struct loop *loop, struct cluster *target, const char *group,
+                        const char *instance_id, const char *member_id, int32_t timeout_ms,
+                        void (*done)(void *arg, const struct err *err), void *arg);
+void leave_free(struct leave *leave); /* `done` is not called any more; NULL is fine */
+
+#endif
