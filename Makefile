@@ -44,7 +44,7 @@ scripts := $(wildcard tools/*.sh docker/*.sh .ci/run)
 
 library := $(B)/libferry.a
 objects := $(sources:%.c=$(B)/obj/%.o)
-fake_objects := $(fakes:%.c=$(B)/obj/%.o)
+fake_library := $(B)/libfake.a
 programs := $(if $(filter mirror/daemon.c,$(mains)),$(B)/bin/ferryd) $(if $(filter cli/main.c,$(mains)),$(B)/bin/ferry)
 unit_programs := $(units:tests/unit/%.c=$(B)/unit/%)
 fuzz_programs := $(fuzzers:tests/fuzz/%.c=$(B)/fuzz/%)
@@ -105,6 +105,13 @@ $(library): $(objects)
 	@rm -f $@
 	$(Q)ar rcs $@ $(objects)
 
+# An archive, so that a test gets those fakes alone that it names, and may bring functions of ours in its own words.
+$(fake_library): $(fakes:%.c=$(B)/obj/%.o)
+	$(call say,AR,$@)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
 $(B)/bin/ferryd: $(B)/obj/mirror/daemon.o $(library)
 $(B)/bin/ferry: $(B)/obj/cli/main.o $(library)
 $(B)/bin/ferryd $(B)/bin/ferry:
@@ -112,12 +119,12 @@ $(B)/bin/ferryd $(B)/bin/ferry:
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(all_cflags) $(all_ldflags) -o $@ $^ $(package_libs)
 
-$(B)/unit/%: $(B)/obj/tests/unit/%.o $(fake_objects) $(library)
+$(B)/unit/%: $(B)/obj/tests/unit/%.o $(fake_library) $(library)
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(all_cflags) $(all_ldflags) -o $@ $^ $(package_libs) -lcmocka
 
-$(B)/fuzz/%: $(B)/obj/tests/fuzz/%.o $(fake_objects) $(library)
+$(B)/fuzz/%: $(B)/obj/tests/fuzz/%.o $(fake_library) $(library)
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(all_cflags) $(all_ldflags) -fsanitize=fuzzer -o $@ $^ $(package_libs)
@@ -236,7 +243,7 @@ install: all ## into DESTDIR and PREFIX (/usr/local)
 	$(Q)install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ferry README.md CHANGELOG.md LICENSE NOTICE
 
 clean: ## what was compiled; set-up stays
-	$(Q)rm -rf build/obj build/bin build/unit build/fuzz build/drivers build/libferry.a build/flags build/generated build/analyzer \
+	$(Q)rm -rf build/obj build/bin build/unit build/fuzz build/drivers build/libferry.a build/libfake.a build/flags build/generated build/analyzer \
 		build/gcc-* build/clang* build/address* build/thread* build/undefined*
 
 distclean: ## the set-up too
