@@ -15,7 +15,7 @@ from rig import records
 from rig.kafka import start_together
 from rig.offsetmap import unpack
 from rig.paths import RIG
-from rig.procs import wait_for
+from rig.procs import command_name, wait_for
 from rig.produce import KINDS, Load, produce_all_kinds
 from rig.records import Record, build
 from rig.verify import check_map, compare
@@ -283,7 +283,7 @@ def test_no_child_outlives_us(folder):
         child = int(parent.stdout.readline())
         os.kill(parent.pid, number)
         parent.wait(10)
-        wait_for("the child to end", lambda pid=child: not os.path.exists(f"/proc/{pid}"), 10)
+        wait_for("the child to end", lambda pid=child: command_name(pid) is None, 10)
 
 
 def test_the_raw_client_names_errors(source, name):

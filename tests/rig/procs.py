@@ -48,6 +48,16 @@ def wait_for(what, check, timeout=30.0, every=0.02, not_yet=(AssertionError, OSE
         time.sleep(every)
 
 
+def command_name(pid):
+    """Name of a process, or None when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            name, state = stat.read().split("(", 1)[1].rsplit(")", 1)
+    except OSError:
+        return None
+    return None if state.split()[0] in "ZX" else name
+
+
 def free_port():
     """A port of 127.0.0.1 that nobody has, below the range of outgoing connections: it stays free over a restart."""
     for _ in range(500):
@@ -95,6 +105,8 @@ class Process:
         self.started_at = time.monotonic()
         with _lock:
             _live[self.popen.pid] = self
+        # Until setpriv has become the program, our death would go unnoticed.
+        wait_for(f"{self.name} to begin", lambda: command_name(self.popen.pid) != "setpriv", 10, every=0.001)
         return self
 
     @property
