@@ -1,0 +1,20 @@
+/* What each leaf of the tree runs: options in, one job, exit code. */
+#ifndef FERRY_CLI_COMMANDS_H
+#define FERRY_CLI_COMMANDS_H
+
+#include "cli/command.h"
+
+int cmd_enable(const struct command_line *line);
+int cmd_status(const struct command_line *line);
+int cmd_offsets_translate(const struct command_line *line);
+int cmd_offsets_map(const struct command_line *line);
+int cmd_verify(const struct command_line *line);
+int cmd_fault_list(const struct command_line *line);
+int cmd_fault_retry(const struct command_line *line);
+int cmd_config_check(const struct command_line *line);
+int cmd_config_show(const struct command_line *line);
+int cmd_config_reference(const struct command_line *line);
+int cmd_version(const struct command_line *line);
+int cmd_man(const struct command_line *line);
+
+#endif
