@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "ferry_version.h"
-#include "kafka/lookup.h"
+#include "base/lookup.h"
 #include "kafka/request_queue.h"
 
 /* Begins of frames, and small frames whole. Larger ones continue straight into their block. */

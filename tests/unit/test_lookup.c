@@ -1,4 +1,4 @@
-/* kafka/lookup: addresses at once, names by a thread, abandoned lookups, too many of them. */
+/* base/lookup: addresses at once, names by a thread, abandoned lookups, too many of them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <netinet/in.h>
 
-#include "kafka/lookup.h"
+#include "base/lookup.h"
 
 struct asked {
     bool done;

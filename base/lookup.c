@@ -1,6 +1,6 @@
 /* See lookup.h. The thread and the loop share a job with two references; the thread tells by an eventfd that belongs to
  * the job, so it never touches a loop that may be gone. */
-#include "kafka/lookup.h"
+#include "base/lookup.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,6 +1,6 @@
 /* Addresses of a host name, without blocking the loop: getaddrinfo() in a thread of its own, as long as it takes. */
-#ifndef FERRY_KAFKA_LOOKUP_H
-#define FERRY_KAFKA_LOOKUP_H
+#ifndef FERRY_BASE_LOOKUP_H
+#define FERRY_BASE_LOOKUP_H
 
 #include <netdb.h>
 #include <stdint.h>
