@@ -2,7 +2,8 @@
 
 void backoff_init(struct backoff *backoff, int32_t first_ms, int32_t cap_ms, uint32_t seed)
 {
-    *backoff = (struct backoff){.first_ms = first_ms, .cap_ms = cap_ms, .random_state = seed * 2654435761u + 1};
+    *backoff = (struct backoff){
+        .first_ms = first_ms, .cap_ms = cap_ms, .random_state = seed * 2654435761u + 1};
 }
 
 int32_t backoff_next_ms(struct backoff *backoff)
@@ -15,10 +16,14 @@ int32_t backoff_next_ms(struct backoff *backoff)
         wait_ms = backoff->cap_ms;
     }
     backoff->attempts_count++;
-    backoff->random_state = backoff->random_state * 1664525u + 1013904223u; /* jitter needs no better one */
+    backoff->random_state =
+        backoff->random_state * 1664525u + 1013904223u; /* jitter needs no better one */
     int64_t percent = 80 + (int64_t)(backoff->random_state >> 16) % 41;
     int64_t jittered = wait_ms * percent / 100;
     return (int32_t)(jittered < 1 ? 1 : jittered);
 }
 
-void backoff_reset(struct backoff *backoff) { backoff->attempts_count = 0; }
+void backoff_reset(struct backoff *backoff)
+{
+    backoff->attempts_count = 0;
+}

@@ -50,7 +50,10 @@ void buf_pool_free(struct buf_pool *pool)
     free(pool);
 }
 
-size_t buf_pool_used_bytes(const struct buf_pool *pool) { return pool->used_bytes; }
+size_t buf_pool_used_bytes(const struct buf_pool *pool)
+{
+    return pool->used_bytes;
+}
 
 static int class_of(size_t capacity)
 {
@@ -141,15 +144,33 @@ static uint64_t read_big_endian(struct reader *reader, size_t len)
     return value;
 }
 
-int8_t reader_i8(struct reader *reader) { return (int8_t)read_big_endian(reader, 1); }
-int16_t reader_i16(struct reader *reader) { return (int16_t)read_big_endian(reader, 2); }
-int32_t reader_i32(struct reader *reader) { return (int32_t)read_big_endian(reader, 4); }
-uint32_t reader_u32(struct reader *reader) { return (uint32_t)read_big_endian(reader, 4); }
-int64_t reader_i64(struct reader *reader) { return (int64_t)read_big_endian(reader, 8); }
+int8_t reader_i8(struct reader *reader)
+{
+    return (int8_t)read_big_endian(reader, 1);
+}
+int16_t reader_i16(struct reader *reader)
+{
+    return (int16_t)read_big_endian(reader, 2);
+}
+int32_t reader_i32(struct reader *reader)
+{
+    return (int32_t)read_big_endian(reader, 4);
+}
+uint32_t reader_u32(struct reader *reader)
+{
+    return (uint32_t)read_big_endian(reader, 4);
+}
+int64_t reader_i64(struct reader *reader)
+{
+    return (int64_t)read_big_endian(reader, 8);
+}
 
 /* --- writer ------------------------------------------------------------------------------------------------------- */
 
-void writer_init(struct writer *writer) { *writer = (struct writer){0}; }
+void writer_init(struct writer *writer)
+{
+    *writer = (struct writer){0};
+}
 
 void writer_done(struct writer *writer)
 {
@@ -182,11 +203,26 @@ static void write_big_endian(struct writer *writer, uint64_t value, size_t len)
     writer_bytes(writer, bytes, len);
 }
 
-void writer_i8(struct writer *writer, int8_t value) { write_big_endian(writer, (uint8_t)value, 1); }
-void writer_i16(struct writer *writer, int16_t value) { write_big_endian(writer, (uint16_t)value, 2); }
-void writer_i32(struct writer *writer, int32_t value) { write_big_endian(writer, (uint32_t)value, 4); }
-void writer_u32(struct writer *writer, uint32_t value) { write_big_endian(writer, value, 4); }
-void writer_i64(struct writer *writer, int64_t value) { write_big_endian(writer, (uint64_t)value, 8); }
+void writer_i8(struct writer *writer, int8_t value)
+{
+    write_big_endian(writer, (uint8_t)value, 1);
+}
+void writer_i16(struct writer *writer, int16_t value)
+{
+    write_big_endian(writer, (uint16_t)value, 2);
+}
+void writer_i32(struct writer *writer, int32_t value)
+{
+    write_big_endian(writer, (uint32_t)value, 4);
+}
+void writer_u32(struct writer *writer, uint32_t value)
+{
+    write_big_endian(writer, value, 4);
+}
+void writer_i64(struct writer *writer, int64_t value)
+{
+    write_big_endian(writer, (uint64_t)value, 8);
+}
 
 void writer_patch_i32(struct writer *writer, size_t at, int32_t value)
 {

@@ -48,7 +48,10 @@ static inline struct reader reader_over(const void *data, size_t len)
     const uint8_t *bytes = data;
     return (struct reader){.pos = bytes, .end = bytes + len, .bad = false};
 }
-static inline size_t reader_left(const struct reader *reader) { return (size_t)(reader->end - reader->pos); }
+static inline size_t reader_left(const struct reader *reader)
+{
+    return (size_t)(reader->end - reader->pos);
+}
 int8_t reader_i8(struct reader *reader);
 int16_t reader_i16(struct reader *reader);
 int32_t reader_i32(struct reader *reader);

@@ -24,15 +24,26 @@ static int64_t system_wall(const struct clock *clock)
 
 static const struct clock system_clock = {.now_ms = system_now, .wall_ms = system_wall};
 
-const struct clock *clock_system(void) { return &system_clock; }
+const struct clock *clock_system(void)
+{
+    return &system_clock;
+}
 
-static int64_t fake_now(const struct clock *clock) { return ((const struct clock_fake *)clock)->now; }
-static int64_t fake_wall(const struct clock *clock) { return ((const struct clock_fake *)clock)->wall; }
+static int64_t fake_now(const struct clock *clock)
+{
+    return ((const struct clock_fake *)clock)->now;
+}
+static int64_t fake_wall(const struct clock *clock)
+{
+    return ((const struct clock_fake *)clock)->wall;
+}
 
 void clock_fake_init(struct clock_fake *fake, int64_t now_ms, int64_t wall_ms)
 {
     *fake = (struct clock_fake){
-        .clock = {.now_ms = fake_now, .wall_ms = fake_wall}, .now = now_ms, .wall = wall_ms};
+        .clock = {.now_ms = fake_now, .wall_ms = fake_wall},
+          .now = now_ms, .wall = wall_ms
+    };
 }
 
 void clock_fake_advance(struct clock_fake *fake, int64_t ms)

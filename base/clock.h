@@ -13,8 +13,14 @@ struct clock {
 
 const struct clock *clock_system(void);
 
-static inline int64_t clock_now_ms(const struct clock *clock) { return clock->now_ms(clock); }
-static inline int64_t clock_wall_ms(const struct clock *clock) { return clock->wall_ms(clock); }
+static inline int64_t clock_now_ms(const struct clock *clock)
+{
+    return clock->now_ms(clock);
+}
+static inline int64_t clock_wall_ms(const struct clock *clock)
+{
+    return clock->wall_ms(clock);
+}
 
 /* A clock that stands until it is told; for tests and the simulator. */
 struct clock_fake {

@@ -20,7 +20,8 @@ enum err_kind {
     ERR_USAGE,   /* the command line is wrong                                             */
 };
 
-#define ERR_WHAT_BYTES 768 /* longest: path + topic (249) + two addresses + reason; cut, never overrun */
+#define ERR_WHAT_BYTES \
+    768 /* longest: path + topic (249) + two addresses + reason; cut, never overrun */
 #define ERR_HINT_BYTES 256
 
 struct err {

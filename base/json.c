@@ -29,7 +29,8 @@ json_t *json_parse(const char *text, size_t len, const char *name, struct err *e
 {
     json_error_t where;
     if (len > JSON_BYTES_MAX) {
-        err_set(err, ERR_CONFIG, "%s:1:1: %zu bytes of JSON, more than %d", name, len, JSON_BYTES_MAX);
+        err_set(err, ERR_CONFIG, "%s:1:1: %zu bytes of JSON, more than %d", name, len,
+                JSON_BYTES_MAX);
         return NULL;
     }
     if (depth_of(text, len) > JSON_DEPTH_MAX) {
@@ -45,7 +46,8 @@ json_t *json_parse(const char *text, size_t len, const char *name, struct err *e
 
 static bool wrong(const char *key, const char *expected, const json_t *value, struct err *err)
 {
-    static const char *const types[] = {"object", "array", "string", "integer", "real", "true", "false", "null"};
+    static const char *const types[] = {"object", "array", "string", "integer",
+                                        "real",   "true",  "false",  "null"};
     return err_set(err, ERR_REFUSED, "%s: expected %s, found %s", key, expected,
                    value == NULL ? "nothing" : types[json_typeof(value)]);
 }
@@ -80,5 +82,11 @@ bool json_get_bool(const json_t *object, const char *key, bool *out, struct err 
     return true;
 }
 
-char *json_text(const json_t *value) { return json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY); }
-char *json_pretty(const json_t *value) { return json_dumps(value, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_ENCODE_ANY); }
+char *json_text(const json_t *value)
+{
+    return json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+}
+char *json_pretty(const json_t *value)
+{
+    return json_dumps(value, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+}

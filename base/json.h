@@ -11,9 +11,12 @@
 json_t *json_parse(const char *text, size_t len, const char *name, struct err *err);
 
 /* Typed members of an object; missing or of another type: false with "NAME: PATH.key: expected ..." . */
-MUST_CHECK bool json_get_string(const json_t *object, const char *key, const char **out, struct err *err);
-MUST_CHECK bool json_get_int(const json_t *object, const char *key, int64_t *out, struct err *err);
-MUST_CHECK bool json_get_bool(const json_t *object, const char *key, bool *out, struct err *err);
+MUST_CHECK
+bool json_get_string(const json_t *object, const char *key, const char **out, struct err *err);
+MUST_CHECK
+bool json_get_int(const json_t *object, const char *key, int64_t *out, struct err *err);
+MUST_CHECK
+bool json_get_bool(const json_t *object, const char *key, bool *out, struct err *err);
 
 /* Compact text with sorted keys, heap, free() by the caller; the same value always gives the same text. */
 char *json_text(const json_t *value);

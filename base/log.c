@@ -54,8 +54,9 @@ void log_event(enum log_level level, const char *event, const char *format, ...)
     vsnprintf(raw, sizeof(raw), format, args);
     va_end(args);
     const char *prefix = getenv("JOURNAL_STREAM") != NULL ? journal_prefixes[level] : "";
-    int used = snprintf(line, sizeof(line), "%s%s %s %s ", prefix,
-                        clock_rfc3339(clock_wall_ms(clock_system()), when), level_names[level], event);
+    int used =
+        snprintf(line, sizeof(line), "%s%s %s %s ", prefix,
+                 clock_rfc3339(clock_wall_ms(clock_system()), when), level_names[level], event);
     size_t len = (size_t)used;
     len += put_escaped(line + len, sizeof(line) - len - 1, raw);
     line[len++] = '\n';
@@ -73,7 +74,8 @@ struct log_quoted log_quote(const char *text)
             quoted.text[used++] = '\\';
             quoted.text[used++] = (char)byte;
         } else if (byte < 0x20 || byte == 0x7f) {
-            used += (size_t)snprintf(quoted.text + used, sizeof(quoted.text) - used, "\\x%02x", byte);
+            used +=
+                (size_t)snprintf(quoted.text + used, sizeof(quoted.text) - used, "\\x%02x", byte);
         } else {
             quoted.text[used++] = (char)byte;
         }
@@ -83,6 +85,12 @@ struct log_quoted log_quote(const char *text)
     return quoted;
 }
 
-void log_set_level(enum log_level level) { atomic_store(&least_level, (int)level); }
+void log_set_level(enum log_level level)
+{
+    atomic_store(&least_level, (int)level);
+}
 
-uint64_t log_dropped_count(void) { return atomic_load(&dropped); }
+uint64_t log_dropped_count(void)
+{
+    return atomic_load(&dropped);
+}

@@ -134,8 +134,14 @@ void loop_free(struct loop *loop)
     free(loop);
 }
 
-void loop_run(struct loop *loop) { event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY); }
-void loop_stop(struct loop *loop) { event_base_loopbreak(loop->base); }
+void loop_run(struct loop *loop)
+{
+    event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
+}
+void loop_stop(struct loop *loop)
+{
+    event_base_loopbreak(loop->base);
+}
 
 static void nothing(evutil_socket_t fd, short what, void *arg)
 {
@@ -153,8 +159,14 @@ void loop_run_once(struct loop *loop, int32_t wait_ms)
     event_free(limit);
 }
 
-const struct clock *loop_clock(const struct loop *loop) { return loop->clock; }
-struct event_base *loop_event_base(struct loop *loop) { return loop->base; }
+const struct clock *loop_clock(const struct loop *loop)
+{
+    return loop->clock;
+}
+struct event_base *loop_event_base(struct loop *loop)
+{
+    return loop->base;
+}
 
 /* --- file descriptors --------------------------------------------------------------------------------------------- */
 
@@ -165,7 +177,8 @@ static void fd_ready(evutil_socket_t fd, short what, void *arg)
     watch->ready(watch->arg, (what & EV_READ ? LOOP_READ : 0) | (what & EV_WRITE ? LOOP_WRITE : 0));
 }
 
-struct loop_fd *loop_fd_new(struct loop *loop, int fd, int interest, void (*ready)(void *arg, int what), void *arg)
+struct loop_fd *loop_fd_new(struct loop *loop, int fd, int interest,
+                            void (*ready)(void *arg, int what), void *arg)
 {
     struct loop_fd *watch = must(calloc(1, sizeof(*watch)));
     watch->loop = loop;
@@ -189,7 +202,8 @@ void loop_fd_interest(struct loop_fd *watch, int interest)
     if (interest == 0) {
         return;
     }
-    short what = (short)(EV_PERSIST | (interest & LOOP_READ ? EV_READ : 0) | (interest & LOOP_WRITE ? EV_WRITE : 0));
+    short what = (short)(EV_PERSIST | (interest & LOOP_READ ? EV_READ : 0) |
+                         (interest & LOOP_WRITE ? EV_WRITE : 0));
     watch->event = must(event_new(watch->loop->base, watch->fd, what, fd_ready, watch));
     event_add(watch->event, NULL);
 }
@@ -228,8 +242,14 @@ void loop_timer_set(struct loop_timer *timer, int64_t delay_ms)
     event_add(timer->event, &delay);
 }
 
-void loop_timer_cancel(struct loop_timer *timer) { event_del(timer->event); }
-bool loop_timer_pending(const struct loop_timer *timer) { return event_pending(timer->event, EV_TIMEOUT, NULL); }
+void loop_timer_cancel(struct loop_timer *timer)
+{
+    event_del(timer->event);
+}
+bool loop_timer_pending(const struct loop_timer *timer)
+{
+    return event_pending(timer->event, EV_TIMEOUT, NULL);
+}
 
 void loop_timer_free(struct loop_timer *timer)
 {
@@ -248,7 +268,8 @@ static void signal_fired(evutil_socket_t fd, short what, void *arg)
     watch->fired(watch->arg);
 }
 
-struct loop_signal *loop_signal_new(struct loop *loop, int signo, void (*fired)(void *arg), void *arg)
+struct loop_signal *loop_signal_new(struct loop *loop, int signo, void (*fired)(void *arg),
+                                    void *arg)
 {
     struct loop_signal *watch = must(calloc(1, sizeof(*watch)));
     watch->fired = fired;

@@ -25,7 +25,10 @@ void loop_stop(struct loop *loop); /* after the callback that is running */
 /* Run whatever is ready, waiting at most wait_ms; for tests. */
 void loop_run_once(struct loop *loop, int32_t wait_ms);
 const struct clock *loop_clock(const struct loop *loop);
-static inline int64_t loop_now_ms(const struct loop *loop) { return clock_now_ms(loop_clock(loop)); }
+static inline int64_t loop_now_ms(const struct loop *loop)
+{
+    return clock_now_ms(loop_clock(loop));
+}
 struct event_base *loop_event_base(struct loop *loop);
 
 /* Watch an fd (level-triggered). `interest` is LOOP_READ | LOOP_WRITE; 0 = watch nothing for now. */
@@ -41,7 +44,8 @@ void loop_timer_cancel(struct loop_timer *timer);
 bool loop_timer_pending(const struct loop_timer *timer);
 void loop_timer_free(struct loop_timer *timer); /* NULL is fine */
 
-struct loop_signal *loop_signal_new(struct loop *loop, int signo, void (*fired)(void *arg), void *arg);
+struct loop_signal *loop_signal_new(struct loop *loop, int signo, void (*fired)(void *arg),
+                                    void *arg);
 void loop_signal_free(struct loop_signal *watch);
 
 /* Have `call(arg)` run soon on the loop's thread. @thread any: the only call that is. Order is kept. */

@@ -7,7 +7,8 @@
 #include <string.h>
 
 /* Seconds; a latency of a mirror lies between a millisecond and a minute. */
-static const double buckets[] = {0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60};
+static const double buckets[] = {0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2,
+                                 0.5,   1,     2,     5,    10,   30,   60};
 #define BUCKETS_COUNT (sizeof(buckets) / sizeof(buckets[0]))
 
 struct series {
@@ -42,7 +43,10 @@ static void *must(void *memory)
     return memory;
 }
 
-struct metrics *metrics_new(void) { return must(calloc(1, sizeof(struct metrics))); }
+struct metrics *metrics_new(void)
+{
+    return must(calloc(1, sizeof(struct metrics)));
+}
 
 static void series_free(struct series *series)
 {
@@ -70,8 +74,8 @@ void metrics_free(struct metrics *metrics)
     free(metrics);
 }
 
-struct metric *metrics_add(struct metrics *metrics, enum metric_type type, const char *name, const char *help,
-                           const char *const *labels)
+struct metric *metrics_add(struct metrics *metrics, enum metric_type type, const char *name,
+                           const char *help, const char *const *labels)
 {
     for (struct metric *metric = metrics->first; metric != NULL; metric = metric->next) {
         if (strcmp(metric->name, name) == 0) {
@@ -150,10 +154,22 @@ void series_remove(struct series *series)
     series_free(series);
 }
 
-void series_add(struct series *series, double amount) { series->value += amount; }
-void series_set(struct series *series, double value) { series->value = value; }
-void series_set_unknown(struct series *series) { series->value = NAN; }
-double series_value(const struct series *series) { return series->value; }
+void series_add(struct series *series, double amount)
+{
+    series->value += amount;
+}
+void series_set(struct series *series, double value)
+{
+    series->value = value;
+}
+void series_set_unknown(struct series *series)
+{
+    series->value = NAN;
+}
+double series_value(const struct series *series)
+{
+    return series->value;
+}
 
 void series_observe(struct series *series, double seconds)
 {

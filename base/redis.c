@@ -14,8 +14,8 @@
 #include "base/backoff.h"
 
 #define RECONNECT_FIRST_MS 100
-#define RECONNECT_CAP_MS 2000
-#define HOST_BYTES 256
+#define RECONNECT_CAP_MS   2000
+#define HOST_BYTES         256
 
 struct redis_address {
     char host[HOST_BYTES];
@@ -87,7 +87,8 @@ static bool parse_url(const char *url, struct redis_address *out, struct err *er
     out->tls = strncmp(url, "rediss:", 7) == 0;
     snprintf(rest, sizeof(rest), "%s", after + 3);
     if (strchr(rest, '@') != NULL) {
-        return err_set(err, ERR_CONFIG, "a Redis URL holds no user or password; use username and password");
+        return err_set(err, ERR_CONFIG,
+                       "a Redis URL holds no user or password; use username and password");
     }
     char *slash = strchr(rest, '/');
     if (slash != NULL) {
@@ -117,13 +118,15 @@ static bool parse_url(const char *url, struct redis_address *out, struct err *er
         return err_set(err, ERR_CONFIG, "'%s' names no host", url);
     }
     if (strlen(host) >= sizeof(out->host)) {
-        return err_set(err, ERR_CONFIG, "the host name of a Redis URL is longer than %d", HOST_BYTES - 1);
+        return err_set(err, ERR_CONFIG, "the host name of a Redis URL is longer than %d",
+                       HOST_BYTES - 1);
     }
     memcpy(out->host, host, strlen(host) + 1);
     return true;
 }
 
-static redisSSLContext *tls_new(const struct redis_options *options, const char *host, struct err *err)
+static redisSSLContext *tls_new(const struct redis_options *options, const char *host,
+                                struct err *err)
 {
     redisSSLContextError error = REDIS_SSL_CTX_NONE;
     redisInitOpenSSL();
@@ -140,12 +143,16 @@ static redisSSLContext *tls_new(const struct redis_options *options, const char 
 
 /* --- replies ------------------------------------------------------------------------------------------------------ */
 
-static bool starts(const char *text, const char *prefix) { return strncmp(text, prefix, strlen(prefix)) == 0; }
+static bool starts(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
 
 static void reply_error(const redisReply *reply, struct err *err)
 {
-    static const char *const passing[] = {"LOADING", "BUSY ", "READONLY", "MOVED", "ASK ", "OOM", "MASTERDOWN",
-                                          "TRYAGAIN", "CLUSTERDOWN", "MISCONF", "NOREPLICAS"};
+    static const char *const passing[] = {"LOADING",     "BUSY ",   "READONLY",   "MOVED",
+                                          "ASK ",        "OOM",     "MASTERDOWN", "TRYAGAIN",
+                                          "CLUSTERDOWN", "MISCONF", "NOREPLICAS"};
     enum err_kind kind = ERR_REFUSED;
     for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++) {
         if (starts(reply->str, passing[i])) {
@@ -176,10 +183,11 @@ static void replied(redisAsyncContext *context, void *raw, void *privdata)
     redis->pending_count--;
     if (reply == NULL) {
         err_set(&err, ERR_RETRY, "Redis at %s:%d: %s", redis->address.host, redis->address.port,
-                context->errstr != NULL && context->errstr[0] != '\0' ? context->errstr : "connection closed");
+                context->errstr != NULL && context->errstr[0] != '\0' ? context->errstr
+                                                                      : "connection closed");
     } else if (reply->type == REDIS_REPLY_ERROR) {
-        if (pending->script != NULL && starts(reply->str, "NOSCRIPT") && redis->context == context &&
-            redis->state == REDIS_READY) {
+        if (pending->script != NULL && starts(reply->str, "NOSCRIPT") &&
+            redis->context == context && redis->state == REDIS_READY) {
             free(pending->argv[0]);
             free(pending->argv[1]);
             pending->argv[0] = must(strdup("EVAL"));
@@ -212,14 +220,17 @@ static void send_pending(struct redis *redis, struct redis_pending *pending)
         return;
     }
     redis->pending_count++;
-    const char **argv = (const char **)(uintptr_t)pending->argv; /* hiredis does not write to them */
-    if (redisAsyncCommandArgv(redis->context, replied, pending, pending->argc, argv, pending->argv_len) != REDIS_OK) {
+    const char **argv =
+        (const char **)(uintptr_t)pending->argv; /* hiredis does not write to them */
+    if (redisAsyncCommandArgv(redis->context, replied, pending, pending->argc, argv,
+                              pending->argv_len) != REDIS_OK) {
         redis->pending_count--;
         fail_now(redis, pending, "not connected");
     }
 }
 
-static struct redis_pending *pending_new(struct redis *redis, redis_reply_fn *done, void *arg, int room)
+static struct redis_pending *pending_new(struct redis *redis, redis_reply_fn *done, void *arg,
+                                         int room)
 {
     struct redis_pending *pending = must(calloc(1, sizeof(*pending)));
     pending->redis = redis;
@@ -244,15 +255,16 @@ static size_t arg_len(const char **argv, const size_t *argv_len, int i)
     return argv_len != NULL ? argv_len[i] : strlen(argv[i]);
 }
 
-void redis_call(struct redis *redis, int argc, const char **argv, const size_t *argv_len, redis_reply_fn *done,
-                void *arg)
+void redis_call(struct redis *redis, int argc, const char **argv, const size_t *argv_len,
+                redis_reply_fn *done, void *arg)
 {
     struct redis_pending *pending = pending_new(redis, done, arg, argc);
     for (int i = 0; i < argc; i++) {
         pending_add(pending, argv[i], arg_len(argv, argv_len, i));
     }
     if (redis->state != REDIS_READY) {
-        fail_now(redis, pending, redis->last_error[0] != '\0' ? redis->last_error : "not connected yet");
+        fail_now(redis, pending,
+                 redis->last_error[0] != '\0' ? redis->last_error : "not connected yet");
         return;
     }
     send_pending(redis, pending);
@@ -272,8 +284,8 @@ static const char *script_sha(struct redis_script *script)
     return script->sha;
 }
 
-void redis_call_script(struct redis *redis, struct redis_script *script, int keys_count, int argc, const char **argv,
-                       const size_t *argv_len, redis_reply_fn *done, void *arg)
+void redis_call_script(struct redis *redis, struct redis_script *script, int keys_count, int argc,
+                       const char **argv, const size_t *argv_len, redis_reply_fn *done, void *arg)
 {
     char keys[16];
     snprintf(keys, sizeof(keys), "%d", keys_count);
@@ -286,7 +298,8 @@ void redis_call_script(struct redis *redis, struct redis_script *script, int key
         pending_add(pending, argv[i], arg_len(argv, argv_len, i));
     }
     if (redis->state != REDIS_READY) {
-        fail_now(redis, pending, redis->last_error[0] != '\0' ? redis->last_error : "not connected yet");
+        fail_now(redis, pending,
+                 redis->last_error[0] != '\0' ? redis->last_error : "not connected yet");
         return;
     }
     send_pending(redis, pending);
@@ -301,13 +314,15 @@ static void gone(struct redis *redis, const char *why)
     bool first = redis->last_error[0] == '\0';
     redis->state = REDIS_AWAY;
     redis->context = NULL;
-    snprintf(redis->last_error, sizeof(redis->last_error), "%s", why != NULL && why[0] != '\0' ? why : "closed");
+    snprintf(redis->last_error, sizeof(redis->last_error), "%s",
+             why != NULL && why[0] != '\0' ? why : "closed");
     if (redis->closing) {
         return;
     }
     loop_timer_set(redis->reconnect, backoff_next_ms(&redis->backoff));
     if (was_ready || first) {
-        err_set(&err, ERR_RETRY, "Redis at %s:%d: %s", redis->address.host, redis->address.port, redis->last_error);
+        err_set(&err, ERR_RETRY, "Redis at %s:%d: %s", redis->address.host, redis->address.port,
+                redis->last_error);
         redis->changed(redis->arg, REDIS_AWAY, &err);
     }
 }
@@ -355,7 +370,8 @@ static void greet(struct redis *redis)
 {
     static char last; /* marks the last greeting */
     if (redis->password != NULL && redis->username != NULL) {
-        redisAsyncCommand(redis->context, greeted, NULL, "AUTH %s %s", redis->username, redis->password);
+        redisAsyncCommand(redis->context, greeted, NULL, "AUTH %s %s", redis->username,
+                          redis->password);
     } else if (redis->password != NULL) {
         redisAsyncCommand(redis->context, greeted, NULL, "AUTH %s", redis->password);
     }
@@ -379,7 +395,8 @@ static void connect_now(void *arg)
 {
     struct redis *redis = arg;
     redisOptions options = {0};
-    struct timeval limit = {.tv_sec = redis->timeout_ms / 1000, .tv_usec = (redis->timeout_ms % 1000) * 1000};
+    struct timeval limit = {.tv_sec = redis->timeout_ms / 1000,
+                            .tv_usec = (redis->timeout_ms % 1000) * 1000};
     REDIS_OPTIONS_SET_TCP(&options, redis->address.host, redis->address.port);
     options.connect_timeout = &limit;
     options.command_timeout = &limit;
@@ -410,11 +427,14 @@ static void connect_now(void *arg)
     redisAsyncSetTimeout(context, limit);
 }
 
-static char *copy_or_null(const char *text) { return text == NULL ? NULL : must(strdup(text)); }
+static char *copy_or_null(const char *text)
+{
+    return text == NULL ? NULL : must(strdup(text));
+}
 
 struct redis *redis_new(struct loop *loop, const struct redis_options *options,
-                        void (*changed)(void *arg, enum redis_state state, const struct err *why), void *arg,
-                        struct err *err)
+                        void (*changed)(void *arg, enum redis_state state, const struct err *why),
+                        void *arg, struct err *err)
 {
     struct redis_address address;
     if (!parse_url(options->url, &address, err)) {
@@ -437,7 +457,8 @@ struct redis *redis_new(struct loop *loop, const struct redis_options *options,
             return NULL;
         }
     }
-    loop_timer_set(redis->reconnect, 0); /* from the loop, so that `changed` never comes before we return */
+    loop_timer_set(redis->reconnect,
+                   0); /* from the loop, so that `changed` never comes before we return */
     return redis;
 }
 
@@ -468,8 +489,14 @@ void redis_free(struct redis *redis)
     free(redis);
 }
 
-enum redis_state redis_state(const struct redis *redis) { return redis->state; }
-const char *redis_last_error(const struct redis *redis) { return redis->last_error; }
+enum redis_state redis_state(const struct redis *redis)
+{
+    return redis->state;
+}
+const char *redis_last_error(const struct redis *redis)
+{
+    return redis->last_error;
+}
 
 /* --- blocking ----------------------------------------------------------------------------------------------------- */
 
@@ -479,7 +506,8 @@ struct redis_sync {
     struct redis_address address;
 };
 
-static bool sync_greet(struct redis_sync *redis, const struct redis_options *options, struct err *err)
+static bool sync_greet(struct redis_sync *redis, const struct redis_options *options,
+                       struct err *err)
 {
     char database[16];
     snprintf(database, sizeof(database), "%d", redis->address.database);
@@ -506,7 +534,8 @@ static bool sync_greet(struct redis_sync *redis, const struct redis_options *opt
 struct redis_sync *redis_sync_new(const struct redis_options *options, struct err *err)
 {
     struct redis_sync *redis = must(calloc(1, sizeof(*redis)));
-    struct timeval limit = {.tv_sec = options->timeout_ms / 1000, .tv_usec = (options->timeout_ms % 1000) * 1000};
+    struct timeval limit = {.tv_sec = options->timeout_ms / 1000,
+                            .tv_usec = (options->timeout_ms % 1000) * 1000};
     if (!parse_url(options->url, &redis->address, err)) {
         free(redis);
         return NULL;
@@ -525,8 +554,8 @@ struct redis_sync *redis_sync_new(const struct redis_options *options, struct er
         redis->tls = tls_new(options, redis->address.host, err);
         ok = redis->tls != NULL;
         if (ok && redisInitiateSSLWithContext(redis->context, redis->tls) != REDIS_OK) {
-            ok = err_set(err, ERR_RETRY, "Redis at %s:%d: TLS: %s", redis->address.host, redis->address.port,
-                         redis->context->errstr);
+            ok = err_set(err, ERR_RETRY, "Redis at %s:%d: TLS: %s", redis->address.host,
+                         redis->address.port, redis->context->errstr);
         }
     }
     if (!ok || !sync_greet(redis, options, err)) {
@@ -548,8 +577,8 @@ void redis_sync_free(struct redis_sync *redis)
     free(redis);
 }
 
-struct redisReply *redis_sync_call(struct redis_sync *redis, int argc, const char **argv, const size_t *argv_len,
-                                   struct err *err)
+struct redisReply *redis_sync_call(struct redis_sync *redis, int argc, const char **argv,
+                                   const size_t *argv_len, struct err *err)
 {
     redisReply *reply = redisCommandArgv(redis->context, argc, argv, argv_len);
     if (reply == NULL) {
@@ -565,8 +594,9 @@ struct redisReply *redis_sync_call(struct redis_sync *redis, int argc, const cha
     return reply;
 }
 
-struct redisReply *redis_sync_script(struct redis_sync *redis, struct redis_script *script, int keys_count, int argc,
-                                     const char **argv, const size_t *argv_len, struct err *err)
+struct redisReply *redis_sync_script(struct redis_sync *redis, struct redis_script *script,
+                                     int keys_count, int argc, const char **argv,
+                                     const size_t *argv_len, struct err *err)
 {
     char keys[16];
     snprintf(keys, sizeof(keys), "%d", keys_count);

@@ -17,7 +17,8 @@
 struct redis;
 struct redisReply; /* hiredis' */
 
-#define REDIS_PENDING_MAX 8192 /* 8,192 partitions each with one advance in flight; a call beyond fails at once */
+#define REDIS_PENDING_MAX \
+    8192 /* 8,192 partitions each with one advance in flight; a call beyond fails at once */
 
 struct redis_options {
     const char *url;      /* redis://HOST:PORT/DB or rediss:// ; never holds a password */
@@ -62,8 +63,8 @@ void redis_sync_free(struct redis_sync *redis);
 /* New reply (freeReplyObject by the caller) or NULL with err; error replies become err as above. */
 struct redisReply *redis_sync_call(struct redis_sync *redis, int argc, const char **argv,
                                    const size_t *argv_len, struct err *err);
-struct redisReply *redis_sync_script(struct redis_sync *redis, struct redis_script *script, int keys_count,
-                                     int argc, const char **argv, const size_t *argv_len,
-                                     struct err *err);
+struct redisReply *redis_sync_script(struct redis_sync *redis, struct redis_script *script,
+                                     int keys_count, int argc, const char **argv,
+                                     const size_t *argv_len, struct err *err);
 
 #endif

@@ -95,7 +95,10 @@ static void drain(int listener)
     exit(0);
 }
 
-static double seconds(struct timeval time) { return (double)time.tv_sec + (double)time.tv_usec / 1e6; }
+static double seconds(struct timeval time)
+{
+    return (double)time.tv_sec + (double)time.tv_usec / 1e6;
+}
 
 static size_t relay(int in, int out)
 {

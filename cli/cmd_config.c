@@ -22,8 +22,8 @@ int cmd_config_check(const struct command_line *line)
     } else if (context.json) {
         render_json(json_pack("{sssb}", "file", context.config->file, "ok", 1));
     } else {
-        printf("%s: ok, %zu sites, %zu services\n", context.config->file, context.config->sites_count,
-               context.config->services_count);
+        printf("%s: ok, %zu sites, %zu services\n", context.config->file,
+               context.config->sites_count, context.config->services_count);
     }
     context_close(&context);
     return code;
@@ -62,8 +62,9 @@ int cmd_version(const struct command_line *line)
     const char *curl = curl_version_info(CURLVERSION_NOW)->version;
     const char *openssl = OpenSSL_version(OPENSSL_VERSION_STRING);
     if (output != NULL && output[0] == 'j') {
-        render_json(json_pack("{ss ss ss ss ss ss}", "ferry", FERRY_VERSION, "librdkafka", rd_kafka_version_str(),
-                              "hiredis", redis, "libevent", event_get_version(), "curl", curl, "openssl", openssl));
+        render_json(json_pack("{ss ss ss ss ss ss}", "ferry", FERRY_VERSION, "librdkafka",
+                              rd_kafka_version_str(), "hiredis", redis, "libevent",
+                              event_get_version(), "curl", curl, "openssl", openssl));
         return EXIT_DONE;
     }
     printf("ferry %s\nlibrdkafka %s, hiredis %s, libevent %s, curl %s, openssl %s\n", FERRY_VERSION,

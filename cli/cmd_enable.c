@@ -31,12 +31,14 @@ static bool different_clusters(struct context *context, struct err *err)
     if (strcmp(source, target) != 0) {
         return true;
     }
-    err_set(err, ERR_REFUSED, "sites %s and %s are one cluster (%s)", context->from->name, context->to->name, source);
+    err_set(err, ERR_REFUSED, "sites %s and %s are one cluster (%s)", context->from->name,
+            context->to->name, source);
     return err_hint(err, "compare bootstrap.servers of both sites in %s", context->config->file);
 }
 
 /* End offsets of one topic as [[partition, end], ...] when it holds any; NULL = empty. */
-static json_t *topic_ends(struct context *context, const struct admin_topic *topic, bool *out_ok, struct err *err)
+static json_t *topic_ends(struct context *context, const struct admin_topic *topic, bool *out_ok,
+                          struct err *err)
 {
     struct admin_offset *ends = calloc((size_t)topic->partitions_count + 1, sizeof(*ends));
     json_t *pairs = json_array();
@@ -44,7 +46,8 @@ static json_t *topic_ends(struct context *context, const struct admin_topic *top
     for (int32_t i = 0; i < topic->partitions_count; i++) {
         ends[i] = (struct admin_offset){.topic = topic->name, .partition = i};
     }
-    *out_ok = admin_list_offsets(context->target, OFFSET_SPEC_LATEST, ends, (size_t)topic->partitions_count, err);
+    *out_ok = admin_list_offsets(context->target, OFFSET_SPEC_LATEST, ends,
+                                 (size_t)topic->partitions_count, err);
     for (int32_t i = 0; *out_ok && i < topic->partitions_count; i++) {
         holds = holds || ends[i].offset > 0;
         json_array_append_new(pairs, json_pack("[iI]", i, (json_int_t)ends[i].offset));
@@ -86,17 +89,17 @@ static bool may_adopt(struct context *context, json_t *held, struct err *err)
 {
     const char *topic = "";
     json_t *ends;
-    json_object_foreach(held, topic, ends)
-    {
+    json_object_foreach (held, topic, ends) {
         break;
     }
     if (json_object_size(held) == 0) {
         return true;
     }
     if (!command_has(context->line, "adopt")) {
-        err_set(err, ERR_REFUSED, "%zu topics of %s hold records already, for example %s", json_object_size(held),
-                context->to->name, topic);
-        return err_hint(err, "empty them, or take them over: ferry enable %s --adopt", context->service->name);
+        err_set(err, ERR_REFUSED, "%zu topics of %s hold records already, for example %s",
+                json_object_size(held), context->to->name, topic);
+        return err_hint(err, "empty them, or take them over: ferry enable %s --adopt",
+                        context->service->name);
     }
     return true;
 }
@@ -111,15 +114,17 @@ static json_t *role_record(struct context *context, json_t *held)
     for (size_t i = 0; i < context->service->others_count; i++) {
         json_array_append_new(secondaries, json_string(context->service->others[i]));
     }
-    json_t *role = json_pack("{sisssosssssssO}", "epoch", 1, "primary", context->from->name, "secondaries", secondaries,
-                             "by", who, "reason", reason == NULL ? "" : reason, "time",
-                             clock_rfc3339(clock_wall_ms(clock_system()), when), "adopt", held);
+    json_t *role =
+        json_pack("{sisssosssssssO}", "epoch", 1, "primary", context->from->name, "secondaries",
+                  secondaries, "by", who, "reason", reason == NULL ? "" : reason, "time",
+                  clock_rfc3339(clock_wall_ms(clock_system()), when), "adopt", held);
     return role;
 }
 
 static bool write_role(struct context *context, json_t *held, struct err *err)
 {
-    struct control_writer *writer = control_writer_new(operator_of(context->to), context->service->name, "op", err);
+    struct control_writer *writer =
+        control_writer_new(operator_of(context->to), context->service->name, "op", err);
     if (writer == NULL) {
         return false;
     }
@@ -136,12 +141,13 @@ static bool write_role(struct context *context, json_t *held, struct err *err)
 static void tell(const struct context *context, bool already, int64_t epoch)
 {
     if (context->json) {
-        render_json(json_pack("{sssssssIsb}", "service", context->service->name, "from", context->from->name, "to",
-                              context->to->name, "epoch", (json_int_t)epoch, "already", already ? 1 : 0));
+        render_json(json_pack("{sssssssIsb}", "service", context->service->name, "from",
+                              context->from->name, "to", context->to->name, "epoch",
+                              (json_int_t)epoch, "already", already ? 1 : 0));
         return;
     }
-    printf("%s: %s > %s %s (role epoch %lld)\n", context->service->name, context->from->name, context->to->name,
-           already ? "is enabled already" : "enabled", (long long)epoch);
+    printf("%s: %s > %s %s (role epoch %lld)\n", context->service->name, context->from->name,
+           context->to->name, already ? "is enabled already" : "enabled", (long long)epoch);
 }
 
 /* Already enabled with the same primary is success: the command may be run again. */
@@ -151,14 +157,15 @@ static bool look_at_role(struct context *context, bool *out_already, struct err 
     if (!control_create(operator_of(context->to), context->service->name, err)) {
         return false;
     }
-    struct control_state *state = control_read(&context->to->kafka, context->service->name, context->timeout_ms, err);
+    struct control_state *state =
+        control_read(&context->to->kafka, context->service->name, context->timeout_ms, err);
     if (state == NULL) {
         return false;
     }
     bool ok = true;
     if (state->role_epoch > 0 && strcmp(state->primary, context->from->name) != 0) {
-        err_set(err, ERR_REFUSED, "role epoch %lld on %s says that %s is primary", (long long)state->role_epoch,
-                context->to->name, state->primary);
+        err_set(err, ERR_REFUSED, "role epoch %lld on %s says that %s is primary",
+                (long long)state->role_epoch, context->to->name, state->primary);
         ok = err_hint(err, "the service failed over; enable writes only the first epoch");
     } else if (state->role_epoch > 0) {
         *out_already = true;
@@ -183,10 +190,12 @@ static bool enable_link(struct context *context, struct err *err)
         return false;
     }
     snprintf(question, sizeof(question),
-             "This starts to mirror service %s from %s to %s. %zu topics of the target hold records already%s.",
+             "This starts to mirror service %s from %s to %s. %zu topics of the target hold "
+             "records already%s.",
              context->service->name, context->from->name, context->to->name, json_object_size(held),
              json_object_size(held) > 0 ? " and are taken over as they are" : "");
-    bool ok = may_adopt(context, held, err) && confirm(context->line, question, context->service->name, err) &&
+    bool ok = may_adopt(context, held, err) &&
+              confirm(context->line, question, context->service->name, err) &&
               write_role(context, held, err);
     json_decref(held);
     if (ok) {

@@ -48,8 +48,7 @@ static void print_faults(json_t *faults)
     if (json_object_size(faults) == 0) {
         puts("no faults");
     }
-    json_object_foreach(faults, place, fault)
-    {
+    json_object_foreach (faults, place, fault) {
         printf("%s  %s  since %s\n    %s\n", place, text_of(fault, "kind"), text_of(fault, "time"),
                text_of(fault, "what"));
         print_range(fault, "source");
@@ -86,8 +85,9 @@ static bool order_retry(struct context *context, const char *place, int64_t dept
     char when[CLOCK_TEXT_BYTES];
     context_who(who);
     json_t *order = json_pack("{sssIsssIss}", "order", "retry", "id",
-                              (json_int_t)(clock_wall_ms(clock_system()) * 1000 + getpid() % 1000), "by", who, "depth",
-                              (json_int_t)depth, "time", clock_rfc3339(clock_wall_ms(clock_system()), when));
+                              (json_int_t)(clock_wall_ms(clock_system()) * 1000 + getpid() % 1000),
+                              "by", who, "depth", (json_int_t)depth, "time",
+                              clock_rfc3339(clock_wall_ms(clock_system()), when));
     char *text = json_text(order);
     char *key = context_link_key(context, "orders");
     const char *argv[] = {"HSET", key, place, text};
@@ -103,7 +103,8 @@ static bool order_retry(struct context *context, const char *place, int64_t dept
 }
 
 /* Wait until the worker took the order and the fault went or came anew. */
-static int follow_retry(struct context *context, const char *place, const json_t *before, struct err *err)
+static int follow_retry(struct context *context, const char *place, const json_t *before,
+                        struct err *err)
 {
     int64_t until = clock_now_ms(clock_system()) + context->timeout_ms;
     char *orders_key = context_link_key(context, "orders");
@@ -119,7 +120,8 @@ static int follow_retry(struct context *context, const char *place, const json_t
             printf("%s: goes on\n", place);
             code = EXIT_DONE;
         } else if (taken && now != NULL && !json_equal(now, before)) {
-            printf("%s: faulted again: %s: %s\n", place, text_of(now, "kind"), text_of(now, "what"));
+            printf("%s: faulted again: %s: %s\n", place, text_of(now, "kind"),
+                   text_of(now, "what"));
             code = EXIT_REFUSED;
         }
         json_decref(orders);
@@ -127,13 +129,16 @@ static int follow_retry(struct context *context, const char *place, const json_t
     }
     free(orders_key);
     if (code == EXIT_TIME) {
-        fprintf(stderr, "ferry: %s: no worker took the order yet; it stands in Redis\n  next: ferry status %s\n", place,
-                context->service->name);
+        fprintf(stderr,
+                "ferry: %s: no worker took the order yet; it stands in Redis\n  next: ferry status "
+                "%s\n",
+                place, context->service->name);
     }
     return code;
 }
 
-static int retry_one(struct context *context, const char *place, const json_t *faults, int64_t depth)
+static int retry_one(struct context *context, const char *place, const json_t *faults,
+                     int64_t depth)
 {
     struct err err = {0};
     const json_t *fault = json_object_get(faults, place);
@@ -161,8 +166,7 @@ static int retry(struct context *context, int64_t depth)
     } else {
         const char *place;
         json_t *fault;
-        json_object_foreach(faults, place, fault)
-        {
+        json_object_foreach (faults, place, fault) {
             int one = retry_one(context, place, faults, depth);
             code = one > code ? one : code;
         }
@@ -177,8 +181,9 @@ int cmd_fault_retry(const struct command_line *line)
     struct err err = {0};
     int64_t depth = 0;
     const char *depth_text = command_get(line, "depth");
-    bool ok = context_open(&context, line, &err) &&
-              (depth_text == NULL || command_number(depth_text, "--depth", 1, INT64_MAX, &depth, &err));
+    bool ok =
+        context_open(&context, line, &err) &&
+        (depth_text == NULL || command_number(depth_text, "--depth", 1, INT64_MAX, &depth, &err));
     if (ok && (line->args_count > 1) == command_has(line, "all")) {
         ok = err_set(&err, ERR_USAGE, "name TOPIC:PARTITION, or give --all");
     }

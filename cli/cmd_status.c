@@ -15,25 +15,25 @@
 #include "kafka/control.h"
 
 #define WORKER_FRESH_MS 10000 /* a heartbeat comes each second: an older one is from the past */
-#define WATCH_S 2
-#define LAG_WARN_S 10.0
-#define LAG_CRITICAL_S 60.0
+#define WATCH_S         2
+#define LAG_WARN_S      10.0
+#define LAG_CRITICAL_S  60.0
 
 struct status {
     struct context *context;
-    int64_t role_epoch;      /* 0 none; -1 unknown */
+    int64_t role_epoch; /* 0 none; -1 unknown */
     char primary[128];
     struct err control_err;
-    struct err redis_err;    /* kind ERR_NONE: Redis answers */
+    struct err redis_err; /* kind ERR_NONE: Redis answers */
     struct err positions_err;
     struct context_position *positions;
     size_t positions_count;
     bool positions_known;
-    json_t *workers;         /* fresh heartbeats by name; NULL unknown */
-    json_t *stale;           /* others */
-    json_t *faults;          /* NULL unknown */
-    int64_t lag_records;     /* sum; -1 unknown */
-    double lag_s;            /* worst; -1 unknown */
+    json_t *workers;     /* fresh heartbeats by name; NULL unknown */
+    json_t *stale;       /* others */
+    json_t *faults;      /* NULL unknown */
+    int64_t lag_records; /* sum; -1 unknown */
+    double lag_s;        /* worst; -1 unknown */
 };
 
 /* --- gathering ---------------------------------------------------------------------------------------------------- */
@@ -41,10 +41,11 @@ struct status {
 static void ask_control(struct status *status)
 {
     struct context *context = status->context;
-    struct control_state *state =
-        control_read(&context->to->kafka, context->service->name, context->timeout_ms, &status->control_err);
+    struct control_state *state = control_read(&context->to->kafka, context->service->name,
+                                               context->timeout_ms, &status->control_err);
     if (state == NULL) {
-        status->role_epoch = status->control_err.code == 3 ? 0 : -1; /* no topic: nobody ever enabled it */
+        status->role_epoch =
+            status->control_err.code == 3 ? 0 : -1; /* no topic: nobody ever enabled it */
         return;
     }
     status->role_epoch = state->role_epoch;
@@ -78,8 +79,7 @@ static void ask_workers(struct status *status)
     const char *name;
     json_t *worker;
     int64_t now = clock_wall_ms(clock_system());
-    json_object_foreach(all, name, worker)
-    {
+    json_object_foreach (all, name, worker) {
         const char *of_link = json_string_value(json_object_get(worker, "link"));
         int64_t at = wall_of(json_string_value(json_object_get(worker, "time")));
         if (of_link != NULL && strcmp(of_link, link) == 0) {
@@ -100,12 +100,10 @@ static double worst_lag_s(const struct status *status)
     size_t seen = 0;
     const char *name;
     json_t *worker;
-    json_object_foreach(status->workers, name, worker)
-    {
+    json_object_foreach (status->workers, name, worker) {
         size_t index;
         json_t *part;
-        json_array_foreach(json_object_get(worker, "partitions"), index, part)
-        {
+        json_array_foreach (json_object_get(worker, "partitions"), index, part) {
             const json_t *lag = json_object_get(part, "lag_s");
             if (!json_is_number(lag)) {
                 return -1;
@@ -139,8 +137,9 @@ static void gather(struct status *status, struct context *context)
 {
     *status = (struct status){.context = context, .lag_records = -1, .lag_s = -1};
     ask_control(status);
-    status->positions_known = context_positions(context, &status->positions, &status->positions_count,
-                                                &status->redis_err, &status->positions_err);
+    status->positions_known =
+        context_positions(context, &status->positions, &status->positions_count, &status->redis_err,
+                          &status->positions_err);
     ask_workers(status);
     status->lag_records = lag_records(status);
     status->lag_s = status->workers == NULL ? -1 : worst_lag_s(status);
@@ -166,10 +165,13 @@ static void first_line(const struct status *status, char *out, size_t room)
     char records[RENDER_NUMBER_BYTES];
     char seconds[RENDER_NUMBER_BYTES];
     if (no_role(status)) {
-        snprintf(out, room, "no role: the service is not mirrored; ferry enable %s", status->context->service->name);
+        snprintf(out, room, "no role: the service is not mirrored; ferry enable %s",
+                 status->context->service->name);
         return;
     }
-    snprintf(out, room, "if you failed over now: lose at most %s records (%s), groups unknown (not synced by this release)",
+    snprintf(out, room,
+             "if you failed over now: lose at most %s records (%s), groups unknown (not synced by "
+             "this release)",
              render_count(status->lag_records, records), render_seconds(status->lag_s, seconds));
 }
 
@@ -194,7 +196,9 @@ static int plugin_code(const struct status *status)
     if (none || json_object_size(status->faults) > 0 || status->lag_s > LAG_CRITICAL_S) {
         return 2;
     }
-    return status->lag_s > LAG_WARN_S || status->lag_s < 0 || status->redis_err.kind != ERR_NONE ? 1 : 0;
+    return status->lag_s > LAG_WARN_S || status->lag_s < 0 || status->redis_err.kind != ERR_NONE
+               ? 1
+               : 0;
 }
 
 static int print_check(const struct status *status)
@@ -210,20 +214,28 @@ static int print_check(const struct status *status)
 
 /* --- JSON ----------------------------------------------------------------------------------------------------------- */
 
-static json_t *int_or_null(int64_t value) { return value < 0 ? json_null() : json_integer(value); }
+static json_t *int_or_null(int64_t value)
+{
+    return value < 0 ? json_null() : json_integer(value);
+}
 
 static json_t *position_json(const struct context_position *position)
 {
     int64_t lag = position->source_end < 0 ? -1 : position->source_end - position->at.source_next;
     char when[CLOCK_TEXT_BYTES];
-    return json_pack("{sssisIsIsosossis}", "topic", position->topic, "partition", position->partition, "source_next",
-                     (json_int_t)position->at.source_next, "target_next", (json_int_t)position->at.target_next,
-                     "source_end", int_or_null(position->source_end), "lag_records",
-                     position->source_end < 0 ? json_null() : json_integer(lag < 0 ? 0 : lag), "generation",
-                     position->at.generation, "checkpoint_time", clock_rfc3339(position->at.time_ms, when));
+    return json_pack("{sssisIsIsosossis}", "topic", position->topic, "partition",
+                     position->partition, "source_next", (json_int_t)position->at.source_next,
+                     "target_next", (json_int_t)position->at.target_next, "source_end",
+                     int_or_null(position->source_end), "lag_records",
+                     position->source_end < 0 ? json_null() : json_integer(lag < 0 ? 0 : lag),
+                     "generation", position->at.generation, "checkpoint_time",
+                     clock_rfc3339(position->at.time_ms, when));
 }
 
-static json_t *or_null(json_t *value) { return value == NULL ? json_null() : json_incref(value); }
+static json_t *or_null(json_t *value)
+{
+    return value == NULL ? json_null() : json_incref(value);
+}
 
 static json_t *status_json(const struct status *status)
 {
@@ -235,15 +247,17 @@ static json_t *status_json(const struct status *status)
         json_array_append_new(positions, position_json(&status->positions[i]));
     }
     json_t *out = json_pack("{ss ss ss ss ss}", "service", status->context->service->name, "from",
-                            status->context->from->name, "to", status->context->to->name, "summary", line, "time",
-                            clock_rfc3339(clock_wall_ms(clock_system()), now));
+                            status->context->from->name, "to", status->context->to->name, "summary",
+                            line, "time", clock_rfc3339(clock_wall_ms(clock_system()), now));
     json_object_set_new(out, "state", json_string(link_state(status)));
     json_object_set_new(out, "role_epoch", int_or_null(status->role_epoch));
-    json_object_set_new(out, "primary", status->role_epoch > 0 ? json_string(status->primary) : json_null());
+    json_object_set_new(out, "primary",
+                        status->role_epoch > 0 ? json_string(status->primary) : json_null());
     json_object_set_new(out, "lag_records", int_or_null(status->lag_records));
     json_object_set_new(out, "lag_s", status->lag_s < 0 ? json_null() : json_real(status->lag_s));
-    json_object_set_new(out, "redis", status->redis_err.kind == ERR_NONE ? json_string("ready")
-                                                                        : json_string(status->redis_err.what));
+    json_object_set_new(out, "redis",
+                        status->redis_err.kind == ERR_NONE ? json_string("ready")
+                                                           : json_string(status->redis_err.what));
     json_object_set_new(out, "partitions", status->positions_known ? positions : json_null());
     if (!status->positions_known) {
         json_decref(positions);
@@ -271,7 +285,8 @@ static size_t fold_topics(const struct status *status, struct topic_row *rows)
     for (size_t i = 0; i < status->positions_count; i++) {
         const struct context_position *position = &status->positions[i];
         if (count == 0 || strcmp(rows[count - 1].topic, position->topic) != 0) {
-            rows[count++] = (struct topic_row){.topic = position->topic, .oldest_ms = position->at.time_ms};
+            rows[count++] =
+                (struct topic_row){.topic = position->topic, .oldest_ms = position->at.time_ms};
         }
         struct topic_row *row = &rows[count - 1];
         bool known = position->source_end >= 0 && row->end >= 0;
@@ -280,7 +295,8 @@ static size_t fold_topics(const struct status *status, struct topic_row *rows)
         row->done += position->at.source_next;
         row->end = known ? row->end + position->source_end : -1;
         row->lag = known ? row->lag + (lag > 0 ? lag : 0) : -1;
-        row->oldest_ms = position->at.time_ms < row->oldest_ms ? position->at.time_ms : row->oldest_ms;
+        row->oldest_ms =
+            position->at.time_ms < row->oldest_ms ? position->at.time_ms : row->oldest_ms;
     }
     return count;
 }
@@ -290,7 +306,7 @@ static void print_topics(const struct status *status)
     struct topic_row *rows = calloc(status->positions_count + 1, sizeof(*rows));
     size_t count = fold_topics(status, rows);
     const char **cells = calloc((count + 1) * 5, sizeof(*cells));
-    char (*texts)[5][RENDER_NUMBER_BYTES] = calloc(count + 1, sizeof(*texts));
+    char(*texts)[5][RENDER_NUMBER_BYTES] = calloc(count + 1, sizeof(*texts));
     static const char *const head[] = {"topic", "partitions", "lag", "done", "checkpoint age"};
     int64_t now = clock_wall_ms(clock_system());
     memcpy(cells, head, sizeof(head));
@@ -300,7 +316,8 @@ static void print_topics(const struct status *status)
         row[1] = render_count(rows[i].partitions, texts[i][1]);
         row[2] = render_count(rows[i].lag, texts[i][2]);
         if (rows[i].end > 0) {
-            snprintf(texts[i][3], RENDER_NUMBER_BYTES, "%.1f %%", 100.0 * (double)rows[i].done / (double)rows[i].end);
+            snprintf(texts[i][3], RENDER_NUMBER_BYTES, "%.1f %%",
+                     100.0 * (double)rows[i].done / (double)rows[i].end);
         } else {
             snprintf(texts[i][3], RENDER_NUMBER_BYTES, rows[i].end == 0 ? "-" : "unknown");
         }
@@ -318,7 +335,9 @@ static double rate_of(const struct status *status, const char *key)
     double sum = 0;
     const char *name;
     json_t *worker;
-    json_object_foreach(status->workers, name, worker) { sum += json_number_value(json_object_get(worker, key)); }
+    json_object_foreach (status->workers, name, worker) {
+        sum += json_number_value(json_object_get(worker, key));
+    }
     return sum;
 }
 
@@ -330,17 +349,17 @@ static void print_workers(const struct status *status)
         printf("workers: unknown (%s)\n", status->redis_err.what);
         return;
     }
-    json_object_foreach(status->workers, name, worker)
-    {
+    json_object_foreach (status->workers, name, worker) {
         const char *state = json_string_value(json_object_get(worker, "state"));
-        printf("worker %s  %s  %zu partitions  %.0f records/s  map %s\n", name, state == NULL ? "unknown" : state,
+        printf("worker %s  %s  %zu partitions  %.0f records/s  map %s\n", name,
+               state == NULL ? "unknown" : state,
                json_array_size(json_object_get(worker, "partitions")),
                json_number_value(json_object_get(worker, "records_per_s")),
                json_string_value(json_object_get(worker, "redis")));
     }
-    json_object_foreach(status->stale, name, worker)
-    {
-        printf("worker %s  not heard of since %s\n", name, json_string_value(json_object_get(worker, "time")));
+    json_object_foreach (status->stale, name, worker) {
+        printf("worker %s  not heard of since %s\n", name,
+               json_string_value(json_object_get(worker, "time")));
     }
     if (json_object_size(status->workers) == 0) {
         puts("no worker is alive: start ferryd");
@@ -356,9 +375,9 @@ static void print_text(const struct status *status)
     double rate = rate_of(status, "records_per_s");
     first_line(status, line, sizeof(line));
     puts(line);
-    printf("%s  %s > %s  %s  role epoch %s%lld  %s\n", context->service->name, context->from->name, context->to->name,
-           link_state(status), status->role_epoch < 0 ? "unknown " : "", (long long)status->role_epoch,
-           clock_rfc3339(clock_wall_ms(clock_system()), now));
+    printf("%s  %s > %s  %s  role epoch %s%lld  %s\n", context->service->name, context->from->name,
+           context->to->name, link_state(status), status->role_epoch < 0 ? "unknown " : "",
+           (long long)status->role_epoch, clock_rfc3339(clock_wall_ms(clock_system()), now));
     if (no_role(status)) {
         return;
     }
@@ -373,7 +392,8 @@ static void print_text(const struct status *status)
                render_seconds((double)status->lag_records / rate, left));
     }
     if (json_object_size(status->faults) > 0) {
-        printf("%zu partitions faulted: ferry fault list %s\n", json_object_size(status->faults), context->service->name);
+        printf("%zu partitions faulted: ferry fault list %s\n", json_object_size(status->faults),
+               context->service->name);
     } else if (status->faults == NULL) {
         puts("faults: unknown");
     }

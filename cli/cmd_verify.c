@@ -13,11 +13,11 @@
 #include "cli/context.h"
 #include "cli/render.h"
 
-#define POLL_MS 500
-#define IDLE_MS 10000     /* nothing comes for so long: that side cannot be read further */
-#define PROGRESS_MS 1000
+#define POLL_MS        500
+#define IDLE_MS        10000 /* nothing comes for so long: that side cannot be read further */
+#define PROGRESS_MS    1000
 #define FINDINGS_SHOWN 20
-#define QUEUE_KB "65536"
+#define QUEUE_KB       "65536"
 
 struct finding {
     char kind[16];
@@ -31,17 +31,17 @@ struct verify {
     struct context *context;
     rd_kafka_t *source;
     rd_kafka_t *target;
-    const char *topic;  /* NULL = all */
-    int32_t partition;  /* -1 = all */
-    int64_t sample;     /* records a partition; 0 = no sampling */
-    int64_t limit;      /* newest source offsets a partition; 0 = all */
-    int64_t since_ms;   /* wall; -1 = all */
+    const char *topic; /* NULL = all */
+    int32_t partition; /* -1 = all */
+    int64_t sample;    /* records a partition; 0 = no sampling */
+    int64_t limit;     /* newest source offsets a partition; 0 = all */
+    int64_t since_ms;  /* wall; -1 = all */
     uint64_t compared;
     uint64_t differing;
-    uint64_t missing;   /* mapped on one side, not there */
-    uint64_t unmapped;  /* source offsets */
+    uint64_t missing;  /* mapped on one side, not there */
+    uint64_t unmapped; /* source offsets */
     uint64_t partitions;
-    uint64_t unread;    /* runs that could not be read to their end */
+    uint64_t unread; /* runs that could not be read to their end */
     struct finding findings[FINDINGS_SHOWN];
     size_t findings_count;
     int64_t began_ms;
@@ -54,11 +54,26 @@ struct verify {
 
 static rd_kafka_t *consumer_new(const struct config_site *site, struct err *err)
 {
-    static const char *const extra[] = {"group.id", "ferry-verify", "enable.auto.commit", "false",
-                                        "enable.auto.offset.store", "false", "auto.offset.reset", "error",
-                                        "isolation.level", "read_committed", "check.crcs", "true",
-                                        "queued.max.messages.kbytes", QUEUE_KB, "fetch.wait.max.ms", "50",
-                                        "allow.auto.create.topics", "false", NULL, NULL};
+    static const char *const extra[] = {"group.id",
+                                        "ferry-verify",
+                                        "enable.auto.commit",
+                                        "false",
+                                        "enable.auto.offset.store",
+                                        "false",
+                                        "auto.offset.reset",
+                                        "error",
+                                        "isolation.level",
+                                        "read_committed",
+                                        "check.crcs",
+                                        "true",
+                                        "queued.max.messages.kbytes",
+                                        QUEUE_KB,
+                                        "fetch.wait.max.ms",
+                                        "50",
+                                        "allow.auto.create.topics",
+                                        "false",
+                                        NULL,
+                                        NULL};
     char why[512];
     rd_kafka_conf_t *conf = client_conf_new(&site->kafka, extra, err);
     if (conf == NULL) {
@@ -121,7 +136,8 @@ static bool same_headers(const rd_kafka_message_t *a, const rd_kafka_message_t *
         size_t left_len;
         size_t right_len;
         bool more_left = rd_kafka_header_get_all(left, i, &left_name, &left_value, &left_len) == 0;
-        bool more_right = rd_kafka_header_get_all(right, i, &right_name, &right_value, &right_len) == 0;
+        bool more_right =
+            rd_kafka_header_get_all(right, i, &right_name, &right_value, &right_len) == 0;
         if (!more_left && !more_right) {
             return true;
         }
@@ -138,19 +154,21 @@ static bool same_record(const rd_kafka_message_t *a, const rd_kafka_message_t *b
     rd_kafka_timestamp_type_t type;
     return same_bytes(a->key, a->key_len, b->key, b->key_len) &&
            same_bytes(a->payload, a->len, b->payload, b->len) &&
-           rd_kafka_message_timestamp(a, &type) == rd_kafka_message_timestamp(b, &type) && same_headers(a, b);
+           rd_kafka_message_timestamp(a, &type) == rd_kafka_message_timestamp(b, &type) &&
+           same_headers(a, b);
 }
 
 /* --- comparing ------------------------------------------------------------------------------------------------------ */
 
-static void add_finding(struct verify *verify, const char *kind, const char *topic, int32_t partition, int64_t source,
-                        int64_t target)
+static void add_finding(struct verify *verify, const char *kind, const char *topic,
+                        int32_t partition, int64_t source, int64_t target)
 {
     if (verify->findings_count == FINDINGS_SHOWN) {
         return;
     }
     struct finding *finding = &verify->findings[verify->findings_count++];
-    *finding = (struct finding){.partition = partition, .source_offset = source, .target_offset = target};
+    *finding =
+        (struct finding){.partition = partition, .source_offset = source, .target_offset = target};
     snprintf(finding->kind, sizeof(finding->kind), "%s", kind);
     snprintf(finding->topic, sizeof(finding->topic), "%s", topic);
 }
@@ -158,32 +176,39 @@ static void add_finding(struct verify *verify, const char *kind, const char *top
 static void tell_progress(struct verify *verify, const char *topic, int32_t partition)
 {
     int64_t now_ms = clock_now_ms(clock_system());
-    if (verify->context->quiet || !isatty(STDERR_FILENO) || now_ms - verify->told_ms < PROGRESS_MS) {
+    if (verify->context->quiet || !isatty(STDERR_FILENO) ||
+        now_ms - verify->told_ms < PROGRESS_MS) {
         return;
     }
-    double rate = (double)(verify->compared - verify->told_compared) * 1000.0 / (double)(now_ms - verify->told_ms);
-    fprintf(stderr, "\r%s:%d  %" PRIu64 " records compared, %.0f/s, %" PRIu64 " differ   ", topic, partition,
-            verify->compared, rate, verify->differing + verify->missing);
+    double rate = (double)(verify->compared - verify->told_compared) * 1000.0 /
+                  (double)(now_ms - verify->told_ms);
+    fprintf(stderr, "\r%s:%d  %" PRIu64 " records compared, %.0f/s, %" PRIu64 " differ   ", topic,
+            partition, verify->compared, rate, verify->differing + verify->missing);
     verify->told_ms = now_ms;
     verify->told_compared = verify->compared;
 }
 
 /* Both consumers stand at the beginning of the stretch. @return false: a side could not be read to its end */
-static bool compare_stretch(struct verify *verify, const char *topic, int32_t partition, struct offset_run run)
+static bool compare_stretch(struct verify *verify, const char *topic, int32_t partition,
+                            struct offset_run run)
 {
     bool whole = true;
     for (int64_t i = 0; whole && i < run.length; i++) {
         rd_kafka_message_t *left = next_record(verify->source);
         rd_kafka_message_t *right = next_record(verify->target);
         whole = left != NULL && right != NULL;
-        if (whole && (left->offset != run.source_first + i || right->offset != run.target_first + i)) {
-            verify->missing++; /* a record that the map names is not there (retention, compaction, damage) */
-            add_finding(verify, "missing", topic, partition, run.source_first + i, run.target_first + i);
+        if (whole &&
+            (left->offset != run.source_first + i || right->offset != run.target_first + i)) {
+            verify
+                ->missing++; /* a record that the map names is not there (retention, compaction, damage) */
+            add_finding(verify, "missing", topic, partition, run.source_first + i,
+                        run.target_first + i);
             int64_t behind_left = left->offset - run.source_first;
             int64_t behind_right = right->offset - run.target_first;
             i = (behind_left > behind_right ? behind_left : behind_right) - 1;
-            whole = i + 1 >= run.length || (place(verify->source, topic, partition, run.source_first + i + 1) &&
-                                            place(verify->target, topic, partition, run.target_first + i + 1));
+            whole = i + 1 >= run.length ||
+                    (place(verify->source, topic, partition, run.source_first + i + 1) &&
+                     place(verify->target, topic, partition, run.target_first + i + 1));
         } else if (whole) {
             verify->compared++;
             if (!same_record(left, right)) {
@@ -256,15 +281,16 @@ static void sample_runs(struct verify *verify, struct runs *runs)
         while (at >= runs->runs[i].length) {
             at -= runs->runs[i++].length;
         }
-        struct offset_run one = {runs->runs[i].source_first + at, runs->runs[i].target_first + at, 1};
+        struct offset_run one = {runs->runs[i].source_first + at, runs->runs[i].target_first + at,
+                                 1};
         keep_run(&picked, "", &one);
     }
     free(runs->runs);
     *runs = picked;
 }
 
-static bool begin_offset(struct verify *verify, const char *topic, int32_t partition, int64_t source_next,
-                         int64_t *out)
+static bool begin_offset(struct verify *verify, const char *topic, int32_t partition,
+                         int64_t source_next, int64_t *out)
 {
     *out = verify->limit > 0 && source_next > verify->limit ? source_next - verify->limit : 0;
     if (verify->since_ms < 0) {
@@ -272,14 +298,16 @@ static bool begin_offset(struct verify *verify, const char *topic, int32_t parti
     }
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, topic, partition)->offset = verify->since_ms;
-    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(verify->source, list, verify->context->timeout_ms);
+    rd_kafka_resp_err_t code =
+        rd_kafka_offsets_for_times(verify->source, list, verify->context->timeout_ms);
     int64_t found = list->elems[0].offset;
     rd_kafka_topic_partition_list_destroy(list);
     *out = found < 0 ? source_next : found;
     return code == RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
-static void compare_runs(struct verify *verify, const char *topic, int32_t partition, const struct runs *runs)
+static void compare_runs(struct verify *verify, const char *topic, int32_t partition,
+                         const struct runs *runs)
 {
     for (size_t i = 0; i < runs->count; i++) {
         const struct offset_run *run = &runs->runs[i];
@@ -297,7 +325,8 @@ static void compare_runs(struct verify *verify, const char *topic, int32_t parti
     }
 }
 
-static bool verify_place(void *arg, const char *topic, int32_t partition, const struct checkpoint *checkpoint)
+static bool verify_place(void *arg, const char *topic, int32_t partition,
+                         const struct checkpoint *checkpoint)
 {
     struct verify *verify = arg;
     struct runs runs = {0};
@@ -307,7 +336,8 @@ static bool verify_place(void *arg, const char *topic, int32_t partition, const 
         return true;
     }
     verify->partitions++;
-    if (!offset_view_each_run(verify->context->view, topic, partition, NULL, keep_run, &runs, verify->err) ||
+    if (!offset_view_each_run(verify->context->view, topic, partition, NULL, keep_run, &runs,
+                              verify->err) ||
         !begin_offset(verify, topic, partition, checkpoint->source_next, &from)) {
         free(runs.runs);
         verify->unread++;
@@ -337,16 +367,18 @@ static void print_json(const struct verify *verify)
     json_t *findings = json_array();
     for (size_t i = 0; i < verify->findings_count; i++) {
         const struct finding *finding = &verify->findings[i];
-        json_array_append_new(findings, json_pack("{sssssisIsI}", "kind", finding->kind, "topic", finding->topic,
-                                                  "partition", finding->partition, "source_offset",
-                                                  (json_int_t)finding->source_offset, "target_offset",
-                                                  (json_int_t)finding->target_offset));
+        json_array_append_new(findings,
+                              json_pack("{sssssisIsI}", "kind", finding->kind, "topic",
+                                        finding->topic, "partition", finding->partition,
+                                        "source_offset", (json_int_t)finding->source_offset,
+                                        "target_offset", (json_int_t)finding->target_offset));
     }
-    render_json(json_pack("{sssIsIsIsIsIsbso}", "service", verify->context->service->name, "partitions",
-                          (json_int_t)verify->partitions, "compared", (json_int_t)verify->compared, "differing",
-                          (json_int_t)verify->differing, "missing", (json_int_t)verify->missing, "unread",
-                          (json_int_t)verify->unread, "verified", result_code(verify) == EXIT_DONE ? 1 : 0, "findings",
-                          findings));
+    render_json(json_pack("{sssIsIsIsIsIsbso}", "service", verify->context->service->name,
+                          "partitions", (json_int_t)verify->partitions, "compared",
+                          (json_int_t)verify->compared, "differing", (json_int_t)verify->differing,
+                          "missing", (json_int_t)verify->missing, "unread",
+                          (json_int_t)verify->unread, "verified",
+                          result_code(verify) == EXIT_DONE ? 1 : 0, "findings", findings));
 }
 
 static void print_text(const struct verify *verify)
@@ -360,19 +392,23 @@ static void print_text(const struct verify *verify)
         printf("%s  %s:%d  source %" PRId64 "  target %" PRId64 "\n", finding->kind, finding->topic,
                finding->partition, finding->source_offset, finding->target_offset);
     }
-    printf("%s records compared in %" PRIu64 " partitions: %" PRIu64 " differ, %" PRIu64 " missing, %" PRIu64
-           " stretches could not be read\n",
-           render_count((int64_t)verify->compared, compared), verify->partitions, verify->differing, verify->missing,
-           verify->unread);
+    printf("%s records compared in %" PRIu64 " partitions: %" PRIu64 " differ, %" PRIu64
+           " missing, %" PRIu64 " stretches could not be read\n",
+           render_count((int64_t)verify->compared, compared), verify->partitions, verify->differing,
+           verify->missing, verify->unread);
 }
 
 static bool parse_since(const char *text, int64_t *out, struct err *err)
 {
     char *end;
     long value = strtol(text, &end, 10);
-    int64_t unit = strcmp(end, "s") == 0 ? 1000 : strcmp(end, "m") == 0 ? 60000 : strcmp(end, "h") == 0 ? 3600000 : 0;
+    int64_t unit = strcmp(end, "s") == 0   ? 1000
+                   : strcmp(end, "m") == 0 ? 60000
+                   : strcmp(end, "h") == 0 ? 3600000
+                                           : 0;
     if (end == text || value <= 0 || unit == 0 || value > 1000000) {
-        return err_set(err, ERR_USAGE, "--since takes a duration such as 90s, 15m or 2h, not '%s'", text);
+        return err_set(err, ERR_USAGE, "--since takes a duration such as 90s, 15m or 2h, not '%s'",
+                       text);
     }
     *out = clock_wall_ms(clock_system()) - value * unit;
     return true;
@@ -395,7 +431,8 @@ static bool parse_options(struct verify *verify, char topic[250], struct err *er
     } else {
         verify->topic = where;
     }
-    return (sample == NULL || command_number(sample, "--sample", 1, INT32_MAX, &verify->sample, err)) &&
+    return (sample == NULL ||
+            command_number(sample, "--sample", 1, INT32_MAX, &verify->sample, err)) &&
            (limit == NULL || command_number(limit, "--limit", 1, INT64_MAX, &verify->limit, err)) &&
            (since == NULL || parse_since(since, &verify->since_ms, err));
 }

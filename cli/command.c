@@ -9,15 +9,16 @@
 #define DEPTH_MAX 4
 
 const struct command_option command_common[] = {
-    {"config", "FILE", "configuration; default FERRY_CONFIG, else /etc/ferry/ferry.json"},
-    {"o", "text|json", "how results are printed; json is stable"},
-    {"q", NULL, "no talk on standard error, only results and errors"},
-    {"timeout", "SECONDS", "give up after so long; default 30"},
-    {"help", NULL, "this"},
-    {NULL, NULL, NULL},
+    {"config",  "FILE",      "configuration; default FERRY_CONFIG, else /etc/ferry/ferry.json"},
+    {"o",       "text|json", "how results are printed; json is stable"                        },
+    {"q",       NULL,        "no talk on standard error, only results and errors"             },
+    {"timeout", "SECONDS",   "give up after so long; default 30"                              },
+    {"help",    NULL,        "this"                                                           },
+    {NULL,      NULL,        NULL                                                             },
 };
 
-static const struct command_option *option_in(const struct command_option *options, const char *name, size_t len)
+static const struct command_option *option_in(const struct command_option *options,
+                                              const char *name, size_t len)
 {
     for (; options != NULL && options->name != NULL; options++) {
         if (strlen(options->name) == len && strncmp(options->name, name, len) == 0) {
@@ -37,16 +38,20 @@ const char *command_get(const struct command_line *line, const char *name)
     return NULL;
 }
 
-bool command_has(const struct command_line *line, const char *name) { return command_get(line, name) != NULL; }
+bool command_has(const struct command_line *line, const char *name)
+{
+    return command_get(line, name) != NULL;
+}
 
-bool command_number(const char *text, const char *what, int64_t least, int64_t most, int64_t *out, struct err *err)
+bool command_number(const char *text, const char *what, int64_t least, int64_t most, int64_t *out,
+                    struct err *err)
 {
     char *end;
     errno = 0;
     long long value = strtoll(text, &end, 10);
     if (end == text || *end != '\0' || errno != 0 || value < least || value > most) {
-        return err_set(err, ERR_USAGE, "%s: '%s' is no number from %lld to %lld", what, text, (long long)least,
-                       (long long)most);
+        return err_set(err, ERR_USAGE, "%s: '%s' is no number from %lld to %lld", what, text,
+                       (long long)least, (long long)most);
     }
     *out = value;
     return true;
@@ -68,8 +73,8 @@ static void print_options(FILE *out, const struct command_option *options)
     for (; options != NULL && options->name != NULL; options++) {
         char left[64];
         const char *dashes = strlen(options->name) == 1 ? "-" : "--";
-        snprintf(left, sizeof(left), "%s%s%s%s", dashes, options->name, options->value == NULL ? "" : " ",
-                 options->value == NULL ? "" : options->value);
+        snprintf(left, sizeof(left), "%s%s%s%s", dashes, options->name,
+                 options->value == NULL ? "" : " ", options->value == NULL ? "" : options->value);
         fprintf(out, "  %-26s %s\n", left, options->help);
     }
 }
@@ -82,7 +87,8 @@ static void print_help(FILE *out, const struct command *const *path, int depth)
     if (command->children != NULL) {
         fprintf(out, "%s: %s\n\nusage: %s COMMAND\n\n", name, command->summary, name);
         for (const struct command *child = command->children; child->name != NULL; child++) {
-            fprintf(out, "  %s %-12s %s\n", child->children != NULL ? "+" : " ", child->name, child->summary);
+            fprintf(out, "  %s %-12s %s\n", child->children != NULL ? "+" : " ", child->name,
+                    child->summary);
         }
         fprintf(out, "\n`%s COMMAND --help` says more.\n", name);
         return;
@@ -118,8 +124,9 @@ static void man_escaped(FILE *out, const char *text)
 static void man_options(FILE *out, const struct command_option *options)
 {
     for (; options != NULL && options->name != NULL; options++) {
-        fprintf(out, ".TP\n\\fB%s%s\\fR%s%s\n", strlen(options->name) == 1 ? "\\-" : "\\-\\-", options->name,
-                options->value == NULL ? "" : " ", options->value == NULL ? "" : options->value);
+        fprintf(out, ".TP\n\\fB%s%s\\fR%s%s\n", strlen(options->name) == 1 ? "\\-" : "\\-\\-",
+                options->name, options->value == NULL ? "" : " ",
+                options->value == NULL ? "" : options->value);
         man_escaped(out, options->help);
         fputc('\n', out);
     }
@@ -159,9 +166,12 @@ void command_man(const struct command *root, FILE *out)
     fputs(".SH COMMON OPTIONS\n", out);
     man_options(out, command_common);
     fputs(".SH EXIT STATUS\n"
-          "0 done and verified; 1 failed and nothing changed; 2 usage; 3 refused by a check; 4 partly done, a re-run\n"
-          "resumes; 5 time is up and nothing runs, a re-run resumes; 6 cannot reach; 7 configuration; 8 not confirmed.\n"
-          "\\fBferry status \\-\\-check\\fR: 0 ok, 1 warning, 2 critical, 3 unknown, as monitoring plugins.\n"
+          "0 done and verified; 1 failed and nothing changed; 2 usage; 3 refused by a check; 4 "
+          "partly done, a re-run\n"
+          "resumes; 5 time is up and nothing runs, a re-run resumes; 6 cannot reach; 7 "
+          "configuration; 8 not confirmed.\n"
+          "\\fBferry status \\-\\-check\\fR: 0 ok, 1 warning, 2 critical, 3 unknown, as monitoring "
+          "plugins.\n"
           ".SH ENVIRONMENT\nFERRY_CONFIG, NO_COLOR\n.SH SEE ALSO\nferryd(8)\n",
           out);
 }
@@ -172,7 +182,8 @@ static int usage(const struct command *const *path, int depth, const char *what,
 {
     char name[128];
     path_of(path, depth, name, sizeof(name));
-    fprintf(stderr, "%s: %s%s%s\n%s --help\n", name, what, which == NULL ? "" : ": ", which == NULL ? "" : which, name);
+    fprintf(stderr, "%s: %s%s%s\n%s --help\n", name, what, which == NULL ? "" : ": ",
+            which == NULL ? "" : which, name);
     return EXIT_USAGE;
 }
 
@@ -228,7 +239,8 @@ static int run_leaf(const struct command *const *path, int depth, int argc, char
         return usage(path, depth, "-o takes text or json", NULL);
     }
     if (line.args_count < path[depth]->args_least || line.args_count > path[depth]->args_most) {
-        return usage(path, depth, "arguments are", path[depth]->args[0] == '\0' ? "none" : path[depth]->args);
+        return usage(path, depth, "arguments are",
+                     path[depth]->args[0] == '\0' ? "none" : path[depth]->args);
     }
     return path[depth]->run(&line);
 }

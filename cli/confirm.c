@@ -4,7 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
-bool confirm(const struct command_line *line, const char *question, const char *name, struct err *err)
+bool confirm(const struct command_line *line, const char *question, const char *name,
+             struct err *err)
 {
     char typed[300] = "";
     if (command_has(line, "yes")) {

@@ -9,6 +9,8 @@
 
 /* @param question  what will happen, whole lines; printed to stderr on a terminal
  * @return false with ERR_USAGE and code EXIT_UNCONFIRMED in err->code when it was not confirmed */
-MUST_CHECK bool confirm(const struct command_line *line, const char *question, const char *name, struct err *err);
+MUST_CHECK
+bool confirm(const struct command_line *line, const char *question, const char *name,
+             struct err *err);
 
 #endif

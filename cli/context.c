@@ -49,7 +49,8 @@ static bool resolve_link(struct context *context, struct err *err)
             return true;
         }
     }
-    return err_set(err, ERR_USAGE, "service %s is not mirrored to a site \"%s\"", service->name, name);
+    return err_set(err, ERR_USAGE, "service %s is not mirrored to a site \"%s\"", service->name,
+                   name);
 }
 
 bool context_open(struct context *context, const struct command_line *line, struct err *err)
@@ -59,11 +60,13 @@ bool context_open(struct context *context, const struct command_line *line, stru
     }
     const char *name = line->args_count > 0 ? line->args[0] : NULL;
     if (name == NULL && context->config->services_count == 1) {
-        name = context->config->services[0].name; /* reading commands may leave out the only one there is */
+        name = context->config->services[0]
+                   .name; /* reading commands may leave out the only one there is */
     }
     context->service = name == NULL ? NULL : config_service(context->config, name);
     if (context->service == NULL) {
-        err_set(err, ERR_USAGE, name == NULL ? "name the service" : "there is no service \"%s\" in %s",
+        err_set(err, ERR_USAGE,
+                name == NULL ? "name the service" : "there is no service \"%s\" in %s",
                 name == NULL ? "" : name, context->config->file);
         return err_hint(err, "ferry config show");
     }
@@ -82,7 +85,8 @@ void context_close(struct context *context)
 bool context_source(struct context *context, struct err *err)
 {
     if (context->source == NULL) {
-        context->source = admin_new(context->from->name, &context->from->kafka, context->timeout_ms, err);
+        context->source =
+            admin_new(context->from->name, &context->from->kafka, context->timeout_ms, err);
     }
     return context->source != NULL;
 }
@@ -90,7 +94,8 @@ bool context_source(struct context *context, struct err *err)
 bool context_target(struct context *context, struct err *err)
 {
     if (context->target == NULL) {
-        context->target = admin_new(context->to->name, &context->to->kafka, context->timeout_ms, err);
+        context->target =
+            admin_new(context->to->name, &context->to->kafka, context->timeout_ms, err);
     }
     return context->target != NULL;
 }
@@ -103,7 +108,8 @@ bool context_redis(struct context *context, struct err *err)
         return true;
     }
     if (redis == NULL) {
-        err_set(err, ERR_REFUSED, "site %s has no Redis, so there is no map to ask", context->to->name);
+        err_set(err, ERR_REFUSED, "site %s has no Redis, so there is no map to ask",
+                context->to->name);
         return err_hint(err, "add sites.%s.redis to the configuration", context->to->name);
     }
     if (redis->password != NULL) {
@@ -125,8 +131,9 @@ bool context_redis(struct context *context, struct err *err)
 bool context_view(struct context *context, struct err *err)
 {
     if (context->view == NULL && context_redis(context, err)) {
-        context->view = offset_view_new(context->redis, context->to->redis->prefix, context->service->name,
-                                        context->from->name, context->to->name);
+        context->view =
+            offset_view_new(context->redis, context->to->redis->prefix, context->service->name,
+                            context->from->name, context->to->name);
     }
     return context->view != NULL;
 }
@@ -143,7 +150,10 @@ static char *key_text(const struct context *context, const char *link, const cha
     return text;
 }
 
-char *context_key(const struct context *context, const char *suffix) { return key_text(context, "", suffix); }
+char *context_key(const struct context *context, const char *suffix)
+{
+    return key_text(context, "", suffix);
+}
 
 char *context_link_key(const struct context *context, const char *suffix)
 {
@@ -228,7 +238,8 @@ static void keep_newer(struct positions *positions, const char *topic, int32_t p
     snprintf(row->topic, sizeof(row->topic), "%s", topic);
 }
 
-static bool from_redis(void *arg, const char *topic, int32_t partition, const struct checkpoint *checkpoint)
+static bool from_redis(void *arg, const char *topic, int32_t partition,
+                       const struct checkpoint *checkpoint)
 {
     keep_newer(arg, topic, partition, checkpoint);
     return true;
@@ -239,8 +250,10 @@ static bool from_group(struct context *context, struct positions *positions, str
     char group[256];
     struct admin_group_offset *offsets = NULL;
     size_t count = 0;
-    snprintf(group, sizeof(group), "ferry-%s-%s-%s", context->service->name, context->from->name, context->to->name);
-    if (!context_target(context, err) || !admin_group_offsets(context->target, group, &offsets, &count, err)) {
+    snprintf(group, sizeof(group), "ferry-%s-%s-%s", context->service->name, context->from->name,
+             context->to->name);
+    if (!context_target(context, err) ||
+        !admin_group_offsets(context->target, group, &offsets, &count, err)) {
         return false;
     }
     for (size_t i = 0; i < count; i++) {
@@ -259,7 +272,8 @@ static int compare_rows(const void *a, const void *b)
     const struct context_position *left = a;
     const struct context_position *right = b;
     int order = strcmp(left->topic, right->topic);
-    return order != 0 ? order : (left->partition > right->partition) - (left->partition < right->partition);
+    return order != 0 ? order
+                      : (left->partition > right->partition) - (left->partition < right->partition);
 }
 
 static void ask_source_ends(struct context *context, struct positions *positions)
@@ -269,8 +283,9 @@ static void ask_source_ends(struct context *context, struct positions *positions
         abort();
     }
     for (size_t i = 0; i < positions->count; i++) {
-        ends[i] = (struct admin_offset){
-            .topic = positions->rows[i].topic, .partition = positions->rows[i].partition, .offset = -1};
+        ends[i] = (struct admin_offset){.topic = positions->rows[i].topic,
+                                        .partition = positions->rows[i].partition,
+                                        .offset = -1};
     }
     struct err err;
     if (context_source(context, &err) &&

@@ -30,16 +30,22 @@ struct context {
 
 /* Load the configuration; resolve args[0] as service and --link FROM>TO or --to SITE (default: home and its first
  * other). The context is valid to free in any case. */
-MUST_CHECK bool context_open(struct context *context, const struct command_line *line, struct err *err);
+MUST_CHECK
+bool context_open(struct context *context, const struct command_line *line, struct err *err);
 /* Only the configuration. */
-MUST_CHECK bool context_config(struct context *context, const struct command_line *line, struct err *err);
+MUST_CHECK
+bool context_config(struct context *context, const struct command_line *line, struct err *err);
 void context_close(struct context *context);
 
-MUST_CHECK bool context_source(struct context *context, struct err *err);
-MUST_CHECK bool context_target(struct context *context, struct err *err);
+MUST_CHECK
+bool context_source(struct context *context, struct err *err);
+MUST_CHECK
+bool context_target(struct context *context, struct err *err);
 /* ERR_REFUSED when the target's site has no Redis. */
-MUST_CHECK bool context_redis(struct context *context, struct err *err);
-MUST_CHECK bool context_view(struct context *context, struct err *err);
+MUST_CHECK
+bool context_redis(struct context *context, struct err *err);
+MUST_CHECK
+bool context_view(struct context *context, struct err *err);
 
 /* "PREFIX{SERVICE}:SUFFIX", and with the link "PREFIX{SERVICE}:FROM>TO:SUFFIX"; heap. */
 char *context_key(const struct context *context, const char *suffix);
@@ -48,7 +54,8 @@ char *context_link_key(const struct context *context, const char *suffix);
 json_t *context_hash(struct context *context, const char *key, struct err *err);
 
 /* TOPIC:PARTITION; false with ERR_USAGE. @param topic 250 bytes */
-MUST_CHECK bool context_place(const char *text, char topic[250], int32_t *out_partition, struct err *err);
+MUST_CHECK
+bool context_place(const char *text, char topic[250], int32_t *out_partition, struct err *err);
 /* "user@host". */
 void context_who(char out[320]);
 /* Positions of the link's partitions: the newer of Redis and the group's commits; whichever is there. */
@@ -58,7 +65,8 @@ struct context_position {
     struct checkpoint at;
     int64_t source_end; /* stable end now; -1 unknown */
 };
-MUST_CHECK bool context_positions(struct context *context, struct context_position **out, size_t *out_count,
-                                  struct err *redis_err, struct err *err);
+MUST_CHECK
+bool context_positions(struct context *context, struct context_position **out, size_t *out_count,
+                       struct err *redis_err, struct err *err);
 
 #endif

@@ -67,7 +67,8 @@ void render_table(const char *const *cells, int columns, int rows)
         for (int column = 0; column < columns; column++) {
             bool last = column + 1 == columns;
             int width = last && !right[column] ? 0 : widths[column];
-            printf(right[column] ? "%*s%s" : "%-*s%s", width, cells[row * columns + column], last ? "\n" : "  ");
+            printf(right[column] ? "%*s%s" : "%-*s%s", width, cells[row * columns + column],
+                   last ? "\n" : "  ");
         }
     }
 }

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RENDER_COLUMNS_MAX 10
+#define RENDER_COLUMNS_MAX  10
 #define RENDER_NUMBER_BYTES 32
 
 /* "1,234,567"; "unknown" for negative values. Returns out. */

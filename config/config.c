@@ -16,12 +16,12 @@
 #include "config/keys.h"
 #include "config/parse.h"
 
-#define FILE_BYTES_MAX (1 << 20)
+#define FILE_BYTES_MAX   (1 << 20)
 #define SECRET_BYTES_MAX (64 << 10)
-#define PATH_BYTES 512
-#define BELOW_BYTES (PATH_BYTES + 320) /* a path and a member below it */
-#define NAME_BYTES_MAX 64 /* site and service names stand in group, topic and key names */
-#define TOPIC_NAME_MAX 249
+#define PATH_BYTES       512
+#define BELOW_BYTES      (PATH_BYTES + 320) /* a path and a member below it */
+#define NAME_BYTES_MAX   64 /* site and service names stand in group, topic and key names */
+#define TOPIC_NAME_MAX   249
 
 static void *must(void *memory)
 {
@@ -31,8 +31,14 @@ static void *must(void *memory)
     return memory;
 }
 
-static const char *copy(const char *text) { return text == NULL ? NULL : must(strdup(text)); }
-static void drop(const char *text) { free((void *)(uintptr_t)text); }
+static const char *copy(const char *text)
+{
+    return text == NULL ? NULL : must(strdup(text));
+}
+static void drop(const char *text)
+{
+    free((void *)(uintptr_t)text);
+}
 
 struct build { /* while a configuration is made */
     struct config *config;
@@ -55,25 +61,41 @@ static bool name_ok(const struct build *build, const char *path, const char *nam
     size_t good = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
     if (len == 0 || len > NAME_BYTES_MAX || good != len) {
         return parse_error(build->places, build->err, path,
-                           "a name has 1 to %d letters, digits, dots, underscores or dashes", NAME_BYTES_MAX);
+                           "a name has 1 to %d letters, digits, dots, underscores or dashes",
+                           NAME_BYTES_MAX);
     }
     return true;
 }
 
 bool config_name_reserved(const char *name)
 {
-    return strncmp(name, "ferry.", 6) == 0 || strncmp(name, "ferry-", 6) == 0 || strncmp(name, "__", 2) == 0;
+    return strncmp(name, "ferry.", 6) == 0 || strncmp(name, "ferry-", 6) == 0 ||
+           strncmp(name, "__", 2) == 0;
 }
 
 /* --- clients -------------------------------------------------------------------------------------------------------- */
 
 /* Properties that concern connections; what would change how records are read or written is not the user's to set. */
-static const char *const property_prefixes[] = {"bootstrap.servers", "metadata.broker.list", "security.protocol", "sasl.",
-                                                "ssl.", "enable.ssl.", "client.id", "client.dns.lookup", "socket.",
-                                                "connections.", "reconnect.", "retry.backoff", "broker.address.",
-                                                "metadata.", "topic.metadata.", "api.version.", "enable.sasl.",
+static const char *const property_prefixes[] = {"bootstrap.servers",
+                                                "metadata.broker.list",
+                                                "security.protocol",
+                                                "sasl.",
+                                                "ssl.",
+                                                "enable.ssl.",
+                                                "client.id",
+                                                "client.dns.lookup",
+                                                "socket.",
+                                                "connections.",
+                                                "reconnect.",
+                                                "retry.backoff",
+                                                "broker.address.",
+                                                "metadata.",
+                                                "topic.metadata.",
+                                                "api.version.",
+                                                "enable.sasl.",
                                                 "https.ca."};
-static const char *const secret_properties[] = {"sasl.password", "ssl.key.password", "ssl.keystore.password",
+static const char *const secret_properties[] = {"sasl.password", "ssl.key.password",
+                                                "ssl.keystore.password",
                                                 "sasl.oauthbearer.client.secret", "ssl.key.pem"};
 
 static bool property_allowed(const char *name)
@@ -113,20 +135,24 @@ static const char *scalar_text(const json_t *value)
     return copy(text);
 }
 
-static bool add_property(const struct build *build, struct config_client *client, const char *path, const char *name,
-                         const json_t *value)
+static bool add_property(const struct build *build, struct config_client *client, const char *path,
+                         const char *name, const json_t *value)
 {
     char key_path[BELOW_BYTES];
     snprintf(key_path, sizeof(key_path), "%.500s.%.250s", path, name);
     if (property_secret(name)) {
         return parse_error(build->places, build->err, key_path,
-                           "a secret does not stand in this file: use secrets.%s = {\"file\": ...} or {\"env\": ...}", name);
+                           "a secret does not stand in this file: use secrets.%s = {\"file\": ...} "
+                           "or {\"env\": ...}",
+                           name);
     }
     if (!property_allowed(name)) {
-        return parse_error(build->places, build->err, key_path,
-                           "Ferry cannot honour this property: only those about connections, TLS and sign-in");
+        return parse_error(
+            build->places, build->err, key_path,
+            "Ferry cannot honour this property: only those about connections, TLS and sign-in");
     }
-    client->properties = must(realloc(client->properties, (client->properties_count + 1) * sizeof(*client->properties)));
+    client->properties = must(
+        realloc(client->properties, (client->properties_count + 1) * sizeof(*client->properties)));
     client->properties[client->properties_count++] =
         (struct config_property){.name = copy(name), .value = scalar_text(value)};
     return true;
@@ -139,26 +165,29 @@ static struct config_secret secret_of(const char *name, const json_t *value)
 }
 
 /* A secret file that others may write can be swapped by them: refused when the configuration is loaded. */
-static bool secret_file_ok(const struct build *build, const char *path, const struct config_secret *secret)
+static bool secret_file_ok(const struct build *build, const char *path,
+                           const struct config_secret *secret)
 {
     struct stat status;
     if (secret->file == NULL || stat(secret->file, &status) != 0) {
         return true; /* missing: said when it is read, it may be mounted later */
     }
     if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-        return parse_error(build->places, build->err, path, "%s may be written by others: chmod go-w", secret->file);
+        return parse_error(build->places, build->err, path,
+                           "%s may be written by others: chmod go-w", secret->file);
     }
     return true;
 }
 
-static bool add_secrets(const struct build *build, struct config_client *client, const char *path, json_t *secrets)
+static bool add_secrets(const struct build *build, struct config_client *client, const char *path,
+                        json_t *secrets)
 {
     const char *name;
     json_t *value;
     char key_path[BELOW_BYTES];
-    json_object_foreach(secrets, name, value)
-    {
-        client->secrets = must(realloc(client->secrets, (client->secrets_count + 1) * sizeof(*client->secrets)));
+    json_object_foreach (secrets, name, value) {
+        client->secrets =
+            must(realloc(client->secrets, (client->secrets_count + 1) * sizeof(*client->secrets)));
         client->secrets[client->secrets_count++] = secret_of(name, value);
         snprintf(key_path, sizeof(key_path), "%.500s.%.250s", path, name);
         if (!secret_file_ok(build, key_path, &client->secrets[client->secrets_count - 1])) {
@@ -168,15 +197,15 @@ static bool add_secrets(const struct build *build, struct config_client *client,
     return true;
 }
 
-static bool build_client(const struct build *build, struct config_client *client, const char *path, const json_t *site)
+static bool build_client(const struct build *build, struct config_client *client, const char *path,
+                         const json_t *site)
 {
     const char *name;
     json_t *value;
     char section[BELOW_BYTES];
     snprintf(section, sizeof(section), "%s.kafka", path);
     json_t *properties = json_object_get(site, "kafka");
-    json_object_foreach(properties, name, value)
-    {
+    json_object_foreach (properties, name, value) {
         if (!add_property(build, client, section, name, value)) {
             return false;
         }
@@ -197,7 +226,8 @@ const char *config_client_get(const struct config_client *client, const char *pr
 
 /* --- sites ---------------------------------------------------------------------------------------------------------- */
 
-static bool build_redis(const struct build *build, struct config_site *site, const char *path, const json_t *redis)
+static bool build_redis(const struct build *build, struct config_site *site, const char *path,
+                        const json_t *redis)
 {
     char url_path[BELOW_BYTES];
     snprintf(url_path, sizeof(url_path), "%s.redis.url", path);
@@ -210,17 +240,21 @@ static bool build_redis(const struct build *build, struct config_site *site, con
     site->redis->ca_file = string_at(redis, "ca_file");
     site->redis->prefix = string_at(redis, "prefix");
     site->redis->prefix = site->redis->prefix == NULL ? copy("") : site->redis->prefix;
-    site->redis->timeout_ms = (int32_t)parse_number("sites.*.redis.timeout", json_object_get(redis, "timeout"));
+    site->redis->timeout_ms =
+        (int32_t)parse_number("sites.*.redis.timeout", json_object_get(redis, "timeout"));
     const char *url = site->redis->url == NULL ? "" : site->redis->url;
     if (strncmp(url, "redis://", 8) != 0 && strncmp(url, "rediss://", 9) != 0) {
-        return parse_error(build->places, build->err, url_path, "expected redis://HOST:PORT/DB or rediss://...");
+        return parse_error(build->places, build->err, url_path,
+                           "expected redis://HOST:PORT/DB or rediss://...");
     }
     if (strchr(url, '@') != NULL) {
-        return parse_error(build->places, build->err, url_path,
-                           "no user or password inside a URL: use username and password = {\"file\": ...}");
+        return parse_error(
+            build->places, build->err, url_path,
+            "no user or password inside a URL: use username and password = {\"file\": ...}");
     }
     if (strpbrk(site->redis->prefix, "{}") != NULL) {
-        return parse_error(build->places, build->err, url_path, "a prefix has no braces: they mark the hash slot");
+        return parse_error(build->places, build->err, url_path,
+                           "a prefix has no braces: they mark the hash slot");
     }
     const json_t *password = json_object_get(redis, "password");
     if (password != NULL) {
@@ -233,8 +267,8 @@ static bool build_redis(const struct build *build, struct config_site *site, con
 }
 
 /* The operator's client is the site's with what differs. */
-static bool build_operator(const struct build *build, struct config_site *site, const char *path, const json_t *tree,
-                           const json_t *operator)
+static bool build_operator(const struct build *build, struct config_site *site, const char *path,
+                           const json_t *tree, const json_t *operator)
 {
     char section[BELOW_BYTES];
     if (operator== NULL) {
@@ -254,7 +288,8 @@ static bool build_operator(const struct build *build, struct config_site *site, 
     return ok;
 }
 
-static bool build_site(const struct build *build, struct config_site *site, const char *name, const json_t *tree)
+static bool build_site(const struct build *build, struct config_site *site, const char *name,
+                       const json_t *tree)
 {
     char path[PATH_BYTES];
     snprintf(path, sizeof(path), "sites.%.100s", name);
@@ -279,7 +314,8 @@ static bool glob_match(const char *glob, const char *name)
 {
     const char *star = NULL;
     const char *back = NULL;
-    while (*name != '\0') { /* linear in memory, quadratic at worst: names have at most 249 letters */
+    while (*name !=
+           '\0') { /* linear in memory, quadratic at worst: names have at most 249 letters */
         if (*glob == '?' || (*glob == *name && *glob != '*')) {
             glob++;
             name++;
@@ -324,26 +360,29 @@ bool config_patterns_match(const struct config_patterns *patterns, const char *n
     return matched;
 }
 
-static bool compile_regex(const struct build *build, struct config_pattern *pattern, const char *path)
+static bool compile_regex(const struct build *build, struct config_pattern *pattern,
+                          const char *path)
 {
     size_t len = strlen(pattern->text);
     char *anchored = must(malloc(len + 5));
     snprintf(anchored, len + 5, "^(%s)$", pattern->text);
     regex_t *compiled = must(calloc(1, sizeof(*compiled)));
-    int result = len > TOPIC_NAME_MAX * 4 ? REG_ESPACE : regcomp(compiled, anchored, REG_EXTENDED | REG_NOSUB);
+    int result = len > TOPIC_NAME_MAX * 4 ? REG_ESPACE
+                                          : regcomp(compiled, anchored, REG_EXTENDED | REG_NOSUB);
     free(anchored);
     if (result != 0) {
         char why[128];
         regerror(result, NULL, why, sizeof(why));
         free(compiled);
-        return parse_error(build->places, build->err, path, "the regular expression does not compile: %s", why);
+        return parse_error(build->places, build->err, path,
+                           "the regular expression does not compile: %s", why);
     }
     pattern->compiled = compiled;
     return true;
 }
 
-static bool build_pattern(const struct build *build, struct config_pattern *pattern, const char *path,
-                          const json_t *value)
+static bool build_pattern(const struct build *build, struct config_pattern *pattern,
+                          const char *path, const json_t *value)
 {
     const char *glob = json_string_value(value);
     if (glob == NULL) {
@@ -354,19 +393,23 @@ static bool build_pattern(const struct build *build, struct config_pattern *patt
     pattern->kind = PATTERN_GLOB;
     pattern->text = copy(glob);
     if (config_name_reserved(glob)) {
-        return parse_error(build->places, build->err, path,
-                           "names that begin with ferry., ferry- or __ are reserved and never mirrored");
+        return parse_error(
+            build->places, build->err, path,
+            "names that begin with ferry., ferry- or __ are reserved and never mirrored");
     }
-    size_t good = strspn(glob, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-*?");
+    size_t good =
+        strspn(glob, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-*?");
     if (strstr(path, ".topics.") != NULL && good != strlen(glob)) {
-        return parse_error(build->places, build->err, path,
-                           "'%c' stands in no topic name; a regular expression is written {\"regex\": \"...\"}", glob[good]);
+        return parse_error(
+            build->places, build->err, path,
+            "'%c' stands in no topic name; a regular expression is written {\"regex\": \"...\"}",
+            glob[good]);
     }
     return true;
 }
 
-static bool build_list(const struct build *build, struct config_pattern **out, size_t *out_count, const char *path,
-                       const char *list, const json_t *array)
+static bool build_list(const struct build *build, struct config_pattern **out, size_t *out_count,
+                       const char *path, const char *list, const json_t *array)
 {
     size_t count = json_array_size(array);
     *out = must(calloc(count + 1, sizeof(**out)));
@@ -381,8 +424,8 @@ static bool build_list(const struct build *build, struct config_pattern **out, s
     return true;
 }
 
-static bool build_patterns(const struct build *build, struct config_patterns *patterns, const char *path,
-                           const json_t *tree)
+static bool build_patterns(const struct build *build, struct config_patterns *patterns,
+                           const char *path, const json_t *tree)
 {
     return build_list(build, &patterns->include, &patterns->include_count, path, "include",
                       json_object_get(tree, "include")) &&
@@ -398,8 +441,8 @@ static bool choice_is(const json_t *tree, const char *key, const char *value)
     return text != NULL && strcmp(text, value) == 0;
 }
 
-static bool build_others(const struct build *build, struct config_service *service, const char *path,
-                         const json_t *others)
+static bool build_others(const struct build *build, struct config_service *service,
+                         const char *path, const json_t *others)
 {
     size_t count = json_array_size(others);
     service->others = must(calloc(count + 1, sizeof(char *)));
@@ -416,18 +459,20 @@ static bool build_others(const struct build *build, struct config_service *servi
         }
         for (size_t j = 0; j < i; j++) {
             if (strcmp(service->others[j], name) == 0) {
-                return parse_error(build->places, build->err, item, "\"%s\" stands here twice", name);
+                return parse_error(build->places, build->err, item, "\"%s\" stands here twice",
+                                   name);
             }
         }
     }
     if (count == 0) {
-        return parse_error(build->places, build->err, path, "others names no site: nothing would be mirrored");
+        return parse_error(build->places, build->err, path,
+                           "others names no site: nothing would be mirrored");
     }
     return true;
 }
 
-static bool build_cnames(const struct build *build, struct config_service *service, const char *path,
-                         const json_t *records)
+static bool build_cnames(const struct build *build, struct config_service *service,
+                         const char *path, const json_t *records)
 {
     size_t count = json_array_size(records);
     service->cnames = must(calloc(count + 1, sizeof(*service->cnames)));
@@ -439,22 +484,22 @@ static bool build_cnames(const struct build *build, struct config_service *servi
         json_t *value;
         cname->record = string_at(record, "record");
         cname->at = must(calloc(json_object_size(at) + 1, sizeof(*cname->at)));
-        json_object_foreach(at, site, value)
-        {
+        json_object_foreach (at, site, value) {
             char item[PATH_BYTES];
             snprintf(item, sizeof(item), "%.300s.cname.%zu.at.%.100s", path, i, site);
-            cname->at[cname->at_count++] =
-                (struct config_property){.name = copy(site), .value = copy(json_string_value(value))};
+            cname->at[cname->at_count++] = (struct config_property){
+                .name = copy(site), .value = copy(json_string_value(value))};
             if (config_site(build->config, site) == NULL) {
-                return parse_error(build->places, build->err, item, "there is no site \"%s\"", site);
+                return parse_error(build->places, build->err, item, "there is no site \"%s\"",
+                                   site);
             }
         }
     }
     return true;
 }
 
-static bool build_service(const struct build *build, struct config_service *service, const char *name,
-                          const json_t *tree)
+static bool build_service(const struct build *build, struct config_service *service,
+                          const char *name, const json_t *tree)
 {
     char path[PATH_BYTES];
     char section[BELOW_BYTES];
@@ -465,8 +510,10 @@ static bool build_service(const struct build *build, struct config_service *serv
     service->names = copy("identity");
     service->start = choice_is(tree, "start", "latest") ? START_LATEST : START_EARLIEST;
     service->revision = parse_number("services.*.revision", json_object_get(tree, "revision"));
-    service->on_truncation = choice_is(tree, "on_truncation", "fault") ? POLICY_FAULT : POLICY_CONTINUE;
-    service->on_foreign_write = choice_is(tree, "on_foreign_write", "fault") ? POLICY_FAULT : POLICY_CONTINUE;
+    service->on_truncation =
+        choice_is(tree, "on_truncation", "fault") ? POLICY_FAULT : POLICY_CONTINUE;
+    service->on_foreign_write =
+        choice_is(tree, "on_foreign_write", "fault") ? POLICY_FAULT : POLICY_CONTINUE;
     if (!name_ok(build, path, name)) {
         return false;
     }
@@ -498,12 +545,15 @@ static bool services_clash(const struct build *build)
             const struct config_service *right = &config->services[b];
             for (size_t i = 0; a != b && i < left->topics.include_count; i++) {
                 const struct config_pattern *pattern = &left->topics.include[i];
-                bool literal = pattern->kind == PATTERN_GLOB && strpbrk(pattern->text, "*?") == NULL;
+                bool literal =
+                    pattern->kind == PATTERN_GLOB && strpbrk(pattern->text, "*?") == NULL;
                 if (literal && config_patterns_match(&right->topics, pattern->text) &&
                     config_patterns_match(&left->topics, pattern->text)) {
                     char path[PATH_BYTES];
-                    snprintf(path, sizeof(path), "services.%.100s.topics.include.%zu", left->name, i);
-                    parse_error(build->places, build->err, path, "topic %s belongs to service \"%s\" too", pattern->text,
+                    snprintf(path, sizeof(path), "services.%.100s.topics.include.%zu", left->name,
+                             i);
+                    parse_error(build->places, build->err, path,
+                                "topic %s belongs to service \"%s\" too", pattern->text,
                                 right->name);
                     return true;
                 }
@@ -538,10 +588,12 @@ static bool check_limits(const struct build *build)
     const struct config_limits *limits = &build->config->limits;
     if (limits->session_timeout_ms < limits->tcp_user_timeout_ms + 3000) {
         return parse_error(build->places, build->err, "mirror.session_timeout",
-                           "must be at least 3 s longer than tcp_user_timeout: what lies between is the time to send");
+                           "must be at least 3 s longer than tcp_user_timeout: what lies between "
+                           "is the time to send");
     }
     if (limits->link_window_bytes < 2 * limits->fetch_bytes) {
-        return parse_error(build->places, build->err, "mirror.link_window", "must hold at least two fetches");
+        return parse_error(build->places, build->err, "mirror.link_window",
+                           "must hold at least two fetches");
     }
     return true;
 }
@@ -576,7 +628,8 @@ static bool build_all(const struct build *build, json_t *tree)
     json_t *value;
     config->deployment = string_at(tree, "deployment");
     if (config->deployment == NULL || !name_ok(build, "deployment", config->deployment)) {
-        return config->deployment != NULL || parse_error(build->places, build->err, "deployment", "is empty");
+        return config->deployment != NULL ||
+               parse_error(build->places, build->err, "deployment", "is empty");
     }
     config->worker = worker_name(tree);
     config->state_dir = state_dir(tree);
@@ -585,19 +638,18 @@ static bool build_all(const struct build *build, json_t *tree)
     build_limits(&config->limits, json_object_get(tree, "mirror"));
     config->sites = must(calloc(json_object_size(sites) + 1, sizeof(*config->sites)));
     config->services = must(calloc(json_object_size(services) + 1, sizeof(*config->services)));
-    json_object_foreach(sites, name, value)
-    {
+    json_object_foreach (sites, name, value) {
         if (!build_site(build, &config->sites[config->sites_count++], name, value)) {
             return false;
         }
     }
-    json_object_foreach(services, name, value)
-    {
+    json_object_foreach (services, name, value) {
         if (!build_service(build, &config->services[config->services_count++], name, value)) {
             return false;
         }
     }
-    return name_ok(build, "worker", config->worker) && check_limits(build) && !services_clash(build);
+    return name_ok(build, "worker", config->worker) && check_limits(build) &&
+           !services_clash(build);
 }
 
 struct config *config_parse(const char *text, size_t len, const char *name, struct err *err)
@@ -621,7 +673,8 @@ struct config *config_parse(const char *text, size_t len, const char *name, stru
 }
 
 /* Whole small file as heap text, NULL with err. */
-static char *read_file(const char *file, size_t most, enum err_kind kind, size_t *out_len, struct err *err)
+static char *read_file(const char *file, size_t most, enum err_kind kind, size_t *out_len,
+                       struct err *err)
 {
     int fd = open(file, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
@@ -637,7 +690,8 @@ static char *read_file(const char *file, size_t most, enum err_kind kind, size_t
     int error = errno;
     close(fd);
     if (got < 0 || len > most) {
-        err_set_code(err, kind, got < 0 ? error : EFBIG, "%s: %s", file, strerror(got < 0 ? error : EFBIG));
+        err_set_code(err, kind, got < 0 ? error : EFBIG, "%s: %s", file,
+                     strerror(got < 0 ? error : EFBIG));
         free(text);
         return NULL;
     }
@@ -846,8 +900,8 @@ uint64_t config_streams_hash(const struct config_service *service)
     size_t len = 0;
     FILE *out = must(open_memstream(&text, &len));
     /* v1: the form of what follows; start and on_truncation do not change which record a sequence number means */
-    fprintf(out, "v1|path=%d|names=%s|read_committed|revision=%lld|", (int)service->path, service->names,
-            (long long)service->revision);
+    fprintf(out, "v1|path=%d|names=%s|read_committed|revision=%lld|", (int)service->path,
+            service->names, (long long)service->revision);
     put_patterns(out, service->topics.include, service->topics.include_count);
     put_patterns(out, service->topics.exclude, service->topics.exclude_count);
     fclose(out);

@@ -19,12 +19,12 @@ struct config_property { /* a librdkafka property as written, name and value */
 };
 
 struct config_secret { /* {"file": ...} or {"env": ...} */
-    const char *name; /* e.g. "sasl.password" */
-    const char *file; /* or NULL */
-    const char *env;  /* or NULL */
+    const char *name;  /* e.g. "sasl.password" */
+    const char *file;  /* or NULL */
+    const char *env;   /* or NULL */
 };
 
-struct config_client { /* how to reach one Kafka cluster */
+struct config_client {                  /* how to reach one Kafka cluster */
     struct config_property *properties; /* never secrets; bootstrap.servers is among them */
     size_t properties_count;
     struct config_secret *secrets;
@@ -33,10 +33,10 @@ struct config_client { /* how to reach one Kafka cluster */
 
 struct config_redis {
     const char *url;
-    const char *username; /* or NULL */
-    const char *ca_file;  /* or NULL */
+    const char *username;           /* or NULL */
+    const char *ca_file;            /* or NULL */
     struct config_secret *password; /* or NULL */
-    const char *prefix;   /* of every key, default "" */
+    const char *prefix;             /* of every key, default "" */
     int32_t timeout_ms;
 };
 
@@ -83,15 +83,17 @@ struct config_service {
     const char *names; /* "identity" is all there is for now */
     enum config_start start;
     int64_t revision; /* in the streams hash: raise it to bring an older configuration back */
-    enum config_policy on_truncation; /* source lost records that were mirrored: default continue (new generation) */
-    enum config_policy on_foreign_write; /* somebody else wrote to a mirror topic: default continue (a new run) */
+    enum config_policy
+        on_truncation; /* source lost records that were mirrored: default continue (new generation) */
+    enum config_policy
+        on_foreign_write; /* somebody else wrote to a mirror topic: default continue (a new run) */
     struct config_patterns topics;
     struct config_patterns groups;
     struct config_cname *cnames;
     size_t cnames_count;
 };
 
-struct config_limits { /* "mirror": {...} at the top level */
+struct config_limits {              /* "mirror": {...} at the top level */
     int64_t partition_window_bytes; /* default 4 MiB: unacknowledged bytes of one partition  */
     int64_t link_window_bytes;      /* default 128 MiB: buffers held by one link             */
     int64_t fetch_bytes;            /* default 1 MiB: one Fetch answer                       */
@@ -116,7 +118,8 @@ struct config {
     struct config_limits limits;
     const char *http_listen; /* "127.0.0.1:9464", or "off" */
     const char *worker;      /* this worker's name, default host name */
-    const char *state_dir;   /* flock and local journal copies, default /var/lib/ferry or $STATE_DIRECTORY */
+    const char
+        *state_dir; /* flock and local journal copies, default /var/lib/ferry or $STATE_DIRECTORY */
 };
 
 /* Load and check `file`. NULL with ERR_CONFIG; `what` is "FILE:LINE:COLUMN: PATH: reason", every error of the file
@@ -127,9 +130,11 @@ struct config *config_load(const char *file, struct err *err);
 struct config *config_parse(const char *text, size_t len, const char *name, struct err *err);
 void config_free(struct config *config);
 
-const struct config_site *config_site(const struct config *config, const char *name);       /* or NULL */
-const struct config_service *config_service(const struct config *config, const char *name); /* or NULL */
-const char *config_client_get(const struct config_client *client, const char *property);    /* or NULL */
+const struct config_site *config_site(const struct config *config, const char *name); /* or NULL */
+const struct config_service *config_service(const struct config *config,
+                                            const char *name); /* or NULL */
+const char *config_client_get(const struct config_client *client,
+                              const char *property); /* or NULL */
 
 /* Does a topic or group of this name belong? Reserved names (ferry.*, ferry-*, __*) never do. */
 bool config_patterns_match(const struct config_patterns *patterns, const char *name);

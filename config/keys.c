@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KIB ((int64_t)1 << 10)
-#define MIB ((int64_t)1 << 20)
-#define GIB ((int64_t)1 << 30)
-#define TIB ((int64_t)1 << 40)
+#define KIB            ((int64_t)1 << 10)
+#define MIB            ((int64_t)1 << 20)
+#define GIB            ((int64_t)1 << 30)
+#define TIB            ((int64_t)1 << 40)
 #define NAME_PARTS_MAX 64
 
 /* clang-format off */
@@ -104,7 +104,8 @@ const struct key *keys_find(const char *path)
 const struct key *keys_member(const char *parent, const char *name)
 {
     char path[KEY_PATH_BYTES];
-    size_t used = (size_t)snprintf(path, sizeof(path), "%s%s", parent, parent[0] == '\0' ? "" : ".");
+    size_t used =
+        (size_t)snprintf(path, sizeof(path), "%s%s", parent, parent[0] == '\0' ? "" : ".");
     size_t len = strlen(name);
     if (used + len + 1 > sizeof(path)) {
         len = 0; /* longer than any key of the table: only a `*` can be meant */
@@ -169,10 +170,20 @@ bool keys_number(enum key_type type, const char *text, int64_t *out)
         enum key_type type;
         const char *unit;
         int64_t factor;
-    } units[] = {{KEY_BYTES, "", 1},          {KEY_BYTES, "B", 1},        {KEY_BYTES, "KiB", KIB},
-                 {KEY_BYTES, "MiB", MIB},     {KEY_BYTES, "GiB", GIB},    {KEY_BYTES, "TiB", TIB},
-                 {KEY_DURATION, "", 1},       {KEY_DURATION, "ms", 1},    {KEY_DURATION, "s", 1000},
-                 {KEY_DURATION, "m", 60000},  {KEY_DURATION, "h", 3600000}, {KEY_COUNT, "", 1}};
+    } units[] = {
+        {KEY_BYTES,    "",    1      },
+        {KEY_BYTES,    "B",   1      },
+        {KEY_BYTES,    "KiB", KIB    },
+        {KEY_BYTES,    "MiB", MIB    },
+        {KEY_BYTES,    "GiB", GIB    },
+        {KEY_BYTES,    "TiB", TIB    },
+        {KEY_DURATION, "",    1      },
+        {KEY_DURATION, "ms",  1      },
+        {KEY_DURATION, "s",   1000   },
+        {KEY_DURATION, "m",   60000  },
+        {KEY_DURATION, "h",   3600000},
+        {KEY_COUNT,    "",    1      }
+    };
     char *end;
     if (!isdigit((unsigned char)text[0]) || strlen(text) > 18) {
         return false;

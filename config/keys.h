@@ -9,23 +9,24 @@
 #include <stdint.h>
 
 enum key_type {
-    KEY_OBJECT,   /* its members stand in the table with longer paths */
+    KEY_OBJECT, /* its members stand in the table with longer paths */
     KEY_ARRAY,
     KEY_STRING,
-    KEY_SCALAR,   /* string, integer, real or boolean: a librdkafka property, kept as text */
+    KEY_SCALAR, /* string, integer, real or boolean: a librdkafka property, kept as text */
     KEY_BOOL,
     KEY_BYTES,    /* integer, or "64MiB" */
     KEY_DURATION, /* integer milliseconds, or "5s" */
     KEY_COUNT,
-    KEY_CHOICE,   /* one of `choices` */
-    KEY_PATTERN,  /* "glob*" or {"regex": "..."} */
-    KEY_SECRET,   /* {"file": "..."} or {"env": "..."} */
+    KEY_CHOICE,  /* one of `choices` */
+    KEY_PATTERN, /* "glob*" or {"regex": "..."} */
+    KEY_SECRET,  /* {"file": "..."} or {"env": "..."} */
 };
 
 struct key {
     const char *path;
     enum key_type type;
-    const char *default_text; /* "" = none; shown in the reference, applied by config.c through keys_default() */
+    const char *
+        default_text; /* "" = none; shown in the reference, applied by config.c through keys_default() */
     int64_t least;
     int64_t most;
     const char *choices; /* "a|b" for KEY_CHOICE */

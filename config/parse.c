@@ -9,8 +9,8 @@
 #include "config/keys.h"
 
 #define CONFIG_BYTES_MAX (1 << 20)
-#define PATH_BYTES 1024
-#define DEPTH_MAX 16
+#define PATH_BYTES       1024
+#define DEPTH_MAX        16
 
 struct place {
     char *path;
@@ -71,7 +71,8 @@ static void skip_string(struct scan *scan)
 
 static void scan_value(struct scan *scan, int depth);
 
-static void scan_member(struct scan *scan, size_t path_len, const char *name, size_t name_len, int depth)
+static void scan_member(struct scan *scan, size_t path_len, const char *name, size_t name_len,
+                        int depth)
 {
     size_t used = path_len;
     if (path_len + name_len + 2 < PATH_BYTES) {
@@ -156,7 +157,8 @@ static struct parse_places *find_places(const char *text, size_t len, const char
         abort();
     }
     places->name = strdup(name);
-    struct scan scan = {.pos = text, .end = text + len, .line_begin = text, .line = 1, .out = places};
+    struct scan scan = {
+        .pos = text, .end = text + len, .line_begin = text, .line = 1, .out = places};
     scan_value(&scan, 0);
     return places;
 }
@@ -174,7 +176,8 @@ void parse_places_free(struct parse_places *places)
     free(places);
 }
 
-bool parse_error(const struct parse_places *places, struct err *err, const char *path, const char *format, ...)
+bool parse_error(const struct parse_places *places, struct err *err, const char *path,
+                 const char *format, ...)
 {
     char reason[512];
     int line = 1;
@@ -193,8 +196,8 @@ bool parse_error(const struct parse_places *places, struct err *err, const char 
             column = places->places[i].column;
         }
     }
-    return err_set(err, ERR_CONFIG, "%s:%d:%d: %.300s: %s", places->name, line, column, path[0] == '\0' ? "(file)" : path,
-                   reason);
+    return err_set(err, ERR_CONFIG, "%s:%d:%d: %.300s: %s", places->name, line, column,
+                   path[0] == '\0' ? "(file)" : path, reason);
 }
 
 /* --- check against the table ---------------------------------------------------------------------------------------- */
@@ -208,8 +211,8 @@ struct check {
 
 static const char *type_name(const json_t *value)
 {
-    static const char *const names[] = {"an object", "an array", "a string", "an integer", "a real number",
-                                        "a boolean", "a boolean", "null"};
+    static const char *const names[] = {"an object",     "an array",  "a string",  "an integer",
+                                        "a real number", "a boolean", "a boolean", "null"};
     return names[json_typeof(value)];
 }
 
@@ -223,15 +226,17 @@ static bool check_number(struct check *check, const struct key *key, const json_
         ok = keys_number(key->type, json_string_value(value), &number);
     }
     if (!ok) {
-        const char *form = key->type == KEY_BYTES      ? "a size such as \"64MiB\" (B, KiB, MiB, GiB, TiB)"
-                           : key->type == KEY_DURATION ? "a duration such as \"250ms\" (ms, s, m, h)"
-                                                       : "an integer";
-        return parse_error(check->places, check->err, check->path, "expected %s, found %s%s%s", form, type_name(value),
-                           json_is_string(value) ? " " : "", json_is_string(value) ? json_string_value(value) : "");
+        const char *form =
+            key->type == KEY_BYTES      ? "a size such as \"64MiB\" (B, KiB, MiB, GiB, TiB)"
+            : key->type == KEY_DURATION ? "a duration such as \"250ms\" (ms, s, m, h)"
+                                        : "an integer";
+        return parse_error(check->places, check->err, check->path, "expected %s, found %s%s%s",
+                           form, type_name(value), json_is_string(value) ? " " : "",
+                           json_is_string(value) ? json_string_value(value) : "");
     }
     if (number < key->least || number > key->most) {
-        return parse_error(check->places, check->err, check->path, "%lld is not in %lld..%lld", (long long)number,
-                           (long long)key->least, (long long)key->most);
+        return parse_error(check->places, check->err, check->path, "%lld is not in %lld..%lld",
+                           (long long)number, (long long)key->least, (long long)key->most);
     }
     return true;
 }
@@ -240,21 +245,23 @@ static bool check_choice(struct check *check, const struct key *key, const json_
 {
     const char *text = json_string_value(value);
     size_t len = text == NULL ? 0 : strlen(text);
-    for (const char *choice = key->choices; len > 0 && choice != NULL; choice = strchr(choice, '|')) {
+    for (const char *choice = key->choices; len > 0 && choice != NULL;
+         choice = strchr(choice, '|')) {
         choice += *choice == '|';
         if (strncmp(choice, text, len) == 0 && (choice[len] == '|' || choice[len] == '\0')) {
             return true;
         }
     }
-    return parse_error(check->places, check->err, check->path, "expected one of %s, found %s", key->choices,
-                       text != NULL ? text : type_name(value));
+    return parse_error(check->places, check->err, check->path, "expected one of %s, found %s",
+                       key->choices, text != NULL ? text : type_name(value));
 }
 
 static bool one_string_member(const json_t *value, const char *a, const char *b)
 {
     const json_t *member = json_object_get(value, a);
     member = member != NULL || b == NULL ? member : json_object_get(value, b);
-    return json_object_size(value) == 1 && json_is_string(member) && json_string_value(member)[0] != '\0';
+    return json_object_size(value) == 1 && json_is_string(member) &&
+           json_string_value(member)[0] != '\0';
 }
 
 static bool check_leaf(struct check *check, const struct key *key, const json_t *value)
@@ -267,7 +274,8 @@ static bool check_leaf(struct check *check, const struct key *key, const json_t 
         form = "a string";
         break;
     case KEY_SCALAR:
-        ok = json_is_string(value) || json_is_integer(value) || json_is_boolean(value) || json_is_real(value);
+        ok = json_is_string(value) || json_is_integer(value) || json_is_boolean(value) ||
+             json_is_real(value);
         form = "a string, a number or a boolean";
         break;
     case KEY_BOOL:
@@ -275,7 +283,8 @@ static bool check_leaf(struct check *check, const struct key *key, const json_t 
         form = "true or false";
         break;
     case KEY_PATTERN:
-        ok = (json_is_string(value) && json_string_length(value) > 0) || one_string_member(value, "regex", NULL);
+        ok = (json_is_string(value) && json_string_length(value) > 0) ||
+             one_string_member(value, "regex", NULL);
         form = "a glob, or {\"regex\": \"...\"}";
         break;
     case KEY_SECRET:
@@ -292,13 +301,15 @@ static bool check_leaf(struct check *check, const struct key *key, const json_t 
     case KEY_ARRAY:
         break;
     }
-    return ok || parse_error(check->places, check->err, check->path, "expected %s, found %s", form, type_name(value));
+    return ok || parse_error(check->places, check->err, check->path, "expected %s, found %s", form,
+                             type_name(value));
 }
 
 static bool check_value(struct check *check, const struct key *key, const json_t *value);
 
 /* @param key  what the member is in the table; NULL = unknown */
-static bool check_member(struct check *check, const char *name, const struct key *key, const json_t *value)
+static bool check_member(struct check *check, const char *name, const struct key *key,
+                         const json_t *value)
 {
     size_t path_len = strlen(check->path);
     const char *table = check->table;
@@ -310,8 +321,8 @@ static bool check_member(struct check *check, const char *name, const struct key
     if (key == NULL) {
         const char *suggested = keys_suggest(table, name);
         ok = parse_error(check->places, check->err, check->path, "unknown key%s%s%s",
-                         suggested == NULL ? "" : "; did you mean \"", suggested == NULL ? "" : suggested,
-                         suggested == NULL ? "" : "\"?");
+                         suggested == NULL ? "" : "; did you mean \"",
+                         suggested == NULL ? "" : suggested, suggested == NULL ? "" : "\"?");
     } else {
         check->table = key->path;
         ok = check_value(check, key, value);
@@ -331,7 +342,8 @@ static bool check_required(struct check *check, const json_t *object)
         size_t above = last == NULL ? 0 : (size_t)(last - key->path);
         bool member = above == table_len && strncmp(key->path, check->table, table_len) == 0;
         if (key->required && member && json_object_get(object, name) == NULL) {
-            return parse_error(check->places, check->err, check->path, "\"%s\" is missing: %s", name, key->help);
+            return parse_error(check->places, check->err, check->path, "\"%s\" is missing: %s",
+                               name, key->help);
         }
     }
     return true;
@@ -341,8 +353,7 @@ static bool check_object(struct check *check, json_t *object)
 {
     const char *name;
     json_t *value;
-    json_object_foreach(object, name, value)
-    {
+    json_object_foreach (object, name, value) {
         if (name[0] == '\0') {
             return parse_error(check->places, check->err, check->path, "an empty name");
         }
@@ -359,8 +370,7 @@ static bool check_array(struct check *check, const json_t *array)
     json_t *value;
     char name[32];
     const struct key *element = keys_member(check->table, "[]");
-    json_array_foreach(array, index, value)
-    {
+    json_array_foreach (array, index, value) {
         snprintf(name, sizeof(name), "%zu", index);
         if (!check_member(check, name, element, value)) {
             return false;
@@ -373,29 +383,32 @@ static bool check_array(struct check *check, const json_t *array)
 static bool check_value(struct check *check, const struct key *key, const json_t *value)
 {
     if (key == NULL || key->type == KEY_OBJECT) {
-        json_t *members = (json_t *)(uintptr_t)value; /* jansson's iterators want it so; nothing is changed */
-        return json_is_object(value) ? check_object(check, members)
-                                     : parse_error(check->places, check->err, check->path,
-                                                   "expected an object, found %s", type_name(value));
+        json_t *members =
+            (json_t *)(uintptr_t)value; /* jansson's iterators want it so; nothing is changed */
+        return json_is_object(value)
+                   ? check_object(check, members)
+                   : parse_error(check->places, check->err, check->path,
+                                 "expected an object, found %s", type_name(value));
     }
     if (key->type == KEY_ARRAY) {
         return json_is_array(value) ? check_array(check, value)
-                                    : parse_error(check->places, check->err, check->path, "expected an array, found %s",
-                                                  type_name(value));
+                                    : parse_error(check->places, check->err, check->path,
+                                                  "expected an array, found %s", type_name(value));
     }
     return check_leaf(check, key, value);
 }
 
-json_t *parse_config(const char *text, size_t len, const char *name, struct parse_places **out_places,
-                     struct err *err)
+json_t *parse_config(const char *text, size_t len, const char *name,
+                     struct parse_places **out_places, struct err *err)
 {
     if (len > CONFIG_BYTES_MAX) {
-        err_set(err, ERR_CONFIG, "%s:1:1: %zu bytes are more than a configuration may have (%d)", name, len,
-                CONFIG_BYTES_MAX);
+        err_set(err, ERR_CONFIG, "%s:1:1: %zu bytes are more than a configuration may have (%d)",
+                name, len, CONFIG_BYTES_MAX);
         return NULL;
     }
     if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
-        err_set(err, ERR_CONFIG, "%s:1:1: the file begins with a byte order mark; save it without", name);
+        err_set(err, ERR_CONFIG, "%s:1:1: the file begins with a byte order mark; save it without",
+                name);
         return NULL;
     }
     json_t *tree = json_parse(text, len, name, err);
@@ -422,6 +435,7 @@ int64_t parse_number(const char *table_path, const json_t *value)
     if (json_is_integer(value)) {
         return json_integer_value(value);
     }
-    keys_number(keys_find(table_path)->type, json_string_value(value), &number); /* checked before */
+    keys_number(keys_find(table_path)->type, json_string_value(value),
+                &number); /* checked before */
     return number;
 }

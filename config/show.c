@@ -10,7 +10,8 @@
 
 static json_t *secret_json(const struct config_secret *secret)
 {
-    return secret->file != NULL ? json_pack("{ss}", "file", secret->file) : json_pack("{ss}", "env", secret->env);
+    return secret->file != NULL ? json_pack("{ss}", "file", secret->file)
+                                : json_pack("{ss}", "env", secret->env);
 }
 
 static void put_client(json_t *site, const struct config_client *client)
@@ -18,7 +19,8 @@ static void put_client(json_t *site, const struct config_client *client)
     json_t *kafka = json_object();
     json_t *secrets = json_object();
     for (size_t i = 0; i < client->properties_count; i++) {
-        json_object_set_new(kafka, client->properties[i].name, json_string(client->properties[i].value));
+        json_object_set_new(kafka, client->properties[i].name,
+                            json_string(client->properties[i].value));
     }
     for (size_t i = 0; i < client->secrets_count; i++) {
         json_object_set_new(secrets, client->secrets[i].name, secret_json(&client->secrets[i]));
@@ -46,8 +48,8 @@ static json_t *site_json(const struct config_site *site)
         json_object_set_new(tree, "operator", operator_tree);
     }
     if (site->redis != NULL) {
-        json_t *redis = json_pack("{sssssi}", "url", site->redis->url, "prefix", site->redis->prefix, "timeout",
-                                  site->redis->timeout_ms);
+        json_t *redis = json_pack("{sssssi}", "url", site->redis->url, "prefix",
+                                  site->redis->prefix, "timeout", site->redis->timeout_ms);
         put_string(redis, "username", site->redis->username);
         put_string(redis, "ca_file", site->redis->ca_file);
         if (site->redis->password != NULL) {
@@ -62,16 +64,17 @@ static json_t *pattern_list(const struct config_pattern *patterns, size_t count)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++) {
-        json_array_append_new(list, patterns[i].kind == PATTERN_GLOB ? json_string(patterns[i].text)
-                                                                     : json_pack("{ss}", "regex", patterns[i].text));
+        json_array_append_new(list, patterns[i].kind == PATTERN_GLOB
+                                        ? json_string(patterns[i].text)
+                                        : json_pack("{ss}", "regex", patterns[i].text));
     }
     return list;
 }
 
 static json_t *patterns_json(const struct config_patterns *patterns)
 {
-    return json_pack("{soso}", "include", pattern_list(patterns->include, patterns->include_count), "exclude",
-                     pattern_list(patterns->exclude, patterns->exclude_count));
+    return json_pack("{soso}", "include", pattern_list(patterns->include, patterns->include_count),
+                     "exclude", pattern_list(patterns->exclude, patterns->exclude_count));
 }
 
 static json_t *cnames_json(const struct config_service *service)
@@ -82,7 +85,8 @@ static json_t *cnames_json(const struct config_service *service)
         for (size_t j = 0; j < service->cnames[i].at_count; j++) {
             put_string(at, service->cnames[i].at[j].name, service->cnames[i].at[j].value);
         }
-        json_array_append_new(list, json_pack("{ssso}", "record", service->cnames[i].record, "at", at));
+        json_array_append_new(list,
+                              json_pack("{ssso}", "record", service->cnames[i].record, "at", at));
     }
     return list;
 }
@@ -93,25 +97,28 @@ static json_t *service_json(const struct config_service *service)
     for (size_t i = 0; i < service->others_count; i++) {
         json_array_append_new(others, json_string(service->others[i]));
     }
-    return json_pack("{sssosssssssIsssssososo}", "home", service->home, "others", others, "path", "batches", "names",
-                     service->names, "start", service->start == START_EARLIEST ? "earliest" : "latest", "revision",
-                     (json_int_t)service->revision, "on_truncation",
-                     service->on_truncation == POLICY_FAULT ? "fault" : "continue", "on_foreign_write",
-                     service->on_foreign_write == POLICY_FAULT ? "fault" : "continue", "topics",
-                     patterns_json(&service->topics), "groups", patterns_json(&service->groups), "cname",
-                     cnames_json(service));
+    return json_pack(
+        "{sssosssssssIsssssososo}", "home", service->home, "others", others, "path", "batches",
+        "names", service->names, "start", service->start == START_EARLIEST ? "earliest" : "latest",
+        "revision", (json_int_t)service->revision, "on_truncation",
+        service->on_truncation == POLICY_FAULT ? "fault" : "continue", "on_foreign_write",
+        service->on_foreign_write == POLICY_FAULT ? "fault" : "continue", "topics",
+        patterns_json(&service->topics), "groups", patterns_json(&service->groups), "cname",
+        cnames_json(service));
 }
 
 static json_t *limits_json(const struct config_limits *limits)
 {
-    return json_pack("{sIsIsIsIsIsIsisisisisisi}", "partition_window", (json_int_t)limits->partition_window_bytes,
-                     "link_window", (json_int_t)limits->link_window_bytes, "fetch", (json_int_t)limits->fetch_bytes,
-                     "partition_fetch", (json_int_t)limits->partition_fetch_bytes, "map_memory",
-                     (json_int_t)limits->map_memory_bytes, "resume_read", (json_int_t)limits->resume_read_bytes,
-                     "produce_timeout", limits->produce_timeout_ms, "checkpoint_interval", limits->checkpoint_interval_ms,
-                     "session_timeout", limits->session_timeout_ms, "tcp_user_timeout", limits->tcp_user_timeout_ms,
-                     "connections_per_broker", limits->connections_per_broker, "drain_timeout",
-                     limits->drain_timeout_ms);
+    return json_pack(
+        "{sIsIsIsIsIsIsisisisisisi}", "partition_window",
+        (json_int_t)limits->partition_window_bytes, "link_window",
+        (json_int_t)limits->link_window_bytes, "fetch", (json_int_t)limits->fetch_bytes,
+        "partition_fetch", (json_int_t)limits->partition_fetch_bytes, "map_memory",
+        (json_int_t)limits->map_memory_bytes, "resume_read", (json_int_t)limits->resume_read_bytes,
+        "produce_timeout", limits->produce_timeout_ms, "checkpoint_interval",
+        limits->checkpoint_interval_ms, "session_timeout", limits->session_timeout_ms,
+        "tcp_user_timeout", limits->tcp_user_timeout_ms, "connections_per_broker",
+        limits->connections_per_broker, "drain_timeout", limits->drain_timeout_ms);
 }
 
 char *config_show(const struct config *config)
@@ -128,9 +135,10 @@ char *config_show(const struct config *config)
         json_object_set_new(services, config->services[i].name, service_json(&config->services[i]));
         json_object_set_new(hashes, config->services[i].name, json_string(hash));
     }
-    json_t *tree = json_pack("{sssssssosos{ss}soso}", "deployment", config->deployment, "worker", config->worker,
-                             "state_dir", config->state_dir, "sites", sites, "services", services, "http", "listen",
-                             config->http_listen, "mirror", limits_json(&config->limits), "streams_hash", hashes);
+    json_t *tree = json_pack("{sssssssosos{ss}soso}", "deployment", config->deployment, "worker",
+                             config->worker, "state_dir", config->state_dir, "sites", sites,
+                             "services", services, "http", "listen", config->http_listen, "mirror",
+                             limits_json(&config->limits), "streams_hash", hashes);
     char *text = json_pretty(tree);
     json_decref(tree);
     return text;
@@ -138,7 +146,7 @@ char *config_show(const struct config *config)
 
 char *config_reference(void)
 {
-    static const char *const types[] = {"object", "array", "string", "scalar", "boolean", "size",
+    static const char *const types[] = {"object",   "array", "string", "scalar",  "boolean", "size",
                                         "duration", "count", "choice", "pattern", "secret"};
     char *text = NULL;
     size_t len = 0;

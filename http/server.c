@@ -21,13 +21,15 @@ struct http_server {
     void *arg;
 };
 
-static void answer(struct evhttp_request *request, int code, const char *type, const char *body, size_t len)
+static void answer(struct evhttp_request *request, int code, const char *type, const char *body,
+                   size_t len)
 {
     struct evbuffer *out = evbuffer_new();
     struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
     evhttp_add_header(headers, "Content-Type", type);
     evhttp_add_header(headers, "Cache-Control", "no-store");
-    evhttp_add_header(headers, "Connection", "close"); /* scrapers come once in seconds: no idle connections */
+    evhttp_add_header(headers, "Connection",
+                      "close"); /* scrapers come once in seconds: no idle connections */
     if (evhttp_request_get_command(request) == EVHTTP_REQ_GET) {
         evbuffer_add(out, body, len);
     }
@@ -47,7 +49,8 @@ static void serve_metrics(struct evhttp_request *request, void *arg)
 static void serve_verdict(struct evhttp_request *request, bool ok)
 {
     const char *body = ok ? "ok\n" : "no\n";
-    answer(request, ok ? HTTP_OK : HTTP_SERVUNAVAIL, "text/plain; charset=utf-8", body, strlen(body));
+    answer(request, ok ? HTTP_OK : HTTP_SERVUNAVAIL, "text/plain; charset=utf-8", body,
+           strlen(body));
 }
 
 static void serve_healthz(struct evhttp_request *request, void *arg)
@@ -88,8 +91,8 @@ static bool split(const char *text, char host[128], int *out_port, struct err *e
 }
 
 struct http_server *http_server_new(struct loop *loop, const char *listen, struct metrics *metrics,
-                                    bool (*healthz)(void *arg),
-                                    bool (*readyz)(void *arg), void *arg, struct err *err)
+                                    bool (*healthz)(void *arg), bool (*readyz)(void *arg),
+                                    void *arg, struct err *err)
 {
     char host[128];
     int port = 0;
@@ -130,7 +133,8 @@ int http_server_port(const struct http_server *server)
 {
     struct sockaddr_storage address;
     socklen_t len = sizeof(address);
-    if (getsockname(evhttp_bound_socket_get_fd(server->bound), (struct sockaddr *)&address, &len) != 0) {
+    if (getsockname(evhttp_bound_socket_get_fd(server->bound), (struct sockaddr *)&address, &len) !=
+        0) {
         return -1;
     }
     return address.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)&address)->sin6_port)

@@ -7,7 +7,8 @@
 #include "base/log.h"
 #include "mirror/sequence.h"
 
-#define TICK_MS 100 /* looks again at what was held back: gates, errors of single partitions, memory */
+#define TICK_MS \
+    100 /* looks again at what was held back: gates, errors of single partitions, memory */
 
 struct task *task_ref(struct task *task)
 {
@@ -39,7 +40,8 @@ static void tell_news(struct task *task)
         callbacks->doubt(callbacks->arg, task, &task->news_err);
         break;
     case NEWS_FAULT:
-        callbacks->fault(callbacks->arg, task, task->news_fault, task->news_from, task->news_to, &task->news_err);
+        callbacks->fault(callbacks->arg, task, task->news_fault, task->news_from, task->news_to,
+                         &task->news_err);
         break;
     case NEWS_DRAINED:
         callbacks->drained(callbacks->arg, task);
@@ -74,7 +76,8 @@ static void set_news(struct task *task, enum task_news news, const struct err *w
     bool draining = task->mode == TASK_DRAINING;
     drop(task);
     task->mode = TASK_IDLE;
-    task->news = draining ? NEWS_DRAINED : news; /* it is not ours any more: the next owner resumes */
+    task->news =
+        draining ? NEWS_DRAINED : news; /* it is not ours any more: the next owner resumes */
     task->news_err = *why;
     task_ref(task);
     look_at_rest(task);
@@ -131,7 +134,8 @@ static void tick(void *arg)
     loop_timer_set(engine->tick, TICK_MS);
 }
 
-static void source_conn(void *arg, int32_t broker, int32_t lane, struct conn *conn, const struct err *lost)
+static void source_conn(void *arg, int32_t broker, int32_t lane, struct conn *conn,
+                        const struct err *lost)
 {
     struct engine *engine = arg;
     (void)broker;
@@ -144,7 +148,8 @@ static void source_conn(void *arg, int32_t broker, int32_t lane, struct conn *co
     }
 }
 
-static void target_conn(void *arg, int32_t broker, int32_t lane, struct conn *conn, const struct err *lost)
+static void target_conn(void *arg, int32_t broker, int32_t lane, struct conn *conn,
+                        const struct err *lost)
 {
     struct engine *engine = arg;
     (void)conn;
@@ -154,8 +159,9 @@ static void target_conn(void *arg, int32_t broker, int32_t lane, struct conn *co
     sink_conn_changed(engine, broker, lane, lost != NULL);
 }
 
-struct engine *batches_new(struct loop *loop, struct cluster *source, struct cluster *target, struct buf_pool *pool,
-                           const struct engine_options *options, const struct engine_callbacks *callbacks)
+struct engine *batches_new(struct loop *loop, struct cluster *source, struct cluster *target,
+                           struct buf_pool *pool, const struct engine_options *options,
+                           const struct engine_callbacks *callbacks)
 {
     struct engine *engine = calloc(1, sizeof(*engine));
     if (engine == NULL) {
@@ -203,12 +209,15 @@ void engine_metadata(struct engine *engine)
         struct task *task = engine->tasks[i];
         struct cluster_leader before = task->target_leader;
         sink_route(task);
-        bool moved = before.broker != task->target_leader.broker || before.epoch != task->target_leader.epoch;
+        bool moved = before.broker != task->target_leader.broker ||
+                     before.epoch != task->target_leader.epoch;
         if (moved && task->mode == TASK_CARRYING) {
             if (partition_flight_count(&task->core) > 0) {
                 struct err why = {0};
-                err_set(&why, ERR_RETRY, "the target's leader moved from broker %d (epoch %d) to %d (epoch %d)",
-                        before.broker, before.epoch, task->target_leader.broker, task->target_leader.epoch);
+                err_set(&why, ERR_RETRY,
+                        "the target's leader moved from broker %d (epoch %d) to %d (epoch %d)",
+                        before.broker, before.epoch, task->target_leader.broker,
+                        task->target_leader.epoch);
                 task_doubt(task, &why);
             } else {
                 partition_reopen(&task->core);
@@ -254,7 +263,8 @@ static void insert(struct engine *engine, struct task *task)
 }
 
 struct task *engine_add(struct engine *engine, const char *topic, int32_t partition,
-                        const struct uuid *source_topic_id, const struct uuid *target_topic_id, void *owner)
+                        const struct uuid *source_topic_id, const struct uuid *target_topic_id,
+                        void *owner)
 {
     struct task *task = calloc(1, sizeof(*task));
     char *name = strdup(topic);
@@ -268,8 +278,9 @@ struct task *engine_add(struct engine *engine, const char *topic, int32_t partit
     task->index = partition;
     task->source_topic_id = *source_topic_id;
     task->target_topic_id = *target_topic_id;
-    task->id_base = sequence_id_base(engine->options.id_deployment, engine->options.id_service,
-                                     cluster_id(engine->source), cluster_id(engine->target), source_topic_id);
+    task->id_base =
+        sequence_id_base(engine->options.id_deployment, engine->options.id_service,
+                         cluster_id(engine->source), cluster_id(engine->target), source_topic_id);
     task->source_end = -1;
     task->source_end_at_ms = -1;
     task->target_leader = (struct cluster_leader){.broker = -1, .epoch = -1};
@@ -292,7 +303,8 @@ void engine_remove(struct engine *engine, struct task *task)
     while (engine->tasks[at] != task) {
         at++;
     }
-    memmove(&engine->tasks[at], &engine->tasks[at + 1], (engine->tasks_count - at - 1) * sizeof(struct task *));
+    memmove(&engine->tasks[at], &engine->tasks[at + 1],
+            (engine->tasks_count - at - 1) * sizeof(struct task *));
     engine->tasks_count--;
     task_unref(task);
 }
@@ -376,11 +388,26 @@ void engine_drain(struct engine *engine, struct task *task)
     task_unref(task);
 }
 
-void *task_owner(const struct task *task) { return task->owner; }
-const char *task_topic(const struct task *task) { return task->topic; }
-int32_t task_partition(const struct task *task) { return task->index; }
-int64_t task_id_base(const struct task *task) { return task->id_base; }
-const char *task_trouble(const struct task *task) { return task->trouble; }
+void *task_owner(const struct task *task)
+{
+    return task->owner;
+}
+const char *task_topic(const struct task *task)
+{
+    return task->topic;
+}
+int32_t task_partition(const struct task *task)
+{
+    return task->index;
+}
+int64_t task_id_base(const struct task *task)
+{
+    return task->id_base;
+}
+const char *task_trouble(const struct task *task)
+{
+    return task->trouble;
+}
 
 int64_t task_source_end(const struct task *task, int64_t *out_at_ms)
 {
@@ -388,4 +415,7 @@ int64_t task_source_end(const struct task *task, int64_t *out_at_ms)
     return task->source_end;
 }
 
-const struct engine_counters *engine_counters(const struct engine *engine) { return &engine->counters; }
+const struct engine_counters *engine_counters(const struct engine *engine)
+{
+    return &engine->counters;
+}

@@ -11,15 +11,20 @@
 #include "mirror/engine.h"
 
 enum task_mode {
-    TASK_IDLE,     /* waits for the link's word */
+    TASK_IDLE, /* waits for the link's word */
     TASK_RESUMING,
-    TASK_PLACED,   /* the position is proven, not started */
+    TASK_PLACED, /* the position is proven, not started */
     TASK_CARRYING,
     TASK_DRAINING, /* what flies may land */
     TASK_GONE,     /* removed; late answers still hold references */
 };
 
-enum task_news { NEWS_NONE, NEWS_DOUBT, NEWS_FAULT, NEWS_DRAINED }; /* told when nothing flies any more */
+enum task_news {
+    NEWS_NONE,
+    NEWS_DOUBT,
+    NEWS_FAULT,
+    NEWS_DRAINED
+}; /* told when nothing flies any more */
 
 struct sink_lane;
 struct resume_run;
@@ -43,22 +48,23 @@ struct task {
     int64_t news_from, news_to;
     struct err news_err;
     /* source side */
-    bool fetching;            /* part of a Fetch in flight */
-    bool epoch_unchecked;     /* the leader does not know our last epoch any more: resume proved the position */
-    int64_t hold_until_ms;    /* after an error of its own */
+    bool fetching; /* part of a Fetch in flight */
+    bool
+        epoch_unchecked; /* the leader does not know our last epoch any more: resume proved the position */
+    int64_t hold_until_ms; /* after an error of its own */
     char trouble[128];
-    int64_t source_end;       /* last stable offset as told; -1 unknown */
+    int64_t source_end; /* last stable offset as told; -1 unknown */
     int64_t source_end_at_ms;
-    int32_t corrupt_count;    /* times in a row that the target called a batch corrupt */
+    int32_t corrupt_count; /* times in a row that the target called a batch corrupt */
     /* target side */
     struct cluster_leader target_leader;
-    struct sink_lane *lane;   /* NULL while the leader is unknown */
+    struct sink_lane *lane; /* NULL while the leader is unknown */
     uint32_t lane_pin;
-    bool ready;               /* in the lane's queue */
+    bool ready; /* in the lane's queue */
     struct task *ready_next;
     /* resuming */
     struct resume_run *run;
-    bool resume_wanted;       /* as soon as nothing flies */
+    bool resume_wanted; /* as soon as nothing flies */
     struct resume_options resume_options;
 };
 
@@ -104,9 +110,9 @@ void task_settle(struct task *task);
 void source_pump(struct engine *engine);
 void source_free(struct engine *engine);
 
-void sink_route(struct task *task);      /* find its lane by the target's leader */
-void sink_ready(struct task *task);      /* something may be sendable */
-void sink_unlink(struct task *task);     /* nothing of it is to be sent */
+void sink_route(struct task *task);  /* find its lane by the target's leader */
+void sink_ready(struct task *task);  /* something may be sendable */
+void sink_unlink(struct task *task); /* nothing of it is to be sent */
 void sink_pump(struct engine *engine);
 void sink_conn_changed(struct engine *engine, int32_t broker, int32_t lane, bool lost);
 void sink_free(struct engine *engine);

@@ -33,11 +33,13 @@ struct engine_callbacks {
     /* Read both checkpoints; answer with engine_loaded(). */
     void (*load)(void *arg, struct task *task);
     /* The map's run at or below a target offset; answer with engine_floor(). */
-    void (*floor)(void *arg, struct task *task, const struct checkpoint *end, int64_t target_offset);
+    void (*floor)(void *arg, struct task *task, const struct checkpoint *end,
+                  int64_t target_offset);
     /* Cut map and checkpoint in the store; answer with engine_cut_done(). */
     void (*cut)(void *arg, struct task *task, const struct checkpoint *to);
     /* The resume procedure ended with DONE (the position is resume->at) or FAULT. `resume` is valid in the call only. */
-    void (*resumed)(void *arg, struct task *task, const struct resume *resume, enum resume_need how);
+    void (*resumed)(void *arg, struct task *task, const struct resume *resume,
+                    enum resume_need how);
     /* It could not go on (I/O) or waits for the world: the link backs off and resumes anew. stalled: tell the operator. */
     void (*waits)(void *arg, struct task *task, const struct err *why, bool stalled);
     void (*ack)(void *arg, struct task *task, const struct ack *ack);
@@ -45,8 +47,8 @@ struct engine_callbacks {
     void (*doubt)(void *arg, struct task *task, const struct err *why);
     /* Cannot go on: a batch that may not pass or that the target refuses. Everything before it is acknowledged or not:
      * the engine dropped the rest. */
-    void (*fault)(void *arg, struct task *task, enum resume_fault kind, int64_t source_from, int64_t source_to,
-                  const struct err *why);
+    void (*fault)(void *arg, struct task *task, enum resume_fault kind, int64_t source_from,
+                  int64_t source_to, const struct err *why);
     /* After engine_drain(): nothing flies any more. */
     void (*drained)(void *arg, struct task *task);
     void *arg;
@@ -60,8 +62,9 @@ struct engine_options {
 
 /* `source` and `target` are borrowed; the engine takes their cluster_on_conn listeners, the link keeps
  * cluster_on_change and calls engine_metadata(). */
-struct engine *batches_new(struct loop *loop, struct cluster *source, struct cluster *target, struct buf_pool *pool,
-                           const struct engine_options *options, const struct engine_callbacks *callbacks);
+struct engine *batches_new(struct loop *loop, struct cluster *source, struct cluster *target,
+                           struct buf_pool *pool, const struct engine_options *options,
+                           const struct engine_callbacks *callbacks);
 /* The end, first half: no task, no timer, no listener any more. Then the clusters are freed, which answers what still
  * flies, then the engine. */
 void engine_detach(struct engine *engine);
@@ -72,7 +75,8 @@ void engine_metadata(struct engine *engine);
 void engine_pump(struct engine *engine);
 
 struct task *engine_add(struct engine *engine, const char *topic, int32_t partition,
-                        const struct uuid *source_topic_id, const struct uuid *target_topic_id, void *owner);
+                        const struct uuid *source_topic_id, const struct uuid *target_topic_id,
+                        void *owner);
 /* Gone at once; late answers are ignored. */
 void engine_remove(struct engine *engine, struct task *task);
 /* Find the position (after everything that flies has come to rest). */

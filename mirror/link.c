@@ -9,15 +9,17 @@
 #include "base/log.h"
 #include "mirror/link_inside.h"
 
-#define TICK_MS 200
-#define CONTROL_FRESH_MS 8000  /* not read to its end for so long: nothing is produced */
+#define TICK_MS             200
+#define CONTROL_FRESH_MS    8000 /* not read to its end for so long: nothing is produced */
 #define METADATA_REFRESH_MS 2000
-#define ANSWER_BYTES_SLACK (16 << 20) /* beyond fetch_bytes: one batch may be larger than what was asked for */
+#define ANSWER_BYTES_SLACK \
+    (16 << 20) /* beyond fetch_bytes: one batch may be larger than what was asked for */
 #define HEARTBEAT_MS 500
-#define MAX_POLL_MS 30000
-#define REVOKE_MS 4000         /* what flies lands or fails within produce time-out + grace; then it is given back */
-#define LEAVE_MS 2000
-#define PREPARE_RETRY_MS 500
+#define MAX_POLL_MS  30000
+#define REVOKE_MS \
+    4000 /* what flies lands or fails within produce time-out + grace; then it is given back */
+#define LEAVE_MS           2000
+#define PREPARE_RETRY_MS   500
 #define BUFFERS_KEPT_BYTES (32 << 20)
 
 static void link_event(struct link *link, enum link_event event, const char *why);
@@ -42,12 +44,14 @@ int64_t link_adopted_end(const struct link *link, const char *topic, int32_t par
 {
     int64_t adopted = -1;
     struct err err;
-    json_t *adopt = link->adopt_json == NULL ? NULL
-                                             : json_parse(link->adopt_json, strlen(link->adopt_json), "adopt", &err);
+    json_t *adopt = link->adopt_json == NULL
+                        ? NULL
+                        : json_parse(link->adopt_json, strlen(link->adopt_json), "adopt", &err);
     json_t *pairs = json_object_get(adopt, topic);
     for (size_t i = 0; i < json_array_size(pairs); i++) {
         json_t *pair = json_array_get(pairs, i);
-        if (json_integer_value(json_array_get(pair, 0)) == partition && json_is_integer(json_array_get(pair, 1))) {
+        if (json_integer_value(json_array_get(pair, 0)) == partition &&
+            json_is_integer(json_array_get(pair, 1))) {
             adopted = json_integer_value(json_array_get(pair, 1));
         }
     }
@@ -80,7 +84,8 @@ static void topics_add(struct link *link, const char *name)
 /* Both clusters' metadata of what we mirror; nothing else is asked for. */
 static void follow_topics(struct link *link)
 {
-    static const char *const none[] = {NULL}; /* no topics: brokers and cluster id only; NULL would ask for all */
+    static const char *const none[] = {
+        NULL}; /* no topics: brokers and cluster id only; NULL would ask for all */
     const char *const *names = link->topics_count == 0 ? none : (const char *const *)link->topics;
     cluster_follow(link->source, names, (int32_t)link->topics_count);
     cluster_follow(link->target, names, (int32_t)link->topics_count);
@@ -99,8 +104,8 @@ static void subscribe(struct link *link, bool with_list)
         names[count++] = link->topics[i];
     }
     if (!membership_subscribe(link->membership, names, count, &err)) {
-        log_error("membership.subscribe_failed", "link=%s>%s why=%s", link->from->name, link->to->name,
-                  log_quote(err.what).text);
+        log_error("membership.subscribe_failed", "link=%s>%s why=%s", link->from->name,
+                  link->to->name, log_quote(err.what).text);
     }
     link->subscribed_all = with_list;
     free(names);
@@ -115,7 +120,8 @@ static void assigned(void *arg, const struct membership_partition *parts, size_t
         if (strcmp(parts[i].topic, link->control_topic) == 0) {
             link->control_ours = true;
             link->control_committed = false;
-            log_info("keeper.elected", "service=%s link=%s>%s", link->service->name, link->from->name, link->to->name);
+            log_info("keeper.elected", "service=%s link=%s>%s", link->service->name,
+                     link->from->name, link->to->name);
         } else if (part_find(link, parts[i].topic, parts[i].partition) == NULL) {
             part_new(link, parts[i].topic, parts[i].partition);
         }
@@ -124,7 +130,9 @@ static void assigned(void *arg, const struct membership_partition *parts, size_t
         link_event(link, LINK_EV_JOINED, "the group gave its assignment");
     }
     if (!link->subscribed_all && !link->stopping) {
-        subscribe(link, true); /* a restarted static member keeps its old assignment: the list comes second */
+        subscribe(
+            link,
+            true); /* a restarted static member keeps its old assignment: the list comes second */
     }
     link_commit_soon(link);
 }
@@ -161,9 +169,11 @@ void link_look_at_leaving(struct link *link)
     for (size_t i = 0; i < link->parts_count; i++) {
         struct link_part *part = link->parts[i];
         leaving = leaving || part->leaving;
-        waiting = waiting || (part->leaving && (!part->drained || part->commit_wanted || part->commit_flying));
+        waiting = waiting ||
+                  (part->leaving && (!part->drained || part->commit_wanted || part->commit_flying));
     }
-    if (!leaving && !link->revoking && !(link->stopping && link->state == LINK_DRAINING && !link->stop_leaving)) {
+    if (!leaving && !link->revoking &&
+        !(link->stopping && link->state == LINK_DRAINING && !link->stop_leaving)) {
         return;
     }
     if (waiting) {
@@ -181,14 +191,16 @@ void link_look_at_leaving(struct link *link)
 static void revoke_late(void *arg)
 {
     struct link *link = arg;
-    log_warn("membership.revoke_late", "link=%s>%s doing=\"giving the partitions back; their next owner resumes\"",
+    log_warn("membership.revoke_late",
+             "link=%s>%s doing=\"giving the partitions back; their next owner resumes\"",
              link->from->name, link->to->name);
     give_back(link);
 }
 
 static void leave_marked(struct link *link)
 {
-    for (size_t i = link->parts_count; i-- > 0;) { /* backwards: what is given back inside moves up from the end */
+    for (size_t i = link->parts_count;
+         i-- > 0;) { /* backwards: what is given back inside moves up from the end */
         if (i < link->parts_count && link->parts[i]->leaving && !link->parts[i]->drained) {
             part_leave(link->parts[i]);
         }
@@ -200,7 +212,8 @@ static void leave_parts(struct link *link, const struct membership_partition *pa
 {
     link->revoke_flushed = false;
     loop_timer_set(link->revoke_timer, REVOKE_MS);
-    for (size_t i = 0; i < count; i++) { /* all are marked first: the last one at rest gives all of them back */
+    for (size_t i = 0; i < count;
+         i++) { /* all are marked first: the last one at rest gives all of them back */
         struct link_part *part = part_find(link, parts[i].topic, parts[i].partition);
         if (part != NULL) {
             part->leaving = true;
@@ -229,7 +242,8 @@ static void revoked(void *arg, const struct membership_partition *parts, size_t 
         leave_parts(link, parts, count);
         return;
     }
-    log_warn("membership.lost", "link=%s>%s partitions=%zu doing=\"dropping what was queued; joining again\"",
+    log_warn("membership.lost",
+             "link=%s>%s partitions=%zu doing=\"dropping what was queued; joining again\"",
              link->from->name, link->to->name, count);
     deadline_close(&link->deadline);
     for (size_t i = 0; i < count; i++) {
@@ -246,8 +260,8 @@ static void membership_trouble(void *arg, const struct err *why)
 {
     struct link *link = arg;
     if (why->kind != ERR_FATAL) {
-        log_warn("membership.trouble", "link=%s>%s why=%s doing=\"librdkafka connects again\"", link->from->name,
-                 link->to->name, log_quote(why->what).text);
+        log_warn("membership.trouble", "link=%s>%s why=%s doing=\"librdkafka connects again\"",
+                 link->from->name, link->to->name, log_quote(why->what).text);
         return;
     }
     drop_all(link);
@@ -261,10 +275,12 @@ static void join(struct link *link)
 {
     char group[256];
     struct err err = {0};
-    snprintf(group, sizeof(group), "ferry-%s-%s-%s", link->service->name, link->from->name, link->to->name);
+    snprintf(group, sizeof(group), "ferry-%s-%s-%s", link->service->name, link->from->name,
+             link->to->name);
     const struct membership_options options = {.group = group,
                                                .instance_id = link->config->worker,
-                                               .session_timeout_ms = link->config->limits.session_timeout_ms,
+                                               .session_timeout_ms =
+                                                   link->config->limits.session_timeout_ms,
                                                .heartbeat_ms = HEARTBEAT_MS,
                                                .metadata_refresh_ms = METADATA_REFRESH_MS,
                                                .max_poll_interval_ms = MAX_POLL_MS};
@@ -272,8 +288,9 @@ static void join(struct link *link)
         .assigned = assigned, .revoked = revoked, .trouble = membership_trouble, .arg = link};
     link->membership = membership_new(link->loop, &link->to->kafka, &options, &callbacks, &err);
     if (link->membership == NULL) {
-        log_error("membership.failed", "link=%s>%s why=%s hint=%s doing=\"trying again\"", link->from->name,
-                  link->to->name, log_quote(err.what).text, log_quote(err.hint).text);
+        log_error("membership.failed", "link=%s>%s why=%s hint=%s doing=\"trying again\"",
+                  link->from->name, link->to->name, log_quote(err.what).text,
+                  log_quote(err.hint).text);
         return;
     }
     follow_topics(link);
@@ -316,7 +333,8 @@ static void enter(struct link *link, enum link_state state)
         break;
     case LINK_NO_ROLE:
         if (link->membership != NULL) {
-            leave_group(link); /* a role that went away: whoever has it now writes; nothing of ours may follow */
+            leave_group(
+                link); /* a role that went away: whoever has it now writes; nothing of ours may follow */
         }
         break;
     case LINK_DRAINING:
@@ -338,13 +356,15 @@ static void link_event(struct link *link, enum link_event event, const char *why
 {
     const struct fsm_edge *edge = link_edge(link->state, event);
     if (edge->to < 0) {
-        log_debug("link.event_refused", "link=%s>%s state=%s event=%s why=%s", link->from->name, link->to->name,
-                  link_state_name(link->state), link_event_name(event), log_quote(edge->why).text);
+        log_debug("link.event_refused", "link=%s>%s state=%s event=%s why=%s", link->from->name,
+                  link->to->name, link_state_name(link->state), link_event_name(event),
+                  log_quote(edge->why).text);
         return;
     }
     enum link_state to = (enum link_state)edge->to;
-    log_info("link.state", "service=%s link=%s>%s from=%s to=%s why=%s", link->service->name, link->from->name,
-             link->to->name, link_state_name(link->state), link_state_name(to), log_quote(why).text);
+    log_info("link.state", "service=%s link=%s>%s from=%s to=%s why=%s", link->service->name,
+             link->from->name, link->to->name, link_state_name(link->state), link_state_name(to),
+             log_quote(why).text);
     link->state = to;
     snprintf(link->why, sizeof(link->why), "%s", why);
     enter(link, to);
@@ -354,8 +374,9 @@ static void left(void *arg, const struct err *err)
 {
     struct link *link = arg;
     if (err != NULL) {
-        log_warn("membership.leave_failed", "link=%s>%s why=%s doing=\"the session ends by its time-out\"",
-                 link->from->name, link->to->name, log_quote(err->what).text);
+        log_warn("membership.leave_failed",
+                 "link=%s>%s why=%s doing=\"the session ends by its time-out\"", link->from->name,
+                 link->to->name, log_quote(err->what).text);
     }
     stopped(link, NULL);
 }
@@ -379,8 +400,8 @@ static void stopped(struct link *link, const struct err *why)
 static void stop_late(void *arg)
 {
     struct link *link = arg;
-    log_warn("link.stop_late", "link=%s>%s doing=\"stopping with what is committed\"", link->from->name,
-             link->to->name);
+    log_warn("link.stop_late", "link=%s>%s doing=\"stopping with what is committed\"",
+             link->from->name, link->to->name);
     stopped(link, NULL);
 }
 
@@ -414,7 +435,8 @@ void link_stop(struct link *link)
 static char *adopt_text(const char *role_json)
 {
     struct err err;
-    json_t *role = role_json == NULL ? NULL : json_parse(role_json, strlen(role_json), "role", &err);
+    json_t *role =
+        role_json == NULL ? NULL : json_parse(role_json, strlen(role_json), "role", &err);
     json_t *adopt = json_object_get(role, "adopt");
     char *text = json_is_object(adopt) ? json_text(adopt) : NULL;
     json_decref(role);
@@ -431,9 +453,12 @@ static bool control_trusted(struct link *link, const struct control_state *state
         return true;
     }
     snprintf(link->why, sizeof(link->why), "the control topic on %.100s %s", link->to->name,
-             other_topic ? "was deleted and created again" : "shows an older role epoch than before");
-    log_error("control.distrusted", "service=%s link=%s>%s why=%s hint=\"ferry status %s; docs/faults.md#control\"",
-              link->service->name, link->from->name, link->to->name, log_quote(link->why).text, link->service->name);
+             other_topic ? "was deleted and created again"
+                         : "shows an older role epoch than before");
+    log_error("control.distrusted",
+              "service=%s link=%s>%s why=%s hint=\"ferry status %s; docs/faults.md#control\"",
+              link->service->name, link->from->name, link->to->name, log_quote(link->why).text,
+              link->service->name);
     return false;
 }
 
@@ -453,7 +478,8 @@ static void take_role(struct link *link, const struct control_state *state)
     }
     link->role_ours = ours;
     if (!ours) {
-        link_event(link, LINK_EV_NO_ROLE, trusted ? "the role epoch names another primary, or none" : link->why);
+        link_event(link, LINK_EV_NO_ROLE,
+                   trusted ? "the role epoch names another primary, or none" : link->why);
     }
 }
 
@@ -485,8 +511,8 @@ static void take_list(struct link *link, const struct control_state *state)
     if (link->membership == NULL) {
         return;
     }
-    log_info("link.topics", "service=%s link=%s>%s topics=%zu", link->service->name, link->from->name, link->to->name,
-             link->topics_count);
+    log_info("link.topics", "service=%s link=%s>%s topics=%zu", link->service->name,
+             link->from->name, link->to->name, link->topics_count);
     follow_topics(link);
     if (link->subscribed_all || first) {
         subscribe(link, true);
@@ -497,8 +523,8 @@ static void control_changed(void *arg, const struct control_state *state, const 
 {
     struct link *link = arg;
     if (err != NULL) {
-        log_warn("control.trouble", "service=%s link=%s>%s why=%s doing=\"reading again\"", link->service->name,
-                 link->from->name, link->to->name, log_quote(err->what).text);
+        log_warn("control.trouble", "service=%s link=%s>%s why=%s doing=\"reading again\"",
+                 link->service->name, link->from->name, link->to->name, log_quote(err->what).text);
     }
     if (state == NULL) {
         return;
@@ -509,8 +535,10 @@ static void control_changed(void *arg, const struct control_state *state, const 
     bool match = state->streams_epoch > 0 && state->streams_hash == link->streams_hash;
     if (state->streams_epoch > 0 && !match && link->streams_match) {
         log_error("link.streams_differ",
-                  "service=%s link=%s>%s doing=\"writing nothing\" hint=\"this worker's configuration of the service is "
-                  "not the newest: compare `ferry config show` on all workers, restart those with the old file\"",
+                  "service=%s link=%s>%s doing=\"writing nothing\" hint=\"this worker's "
+                  "configuration of the service is "
+                  "not the newest: compare `ferry config show` on all workers, restart those with "
+                  "the old file\"",
                   link->service->name, link->from->name, link->to->name);
     }
     link->streams_match = match;
@@ -524,8 +552,9 @@ static void keeper_synced(void *arg, const struct topic_sync *sync, const struct
 {
     struct link *link = arg;
     if (err != NULL) {
-        log_warn("keeper.sync_failed", "service=%s link=%s>%s why=%s hint=%s doing=\"trying again\"",
-                 link->service->name, link->from->name, link->to->name, log_quote(err->what).text,
+        log_warn("keeper.sync_failed",
+                 "service=%s link=%s>%s why=%s hint=%s doing=\"trying again\"", link->service->name,
+                 link->from->name, link->to->name, log_quote(err->what).text,
                  log_quote(err->hint).text);
     }
     if (link->state != LINK_JOINING || link->membership != NULL || link->stopping) {
@@ -550,7 +579,8 @@ static void keeper_synced(void *arg, const struct topic_sync *sync, const struct
 static void keeper_trouble(void *arg, const struct err *err)
 {
     struct link *link = arg;
-    log_warn("keeper.fenced", "service=%s link=%s>%s why=%s doing=\"acting again when no operation is open\"",
+    log_warn("keeper.fenced",
+             "service=%s link=%s>%s why=%s doing=\"acting again when no operation is open\"",
              link->service->name, link->from->name, link->to->name, log_quote(err->what).text);
 }
 
@@ -579,8 +609,8 @@ static void store_state(void *arg, bool ready, const struct err *why)
         log_info("map.ready", "link=%s>%s", link->from->name, link->to->name);
         return;
     }
-    log_warn("map.away", "link=%s>%s why=%s doing=\"mirroring goes on; the map is kept in memory\"", link->from->name,
-             link->to->name, log_quote(why == NULL ? "" : why->what).text);
+    log_warn("map.away", "link=%s>%s why=%s doing=\"mirroring goes on; the map is kept in memory\"",
+             link->from->name, link->to->name, log_quote(why == NULL ? "" : why->what).text);
 }
 
 static void redis_changed(void *arg, enum redis_state state, const struct err *why)
@@ -608,16 +638,18 @@ static bool take_order(void *arg, const char *topic, int32_t partition, const js
 static void make_store(struct link *link)
 {
     const char *prefix = link->to->redis == NULL ? "" : link->to->redis->prefix;
-    const struct offset_store_options options = {.prefix = prefix,
-                                                 .service = link->service->name,
-                                                 .from = link->from->name,
-                                                 .to = link->to->name,
-                                                 .deployment = link->config->deployment,
-                                                 .source_cluster_id = cluster_id(link->source),
-                                                 .target_cluster_id = cluster_id(link->target),
-                                                 .map_memory_bytes = link->config->limits.map_memory_bytes,
-                                                 .interval_ms = link->config->limits.checkpoint_interval_ms};
-    const struct offset_store_callbacks callbacks = {.conflict = store_conflict, .state = store_state, .arg = link};
+    const struct offset_store_options options = {
+        .prefix = prefix,
+        .service = link->service->name,
+        .from = link->from->name,
+        .to = link->to->name,
+        .deployment = link->config->deployment,
+        .source_cluster_id = cluster_id(link->source),
+        .target_cluster_id = cluster_id(link->target),
+        .map_memory_bytes = link->config->limits.map_memory_bytes,
+        .interval_ms = link->config->limits.checkpoint_interval_ms};
+    const struct offset_store_callbacks callbacks = {
+        .conflict = store_conflict, .state = store_state, .arg = link};
     link->store = offset_store_new(link->loop, link->redis, &options, &callbacks);
     if (link->redis == NULL) {
         return;
@@ -628,20 +660,22 @@ static void make_store(struct link *link)
                                            .from = link->from->name,
                                            .to = link->to->name,
                                            .worker = link->config->worker};
-    const struct heartbeat_callbacks beat_callbacks = {.report = link_report, .order = take_order, .arg = link};
+    const struct heartbeat_callbacks beat_callbacks = {
+        .report = link_report, .order = take_order, .arg = link};
     link->heartbeat = heartbeat_new(link->loop, link->redis, &beat, &beat_callbacks);
 }
 
 /* Whatever came: is there something to begin? */
 void link_step(struct link *link)
 {
-    if (cluster_id(link->source)[0] == '\0' || cluster_id(link->target)[0] == '\0' || link->stopping) {
+    if (cluster_id(link->source)[0] == '\0' || cluster_id(link->target)[0] == '\0' ||
+        link->stopping) {
         return;
     }
     if (strcmp(cluster_id(link->source), cluster_id(link->target)) == 0) {
         struct err why = {0};
-        err_set(&why, ERR_FATAL, "sites %s and %s are one cluster (%s)", link->from->name, link->to->name,
-                cluster_id(link->source));
+        err_set(&why, ERR_FATAL, "sites %s and %s are one cluster (%s)", link->from->name,
+                link->to->name, cluster_id(link->source));
         err_hint(&why, "compare bootstrap.servers of both sites in %s", link->config->file);
         stopped(link, &why);
         return;
@@ -706,7 +740,8 @@ static struct cluster *make_cluster(struct link *link, const struct config_site 
                                             .pool = link->pool,
                                             .refresh_ms = METADATA_REFRESH_MS,
                                             .tcp_user_timeout_ms = limits->tcp_user_timeout_ms,
-                                            .max_answer_bytes = (size_t)limits->fetch_bytes + ANSWER_BYTES_SLACK};
+                                            .max_answer_bytes =
+                                                (size_t)limits->fetch_bytes + ANSWER_BYTES_SLACK};
     return cluster_new(link->loop, &options);
 }
 
@@ -716,13 +751,16 @@ static bool wire_speaks(const struct config_site *site, struct err *err)
     if (protocol == NULL || strcasecmp(protocol, "PLAINTEXT") == 0) {
         return true;
     }
-    err_set(err, ERR_CONFIG, "sites.%s.kafka.security.protocol: the batches path speaks PLAINTEXT only for now, not %s",
-            site->name, protocol);
+    err_set(
+        err, ERR_CONFIG,
+        "sites.%s.kafka.security.protocol: the batches path speaks PLAINTEXT only for now, not %s",
+        site->name, protocol);
     return err_hint(err, "TLS and sign-in come with the next release");
 }
 
-struct link *link_new(struct loop *loop, const struct config *config, const struct config_service *service,
-                      const struct config_site *from, const struct config_site *to, struct metrics *metrics,
+struct link *link_new(struct loop *loop, const struct config *config,
+                      const struct config_service *service, const struct config_site *from,
+                      const struct config_site *to, struct metrics *metrics,
                       const struct link_callbacks *callbacks, struct err *err)
 {
     if (!wire_speaks(from, err) || !wire_speaks(to, err)) {
@@ -742,17 +780,21 @@ struct link *link_new(struct loop *loop, const struct config *config, const stru
     snprintf(link->why, sizeof(link->why), "no role epoch read yet");
     link->started_wall_ms = clock_wall_ms(loop_clock(loop));
     link->streams_hash = config_streams_hash(service);
-    link->streams_match = true; /* until the control topic says otherwise; nothing is sent before it was read */
+    link->streams_match =
+        true; /* until the control topic says otherwise; nothing is sent before it was read */
     control_topic_name(service->name, link->control_topic);
-    deadline_init(&link->deadline, config->limits.session_timeout_ms, config->limits.tcp_user_timeout_ms);
+    deadline_init(&link->deadline, config->limits.session_timeout_ms,
+                  config->limits.tcp_user_timeout_ms);
     link->pool = buf_pool_new(BUFFERS_KEPT_BYTES);
     link->source = make_cluster(link, from);
     link->target = make_cluster(link, to);
     struct engine_callbacks engine_callbacks;
     link_engine_callbacks(link, &engine_callbacks);
-    const struct engine_options engine_options = {
-        .limits = &config->limits, .id_deployment = config->deployment, .id_service = service->name};
-    link->engine = batches_new(loop, link->source, link->target, link->pool, &engine_options, &engine_callbacks);
+    const struct engine_options engine_options = {.limits = &config->limits,
+                                                  .id_deployment = config->deployment,
+                                                  .id_service = service->name};
+    link->engine = batches_new(loop, link->source, link->target, link->pool, &engine_options,
+                               &engine_callbacks);
     link->load_timer = loop_timer_new(loop, link_load_groups, link);
     link->commit_timer = loop_timer_new(loop, link_commit, link);
     link->revoke_timer = loop_timer_new(loop, revoke_late, link);

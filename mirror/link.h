@@ -23,12 +23,13 @@ struct link_callbacks {
 
 /* Check what can be checked without the network and start. NULL with err: the configuration cannot work (e.g. a
  * protocol that the wire client does not speak). config is borrowed for the lifetime. */
-struct link *link_new(struct loop *loop, const struct config *config, const struct config_service *service,
-                      const struct config_site *from, const struct config_site *to, struct metrics *metrics,
+struct link *link_new(struct loop *loop, const struct config *config,
+                      const struct config_service *service, const struct config_site *from,
+                      const struct config_site *to, struct metrics *metrics,
                       const struct link_callbacks *callbacks, struct err *err);
 /* Drain the windows, checkpoint, commit, leave the group; then `stopped`. Bounded by limits.drain_timeout_ms. */
 void link_stop(struct link *link);
-void link_free(struct link *link); /* at once, nothing is drained */
+void link_free(struct link *link);             /* at once, nothing is drained */
 bool link_configured(const struct link *link); /* member and has a role: /readyz */
 
 #endif

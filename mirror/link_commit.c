@@ -7,11 +7,11 @@
 #include "base/log.h"
 #include "mirror/link_inside.h"
 
-#define COMMIT_SOON_MS 5         /* gathers the positions of parts that were placed together */
-#define COMMIT_RENEW_MS 1000     /* one partition each second renews the session */
-#define COMMIT_EVERY_MS 5000     /* a moved position, at most so often ... */
+#define COMMIT_SOON_MS     5          /* gathers the positions of parts that were placed together */
+#define COMMIT_RENEW_MS    1000       /* one partition each second renews the session */
+#define COMMIT_EVERY_MS    5000       /* a moved position, at most so often ... */
 #define COMMIT_EVERY_BYTES (64 << 20) /* ... or so many bytes */
-#define COMMIT_RETRY_MS 200
+#define COMMIT_RETRY_MS    200
 
 struct commit_call {
     struct link *link;
@@ -37,11 +37,12 @@ static bool due(const struct link_part *part, int64_t now_ms)
         return true;
     }
     bool moved = part->at.target_next != part->committed_target_next;
-    return moved && (now_ms - part->committed_ms >= COMMIT_EVERY_MS || part->bytes_since_commit >= COMMIT_EVERY_BYTES);
+    return moved && (now_ms - part->committed_ms >= COMMIT_EVERY_MS ||
+                     part->bytes_since_commit >= COMMIT_EVERY_BYTES);
 }
 
-static void add(struct commit_call *call, struct membership_commit *commits, const char *topic, int32_t partition,
-                int64_t offset, char *take_metadata, uint64_t id)
+static void add(struct commit_call *call, struct membership_commit *commits, const char *topic,
+                int32_t partition, int64_t offset, char *take_metadata, uint64_t id)
 {
     call->ids[call->count] = id;
     call->texts[call->count] = take_metadata;
@@ -49,13 +50,15 @@ static void add(struct commit_call *call, struct membership_commit *commits, con
         .topic = topic, .partition = partition, .offset = offset, .metadata = take_metadata};
 }
 
-static void add_part(struct commit_call *call, struct membership_commit *commits, struct link_part *part)
+static void add_part(struct commit_call *call, struct membership_commit *commits,
+                     struct link_part *part)
 {
     char *text = malloc(CHECKPOINT_TEXT_BYTES);
     if (text == NULL) {
         abort();
     }
-    add(call, commits, part->topic, part->partition, part->at.target_next, checkpoint_text(&part->at, text), part->id);
+    add(call, commits, part->topic, part->partition, part->at.target_next,
+        checkpoint_text(&part->at, text), part->id);
     part->commit_flying = true;
     part->commit_wanted = false;
     part->committed_target_next = part->at.target_next;
@@ -98,13 +101,14 @@ static void part_answered(struct link_part *part, bool ok, int64_t now_ms)
     part_committed(part);
 }
 
-static void answered(void *arg, const struct membership_commit *commits, size_t count, int64_t sent_ms,
-                     const struct err *err)
+static void answered(void *arg, const struct membership_commit *commits, size_t count,
+                     int64_t sent_ms, const struct err *err)
 {
     struct commit_call *call = arg;
     struct link *link = call->link;
     int64_t now_ms = loop_now_ms(link->loop);
-    bool same_group = link->membership != NULL && membership_generation(link->membership) == call->generation;
+    bool same_group =
+        link->membership != NULL && membership_generation(link->membership) == call->generation;
     bool any_ok = false;
     bool all_ok = true;
     link->commit_flying = false;
@@ -115,7 +119,8 @@ static void answered(void *arg, const struct membership_commit *commits, size_t 
         free(call->texts[i]);
     }
     if (any_ok) {
-        deadline_renew(&link->deadline, sent_ms); /* before the parts start: they may send from here on */
+        deadline_renew(&link->deadline,
+                       sent_ms); /* before the parts start: they may send from here on */
         link->commit_last_ms = now_ms;
     }
     for (size_t i = 0; i < count; i++) {
@@ -128,8 +133,10 @@ static void answered(void *arg, const struct membership_commit *commits, size_t 
         }
     }
     if (!all_ok) {
-        log_warn("commit.failed", "link=%s>%s why=%s doing=\"trying again; the old deadline counts on\"", link->from->name,
-                 link->to->name, log_quote(err != NULL ? err->what : "the group's generation changed").text);
+        log_warn("commit.failed",
+                 "link=%s>%s why=%s doing=\"trying again; the old deadline counts on\"",
+                 link->from->name, link->to->name,
+                 log_quote(err != NULL ? err->what : "the group's generation changed").text);
     }
     if (link->control_ours && link->control_committed) {
         keeper_act(link->keeper, link->deadline.until_ms);

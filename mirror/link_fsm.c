@@ -134,12 +134,15 @@ static const struct fsm_edge part_edges[] = {
 };
 /* clang-format on */
 
-static const char *const link_states[LINK_STATES_COUNT] = {"no role", "joining", "running", "draining", "stopped"};
-static const char *const link_events[LINK_EVENTS_COUNT] = {"role", "no-role", "joined", "stop", "drained", "fenced"};
-static const char *const part_states[PART_STATES_COUNT] = {"waiting", "resuming", "placed", "mirroring",
-                                                           "stalled", "faulted", "draining", "gone"};
-static const char *const part_events[PART_EVENTS_COUNT] = {"ready", "placed", "committed", "doubt", "wait", "back",
-                                                           "fault", "retry", "revoked", "lost", "empty"};
+static const char *const link_states[LINK_STATES_COUNT] = {"no role", "joining", "running",
+                                                           "draining", "stopped"};
+static const char *const link_events[LINK_EVENTS_COUNT] = {"role", "no-role", "joined",
+                                                           "stop", "drained", "fenced"};
+static const char *const part_states[PART_STATES_COUNT] = {
+    "waiting", "resuming", "placed", "mirroring", "stalled", "faulted", "draining", "gone"};
+static const char *const part_events[PART_EVENTS_COUNT] = {
+    "ready", "placed", "committed", "doubt", "wait", "back",
+    "fault", "retry",  "revoked",   "lost",  "empty"};
 
 static const struct fsm_edge *find(const struct fsm_edge *edges, size_t count, int from, int event)
 {
@@ -162,13 +165,25 @@ const struct fsm_edge *part_edge(enum part_state from, enum part_event event)
     return find(part_edges, sizeof(part_edges) / sizeof(part_edges[0]), (int)from, (int)event);
 }
 
-const char *link_state_name(enum link_state state) { return link_states[state]; }
-const char *link_event_name(enum link_event event) { return link_events[event]; }
-const char *part_state_name(enum part_state state) { return part_states[state]; }
-const char *part_event_name(enum part_event event) { return part_events[event]; }
+const char *link_state_name(enum link_state state)
+{
+    return link_states[state];
+}
+const char *link_event_name(enum link_event event)
+{
+    return link_events[event];
+}
+const char *part_state_name(enum part_state state)
+{
+    return part_states[state];
+}
+const char *part_event_name(enum part_event event)
+{
+    return part_events[event];
+}
 
-static void draw(FILE *out, const char *title, const struct fsm_edge *edges, size_t count, const char *const *states,
-                 const char *const *events)
+static void draw(FILE *out, const char *title, const struct fsm_edge *edges, size_t count,
+                 const char *const *states, const char *const *events)
 {
     fprintf(out, "%%%% %s\nstateDiagram-v2\n", title);
     for (size_t i = 0; i < count; i++) {
@@ -187,8 +202,10 @@ char *link_fsm_diagram(void)
     if (out == NULL) {
         abort();
     }
-    draw(out, "link", link_edges, sizeof(link_edges) / sizeof(link_edges[0]), link_states, link_events);
-    draw(out, "partition", part_edges, sizeof(part_edges) / sizeof(part_edges[0]), part_states, part_events);
+    draw(out, "link", link_edges, sizeof(link_edges) / sizeof(link_edges[0]), link_states,
+         link_events);
+    draw(out, "partition", part_edges, sizeof(part_edges) / sizeof(part_edges[0]), part_states,
+         part_events);
     fclose(out);
     return text;
 }

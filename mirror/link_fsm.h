@@ -14,24 +14,31 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum link_state { LINK_NO_ROLE, LINK_JOINING, LINK_RUNNING, LINK_DRAINING, LINK_STOPPED, LINK_STATES_COUNT };
+enum link_state {
+    LINK_NO_ROLE,
+    LINK_JOINING,
+    LINK_RUNNING,
+    LINK_DRAINING,
+    LINK_STOPPED,
+    LINK_STATES_COUNT
+};
 enum link_event {
-    LINK_EV_ROLE,      /* the target's role epoch says that we mirror */
-    LINK_EV_NO_ROLE,   /* it does not, or is not readable any more */
-    LINK_EV_JOINED,    /* the group gave its first assignment, maybe empty */
-    LINK_EV_STOP,      /* SIGTERM */
-    LINK_EV_DRAINED,   /* every window is empty and committed, or the time is up */
-    LINK_EV_FENCED,    /* a newcomer with our name */
+    LINK_EV_ROLE,    /* the target's role epoch says that we mirror */
+    LINK_EV_NO_ROLE, /* it does not, or is not readable any more */
+    LINK_EV_JOINED,  /* the group gave its first assignment, maybe empty */
+    LINK_EV_STOP,    /* SIGTERM */
+    LINK_EV_DRAINED, /* every window is empty and committed, or the time is up */
+    LINK_EV_FENCED,  /* a newcomer with our name */
     LINK_EVENTS_COUNT,
 };
 enum part_state {
-    PART_WAITING,   /* ours, but a leader, topic ids or a gate is missing */
+    PART_WAITING, /* ours, but a leader, topic ids or a gate is missing */
     PART_RESUMING,
-    PART_PLACED,    /* the position is proven; its commit is on the way: nothing is sent before it is taken */
+    PART_PLACED, /* the position is proven; its commit is on the way: nothing is sent before it is taken */
     PART_MIRRORING,
-    PART_STALLED,   /* backs off before the next resume: something at the target does not go on */
-    PART_FAULTED,   /* going on would be a guess */
-    PART_DRAINING,  /* taken from us: what flies may land, nothing new is sent */
+    PART_STALLED,  /* backs off before the next resume: something at the target does not go on */
+    PART_FAULTED,  /* going on would be a guess */
+    PART_DRAINING, /* taken from us: what flies may land, nothing new is sent */
     PART_GONE,
     PART_STATES_COUNT,
 };
@@ -43,10 +50,10 @@ enum part_event {
     PART_EV_WAIT,      /* resume waits for the world */
     PART_EV_BACK,      /* the wait is over */
     PART_EV_FAULT,
-    PART_EV_RETRY,     /* the operator's order */
+    PART_EV_RETRY, /* the operator's order */
     PART_EV_REVOKED,
-    PART_EV_LOST,      /* the session is over */
-    PART_EV_EMPTY,     /* draining and nothing flies any more */
+    PART_EV_LOST,  /* the session is over */
+    PART_EV_EMPTY, /* draining and nothing flies any more */
     PART_EVENTS_COUNT,
 };
 

@@ -30,15 +30,15 @@ struct link_part {
     char topic[250];
     int32_t partition;
     enum part_state state;
-    struct task *task;          /* NULL until both topic ids are known */
+    struct task *task; /* NULL until both topic ids are known */
     struct uuid source_topic_id;
     struct uuid target_topic_id;
     struct offset_track *track; /* NULL until placed */
     struct checkpoint at;
-    bool acked; /* since it was placed */
-    char why[256];              /* of the state, for people */
+    bool acked;    /* since it was placed */
+    char why[256]; /* of the state, for people */
     int64_t since_ms;
-    struct loop_timer *timer;   /* stalled: when to try again */
+    struct loop_timer *timer; /* stalled: when to try again */
     struct backoff backoff;
     /* resume inputs */
     bool load_group_wanted;
@@ -48,7 +48,8 @@ struct link_part {
     int64_t resume_depth; /* bytes; an operator's retry may go deeper */
     bool not_guarded;     /* the broker holds no state of our id: order is not guarded by it */
     /* commits */
-    bool commit_wanted;   /* now: a position that must stand before the first batch, or the last one */
+    bool
+        commit_wanted; /* now: a position that must stand before the first batch, or the last one */
     bool commit_flying;
     int64_t committed_ms;
     int64_t committed_target_next;
@@ -111,7 +112,7 @@ struct link {
     struct link_part **parts;
     size_t parts_count;
     uint64_t ids_count;
-    bool revoking;        /* membership waits for membership_revoked_done() */
+    bool revoking; /* membership waits for membership_revoked_done() */
     bool revoke_flushed;
     struct loop_timer *revoke_timer;
     struct loop_timer *load_timer;

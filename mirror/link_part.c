@@ -8,7 +8,7 @@
 
 #define LOAD_GATHER_MS 5 /* parts that come together ask the coordinator together */
 #define STALL_FIRST_MS 100
-#define STALL_CAP_MS 5000
+#define STALL_CAP_MS   5000
 
 static void part_event(struct link_part *part, enum part_event event, const char *why);
 
@@ -95,7 +95,8 @@ static void resume(struct link_part *part)
         .adopt_end = link_adopted_end(link, part->topic, part->partition),
         .read_bytes = part->resume_depth,
     };
-    if (part->track != NULL) { /* what it holds is flushed by the store; the next position is resume's to say */
+    if (part->track !=
+        NULL) { /* what it holds is flushed by the store; the next position is resume's to say */
         offset_track_free(part->track);
         part->track = NULL;
     }
@@ -145,14 +146,16 @@ static void part_event(struct link_part *part, enum part_event event, const char
 {
     const struct fsm_edge *edge = part_edge(part->state, event);
     if (edge->to < 0) {
-        log_debug("partition.event_refused", "topic=%s partition=%d state=%s event=%s why=%s", part->topic,
-                  part->partition, part_state_name(part->state), part_event_name(event), log_quote(edge->why).text);
+        log_debug("partition.event_refused", "topic=%s partition=%d state=%s event=%s why=%s",
+                  part->topic, part->partition, part_state_name(part->state),
+                  part_event_name(event), log_quote(edge->why).text);
         return;
     }
     enum part_state to = (enum part_state)edge->to;
     bool quiet = to == PART_RESUMING && part->state == PART_STALLED;
-    log_event(quiet ? LOG_DEBUG : LOG_INFO, "partition.state", "topic=%s partition=%d from=%s to=%s why=%s",
-              part->topic, part->partition, part_state_name(part->state), part_state_name(to), log_quote(why).text);
+    log_event(quiet ? LOG_DEBUG : LOG_INFO, "partition.state",
+              "topic=%s partition=%d from=%s to=%s why=%s", part->topic, part->partition,
+              part_state_name(part->state), part_state_name(to), log_quote(why).text);
     part->state = to;
     part->since_ms = loop_now_ms(part->link->loop);
     if (to != PART_RESUMING || part->why[0] == '\0') {
@@ -197,14 +200,16 @@ void part_metadata(struct link_part *part)
     }
     if (part->task != NULL && (!uuid_equal(&part->source_topic_id, &source->id) ||
                                !uuid_equal(&part->target_topic_id, &target->id))) {
-        log_warn("partition.topic_recreated", "topic=%s partition=%d doing=\"resuming against the checkpoint\"",
-                 part->topic, part->partition);
+        log_warn("partition.topic_recreated",
+                 "topic=%s partition=%d doing=\"resuming against the checkpoint\"", part->topic,
+                 part->partition);
         forget_task(part, "the topic was created again");
     }
     if (part->task == NULL && part->state == PART_WAITING) {
         part->source_topic_id = source->id;
         part->target_topic_id = target->id;
-        part->task = engine_add(link->engine, part->topic, part->partition, &source->id, &target->id, part);
+        part->task =
+            engine_add(link->engine, part->topic, part->partition, &source->id, &target->id, part);
         part_event(part, PART_EV_READY, "the partition is ours");
     }
 }
@@ -242,7 +247,8 @@ static void loaded_one(struct link_part *part)
     }
 }
 
-static void redis_loaded(void *arg, enum offset_loaded what, const struct checkpoint *checkpoint, const struct err *err)
+static void redis_loaded(void *arg, enum offset_loaded what, const struct checkpoint *checkpoint,
+                         const struct err *err)
 {
     struct link_part *part = call_take(arg);
     if (part == NULL) {
@@ -267,14 +273,16 @@ static void redis_loaded(void *arg, enum offset_loaded what, const struct checkp
     loaded_one(part);
 }
 
-static void group_found(struct link_part *part, const struct membership_commit *found, const struct err *err)
+static void group_found(struct link_part *part, const struct membership_commit *found,
+                        const struct err *err)
 {
     struct task_stored *stored = &part->stored;
     if (err != NULL || found->error != KAFKA_NONE) {
         stored->group_found = CHECKPOINT_AWAY;
     } else if (found->offset < 0 || found->metadata == NULL || found->metadata[0] == '\0') {
         stored->group_found = CHECKPOINT_NONE;
-    } else if (checkpoint_parse(found->metadata, strlen(found->metadata), &stored->group, &stored->garbage)) {
+    } else if (checkpoint_parse(found->metadata, strlen(found->metadata), &stored->group,
+                                &stored->garbage)) {
         stored->group_found = CHECKPOINT_FOUND;
     } else {
         err_wrap(&stored->garbage, "commit metadata of ferry's group on %s", part->link->to->name);
@@ -288,7 +296,8 @@ struct load_call {
     uint64_t ids[MEMBERSHIP_COMMIT_MAX];
 };
 
-static void groups_loaded(void *arg, const struct membership_commit *found, size_t count, const struct err *err)
+static void groups_loaded(void *arg, const struct membership_commit *found, size_t count,
+                          const struct err *err)
 {
     struct load_call *call = arg;
     for (size_t i = 0; i < count; i++) {
@@ -311,13 +320,15 @@ void link_load_groups(void *arg)
         abort();
     }
     call->link = link;
-    for (size_t i = 0; i < link->parts_count && count < MEMBERSHIP_COMMIT_MAX && link->membership != NULL; i++) {
+    for (size_t i = 0;
+         i < link->parts_count && count < MEMBERSHIP_COMMIT_MAX && link->membership != NULL; i++) {
         struct link_part *part = link->parts[i];
         if (part->load_group_wanted) {
             part->load_group_wanted = false;
             part->load_group_asked = true;
             call->ids[count] = part->id;
-            wants[count++] = (struct membership_commit){.topic = part->topic, .partition = part->partition};
+            wants[count++] =
+                (struct membership_commit){.topic = part->topic, .partition = part->partition};
         }
     }
     if (count == 0) {
@@ -357,7 +368,8 @@ static void floor_found(void *arg, bool found, struct offset_run run, const stru
     }
 }
 
-static void engine_floor_wanted(void *arg, struct task *task, const struct checkpoint *end_at, int64_t target_offset)
+static void engine_floor_wanted(void *arg, struct task *task, const struct checkpoint *end_at,
+                                int64_t target_offset)
 {
     struct link *link = arg;
     struct link_part *part = task_owner(task);
@@ -365,8 +377,8 @@ static void engine_floor_wanted(void *arg, struct task *task, const struct check
         engine_floor(link->engine, task, false, (struct offset_run){0});
         return;
     }
-    offset_store_floor_target(link->store, part->topic, part->partition, end_at, target_offset, floor_found,
-                              call_new(part));
+    offset_store_floor_target(link->store, part->topic, part->partition, end_at, target_offset,
+                              floor_found, call_new(part));
 }
 
 static void cut_done(void *arg, bool ok, const struct err *err)
@@ -376,8 +388,10 @@ static void cut_done(void *arg, bool ok, const struct err *err)
         return;
     }
     if (!ok) { /* the track's own compare-and-swap finds the difference when Redis is back */
-        log_warn("map.cut_failed", "topic=%s partition=%d why=%s doing=\"going on; the map heals at the next advance\"",
-                 part->topic, part->partition, log_quote(err->what).text);
+        log_warn(
+            "map.cut_failed",
+            "topic=%s partition=%d why=%s doing=\"going on; the map heals at the next advance\"",
+            part->topic, part->partition, log_quote(err->what).text);
     }
     engine_cut_done(part->link->engine, part->task);
 }
@@ -390,8 +404,8 @@ static void engine_cut_wanted(void *arg, struct task *task, const struct checkpo
         engine_cut_done(link->engine, task);
         return;
     }
-    offset_store_cut(link->store, part->topic, part->partition, to, "the target was truncated", cut_done,
-                     call_new(part));
+    offset_store_cut(link->store, part->topic, part->partition, to, "the target was truncated",
+                     cut_done, call_new(part));
 }
 
 /* --- what resume found -------------------------------------------------------------------------------------------- */
@@ -399,7 +413,8 @@ static void engine_cut_wanted(void *arg, struct task *task, const struct checkpo
 static void record_event(struct link_part *part, const char *kind, json_t *take_detail)
 {
     char *text = json_text(take_detail);
-    log_warn(kind, "topic=%s partition=%d detail=%s doing=\"recorded; going on\"", part->topic, part->partition, text);
+    log_warn(kind, "topic=%s partition=%d detail=%s doing=\"recorded; going on\"", part->topic,
+             part->partition, text);
     offset_store_event(part->link->store, kind, part->topic, part->partition, text);
     free(text);
     json_decref(take_detail);
@@ -410,27 +425,30 @@ static void tell_events(struct link_part *part, const struct resume *resume)
     const struct resume_event *event = &resume->event;
     if (event->source_truncated) {
         record_event(part, "source.truncated",
-                     json_pack("{sIsIsIsi}", "source_from", (json_int_t)event->truncated_from, "source_to",
-                               (json_int_t)event->truncated_to, "target_next", (json_int_t)resume->at.target_next,
-                               "generation", resume->at.generation));
+                     json_pack("{sIsIsIsi}", "source_from", (json_int_t)event->truncated_from,
+                               "source_to", (json_int_t)event->truncated_to, "target_next",
+                               (json_int_t)resume->at.target_next, "generation",
+                               resume->at.generation));
     }
     if (event->target_truncated) {
         record_event(part, "target.truncated",
-                     json_pack("{sIsI}", "target_from", (json_int_t)event->target_cut_from, "target_to",
-                               (json_int_t)event->target_cut_to));
+                     json_pack("{sIsI}", "target_from", (json_int_t)event->target_cut_from,
+                               "target_to", (json_int_t)event->target_cut_to));
     }
     if (event->foreign_count > 0) {
         record_event(part, "target.foreign_write",
-                     json_pack("{sIsIsI}", "target_from", (json_int_t)event->foreign_from, "target_to",
-                               (json_int_t)event->foreign_to, "offsets", (json_int_t)event->foreign_count));
+                     json_pack("{sIsIsI}", "target_from", (json_int_t)event->foreign_from,
+                               "target_to", (json_int_t)event->foreign_to, "offsets",
+                               (json_int_t)event->foreign_count));
     }
     if (event->gone_count > 0) {
-        record_event(part, "source.records_gone", json_pack("{sI}", "records", (json_int_t)event->gone_count));
+        record_event(part, "source.records_gone",
+                     json_pack("{sI}", "records", (json_int_t)event->gone_count));
     }
     if (event->by_count) {
         record_event(part, "target.tail_counted",
-                     json_pack("{sIsI}", "source_next", (json_int_t)resume->at.source_next, "target_next",
-                               (json_int_t)resume->at.target_next));
+                     json_pack("{sIsI}", "source_next", (json_int_t)resume->at.source_next,
+                               "target_next", (json_int_t)resume->at.target_next));
     }
     part->not_guarded = event->unprotected;
 }
@@ -441,8 +459,8 @@ static void place(struct link_part *part, const struct resume *resume)
     const struct checkpoint *stored = resume->has_stored ? &resume->stored : NULL;
     part->at = resume->at;
     part->at.time_ms = clock_wall_ms(loop_clock(link->loop));
-    part->track = offset_track_new(link->store, part->topic, part->partition, stored, &part->at, resume->runs.runs,
-                                   resume->runs.runs_count, part);
+    part->track = offset_track_new(link->store, part->topic, part->partition, stored, &part->at,
+                                   resume->runs.runs, resume->runs.runs_count, part);
     part->resume_depth = link->config->limits.resume_read_bytes;
     char why[128];
     snprintf(why, sizeof(why), "%s source offset %lld, target offset %lld, generation %d",
@@ -455,8 +473,8 @@ static void place(struct link_part *part, const struct resume *resume)
     part_event(part, PART_EV_PLACED, why);
 }
 
-static void set_fault(struct link_part *part, enum resume_fault kind, int64_t source_from, int64_t source_to,
-                      const struct err *why)
+static void set_fault(struct link_part *part, enum resume_fault kind, int64_t source_from,
+                      int64_t source_to, const struct err *why)
 {
     part->fault = kind;
     part->fault_err = *why;
@@ -468,14 +486,15 @@ static void set_fault(struct link_part *part, enum resume_fault kind, int64_t so
 
 static void tell_fault(struct link_part *part)
 {
-    log_error("partition.faulted", "topic=%s partition=%d kind=%s what=%s hint=%s", part->topic, part->partition,
-              resume_fault_name(part->fault), log_quote(part->fault_err.what).text,
+    log_error("partition.faulted", "topic=%s partition=%d kind=%s what=%s hint=%s", part->topic,
+              part->partition, resume_fault_name(part->fault), log_quote(part->fault_err.what).text,
               log_quote(part->fault_err.hint).text);
     link_report_fault(part);
     part_event(part, PART_EV_FAULT, part->fault_err.what);
 }
 
-static void engine_resumed(void *arg, struct task *task, const struct resume *resume, enum resume_need how)
+static void engine_resumed(void *arg, struct task *task, const struct resume *resume,
+                           enum resume_need how)
 {
     struct link_part *part = task_owner(task);
     (void)arg;
@@ -484,7 +503,8 @@ static void engine_resumed(void *arg, struct task *task, const struct resume *re
         place(part, resume);
         return;
     }
-    set_fault(part, resume->fault, resume->fault_source_from, resume->fault_source_to, &resume->err);
+    set_fault(part, resume->fault, resume->fault_source_from, resume->fault_source_to,
+              &resume->err);
     part->fault_target_from = resume->fault_target_from;
     part->fault_target_to = resume->fault_target_to;
     tell_fault(part);
@@ -495,7 +515,8 @@ static void engine_waits(void *arg, struct task *task, const struct err *why, bo
     struct link_part *part = task_owner(task);
     (void)arg;
     if (stalled) {
-        log_warn("partition.stalled", "topic=%s partition=%d why=%s hint=%s doing=\"looking again\"", part->topic,
+        log_warn("partition.stalled",
+                 "topic=%s partition=%d why=%s hint=%s doing=\"looking again\"", part->topic,
                  part->partition, log_quote(why->what).text, log_quote(why->hint).text);
     }
     part_event(part, PART_EV_WAIT, why->what);
@@ -523,8 +544,8 @@ static void engine_doubt(void *arg, struct task *task, const struct err *why)
     part_event(part, part->acked ? PART_EV_DOUBT : PART_EV_WAIT, why->what);
 }
 
-static void engine_fault(void *arg, struct task *task, enum resume_fault kind, int64_t source_from, int64_t source_to,
-                         const struct err *why)
+static void engine_fault(void *arg, struct task *task, enum resume_fault kind, int64_t source_from,
+                         int64_t source_to, const struct err *why)
 {
     struct link_part *part = task_owner(task);
     (void)arg;
@@ -539,7 +560,10 @@ static void engine_drained(void *arg, struct task *task)
     part_event(part, PART_EV_EMPTY, "nothing flies any more");
 }
 
-static bool engine_may_send(void *arg) { return link_may_send(arg); }
+static bool engine_may_send(void *arg)
+{
+    return link_may_send(arg);
+}
 
 void link_engine_callbacks(struct link *link, struct engine_callbacks *out)
 {
@@ -580,7 +604,8 @@ void part_retry(struct link_part *part, int64_t depth_bytes)
 void part_conflict(struct link_part *part, const struct checkpoint *found)
 {
     struct err why = {0};
-    err_set(&why, ERR_RETRY, "another worker's checkpoint stands in Redis (generation %d, source offset %lld)",
+    err_set(&why, ERR_RETRY,
+            "another worker's checkpoint stands in Redis (generation %d, source offset %lld)",
             found->generation, (long long)found->source_next);
     if (part->state == PART_MIRRORING || part->state == PART_PLACED) {
         engine_hold(part->link->engine, part->task);

@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-void pair_list_init(struct pair_list *list) { *list = (struct pair_list){0}; }
+void pair_list_init(struct pair_list *list)
+{
+    *list = (struct pair_list){0};
+}
 
 void pair_list_done(struct pair_list *list)
 {
@@ -76,7 +79,8 @@ static bool add_record(void *arg, const struct record *record)
     return true;
 }
 
-bool pair_list_records(struct pair_list *list, const struct batch *batch, size_t max_bytes, struct err *err)
+bool pair_list_records(struct pair_list *list, const struct batch *batch, size_t max_bytes,
+                       struct err *err)
 {
     struct records_arg arg = {.list = list, .batch = batch, .expected = batch->base_offset};
     if (!batch_each_record(batch, max_bytes, add_record, &arg, err)) {
@@ -253,8 +257,8 @@ static void pair_records(struct pairing_walk *walk, bool source_at_end)
     name_index_done(&walk->target_index);
 }
 
-void pairing_run(struct pairing *out, const struct pair_list *target, const struct pair_list *source,
-                 bool whole_batches, bool source_at_end)
+void pairing_run(struct pairing *out, const struct pair_list *target,
+                 const struct pair_list *source, bool whole_batches, bool source_at_end)
 {
     *out = (struct pairing){.verdict = PAIRING_DONE, .source_next = -1, .leader_epoch = -1};
     offset_map_init(&out->runs);
@@ -266,9 +270,13 @@ void pairing_run(struct pairing *out, const struct pair_list *target, const stru
     }
 }
 
-void pairing_done(struct pairing *pairing) { offset_map_done(&pairing->runs); }
+void pairing_done(struct pairing *pairing)
+{
+    offset_map_done(&pairing->runs);
+}
 
-static bool tail_stands_at(const struct pair_list *tail, const struct pair_list *source, size_t last)
+static bool tail_stands_at(const struct pair_list *tail, const struct pair_list *source,
+                           size_t last)
 {
     for (size_t back = 0; back < tail->count && back <= last; back++) {
         const struct pair_unit *target = &tail->units[tail->count - 1 - back];
@@ -280,7 +288,8 @@ static bool tail_stands_at(const struct pair_list *tail, const struct pair_list 
     return true;
 }
 
-size_t pairing_find_tail(const struct pair_list *tail, const struct pair_list *source, size_t *out_index)
+size_t pairing_find_tail(const struct pair_list *tail, const struct pair_list *source,
+                         size_t *out_index)
 {
     size_t places = 0;
     assert(tail->count > 0);

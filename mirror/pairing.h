@@ -16,11 +16,12 @@
 #include "offsets/offset_map.h"
 
 struct pair_unit {
-    uint64_t name;     /* hash of the content */
-    int64_t first;     /* offset of its first record */
-    int64_t next;      /* offset behind it, inner holes and markers after it not included */
+    uint64_t name; /* hash of the content */
+    int64_t first; /* offset of its first record */
+    int64_t next;  /* offset behind it, inner holes and markers after it not included */
     int64_t count;
-    int64_t missing;   /* offsets before it, since the beginning, that hold nothing at all (compaction) */
+    int64_t
+        missing; /* offsets before it, since the beginning, that hold nothing at all (compaction) */
     int32_t leader_epoch; /* source only */
 };
 struct pair_list {
@@ -36,8 +37,9 @@ void pair_list_clear(struct pair_list *list);
 /* A whole batch as one unit. */
 void pair_list_batch(struct pair_list *list, const struct batch *batch);
 /* Its records, one unit each (decompressed within max_bytes). */
-MUST_CHECK bool pair_list_records(struct pair_list *list, const struct batch *batch, size_t max_bytes,
-                                  struct err *err);
+MUST_CHECK
+bool pair_list_records(struct pair_list *list, const struct batch *batch, size_t max_bytes,
+                       struct err *err);
 /* Offsets [from, to) hold no batch at all. */
 void pair_list_missing(struct pair_list *list, int64_t from, int64_t to);
 
@@ -45,29 +47,31 @@ enum pairing_verdict {
     PAIRING_DONE,         /* every unit of the target has its place */
     PAIRING_NEED_RECORDS, /* whole batches do not match: do it again record by record */
     PAIRING_NEED_MORE,    /* a unit may stand further on in the source: read more of it */
-    PAIRING_HOLE,         /* source records [hole_from, hole_to) pass the filter, are not in the target, and stand before
+    PAIRING_HOLE, /* source records [hole_from, hole_to) pass the filter, are not in the target, and stand before
                              a pair */
-    PAIRING_ORDER,        /* records stand in another order than at the source */
-    PAIRING_STRANGER,     /* the target holds a record of ours that the source never had */
+    PAIRING_ORDER,    /* records stand in another order than at the source */
+    PAIRING_STRANGER, /* the target holds a record of ours that the source never had */
 };
 struct pairing {
     enum pairing_verdict verdict;
-    struct offset_map runs;   /* pairs, merged; valid for DONE */
-    int64_t source_next;      /* behind the last pair; -1 when there was none */
-    int32_t leader_epoch;     /* of the last pair's source batch */
-    int64_t gone_count;       /* target records whose source record is gone since (compaction, retention) */
-    int64_t hole_from;        /* source offsets */
+    struct offset_map runs; /* pairs, merged; valid for DONE */
+    int64_t source_next;    /* behind the last pair; -1 when there was none */
+    int32_t leader_epoch;   /* of the last pair's source batch */
+    int64_t
+        gone_count; /* target records whose source record is gone since (compaction, retention) */
+    int64_t hole_from; /* source offsets */
     int64_t hole_to;
-    int64_t at_target;        /* target offset where it does not fit (HOLE, ORDER, STRANGER) */
+    int64_t at_target; /* target offset where it does not fit (HOLE, ORDER, STRANGER) */
 };
 /* @param whole_batches  units are batches (then anything but a one-to-one match needs records)
  * @param source_at_end  no more source can be read */
-void pairing_run(struct pairing *out, const struct pair_list *target, const struct pair_list *source,
-                 bool whole_batches, bool source_at_end);
+void pairing_run(struct pairing *out, const struct pair_list *target,
+                 const struct pair_list *source, bool whole_batches, bool source_at_end);
 void pairing_done(struct pairing *pairing);
 
 /* Find where the tail of the target (its last units, oldest first, consecutive) stands in a stretch of source batches
  * when no checkpoint says so. Counts the places; *out_index is the source unit that matches the last one. */
-size_t pairing_find_tail(const struct pair_list *tail, const struct pair_list *source, size_t *out_index);
+size_t pairing_find_tail(const struct pair_list *tail, const struct pair_list *source,
+                         size_t *out_index);
 
 #endif

@@ -5,7 +5,10 @@
 
 #define PARCELS_FIRST 64
 
-void partition_init(struct partition *partition) { *partition = (struct partition){.fetch_epoch = -1}; }
+void partition_init(struct partition *partition)
+{
+    *partition = (struct partition){.fetch_epoch = -1};
+}
 
 void partition_done(struct partition *partition)
 {
@@ -55,7 +58,8 @@ bool partition_wants(const struct partition *partition, const struct partition_b
 
 static void parcels_grow(struct partition *partition)
 {
-    uint32_t capacity = partition->parcels_capacity == 0 ? PARCELS_FIRST : partition->parcels_capacity * 2;
+    uint32_t capacity =
+        partition->parcels_capacity == 0 ? PARCELS_FIRST : partition->parcels_capacity * 2;
     struct parcel *parcels = calloc(capacity, sizeof(*parcels));
     if (parcels == NULL) {
         abort();
@@ -91,8 +95,8 @@ static void enqueue(struct partition *partition, const struct batch *batch, stru
 
 static enum partition_took take_one(struct partition *partition, struct transfer_filter *filter,
                                     const struct batch *batch, struct buf *block,
-                                    const struct transfer_limits *limits, struct partition_refusal *out_refusal,
-                                    struct err *err)
+                                    const struct transfer_limits *limits,
+                                    struct partition_refusal *out_refusal, struct err *err)
 {
     enum transfer_what what;
     enum batch_verdict verdict;
@@ -103,11 +107,11 @@ static enum partition_took take_one(struct partition *partition, struct transfer
     case TRANSFER_BEFORE:
         return TOOK_OK;
     case TRANSFER_REFUSED:
-        *out_refusal = (struct partition_refusal){.verdict = verdict,
-                                                  .source_first = batch->base_offset,
-                                                  .source_next = batch->magic < 2 ? batch->base_offset + 1
-                                                                                  : batch_next_offset(batch),
-                                                  .bytes = batch->len};
+        *out_refusal = (struct partition_refusal){
+            .verdict = verdict,
+            .source_first = batch->base_offset,
+            .source_next = batch->magic < 2 ? batch->base_offset + 1 : batch_next_offset(batch),
+            .bytes = batch->len};
         return TOOK_REFUSED;
     case TRANSFER_PASS:
         enqueue(partition, batch, block);
@@ -121,9 +125,9 @@ static enum partition_took take_one(struct partition *partition, struct transfer
     return TOOK_OK;
 }
 
-enum partition_took partition_take(struct partition *partition, struct fetch_partition *fetched, struct buf *block,
-                                   const struct transfer_limits *limits, struct partition_refusal *out_refusal,
-                                   struct err *err)
+enum partition_took partition_take(struct partition *partition, struct fetch_partition *fetched,
+                                   struct buf *block, const struct transfer_limits *limits,
+                                   struct partition_refusal *out_refusal, struct err *err)
 {
     struct transfer_filter filter;
     transfer_filter_init(&filter, fetched);
@@ -142,7 +146,8 @@ enum partition_took partition_take(struct partition *partition, struct fetch_par
             break;
         }
         if (batch.base_offset < last_next) {
-            err_set(err, ERR_RETRY, "batch at source offset %lld stands after one that ends at %lld",
+            err_set(err, ERR_RETRY,
+                    "batch at source offset %lld stands after one that ends at %lld",
                     (long long)batch.base_offset, (long long)last_next);
             took = TOOK_BACK;
             break;
@@ -186,39 +191,45 @@ static void advance(struct partition *partition, const struct parcel *parcel, st
     at->target_next = parcel->target_first + parcel->count;
     at->sequence_next = parcel->sequence + parcel->count;
     at->leader_epoch = parcel->leader_epoch;
-    *out_ack = (struct ack){.run = {.source_first = parcel->source_first,
-                                    .target_first = parcel->target_first,
-                                    .length = parcel->count},
-                            .at = *at,
-                            .bytes = parcel->len,
-                            .sent_ms = parcel->sent_ms};
+    *out_ack = (struct ack){
+        .run = {.source_first = parcel->source_first,
+                .target_first = parcel->target_first,
+                .length = parcel->count},
+        .at = *at,
+        .bytes = parcel->len,
+        .sent_ms = parcel->sent_ms
+    };
 }
 
-static enum partition_answered judge(const struct parcel *parcel, int16_t error, int64_t base_offset,
-                                     struct err *err)
+static enum partition_answered judge(const struct parcel *parcel, int16_t error,
+                                     int64_t base_offset, struct err *err)
 {
     const struct kafka_error_info *info = kafka_error_info(error);
     if (info->produce == PRODUCE_REFUSED) {
-        err_set_code(err, ERR_FATAL, error, "the target refuses the batch of source offsets %lld..%lld for ever: %s",
-                     (long long)parcel->source_first, (long long)parcel->source_next - 1, info->name);
+        err_set_code(err, ERR_FATAL, error,
+                     "the target refuses the batch of source offsets %lld..%lld for ever: %s",
+                     (long long)parcel->source_first, (long long)parcel->source_next - 1,
+                     info->name);
         err_hint(err, "%s", info->hint);
         return ANSWERED_REFUSED;
     }
     if (info->produce != PRODUCE_APPENDED) {
-        err_set_code(err, ERR_RETRY, error, "%s for the batch of source offsets %lld..%lld", info->name,
-                     (long long)parcel->source_first, (long long)parcel->source_next - 1);
+        err_set_code(err, ERR_RETRY, error, "%s for the batch of source offsets %lld..%lld",
+                     info->name, (long long)parcel->source_first,
+                     (long long)parcel->source_next - 1);
         return ANSWERED_DOUBT;
     }
     if (base_offset != parcel->target_first) {
         err_set(err, ERR_RETRY, "source offset %lld went to target offset %lld instead of %lld",
-                (long long)parcel->source_first, (long long)base_offset, (long long)parcel->target_first);
+                (long long)parcel->source_first, (long long)base_offset,
+                (long long)parcel->target_first);
         return ANSWERED_DOUBT;
     }
     return ANSWERED_ADVANCED;
 }
 
-enum partition_answered partition_answer(struct partition *partition, int16_t error, int64_t base_offset,
-                                         struct ack *out_ack, struct err *err)
+enum partition_answered partition_answer(struct partition *partition, int16_t error,
+                                         int64_t base_offset, struct ack *out_ack, struct err *err)
 {
     assert(partition_flight_count(partition) > 0);
     struct parcel *parcel = parcel_at(partition, partition->head);
@@ -240,7 +251,9 @@ bool partition_settle(struct partition *partition, struct ack *out_ack)
         return false;
     }
     struct checkpoint *at = &partition->at;
-    *out_ack = (struct ack){.run = {.source_first = partition->fetch_next, .target_first = at->target_next}};
+    *out_ack = (struct ack){
+        .run = {.source_first = partition->fetch_next, .target_first = at->target_next}
+    };
     at->source_next = partition->fetch_next;
     at->leader_epoch = partition->fetch_epoch;
     out_ack->at = *at;

@@ -31,8 +31,8 @@ struct parcel {
     int64_t source_next;
     int32_t count;
     int32_t leader_epoch;
-    int64_t sequence;      /* of its first record, 64 bit */
-    int64_t target_first;  /* where the broker must put it */
+    int64_t sequence;     /* of its first record, 64 bit */
+    int64_t target_first; /* where the broker must put it */
     int64_t sent_ms;
 };
 
@@ -41,18 +41,19 @@ struct partition_bounds {
 };
 
 struct partition {
-    struct checkpoint at;   /* acknowledged on the target */
-    int64_t fetch_next;     /* next source offset to fetch */
-    int32_t fetch_epoch;    /* leader epoch of the batch before it; -1 = unknown */
-    int64_t sequence_tail;  /* sequence of the next batch taken in */
-    int64_t target_tail;    /* target offset of the next batch taken in */
-    bool opened;            /* an acknowledgment came on this connection and leader epoch: more than one may fly */
-    struct parcel *parcels; /* ring */
+    struct checkpoint at;  /* acknowledged on the target */
+    int64_t fetch_next;    /* next source offset to fetch */
+    int32_t fetch_epoch;   /* leader epoch of the batch before it; -1 = unknown */
+    int64_t sequence_tail; /* sequence of the next batch taken in */
+    int64_t target_tail;   /* target offset of the next batch taken in */
+    bool
+        opened; /* an acknowledgment came on this connection and leader epoch: more than one may fly */
+    struct parcel *parcels;    /* ring */
     uint32_t parcels_capacity; /* power of two */
-    uint32_t head;          /* oldest in flight */
-    uint32_t next;          /* first not sent */
-    uint32_t tail;          /* behind the last queued */
-    int64_t queued_bytes;   /* not sent */
+    uint32_t head;             /* oldest in flight */
+    uint32_t next;             /* first not sent */
+    uint32_t tail;             /* behind the last queued */
+    int64_t queued_bytes;      /* not sent */
     int64_t flight_bytes;
     /* what was passed over, by reason, since the beginning */
     uint64_t skipped_batches_count;
@@ -89,23 +90,23 @@ struct partition_refusal { /* a batch that may not pass: evidence for the fault 
 enum partition_took {
     TOOK_OK,      /* positions moved as far as the answer went */
     TOOK_REFUSED, /* everything before it was taken in; *out_refusal says what cannot pass */
-    TOOK_BAD,     /* bytes that no broker sends (err); nothing more of this answer is used: fetch again elsewhere */
-    TOOK_BACK,    /* offsets go back: the log under us changed; resume */
+    TOOK_BAD, /* bytes that no broker sends (err); nothing more of this answer is used: fetch again elsewhere */
+    TOOK_BACK, /* offsets go back: the log under us changed; resume */
 };
 /* Take in the records of a Fetch answer for this partition (without error). `block` holds the bytes and is referenced
  * per parcel. */
-enum partition_took partition_take(struct partition *partition, struct fetch_partition *fetched, struct buf *block,
-                                   const struct transfer_limits *limits, struct partition_refusal *out_refusal,
-                                   struct err *err);
+enum partition_took partition_take(struct partition *partition, struct fetch_partition *fetched,
+                                   struct buf *block, const struct transfer_limits *limits,
+                                   struct partition_refusal *out_refusal, struct err *err);
 
 /* The next batch to send now, or NULL: window full, nothing queued, or not opened and one is in flight. */
 struct parcel *partition_peek(struct partition *partition, const struct partition_bounds *bounds);
 /* It was handed to the connection. */
 void partition_sent(struct partition *partition, int64_t now_ms);
 
-struct ack { /* a stretch that is on the target: the arrow from sink to map */
-    struct offset_run run;     /* length 0: only a hole was passed */
-    struct checkpoint at;      /* behind it */
+struct ack {               /* a stretch that is on the target: the arrow from sink to map */
+    struct offset_run run; /* length 0: only a hole was passed */
+    struct checkpoint at;  /* behind it */
     size_t bytes;
     int64_t sent_ms;
 };
@@ -115,8 +116,8 @@ enum partition_answered {
     ANSWERED_REFUSED,  /* the broker will never take it: fault; err says why */
 };
 /* The answer for the oldest batch in flight. */
-enum partition_answered partition_answer(struct partition *partition, int16_t error, int64_t base_offset,
-                                         struct ack *out_ack, struct err *err);
+enum partition_answered partition_answer(struct partition *partition, int16_t error,
+                                         int64_t base_offset, struct ack *out_ack, struct err *err);
 /* Nothing queued, nothing in flight, but fetched past a hole: move the position over it. false = nothing to move. */
 bool partition_settle(struct partition *partition, struct ack *out_ack);
 /* When the oldest batch in flight was sent; -1 = none. */

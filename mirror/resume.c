@@ -6,9 +6,12 @@
 #include "mirror/sequence.h"
 
 #define WAIT_STEP_MS 100
-#define AWAY_WAIT_MS 10000           /* Redis away and nothing in the group's commit: so long it may still come */
-#define BACK_SPAN_FIRST 1000         /* offsets; grows fourfold */
-#define RECORDS_BYTES_MAX (256 << 20) /* decompressed bytes of one batch: brokers cap a batch at 2 GiB, people at 10 MiB */
+#define AWAY_WAIT_MS \
+    10000 /* Redis away and nothing in the group's commit: so long it may still come */
+#define BACK_SPAN_FIRST 1000 /* offsets; grows fourfold */
+#define RECORDS_BYTES_MAX \
+    (256                  \
+     << 20) /* decompressed bytes of one batch: brokers cap a batch at 2 GiB, people at 10 MiB */
 
 static const char *const fault_names[FAULT_KINDS_COUNT] = {
     [FAULT_NONE] = "none",
@@ -104,7 +107,8 @@ static enum resume_need finish(struct resume *resume, int64_t source_next, int64
         resume->fault_source_from = source_next;
         resume->fault_source_to = resume->source.log_start;
         err_set(&resume->err, ERR_REFUSED,
-                "source offsets %lld..%lld were deleted by the source's retention before they were mirrored",
+                "source offsets %lld..%lld were deleted by the source's retention before they were "
+                "mirrored",
                 (long long)source_next, (long long)resume->source.log_start - 1);
         err_hint(&resume->err, "they cannot be had any more; see docs/faults.md#gap");
         return fault(resume, FAULT_GAP);
@@ -112,10 +116,12 @@ static enum resume_need finish(struct resume *resume, int64_t source_next, int64
     if (resume->event.foreign_count > 0 && resume->options.on_foreign_write == POLICY_FAULT) {
         resume->fault_target_from = resume->event.foreign_from;
         resume->fault_target_to = resume->event.foreign_to;
-        err_set(&resume->err, ERR_REFUSED, "%lld records at target offsets %lld..%lld were not written by ferry",
+        err_set(&resume->err, ERR_REFUSED,
+                "%lld records at target offsets %lld..%lld were not written by ferry",
                 (long long)resume->event.foreign_count, (long long)resume->event.foreign_from,
                 (long long)resume->event.foreign_to - 1);
-        err_hint(&resume->err, "find the writer and stop it; then: ferry fault retry SERVICE TOPIC:PARTITION");
+        err_hint(&resume->err,
+                 "find the writer and stop it; then: ferry fault retry SERVICE TOPIC:PARTITION");
         return fault(resume, FAULT_FOREIGN_WRITE);
     }
     return RESUME_DONE;
@@ -143,15 +149,18 @@ static void choose(struct resume *resume, const struct checkpoint *candidate)
 static enum resume_need recreated(struct resume *resume, const struct checkpoint *old)
 {
     bool source = !uuid_equal(&old->source_topic_id, &resume->options.source_topic_id);
-    err_set(&resume->err, ERR_REFUSED, "the %s topic was deleted and created again since source offset %lld",
+    err_set(&resume->err, ERR_REFUSED,
+            "the %s topic was deleted and created again since source offset %lld",
             source ? "source" : "target", (long long)old->source_next);
-    err_hint(&resume->err, "offsets of the old topic mean nothing in the new one; see docs/faults.md#%s",
+    err_hint(&resume->err,
+             "offsets of the old topic mean nothing in the new one; see docs/faults.md#%s",
              source ? "source-recreated" : "target-recreated");
     return fault(resume, source ? FAULT_SOURCE_RECREATED : FAULT_TARGET_RECREATED);
 }
 
 enum resume_need resume_give_checkpoints(struct resume *resume, enum resume_found redis_found,
-                                         const struct checkpoint *redis, enum resume_found group_found,
+                                         const struct checkpoint *redis,
+                                         enum resume_found group_found,
                                          const struct checkpoint *group, const struct err *garbage)
 {
     resume->has_checkpoint = false;
@@ -192,11 +201,13 @@ static enum resume_need truncated_somewhere(struct resume *resume)
 {
     const struct checkpoint *from = &resume->runs_from;
     err_set(&resume->err, ERR_REFUSED,
-            "the source lost records below offset %lld (leader epoch %d ends at %lld of epoch %d there) and does not "
+            "the source lost records below offset %lld (leader epoch %d ends at %lld of epoch %d "
+            "there) and does not "
             "say from where on",
             (long long)from->source_next, from->leader_epoch, (long long)resume->source.epoch_end,
             resume->source.epoch);
-    err_hint(&resume->err, "an unclean leader election; compare both sides: ferry verify SERVICE --topic TOPIC:PARTITION");
+    err_hint(&resume->err, "an unclean leader election; compare both sides: ferry verify SERVICE "
+                           "--topic TOPIC:PARTITION");
     resume->fault_source_to = from->source_next;
     return fault(resume, FAULT_SOURCE_TRUNCATED);
 }
@@ -211,9 +222,11 @@ static enum resume_need source_truncated(struct resume *resume, int64_t place)
         resume->fault_source_from = place;
         resume->fault_source_to = from->source_next;
         err_set(&resume->err, ERR_REFUSED,
-                "the source lost records %lld..%lld that are mirrored already (unclean leader election)",
+                "the source lost records %lld..%lld that are mirrored already (unclean leader "
+                "election)",
                 (long long)place, (long long)from->source_next - 1);
-        err_hint(&resume->err, "set on_truncation to \"continue\" to keep them on the target and go on");
+        err_hint(&resume->err,
+                 "set on_truncation to \"continue\" to keep them on the target and go on");
         return fault(resume, FAULT_SOURCE_TRUNCATED);
     }
     resume->truncation_new_generation = true;
@@ -236,8 +249,10 @@ enum resume_need resume_give_source(struct resume *resume, const struct resume_s
         }
     }
     if (resume->has_checkpoint && source->stable_end < from->source_next) {
-        if (resume->waited_ms < RESUME_WAIT_TRIES_MS) { /* a new leader's end may lag for a moment */
-            err_set(&resume->err, ERR_RETRY, "the source ends at %lld, before the mirror's position %lld",
+        if (resume->waited_ms <
+            RESUME_WAIT_TRIES_MS) { /* a new leader's end may lag for a moment */
+            err_set(&resume->err, ERR_RETRY,
+                    "the source ends at %lld, before the mirror's position %lld",
                     (long long)source->stable_end, (long long)from->source_next);
             return wait_for(resume, WAIT_STEP_MS);
         }
@@ -272,7 +287,8 @@ static int64_t broker_sequence_end(const struct resume *resume, int32_t generati
     return -1;
 }
 
-static enum resume_need read_target(struct resume *resume, enum resume_step step, int64_t from, int64_t to)
+static enum resume_need read_target(struct resume *resume, enum resume_step step, int64_t from,
+                                    int64_t to)
 {
     pair_list_clear(&resume->target_units);
     resume->read_bytes = 0;
@@ -304,7 +320,8 @@ static enum resume_need read_source(struct resume *resume, enum resume_step step
 
 static enum resume_need not_replicated(struct resume *resume, int64_t expected_end)
 {
-    err_set(&resume->err, ERR_RETRY, "records up to target offset %lld are not replicated yet (high watermark %lld)",
+    err_set(&resume->err, ERR_RETRY,
+            "records up to target offset %lld are not replicated yet (high watermark %lld)",
             (long long)expected_end, (long long)resume->target.end);
     err_hint(&resume->err, "the target's in-sync replicas are behind or below min.insync.replicas");
     return wait_for(resume, WAIT_STEP_MS);
@@ -317,7 +334,8 @@ static enum resume_need raise_generation(struct resume *resume)
         resume->generation = highest;
     }
     if (++resume->generation > GENERATION_MAX) {
-        err_set(&resume->err, ERR_FATAL, "all %d generations of the stream are used", GENERATION_MAX + 1);
+        err_set(&resume->err, ERR_FATAL, "all %d generations of the stream are used",
+                GENERATION_MAX + 1);
         err_hint(&resume->err, "give the link another deployment id, or mirror into a new topic");
         return fault(resume, FAULT_GENERATIONS);
     }
@@ -332,7 +350,8 @@ static enum resume_need begin(struct resume *resume)
 {
     resume->event.began = true;
     resume->generation = 0;
-    int64_t start = resume->options.start == START_EARLIEST ? resume->source.log_start : resume->source.stable_end;
+    int64_t start = resume->options.start == START_EARLIEST ? resume->source.log_start
+                                                            : resume->source.stable_end;
     return finish(resume, start, resume->target.end, start, -1);
 }
 
@@ -380,9 +399,11 @@ static enum resume_need decide_target(struct resume *resume)
         if (resume->truncation_new_generation) {
             return raise_generation(resume);
         }
-        return finish(resume, from->source_next, from->target_next, from->sequence_next, from->leader_epoch);
+        return finish(resume, from->source_next, from->target_next, from->sequence_next,
+                      from->leader_epoch);
     }
-    int64_t read_from = from->target_next < target->log_start ? target->log_start : from->target_next;
+    int64_t read_from =
+        from->target_next < target->log_start ? target->log_start : from->target_next;
     return read_target(resume, STEP_FORWARD, read_from, target->end);
 }
 
@@ -433,13 +454,15 @@ static bool add_unit(struct resume *resume, struct pair_list *list, const struct
 }
 
 /* Reading forward from a checkpoint: batches of its generation are ours, a newer one restarts the stretch. */
-static bool forward_batch(struct resume *resume, const struct batch *batch, bool ours, int32_t generation)
+static bool forward_batch(struct resume *resume, const struct batch *batch, bool ours,
+                          int32_t generation)
 {
     if (ours && generation > resume->generation) {
         if (resume->newer_first < 0 || generation > resume->newer_generation) {
             resume->newer_first = batch->base_offset;
             resume->newer_generation = generation;
-            resume->newer_sequence = sequence_widen(batch->base_sequence, resume->runs_from.source_next);
+            resume->newer_sequence =
+                sequence_widen(batch->base_sequence, resume->runs_from.source_next);
         }
         return true;
     }
@@ -447,14 +470,17 @@ static bool forward_batch(struct resume *resume, const struct batch *batch, bool
         count_foreign(resume, batch->base_offset, batch_next_offset(batch));
         return true;
     }
-    int64_t near = resume->sequence_end >= 0 ? resume->sequence_end : resume->runs_from.sequence_next;
-    resume->sequence_end = sequence_widen(batch->base_sequence, near) + batch->last_offset_delta + 1;
+    int64_t near =
+        resume->sequence_end >= 0 ? resume->sequence_end : resume->runs_from.sequence_next;
+    resume->sequence_end =
+        sequence_widen(batch->base_sequence, near) + batch->last_offset_delta + 1;
     resume->ours_end = batch_next_offset(batch);
     return add_unit(resume, &resume->target_units, batch);
 }
 
 /* Reading back from the end: only the newest batches of the highest generation matter. */
-static bool back_batch(struct resume *resume, const struct batch *batch, bool ours, int32_t generation)
+static bool back_batch(struct resume *resume, const struct batch *batch, bool ours,
+                       int32_t generation)
 {
     if (!ours || generation < resume->generation) {
         return true;
@@ -471,7 +497,8 @@ static bool back_batch(struct resume *resume, const struct batch *batch, bool ou
         units->count = RESUME_TAIL_UNITS;
     }
     resume->ours_end = batch_next_offset(batch);
-    resume->sequence_end = batch->base_sequence + (int64_t)batch->last_offset_delta + 1; /* wire; widened later */
+    resume->sequence_end =
+        batch->base_sequence + (int64_t)batch->last_offset_delta + 1; /* wire; widened later */
     return add_unit(resume, &resume->target_units, batch);
 }
 
@@ -524,7 +551,8 @@ static enum resume_need count_vanished(struct resume *resume)
         resume->fault_target_from = from->target_next;
         resume->fault_target_to = resume->target.log_start;
         err_set(&resume->err, ERR_REFUSED,
-                "target offsets %lld..%lld, behind the checkpoint, were deleted by the target's retention and cannot be "
+                "target offsets %lld..%lld, behind the checkpoint, were deleted by the target's "
+                "retention and cannot be "
                 "counted",
                 (long long)from->target_next, (long long)resume->target.log_start - 1);
         err_hint(&resume->err, "see docs/faults.md#tail-gone");
@@ -555,7 +583,8 @@ static enum resume_need forward_end(struct resume *resume)
         return count_vanished(resume);
     }
     if (resume->target_units.count == 0) { /* others wrote, we did not */
-        return finish(resume, from->source_next, resume->target.end, from->sequence_next, from->leader_epoch);
+        return finish(resume, from->source_next, resume->target.end, from->sequence_next,
+                      from->leader_epoch);
     }
     return read_source(resume, STEP_PAIR, from->source_next);
 }
@@ -583,14 +612,16 @@ static enum resume_need none_of_ours(struct resume *resume)
     resume->fault_target_from = resume->target.log_start;
     resume->fault_target_to = resume->target.end;
     if (!resume->has_checkpoint && whole_log) {
-        err_set(&resume->err, ERR_REFUSED, "the target holds %lld records and none of them is ferry's",
+        err_set(&resume->err, ERR_REFUSED,
+                "the target holds %lld records and none of them is ferry's",
                 (long long)resume->target.end);
         err_hint(&resume->err, "an empty topic, or: ferry enable SERVICE --adopt");
         return fault(resume, FAULT_NOT_EMPTY);
     }
     err_set(&resume->err, ERR_REFUSED,
             "%s, and no batch of ours is left in target offsets %lld..%lld to find the place by",
-            resume->has_checkpoint ? "the target was truncated below the checkpoint" : "there is no checkpoint",
+            resume->has_checkpoint ? "the target was truncated below the checkpoint"
+                                   : "there is no checkpoint",
             (long long)resume->target.log_start, (long long)resume->target.end - 1);
     err_hint(&resume->err, "see docs/faults.md#no-checkpoint");
     return fault(resume, FAULT_NO_CHECKPOINT);
@@ -645,7 +676,8 @@ enum resume_need resume_give_floor(struct resume *resume, bool found, struct off
     assert(resume->step == STEP_FLOOR);
     int64_t last = resume->ours_end - 1;
     resume->hint_source = -1;
-    if (found && run.length > 0 && last >= run.target_first && last < run.target_first + run.length) {
+    if (found && run.length > 0 && last >= run.target_first &&
+        last < run.target_first + run.length) {
         resume->hint_source = run.source_first + (last - run.target_first) + 1;
     }
     return find_in_source(resume);
@@ -656,8 +688,8 @@ enum resume_need resume_give_floor(struct resume *resume, bool found, struct off
 bool resume_source_batch(struct resume *resume, const struct batch *batch, bool kept)
 {
     if (batch->magic < 2) {
-        err_set(&resume->err, ERR_REFUSED, "old record format (magic %d) at source offset %lld", batch->magic,
-                (long long)batch->base_offset);
+        err_set(&resume->err, ERR_REFUSED, "old record format (magic %d) at source offset %lld",
+                batch->magic, (long long)batch->base_offset);
         resume->fault = FAULT_BATCH_REFUSED;
         return false;
     }
@@ -676,7 +708,8 @@ bool resume_source_batch(struct resume *resume, const struct batch *batch, bool 
 bool resume_source_enough(const struct resume *resume)
 {
     if (resume->step == STEP_PAIR) {
-        return resume->source_units.records_count >= resume->target_units.records_count + resume->ask_to;
+        return resume->source_units.records_count >=
+               resume->target_units.records_count + resume->ask_to;
     }
     if (resume->step == STEP_COUNT) {
         return resume->source_units.records_count >= resume->count_left;
@@ -698,13 +731,17 @@ static enum resume_need pairing_failed(struct resume *resume, const struct pairi
     switch (pairing->verdict) {
     case PAIRING_HOLE:
         err_set(&resume->err, ERR_REFUSED,
-                "source offsets %lld..%lld are not on the target although later ones are (target offset %lld)",
-                (long long)pairing->hole_from, (long long)pairing->hole_to - 1, (long long)pairing->at_target);
+                "source offsets %lld..%lld are not on the target although later ones are (target "
+                "offset %lld)",
+                (long long)pairing->hole_from, (long long)pairing->hole_to - 1,
+                (long long)pairing->at_target);
         err_hint(&resume->err, "see docs/faults.md#hole");
         return fault(resume, FAULT_HOLE);
     case PAIRING_ORDER:
-        err_set(&resume->err, ERR_REFUSED, "records from target offset %lld on stand in another order than at source "
-                "offset %lld", (long long)pairing->at_target, (long long)pairing->hole_from);
+        err_set(&resume->err, ERR_REFUSED,
+                "records from target offset %lld on stand in another order than at source "
+                "offset %lld",
+                (long long)pairing->at_target, (long long)pairing->hole_from);
         err_hint(&resume->err, "see docs/faults.md#order");
         return fault(resume, FAULT_ORDER);
     case PAIRING_STRANGER:
@@ -713,9 +750,10 @@ static enum resume_need pairing_failed(struct resume *resume, const struct pairi
     case PAIRING_DONE:
         break;
     }
-    err_set(&resume->err, ERR_REFUSED, "the record at target offset %lld carries our id, but the source has no such "
-            "record at or after offset %lld", (long long)pairing->at_target,
-            (long long)resume->runs_from.source_next);
+    err_set(&resume->err, ERR_REFUSED,
+            "the record at target offset %lld carries our id, but the source has no such "
+            "record at or after offset %lld",
+            (long long)pairing->at_target, (long long)resume->runs_from.source_next);
     err_hint(&resume->err, "see docs/faults.md#stranger");
     return fault(resume, FAULT_STRANGER);
 }
@@ -731,21 +769,24 @@ static enum resume_need paired(struct resume *resume, struct pairing *pairing)
     if (resume->sequence_end > from->sequence_next + records ||
         resume->sequence_end < from->sequence_next + resume->target_units.records_count) {
         err_set(&resume->err, ERR_REFUSED,
-                "the target's batches end with sequence %lld, but %lld records behind the checkpoint's %lld stand there",
-                (long long)resume->sequence_end, (long long)records, (long long)from->sequence_next);
+                "the target's batches end with sequence %lld, but %lld records behind the "
+                "checkpoint's %lld stand there",
+                (long long)resume->sequence_end, (long long)records,
+                (long long)from->sequence_next);
         err_hint(&resume->err, "see docs/faults.md#sequence");
         return fault(resume, FAULT_SEQUENCE);
     }
     bool none = pairing->source_next < 0;
-    return finish(resume, none ? from->source_next : pairing->source_next, resume->target.end, resume->sequence_end,
-                  none ? from->leader_epoch : pairing->leader_epoch);
+    return finish(resume, none ? from->source_next : pairing->source_next, resume->target.end,
+                  resume->sequence_end, none ? from->leader_epoch : pairing->leader_epoch);
 }
 
 static enum resume_need pair_end(struct resume *resume, int64_t next, bool at_end)
 {
     struct pairing pairing;
     enum resume_need need;
-    pairing_run(&pairing, &resume->target_units, &resume->source_units, !resume->ask_records, at_end);
+    pairing_run(&pairing, &resume->target_units, &resume->source_units, !resume->ask_records,
+                at_end);
     switch (pairing.verdict) {
     case PAIRING_DONE:
         need = paired(resume, &pairing);
@@ -755,7 +796,8 @@ static enum resume_need pair_end(struct resume *resume, int64_t next, bool at_en
         need = read_target(resume, STEP_FORWARD, resume->runs_from.target_next, resume->target.end);
         break;
     case PAIRING_NEED_MORE:
-        resume->ask_to = resume->ask_to * 2 + 1000; /* records beyond the number that the target has */
+        resume->ask_to =
+            resume->ask_to * 2 + 1000; /* records beyond the number that the target has */
         resume->ask_from = next;
         need = NEED_READ_SOURCE;
         break;
@@ -778,7 +820,8 @@ static enum resume_need count_end(struct resume *resume)
         const struct pair_unit *unit = &resume->source_units.units[i];
         left -= unit->count;
         if (left == 0 && unit->missing == 0) {
-            return finish(resume, unit->next, resume->target.end, resume->sequence_end, unit->leader_epoch);
+            return finish(resume, unit->next, resume->target.end, resume->sequence_end,
+                          unit->leader_epoch);
         }
         if (left <= 0) {
             break;
@@ -787,7 +830,8 @@ static enum resume_need count_end(struct resume *resume)
     resume->fault_target_from = from->target_next;
     resume->fault_target_to = resume->target.log_start;
     err_set(&resume->err, ERR_REFUSED,
-            "%lld records behind the checkpoint were deleted by the target's retention, and counting the source from "
+            "%lld records behind the checkpoint were deleted by the target's retention, and "
+            "counting the source from "
             "offset %lld does not end at a batch",
             (long long)resume->count_left, (long long)from->source_next);
     err_hint(&resume->err, "see docs/faults.md#tail-gone");
@@ -804,7 +848,8 @@ static bool place_by_count(const struct resume *resume, size_t index)
     bool same_stream = resume->has_checkpoint && resume->generation == from->generation;
     int64_t records = 0;
     if (same_stream) { /* records between the place and the checkpoint = what the sequence counts between them */
-        for (size_t i = index + 1; i < source->count && source->units[i].first < from->source_next; i++) {
+        for (size_t i = index + 1; i < source->count && source->units[i].first < from->source_next;
+             i++) {
             records += source->units[i].count;
         }
         return records == from->sequence_next - resume->sequence_end;
@@ -830,7 +875,8 @@ static size_t find_place(const struct resume *resume, size_t *out_index)
     size_t right = 0;
     for (size_t i = 0; i < resume->source_units.count; i++) {
         const struct pair_unit *last = &resume->target_units.units[resume->target_units.count - 1];
-        if (resume->source_units.units[i].name == last->name && place_by_count(resume, i) && tail_at(resume, i)) {
+        if (resume->source_units.units[i].name == last->name && place_by_count(resume, i) &&
+            tail_at(resume, i)) {
             *out_index = i;
             right++;
         }
@@ -843,7 +889,8 @@ static enum resume_need found_place(struct resume *resume, const struct pair_uni
     const struct checkpoint *from = &resume->runs_from;
     bool same_stream = resume->has_checkpoint && resume->generation == from->generation;
     if (!same_stream) {
-        resume->sequence_end = sequence_widen_below(sequence_wire(resume->sequence_end), unit->next);
+        resume->sequence_end =
+            sequence_widen_below(sequence_wire(resume->sequence_end), unit->next);
     }
     resume->at = (struct checkpoint){.source_topic_id = resume->options.source_topic_id,
                                      .target_topic_id = resume->options.target_topic_id,
@@ -871,14 +918,17 @@ static enum resume_need find_end(struct resume *resume)
     if (places == 1) {
         return found_place(resume, &resume->source_units.units[index]);
     }
-    if (resume->hint_source >= 0) { /* the map and the logs disagree: look for it without the map's help */
+    if (resume->hint_source >=
+        0) { /* the map and the logs disagree: look for it without the map's help */
         resume->hint_source = -1;
         return find_in_source(resume);
     }
     resume->fault_target_to = resume->ours_end;
-    err_set(&resume->err, ERR_REFUSED, "%s: the newest batch of ours (before target offset %lld) stands at %zu places "
-            "of the source", resume->has_checkpoint ? "the target was truncated below the checkpoint"
-                                                    : "there is no checkpoint",
+    err_set(&resume->err, ERR_REFUSED,
+            "%s: the newest batch of ours (before target offset %lld) stands at %zu places "
+            "of the source",
+            resume->has_checkpoint ? "the target was truncated below the checkpoint"
+                                   : "there is no checkpoint",
             (long long)resume->ours_end, places);
     err_hint(&resume->err, "see docs/faults.md#no-checkpoint");
     return fault(resume, FAULT_NO_CHECKPOINT);

@@ -30,8 +30,9 @@
 #include "offsets/checkpoint.h"
 #include "offsets/offset_map.h"
 
-#define RESUME_WAIT_TRIES_MS 30000 /* unreplicated tail: after so long the partition is stalled by name */
-#define RESUME_TAIL_UNITS 64       /* batches of the tail that must match when no checkpoint says where */
+#define RESUME_WAIT_TRIES_MS \
+    30000                    /* unreplicated tail: after so long the partition is stalled by name */
+#define RESUME_TAIL_UNITS 64 /* batches of the tail that must match when no checkpoint says where */
 
 struct resume_options {
     struct uuid source_topic_id;
@@ -40,7 +41,7 @@ struct resume_options {
     enum config_start start;
     enum config_policy on_truncation;
     enum config_policy on_foreign_write;
-    int64_t adopt_end;  /* `ferry enable --adopt` saw foreign records up to here; -1 = not adopted */
+    int64_t adopt_end; /* `ferry enable --adopt` saw foreign records up to here; -1 = not adopted */
     int64_t read_bytes; /* bound of each stretch that is read back */
 };
 
@@ -58,24 +59,24 @@ enum resume_need {
 };
 
 enum resume_fault { /* names of fault kinds: docs/faults.md */
-    FAULT_NONE,
-    FAULT_SOURCE_RECREATED,
-    FAULT_TARGET_RECREATED,
-    FAULT_SOURCE_TRUNCATED,
-    FAULT_GAP,            /* source retention passed the mirror */
-    FAULT_HOLE,           /* a record that should be there is not */
-    FAULT_ORDER,
-    FAULT_STRANGER,
-    FAULT_FOREIGN_WRITE,
-    FAULT_NOT_EMPTY,      /* target holds records, none ours, not adopted */
-    FAULT_NO_CHECKPOINT,  /* and the tail cannot be paired for sure */
-    FAULT_TOO_DEEP,       /* more to read than the bound */
-    FAULT_TAIL_GONE,      /* target retention removed what had to be paired */
-    FAULT_SEQUENCE,       /* the broker's last sequence contradicts the checkpoint */
-    FAULT_GENERATIONS,    /* all 32,767 used */
-    FAULT_BATCH_REFUSED,  /* the target refuses a batch for ever, or it may not pass */
-    FAULT_GARBAGE,        /* stored state cannot be read */
-    FAULT_KINDS_COUNT,
+                    FAULT_NONE,
+                    FAULT_SOURCE_RECREATED,
+                    FAULT_TARGET_RECREATED,
+                    FAULT_SOURCE_TRUNCATED,
+                    FAULT_GAP,  /* source retention passed the mirror */
+                    FAULT_HOLE, /* a record that should be there is not */
+                    FAULT_ORDER,
+                    FAULT_STRANGER,
+                    FAULT_FOREIGN_WRITE,
+                    FAULT_NOT_EMPTY,     /* target holds records, none ours, not adopted */
+                    FAULT_NO_CHECKPOINT, /* and the tail cannot be paired for sure */
+                    FAULT_TOO_DEEP,      /* more to read than the bound */
+                    FAULT_TAIL_GONE,     /* target retention removed what had to be paired */
+                    FAULT_SEQUENCE,      /* the broker's last sequence contradicts the checkpoint */
+                    FAULT_GENERATIONS,   /* all 32,767 used */
+                    FAULT_BATCH_REFUSED, /* the target refuses a batch for ever, or it may not pass */
+                    FAULT_GARBAGE,       /* stored state cannot be read */
+                    FAULT_KINDS_COUNT,
 };
 const char *resume_fault_name(enum resume_fault fault); /* "hole", "gap", ... */
 
@@ -100,21 +101,23 @@ struct resume_target { /* answer to NEED_TARGET */
 };
 
 struct resume_event { /* what has to be told and recorded, beside the position */
-    bool source_truncated; /* [truncated_from, truncated_to) is on the target and no more at the source */
+    bool
+        source_truncated; /* [truncated_from, truncated_to) is on the target and no more at the source */
     int64_t truncated_from;
     int64_t truncated_to;
     int64_t truncated_target_from;
-    bool target_truncated; /* target offsets [target_cut_from, target_cut_to) are gone and will be sent again */
+    bool
+        target_truncated; /* target offsets [target_cut_from, target_cut_to) are gone and will be sent again */
     int64_t target_cut_from;
     int64_t target_cut_to;
     int64_t foreign_count; /* target offsets that are not ours */
     int64_t foreign_from;
     int64_t foreign_to;
     int64_t gone_count;
-    bool began;            /* beginning of the partition */
+    bool began; /* beginning of the partition */
     bool without_checkpoint;
-    bool by_count;         /* step 7 */
-    bool unprotected;      /* the broker holds no state of our id although records of ours stand there */
+    bool by_count;    /* step 7 */
+    bool unprotected; /* the broker holds no state of our id although records of ours stand there */
 };
 
 struct resume {
@@ -123,39 +126,50 @@ struct resume {
     int64_t ask_to;
     int32_t ask_epoch;
     int32_t ask_wait_ms;
-    bool ask_records;     /* NEED_READ_...: the bytes are walked record by record (resume does it) */
+    bool ask_records; /* NEED_READ_...: the bytes are walked record by record (resume does it) */
     bool stalled;
     struct checkpoint at; /* RESUME_DONE: the position; NEED_CUT: what to cut to */
     bool has_stored;      /* `stored` is what Redis holds */
     struct checkpoint stored;
     struct offset_map runs; /* between the checkpoint and `at`, same incarnation */
-    struct checkpoint runs_from; /* where they begin: the checkpoint that was used; valid unless event.began */
+    struct checkpoint
+        runs_from; /* where they begin: the checkpoint that was used; valid unless event.began */
     struct resume_event event;
     enum resume_fault fault;
-    struct err err;       /* RESUME_FAULT: evidence and way out; RESUME_WAIT: what for */
+    struct err err; /* RESUME_FAULT: evidence and way out; RESUME_WAIT: what for */
     int64_t fault_source_from, fault_source_to, fault_target_from, fault_target_to; /* -1 = none */
     /* --- private --- */
     struct resume_options options;
-    enum resume_step { STEP_CHECKPOINTS, STEP_SOURCE, STEP_TARGET, STEP_FORWARD, STEP_PAIR, STEP_BACK, STEP_FIND,
-                       STEP_FLOOR, STEP_CUT, STEP_COUNT } step;
+    enum resume_step {
+        STEP_CHECKPOINTS,
+        STEP_SOURCE,
+        STEP_TARGET,
+        STEP_FORWARD,
+        STEP_PAIR,
+        STEP_BACK,
+        STEP_FIND,
+        STEP_FLOOR,
+        STEP_CUT,
+        STEP_COUNT
+    } step;
     bool has_checkpoint;
     struct resume_source source;
     struct resume_target target;
     int64_t waited_ms;
     int64_t away_ms;
     int64_t read_bytes;
-    int32_t generation;   /* of the stream whose batches are ours in this stretch */
+    int32_t generation; /* of the stream whose batches are ours in this stretch */
     struct pair_list target_units;
     struct pair_list source_units;
     int64_t target_expected; /* next offset of the stretch being read */
     int64_t source_expected;
-    int64_t ours_end;        /* target offset behind the newest batch of ours */
-    int64_t sequence_end;    /* sequence behind it */
-    int64_t newer_first;     /* first batch of a newer generation, -1 = none */
+    int64_t ours_end;     /* target offset behind the newest batch of ours */
+    int64_t sequence_end; /* sequence behind it */
+    int64_t newer_first;  /* first batch of a newer generation, -1 = none */
     int32_t newer_generation;
     int64_t newer_sequence;
-    int64_t hint_source;     /* position from the map for a truncated target; -1 = none */
-    int64_t count_left;      /* step 7 */
+    int64_t hint_source; /* position from the map for a truncated target; -1 = none */
+    int64_t count_left;  /* step 7 */
     int64_t back_span;
     bool truncation_new_generation;
 };
@@ -166,7 +180,8 @@ void resume_done(struct resume *resume);
 enum resume_need resume_start(struct resume *resume);
 
 enum resume_need resume_give_checkpoints(struct resume *resume, enum resume_found redis_found,
-                                         const struct checkpoint *redis, enum resume_found group_found,
+                                         const struct checkpoint *redis,
+                                         enum resume_found group_found,
                                          const struct checkpoint *group, const struct err *garbage);
 enum resume_need resume_give_source(struct resume *resume, const struct resume_source *source);
 enum resume_need resume_give_target(struct resume *resume, const struct resume_target *target);
@@ -177,10 +192,12 @@ enum resume_need resume_again(struct resume *resume, int32_t waited_ms);
 
 /* One batch of NEED_READ_TARGET, in order (those below ask_from or at and above ask_to are ignored). false: stop and
  * call resume_target_end() - the bound is reached or the bytes are broken. */
-MUST_CHECK bool resume_target_batch(struct resume *resume, const struct batch *batch);
+MUST_CHECK
+bool resume_target_batch(struct resume *resume, const struct batch *batch);
 enum resume_need resume_target_end(struct resume *resume);
 /* One batch of NEED_READ_SOURCE: kept = it passes the filter; others are offsets without records. */
-MUST_CHECK bool resume_source_batch(struct resume *resume, const struct batch *batch, bool kept);
+MUST_CHECK
+bool resume_source_batch(struct resume *resume, const struct batch *batch, bool kept);
 /* Enough was read: the driver need not fetch on. */
 bool resume_source_enough(const struct resume *resume);
 /* @param next    where reading stopped: everything before was given

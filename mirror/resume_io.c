@@ -9,15 +9,15 @@
 #include "mirror/batches.h"
 #include "mirror/sequence.h"
 
-#define SMALL_LANE 0
-#define READ_LANE 9             /* its own connection: long reads stop no small request */
+#define SMALL_LANE       0
+#define READ_LANE        9 /* its own connection: long reads stop no small request */
 #define SMALL_TIMEOUT_MS 5000
-#define READ_TIMEOUT_MS 15000
-#define READ_WAIT_MS 100
-#define READ_BYTES (1 << 20)
-#define NO_CONN_WAIT_MS 50
-#define NO_CONN_TRIES 200       /* 10 s without a connection to the leader: the link backs off */
-#define READ_EMPTY_TRIES 20     /* 2 s of empty answers below the end */
+#define READ_TIMEOUT_MS  15000
+#define READ_WAIT_MS     100
+#define READ_BYTES       (1 << 20)
+#define NO_CONN_WAIT_MS  50
+#define NO_CONN_TRIES    200 /* 10 s without a connection to the leader: the link backs off */
+#define READ_EMPTY_TRIES 20  /* 2 s of empty answers below the end */
 
 enum run_stage {
     RUN_LOAD,
@@ -138,7 +138,8 @@ static void timer_fired(void *arg)
 
 static bool asks_source(enum run_stage stage)
 {
-    return stage == RUN_EPOCH || stage == RUN_SOURCE_START || stage == RUN_SOURCE_END || stage == RUN_READ_SOURCE;
+    return stage == RUN_EPOCH || stage == RUN_SOURCE_START || stage == RUN_SOURCE_END ||
+           stage == RUN_READ_SOURCE;
 }
 
 static void retry_soon(struct resume_run *run, const char *what)
@@ -152,7 +153,8 @@ static void retry_soon(struct resume_run *run, const char *what)
     loop_timer_set(run->timer, NO_CONN_WAIT_MS);
 }
 
-static void put_fetch(struct resume_run *run, bool of_source, int16_t version, int32_t epoch, struct writer *writer)
+static void put_fetch(struct resume_run *run, bool of_source, int16_t version, int32_t epoch,
+                      struct writer *writer)
 {
     const struct task *task = run->task;
     struct fetch_want want = {.topic = task->topic,
@@ -165,8 +167,8 @@ static void put_fetch(struct resume_run *run, bool of_source, int16_t version, i
     proto_put_fetch(writer, version, READ_WAIT_MS, 1, READ_BYTES, of_source, &want, 1);
 }
 
-static enum api_key put_question(struct resume_run *run, const struct api_versions *versions, int32_t epoch,
-                                 struct writer *writer)
+static enum api_key put_question(struct resume_run *run, const struct api_versions *versions,
+                                 int32_t epoch, struct writer *writer)
 {
     const struct task *task = run->task;
     struct topic_partition place = {.topic = task->topic, .partition = task->index};
@@ -210,7 +212,8 @@ static void step(struct resume_run *run)
     struct cluster_leader leader = cluster_leader(cluster, run->task->topic, run->task->index);
     if (leader.broker < 0) {
         cluster_refresh(cluster);
-        retry_soon(run, of_source ? "the source partition has no leader" : "the target partition has no leader");
+        retry_soon(run, of_source ? "the source partition has no leader"
+                                  : "the target partition has no leader");
         return;
     }
     int32_t lane = reads ? READ_LANE : SMALL_LANE;
@@ -234,7 +237,8 @@ static void step(struct resume_run *run)
                                       .broker = leader.broker,
                                       .lane = lane};
     run->refs_count++;
-    conn_send(conn, api, version, &writer, NULL, 0, reads ? READ_TIMEOUT_MS : SMALL_TIMEOUT_MS, answered, question);
+    conn_send(conn, api, version, &writer, NULL, 0, reads ? READ_TIMEOUT_MS : SMALL_TIMEOUT_MS,
+              answered, question);
 }
 
 static void go(struct resume_run *run, enum run_stage stage)
@@ -289,7 +293,8 @@ static void follow(struct resume_run *run, enum resume_need need)
         break;
     case NEED_FLOOR:
         run->stage = RUN_PORT;
-        engine->callbacks.floor(engine->callbacks.arg, run->task, &run->resume.runs_from, run->resume.ask_from);
+        engine->callbacks.floor(engine->callbacks.arg, run->task, &run->resume.runs_from,
+                                run->resume.ask_from);
         break;
     case NEED_CUT:
         run->stage = RUN_PORT;
@@ -308,32 +313,36 @@ static void follow(struct resume_run *run, enum resume_need need)
 /* --- answers ------------------------------------------------------------------------------------------------------ */
 
 /* A Kafka error in an answer: metadata may be old; the link backs off and begins anew. */
-static void failed(struct resume_run *run, const struct run_question *question, const char *what, int16_t error)
+static void failed(struct resume_run *run, const struct run_question *question, const char *what,
+                   int16_t error)
 {
     struct engine *engine = run->task->engine;
     struct err why = {0};
-    if (error == KAFKA_OFFSET_NOT_AVAILABLE) { /* a new leader's high watermark lags for a moment (KIP-207) */
+    if (error ==
+        KAFKA_OFFSET_NOT_AVAILABLE) { /* a new leader's high watermark lags for a moment (KIP-207) */
         retry_soon(run, "OFFSET_NOT_AVAILABLE for too long");
         return;
     }
     cluster_refresh(question->of_source ? engine->source : engine->target);
-    err_set_code(&why, ERR_RETRY, error, "%s %s: %s", question->of_source ? "source" : "target", what,
-                 kafka_error_name(error));
+    err_set_code(&why, ERR_RETRY, error, "%s %s: %s", question->of_source ? "source" : "target",
+                 what, kafka_error_name(error));
     err_hint(&why, "%s", kafka_error_info(error)->hint);
     give_up(run, &why, false);
 }
 
-static void broken(struct resume_run *run, const struct run_question *question, const struct err *err)
+static void broken(struct resume_run *run, const struct run_question *question,
+                   const struct err *err)
 {
     struct engine *engine = run->task->engine;
-    cluster_drop_conn(question->of_source ? engine->source : engine->target, question->broker, question->lane,
-                      err->what);
+    cluster_drop_conn(question->of_source ? engine->source : engine->target, question->broker,
+                      question->lane, err->what);
     if (!run->dead) {
         give_up(run, err, false);
     }
 }
 
-static void take_epoch(struct resume_run *run, const struct run_question *question, struct reader *reader)
+static void take_epoch(struct resume_run *run, const struct run_question *question,
+                       struct reader *reader)
 {
     struct epoch_end_answer answer;
     struct err err = {0};
@@ -349,7 +358,8 @@ static void take_epoch(struct resume_run *run, const struct run_question *questi
     }
 }
 
-static void take_offset(struct resume_run *run, const struct run_question *question, struct reader *reader)
+static void take_offset(struct resume_run *run, const struct run_question *question,
+                        struct reader *reader)
 {
     struct list_offsets_answer answer;
     struct err err = {0};
@@ -397,7 +407,8 @@ static void keep_id(struct resume_target *target, int32_t generation, int32_t la
     target->ids[at].last_sequence = last_sequence;
 }
 
-static void take_producers(struct resume_run *run, const struct run_question *question, struct reader *reader)
+static void take_producers(struct resume_run *run, const struct run_question *question,
+                           struct reader *reader)
 {
     struct describe_producers_answer answer;
     struct err err = {0};
@@ -448,7 +459,8 @@ static bool feed_target(struct resume_run *run, const struct fetch_partition *fe
 
 static bool feed_source(struct resume_run *run, struct fetch_partition *fetched)
 {
-    const struct transfer_limits no_limits = {.max_message_bytes = INT64_MAX, .max_timestamp = INT64_MAX};
+    const struct transfer_limits no_limits = {.max_message_bytes = INT64_MAX,
+                                              .max_timestamp = INT64_MAX};
     const uint8_t *data = fetched->records;
     size_t left = fetched->records_len;
     struct transfer_filter filter;
@@ -490,7 +502,8 @@ static void read_on(struct resume_run *run, int64_t before, const char *what)
     loop_timer_set(run->timer, NO_CONN_WAIT_MS);
 }
 
-static void take_read(struct resume_run *run, const struct run_question *question, struct fetch_partition *fetched)
+static void take_read(struct resume_run *run, const struct run_question *question,
+                      struct fetch_partition *fetched)
 {
     int64_t before = run->position;
     if (question->stage == RUN_READ_TARGET) {
@@ -511,7 +524,8 @@ static void take_read(struct resume_run *run, const struct run_question *questio
     read_on(run, before, "the source");
 }
 
-static void take_fetch(struct resume_run *run, const struct run_question *question, struct reader *reader)
+static void take_fetch(struct resume_run *run, const struct run_question *question,
+                       struct reader *reader)
 {
     struct fetch_answer answer;
     struct err err = {0};
@@ -521,7 +535,8 @@ static void take_fetch(struct resume_run *run, const struct run_question *questi
     }
     int16_t error = answer.error;
     if (error == KAFKA_NONE) {
-        error = answer.partitions_count == 1 ? answer.partitions[0].error : KAFKA_UNKNOWN_SERVER_ERROR;
+        error =
+            answer.partitions_count == 1 ? answer.partitions[0].error : KAFKA_UNKNOWN_SERVER_ERROR;
     }
     if (error != KAFKA_NONE) {
         failed(run, question, "Fetch", error);
@@ -579,8 +594,8 @@ struct resume_run *resume_run_new(struct task *task, const struct resume_options
 void resume_run_loaded(struct resume_run *run, const struct task_stored *stored)
 {
     assert(run->stage == RUN_LOAD);
-    follow(run, resume_give_checkpoints(&run->resume, stored->redis_found, &stored->redis, stored->group_found,
-                                        &stored->group, &stored->garbage));
+    follow(run, resume_give_checkpoints(&run->resume, stored->redis_found, &stored->redis,
+                                        stored->group_found, &stored->group, &stored->garbage));
 }
 
 void resume_run_floor(struct resume_run *run, bool found, struct offset_run floor)

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #define GENERATION_BITS 15
-#define WIRE_SPAN ((int64_t)1 << 31)
+#define WIRE_SPAN       ((int64_t)1 << 31)
 
 static void hash_text(EVP_MD_CTX *hash, const char *text)
 {
@@ -25,8 +25,8 @@ int64_t sequence_id_base(const char *deployment, const char *service, const char
     EVP_DigestUpdate(hash, source_topic_id->bytes, sizeof(source_topic_id->bytes));
     EVP_DigestFinal_ex(hash, digest, NULL);
     EVP_MD_CTX_free(hash);
-    uint64_t hash32 = (uint64_t)digest[0] << 24 | (uint64_t)digest[1] << 16 | (uint64_t)digest[2] << 8 |
-                      (uint64_t)digest[3];
+    uint64_t hash32 = (uint64_t)digest[0] << 24 | (uint64_t)digest[1] << 16 |
+                      (uint64_t)digest[2] << 8 | (uint64_t)digest[3];
     return (int64_t)((uint64_t)SEQUENCE_ID_PREFIX << 47 | hash32 << GENERATION_BITS);
 }
 

@@ -5,13 +5,16 @@
 #include "mirror/batches.h"
 #include "mirror/sequence.h"
 
-#define LANE_FIRST 1             /* lane 0 is for small requests */
-#define LANE_FLIGHT_MAX 512      /* requests; 4 MiB a partition of 16 KiB batches are 256 */
-#define LANE_UNSENT_MAX (2 << 20) /* bytes queued in user space: enough to never let the socket run dry */
-#define REQUEST_BYTES_MAX (1 << 20) /* a broker serves one request of a connection at a time: keep them short */
+#define LANE_FIRST      1   /* lane 0 is for small requests */
+#define LANE_FLIGHT_MAX 512 /* requests; 4 MiB a partition of 16 KiB batches are 256 */
+#define LANE_UNSENT_MAX \
+    (2 << 20) /* bytes queued in user space: enough to never let the socket run dry */
+#define REQUEST_BYTES_MAX \
+    (1 << 20) /* a broker serves one request of a connection at a time: keep them short */
 #define REQUEST_PARTS_MAX 256
-#define ANSWER_GRACE_MS 3000     /* beyond the produce time-out */
-#define CORRUPT_TRIES 2          /* a flipped bit on the way is fetched again; one on the source's disk stays */
+#define ANSWER_GRACE_MS   3000 /* beyond the produce time-out */
+#define CORRUPT_TRIES \
+    2 /* a flipped bit on the way is fetched again; one on the source's disk stays */
 
 /* One pinned connection to one target broker, and who has something to send on it. */
 struct sink_lane {
@@ -89,16 +92,19 @@ void sink_route(struct task *task)
     }
     sink_unlink(task);
     task->target_leader = leader;
-    task->lane = leader.broker < 0
-                     ? NULL
-                     : lane_of(engine, leader.broker,
-                               LANE_FIRST + (int32_t)(task->lane_pin %
-                                                      (uint32_t)engine->options.limits->connections_per_broker));
+    task->lane =
+        leader.broker < 0
+            ? NULL
+            : lane_of(engine, leader.broker,
+                      LANE_FIRST +
+                          (int32_t)(task->lane_pin %
+                                    (uint32_t)engine->options.limits->connections_per_broker));
 }
 
 void sink_ready(struct task *task)
 {
-    struct partition_bounds bounds = {.window_bytes = task->engine->options.limits->partition_window_bytes};
+    struct partition_bounds bounds = {.window_bytes =
+                                          task->engine->options.limits->partition_window_bytes};
     if (task->ready || task->lane == NULL || task->mode != TASK_CARRYING ||
         partition_peek(&task->core, &bounds) == NULL) {
         return;
@@ -140,7 +146,8 @@ static void request_free(struct sink_request *request)
 static bool current(const struct sink_request *request, int32_t at)
 {
     const struct task *task = request->tasks[at];
-    return task->ticket == request->tickets[at] && (task->mode == TASK_CARRYING || task->mode == TASK_DRAINING);
+    return task->ticket == request->tickets[at] &&
+           (task->mode == TASK_CARRYING || task->mode == TASK_DRAINING);
 }
 
 static void refused(struct task *task, int16_t error, const struct err *why)
@@ -182,22 +189,25 @@ static void take_part(struct task *task, const struct produce_answer_part *part)
         break;
     case ANSWERED_REFUSED:
         if (part->message.data != NULL) {
-            err_wrap(&why, "%.*s", part->message.len > 200 ? 200 : part->message.len, part->message.data);
+            err_wrap(&why, "%.*s", part->message.len > 200 ? 200 : part->message.len,
+                     part->message.data);
         }
         refused(task, part->error, &why);
         break;
     }
 }
 
-static int32_t asked(const struct sink_request *request, const struct produce_answer_part *part, int32_t cursor)
+static int32_t asked(const struct sink_request *request, const struct produce_answer_part *part,
+                     int32_t cursor)
 {
     for (int32_t tries = 0; tries < request->count; tries++) {
         int32_t at = (cursor + tries) % request->count;
         const struct task *task = request->tasks[at];
-        bool same_topic = request->version >= 13
-                              ? uuid_equal(&task->target_topic_id, &part->topic_id)
-                              : part->topic.len == (int32_t)strlen(task->topic) &&
-                                    memcmp(part->topic.data, task->topic, (size_t)part->topic.len) == 0;
+        bool same_topic =
+            request->version >= 13
+                ? uuid_equal(&task->target_topic_id, &part->topic_id)
+                : part->topic.len == (int32_t)strlen(task->topic) &&
+                      memcmp(part->topic.data, task->topic, (size_t)part->topic.len) == 0;
         if (same_topic && task->index == part->partition) {
             return at;
         }
@@ -291,7 +301,8 @@ static int compare_topic(const void *a, const void *b)
 static int32_t collect(struct sink_lane *lane, struct sink_parcel *out)
 {
     struct engine *engine = lane->engine;
-    struct partition_bounds bounds = {.window_bytes = engine->options.limits->partition_window_bytes};
+    struct partition_bounds bounds = {.window_bytes =
+                                          engine->options.limits->partition_window_bytes};
     struct task *last = lane->ready_last;
     int64_t now_ms = loop_now_ms(engine->loop);
     size_t bytes = 0;
@@ -331,7 +342,8 @@ static void fill_part(struct produce_part *part, const struct sink_parcel *from)
                        sequence_wire(from->parcel->sequence), part->header);
 }
 
-static void put_and_send(struct sink_request *request, struct conn *conn, const struct sink_parcel *parcels)
+static void put_and_send(struct sink_request *request, struct conn *conn,
+                         const struct sink_parcel *parcels)
 {
     struct produce_part parts[REQUEST_PARTS_MAX];
     struct conn_piece pieces[REQUEST_PARTS_MAX];
@@ -349,8 +361,8 @@ static void put_and_send(struct sink_request *request, struct conn *conn, const 
                                         .data = parts[i].records,
                                         .len = parts[i].records_len};
     }
-    conn_send(conn, API_PRODUCE, request->version, &writer, pieces, request->count, timeout_ms + ANSWER_GRACE_MS,
-              answered, request);
+    conn_send(conn, API_PRODUCE, request->version, &writer, pieces, request->count,
+              timeout_ms + ANSWER_GRACE_MS, answered, request);
 }
 
 static void send_one(struct sink_lane *lane, struct conn *conn, int16_t version)
@@ -364,7 +376,8 @@ static void send_one(struct sink_lane *lane, struct conn *conn, int16_t version)
     if (request == NULL) {
         abort();
     }
-    *request = (struct sink_request){.engine = lane->engine, .lane = lane, .version = version, .count = count};
+    *request = (struct sink_request){
+        .engine = lane->engine, .lane = lane, .version = version, .count = count};
     request->tasks = calloc((size_t)count, sizeof(struct task *));
     request->tickets = calloc((size_t)count, sizeof(*request->tickets));
     if (request->tasks == NULL || request->tickets == NULL) {
@@ -390,8 +403,10 @@ static void lane_pump(struct sink_lane *lane)
         return; /* told when it is ready */
     }
     int16_t version = conn_versions(conn)->version[API_PRODUCE];
-    while (lane->ready_first != NULL && version >= 0 && conn_in_flight_count(conn) < LANE_FLIGHT_MAX &&
-           conn_unsent_bytes(conn) < LANE_UNSENT_MAX && engine->callbacks.may_send(engine->callbacks.arg)) {
+    while (lane->ready_first != NULL && version >= 0 &&
+           conn_in_flight_count(conn) < LANE_FLIGHT_MAX &&
+           conn_unsent_bytes(conn) < LANE_UNSENT_MAX &&
+           engine->callbacks.may_send(engine->callbacks.arg)) {
         send_one(lane, conn, version);
     }
 }

@@ -5,10 +5,11 @@
 #include "base/log.h"
 #include "mirror/batches.h"
 
-#define FETCH_LANE 1
-#define FETCH_WAIT_MS 500
+#define FETCH_LANE         1
+#define FETCH_WAIT_MS      500
 #define FETCH_WAIT_HELD_MS 100 /* while a partition is held back, so that it joins soon */
-#define FETCH_GRACE_MS 10000   /* beyond the wait: a broker that does not answer by then is given up */
+#define FETCH_GRACE_MS \
+    10000 /* beyond the wait: a broker that does not answer by then is given up */
 #define HOLD_ERROR_MS 200
 
 /* A Fetch in flight: which tasks it asked for, and with which tickets. */
@@ -28,7 +29,8 @@ static struct source_broker *broker_of(struct engine *engine, int32_t broker)
             return engine->brokers[i];
         }
     }
-    engine->brokers = realloc(engine->brokers, (engine->brokers_count + 1) * sizeof(struct source_broker *));
+    engine->brokers =
+        realloc(engine->brokers, (engine->brokers_count + 1) * sizeof(struct source_broker *));
     struct source_broker *made = calloc(1, sizeof(*made));
     if (engine->brokers == NULL || made == NULL) {
         abort();
@@ -57,15 +59,18 @@ static void request_free(struct source_request *request)
     free(request);
 }
 
-static void hold(struct task *task, int64_t ms) { task->hold_until_ms = loop_now_ms(task->engine->loop) + ms; }
+static void hold(struct task *task, int64_t ms)
+{
+    task->hold_until_ms = loop_now_ms(task->engine->loop) + ms;
+}
 
 static void trouble(struct task *task, const char *what)
 {
     if (strcmp(task->trouble, what) != 0) {
         snprintf(task->trouble, sizeof(task->trouble), "%s", what);
         if (what[0] != '\0') {
-            log_warn("source.trouble", "topic=%s partition=%d why=%s doing=\"asking again\"", task->topic, task->index,
-                     log_quote(what).text);
+            log_warn("source.trouble", "topic=%s partition=%d why=%s doing=\"asking again\"",
+                     task->topic, task->index, log_quote(what).text);
         }
     }
     if (what[0] != '\0') {
@@ -78,7 +83,8 @@ static void trouble(struct task *task, const char *what)
 static void refused(struct task *task, const struct partition_refusal *refusal)
 {
     struct err why = {0};
-    err_set(&why, ERR_REFUSED, "the batch of source offsets %lld..%lld (%zu bytes) may not pass: %s",
+    err_set(&why, ERR_REFUSED,
+            "the batch of source offsets %lld..%lld (%zu bytes) may not pass: %s",
             (long long)refusal->source_first, (long long)refusal->source_next - 1, refusal->bytes,
             batch_verdict_text(refusal->verdict));
     err_hint(&why, "see docs/faults.md#batch-refused");
@@ -89,7 +95,8 @@ static void take_records(struct task *task, struct fetch_partition *fetched, str
 {
     struct partition_refusal refusal;
     struct err err = {0};
-    const struct transfer_limits limits = {.max_message_bytes = INT64_MAX, .max_timestamp = INT64_MAX};
+    const struct transfer_limits limits = {.max_message_bytes = INT64_MAX,
+                                           .max_timestamp = INT64_MAX};
     switch (partition_take(&task->core, fetched, block, &limits, &refusal, &err)) {
     case TOOK_OK:
         sink_ready(task);
@@ -115,8 +122,10 @@ static void take_records(struct task *task, struct fetch_partition *fetched, str
 static void diverged(struct task *task, const struct fetch_partition *fetched)
 {
     struct err why = {0};
-    err_set(&why, ERR_RETRY, "the source's log of leader epoch %d ends at %lld, before our position %lld",
-            fetched->diverging_epoch, (long long)fetched->diverging_end_offset, (long long)task->core.fetch_next);
+    err_set(&why, ERR_RETRY,
+            "the source's log of leader epoch %d ends at %lld, before our position %lld",
+            fetched->diverging_epoch, (long long)fetched->diverging_end_offset,
+            (long long)task->core.fetch_next);
     task_doubt(task, &why);
 }
 
@@ -127,10 +136,12 @@ static void fetch_failed(struct task *task, int16_t error)
     switch ((int)error) {
     case KAFKA_OFFSET_OUT_OF_RANGE:
         if (!task->epoch_unchecked && task->core.fetch_epoch >= 0) {
-            task->epoch_unchecked = true; /* also said when the leader no longer knows our last epoch */
+            task->epoch_unchecked =
+                true; /* also said when the leader no longer knows our last epoch */
             return;
         }
-        err_set_code(&why, ERR_RETRY, error, "source offset %lld is out of range", (long long)task->core.fetch_next);
+        err_set_code(&why, ERR_RETRY, error, "source offset %lld is out of range",
+                     (long long)task->core.fetch_next);
         task_doubt(task, &why);
         return;
     case KAFKA_UNKNOWN_TOPIC_ID:
@@ -170,15 +181,17 @@ static void take_partition(struct task *task, struct fetch_partition *fetched, s
 }
 
 /* The task that an answered partition belongs to; answers come in the order asked, mostly. */
-static struct task *asked(struct source_request *request, const struct fetch_partition *fetched, int32_t *cursor)
+static struct task *asked(struct source_request *request, const struct fetch_partition *fetched,
+                          int32_t *cursor)
 {
     for (int32_t tries = 0; tries < request->count; tries++) {
         int32_t at = (*cursor + tries) % request->count;
         struct task *task = request->tasks[at];
-        bool same_topic = request->version >= 13
-                              ? uuid_equal(&task->source_topic_id, &fetched->topic_id)
-                              : fetched->topic.len == (int32_t)strlen(task->topic) &&
-                                    memcmp(fetched->topic.data, task->topic, (size_t)fetched->topic.len) == 0;
+        bool same_topic =
+            request->version >= 13
+                ? uuid_equal(&task->source_topic_id, &fetched->topic_id)
+                : fetched->topic.len == (int32_t)strlen(task->topic) &&
+                      memcmp(fetched->topic.data, task->topic, (size_t)fetched->topic.len) == 0;
         if (same_topic && task->index == fetched->partition) {
             *cursor = at + 1;
             bool current = task->mode == TASK_CARRYING && task->ticket == request->tickets[at];
@@ -197,8 +210,8 @@ static void take_answer(struct source_request *request, struct reader *reader, s
         return;
     }
     if (answer.error != KAFKA_NONE) {
-        log_warn("source.fetch_failed", "broker=%d error=%s doing=\"asking again\"", request->broker,
-                 kafka_error_name(answer.error));
+        log_warn("source.fetch_failed", "broker=%d error=%s doing=\"asking again\"",
+                 request->broker, kafka_error_name(answer.error));
     }
     int32_t cursor = 0;
     for (int32_t i = 0; i < answer.partitions_count; i++) {
@@ -231,8 +244,8 @@ static void answered(void *arg, struct reader *reader, struct buf *block, const 
 
 /* --- a request ---------------------------------------------------------------------------------------------------- */
 
-static bool wanted(const struct task *task, int32_t broker, int64_t now_ms, const struct partition_bounds *bounds,
-                   bool *held)
+static bool wanted(const struct task *task, int32_t broker, int64_t now_ms,
+                   const struct partition_bounds *bounds, bool *held)
 {
     if (task->mode != TASK_CARRYING || task->fetching ||
         cluster_leader(task->engine->source, task->topic, task->index).broker != broker) {
@@ -273,9 +286,11 @@ static void turn_order(const struct engine *engine, size_t turn, size_t *out_ord
     }
 }
 
-static struct source_request *collect(struct engine *engine, struct source_broker *broker, bool *out_held)
+static struct source_request *collect(struct engine *engine, struct source_broker *broker,
+                                      bool *out_held)
 {
-    struct partition_bounds bounds = {.window_bytes = engine->options.limits->partition_window_bytes};
+    struct partition_bounds bounds = {.window_bytes =
+                                          engine->options.limits->partition_window_bytes};
     int64_t now_ms = loop_now_ms(engine->loop);
     size_t *order = calloc(engine->tasks_count, sizeof(*order));
     struct source_request *request = calloc(1, sizeof(*request));
@@ -328,8 +343,8 @@ static void put_request(struct source_request *request, bool held, struct writer
 static void ask(struct engine *engine, struct source_broker *broker)
 {
     size_t used = buf_pool_used_bytes(engine->pool);
-    if (broker->asking ||
-        used + (size_t)engine->options.limits->fetch_bytes > (size_t)engine->options.limits->link_window_bytes) {
+    if (broker->asking || used + (size_t)engine->options.limits->fetch_bytes >
+                              (size_t)engine->options.limits->link_window_bytes) {
         return; /* acknowledgments give the room back and pump again */
     }
     struct conn *conn = cluster_conn(engine->source, broker->broker, FETCH_LANE);
@@ -347,7 +362,8 @@ static void ask(struct engine *engine, struct source_broker *broker)
     writer_init(&writer);
     put_request(request, held, &writer);
     broker->asking = true;
-    conn_send(conn, API_FETCH, request->version, &writer, NULL, 0, FETCH_WAIT_MS + FETCH_GRACE_MS, answered, request);
+    conn_send(conn, API_FETCH, request->version, &writer, NULL, 0, FETCH_WAIT_MS + FETCH_GRACE_MS,
+              answered, request);
 }
 
 void source_pump(struct engine *engine)

@@ -5,7 +5,7 @@
 #include "base/buf.h"
 
 #define CONTROL_BATCH_BYTES_MAX 4096 /* a marker is 17 bytes of records; room for later versions */
-#define CONTROL_TYPE_ABORT 0         /* ControlRecordType.ABORT */
+#define CONTROL_TYPE_ABORT      0    /* ControlRecordType.ABORT */
 
 static int compare_first_offset(const void *a, const void *b)
 {
@@ -53,7 +53,8 @@ static void begin_aborted_before(struct transfer_filter *filter, int64_t next_of
            filter->aborted[filter->aborted_next].first_offset < next_offset) {
         int64_t producer_id = filter->aborted[filter->aborted_next++].producer_id;
         if (active_find(filter, producer_id) < 0) {
-            filter->active[filter->active_count++] = producer_id; /* never more than aborted_count */
+            filter->active[filter->active_count++] =
+                producer_id; /* never more than aborted_count */
         }
     }
 }
@@ -61,7 +62,8 @@ static void begin_aborted_before(struct transfer_filter *filter, int64_t next_of
 static bool read_control_type(void *arg, const struct record *record)
 {
     int16_t *out_type = arg;
-    struct reader reader = reader_over(record->key, record->key_len < 0 ? 0 : (size_t)record->key_len);
+    struct reader reader =
+        reader_over(record->key, record->key_len < 0 ? 0 : (size_t)record->key_len);
     (void)reader_i16(&reader); /* version */
     *out_type = reader_i16(&reader);
     if (reader.bad) {
@@ -90,8 +92,9 @@ static bool end_aborted(struct transfer_filter *filter, const struct batch *batc
     return true;
 }
 
-static enum transfer_what decide_data(const struct transfer_filter *filter, const struct batch *batch,
-                                      int64_t position, const struct transfer_limits *limits,
+static enum transfer_what decide_data(const struct transfer_filter *filter,
+                                      const struct batch *batch, int64_t position,
+                                      const struct transfer_limits *limits,
                                       enum batch_verdict *out_verdict)
 {
     if (batch_is_transactional(batch) && active_find(filter, batch->producer_id) >= 0) {
@@ -100,7 +103,8 @@ static enum transfer_what decide_data(const struct transfer_filter *filter, cons
     if (batch->magic == 2 && batch->count == 0) {
         return TRANSFER_SKIP; /* retained by compaction: offsets, no records */
     }
-    enum batch_verdict verdict = batch_verdict(batch, limits->max_message_bytes, limits->max_timestamp);
+    enum batch_verdict verdict =
+        batch_verdict(batch, limits->max_message_bytes, limits->max_timestamp);
     if (verdict == BATCH_PASSES && batch->base_offset < position) {
         verdict = BATCH_STRUCTURE;
     }

@@ -42,8 +42,9 @@ void transfer_filter_done(struct transfer_filter *filter);
 /* Decide about the next batch in offset order. @param position next source offset wanted; a batch that begins before
  * it and ends behind it cannot pass (resume is at batch ends only): REFUSED, *out_verdict BATCH_STRUCTURE.
  * false with err: the bytes of a control record are broken. */
-MUST_CHECK bool transfer_decide(struct transfer_filter *filter, const struct batch *batch, int64_t position,
-                                const struct transfer_limits *limits, enum transfer_what *out_what,
-                                enum batch_verdict *out_verdict, struct err *err);
+MUST_CHECK
+bool transfer_decide(struct transfer_filter *filter, const struct batch *batch, int64_t position,
+                     const struct transfer_limits *limits, enum transfer_what *out_what,
+                     enum batch_verdict *out_verdict, struct err *err);
 
 #endif
