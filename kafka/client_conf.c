@@ -8,17 +8,27 @@
 
 /* What differs from librdkafka's defaults, all for the same reason: nobody may wait seconds for what takes a round trip.
  * A site's own settings win over these. */
+/* clang-format off */
 static const char *const defaults[] = {
     "client.id", "ferry",
     /* A broker that restarts is back after 1.5 s or more: asked again 50, 100, ... 1000 ms later. */
-    "reconnect.backoff.ms", "50", "reconnect.backoff.max.ms", "1000", "retry.backoff.ms", "50",
+    "reconnect.backoff.ms", "50",
+    "reconnect.backoff.max.ms", "1000",
+    "retry.backoff.ms", "50",
     "retry.backoff.max.ms", "500",
-    /* Longest regions apart 300 ms a round trip: TCP, TLS and SASL take 6 of them. */
-    "socket.connection.setup.timeout.ms", "5000", "socket.timeout.ms", "10000",
-    "socket.nagle.disable", "true", "socket.keepalive.enable", "true",
+    /* The farthest regions are 300 ms apart: TCP, TLS and SASL take 6 round trips. */
+    "socket.connection.setup.timeout.ms", "5000",
+    "socket.timeout.ms", "10000",
+    "socket.nagle.disable", "true",
+    "socket.keepalive.enable", "true",
     "topic.metadata.refresh.fast.interval.ms", "50",
+    /* A handle that has asked for its subscription to push metrics (KIP-714) takes a second to end. */
+    "enable.metrics.push", "false",
     /* An idle connection that the broker closed is no event. */
-    "log.connection.close", "false", "log.thread.name", "false", NULL};
+    "log.connection.close", "false",
+    "log.thread.name", "false",
+    NULL};
+/* clang-format on */
 
 /* The value may be a secret: then librdkafka's text, which may quote it, is not passed on. */
 static bool set(rd_kafka_conf_t *conf, const char *name, const char *value, bool secret,

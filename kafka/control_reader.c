@@ -25,7 +25,10 @@
 #define RECORD_BYTES (16 << 20) /* as base/json takes them */
 
 struct control_reader {
-    struct admin admin; /* asks through the reader's own handle */
+    /* Two handles: a broker answers a connection's requests one after the other, so questions would wait behind the
+     * Fetch that waits for records. */
+    struct admin *admin;
+    struct client *client;
     char topic[CONTROL_TOPIC_BYTES];
     const struct config_client *settings;
     struct uuid id; /* zero = not reading yet */
@@ -48,31 +51,30 @@ char *control_topic_name(const char *service, char out[CONTROL_TOPIC_BYTES])
 
 static struct client *new_client(const struct config_client *settings, struct err *err)
 {
-    static const char *const extra[] = {"isolation.level",
-                                        "read_committed",
-                                        "enable.partition.eof",
-                                        "true",
-                                        "enable.auto.commit",
-                                        "false",
-                                        "enable.auto.offset.store",
-                                        "false",
-                                        "auto.offset.reset",
-                                        "error",
-                                        "allow.auto.create.topics",
-                                        "false",
-                                        "fetch.error.backoff.ms",
-                                        "50",
-                                        "check.crcs",
-                                        "true",
-                                        NULL};
+    /* clang-format off */
+    static const char *const extra[] = {
+        "isolation.level", "read_committed",
+        "enable.partition.eof", "true",
+        "enable.auto.commit", "false",
+        "enable.auto.offset.store", "false",
+        "auto.offset.reset", "error",
+        "allow.auto.create.topics", "false",
+        "check.crcs", "true",
+        "fetch.error.backoff.ms", "50",
+        /* The end is known when a Fetch comes back empty: so late after the last record. */
+        "fetch.wait.max.ms", "100",
+        NULL};
+    /* clang-format on */
     return client_new(RD_KAFKA_CONSUMER, settings, extra, 0, err);
 }
 
 struct control_reader *control_reader_new(const struct config_client *settings, const char *service,
                                           struct err *err)
 {
-    struct client *client = new_client(settings, err);
+    struct admin *admin = admin_new("control topic", settings, ASK_MS, err);
+    struct client *client = admin ? new_client(settings, err) : NULL;
     if (!client) {
+        admin_free(admin);
         return NULL;
     }
     struct control_reader *reader = calloc(1, sizeof(*reader));
@@ -82,9 +84,8 @@ struct control_reader *control_reader_new(const struct config_client *settings, 
     control_topic_name(service, reader->topic);
     reader->settings = settings;
     pthread_mutex_init(&reader->mutex, NULL);
-    snprintf(reader->admin.site, sizeof(reader->admin.site), "control topic");
-    reader->admin.client = client;
-    reader->admin.timeout_ms = ASK_MS;
+    reader->admin = admin;
+    reader->client = client;
     reader->records = control_records_new();
     reader->queue = rd_kafka_queue_new(client_handle(client));
     return reader;
@@ -106,7 +107,8 @@ void control_reader_free(struct control_reader *reader, int32_t wait_ms)
     }
     stop_reading(reader);
     rd_kafka_queue_destroy(reader->queue);
-    client_free(reader->admin.client, wait_ms);
+    client_free(reader->client, wait_ms);
+    admin_free(reader->admin);
     control_records_free(reader->records);
     pthread_mutex_destroy(&reader->mutex);
     free(reader);
@@ -119,27 +121,22 @@ bool control_reader_create(struct control_reader *reader, struct err *err)
     char cluster[64];
     char size[16];
     int32_t brokers_count = 0;
-    struct admin admin = reader->admin;
-    admin.timeout_ms = CREATE_MS;
-    if (!admin_cluster_id(&admin, cluster, &brokers_count, err)) {
+    reader->admin->timeout_ms = CREATE_MS;
+    if (!admin_cluster_id(reader->admin, cluster, &brokers_count, err)) {
         return false;
     }
     int32_t copies = brokers_count < 3 ? brokers_count : 3;
     snprintf(size, sizeof(size), "%d", RECORD_BYTES);
-    const char *const settings[] = {"cleanup.policy",
-                                    "compact",
-                                    "min.insync.replicas",
-                                    brokers_count >= 3 ? "2" : "1",
-                                    "max.message.bytes",
-                                    size, /* the list of 20,000 topics is one record */
-                                    "segment.bytes",
-                                    "67108864", /* 64 MiB, more than the longest record */
-                                    "segment.ms",
-                                    "86400000", /* a day: then its old records may be compacted */
-                                    "unclean.leader.election.enable",
-                                    "false",
-                                    NULL};
-    return admin_create_topic(&admin, reader->topic, 1, copies > 0 ? copies : 1, settings, err);
+    /* Nothing that a managed cluster may refuse. */
+    /* clang-format off */
+    const char *const settings[] = {
+        "cleanup.policy", "compact",
+        "min.insync.replicas", brokers_count >= 3 ? "2" : "1",
+        "max.message.bytes", size, /* a list of 100,000 topics is one record, compressed */
+        NULL};
+    /* clang-format on */
+    return admin_create_topic(reader->admin, reader->topic, 1, copies > 0 ? copies : 1, settings,
+                              err);
 }
 
 /* ---- begin ---- */
@@ -152,8 +149,8 @@ static void take_client(struct control_reader *reader, struct client *client)
     reader->queue = queue;
     pthread_mutex_unlock(&reader->mutex);
     rd_kafka_queue_destroy(old);
-    client_free(reader->admin.client, CLIENT_END_MS);
-    reader->admin.client = client;
+    client_free(reader->client, CLIENT_END_MS);
+    reader->client = client;
 }
 
 /* Begin anew with a new handle: the old one remembers leader epochs and offsets of a topic that is no more. */
@@ -176,16 +173,24 @@ static bool forget_all(struct control_reader *reader, struct err *err)
     return true;
 }
 
+/* At a number: RD_KAFKA_OFFSET_BEGINNING would wait half a second for librdkafka's timer. */
 static bool begin(struct control_reader *reader, const struct uuid *id, struct err *err)
 {
-    rd_kafka_t *rk = client_handle(reader->admin.client);
+    rd_kafka_t *rk = client_handle(reader->client);
+    struct admin_offset first = {.topic = reader->topic, .partition = PARTITION};
+    if (!admin_list_offsets(reader->admin, OFFSET_SPEC_EARLIEST, &first, 1, err)) {
+        return false;
+    }
     reader->handle = rd_kafka_topic_new(rk, reader->topic, NULL);
-    if (!reader->handle ||
-        rd_kafka_consume_start_queue(reader->handle, PARTITION, RD_KAFKA_OFFSET_BEGINNING,
-                                     reader->queue) == -1) {
-        int code = rd_kafka_last_error();
-        stop_reading(reader);
-        return client_err(reader->admin.client, err, code, "read '%s': %s", reader->topic,
+    if (!reader->handle || first.error ||
+        rd_kafka_consume_start_queue(reader->handle, PARTITION, first.offset, reader->queue) ==
+            -1) {
+        int code = first.error ? first.error : (int)rd_kafka_last_error();
+        if (reader->handle) { /* was not started */
+            rd_kafka_topic_destroy(reader->handle);
+            reader->handle = NULL;
+        }
+        return client_err(reader->client, err, code, "read '%s': %s", reader->topic,
                           rd_kafka_err2str(code));
     }
     reader->id = *id;
@@ -202,8 +207,8 @@ static void take_message(struct control_reader *reader, const rd_kafka_message_t
         return;
     }
     if (message->err) {
-        client_err(reader->admin.client, &reader->broken, message->err, "read '%s': %s",
-                   reader->topic, rd_kafka_message_errstr(message));
+        client_err(reader->client, &reader->broken, message->err, "read '%s': %s", reader->topic,
+                   rd_kafka_message_errstr(message));
         return;
     }
     if (!control_records_put(reader->records, message->key, message->key_len, message->payload,
@@ -236,7 +241,7 @@ static bool read_up_to(struct control_reader *reader, int64_t end_offset, int64_
     while (reader->eof_offset < end_offset) {
         int64_t left_ms = until_ms - client_now_ms();
         if (left_ms <= 0 || asked_to_stop(stop)) {
-            return client_err(reader->admin.client, err, RD_KAFKA_RESP_ERR__TIMED_OUT,
+            return client_err(reader->client, err, RD_KAFKA_RESP_ERR__TIMED_OUT,
                               "read '%s': not at its end %lld in time", reader->topic,
                               (long long)end_offset);
         }
@@ -258,9 +263,9 @@ static bool ask_end(struct control_reader *reader, struct admin_topic *topic, in
 {
     struct admin_offset offset = {.topic = reader->topic, .partition = PARTITION};
     struct err why = {0};
-    bool listed = admin_list_offsets(&reader->admin, OFFSET_SPEC_STABLE, &offset, 1, &why);
+    bool listed = admin_list_offsets(reader->admin, OFFSET_SPEC_STABLE, &offset, 1, &why);
     /* Asked also when that failed: it is the one that says "does not exist" at once. */
-    if (!admin_describe_topic(&reader->admin, reader->topic, topic, err)) {
+    if (!admin_describe_topic(reader->admin, reader->topic, topic, err)) {
         return false;
     }
     if (!listed) {
@@ -270,7 +275,7 @@ static bool ask_end(struct control_reader *reader, struct admin_topic *topic, in
         return false;
     }
     if (offset.error != 0) {
-        return client_err(reader->admin.client, err, offset.error, "end of '%s': %s", reader->topic,
+        return client_err(reader->client, err, offset.error, "end of '%s': %s", reader->topic,
                           rd_kafka_err2str(offset.error));
     }
     if (topic->partitions_count != 1) {
@@ -293,7 +298,7 @@ bool control_reader_read(struct control_reader *reader, int32_t timeout_ms, cons
     int64_t until_ms = client_now_ms() + timeout_ms;
     struct admin_topic topic;
     int64_t end_offset = -1;
-    reader->admin.timeout_ms = timeout_ms < ASK_MS ? timeout_ms : ASK_MS;
+    reader->admin->timeout_ms = timeout_ms < ASK_MS ? timeout_ms : ASK_MS;
     if (!ask_end(reader, &topic, &end_offset, err)) {
         return false;
     }

@@ -62,21 +62,17 @@ static struct client *new_client(const struct config_client *settings, const cha
 {
     char id[320];
     snprintf(id, sizeof(id), "ferry-%s-%s", role, service);
-    const char *const extra[] = {"transactional.id",
-                                 id,
-                                 "transaction.timeout.ms",
-                                 TRANSACTION_MS,
-                                 "message.timeout.ms",
-                                 MESSAGE_MS,
-                                 "message.max.bytes",
-                                 MESSAGE_BYTES,
-                                 "compression.type",
-                                 "lz4", /* a list of topics is half its size */
-                                 "linger.ms",
-                                 "0",
-                                 "acks",
-                                 "all",
-                                 NULL};
+    /* clang-format off */
+    const char *const extra[] = {
+        "transactional.id", id,
+        "transaction.timeout.ms", TRANSACTION_MS,
+        "message.timeout.ms", MESSAGE_MS,
+        "message.max.bytes", MESSAGE_BYTES,
+        "compression.type", "lz4", /* a list of topics is half its size */
+        "linger.ms", "0",
+        "acks", "all",
+        NULL};
+    /* clang-format on */
     return client_new(RD_KAFKA_PRODUCER, settings, extra, 0, err);
 }
 

@@ -543,31 +543,22 @@ static struct client *new_client(const struct config_client *settings,
     snprintf(heartbeat, sizeof(heartbeat), "%d", options->heartbeat_ms);
     snprintf(refresh, sizeof(refresh), "%d", options->metadata_refresh_ms);
     snprintf(poll, sizeof(poll), "%d", options->max_poll_interval_ms);
-    const char *const extra[] = {"group.id",
-                                 options->group,
-                                 "group.instance.id",
-                                 options->instance_id,
-                                 "group.protocol",
-                                 "classic",
-                                 "partition.assignment.strategy",
-                                 "cooperative-sticky",
-                                 "session.timeout.ms",
-                                 session,
-                                 "heartbeat.interval.ms",
-                                 heartbeat,
-                                 "max.poll.interval.ms",
-                                 poll,
-                                 "topic.metadata.refresh.interval.ms",
-                                 refresh,
-                                 "enable.auto.commit",
-                                 "false",
-                                 "enable.auto.offset.store",
-                                 "false",
-                                 "auto.offset.reset",
-                                 "error",
-                                 "allow.auto.create.topics",
-                                 "false",
-                                 NULL};
+    /* clang-format off */
+    const char *const extra[] = {
+        "group.id", options->group,
+        "group.instance.id", options->instance_id,
+        "group.protocol", "classic",
+        "partition.assignment.strategy", "cooperative-sticky",
+        "session.timeout.ms", session,
+        "heartbeat.interval.ms", heartbeat,
+        "max.poll.interval.ms", poll,
+        "topic.metadata.refresh.interval.ms", refresh,
+        "enable.auto.commit", "false",
+        "enable.auto.offset.store", "false",
+        "auto.offset.reset", "error",
+        "allow.auto.create.topics", "false",
+        NULL};
+    /* clang-format on */
     return client_new(
         RD_KAFKA_CONSUMER, settings, extra,
         RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_OFFSET_COMMIT | RD_KAFKA_EVENT_ERROR, err);

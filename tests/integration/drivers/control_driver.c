@@ -20,7 +20,7 @@ static void say_state(const char *event, const struct control_state *state, cons
 {
     char id[UUID_TEXT_BYTES];
     if (!state) {
-        say("%s none why=%s code=%d", event, err ? err->what : "-", err ? err->code : 0);
+        say("%s none=1 code=%d why=%s", event, err ? err->code : 0, err ? err->what : "-");
         return;
     }
     say("%s age_ms=%lld id=%s end=%lld role=%lld primary=%s streams=%lld hash=%016llx topics=%zu "
