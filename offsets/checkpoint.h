@@ -34,6 +34,9 @@ char *checkpoint_text(const struct checkpoint *checkpoint, char out[CHECKPOINT_T
 /* Strict: exactly the form above, every number in its range. ERR_REFUSED with the offending field otherwise. */
 MUST_CHECK bool checkpoint_parse(const char *text, size_t len, struct checkpoint *out, struct err *err);
 
+/* A decimal integer in its one shortest form: no sign but '-', no leading zero, no space. */
+bool decimal_parse(const char *text, size_t len, int64_t *out);
+
 /* The name of the map that this checkpoint's runs belong to: first 16 hex digits of both topic ids and the
  * generation, "SSSSSSSSSSSSSSSS.TTTTTTTTTTTTTTTT.G" (see design: INCARNATION). */
 #define INCARNATION_BYTES 48

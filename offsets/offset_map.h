@@ -47,6 +47,10 @@ const struct offset_run *offset_map_floor_target(const struct offset_map *map, i
 /* Forget the first `count` runs. */
 void offset_map_drop_first(struct offset_map *map, size_t count);
 
+/* 64-bit LEB128, at most OFFSET_UVARINT_BYTES. Returns the bytes written. */
+#define OFFSET_UVARINT_BYTES 10
+size_t offset_uvarint_put(uint8_t *out, uint64_t value);
+
 /* One entry of the stream as stored. */
 struct offset_entry {
     int64_t id_source;            /* first source offset + 1 */
