@@ -203,11 +203,12 @@ static void want_any(struct cluster *cluster)
     }
 }
 
+/* Seeds that nobody waits for (cluster_any_conn() gives them out, too). */
 static void rest_seeds(struct cluster *cluster)
 {
     for (int32_t i = 0; i < cluster->seeds_count; i++) {
         struct lane *lane = lane_find(cluster->seeds[i], 0);
-        if (lane != NULL && lane != cluster->asking) {
+        if (lane != NULL && !(lane->ready && conn_in_flight_count(lane->conn) > 0)) {
             lane_rest(lane);
         }
     }
@@ -433,6 +434,9 @@ static void metadata_ask(struct cluster *cluster, struct lane *lane)
 {
     struct writer writer;
     int32_t count;
+    if (lane->broker->id >= 0) {
+        rest_seeds(cluster);
+    }
     const char *const *names = topic_map_followed(cluster->topics, &count);
     int16_t version = conn_versions(lane->conn)->version[API_METADATA];
 

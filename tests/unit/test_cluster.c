@@ -240,6 +240,46 @@ static void it_goes_on_to_the_brokers_and_lets_the_seed_go(void **state)
     assert_int_equal(f->told.ready, 2); /* of the brokers; the seed is nobody's business */
 }
 
+static void note_answer(void *arg, struct reader *reader, struct buf *block, const struct err *err)
+{
+    bool *answers = arg;
+
+    (void)block;
+    (void)err;
+    answers[0] = true;
+    answers[1] = reader != NULL;
+}
+
+static enum fake_action some_answer(void *arg, const struct fake_request *request,
+                                    struct writer *answer)
+{
+    (void)arg;
+    (void)request;
+    writer_i64(answer, 0);
+    return FAKE_ANSWER;
+}
+
+/* cluster_any_conn() may give out a seed; it is not closed under a request because a broker became ready. */
+static void a_seed_with_a_request_in_flight_is_kept(void **state)
+{
+    struct fixture *f = *state;
+    bool answers[2] = {false, false};
+    struct conn *conn = NULL;
+    struct writer writer;
+
+    fake_broker_on(f->brokers[0], API_FIND_COORDINATOR, some_answer, NULL);
+    open_cluster(f, 100);
+    UNTIL(f, (conn = cluster_any_conn(f->cluster)) != NULL);
+    fake_broker_faults(f->brokers[0])->delay_ms = 150;
+    writer_init(&writer);
+    proto_put_find_coordinator(&writer, 4, "g");
+    conn_send(conn, API_FIND_COORDINATOR, 4, &writer, NULL, 0, 2000, note_answer, answers);
+    writer_done(&writer);
+    UNTIL(f, answers[0]);
+    assert_true(answers[1]);
+    UNTIL(f, f->told.ready == 2 && fake_broker_connections(f->brokers[0]) == 1);
+}
+
 static void metadata_is_refreshed(void **state)
 {
     struct fixture *f = *state;
@@ -608,6 +648,7 @@ int main(void)
         TEST(it_learns_the_cluster),
         TEST(seeds_are_tried_until_one_answers),
         TEST(it_goes_on_to_the_brokers_and_lets_the_seed_go),
+        TEST(a_seed_with_a_request_in_flight_is_kept),
         TEST(metadata_is_refreshed),
         TEST(refreshes_are_coalesced),
         TEST(only_followed_topics_are_asked_for),
