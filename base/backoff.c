@@ -15,7 +15,7 @@ int32_t backoff_next_ms(struct backoff *backoff)
     if (wait_ms > backoff->cap_ms) {
         wait_ms = backoff->cap_ms;
     }
-    backoff->attempts_count++;
+    backoff->attempts_count += backoff->attempts_count < INT32_MAX;
     backoff->random_state =
         backoff->random_state * 1664525u + 1013904223u; /* jitter needs no better one */
     int64_t percent = 80 + (int64_t)(backoff->random_state >> 16) % 41;

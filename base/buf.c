@@ -4,13 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define POOL_CLASSES 32 /* by power of two */
+#define POOL_ORDERS 40 /* blocks by power of two; the largest that a caller asks for is 2^30 */
 
 struct buf_pool {
     size_t keep_bytes;
     size_t kept_bytes;
     size_t used_bytes;
-    struct buf *free[POOL_CLASSES];
+    struct buf *free[POOL_ORDERS];
 };
 
 static void *must(void *memory)
@@ -40,10 +40,10 @@ void buf_pool_free(struct buf_pool *pool)
         return;
     }
     assert(pool->used_bytes == 0);
-    for (int class = 0; class < POOL_CLASSES; class ++) {
-        while (pool->free[class] != NULL) {
-            struct buf *buf = pool->free[class];
-            pool->free[class] = buf->next;
+    for (int order = 0; order < POOL_ORDERS; order++) {
+        while (pool->free[order] != NULL) {
+            struct buf *buf = pool->free[order];
+            pool->free[order] = buf->next;
             buf_destroy(buf);
         }
     }
@@ -55,13 +55,14 @@ size_t buf_pool_used_bytes(const struct buf_pool *pool)
     return pool->used_bytes;
 }
 
-static int class_of(size_t capacity)
+static int order_of(size_t capacity)
 {
-    int class = 12; /* 4 KiB at least */
-    while (((size_t)1 << class) < capacity) {
-        class ++;
+    int order = 12; /* 4 KiB at least */
+    while (order < POOL_ORDERS && ((size_t)1 << order) < capacity) {
+        order++;
     }
-    return class;
+    assert(order < POOL_ORDERS);
+    return order;
 }
 
 struct buf *buf_new(struct buf_pool *pool, size_t capacity)
@@ -69,11 +70,11 @@ struct buf *buf_new(struct buf_pool *pool, size_t capacity)
     struct buf *buf = NULL;
     size_t size = capacity == 0 ? 1 : capacity;
     if (pool != NULL) {
-        int class = class_of(size);
-        size = (size_t)1 << class;
-        buf = pool->free[class];
+        int order = order_of(size);
+        size = (size_t)1 << order;
+        buf = pool->free[order];
         if (buf != NULL) {
-            pool->free[class] = buf->next;
+            pool->free[order] = buf->next;
             pool->kept_bytes -= buf->capacity;
         }
         pool->used_bytes += size;
@@ -115,9 +116,9 @@ void buf_unref(struct buf *buf)
         buf_destroy(buf);
         return;
     }
-    int class = class_of(buf->capacity);
-    buf->next = pool->free[class];
-    pool->free[class] = buf;
+    int order = order_of(buf->capacity);
+    buf->next = pool->free[order];
+    pool->free[order] = buf;
     pool->kept_bytes += buf->capacity;
 }
 

@@ -2,43 +2,37 @@
 
 #include <string.h>
 
-#define JSON_BYTES_MAX (16 << 20)
-#define JSON_DEPTH_MAX 64
+#include "base/json_place.h"
 
-static int depth_of(const char *text, size_t len)
+#define JSON_BYTES_MAX (16 << 20)
+
+static void say_duplicate(const char *text, size_t len, const json_error_t *where, const char *name,
+                          struct err *err)
 {
-    int depth = 0;
-    int deepest = 0;
-    bool quoted = false;
-    for (size_t i = 0; i < len; i++) {
-        if (quoted) {
-            i += text[i] == '\\';
-            quoted = i < len && text[i] != '"';
-        } else if (text[i] == '"') {
-            quoted = true;
-        } else if (text[i] == '{' || text[i] == '[') {
-            deepest = ++depth > deepest ? depth : deepest;
-        } else if (text[i] == '}' || text[i] == ']') {
-            depth--;
-        }
-    }
-    return deepest;
+    struct json_place place;
+
+    json_place_before(text, len, (size_t)(where->position < 0 ? 0 : where->position), &place);
+    err_set(err, ERR_CONFIG, "%s:%d:%d: %.300s: stands here twice", name, place.line, place.column,
+            place.path);
 }
 
 json_t *json_parse(const char *text, size_t len, const char *name, struct err *err)
 {
     json_error_t where;
+
     if (len > JSON_BYTES_MAX) {
         err_set(err, ERR_CONFIG, "%s:1:1: %zu bytes of JSON, more than %d", name, len,
                 JSON_BYTES_MAX);
         return NULL;
     }
-    if (depth_of(text, len) > JSON_DEPTH_MAX) {
+    if (json_depth(text, len) > JSON_DEPTH_MAX) {
         err_set(err, ERR_CONFIG, "%s:1:1: nested deeper than %d", name, JSON_DEPTH_MAX);
         return NULL;
     }
     json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
-    if (value == NULL) {
+    if (value == NULL && json_error_code(&where) == json_error_duplicate_key) {
+        say_duplicate(text, len, &where, name, err);
+    } else if (value == NULL) {
         err_set(err, ERR_CONFIG, "%s:%d:%d: %s", name, where.line, where.column, where.text);
     }
     return value;

@@ -1,10 +1,13 @@
 #include "base/log.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -33,12 +36,27 @@ static size_t put_escaped(char *out, size_t room, const char *text)
     return used;
 }
 
+/* A pipe that is writable has room for PIPE_BUF bytes (pipe(7)), a socket for more: no wait, unless another process
+ * that shares it is quicker. */
 static void write_line(const char *line, size_t len)
 {
-    ssize_t written = write(STDERR_FILENO, line, len);
-    if (written != (ssize_t)len) {
+    struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+    if (poll(&room, 1, 0) != 1 || write(STDERR_FILENO, line, len) != (ssize_t)len) {
         atomic_fetch_add(&dropped, 1);
     }
+}
+
+/* JOURNAL_STREAM names the journal's socket; it is inherited by who writes elsewhere, too. @see systemd.exec(5) */
+static bool to_journal(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    unsigned long long device;
+    unsigned long long inode;
+    struct stat status;
+
+    return stream != NULL && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+           fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device && status.st_ino == inode;
 }
 
 void log_event(enum log_level level, const char *event, const char *format, ...)
@@ -53,7 +71,7 @@ void log_event(enum log_level level, const char *event, const char *format, ...)
     va_start(args, format);
     vsnprintf(raw, sizeof(raw), format, args);
     va_end(args);
-    const char *prefix = getenv("JOURNAL_STREAM") != NULL ? journal_prefixes[level] : "";
+    const char *prefix = to_journal() ? journal_prefixes[level] : "";
     int used =
         snprintf(line, sizeof(line), "%s%s %s %s ", prefix,
                  clock_rfc3339(clock_wall_ms(clock_system()), when), level_names[level], event);

@@ -34,6 +34,7 @@ struct loop_fd {
 
 struct loop_timer {
     struct event *event;
+    int64_t due_ms; /* on the system's clock */
     void (*fired)(void *arg);
     void *arg;
 };
@@ -219,12 +220,27 @@ void loop_fd_free(struct loop_fd *watch)
 
 /* --- timers and signals ------------------------------------------------------------------------------------------- */
 
+static void timer_add(struct loop_timer *timer, int64_t delay_ms)
+{
+    struct timeval delay = {.tv_sec = delay_ms / 1000, .tv_usec = (delay_ms % 1000) * 1000};
+
+    event_add(timer->event, &delay);
+}
+
+/* libevent's clock is coarse and stands still while callbacks run: it may fire some milliseconds early, and who asked
+ * would look at his own clock and find that nothing is due. */
 static void timer_fired(evutil_socket_t fd, short what, void *arg)
 {
     struct loop_timer *timer = arg;
+    int64_t left_ms = timer->due_ms - clock_now_ms(clock_system());
+
     (void)fd;
     (void)what;
-    timer->fired(timer->arg);
+    if (left_ms > 0) {
+        timer_add(timer, left_ms);
+    } else {
+        timer->fired(timer->arg);
+    }
 }
 
 struct loop_timer *loop_timer_new(struct loop *loop, void (*fired)(void *arg), void *arg)
@@ -238,8 +254,10 @@ struct loop_timer *loop_timer_new(struct loop *loop, void (*fired)(void *arg), v
 
 void loop_timer_set(struct loop_timer *timer, int64_t delay_ms)
 {
-    struct timeval delay = {.tv_sec = delay_ms / 1000, .tv_usec = (delay_ms % 1000) * 1000};
-    event_add(timer->event, &delay);
+    int64_t wait_ms = delay_ms < 0 ? 0 : delay_ms;
+
+    timer->due_ms = clock_now_ms(clock_system()) + wait_ms;
+    timer_add(timer, wait_ms);
 }
 
 void loop_timer_cancel(struct loop_timer *timer)

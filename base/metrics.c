@@ -11,12 +11,17 @@ static const double buckets[] = {0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2
                                  0.5,   1,     2,     5,    10,   30,   60};
 #define BUCKETS_COUNT (sizeof(buckets) / sizeof(buckets[0]))
 
+/* 8,192 partitions of a worker are 32 a slot: found with as many comparisons, once. */
+#define SLOTS_COUNT 256
+
 struct series {
     struct metric *metric;
     char *labels; /* rendered: a="b",c="d" */
+    struct series *next_in_slot;
     double value;
     uint64_t counts[BUCKETS_COUNT];
     uint64_t count;
+    struct series *previous; /* in the order they were made */
     struct series *next;
 };
 
@@ -26,7 +31,9 @@ struct metric {
     char *help;
     char *labels[METRIC_LABELS_MAX];
     int labels_count;
-    struct series *series;
+    struct series *first;
+    struct series *last;
+    struct series *slots[SLOTS_COUNT]; /* by labels */
     struct metric *next;
 };
 
@@ -59,9 +66,9 @@ void metrics_free(struct metrics *metrics)
     while (metrics != NULL && metrics->first != NULL) {
         struct metric *metric = metrics->first;
         metrics->first = metric->next;
-        while (metric->series != NULL) {
-            struct series *series = metric->series;
-            metric->series = series->next;
+        while (metric->first != NULL) {
+            struct series *series = metric->first;
+            metric->first = series->next;
             series_free(series);
         }
         for (int i = 0; i < metric->labels_count; i++) {
@@ -79,6 +86,7 @@ struct metric *metrics_add(struct metrics *metrics, enum metric_type type, const
 {
     for (struct metric *metric = metrics->first; metric != NULL; metric = metric->next) {
         if (strcmp(metric->name, name) == 0) {
+            assert(metric->type == type);
             return metric;
         }
     }
@@ -99,10 +107,11 @@ struct metric *metrics_add(struct metrics *metrics, enum metric_type type, const
     return metric;
 }
 
-static void put_escaped(FILE *out, const char *text)
+/* @param quotes  whether quotes are escaped: in values, not in help */
+static void put_escaped(FILE *out, const char *text, bool quotes)
 {
     for (; *text != '\0'; text++) {
-        if (*text == '\\' || *text == '"') {
+        if (*text == '\\' || (*text == '"' && quotes)) {
             fputc('\\', out);
             fputc(*text, out);
         } else if (*text == '\n') {
@@ -120,37 +129,65 @@ static char *render_labels(const struct metric *metric, const char *const *value
     FILE *out = must(open_memstream(&text, &len));
     for (int i = 0; i < metric->labels_count; i++) {
         fprintf(out, "%s%s=\"", i == 0 ? "" : ",", metric->labels[i]);
-        put_escaped(out, values[i]);
+        put_escaped(out, values[i], true);
         fputc('"', out);
     }
     fclose(out);
     return text;
 }
 
+static struct series **slot_of(struct metric *metric, const char *labels)
+{
+    uint32_t hash = 2166136261u; /* FNV-1a */
+
+    for (; *labels != '\0'; labels++) {
+        hash = (hash ^ (unsigned char)*labels) * 16777619u;
+    }
+    return &metric->slots[hash % SLOTS_COUNT];
+}
+
+static void series_link(struct metric *metric, struct series *series, struct series **slot)
+{
+    series->metric = metric;
+    series->next_in_slot = *slot;
+    *slot = series;
+    series->previous = metric->last;
+    if (metric->last == NULL) {
+        metric->first = series;
+    } else {
+        metric->last->next = series;
+    }
+    metric->last = series;
+}
+
 struct series *metric_series(struct metric *metric, const char *const *values)
 {
     char *labels = render_labels(metric, values);
-    for (struct series *series = metric->series; series != NULL; series = series->next) {
+    struct series **slot = slot_of(metric, labels);
+
+    for (struct series *series = *slot; series != NULL; series = series->next_in_slot) {
         if (strcmp(series->labels, labels) == 0) {
             free(labels);
             return series;
         }
     }
     struct series *series = must(calloc(1, sizeof(*series)));
-    series->metric = metric;
     series->labels = labels;
-    series->next = metric->series;
-    metric->series = series;
+    series_link(metric, series, slot);
     return series;
 }
 
 void series_remove(struct series *series)
 {
-    struct series **link = &series->metric->series;
+    struct metric *metric = series->metric;
+    struct series **link = slot_of(metric, series->labels);
+
     while (*link != series) {
-        link = &(*link)->next;
+        link = &(*link)->next_in_slot;
     }
-    *link = series->next;
+    *link = series->next_in_slot;
+    *(series->previous == NULL ? &metric->first : &series->previous->next) = series->next;
+    *(series->next == NULL ? &metric->last : &series->next->previous) = series->previous;
     series_free(series);
 }
 
@@ -184,24 +221,38 @@ static void put_number(FILE *out, double value)
 {
     if (isnan(value)) {
         fputs("NaN\n", out);
+    } else if (isinf(value)) {
+        fputs(value < 0 ? "-Inf\n" : "+Inf\n", out);
     } else {
-        fprintf(out, "%.17g\n", value);
+        fprintf(out, fabs(value) < 1e15 && value == floor(value) ? "%.0f\n" : "%.17g\n", value);
     }
+}
+
+/* A name with its labels, and one more that histograms have. */
+static void put_name(FILE *out, const struct series *series, const char *suffix, const char *more)
+{
+    const char *comma = series->labels[0] == '\0' || more[0] == '\0' ? "" : ",";
+    bool bare = series->labels[0] == '\0' && more[0] == '\0';
+
+    fprintf(out, "%s%s%s%s%s%s%s ", series->metric->name, suffix, bare ? "" : "{", series->labels,
+            comma, more, bare ? "" : "}");
 }
 
 static void put_histogram(FILE *out, const struct series *series)
 {
-    const char *name = series->metric->name;
-    const char *comma = series->labels[0] == '\0' ? "" : ",";
+    char le[32];
+
     for (size_t i = 0; i < BUCKETS_COUNT; i++) {
-        fprintf(out, "%s_bucket{%s%sle=\"%g\"} %llu\n", name, series->labels, comma, buckets[i],
-                (unsigned long long)series->counts[i]);
+        snprintf(le, sizeof(le), "le=\"%g\"", buckets[i]);
+        put_name(out, series, "_bucket", le);
+        fprintf(out, "%llu\n", (unsigned long long)series->counts[i]);
     }
-    fprintf(out, "%s_bucket{%s%sle=\"+Inf\"} %llu\n", name, series->labels, comma,
-            (unsigned long long)series->count);
-    fprintf(out, "%s_sum{%s} ", name, series->labels);
+    put_name(out, series, "_bucket", "le=\"+Inf\"");
+    fprintf(out, "%llu\n", (unsigned long long)series->count);
+    put_name(out, series, "_sum", "");
     put_number(out, series->value);
-    fprintf(out, "%s_count{%s} %llu\n", name, series->labels, (unsigned long long)series->count);
+    put_name(out, series, "_count", "");
+    fprintf(out, "%llu\n", (unsigned long long)series->count);
 }
 
 static void put_series(FILE *out, const struct series *series)
@@ -210,11 +261,7 @@ static void put_series(FILE *out, const struct series *series)
         put_histogram(out, series);
         return;
     }
-    fputs(series->metric->name, out);
-    if (series->labels[0] != '\0') {
-        fprintf(out, "{%s}", series->labels);
-    }
-    fputc(' ', out);
+    put_name(out, series, "", "");
     put_number(out, series->value);
 }
 
@@ -225,9 +272,9 @@ char *metrics_text(const struct metrics *metrics, size_t *out_len)
     FILE *out = must(open_memstream(&text, out_len));
     for (const struct metric *metric = metrics->first; metric != NULL; metric = metric->next) {
         fprintf(out, "# HELP %s ", metric->name);
-        put_escaped(out, metric->help);
+        put_escaped(out, metric->help, false);
         fprintf(out, "\n# TYPE %s %s\n", metric->name, types[metric->type]);
-        for (const struct series *series = metric->series; series != NULL; series = series->next) {
+        for (const struct series *series = metric->first; series != NULL; series = series->next) {
             put_series(out, series);
         }
     }

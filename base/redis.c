@@ -1,27 +1,47 @@
+/* One connection on the loop. hiredis gives the protocol and the buffers; the waiting is ours, because its own
+ * asynchronous half asserts that a server answers only what was asked, looks names up on the caller's thread, and
+ * counts no time while calls keep coming.
+ *
+ * A connection's life: waiting (reconnect timer) -> looking up -> connecting -> TLS -> greeting -> ready. One deadline
+ * covers all from connecting to ready; then each call has its own. Whatever goes wrong ends in drop(), which answers
+ * what is pending and sets the timer. Callers may free us in any callback: who goes on behind one sets `busy` before and asks leave().
+ */
 #include "base/redis.h"
 
 #include <assert.h>
-#include <hiredis/adapters/libevent.h>
-#include <hiredis/async.h>
-#include <hiredis/hiredis.h>
-#include <hiredis/hiredis_ssl.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/backoff.h"
+#include "base/lookup.h"
+#include "base/redis_inside.h"
 
 #define RECONNECT_FIRST_MS 100
-#define RECONNECT_CAP_MS   2000
-#define HOST_BYTES         256
+#define RECONNECT_CAP_MS   2000 /* a restarted Redis is seen within 2.4 s */
+#define REASON_BYTES       256
 
-struct redis_address {
-    char host[HOST_BYTES];
-    int port;
-    int database;
-    bool tls;
+enum phase { PHASE_WAITING, PHASE_LOOKUP, PHASE_CONNECT, PHASE_TLS, PHASE_GREET, PHASE_READY };
+
+struct redis_pending {
+    redis_reply_fn *done;
+    void *arg;
+    int64_t sent_ms;
+    struct redis_pending *next;
+    /* a script, kept until it is known that it need not be sent whole */
+    const char *script;
+    int argc;
+    char **argv;
+    size_t *argv_len;
 };
 
 struct redis {
@@ -30,27 +50,30 @@ struct redis {
     char *username;
     char *password;
     int32_t timeout_ms;
-    redisSSLContext *tls;
-    redisAsyncContext *context; /* NULL while away */
-    enum redis_state state;
+    SSL_CTX *tls;
     void (*changed)(void *arg, enum redis_state state, const struct err *why);
     void *arg;
-    struct loop_timer *reconnect;
-    struct backoff backoff;
-    int32_t pending_count;
-    bool closing;
-    char last_error[ERR_WHAT_BYTES];
-};
 
-struct redis_pending {
-    struct redis *redis;
-    redis_reply_fn *done;
-    void *arg;
-    /* a script that may have to be sent whole */
-    struct redis_script *script;
-    int argc;
-    char **argv;
-    size_t *argv_len;
+    enum phase phase;
+    struct lookup *lookup;
+    struct addrinfo *addresses; /* of the last lookup */
+    struct addrinfo *next_address;
+    redisContext *context; /* owns the socket and its SSL */
+    SSL *ssl;              /* the context's */
+    struct loop_fd *watch;
+    struct loop_timer *reconnect;
+    struct loop_timer *deadline;
+    struct backoff backoff;
+    int greetings_left;
+    enum redis_state told; /* by `changed` */
+    bool told_once;
+
+    struct redis_pending *first; /* answers come in this order */
+    struct redis_pending *last;
+    int32_t pending_count;
+    bool busy;  /* callbacks run: redis_free() leaves the memory to leave() */
+    bool freed; /* by a callback */
+    char last_error[REASON_BYTES];
 };
 
 static void *must(void *memory)
@@ -61,106 +84,13 @@ static void *must(void *memory)
     return memory;
 }
 
-static void connect_now(void *arg);
-
-/* --- the address -------------------------------------------------------------------------------------------------- */
-
-static bool parse_number(const char *text, int most, int *out)
+static bool away(const struct redis *redis, struct err *err, const char *why)
 {
-    char *end;
-    long value = strtol(text, &end, 10);
-    if (end == text || *end != '\0' || value < 0 || value > most) {
-        return false;
-    }
-    *out = (int)value;
-    return true;
+    return err_set(err, ERR_RETRY, "Redis at %s:%d: %s", redis->address.host, redis->address.port,
+                   why);
 }
 
-static bool parse_url(const char *url, struct redis_address *out, struct err *err)
-{
-    char rest[HOST_BYTES + 32];
-    *out = (struct redis_address){.port = 6379};
-    const char *after = strstr(url, "://");
-    if (after == NULL || (strncmp(url, "redis:", 6) != 0 && strncmp(url, "rediss:", 7) != 0)) {
-        return err_set(err, ERR_CONFIG, "'%s' is no redis:// or rediss:// URL", url);
-    }
-    out->tls = strncmp(url, "rediss:", 7) == 0;
-    snprintf(rest, sizeof(rest), "%s", after + 3);
-    if (strchr(rest, '@') != NULL) {
-        return err_set(err, ERR_CONFIG,
-                       "a Redis URL holds no user or password; use username and password");
-    }
-    char *slash = strchr(rest, '/');
-    if (slash != NULL) {
-        *slash = '\0';
-        if (slash[1] != '\0' && !parse_number(slash + 1, 1 << 20, &out->database)) {
-            return err_set(err, ERR_CONFIG, "'%s': the database is no number", url);
-        }
-    }
-    char *host = rest;
-    char *colon = strrchr(rest, ':');
-    if (rest[0] == '[') { /* [v6]:port */
-        char *close = strchr(rest, ']');
-        if (close == NULL) {
-            return err_set(err, ERR_CONFIG, "'%s': '[' without ']'", url);
-        }
-        *close = '\0';
-        host = rest + 1;
-        colon = close[1] == ':' ? close + 1 : NULL;
-    }
-    if (colon != NULL) {
-        *colon = '\0';
-        if (!parse_number(colon + 1, 65535, &out->port)) {
-            return err_set(err, ERR_CONFIG, "'%s': the port is no number", url);
-        }
-    }
-    if (host[0] == '\0') {
-        return err_set(err, ERR_CONFIG, "'%s' names no host", url);
-    }
-    if (strlen(host) >= sizeof(out->host)) {
-        return err_set(err, ERR_CONFIG, "the host name of a Redis URL is longer than %d",
-                       HOST_BYTES - 1);
-    }
-    memcpy(out->host, host, strlen(host) + 1);
-    return true;
-}
-
-static redisSSLContext *tls_new(const struct redis_options *options, const char *host,
-                                struct err *err)
-{
-    redisSSLContextError error = REDIS_SSL_CTX_NONE;
-    redisInitOpenSSL();
-    redisSSLOptions ssl = {.cacert_filename = options->ca_file,
-                           .capath = options->ca_file == NULL ? "/etc/ssl/certs" : NULL,
-                           .server_name = host,
-                           .verify_mode = REDIS_SSL_VERIFY_PEER};
-    redisSSLContext *context = redisCreateSSLContextWithOptions(&ssl, &error);
-    if (context == NULL) {
-        err_set(err, ERR_CONFIG, "Redis TLS: %s", redisSSLContextGetError(error));
-    }
-    return context;
-}
-
-/* --- replies ------------------------------------------------------------------------------------------------------ */
-
-static bool starts(const char *text, const char *prefix)
-{
-    return strncmp(text, prefix, strlen(prefix)) == 0;
-}
-
-static void reply_error(const redisReply *reply, struct err *err)
-{
-    static const char *const passing[] = {"LOADING",     "BUSY ",   "READONLY",   "MOVED",
-                                          "ASK ",        "OOM",     "MASTERDOWN", "TRYAGAIN",
-                                          "CLUSTERDOWN", "MISCONF", "NOREPLICAS"};
-    enum err_kind kind = ERR_REFUSED;
-    for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++) {
-        if (starts(reply->str, passing[i])) {
-            kind = ERR_RETRY;
-        }
-    }
-    err_set(err, kind, "Redis says: %.400s", reply->str);
-}
+/* --- calls in flight ---------------------------------------------------------------------------------------------- */
 
 static void pending_free(struct redis_pending *pending)
 {
@@ -172,102 +102,178 @@ static void pending_free(struct redis_pending *pending)
     free(pending);
 }
 
-static void send_pending(struct redis *redis, struct redis_pending *pending);
-
-static void replied(redisAsyncContext *context, void *raw, void *privdata)
+static void pending_push(struct redis *redis, struct redis_pending *pending)
 {
-    struct redis_pending *pending = privdata;
-    struct redis *redis = pending->redis;
-    redisReply *reply = raw;
-    struct err err = {0};
-    redis->pending_count--;
-    if (reply == NULL) {
-        err_set(&err, ERR_RETRY, "Redis at %s:%d: %s", redis->address.host, redis->address.port,
-                context->errstr != NULL && context->errstr[0] != '\0' ? context->errstr
-                                                                      : "connection closed");
-    } else if (reply->type == REDIS_REPLY_ERROR) {
-        if (pending->script != NULL && starts(reply->str, "NOSCRIPT") &&
-            redis->context == context && redis->state == REDIS_READY) {
-            free(pending->argv[0]);
-            free(pending->argv[1]);
-            pending->argv[0] = must(strdup("EVAL"));
-            pending->argv[1] = must(strdup(pending->script->text));
-            pending->argv_len[0] = 4;
-            pending->argv_len[1] = strlen(pending->script->text);
-            pending->script = NULL;
-            send_pending(redis, pending);
-            return;
-        }
-        reply_error(reply, &err);
-        reply = NULL;
+    pending->sent_ms = loop_now_ms(redis->loop);
+    pending->next = NULL;
+    if (redis->last == NULL) {
+        redis->first = pending;
+    } else {
+        redis->last->next = pending;
     }
-    pending->done(pending->arg, reply, reply == NULL ? &err : NULL);
-    pending_free(pending);
-}
-
-static void fail_now(struct redis *redis, struct redis_pending *pending, const char *why)
-{
-    struct err err = {0};
-    err_set(&err, ERR_RETRY, "Redis at %s:%d: %s", redis->address.host, redis->address.port, why);
-    pending->done(pending->arg, NULL, &err);
-    pending_free(pending);
-}
-
-static void send_pending(struct redis *redis, struct redis_pending *pending)
-{
-    if (redis->pending_count >= REDIS_PENDING_MAX) {
-        fail_now(redis, pending, "too many calls in flight");
-        return;
-    }
+    redis->last = pending;
     redis->pending_count++;
-    const char **argv =
-        (const char **)(uintptr_t)pending->argv; /* hiredis does not write to them */
-    if (redisAsyncCommandArgv(redis->context, replied, pending, pending->argc, argv,
-                              pending->argv_len) != REDIS_OK) {
-        redis->pending_count--;
-        fail_now(redis, pending, "not connected");
-    }
 }
 
-static struct redis_pending *pending_new(struct redis *redis, redis_reply_fn *done, void *arg,
-                                         int room)
+static struct redis_pending *pending_pop(struct redis *redis)
 {
-    struct redis_pending *pending = must(calloc(1, sizeof(*pending)));
-    pending->redis = redis;
-    pending->done = done;
-    pending->arg = arg;
-    pending->argv = must(calloc((size_t)room, sizeof(char *)));
-    pending->argv_len = must(calloc((size_t)room, sizeof(size_t)));
+    struct redis_pending *pending = redis->first;
+
+    if (pending != NULL) {
+        redis->first = pending->next;
+        redis->last = redis->first == NULL ? NULL : redis->last;
+        redis->pending_count--;
+    }
     return pending;
 }
 
-static void pending_add(struct redis_pending *pending, const char *data, size_t len)
+static void answer(struct redis_pending *pending, const redisReply *reply, const struct err *err)
 {
-    char *copy = must(malloc(len + 1));
-    memcpy(copy, data, len);
-    copy[len] = '\0';
-    pending->argv[pending->argc] = copy;
-    pending->argv_len[pending->argc++] = len;
+    pending->done(pending->arg, reply, err);
+    pending_free(pending);
 }
 
-static size_t arg_len(const char **argv, const size_t *argv_len, int i)
+/* --- the end of a connection -------------------------------------------------------------------------------------- */
+
+static void close_connection(struct redis *redis)
 {
-    return argv_len != NULL ? argv_len[i] : strlen(argv[i]);
+    loop_timer_cancel(redis->deadline);
+    loop_fd_free(redis->watch);
+    redis->watch = NULL;
+    if (redis->context != NULL) {
+        redisFree(redis->context); /* the SSL and the socket with it */
+    }
+    redis->context = NULL;
+    redis->ssl = NULL;
+    redis->phase = PHASE_WAITING;
+}
+
+static void release(struct redis *redis);
+
+/* Behind callbacks: false = one of them freed us. */
+static bool leave(struct redis *redis)
+{
+    redis->busy = false;
+    if (redis->freed) {
+        release(redis);
+        return false;
+    }
+    return true;
+}
+
+/* The last thing that is done with `redis` in a turn. */
+static void tell(struct redis *redis, enum redis_state state, const struct err *why)
+{
+    if (!redis->told_once || redis->told != state) {
+        redis->told_once = true;
+        redis->told = state;
+        redis->changed(redis->arg, state, why);
+    }
+}
+
+static void connect_next(struct redis *redis);
+
+/* The connection is over; what was asked on it is answered, and it is tried again later. Nothing may touch `redis`
+ * behind this: a callback may have freed it. */
+static void drop(struct redis *redis, const char *reason)
+{
+    struct err err = {0};
+    bool try_next = redis->phase == PHASE_CONNECT && redis->next_address != NULL;
+
+    snprintf(redis->last_error, sizeof(redis->last_error), "%s",
+             reason); /* `reason` may be the context's */
+    close_connection(redis);
+    if (try_next) {
+        connect_next(redis);
+        return;
+    }
+    loop_timer_set(redis->reconnect, backoff_next_ms(&redis->backoff));
+    away(redis, &err, redis->last_error);
+    redis->busy = true;
+    while (redis->first != NULL) {
+        answer(pending_pop(redis), NULL, &err);
+    }
+    if (leave(redis)) {
+        tell(redis, REDIS_AWAY, &err);
+    }
+}
+
+static void deadline_passed(void *arg)
+{
+    struct redis *redis = arg;
+    char reason[REASON_BYTES];
+    int64_t left_ms = 0;
+
+    if (redis->phase == PHASE_READY) {
+        if (redis->first == NULL) {
+            return; /* the next call sets it again */
+        }
+        left_ms = redis->first->sent_ms + redis->timeout_ms - loop_now_ms(redis->loop);
+    }
+    if (left_ms > 0) {
+        loop_timer_set(redis->deadline, left_ms);
+        return;
+    }
+    snprintf(reason, sizeof(reason), "no answer within %d ms", redis->timeout_ms);
+    drop(redis, reason);
+}
+
+/* --- sending ------------------------------------------------------------------------------------------------------ */
+
+static void flush(struct redis *redis)
+{
+    int done = 0;
+
+    if (redisBufferWrite(redis->context, &done) != REDIS_OK) {
+        drop(redis, redis->context->errstr);
+        return;
+    }
+    loop_fd_interest(redis->watch, LOOP_READ | (done ? 0 : LOOP_WRITE));
+}
+
+/* Into the buffer; the loop's next turn sends all that came together. */
+static void append(struct redis *redis, int argc, const char **argv, const size_t *argv_len)
+{
+    if (redisAppendCommandArgv(redis->context, argc, argv, argv_len) != REDIS_OK) {
+        abort(); /* out of memory is all that can fail */
+    }
+    loop_fd_interest(redis->watch, LOOP_READ | LOOP_WRITE);
+}
+
+static void send_pending(struct redis *redis, struct redis_pending *pending, int argc,
+                         const char **argv, const size_t *argv_len)
+{
+    struct err err = {0};
+
+    if (redis->phase != PHASE_READY) {
+        away(redis, &err, redis->last_error[0] != '\0' ? redis->last_error : "not connected yet");
+    } else if (redis->pending_count >= REDIS_PENDING_MAX) {
+        away(redis, &err, "too many calls in flight");
+    }
+    if (err.kind != ERR_NONE) {
+        answer(pending, NULL, &err);
+        return;
+    }
+    append(redis, argc, argv, argv_len);
+    pending_push(redis, pending);
+    if (!loop_timer_pending(redis->deadline)) {
+        loop_timer_set(redis->deadline, redis->timeout_ms);
+    }
+}
+
+static struct redis_pending *pending_new(redis_reply_fn *done, void *arg)
+{
+    struct redis_pending *pending = must(calloc(1, sizeof(*pending)));
+
+    pending->done = done;
+    pending->arg = arg;
+    return pending;
 }
 
 void redis_call(struct redis *redis, int argc, const char **argv, const size_t *argv_len,
                 redis_reply_fn *done, void *arg)
 {
-    struct redis_pending *pending = pending_new(redis, done, arg, argc);
-    for (int i = 0; i < argc; i++) {
-        pending_add(pending, argv[i], arg_len(argv, argv_len, i));
-    }
-    if (redis->state != REDIS_READY) {
-        fail_now(redis, pending,
-                 redis->last_error[0] != '\0' ? redis->last_error : "not connected yet");
-        return;
-    }
-    send_pending(redis, pending);
+    send_pending(redis, pending_new(done, arg), argc, argv, argv_len);
 }
 
 /* --- scripts ------------------------------------------------------------------------------------------------------ */
@@ -284,148 +290,294 @@ static const char *script_sha(struct redis_script *script)
     return script->sha;
 }
 
+/* Keys and arguments, in case that Redis does not know the script. */
+static void pending_keep(struct redis_pending *pending, const char *script, int argc,
+                         const char **argv, const size_t *argv_len)
+{
+    pending->script = script;
+    pending->argv = must(calloc((size_t)argc, sizeof(char *)));
+    pending->argv_len = must(calloc((size_t)argc, sizeof(size_t)));
+    for (; pending->argc < argc; pending->argc++) {
+        size_t len = argv_len[pending->argc];
+        char *copy = must(malloc(len + 1));
+        memcpy(copy, argv[pending->argc], len);
+        copy[len] = '\0';
+        pending->argv[pending->argc] = copy;
+        pending->argv_len[pending->argc] = len;
+    }
+}
+
 void redis_call_script(struct redis *redis, struct redis_script *script, int keys_count, int argc,
                        const char **argv, const size_t *argv_len, redis_reply_fn *done, void *arg)
 {
     char keys[16];
+    const char **all;
+    size_t *lens;
+    struct redis_pending *pending = pending_new(done, arg);
+
     snprintf(keys, sizeof(keys), "%d", keys_count);
-    struct redis_pending *pending = pending_new(redis, done, arg, argc + 3);
-    pending->script = script;
-    pending_add(pending, "EVALSHA", 7);
-    pending_add(pending, script_sha(script), 40);
-    pending_add(pending, keys, strlen(keys));
-    for (int i = 0; i < argc; i++) {
-        pending_add(pending, argv[i], arg_len(argv, argv_len, i));
-    }
-    if (redis->state != REDIS_READY) {
-        fail_now(redis, pending,
-                 redis->last_error[0] != '\0' ? redis->last_error : "not connected yet");
-        return;
-    }
-    send_pending(redis, pending);
+    redis_script_argv("EVALSHA", script_sha(script), keys, argc, argv, argv_len, &all, &lens);
+    pending_keep(pending, script->text, argc + 3, all, lens);
+    send_pending(redis, pending, argc + 3, all, lens);
+    free(all);
+    free(lens);
 }
 
-/* --- the connection ----------------------------------------------------------------------------------------------- */
-
-static void gone(struct redis *redis, const char *why)
+/* The same call with the whole script; its place in the order is a new one. */
+static void send_whole(struct redis *redis, struct redis_pending *pending)
 {
-    struct err err = {0};
-    bool was_ready = redis->state == REDIS_READY;
-    bool first = redis->last_error[0] == '\0';
-    redis->state = REDIS_AWAY;
-    redis->context = NULL;
-    snprintf(redis->last_error, sizeof(redis->last_error), "%s",
-             why != NULL && why[0] != '\0' ? why : "closed");
-    if (redis->closing) {
-        return;
-    }
-    loop_timer_set(redis->reconnect, backoff_next_ms(&redis->backoff));
-    if (was_ready || first) {
-        err_set(&err, ERR_RETRY, "Redis at %s:%d: %s", redis->address.host, redis->address.port,
-                redis->last_error);
-        redis->changed(redis->arg, REDIS_AWAY, &err);
-    }
+    char **argv = pending->argv;
+
+    free(argv[0]);
+    free(argv[1]);
+    argv[0] = must(strdup("EVAL"));
+    argv[1] = must(strdup(pending->script));
+    pending->argv_len[0] = strlen(argv[0]);
+    pending->argv_len[1] = strlen(argv[1]);
+    pending->script = NULL;
+    /* hiredis does not write to them */
+    send_pending(redis, pending, pending->argc, (const char **)(uintptr_t)argv, pending->argv_len);
 }
 
-static void disconnected(const redisAsyncContext *context, int status)
-{
-    struct redis *redis = context->data;
-    if (redis != NULL && redis->context == context) {
-        gone(redis, status == REDIS_OK ? "closed" : context->errstr);
-    }
-}
-
-static void ready(struct redis *redis)
-{
-    redis->state = REDIS_READY;
-    redis->last_error[0] = '\0';
-    backoff_reset(&redis->backoff);
-    redis->changed(redis->arg, REDIS_READY, NULL);
-}
-
-/* AUTH and SELECT go first; the last answer of them makes the connection ready. */
-static void greeted(redisAsyncContext *context, void *raw, void *privdata)
-{
-    struct redis *redis = context->data;
-    redisReply *reply = raw;
-    (void)privdata;
-    if (redis == NULL || redis->context != context || reply == NULL) {
-        return; /* `disconnected` tells */
-    }
-    if (reply->type == REDIS_REPLY_ERROR) {
-        char why[256];
-        snprintf(why, sizeof(why), "%.200s", reply->str);
-        redis->context = NULL;
-        context->data = NULL;
-        redisAsyncDisconnect(context);
-        gone(redis, why);
-        return;
-    }
-    if (privdata != NULL) {
-        ready(redis);
-    }
-}
+/* --- greeting ----------------------------------------------------------------------------------------------------- */
 
 static void greet(struct redis *redis)
 {
-    static char last; /* marks the last greeting */
+    char database[16];
+    const char *named[] = {"AUTH", redis->username, redis->password};
+    const char *unnamed[] = {"AUTH", redis->password};
+    const char *select[] = {"SELECT", database};
+
+    redis->phase = PHASE_GREET;
+    redis->greetings_left = redis->password != NULL ? 2 : 1;
     if (redis->password != NULL && redis->username != NULL) {
-        redisAsyncCommand(redis->context, greeted, NULL, "AUTH %s %s", redis->username,
-                          redis->password);
+        append(redis, 3, named, NULL);
     } else if (redis->password != NULL) {
-        redisAsyncCommand(redis->context, greeted, NULL, "AUTH %s", redis->password);
+        append(redis, 2, unnamed, NULL);
     }
-    redisAsyncCommand(redis->context, greeted, &last, "SELECT %d", redis->address.database);
+    snprintf(database, sizeof(database), "%d", redis->address.database);
+    append(redis, 2, select, NULL);
 }
 
-static void connected(const redisAsyncContext *context, int status)
+static const char *greeted(struct redis *redis, const redisReply *reply, char why[REASON_BYTES])
 {
-    struct redis *redis = context->data;
-    if (redis == NULL || redis->context != context) {
-        return;
+    if (reply->type == REDIS_REPLY_ERROR) {
+        snprintf(why, REASON_BYTES, "%.200s", reply->str);
+        return why;
     }
-    if (status != REDIS_OK) {
-        gone(redis, context->errstr); /* hiredis frees the context */
-        return;
+    if (--redis->greetings_left == 0) {
+        redis->phase = PHASE_READY;
+        redis->last_error[0] = '\0';
+        backoff_reset(&redis->backoff);
+        loop_timer_cancel(redis->deadline);
     }
-    greet(redis);
+    return NULL;
 }
 
-static void connect_now(void *arg)
+/* --- answers ------------------------------------------------------------------------------------------------------ */
+
+static void answered(struct redis *redis, const redisReply *reply)
+{
+    struct err err = {0};
+    struct redis_pending *pending = pending_pop(redis);
+
+    if (reply->type != REDIS_REPLY_ERROR) {
+        answer(pending, reply, NULL);
+    } else if (pending->script != NULL && redis_reply_is(reply, "NOSCRIPT")) {
+        send_whole(redis, pending);
+    } else {
+        redis_reply_error(reply, &err);
+        answer(pending, NULL, &err);
+    }
+}
+
+/* One reply that is whole; NULL, or why the connection must end. */
+static const char *take_reply(struct redis *redis, const redisReply *reply, char why[REASON_BYTES])
+{
+    if (redis->phase == PHASE_GREET) {
+        return greeted(redis, reply, why);
+    }
+    if (redis->first == NULL) {
+        return "an answer that nobody asked for";
+    }
+    answered(redis, reply);
+    return NULL;
+}
+
+static void take_replies(struct redis *redis)
+{
+    char why[REASON_BYTES];
+    const char *bad = NULL;
+    bool was_ready = redis->phase == PHASE_READY;
+    void *reply = NULL;
+
+    redis->busy = true;
+    while (bad == NULL && !redis->freed) {
+        if (redisGetReplyFromReader(redis->context, &reply) != REDIS_OK) {
+            bad = redis->context->errstr;
+        } else if (reply == NULL) {
+            break;
+        } else {
+            bad = take_reply(redis, reply, why);
+            freeReplyObject(reply);
+        }
+    }
+    if (!leave(redis)) {
+        return;
+    }
+    if (bad == NULL && redis->context->reader->len > REDIS_REPLY_BYTES_MAX) {
+        bad = "an answer that is too large";
+    }
+    if (bad != NULL) {
+        drop(redis, bad);
+    } else if (!was_ready && redis->phase == PHASE_READY) {
+        tell(redis, REDIS_READY, NULL);
+    }
+}
+
+/* --- connecting --------------------------------------------------------------------------------------------------- */
+
+static void shake_hands(struct redis *redis)
+{
+    int rc = SSL_do_handshake(redis->ssl);
+    int error = SSL_get_error(redis->ssl, rc);
+
+    if (rc == 1) {
+        greet(redis);
+    } else if (error == SSL_ERROR_WANT_READ) {
+        loop_fd_interest(redis->watch, LOOP_READ);
+    } else if (error == SSL_ERROR_WANT_WRITE) {
+        loop_fd_interest(redis->watch, LOOP_WRITE);
+    } else {
+        char why[REASON_BYTES];
+        redis_tls_reason(redis->ssl, why, sizeof(why));
+        drop(redis, why);
+    }
+}
+
+static void connected(struct redis *redis)
+{
+    int error = 0;
+    socklen_t len = sizeof(error);
+
+    getsockopt(redis->context->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    if (error != 0) {
+        drop(redis, strerror(error));
+        return;
+    }
+    if (redis->tls == NULL) {
+        greet(redis);
+        return;
+    }
+    redis->ssl = redis_tls_begin(redis->context, redis->tls, &redis->address);
+    if (redis->ssl == NULL) {
+        drop(redis, redis->context->errstr);
+        return;
+    }
+    redis->phase = PHASE_TLS;
+    shake_hands(redis);
+}
+
+static void talk(struct redis *redis, int what)
+{
+    if ((what & LOOP_READ) == 0) {
+        flush(redis);
+    } else if (redisBufferRead(redis->context) != REDIS_OK) {
+        drop(redis, redis->context->errstr);
+    } else {
+        take_replies(redis); /* a write that is due comes next turn */
+    }
+}
+
+static void socket_ready(void *arg, int what)
 {
     struct redis *redis = arg;
-    redisOptions options = {0};
-    struct timeval limit = {.tv_sec = redis->timeout_ms / 1000,
-                            .tv_usec = (redis->timeout_ms % 1000) * 1000};
-    REDIS_OPTIONS_SET_TCP(&options, redis->address.host, redis->address.port);
-    options.connect_timeout = &limit;
-    options.command_timeout = &limit;
-    redisAsyncContext *context = redisAsyncConnectWithOptions(&options);
-    if (context == NULL || context->err != 0) {
-        char why[256];
-        snprintf(why, sizeof(why), "%s", context == NULL ? "out of memory" : context->errstr);
-        if (context != NULL) {
-            redisAsyncFree(context);
-        }
-        gone(redis, why);
-        return;
+
+    switch (redis->phase) {
+    case PHASE_CONNECT:
+        connected(redis);
+        break;
+    case PHASE_TLS:
+        shake_hands(redis);
+        break;
+    case PHASE_GREET:
+    case PHASE_READY:
+        talk(redis, what);
+        break;
+    case PHASE_WAITING:
+    case PHASE_LOOKUP:
+        assert(false); /* nothing is watched */
     }
-    context->data = redis;
-    redis->context = context;
-    if (redis->tls != NULL && redisInitiateSSLWithContext(&context->c, redis->tls) != REDIS_OK) {
-        char why[256];
-        snprintf(why, sizeof(why), "TLS: %s", context->c.errstr);
-        context->data = NULL;
-        redis->context = NULL;
-        redisAsyncFree(context);
-        gone(redis, why);
-        return;
-    }
-    redisLibeventAttach(context, loop_event_base(redis->loop));
-    redisAsyncSetConnectCallback(context, connected);
-    redisAsyncSetDisconnectCallback(context, disconnected);
-    redisAsyncSetTimeout(context, limit);
 }
+
+static int open_socket(const struct addrinfo *address)
+{
+    int one = 1;
+    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd < 0) {
+        return -1;
+    }
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+    if (connect(fd, address->ai_addr, address->ai_addrlen) != 0 && errno != EINPROGRESS) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+/* Connect to the next address of the last lookup. */
+static void connect_next(struct redis *redis)
+{
+    const struct addrinfo *address = redis->next_address;
+    redisOptions options = {.type = REDIS_CONN_USERFD, .options = REDIS_OPT_NONBLOCK};
+
+    redis->phase = PHASE_CONNECT;
+    redis->next_address = address->ai_next;
+    options.endpoint.fd = open_socket(address);
+    if (options.endpoint.fd < 0) {
+        drop(redis, strerror(errno));
+        return;
+    }
+    redis->context = must(redisConnectWithOptions(&options));
+    redis->context->reader->maxelements = REDIS_ELEMENTS_MAX;
+    redis->watch = loop_fd_new(redis->loop, redis->context->fd, LOOP_WRITE, socket_ready, redis);
+    loop_timer_set(redis->deadline, redis->timeout_ms);
+}
+
+static void looked_up(void *arg, struct addrinfo *addresses, const struct err *err)
+{
+    struct redis *redis = arg;
+
+    lookup_free(redis->lookup);
+    redis->lookup = NULL;
+    if (redis->addresses != NULL) {
+        freeaddrinfo(redis->addresses);
+    }
+    redis->addresses = redis->next_address = addresses;
+    if (addresses == NULL) {
+        drop(redis, err->what);
+    } else {
+        connect_next(redis);
+    }
+}
+
+static void connect_again(void *arg)
+{
+    struct redis *redis = arg;
+
+    redis->phase = PHASE_LOOKUP;
+    redis->lookup =
+        lookup_new(redis->loop, redis->address.host, redis->address.port, looked_up, redis);
+    if (redis->lookup == NULL) {
+        drop(redis, "out of file descriptors");
+    }
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
 
 static char *copy_or_null(const char *text)
 {
@@ -437,28 +589,28 @@ struct redis *redis_new(struct loop *loop, const struct redis_options *options,
                         void *arg, struct err *err)
 {
     struct redis_address address;
-    if (!parse_url(options->url, &address, err)) {
+    SSL_CTX *tls = NULL;
+
+    assert(options->timeout_ms > 0);
+    if (!redis_address_parse(options->url, &address, err)) {
+        return NULL;
+    }
+    if (address.tls && (tls = redis_tls_new(options->ca_file, err)) == NULL) {
         return NULL;
     }
     struct redis *redis = must(calloc(1, sizeof(*redis)));
     redis->loop = loop;
     redis->address = address;
+    redis->tls = tls;
     redis->username = copy_or_null(options->username);
     redis->password = copy_or_null(options->password);
     redis->timeout_ms = options->timeout_ms;
     redis->changed = changed;
     redis->arg = arg;
     backoff_init(&redis->backoff, RECONNECT_FIRST_MS, RECONNECT_CAP_MS, (uint32_t)address.port);
-    redis->reconnect = loop_timer_new(loop, connect_now, redis);
-    if (address.tls) {
-        redis->tls = tls_new(options, redis->address.host, err);
-        if (redis->tls == NULL) {
-            redis_free(redis);
-            return NULL;
-        }
-    }
-    loop_timer_set(redis->reconnect,
-                   0); /* from the loop, so that `changed` never comes before we return */
+    redis->reconnect = loop_timer_new(loop, connect_again, redis);
+    redis->deadline = loop_timer_new(loop, deadline_passed, redis);
+    loop_timer_set(redis->reconnect, 0); /* from the loop: `changed` never comes before we return */
     return redis;
 }
 
@@ -470,150 +622,47 @@ static void wipe(char *text)
     }
 }
 
-void redis_free(struct redis *redis)
+static void release(struct redis *redis)
 {
-    if (redis == NULL) {
-        return;
-    }
-    redis->closing = true;
-    redis->state = REDIS_AWAY;
-    if (redis->context != NULL) {
-        redisAsyncContext *context = redis->context;
-        redis->context = NULL;
-        redisAsyncFree(context); /* answers what is pending with NULL first */
-    }
     loop_timer_free(redis->reconnect);
-    redisFreeSSLContext(redis->tls);
+    loop_timer_free(redis->deadline);
+    lookup_free(redis->lookup);
+    if (redis->addresses != NULL) {
+        freeaddrinfo(redis->addresses);
+    }
+    SSL_CTX_free(redis->tls);
     free(redis->username);
     wipe(redis->password);
     free(redis);
 }
 
-enum redis_state redis_state(const struct redis *redis)
+void redis_free(struct redis *redis)
 {
-    return redis->state;
-}
-const char *redis_last_error(const struct redis *redis)
-{
-    return redis->last_error;
-}
+    struct err err = {0};
 
-/* --- blocking ----------------------------------------------------------------------------------------------------- */
-
-struct redis_sync {
-    redisContext *context;
-    redisSSLContext *tls;
-    struct redis_address address;
-};
-
-static bool sync_greet(struct redis_sync *redis, const struct redis_options *options,
-                       struct err *err)
-{
-    char database[16];
-    snprintf(database, sizeof(database), "%d", redis->address.database);
-    const char *auth[] = {"AUTH", options->username, options->password};
-    const char *auth_only[] = {"AUTH", options->password};
-    const char *select[] = {"SELECT", database};
-    struct redisReply *reply;
-    if (options->password != NULL) {
-        bool named = options->username != NULL;
-        reply = redis_sync_call(redis, named ? 3 : 2, named ? auth : auth_only, NULL, err);
-        if (reply == NULL) {
-            return false;
-        }
-        freeReplyObject(reply);
-    }
-    reply = redis_sync_call(redis, 2, select, NULL, err);
-    if (reply == NULL) {
-        return false;
-    }
-    freeReplyObject(reply);
-    return true;
-}
-
-struct redis_sync *redis_sync_new(const struct redis_options *options, struct err *err)
-{
-    struct redis_sync *redis = must(calloc(1, sizeof(*redis)));
-    struct timeval limit = {.tv_sec = options->timeout_ms / 1000,
-                            .tv_usec = (options->timeout_ms % 1000) * 1000};
-    if (!parse_url(options->url, &redis->address, err)) {
-        free(redis);
-        return NULL;
-    }
-    redisOptions connect = {0};
-    REDIS_OPTIONS_SET_TCP(&connect, redis->address.host, redis->address.port);
-    connect.connect_timeout = &limit;
-    connect.command_timeout = &limit;
-    redis->context = redisConnectWithOptions(&connect);
-    bool ok = redis->context != NULL && redis->context->err == 0;
-    if (!ok) {
-        err_set(err, ERR_RETRY, "Redis at %s:%d: %s", redis->address.host, redis->address.port,
-                redis->context == NULL ? "out of memory" : redis->context->errstr);
-    }
-    if (ok && redis->address.tls) {
-        redis->tls = tls_new(options, redis->address.host, err);
-        ok = redis->tls != NULL;
-        if (ok && redisInitiateSSLWithContext(redis->context, redis->tls) != REDIS_OK) {
-            ok = err_set(err, ERR_RETRY, "Redis at %s:%d: TLS: %s", redis->address.host,
-                         redis->address.port, redis->context->errstr);
-        }
-    }
-    if (!ok || !sync_greet(redis, options, err)) {
-        redis_sync_free(redis);
-        return NULL;
-    }
-    return redis;
-}
-
-void redis_sync_free(struct redis_sync *redis)
-{
     if (redis == NULL) {
         return;
     }
-    if (redis->context != NULL) {
-        redisFree(redis->context);
+    assert(!redis->freed);
+    redis->freed = true;
+    close_connection(redis);
+    away(redis, &err, "closed by us");
+    snprintf(redis->last_error, sizeof(redis->last_error), "closed by us");
+    while (redis->first != NULL) {
+        answer(pending_pop(redis), NULL, &err);
     }
-    redisFreeSSLContext(redis->tls);
-    free(redis);
+    loop_timer_cancel(redis->reconnect);
+    if (!redis->busy) {
+        release(redis);
+    }
 }
 
-struct redisReply *redis_sync_call(struct redis_sync *redis, int argc, const char **argv,
-                                   const size_t *argv_len, struct err *err)
+enum redis_state redis_state(const struct redis *redis)
 {
-    redisReply *reply = redisCommandArgv(redis->context, argc, argv, argv_len);
-    if (reply == NULL) {
-        err_set(err, ERR_RETRY, "Redis at %s:%d: %s", redis->address.host, redis->address.port,
-                redis->context->errstr);
-        return NULL;
-    }
-    if (reply->type == REDIS_REPLY_ERROR) {
-        reply_error(reply, err);
-        freeReplyObject(reply);
-        return NULL;
-    }
-    return reply;
+    return redis->phase == PHASE_READY ? REDIS_READY : REDIS_AWAY;
 }
 
-struct redisReply *redis_sync_script(struct redis_sync *redis, struct redis_script *script,
-                                     int keys_count, int argc, const char **argv,
-                                     const size_t *argv_len, struct err *err)
+const char *redis_last_error(const struct redis *redis)
 {
-    char keys[16];
-    snprintf(keys, sizeof(keys), "%d", keys_count);
-    const char **all = must(calloc((size_t)argc + 3, sizeof(char *)));
-    size_t *lens = must(calloc((size_t)argc + 3, sizeof(size_t)));
-    all[0] = "EVAL"; /* the command line calls a script once: no use for its SHA */
-    all[1] = script->text;
-    all[2] = keys;
-    for (int i = 0; i < 3; i++) {
-        lens[i] = strlen(all[i]);
-    }
-    for (int i = 0; i < argc; i++) {
-        all[i + 3] = argv[i];
-        lens[i + 3] = arg_len(argv, argv_len, i);
-    }
-    struct redisReply *reply = redis_sync_call(redis, argc + 3, all, lens, err);
-    free(all);
-    free(lens);
-    return reply;
+    return redis->last_error;
 }
