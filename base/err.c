@@ -48,9 +48,15 @@ bool err_wrap(struct err *err, const char *format, ...)
     vsnprintf(context, sizeof(context), format, args);
     va_end(args);
     memcpy(what, err->what, sizeof(what));
-    int used = snprintf(err->what, sizeof(err->what), "%s", context);
-    if (used >= 0 && (size_t)used < sizeof(err->what)) {
-        snprintf(err->what + used, sizeof(err->what) - (size_t)used, ": %s", what);
+    size_t used = strlen(context);
+    size_t room = sizeof(err->what) - used; /* at least the end's 0 */
+    size_t len = strlen(what);
+    memcpy(err->what, context, used + 1);
+    if (room > 2) {
+        memcpy(err->what + used, ": ", 2);
+        len = len < room - 3 ? len : room - 3;
+        memcpy(err->what + used + 2, what, len);
+        err->what[used + 2 + len] = '\0';
     }
     return false;
 }
