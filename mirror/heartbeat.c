@@ -306,7 +306,7 @@ static bool order_take(struct heartbeat *heartbeat, const char *field, size_t fi
                        const char *value, size_t value_len)
 {
     char topic[250];
-    int32_t partition;
+    int32_t partition = 0;
     struct err err = {0};
     json_t *order = NULL;
     bool sane = field_parse(field, field_len, topic, &partition) ||

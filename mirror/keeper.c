@@ -282,7 +282,7 @@ static void post_send(struct keeper *keeper, struct topic_sync *take_sync, const
         post->sync = *take_sync;
         *take_sync = (struct topic_sync){0};
     } else {
-        post->err = *err;
+        post->err = err ? *err : (struct err){0};
     }
     pthread_mutex_lock(&keeper->mutex);
     keeper->shared.refs_count++;

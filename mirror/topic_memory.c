@@ -33,7 +33,7 @@ static int by_name(const void *a, const void *b)
 
 struct remembered *topic_memory_find(const struct topic_memory *memory, const char *name)
 {
-    struct remembered key;
+    struct remembered key = {0};
     snprintf(key.name, sizeof(key.name), "%s", name);
     return memory->topics_count == 0 ? NULL
                                      : bsearch(&key, memory->topics, memory->topics_count,

@@ -70,7 +70,7 @@ static int pair_by_name(const void *a, const void *b)
 
 static const struct admin_topic *target_find(const struct turn *turn, const char *name)
 {
-    struct admin_topic key;
+    struct admin_topic key = {0};
     snprintf(key.name, sizeof(key.name), "%s", name);
     return turn->target_count == 0 ? NULL
                                    : bsearch(&key, turn->target_topics, turn->target_count,
@@ -79,7 +79,7 @@ static const struct admin_topic *target_find(const struct turn *turn, const char
 
 static bool pair_exists(const struct turn *turn, const char *name)
 {
-    struct topic_pair key;
+    struct topic_pair key = {0};
     snprintf(key.name, sizeof(key.name), "%s", name);
     return turn->count > 0 &&
            bsearch(&key, turn->pairs, turn->count, sizeof(*turn->pairs), pair_by_name);

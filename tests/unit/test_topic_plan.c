@@ -280,8 +280,10 @@ static void a_size_that_is_no_number_is_not_compared(void **state)
     struct topic_changes changes;
     topic_plan_existing(SETTINGS(source), SETTINGS(target), NULL, &changes);
     assert_int_equal(changes.count, 0);
+    topic_changes_done(&changes);
     topic_plan_existing((struct topic_settings){NULL, 0}, SETTINGS(target), NULL, &changes);
     assert_int_equal(changes.count, 0);
+    topic_changes_done(&changes);
 }
 
 /* Somebody changed it again: what was there first is what is given back. */
