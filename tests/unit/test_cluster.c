@@ -269,7 +269,10 @@ static void a_seed_with_a_request_in_flight_is_kept(void **state)
 
     fake_broker_on(f->brokers[0], API_FIND_COORDINATOR, some_answer, NULL);
     open_cluster(f, 100);
-    UNTIL(f, (conn = cluster_any_conn(f->cluster)) != NULL);
+    UNTIL(f, f->changes > 0);
+    assert_int_equal(f->told.ready, 0); /* so it is the seed's */
+    conn = cluster_any_conn(f->cluster);
+    assert_non_null(conn);
     fake_broker_faults(f->brokers[0])->delay_ms = 150;
     writer_init(&writer);
     proto_put_find_coordinator(&writer, 4, "g");
@@ -277,6 +280,7 @@ static void a_seed_with_a_request_in_flight_is_kept(void **state)
     writer_done(&writer);
     UNTIL(f, answers[0]);
     assert_true(answers[1]);
+    assert_true(f->told.ready > 0);
     UNTIL(f, f->told.ready == 2 && fake_broker_connections(f->brokers[0]) == 1);
 }
 
