@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static void set(struct err *err, enum err_kind kind, int code, const char *format, va_list args)
+__attribute__((format(printf, 4, 0))) static void set(struct err *err, enum err_kind kind, int code,
+                                                      const char *format, va_list args)
 {
     if (err == NULL) {
         return;

@@ -202,6 +202,9 @@ static void deadline_passed(void *arg)
 {
     struct redis *redis = arg;
     char reason[REASON_BYTES];
+    const char *missed = redis->phase == PHASE_CONNECT ? "connection"
+                         : redis->phase == PHASE_TLS   ? "TLS handshake"
+                                                       : "answer";
     int64_t left_ms = 0;
 
     if (redis->phase == PHASE_READY) {
@@ -214,7 +217,7 @@ static void deadline_passed(void *arg)
         loop_timer_set(redis->deadline, left_ms);
         return;
     }
-    snprintf(reason, sizeof(reason), "no answer within %d ms", redis->timeout_ms);
+    snprintf(reason, sizeof(reason), "no %s within %d ms", missed, redis->timeout_ms);
     drop(redis, reason);
 }
 
