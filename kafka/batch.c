@@ -34,7 +34,7 @@ static bool bad(struct err *err, const char *what, int64_t value)
 
 static void read_header(struct batch *batch)
 {
-    struct reader reader = reader_over(batch->data, BATCH_HEADER_BYTES);
+    struct reader reader = reader_over(batch->data, batch->len);
 
     reader_bytes(&reader, AT_LEADER_EPOCH); /* BaseOffset and Length are known */
     batch->leader_epoch = reader_i32(&reader);
@@ -48,7 +48,7 @@ static void read_header(struct batch *batch)
     batch->producer_epoch = reader_i16(&reader);
     batch->base_sequence = reader_i32(&reader);
     batch->count = reader_i32(&reader);
-    assert(!reader.bad && reader_left(&reader) == 0);
+    assert(!reader.bad && reader_left(&reader) == batch->len - BATCH_HEADER_BYTES);
 }
 
 static enum batch_codec batch_codec(const struct batch *batch)

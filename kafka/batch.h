@@ -13,25 +13,25 @@
 
 #include "base/err.h"
 
-#define BATCH_HEADER_BYTES 61
+#define BATCH_HEADER_BYTES  61
 #define BATCH_LENGTH_PREFIX 12 /* BaseOffset and Length come before what Length counts */
 
 enum { /* Attributes */
-    BATCH_CODEC_MASK = 0x07,
-    BATCH_LOG_APPEND_TIME = 0x08,
-    BATCH_TRANSACTIONAL = 0x10,
-    BATCH_CONTROL = 0x20,
-    BATCH_DELETE_HORIZON = 0x40,
+       BATCH_CODEC_MASK = 0x07,
+       BATCH_LOG_APPEND_TIME = 0x08,
+       BATCH_TRANSACTIONAL = 0x10,
+       BATCH_CONTROL = 0x20,
+       BATCH_DELETE_HORIZON = 0x40,
 };
 enum batch_codec { CODEC_NONE, CODEC_GZIP, CODEC_SNAPPY, CODEC_LZ4, CODEC_ZSTD };
 
-struct batch { /* a decoded header and where its bytes are */
+struct batch {           /* a decoded header and where its bytes are */
     const uint8_t *data; /* of the whole batch, header included; borrowed */
     size_t len;          /* Length + 12 */
     int64_t base_offset;
     int32_t leader_epoch; /* PartitionLeaderEpoch */
     int8_t magic;
-    uint32_t crc;         /* as stored */
+    uint32_t crc; /* as stored */
     int16_t attributes;
     int32_t last_offset_delta;
     int64_t base_timestamp;
@@ -46,7 +46,10 @@ static inline int64_t batch_next_offset(const struct batch *batch)
 {
     return batch->base_offset + batch->last_offset_delta + 1;
 }
-static inline bool batch_is_control(const struct batch *batch) { return batch->attributes & BATCH_CONTROL; }
+static inline bool batch_is_control(const struct batch *batch)
+{
+    return batch->attributes & BATCH_CONTROL;
+}
 static inline bool batch_is_transactional(const struct batch *batch)
 {
     return batch->attributes & BATCH_TRANSACTIONAL;
@@ -75,24 +78,25 @@ void batch_patch_header(const struct batch *batch, int64_t producer_id, int32_t 
 /* Why a batch may not be passed as it is; BATCH_PASSES when it may. */
 enum batch_verdict {
     BATCH_PASSES,
-    BATCH_OLD_FORMAT,       /* magic 0 or 1                                   */
-    BATCH_INNER_HOLES,      /* count < LastOffsetDelta + 1                    */
-    BATCH_EMPTY,            /* count 0: retained by compaction, offsets only  */
-    BATCH_APPEND_TIME,      /* LogAppendTime: readers saw MaxTimestamp        */
-    BATCH_TOO_LARGE,        /* over the target's max.message.bytes            */
-    BATCH_TIMESTAMP_REFUSED,/* over the target's message.timestamp.after.max.ms */
-    BATCH_STRUCTURE,        /* nothing a broker would take                    */
+    BATCH_OLD_FORMAT,        /* magic 0 or 1                                   */
+    BATCH_INNER_HOLES,       /* count < LastOffsetDelta + 1                    */
+    BATCH_EMPTY,             /* count 0: retained by compaction, offsets only  */
+    BATCH_APPEND_TIME,       /* LogAppendTime: readers saw MaxTimestamp        */
+    BATCH_TOO_LARGE,         /* over the target's max.message.bytes            */
+    BATCH_TIMESTAMP_REFUSED, /* over the target's message.timestamp.after.max.ms */
+    BATCH_STRUCTURE,         /* nothing a broker would take                    */
 };
-enum batch_verdict batch_verdict(const struct batch *batch, int64_t max_message_bytes, int64_t max_timestamp);
+enum batch_verdict batch_verdict(const struct batch *batch, int64_t max_message_bytes,
+                                 int64_t max_timestamp);
 const char *batch_verdict_text(enum batch_verdict verdict);
 
 /* One record inside a batch that is not compressed, or whose records were decompressed. */
 struct record {
     int64_t offset;
-    int64_t timestamp;     /* what a consumer sees (LogAppendTime: the batch's MaxTimestamp) */
-    const uint8_t *key;    /* NULL when null */
-    int32_t key_len;       /* -1 when null   */
-    const uint8_t *value;  /* NULL when null */
+    int64_t timestamp;    /* what a consumer sees (LogAppendTime: the batch's MaxTimestamp) */
+    const uint8_t *key;   /* NULL when null */
+    int32_t key_len;      /* -1 when null   */
+    const uint8_t *value; /* NULL when null */
     int32_t value_len;
     const uint8_t *headers; /* encoded headers with their count, as stored */
     size_t headers_len;
@@ -100,9 +104,10 @@ struct record {
 
 /* Walk the records of a batch, decompressing when needed (at most max_bytes of output: bombs are refused).
  * `each` returns false to stop. false with err when the bytes are not what the header claims. */
-MUST_CHECK bool batch_each_record(const struct batch *batch, size_t max_bytes,
-                                  bool (*each)(void *arg, const struct record *record), void *arg,
-                                  struct err *err);
+MUST_CHECK
+bool batch_each_record(const struct batch *batch, size_t max_bytes,
+                       bool (*each)(void *arg, const struct record *record), void *arg,
+                       struct err *err);
 
 /* 64-bit hash of what a consumer sees of a record: key, value, headers, timestamp (not its offset). */
 uint64_t record_hash(const struct record *record);

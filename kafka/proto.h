@@ -53,7 +53,8 @@ void api_versions_none(struct api_versions *versions);
 
 void proto_put_api_versions(struct writer *writer, const char *software_version);
 /* Takes v3 answers and the v0 form that a broker sends with UNSUPPORTED_VERSION. */
-MUST_CHECK bool proto_get_api_versions(struct reader *reader, struct api_versions *out, struct err *err);
+MUST_CHECK
+bool proto_get_api_versions(struct reader *reader, struct api_versions *out, struct err *err);
 
 /* --- Metadata -------------------------------------------------------------------------------------------------- */
 struct metadata_broker {
@@ -86,14 +87,17 @@ struct metadata {
     int32_t topics_count;
 };
 /* All topics when names is NULL. Never creates topics. */
-void proto_put_metadata(struct writer *writer, int16_t version, const char *const *names, int32_t count);
-MUST_CHECK bool proto_get_metadata(struct reader *reader, int16_t version, struct metadata *out, struct err *err);
+void proto_put_metadata(struct writer *writer, int16_t version, const char *const *names,
+                        int32_t count);
+MUST_CHECK
+bool proto_get_metadata(struct reader *reader, int16_t version, struct metadata *out,
+                        struct err *err);
 void metadata_done(struct metadata *metadata);
 
 /* --- Fetch ----------------------------------------------------------------------------------------------------- */
-struct fetch_want { /* one partition of a request */
-    const char *topic;      /* used by version 12 */
-    struct uuid topic_id;   /* used by version 13+ */
+struct fetch_want {       /* one partition of a request */
+    const char *topic;    /* used by version 12 */
+    struct uuid topic_id; /* used by version 13+ */
     int32_t partition;
     int32_t current_leader_epoch; /* -1 = do not check */
     int64_t offset;
@@ -130,7 +134,9 @@ struct fetch_answer {
     struct fetch_partition *partitions;
     int32_t partitions_count;
 };
-MUST_CHECK bool proto_get_fetch(struct reader *reader, int16_t version, struct fetch_answer *out, struct err *err);
+MUST_CHECK
+bool proto_get_fetch(struct reader *reader, int16_t version, struct fetch_answer *out,
+                     struct err *err);
 void fetch_answer_done(struct fetch_answer *answer);
 
 /* --- Produce --------------------------------------------------------------------------------------------------- */
@@ -138,10 +144,10 @@ struct produce_part { /* one partition of a request: exactly one batch, a partit
     const char *topic;
     struct uuid topic_id;
     int32_t partition;
-    struct buf *block;                    /* holds the batch; referenced until the answer */
-    const uint8_t *records;               /* into block: what follows the 61 bytes */
+    struct buf *block;      /* holds the batch; referenced until the answer */
+    const uint8_t *records; /* into block: what follows the 61 bytes */
     size_t records_len;
-    uint8_t header[61];                   /* patched */
+    uint8_t header[61]; /* patched */
 };
 struct produce_answer_part {
     struct wire_string topic;
@@ -162,8 +168,9 @@ struct produce_answer {
  * `writer` at which the record bytes of parts[i] come in between. `parts` sorted by topic. acks is -1. */
 void proto_put_produce(struct writer *writer, int16_t version, int32_t timeout_ms,
                        const struct produce_part *parts, int32_t count, size_t *out_cuts);
-MUST_CHECK bool proto_get_produce(struct reader *reader, int16_t version, struct produce_answer *out,
-                                  struct err *err);
+MUST_CHECK
+bool proto_get_produce(struct reader *reader, int16_t version, struct produce_answer *out,
+                       struct err *err);
 void produce_answer_done(struct produce_answer *answer);
 
 /* --- small ones: one partition a request is fine, many are allowed --------------------------------------------- */
@@ -173,8 +180,8 @@ struct topic_partition {
 };
 
 enum { LIST_OFFSETS_LATEST = -1, LIST_OFFSETS_EARLIEST = -2 };
-void proto_put_list_offsets(struct writer *writer, int16_t version, bool read_committed, int64_t timestamp,
-                            const struct topic_partition *wants, int32_t count);
+void proto_put_list_offsets(struct writer *writer, int16_t version, bool read_committed,
+                            int64_t timestamp, const struct topic_partition *wants, int32_t count);
 struct list_offsets_part {
     struct wire_string topic;
     int32_t partition;
@@ -187,8 +194,9 @@ struct list_offsets_answer {
     struct list_offsets_part *parts;
     int32_t parts_count;
 };
-MUST_CHECK bool proto_get_list_offsets(struct reader *reader, int16_t version, struct list_offsets_answer *out,
-                                       struct err *err);
+MUST_CHECK
+bool proto_get_list_offsets(struct reader *reader, int16_t version, struct list_offsets_answer *out,
+                            struct err *err);
 void list_offsets_answer_done(struct list_offsets_answer *answer);
 
 /* End offset of `epoch` at the leader; -1/-1 in the answer = unknown there. */
@@ -199,7 +207,8 @@ struct epoch_end_answer {
     int32_t leader_epoch;
     int64_t end_offset;
 };
-MUST_CHECK bool proto_get_epoch_end(struct reader *reader, struct epoch_end_answer *out, struct err *err);
+MUST_CHECK
+bool proto_get_epoch_end(struct reader *reader, struct epoch_end_answer *out, struct err *err);
 
 void proto_put_describe_producers(struct writer *writer, const char *topic, int32_t partition);
 struct producer_state {
@@ -214,8 +223,9 @@ struct describe_producers_answer {
     struct producer_state *producers;
     int32_t producers_count;
 };
-MUST_CHECK bool proto_get_describe_producers(struct reader *reader, struct describe_producers_answer *out,
-                                             struct err *err);
+MUST_CHECK
+bool proto_get_describe_producers(struct reader *reader, struct describe_producers_answer *out,
+                                  struct err *err);
 void describe_producers_answer_done(struct describe_producers_answer *answer);
 
 void proto_put_find_coordinator(struct writer *writer, int16_t version, const char *group);
@@ -225,13 +235,15 @@ struct find_coordinator_answer {
     struct wire_string host;
     int32_t port;
 };
-MUST_CHECK bool proto_get_find_coordinator(struct reader *reader, int16_t version,
-                                           struct find_coordinator_answer *out, struct err *err);
+MUST_CHECK
+bool proto_get_find_coordinator(struct reader *reader, int16_t version,
+                                struct find_coordinator_answer *out, struct err *err);
 
-void proto_put_leave_group(struct writer *writer, int16_t version, const char *group, const char *member_id,
-                           const char *instance_id, const char *reason);
+void proto_put_leave_group(struct writer *writer, int16_t version, const char *group,
+                           const char *member_id, const char *instance_id, const char *reason);
 /* The group's error, else the member's. */
-MUST_CHECK bool proto_get_leave_group(struct reader *reader, int16_t version, int16_t *out_error,
-                                      struct err *err);
+MUST_CHECK
+bool proto_get_leave_group(struct reader *reader, int16_t version, int16_t *out_error,
+                           struct err *err);
 
 #endif

@@ -1,6 +1,4 @@
 /* See proto.h: Fetch without a session, by topic name (12) or topic id (13 and later). */
-#include "kafka/proto.h"
-
 #include <assert.h>
 
 #include "kafka/proto_private.h"

@@ -1,6 +1,4 @@
 /* See proto.h: FindCoordinator and LeaveGroup. */
-#include "kafka/proto.h"
-
 #include <assert.h>
 
 #include "kafka/error.h"

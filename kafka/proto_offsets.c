@@ -1,6 +1,4 @@
 /* See proto.h: what a leader knows of a partition (ListOffsets, OffsetForLeaderEpoch, DescribeProducers). */
-#include "kafka/proto.h"
-
 #include <assert.h>
 
 #include "kafka/proto_private.h"

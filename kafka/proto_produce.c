@@ -1,6 +1,4 @@
 /* See proto.h: Produce with acks -1, by topic name (9 to 12) or topic id (13); one batch a partition. */
-#include "kafka/proto.h"
-
 #include <assert.h>
 
 #include "kafka/proto_private.h"

@@ -29,7 +29,7 @@ struct request *request_new(struct writer *writer, const char *client_id,
                             const struct conn_piece *pieces, int32_t pieces_count)
 {
     size_t prefix_len = PREFIX_BYTES(client_id == NULL ? 0 : strlen(client_id));
-    size_t pieces_len = (size_t)pieces_count * sizeof(pieces[0]);
+    size_t pieces_len = (size_t)pieces_count * sizeof(struct conn_piece);
     struct request *request = calloc(1, sizeof(*request) + pieces_len + prefix_len);
     size_t cut = 0;
 
@@ -105,7 +105,7 @@ static struct iovec request_segment(const struct request *request, int32_t index
     const uint8_t *data = request->prefix;
     size_t len = request->prefix_len;
 
-    if (index > 0 && index % 2 == 0) {
+    if (index >= 2 && index % 2 == 0) {
         data = request->pieces[index / 2 - 1].data;
         len = request->pieces[index / 2 - 1].len;
     } else if (index > 0) {
@@ -147,7 +147,7 @@ size_t request_queue_gather(const struct request_queue *queue, struct iovec *out
 
 static void segment_gone(struct request *request)
 {
-    if (request->segment > 0 && request->segment % 2 == 0) {
+    if (request->segment >= 2 && request->segment % 2 == 0) {
         struct conn_piece *piece = &request->pieces[request->segment / 2 - 1];
         buf_unref(piece->block);
         piece->block = NULL;

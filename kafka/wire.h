@@ -15,7 +15,7 @@ bool uuid_is_zero(const struct uuid *uuid);
 bool uuid_equal(const struct uuid *a, const struct uuid *b);
 #define UUID_TEXT_BYTES 33
 char *uuid_hex(const struct uuid *uuid, char out[UUID_TEXT_BYTES]); /* 32 hex digits; returns out */
-bool uuid_parse_hex(const char *text, struct uuid *out);           /* exactly 32 hex digits */
+bool uuid_parse_hex(const char *text, struct uuid *out);            /* exactly 32 hex digits */
 
 struct wire_string { /* a view; NULL data = null */
     const char *data;
@@ -24,7 +24,7 @@ struct wire_string { /* a view; NULL data = null */
 
 /* Readers latch `reader->bad` on anything that does not fit (see base/buf.h). */
 uint32_t wire_uvarint(struct reader *reader);
-int64_t wire_varlong(struct reader *reader); /* zig-zag */
+int64_t wire_varlong(struct reader *reader);                   /* zig-zag */
 struct wire_string wire_string(struct reader *reader);         /* int16 length, nullable */
 struct wire_string wire_compact_string(struct reader *reader); /* nullable */
 /* Count of an array that follows; -1 = null. Refuses more elements than bytes left / min_element_bytes. */
@@ -34,7 +34,8 @@ struct uuid wire_uuid(struct reader *reader);
 void wire_skip_tags(struct reader *reader);
 /* Walk tagged fields: `*left` begins as wire_uvarint(); false at the end or when the reader went bad. The field's bytes
  * are looked into by `*out_field`, so a field that is longer or shorter than we think harms nothing after it. */
-bool wire_next_tag(struct reader *reader, uint32_t *left, uint32_t *out_tag, struct reader *out_field);
+bool wire_next_tag(struct reader *reader, uint32_t *left, uint32_t *out_tag,
+                   struct reader *out_field);
 
 void wire_put_uvarint(struct writer *writer, uint32_t value);
 void wire_put_varlong(struct writer *writer, int64_t value);
