@@ -140,21 +140,21 @@ static void fail_all(struct conn *conn, const struct err *why)
     }
 }
 
-/* The end: nothing is received or sent from here on; everybody who waits is told, the owner last. */
+/* The end: nothing is received or sent from here on; everybody who waits is told, the owner last. The caller stands
+ * inside conn_enter(), so that the memory outlives this. */
 static void conn_break(struct conn *conn, const struct err *why)
 {
     if (conn->state == CONN_CLOSED) {
         return;
     }
     struct err copy = *why;
+    assert(conn->depth > 0);
     conn->state = CONN_CLOSED;
-    conn_enter(conn);
     release_all(conn);
     fail_all(conn, &copy);
     if (!conn->doomed) {
         conn->callbacks.closed(conn->callbacks.arg, conn, &copy);
     }
-    conn_leave(conn);
 }
 
 static void break_format(struct conn *conn, const char *format, ...)
@@ -555,9 +555,9 @@ static void fd_ready(void *arg, int what)
 static void set_attempt_timer(struct conn *conn)
 {
     int64_t left_ms = conn->connect_deadline_ms - loop_now_ms(conn->loop);
-    int64_t addresses_count = 0;
+    int64_t addresses_count = 1;
 
-    for (struct addrinfo *a = conn->address; a != NULL; a = a->ai_next) {
+    for (struct addrinfo *a = conn->address->ai_next; a != NULL; a = a->ai_next) {
         addresses_count++;
     }
     loop_timer_set(conn->timer, left_ms > 0 ? left_ms / addresses_count : 0);
@@ -657,7 +657,8 @@ struct conn *conn_new(struct loop *loop, const struct conn_options *options,
     if (conn == NULL) {
         abort();
     }
-    assert(options->connect_timeout_ms > 0 && options->max_answer_bytes >= FRAME_MIN_BYTES);
+    assert(options->host != NULL && options->connect_timeout_ms > 0 &&
+           options->max_answer_bytes >= FRAME_MIN_BYTES);
     conn->loop = loop;
     conn->options = *options;
     conn->options.host = copy_text(options->host);
