@@ -17,13 +17,17 @@ struct admin;
 /* A librdkafka configuration from a site's client settings and secrets (read now). `extra` overrides, NULL-terminated
  * name, value pairs. Properties that librdkafka refuses are ERR_CONFIG by name. Returned as void * (rd_kafka_conf_t *),
  * owned by the caller until given to rd_kafka_new(). */
-void *client_conf_new(const struct config_client *client, const char *const *extra, struct err *err);
+void *client_conf_new(const struct config_client *client, const char *const *extra,
+                      struct err *err);
 
-struct admin *admin_new(const char *site, const struct config_client *client, int32_t timeout_ms, struct err *err);
+struct admin *admin_new(const char *site, const struct config_client *client, int32_t timeout_ms,
+                        struct err *err);
 void admin_free(struct admin *admin);
 
 /* ERR_RETRY when it cannot be reached in time. @param out at least 64 bytes */
-MUST_CHECK bool admin_cluster_id(struct admin *admin, char out[64], int32_t *out_brokers_count, struct err *err);
+MUST_CHECK
+bool admin_cluster_id(struct admin *admin, char out[64], int32_t *out_brokers_count,
+                      struct err *err);
 
 struct admin_topic {
     char name[250];
@@ -32,17 +36,22 @@ struct admin_topic {
     int32_t replication_factor;
 };
 /* All topics that are not internal (reserved names included), heap array. */
-MUST_CHECK bool admin_list_topics(struct admin *admin, struct admin_topic **out, size_t *out_count, struct err *err);
+MUST_CHECK
+bool admin_list_topics(struct admin *admin, struct admin_topic **out, size_t *out_count,
+                       struct err *err);
 /* One topic; ERR_REFUSED code 3 when it does not exist. */
-MUST_CHECK bool admin_describe_topic(struct admin *admin, const char *topic, struct admin_topic *out, struct err *err);
+MUST_CHECK
+bool admin_describe_topic(struct admin *admin, const char *topic, struct admin_topic *out,
+                          struct err *err);
 
 struct admin_setting {
     char name[128];
-    char *value;      /* heap */
-    bool is_default;  /* not set on the topic itself */
+    char *value;     /* heap */
+    bool is_default; /* not set on the topic itself */
 };
-MUST_CHECK bool admin_topic_settings(struct admin *admin, const char *topic, struct admin_setting **out,
-                                     size_t *out_count, struct err *err);
+MUST_CHECK
+bool admin_topic_settings(struct admin *admin, const char *topic, struct admin_setting **out,
+                          size_t *out_count, struct err *err);
 void admin_settings_free(struct admin_setting *settings, size_t count);
 /* The settings of many topics, ADMIN_SETTINGS_TOPICS a request (100 topics * 35 settings * 150 bytes = 512 KiB an
  * answer). err.kind is ERR_NONE where it worked; a topic that fails does not fail the others. */
@@ -56,8 +65,9 @@ struct admin_topic_config {
 void admin_topics_settings(struct admin *admin, struct admin_topic_config *configs, size_t count);
 
 /* settings: NULL-terminated name, value pairs. "Exists already" is success. Waits until the topic has leaders. */
-MUST_CHECK bool admin_create_topic(struct admin *admin, const char *topic, int32_t partitions_count,
-                                   int32_t replication_factor, const char *const *settings, struct err *err);
+MUST_CHECK
+bool admin_create_topic(struct admin *admin, const char *topic, int32_t partitions_count,
+                        int32_t replication_factor, const char *const *settings, struct err *err);
 /* All topics of one call; out_errs[i].kind is ERR_NONE where it worked. */
 struct admin_new_topic {
     const char *name;
@@ -65,29 +75,40 @@ struct admin_new_topic {
     int32_t replication_factor;
     const char *const *settings;
 };
-void admin_create_topics(struct admin *admin, const struct admin_new_topic *topics, size_t count, struct err *out_errs);
-MUST_CHECK bool admin_grow_topic(struct admin *admin, const char *topic, int32_t partitions_count, struct err *err);
+void admin_create_topics(struct admin *admin, const struct admin_new_topic *topics, size_t count,
+                         struct err *out_errs);
+MUST_CHECK
+bool admin_grow_topic(struct admin *admin, const char *topic, int32_t partitions_count,
+                      struct err *err);
 /* IncrementalAlterConfigs: set (value) or delete (NULL value) pairs. */
-MUST_CHECK bool admin_alter_topic(struct admin *admin, const char *topic, const char *const *settings, struct err *err);
+MUST_CHECK
+bool admin_alter_topic(struct admin *admin, const char *topic, const char *const *settings,
+                       struct err *err);
 
 struct admin_offset {
     const char *topic;
     int32_t partition;
-    int64_t offset;       /* out; -1 = unknown */
-    int16_t error;        /* out: Kafka error of this partition */
+    int64_t offset; /* out; -1 = unknown */
+    int16_t error;  /* out: Kafka error of this partition */
 };
-enum admin_offset_spec { OFFSET_SPEC_EARLIEST, OFFSET_SPEC_LATEST, OFFSET_SPEC_STABLE /* LSO: latest, read_committed */ };
-MUST_CHECK bool admin_list_offsets(struct admin *admin, enum admin_offset_spec spec, struct admin_offset *offsets,
-                                   size_t count, struct err *err);
+enum admin_offset_spec {
+    OFFSET_SPEC_EARLIEST,
+    OFFSET_SPEC_LATEST,
+    OFFSET_SPEC_STABLE /* LSO: latest, read_committed */
+};
+MUST_CHECK
+bool admin_list_offsets(struct admin *admin, enum admin_offset_spec spec,
+                        struct admin_offset *offsets, size_t count, struct err *err);
 
 struct admin_group_offset {
     char topic[250];
     int32_t partition;
-    int64_t offset;   /* -1 = none */
-    char *metadata;   /* heap; NULL = none */
+    int64_t offset; /* -1 = none */
+    char *metadata; /* heap; NULL = none */
 };
-MUST_CHECK bool admin_group_offsets(struct admin *admin, const char *group, struct admin_group_offset **out,
-                                    size_t *out_count, struct err *err);
+MUST_CHECK
+bool admin_group_offsets(struct admin *admin, const char *group, struct admin_group_offset **out,
+                         size_t *out_count, struct err *err);
 void admin_group_offsets_free(struct admin_group_offset *offsets, size_t count);
 
 #endif

@@ -1,6 +1,4 @@
 /* See admin.h: the settings of topics, read and changed. */
-#include "kafka/admin.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,4 @@
 /* See admin.h: which topics there are, new ones, more partitions. */
-#include "kafka/admin.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,10 +1,10 @@
 /* See client_conf_new() in admin.h: a site's settings as a librdkafka configuration. */
-#include "kafka/admin.h"
-
 #include <stdio.h>
 #include <string.h>
 
 #include <librdkafka/rdkafka.h>
+
+#include "kafka/admin.h"
 
 /* What differs from librdkafka's defaults, all for the same reason: nobody may wait seconds for what takes a round trip.
  * A site's own settings win over these. */

@@ -8,7 +8,11 @@
  *             "forced":{SETTING:[OLD|null, NEW]}}..]}
  *   keeper   {"worker":..,"since":..}
  *   order    {"state":"run"|"pause","by":..,"reason":..,"time":..}
- *   op/ID, op/ID/STEP   operations (failover/)
+ *   op/ID    {"open":true|false,..}   operations (failover/); one that cannot be read counts as open
+ *   op/ID/STEP   their steps, for failover/ alone
+ *
+ * A record that is not of its form changes nothing: what stood there before counts, and `err` names the key for as long
+ * as it stands. Topics are named as Kafka allows, each once; epochs begin at 1.
  */
 #ifndef FERRY_KAFKA_CONTROL_H
 #define FERRY_KAFKA_CONTROL_H
@@ -29,9 +33,9 @@ struct control_topic {
     int32_t partitions_count;
 };
 
-struct control_state { /* one snapshot, immutable once published */
-    int64_t read_ms;       /* loop clock (BOOTTIME): when the topic was last known read to its end */
-    struct uuid topic_id;  /* of the control topic itself */
+struct control_state {    /* one snapshot, immutable once published */
+    int64_t read_ms;      /* loop clock (BOOTTIME): when the topic was last known read to its end */
+    struct uuid topic_id; /* of the control topic itself */
     int64_t end_offset;
     int64_t role_epoch;    /* 0 = no role readable */
     char primary[128];     /* site name */
@@ -42,11 +46,11 @@ struct control_state { /* one snapshot, immutable once published */
     size_t streams_previous_count;
     bool has_topics;
     int64_t topics_epoch;
-    char *topics_json;     /* whole record (forced settings), NULL when none */
+    char *topics_json; /* whole record (forced settings), NULL when none */
     struct control_topic *topics;
     size_t topics_count;
     char keeper[256];
-    bool paused;           /* order: pause */
+    bool paused; /* order: pause */
     bool operation_open;
 };
 
@@ -57,15 +61,18 @@ char *control_topic_name(const char *service, char out[CONTROL_TOPIC_BYTES]);
 struct control;
 struct control_callbacks {
     /* On the loop's thread, after each read to the end that found anything new, and each second with a fresher read_ms.
-     * The state is borrowed until the next call. err: the last read failed (state keeps its old read_ms). */
+     * The state is borrowed until the next call, NULL before the first. err: the last read failed (state keeps its old
+     * read_ms), or a record cannot be read (state is fresh without it). */
     void (*state)(void *arg, const struct control_state *state, const struct err *err);
     void *arg;
 };
 /* Starts the reading thread; creates the topic when it does not exist (RF min(3, brokers), min.insync.replicas 2 from
- * three brokers on, compacted). */
-struct control *control_new(struct loop *loop, const struct config_client *client, const char *service,
-                            const struct control_callbacks *callbacks, struct err *err);
-void control_free(struct control *control);
+ * three brokers on, compacted). One that was read and then deleted is not created again: err, code 3. `client` is
+ * borrowed for the lifetime. */
+struct control *control_new(struct loop *loop, const struct config_client *client,
+                            const char *service, const struct control_callbacks *callbacks,
+                            struct err *err);
+void control_free(struct control *control); /* blocks at most ~1.5 s; NULL is fine */
 /* Read again now instead of at the next second. @thread loop */
 void control_poke(struct control *control);
 
@@ -80,14 +87,18 @@ struct control_record {
     const char *key;
     const char *value; /* NULL = tombstone */
 };
-/* All or nothing. ERR_FATAL code of librdkafka when fenced by another writer of the same role. */
-MUST_CHECK bool control_write(struct control_writer *writer, const struct control_record *records, size_t count,
-                              struct err *err);
+/* All or nothing. ERR_FATAL code of librdkafka when fenced by another writer of the same role, for good. ERR_RETRY: it may
+ * have been written (the answer was lost) or not; the next call ends what is open before it begins. At most ~10 s, as is
+ * control_writer_new(). */
+MUST_CHECK
+bool control_write(struct control_writer *writer, const struct control_record *records,
+                   size_t count, struct err *err);
 /* Read the topic to its end once, blocking; NULL with err (ERR_REFUSED code 3: the topic does not exist). */
-struct control_state *control_read(const struct config_client *client, const char *service, int32_t timeout_ms,
-                                   struct err *err);
+struct control_state *control_read(const struct config_client *client, const char *service,
+                                   int32_t timeout_ms, struct err *err);
 void control_state_free(struct control_state *state);
 /* Create the topic as control_new() does, blocking; "exists" is success. */
-MUST_CHECK bool control_create(const struct config_client *client, const char *service, struct err *err);
+MUST_CHECK
+bool control_create(const struct config_client *client, const char *service, struct err *err);
 
 #endif

@@ -4,8 +4,6 @@
  * good, and what they left open is aborted. So a new keeper ends the old one, and an operation ends the keeper: else a
  * keeper killed in mid-transaction would hide the operation's records until its transaction timed out.
  */
-#include "kafka/control.h"
-
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +11,7 @@
 
 #include "kafka/admin_inside.h"
 #include "kafka/client.h"
+#include "kafka/control.h"
 
 /* For everything that one call does; the on-call waits for it. Two fences take 0.6 s on a healthy cluster. */
 #define CALL_MS 10000

@@ -1,10 +1,8 @@
 /* See membership.h. All on the loop's thread: librdkafka works in threads of its own and rings `wake_fd`.
  *
- * What is called here and waits for librdkafka's main thread (assign, unassign, pause, subscribe) is a message to it and
- * back, 20 us; it never waits for a broker. Its one long computation, the leader's assignment of partitions, is done
- * when the event that we answer is there.
- *
- * Nothing is fetched: a partition is paused before it is assigned, and assigned at a position that needs no question.
+ * What is called here and waits for librdkafka's main thread (assign, unassign, subscribe) is a message to it and back, 20 us;
+ * it never waits for a broker. Its one long computation, the leader's assignment of partitions, is done when the event
+ * that we answer is there.
  */
 #include "kafka/membership.h"
 
@@ -127,77 +125,42 @@ static void read_generation(struct membership *membership)
     }
 }
 
-static bool is_cooperative(const struct membership *membership)
+/* Tell librdkafka that its event was taken. Its own assignment stays empty: it keeps the group's apart (what is owned, sent
+ * and revoked), and one that is empty has nothing to fetch, by construction. With the partitions in it, paused, 2,000 of
+ * them kept its threads busy for 7 s after each rebalance. tests/integration/test_membership.py holds it to that. */
+static void answer(struct membership *membership,
+                   rd_kafka_error_t *(*call)(rd_kafka_t *rk,
+                                             const rd_kafka_topic_partition_list_t *list))
 {
-    const char *protocol = rd_kafka_rebalance_protocol(handle_of(membership));
-    return protocol && strcmp(protocol, "COOPERATIVE") == 0;
+    rd_kafka_topic_partition_list_t *none = rd_kafka_topic_partition_list_new(0);
+    tell_kafka_error(membership, call(handle_of(membership), none));
+    rd_kafka_topic_partition_list_destroy(none);
 }
 
-static void assign(struct membership *membership, rd_kafka_topic_partition_list_t *list)
+/* Only before the first assignment the protocol is not cooperative yet: then everything is to be given back. */
+static rd_kafka_error_t *unassign(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *none)
 {
-    if (is_cooperative(membership)) {
-        tell_kafka_error(membership, rd_kafka_incremental_assign(handle_of(membership), list));
-        return;
+    const char *protocol = rd_kafka_rebalance_protocol(rk);
+    if (protocol && strcmp(protocol, "COOPERATIVE") == 0) {
+        return rd_kafka_incremental_unassign(rk, none);
     }
-    rd_kafka_resp_err_t code = rd_kafka_assign(handle_of(membership), list);
-    if (code) {
-        tell_error(membership, code, NULL);
-    }
-}
-
-static void unassign(struct membership *membership, rd_kafka_topic_partition_list_t *list)
-{
-    if (is_cooperative(membership)) {
-        tell_kafka_error(membership, rd_kafka_incremental_unassign(handle_of(membership), list));
-        return;
-    }
-    rd_kafka_resp_err_t code = rd_kafka_assign(handle_of(membership), NULL);
-    if (code) {
-        tell_error(membership, code, NULL);
-    }
-}
-
-/* Partitions are paused before they are assigned, or one Fetch could slip out between. A partition can be paused once
- * librdkafka knows it: asking for its queue makes it known, holding the queue keeps it so. */
-static void assign_paused(struct membership *membership, rd_kafka_topic_partition_list_t *list)
-{
-    rd_kafka_t *rk = handle_of(membership);
-    size_t count = (size_t)list->cnt;
-    rd_kafka_queue_t **held = must(calloc(count + 1, sizeof(rd_kafka_queue_t *)));
-    for (size_t i = 0; i < count; i++) {
-        held[i] = rd_kafka_queue_get_partition(rk, list->elems[i].topic, list->elems[i].partition);
-        list->elems[i].offset = 0; /* no question to anybody: it will not be read from */
-    }
-    rd_kafka_pause_partitions(rk, list);
-    assign(membership, list);
-    rd_kafka_pause_partitions(rk, list); /* those that nobody knew before */
-    for (size_t i = 0; i < count; i++) {
-        if (held[i]) {
-            rd_kafka_queue_destroy(held[i]);
-        }
-    }
-    free(held);
+    rd_kafka_resp_err_t code = rd_kafka_assign(rk, NULL);
+    return code ? rd_kafka_error_new(code, "unassign: %s", rd_kafka_err2str(code)) : NULL;
 }
 
 static void on_assign(struct membership *membership, const rd_kafka_topic_partition_list_t *parts)
 {
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_copy(parts);
     read_generation(membership);
-    assign_paused(membership, list);
+    answer(membership, rd_kafka_incremental_assign);
     if (membership->client) { /* trouble may have ended us */
-        tell_parts(membership, tell_assigned, list, false);
+        tell_parts(membership, tell_assigned, parts, false);
     }
-    rd_kafka_topic_partition_list_destroy(list);
 }
 
 static void on_revoke(struct membership *membership, const rd_kafka_topic_partition_list_t *parts)
 {
     bool lost = rd_kafka_assignment_lost(handle_of(membership)) != 0;
-    if (membership
-            ->revoking) { /* librdkafka waits for our answer; if it ever does not, the newer counts */
-        rd_kafka_topic_partition_list_destroy(membership->revoking);
-    }
-    membership->revoking = rd_kafka_topic_partition_list_copy(parts);
+    membership->revoking = true;
     if (lost) {
         membership->generation = -1; /* what is still on its way counts no more */
     }
@@ -205,21 +168,15 @@ static void on_revoke(struct membership *membership, const rd_kafka_topic_partit
         membership_revoked_done(membership);
         return;
     }
-    /* The event's list: the owner may give back at once, which frees ours. */
     tell_parts(membership, tell_revoked, parts, lost);
 }
 
 void membership_revoked_done(struct membership *membership)
 {
-    rd_kafka_topic_partition_list_t *list = membership->revoking;
-    if (!list) {
-        return;
+    if (membership->revoking && membership->client) {
+        answer(membership, unassign);
     }
-    membership->revoking = NULL;
-    if (membership->client) {
-        unassign(membership, list);
-    }
-    rd_kafka_topic_partition_list_destroy(list);
+    membership->revoking = false;
 }
 
 static void on_rebalance(struct membership *membership, rd_kafka_event_t *event)
@@ -472,9 +429,6 @@ static void on_event(struct membership *membership, rd_kafka_event_t *event)
 
 static void forget(struct membership *membership)
 {
-    if (membership->revoking) {
-        rd_kafka_topic_partition_list_destroy(membership->revoking);
-    }
     free(membership);
 }
 

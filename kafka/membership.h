@@ -1,5 +1,5 @@
 /* Which partitions are ours: Kafka's own group protocol on the target cluster, through one librdkafka consumer that
- * fetches nothing (all partitions paused). Events come on our loop; nothing here blocks it.
+ * fetches nothing (its own assignment stays empty). Events come on our loop; nothing here blocks it.
  *
  * Classic protocol, cooperative-sticky, static member (group.instance.id = worker), explicit commits whose metadata is
  * the second checkpoint. A revoked partition is given back only after membership_revoked_done(): until then the
@@ -38,22 +38,26 @@ struct membership_callbacks {
 struct membership_options {
     const char *group;
     const char *instance_id;
-    int32_t session_timeout_ms;    /* 10,000 */
-    int32_t heartbeat_ms;          /* 500 */
-    int32_t metadata_refresh_ms;   /* 2,000 */
-    int32_t max_poll_interval_ms;  /* 30,000 */
+    int32_t session_timeout_ms;   /* 10,000 */
+    int32_t heartbeat_ms;         /* 500 */
+    int32_t metadata_refresh_ms;  /* 2,000 */
+    int32_t max_poll_interval_ms; /* 30,000 */
 };
 
+/* NULL with ERR_CONFIG when the settings are refused. `client` is read now. */
 struct membership *membership_new(struct loop *loop, const struct config_client *client,
                                   const struct membership_options *options,
                                   const struct membership_callbacks *callbacks, struct err *err);
-/* Closes without leaving the group (a static member keeps its assignment for a restart); blocks at most ~1 s. */
+/* Closes without leaving the group (a static member keeps its assignment for a restart); blocks at most ~1 s. Commits and
+ * questions that are open are answered with ERR_RETRY before it returns; the callbacks are not called any more. */
 void membership_free(struct membership *membership);
 
-MUST_CHECK bool membership_subscribe(struct membership *membership, const char *const *topics, size_t count,
-                                     struct err *err);
+MUST_CHECK
+bool membership_subscribe(struct membership *membership, const char *const *topics, size_t count,
+                          struct err *err);
 void membership_revoked_done(struct membership *membership);
-/* The group's view changes with each rebalance; a commit counts only when the value is the same before and after. */
+/* The group's view changes with each rebalance; a commit counts only when the value is the same before and after. -1 while
+ * there is none: before the first assignment, after one was lost. */
 int32_t membership_generation(const struct membership *membership);
 
 struct membership_commit {
@@ -66,18 +70,21 @@ struct membership_commit {
 #define MEMBERSHIP_COMMIT_MAX 1000 /* one request of 6,000 fails whole; 5,000 was seen to work */
 /* Commit in the assignment's own generation, asynchronously; `done` gets the same array (owned by membership until
  * then: pass heap, it is freed after done) and the time the request was handed over. err NULL = every partition ok. */
-void membership_commit(struct membership *membership, struct membership_commit *commits, size_t count,
-                       void (*done)(void *arg, const struct membership_commit *commits, size_t count,
-                                    int64_t sent_ms, const struct err *err),
+void membership_commit(struct membership *membership, struct membership_commit *commits,
+                       size_t count,
+                       void (*done)(void *arg, const struct membership_commit *commits,
+                                    size_t count, int64_t sent_ms, const struct err *err),
                        void *arg);
 /* The group's committed offsets and metadata for these partitions, asynchronously (array freed after done; offset -1 =
  * none; metadata NULL = none). */
-void membership_committed(struct membership *membership, struct membership_commit *wants, size_t count,
-                          void (*done)(void *arg, const struct membership_commit *found, size_t count,
-                                       const struct err *err),
+void membership_committed(struct membership *membership, struct membership_commit *wants,
+                          size_t count,
+                          void (*done)(void *arg, const struct membership_commit *found,
+                                       size_t count, const struct err *err),
                           void *arg);
 /* Leave for good: LeaveGroup with our instance id through `target` (librdkafka sends none for static members), so that
- * the others take over at once. `done` comes within timeout_ms. */
+ * the others take over at once. `done` comes within timeout_ms, never inside this call. Afterwards the membership takes
+ * no more part: only membership_free(). A newcomer with our id is not thrown out: `done` has the error. */
 void membership_leave(struct membership *membership, struct cluster *target, int32_t timeout_ms,
                       void (*done)(void *arg, const struct err *err), void *arg);
 

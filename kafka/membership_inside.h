@@ -36,7 +36,7 @@ struct membership {
     struct loop_fd *wake;
     struct loop_timer *tick;
     int32_t generation;
-    rd_kafka_topic_partition_list_t *revoking; /* told to the owner, not given back yet */
+    bool revoking; /* told to the owner, not given back yet */
     LIST_HEAD(, group_call) calls;
     int trouble_code; /* last one told, and when */
     int64_t trouble_ms;

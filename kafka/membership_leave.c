@@ -3,8 +3,6 @@
  *
  * FINDING -> (coordinator known) -> TELLING -> done; a coordinator that moves or loads is asked for again, until time is up.
  */
-#include "kafka/membership.h"
-
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -43,7 +43,10 @@ static inline const struct config_client *driver_client(const char *bootstrap)
 {
     static struct config_property properties[16];
     static struct config_client client = {.properties = properties};
-    char *rest = strdup(getenv("DRIVER_PROPERTIES") ? getenv("DRIVER_PROPERTIES") : "");
+    static char text[4096];
+    const char *given = getenv("DRIVER_PROPERTIES");
+    snprintf(text, sizeof(text), "%s", given ? given : "");
+    char *rest = text;
     properties[client.properties_count++] =
         (struct config_property){"bootstrap.servers", bootstrap};
     for (char *word = strtok_r(rest, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {

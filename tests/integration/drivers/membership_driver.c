@@ -12,6 +12,7 @@
 static struct loop *loop;
 static struct membership *member;
 static struct cluster *cluster;
+static struct buf_pool *pool;
 static const struct config_client *client;
 static bool hold;
 static struct loop_timer *beat;
@@ -105,7 +106,7 @@ static void leave(void)
                                       .tcp_user_timeout_ms = 3000,
                                       .max_answer_bytes = 8 << 20};
     if (!cluster) {
-        options.pool = buf_pool_new(1 << 20);
+        options.pool = pool = buf_pool_new(1 << 20);
         cluster = cluster_new(loop, &options);
     }
     membership_leave(member, cluster, 2000, left, NULL);
@@ -196,6 +197,9 @@ int main(int argc, char **argv)
     membership_free(member);
     say("freed ms=%lld", (long long)(now_ms() - began_ms));
     cluster_free(cluster);
+    if (pool) {
+        buf_pool_free(pool);
+    }
     loop_fd_free(input.watch);
     loop_timer_free(beat);
     loop_free(loop);
