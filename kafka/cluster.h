@@ -68,7 +68,8 @@ int32_t cluster_brokers_count(const struct cluster *cluster);
 
 /* A ready connection to a broker for a purpose ("lane"): lane 0 is for small requests (metadata, offsets, producers),
  * 1.. are the caller's (fetch, produce connections). NULL while it is being made or waits for its backoff;
- * cluster_on_change's sibling below is told when it becomes ready. Lost connections are made again when asked for. */
+ * cluster_on_change's sibling below is told when it becomes ready. Lost connections are made again when asked for.
+ * Ask for each request: what was given out holds for this turn of the loop. */
 struct conn *cluster_conn(struct cluster *cluster, int32_t broker, int32_t lane);
 /* Told when a connection became ready (err NULL) or was lost after it was: its requests in flight were answered first.
  * Also told, before it returns, of a connection that cluster_drop_conn() drops. */

@@ -94,6 +94,17 @@ static struct conn *leader_conn(struct probe *probe, const char *topic, int32_t 
     return NULL;
 }
 
+/* Anew for each request: a connection may go in any turn of the loop. */
+static struct conn *any_conn(struct probe *probe)
+{
+    struct conn *conn = NULL;
+
+    while ((conn = cluster_any_conn(probe->cluster)) == NULL) {
+        loop_run_once(probe->loop, 20);
+    }
+    return conn;
+}
+
 static int16_t version_of(struct conn *conn, enum api_key api)
 {
     return conn_versions(conn)->version[api];
@@ -103,11 +114,8 @@ static int16_t version_of(struct conn *conn, enum api_key api)
 
 static void versions(struct probe *probe)
 {
-    struct conn *conn = NULL;
+    struct conn *conn = any_conn(probe);
 
-    while ((conn = cluster_any_conn(probe->cluster)) == NULL) {
-        loop_run_once(probe->loop, 20);
-    }
     for (int key = 0; key < 62; key++) {
         int16_t version = conn_versions(conn)->version[key];
         if (version >= 0) {
@@ -203,16 +211,13 @@ static void producers(struct probe *probe, const char *topic, int32_t partition)
 
 static void coordinator(struct probe *probe, const char *group, const char *leave_instance)
 {
-    struct conn *conn = NULL;
+    struct conn *conn = any_conn(probe);
     struct find_coordinator_answer found;
     struct answer answer;
     struct writer writer;
     struct err err;
     int16_t error;
 
-    while ((conn = cluster_any_conn(probe->cluster)) == NULL) {
-        loop_run_once(probe->loop, 20);
-    }
     for (int16_t version = 3; version <= version_of(conn, API_FIND_COORDINATOR); version++) {
         writer_init(&writer);
         proto_put_find_coordinator(&writer, version, group);
@@ -224,6 +229,7 @@ static void coordinator(struct probe *probe, const char *group, const char *leav
             "{\"version\": %d, \"error\": %d, \"broker\": %d, \"host\": \"%.*s\", \"port\": %d}\n",
             version, found.error, found.id, found.host.len, found.host.data, found.port);
         buf_unref(answer.block);
+        conn = any_conn(probe);
     }
     if (leave_instance == NULL) {
         return;
