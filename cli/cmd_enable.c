@@ -1,5 +1,8 @@
 /* Writes the first role epoch of a service on each target. Never done by ferryd: a worker with an old file and an empty
  * Redis must not be able to make itself primary's mirror.
+ *
+ * Everything is checked before the question, and again behind the fence of the control topic's writer: whoever wrote
+ * meanwhile is seen. Nothing is written on a target before the operator said yes.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,51 +16,121 @@
 #include "cli/render.h"
 #include "kafka/control.h"
 
+#define CODE_NO_TOPIC 3 /* UNKNOWN_TOPIC_OR_PARTITION */
+#define HELD_SHOWN    5 /* topics named in the question */
+
 static const struct config_client *operator_of(const struct config_site *site)
 {
     return site->operator_kafka != NULL ? site->operator_kafka : &site->kafka;
 }
 
+/* --- checks ------------------------------------------------------------------------------------------------------- */
+
 static bool different_clusters(struct context *context, struct err *err)
 {
-    char source[64];
-    char target[64];
+    char source_id[64];
+    char target_id[64];
     int32_t brokers;
-    if (!context_source(context, err) || !context_target(context, err) ||
-        !admin_cluster_id(context->source, source, &brokers, err) ||
-        !admin_cluster_id(context->target, target, &brokers, err)) {
+    struct admin *source = context_source(context, err);
+    struct admin *target = source == NULL ? NULL : context_target(context, err);
+    if (target == NULL || !admin_cluster_id(source, source_id, &brokers, err) ||
+        !admin_cluster_id(target, target_id, &brokers, err)) {
         return false;
     }
-    if (strcmp(source, target) != 0) {
+    if (strcmp(source_id, target_id) != 0) {
         return true;
     }
     err_set(err, ERR_REFUSED, "sites %s and %s are one cluster (%s)", context->from->name,
-            context->to->name, source);
-    return err_hint(err, "compare bootstrap.servers of both sites in %s", context->config->file);
+            context->to->name, source_id);
+    return err_hint(err, "compare bootstrap.servers of both sites in %.150s",
+                    context->config->file);
 }
 
-/* End offsets of one topic as [[partition, end], ...] when it holds any; NULL = empty. */
-static json_t *topic_ends(struct context *context, const struct admin_topic *topic, bool *out_ok,
-                          struct err *err)
+/* The role as it stands. @param out_epoch  0 = none was ever written */
+static bool look_at_role(struct context *context, int64_t *out_epoch, struct err *err)
 {
-    struct admin_offset *ends = calloc((size_t)topic->partitions_count + 1, sizeof(*ends));
-    json_t *pairs = json_array();
-    bool holds = false;
-    for (int32_t i = 0; i < topic->partitions_count; i++) {
-        ends[i] = (struct admin_offset){.topic = topic->name, .partition = i};
+    struct control_state *state =
+        control_read(&context->to->kafka, context->service->name, context->timeout_ms, err);
+    if (state == NULL) {
+        bool no_topic = err->kind == ERR_REFUSED && err->code == CODE_NO_TOPIC;
+        *out_epoch = 0;
+        if (no_topic) {
+            err_clear(err);
+        }
+        return no_topic;
     }
-    *out_ok = admin_list_offsets(context->target, OFFSET_SPEC_LATEST, ends,
-                                 (size_t)topic->partitions_count, err);
-    for (int32_t i = 0; *out_ok && i < topic->partitions_count; i++) {
+    *out_epoch = state->role_epoch;
+    bool ok = state->role_epoch == 0 || strcmp(state->primary, context->from->name) == 0;
+    if (!ok) {
+        err_set(err, ERR_REFUSED,
+                "role epoch %lld on %s says that %s is primary: enable writes "
+                "only the first epoch",
+                (long long)state->role_epoch, context->to->name, state->primary);
+        err_hint(err, "ferry status %s", context->service->name);
+    }
+    control_state_free(state);
+    return ok;
+}
+
+/* A worker that saw an epoch says that the control topic was deleted: a fault of the service, not a beginning. Redis may
+ * be away: it is asked as a witness, not needed. */
+static bool nobody_saw_role(struct context *context, struct err *err)
+{
+    const char *name;
+    json_t *worker;
+    char link[300];
+    int64_t epoch = 0;
+    json_t *workers =
+        context->to->redis == NULL ? NULL : context_service_hash(context, "workers", NULL);
+    snprintf(link, sizeof(link), "%s>%s", context->from->name, context->to->name);
+    json_object_foreach (workers, name, worker) {
+        const char *of = json_string_value(json_object_get(worker, "link"));
+        int64_t seen = json_integer_value(json_object_get(worker, "role_epoch"));
+        epoch = of != NULL && strcmp(of, link) == 0 && seen > epoch ? seen : epoch;
+    }
+    json_decref(workers);
+    if (epoch == 0) {
+        return true;
+    }
+    char *key = context_key(context, "workers");
+    err_set(err, ERR_REFUSED,
+            "no role epoch stands on %s, but its workers saw epoch %lld: the "
+            "control topic was deleted or emptied",
+            context->to->name, (long long)epoch);
+    err_hint(err, "docs/faults.md#control; a new beginning is wanted: redis-cli DEL '%.100s'", key);
+    free(key);
+    return false;
+}
+
+/* --- what the target holds ---------------------------------------------------------------------------------------- */
+
+/* End offsets of one topic as [[partition, end], ...]; *out_pairs NULL = it is empty. */
+static bool topic_ends(struct context *context, const struct admin_topic *topic, json_t **out_pairs,
+                       struct err *err)
+{
+    size_t count = (size_t)topic->partitions_count;
+    struct admin_offset *ends = calloc(count + 1, sizeof(*ends));
+    if (ends == NULL) {
+        abort();
+    }
+    for (size_t i = 0; i < count; i++) {
+        ends[i] = (struct admin_offset){.topic = topic->name, .partition = (int32_t)i};
+    }
+    bool ok = admin_list_offsets(context->target.admin, OFFSET_SPEC_LATEST, ends, count, err);
+    bool holds = false;
+    json_t *pairs = json_array();
+    for (size_t i = 0; ok && i < count; i++) {
+        if (ends[i].error != 0 || ends[i].offset < 0) {
+            ok = err_set_code(err, ERR_RETRY, ends[i].error, "%s: the end of %s:%zu is unknown",
+                              context->to->name, topic->name, i);
+        }
         holds = holds || ends[i].offset > 0;
-        json_array_append_new(pairs, json_pack("[iI]", i, (json_int_t)ends[i].offset));
+        json_array_append_new(pairs, json_pack("[iI]", (int)i, (json_int_t)ends[i].offset));
     }
     free(ends);
-    if (*out_ok && holds) {
-        return pairs;
-    }
+    *out_pairs = ok && holds ? json_incref(pairs) : NULL;
     json_decref(pairs);
-    return NULL;
+    return ok;
 }
 
 /* Target topics of the service that hold records: {TOPIC: [[partition, end], ..]}. NULL with err. */
@@ -65,164 +138,224 @@ static json_t *held_topics(struct context *context, struct err *err)
 {
     struct admin_topic *topics = NULL;
     size_t count = 0;
-    if (!admin_list_topics(context->target, &topics, &count, err)) {
-        return NULL;
-    }
+    bool ok = admin_list_topics(context->target.admin, &topics, &count, err);
     json_t *held = json_object();
-    for (size_t i = 0; i < count && held != NULL; i++) {
-        bool ok = true;
-        json_t *pairs = config_patterns_match(&context->service->topics, topics[i].name)
-                            ? topic_ends(context, &topics[i], &ok, err)
-                            : NULL;
-        if (!ok) {
-            json_decref(held);
-            held = NULL;
-        } else if (pairs != NULL) {
+    for (size_t i = 0; ok && i < count; i++) {
+        json_t *pairs = NULL;
+        if (config_patterns_match(&context->service->topics, topics[i].name)) {
+            ok = topic_ends(context, &topics[i], &pairs, err);
+        }
+        if (pairs != NULL) {
             json_object_set_new(held, topics[i].name, pairs);
         }
     }
     free(topics);
+    if (!ok) {
+        json_decref(held);
+        return NULL;
+    }
     return held;
 }
 
-static bool may_adopt(struct context *context, json_t *held, struct err *err)
+/* "3 topics (a, b, c)" */
+static void name_held(const json_t *held, char *out, size_t room)
 {
-    const char *topic = "";
+    size_t shown = 0;
+    const char *topic;
     json_t *ends;
-    json_object_foreach (held, topic, ends) {
-        break;
+    size_t used = (size_t)snprintf(out, room, "%zu topics (", json_object_size(held));
+    json_object_foreach ((json_t *)(uintptr_t)held, topic, ends) {
+        if (shown < HELD_SHOWN && used < room) {
+            used += (size_t)snprintf(out + used, room - used, "%s%.100s", shown == 0 ? "" : ", ",
+                                     topic);
+        }
+        shown++;
     }
-    if (json_object_size(held) == 0) {
-        return true;
+    if (used < room) {
+        snprintf(out + used, room - used, "%s)", shown > HELD_SHOWN ? ", ..." : "");
     }
-    if (!command_has(context->line, "adopt")) {
-        err_set(err, ERR_REFUSED, "%zu topics of %s hold records already, for example %s",
-                json_object_size(held), context->to->name, topic);
-        return err_hint(err, "empty them, or take them over: ferry enable %s --adopt",
-                        context->service->name);
-    }
-    return true;
 }
 
-static json_t *role_record(struct context *context, json_t *held)
+static bool may_adopt(const struct context *context, const json_t *held, struct err *err)
 {
-    char who[320];
+    char names[700];
+    if (json_object_size(held) == 0 || command_has(context->line, "adopt")) {
+        return true;
+    }
+    name_held(held, names, sizeof(names));
+    err_set(err, ERR_REFUSED, "%s hold records on %s already", names, context->to->name);
+    return err_hint(err,
+                    "empty them, or take them over as they are: ferry enable %s --to %s --adopt",
+                    context->service->name, context->to->name);
+}
+
+static bool ask(const struct context *context, const json_t *held, struct err *err)
+{
+    char question[1400];
+    char names[700];
+    name_held(held, names, sizeof(names));
+    bool some = json_object_size(held) > 0;
+    snprintf(question, sizeof(question),
+             "From now on ferryd mirrors service %s from %s to %s, and writes into its topics "
+             "there.%s%s%s",
+             context->service->name, context->from->name, context->to->name,
+             some ? " It takes over " : "", some ? names : "",
+             some ? " with the records that they hold: those stay, and are not compared with the "
+                    "source."
+                  : "");
+    return confirm(context->line, question, context->service->name, err);
+}
+
+/* --- writing ------------------------------------------------------------------------------------------------------ */
+
+static char *role_text(const struct context *context, json_t *held)
+{
+    char who[CONTEXT_WHO_BYTES];
     char when[CLOCK_TEXT_BYTES];
     const char *reason = command_get(context->line, "reason");
     json_t *secondaries = json_array();
-    context_who(who);
     for (size_t i = 0; i < context->service->others_count; i++) {
         json_array_append_new(secondaries, json_string(context->service->others[i]));
     }
-    json_t *role =
-        json_pack("{sisssosssssssO}", "epoch", 1, "primary", context->from->name, "secondaries",
-                  secondaries, "by", who, "reason", reason == NULL ? "" : reason, "time",
-                  clock_rfc3339(clock_wall_ms(clock_system()), when), "adopt", held);
-    return role;
+    json_t *role = json_pack("{sisssosososssO}", "epoch", 1, "primary", context->from->name,
+                             "secondaries", secondaries, "by", render_string(context_who(who)),
+                             "reason", render_string(reason == NULL ? "" : reason), "time",
+                             clock_rfc3339(clock_wall_ms(clock_system()), when), "adopt", held);
+    char *text = json_text(role);
+    json_decref(role);
+    return text;
 }
 
-static bool write_role(struct context *context, json_t *held, struct err *err)
+/* Behind the fence: is it still as the operator was told? The ends that are recorded are those of now. */
+static bool still_so(struct context *context, const json_t *asked, json_t **out_held,
+                     struct err *err)
 {
-    struct control_writer *writer =
-        control_writer_new(operator_of(context->to), context->service->name, "op", err);
-    if (writer == NULL) {
+    int64_t epoch = 0;
+    const char *topic;
+    json_t *ends;
+    if (!look_at_role(context, &epoch, err)) {
         return false;
     }
-    json_t *role = role_record(context, held);
-    char *text = json_text(role);
-    const struct control_record record = {.key = "role", .value = text};
-    bool ok = control_write(writer, &record, 1, err);
-    free(text);
-    json_decref(role);
+    if (epoch > 0) {
+        return err_set(err, ERR_REFUSED, "somebody else enabled the service meanwhile");
+    }
+    json_t *held = held_topics(context, err);
+    json_object_foreach (held, topic, ends) {
+        if (json_object_get(asked, topic) == NULL) {
+            err_set(err, ERR_REFUSED, "topic %s on %s got records meanwhile", topic,
+                    context->to->name);
+            err_hint(err, "ferry enable %s", context->service->name);
+            json_decref(held);
+            return false;
+        }
+    }
+    *out_held = held;
+    return held != NULL;
+}
+
+static bool write_role(struct context *context, const json_t *asked, struct err *err)
+{
+    const struct config_client *client = operator_of(context->to);
+    const char *service = context->service->name;
+    json_t *held = NULL;
+    if (!control_create(client, service, err)) {
+        return false;
+    }
+    struct control_writer *writer = control_writer_new(client, service, "op", err);
+    bool ok = writer != NULL && still_so(context, asked, &held, err);
+    if (ok) {
+        char *text = role_text(context, held);
+        const struct control_record record = {.key = "role", .value = text};
+        ok = control_write(writer, &record, 1, err);
+        free(text);
+    }
+    json_decref(held);
     control_writer_free(writer);
     return ok;
 }
 
-static void tell(const struct context *context, bool already, int64_t epoch)
+/* --- the command -------------------------------------------------------------------------------------------------- */
+
+struct enabled {
+    json_t *links; /* results, for -o json */
+    size_t written;
+};
+
+static void tell(const struct context *context, struct enabled *enabled, bool already,
+                 int64_t epoch)
 {
-    if (context->json) {
-        render_json(json_pack("{sssssssIsb}", "service", context->service->name, "from",
-                              context->from->name, "to", context->to->name, "epoch",
-                              (json_int_t)epoch, "already", already ? 1 : 0));
-        return;
+    const char *service = context->service->name;
+    json_array_append_new(enabled->links, json_pack("{sssssIsb}", "from", context->from->name, "to",
+                                                    context->to->name, "epoch", (json_int_t)epoch,
+                                                    "already", already ? 1 : 0));
+    enabled->written += already ? 0 : 1;
+    if (!context->json) {
+        printf("%s: %s > %s %s (role epoch %lld)\n", service, context->from->name,
+               context->to->name, already ? "is already enabled" : "enabled", (long long)epoch);
     }
-    printf("%s: %s > %s %s (role epoch %lld)\n", context->service->name, context->from->name,
-           context->to->name, already ? "is enabled already" : "enabled", (long long)epoch);
 }
 
-/* Already enabled with the same primary is success: the command may be run again. */
-static bool look_at_role(struct context *context, bool *out_already, struct err *err)
+static bool enable_link(struct context *context, struct enabled *enabled, struct err *err)
 {
-    *out_already = false;
-    if (!control_create(operator_of(context->to), context->service->name, err)) {
+    int64_t epoch = 0;
+    if (!different_clusters(context, err) || !look_at_role(context, &epoch, err)) {
         return false;
     }
-    struct control_state *state =
-        control_read(&context->to->kafka, context->service->name, context->timeout_ms, err);
-    if (state == NULL) {
-        return false;
-    }
-    bool ok = true;
-    if (state->role_epoch > 0 && strcmp(state->primary, context->from->name) != 0) {
-        err_set(err, ERR_REFUSED, "role epoch %lld on %s says that %s is primary",
-                (long long)state->role_epoch, context->to->name, state->primary);
-        ok = err_hint(err, "the service failed over; enable writes only the first epoch");
-    } else if (state->role_epoch > 0) {
-        *out_already = true;
-        tell(context, true, state->role_epoch);
-    }
-    control_state_free(state);
-    return ok;
-}
-
-static bool enable_link(struct context *context, struct err *err)
-{
-    bool already = false;
-    char question[1024];
-    if (!different_clusters(context, err) || !look_at_role(context, &already, err)) {
-        return false;
-    }
-    if (already) {
+    if (epoch > 0) {
+        tell(context, enabled, true, epoch); /* the command may be run again */
         return true;
     }
-    json_t *held = held_topics(context, err);
-    if (held == NULL) {
-        return false;
-    }
-    snprintf(question, sizeof(question),
-             "This starts to mirror service %s from %s to %s. %zu topics of the target hold "
-             "records already%s.",
-             context->service->name, context->from->name, context->to->name, json_object_size(held),
-             json_object_size(held) > 0 ? " and are taken over as they are" : "");
-    bool ok = may_adopt(context, held, err) &&
-              confirm(context->line, question, context->service->name, err) &&
+    json_t *held = nobody_saw_role(context, err) ? held_topics(context, err) : NULL;
+    bool ok = held != NULL && may_adopt(context, held, err) && ask(context, held, err) &&
               write_role(context, held, err);
     json_decref(held);
     if (ok) {
-        tell(context, false, 1);
+        tell(context, enabled, false, 1);
     }
     return ok;
+}
+
+static bool enable_links(struct context *context, struct enabled *enabled, struct err *err)
+{
+    const struct config_service *service = context->service;
+    if (command_has(context->line, "to")) {
+        return enable_link(context, enabled, err);
+    }
+    for (size_t i = 0; i < service->others_count; i++) {
+        context_link(context, service, context->from,
+                     config_site(context->config, service->others[i]));
+        if (!enable_link(context, enabled, err)) {
+            return err_wrap(err, "%s > %s", context->from->name, context->to->name);
+        }
+    }
+    return true;
+}
+
+static void print_result(struct context *context, struct enabled *enabled)
+{
+    const char *service = context->service->name;
+    if (context->json) {
+        render_json(json_pack("{sssO}", "service", service, "links", enabled->links));
+    } else if (enabled->written > 0 && !context->quiet) {
+        fprintf(stderr, "  next: start ferryd where it is not running; ferry status %s\n", service);
+    }
 }
 
 int cmd_enable(const struct command_line *line)
 {
     struct context context;
+    struct enabled enabled = {.links = json_array()};
     struct err err = {0};
-    bool ok = context_open(&context, line, &err);
-    bool one = command_has(line, "to");
-    for (size_t i = 0; ok && i < context.service->others_count; i++) {
-        const char *name = context.service->others[i];
-        if (one && strcmp(name, context.to->name) != 0) {
-            continue;
-        }
-        if (context.target != NULL) {
-            admin_free(context.target);
-            context.target = NULL;
-        }
-        context.to = config_site(context.config, name);
-        ok = enable_link(&context, &err);
+    bool ok = context_open(&context, line, &err) && enable_links(&context, &enabled, &err);
+    int code = EXIT_DONE;
+    if (ok || enabled.written > 0) {
+        print_result(&context, &enabled);
     }
-    int code = ok ? EXIT_DONE : command_fail(&err);
+    if (!ok) {
+        code = command_fail(line, &err);
+        code = enabled.written > 0 ? EXIT_PARTLY : code;
+    }
+    json_decref(enabled.links);
     context_close(&context);
     return code;
 }

@@ -1,22 +1,18 @@
-#include <hiredis/hiredis.h>
+/* Partitions that stopped: what stopped them, and the order to look again. */
+#include <hiredis.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/context.h"
 #include "cli/render.h"
+#include "config/keys.h"
 
-static json_t *faults_of(struct context *context, struct err *err)
-{
-    char *key = context_link_key(context, "faults");
-    json_t *faults = context_hash(context, key, err);
-    free(key);
-    return faults;
-}
+#define LOOK_MS 200 /* between two looks at what became of an order; workers look each second */
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -24,154 +20,371 @@ static const char *text_of(const json_t *object, const char *key)
     return text == NULL ? "" : text;
 }
 
+/* --- list ----------------------------------------------------------------------------------------------------------- */
+
+/* What comes from Redis is printed through here. */
+static void print_line(const char *begin, const char *text)
+{
+    struct render_safe safe = render_safe(text);
+    int len = (int)strlen(begin);
+    fputs(begin, stdout);
+    render_wrapped(stdout, safe.text, RENDER_WIDTH, len, 6);
+}
+
 static void print_range(const json_t *fault, const char *side)
 {
-    char from_key[32];
-    char to_key[32];
-    snprintf(from_key, sizeof(from_key), "%s_from", side);
-    snprintf(to_key, sizeof(to_key), "%s_to", side);
-    const json_t *from = json_object_get(fault, from_key);
-    const json_t *to = json_object_get(fault, to_key);
-    if (json_is_integer(from) || json_is_integer(to)) {
-        printf("    %s offsets %lld", side, (long long)json_integer_value(from));
-        if (json_is_integer(to)) {
-            printf(" .. %lld", (long long)json_integer_value(to) - 1);
-        }
-        putchar('\n');
+    char key[32];
+    snprintf(key, sizeof(key), "%s_from", side);
+    const json_t *from = json_object_get(fault, key);
+    snprintf(key, sizeof(key), "%s_to", side);
+    const json_t *to = json_object_get(fault, key);
+    if (!json_is_integer(from) && !json_is_integer(to)) {
+        return;
+    }
+    printf("    %s offsets from ", side);
+    if (json_is_integer(from)) {
+        printf("%lld", (long long)json_integer_value(from));
+    } else {
+        fputs("unknown", stdout);
+    }
+    if (json_is_integer(to)) {
+        printf(" to below %lld", (long long)json_integer_value(to));
+    }
+    putchar('\n');
+}
+
+static void print_fault(const char *place, const json_t *fault)
+{
+    char head[700];
+    snprintf(head, sizeof(head), "%s  %s  since %s  seen by %s", place, text_of(fault, "kind"),
+             text_of(fault, "time"), text_of(fault, "worker"));
+    print_line("", head);
+    print_line("    ", text_of(fault, "what"));
+    print_range(fault, "source");
+    print_range(fault, "target");
+    const json_t *evidence = json_object_get(fault, "evidence");
+    if (json_is_object(evidence)) {
+        char *text = json_text(evidence);
+        print_line("    evidence: ", text);
+        free(text);
+    }
+    if (text_of(fault, "hint")[0] != '\0') {
+        print_line("    next: ", text_of(fault, "hint"));
     }
 }
 
-static void print_faults(json_t *faults)
+static void print_faults(const struct context *context, json_t *faults)
 {
     const char *place;
     json_t *fault;
+    printf("%s  %s > %s: ", context->service->name, context->from->name, context->to->name);
     if (json_object_size(faults) == 0) {
         puts("no faults");
+        return;
     }
+    printf("%zu faults\n", json_object_size(faults));
     json_object_foreach (faults, place, fault) {
-        printf("%s  %s  since %s\n    %s\n", place, text_of(fault, "kind"), text_of(fault, "time"),
-               text_of(fault, "what"));
-        print_range(fault, "source");
-        print_range(fault, "target");
-        if (text_of(fault, "hint")[0] != '\0') {
-            printf("    next: %s\n", text_of(fault, "hint"));
-        }
+        print_fault(place, fault);
     }
+}
+
+static bool list_link(struct context *context, json_t *links, struct err *err)
+{
+    json_t *faults = context_link_hash(context, "faults", err);
+    if (faults == NULL) {
+        return false;
+    }
+    if (!context->json) {
+        print_faults(context, faults);
+    }
+    json_array_append_new(links, json_pack("{sssssssO}", "service", context->service->name, "from",
+                                           context->from->name, "to", context->to->name, "faults",
+                                           faults));
+    json_decref(faults);
+    return true;
+}
+
+static bool list_service(struct context *context, const struct config_service *service,
+                         json_t *links, struct err *err)
+{
+    bool ok = true;
+    for (size_t i = 0; ok && i < service->others_count; i++) {
+        context_link(context, service, config_site(context->config, service->home),
+                     config_site(context->config, service->others[i]));
+        ok = list_link(context, links, err);
+    }
+    return ok;
+}
+
+static bool list(struct context *context, json_t *links, struct err *err)
+{
+    const struct command_line *line = context->line;
+    bool one = command_has(line, "link") || command_has(line, "to");
+    if (one || line->args_count > 0) {
+        return context_open(context, line, err) &&
+               (one ? list_link(context, links, err)
+                    : list_service(context, context->service, links, err));
+    }
+    bool ok = context_config(context, line, err);
+    for (size_t i = 0; ok && i < context->config->services_count; i++) {
+        ok = list_service(context, &context->config->services[i], links, err);
+    }
+    return ok;
 }
 
 int cmd_fault_list(const struct command_line *line)
 {
-    struct context context;
+    struct context context = {.line = line};
     struct err err = {0};
     int code = EXIT_DONE;
-    json_t *faults = context_open(&context, line, &err) ? faults_of(&context, &err) : NULL;
-    if (faults == NULL) {
-        code = command_fail(&err);
+    json_t *links = json_array();
+    bool ok = list(&context, links, &err);
+    if (!ok) {
+        code = command_fail(line, &err);
     } else if (context.json) {
-        render_json(json_pack("{sssO}", "service", context.service->name, "faults", faults));
-    } else {
-        print_faults(faults);
+        render_json(json_pack("{sO}", "links", links));
     }
-    json_decref(faults);
+    json_decref(links);
     context_close(&context);
     return code;
 }
 
 /* --- retry ---------------------------------------------------------------------------------------------------------- */
 
-static bool order_retry(struct context *context, const char *place, int64_t depth, struct err *err)
+struct retry {
+    struct context *context;
+    int64_t depth;   /* 0 = as configured */
+    json_t *wanted;  /* TOPIC:PARTITION -> the fault as it was */
+    json_t *results; /* TOPIC:PARTITION -> {"result": .., "fault": ..} */
+    size_t open;
+};
+
+/* What may be written beside another operator's order: the id says whose it was. */
+static bool order_id(char out[17], struct err *err)
 {
-    char who[320];
+    uint64_t id;
+    if (getrandom(&id, sizeof(id), 0) != (ssize_t)sizeof(id)) {
+        return err_set(err, ERR_FATAL, "no random numbers to be had");
+    }
+    snprintf(out, 17, "%016llx", (unsigned long long)id);
+    return true;
+}
+
+static bool order(struct retry *retry, const char *place, struct err *err)
+{
+    struct context *context = retry->context;
+    char who[CONTEXT_WHO_BYTES];
     char when[CLOCK_TEXT_BYTES];
-    context_who(who);
-    json_t *order = json_pack("{sssIsssIss}", "order", "retry", "id",
-                              (json_int_t)(clock_wall_ms(clock_system()) * 1000 + getpid() % 1000),
-                              "by", who, "depth", (json_int_t)depth, "time",
+    char id[17];
+    if (!order_id(id, err)) {
+        return false;
+    }
+    json_t *value = json_pack("{sssssssIss}", "order", "retry", "id", id, "by", context_who(who),
+                              "depth", (json_int_t)retry->depth, "time",
                               clock_rfc3339(clock_wall_ms(clock_system()), when));
-    char *text = json_text(order);
+    char *text = json_text(value);
     char *key = context_link_key(context, "orders");
     const char *argv[] = {"HSET", key, place, text};
     struct redisReply *reply = redis_sync_call(context->redis, 4, argv, NULL, err);
     bool ok = reply != NULL;
-    if (ok) {
-        freeReplyObject(reply);
-    }
+    freeReplyObject(reply); /* NULL is fine */
     free(key);
     free(text);
-    json_decref(order);
+    json_decref(value);
     return ok;
 }
 
-/* Wait until the worker took the order and the fault went or came anew. */
-static int follow_retry(struct context *context, const char *place, const json_t *before,
-                        struct err *err)
+static void print_result(const struct context *context, const char *place, bool goes_on,
+                         const json_t *fault)
 {
-    int64_t until = clock_now_ms(clock_system()) + context->timeout_ms;
-    char *orders_key = context_link_key(context, "orders");
-    int code = EXIT_TIME;
-    while (code == EXIT_TIME && clock_now_ms(clock_system()) < until) {
-        const struct timespec nap = {.tv_nsec = 200000000};
+    struct render_safe safe = render_safe(place);
+    if (context->json) {
+        return;
+    }
+    if (goes_on) {
+        printf("%s: goes on\n", safe.text);
+    } else {
+        printf("%s: faulted again\n", safe.text);
+        print_fault(place, fault);
+    }
+    fflush(stdout);
+}
+
+static void settle(struct retry *retry, const char *place, const char *result, json_t *fault)
+{
+    json_object_set_new(
+        retry->results, place,
+        json_pack("{sssO}", "result", result, "fault", fault == NULL ? json_null() : fault));
+    retry->open--;
+}
+
+/* A worker took the order when its field is gone; then the fault goes, or comes anew with another time. */
+static void look_at(struct retry *retry, const char *place, const json_t *before,
+                    const json_t *orders, const json_t *faults)
+{
+    json_t *now = json_object_get(faults, place);
+    if (json_object_get(retry->results, place) != NULL || json_object_get(orders, place) != NULL) {
+        return;
+    }
+    if (now == NULL) {
+        settle(retry, place, "goes on", NULL);
+        print_result(retry->context, place, true, NULL);
+    } else if (!json_equal(now, before)) {
+        settle(retry, place, "faulted again", now);
+        print_result(retry->context, place, false, now);
+    }
+}
+
+static bool look(struct retry *retry, struct err *err)
+{
+    const char *place;
+    json_t *before;
+    json_t *orders = context_link_hash(retry->context, "orders", err);
+    json_t *faults = orders == NULL ? NULL : context_link_hash(retry->context, "faults", err);
+    if (faults != NULL) {
+        json_object_foreach (retry->wanted, place, before) {
+            look_at(retry, place, before, orders, faults);
+        }
+    }
+    bool ok = faults != NULL;
+    json_decref(orders);
+    json_decref(faults);
+    return ok;
+}
+
+/* What was not answered in time: taken or not, that is said. */
+static void settle_rest(struct retry *retry)
+{
+    const char *place;
+    json_t *before;
+    json_t *orders = context_link_hash(retry->context, "orders", NULL);
+    json_object_foreach (retry->wanted, place, before) {
+        if (json_object_get(retry->results, place) != NULL) {
+            continue;
+        }
+        const char *result = orders == NULL ? "unknown"
+                             : json_object_get(orders, place) != NULL
+                                 ? "no worker took the order; it stands in Redis"
+                                 : "taken, and still looking";
+        struct render_safe safe = render_safe(place);
+        settle(retry, place, result, NULL);
+        if (!retry->context->json) {
+            printf("%s: %s\n", safe.text, result);
+        }
+    }
+    json_decref(orders);
+}
+
+static bool follow(struct retry *retry, struct err *err)
+{
+    const struct timespec nap = {.tv_nsec = LOOK_MS * 1000000L};
+    int64_t until_ms = clock_now_ms(clock_system()) + retry->context->timeout_ms;
+    while (retry->open > 0 && clock_now_ms(clock_system()) < until_ms) {
         nanosleep(&nap, NULL);
-        json_t *orders = context_hash(context, orders_key, err);
-        json_t *faults = faults_of(context, err);
-        const json_t *now = json_object_get(faults, place);
-        bool taken = orders != NULL && json_object_get(orders, place) == NULL;
-        if (taken && faults != NULL && now == NULL) {
-            printf("%s: goes on\n", place);
-            code = EXIT_DONE;
-        } else if (taken && now != NULL && !json_equal(now, before)) {
-            printf("%s: faulted again: %s: %s\n", place, text_of(now, "kind"),
-                   text_of(now, "what"));
+        if (!look(retry, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool order_all(struct retry *retry, struct err *err)
+{
+    const char *place;
+    json_t *fault;
+    json_object_foreach (retry->wanted, place, fault) {
+        if (!order(retry, place, err)) {
+            return context_redis_failed(retry->context, err);
+        }
+        retry->open++;
+    }
+    return true;
+}
+
+static bool choose(struct retry *retry, struct err *err)
+{
+    struct context *context = retry->context;
+    const char *place = context->line->args_count > 1 ? context->line->args[1] : NULL;
+    json_t *faults = context_link_hash(context, "faults", err);
+    if (faults == NULL) {
+        return false;
+    }
+    if (place == NULL) {
+        retry->wanted = faults;
+        return true;
+    }
+    json_t *fault = json_object_get(faults, place);
+    retry->wanted = json_object();
+    json_object_set(retry->wanted, place, fault);
+    bool ok = fault != NULL;
+    if (!ok) {
+        err_set(err, ERR_REFUSED, "%s is not faulted", place);
+        err_hint(err, "ferry fault list %s", context->service->name);
+    }
+    json_decref(faults);
+    return ok;
+}
+
+static int retry_code(const struct retry *retry, size_t waiting)
+{
+    const char *place;
+    json_t *result;
+    int code = waiting > 0 ? EXIT_TIME : EXIT_DONE;
+    json_object_foreach (retry->results, place, result) {
+        if (strcmp(text_of(result, "result"), "faulted again") == 0) {
             code = EXIT_REFUSED;
         }
-        json_decref(orders);
-        json_decref(faults);
-    }
-    free(orders_key);
-    if (code == EXIT_TIME) {
-        fprintf(stderr,
-                "ferry: %s: no worker took the order yet; it stands in Redis\n  next: ferry status "
-                "%s\n",
-                place, context->service->name);
     }
     return code;
 }
 
-static int retry_one(struct context *context, const char *place, const json_t *faults,
-                     int64_t depth)
+static void print_next(const struct retry *retry, int code)
 {
-    struct err err = {0};
-    const json_t *fault = json_object_get(faults, place);
-    if (fault == NULL) {
-        err_set(&err, ERR_REFUSED, "%s is not faulted", place);
-        err_hint(&err, "ferry fault list %s", context->service->name);
-        return command_fail(&err);
+    if (code == EXIT_DONE || retry->context->quiet) {
+        return;
     }
-    if (!order_retry(context, place, depth, &err)) {
-        return command_fail(&err);
-    }
-    return follow_retry(context, place, fault, &err);
+    fprintf(stderr, "  next: ferry %s %s\n", code == EXIT_TIME ? "status" : "fault list",
+            retry->context->service->name);
 }
 
-static int retry(struct context *context, int64_t depth)
+static bool parse_retry(struct retry *retry, struct err *err)
 {
-    struct err err = {0};
-    int code = EXIT_DONE;
-    json_t *faults = faults_of(context, &err);
-    if (faults == NULL) {
-        return command_fail(&err);
+    const struct command_line *line = retry->context->line;
+    const char *depth = command_get(line, "depth");
+    char topic[CONTEXT_TOPIC_BYTES];
+    int32_t partition = -1;
+    if ((line->args_count > 1) == command_has(line, "all")) {
+        return err_set(err, ERR_USAGE, "name TOPIC:PARTITION, or give --all");
     }
-    if (context->line->args_count > 1) {
-        code = retry_one(context, context->line->args[1], faults, depth);
-    } else {
-        const char *place;
-        json_t *fault;
-        json_object_foreach (faults, place, fault) {
-            int one = retry_one(context, place, faults, depth);
-            code = one > code ? one : code;
-        }
+    if (line->args_count > 1 && !context_place(line->args[1], topic, &partition, err)) {
+        return false;
     }
-    json_decref(faults);
+    if (line->args_count > 1 && partition < 0) {
+        return err_set(err, ERR_USAGE, "'%s' names no partition: TOPIC:PARTITION", line->args[1]);
+    }
+    if (depth != NULL && (!keys_number(KEY_BYTES, depth, &retry->depth) || retry->depth < 1)) {
+        return err_set(err, ERR_USAGE, "--depth: '%.100s' is no size such as 4GiB", depth);
+    }
+    return true;
+}
+
+static int run_retry(struct retry *retry, struct err *err)
+{
+    struct context *context = retry->context;
+    retry->results = json_object();
+    if (!choose(retry, err) || !order_all(retry, err) || !follow(retry, err)) {
+        return command_fail(context->line, err);
+    }
+    size_t waiting = retry->open;
+    settle_rest(retry);
+    int code = retry_code(retry, waiting);
+    if (context->json) {
+        render_json(
+            json_pack("{sssO}", "service", context->service->name, "partitions", retry->results));
+    } else if (json_object_size(retry->wanted) == 0) {
+        puts("no faults");
+    }
+    print_next(retry, code);
     return code;
 }
 
@@ -179,15 +392,11 @@ int cmd_fault_retry(const struct command_line *line)
 {
     struct context context;
     struct err err = {0};
-    int64_t depth = 0;
-    const char *depth_text = command_get(line, "depth");
-    bool ok =
-        context_open(&context, line, &err) &&
-        (depth_text == NULL || command_number(depth_text, "--depth", 1, INT64_MAX, &depth, &err));
-    if (ok && (line->args_count > 1) == command_has(line, "all")) {
-        ok = err_set(&err, ERR_USAGE, "name TOPIC:PARTITION, or give --all");
-    }
-    int code = ok ? retry(&context, depth) : command_fail(&err);
+    struct retry retry = {.context = &context};
+    bool ok = context_open(&context, line, &err) && parse_retry(&retry, &err);
+    int code = ok ? run_retry(&retry, &err) : command_fail(line, &err);
+    json_decref(retry.wanted);
+    json_decref(retry.results);
     context_close(&context);
     return code;
 }

@@ -1,235 +1,159 @@
 /* What a failover now would cost, and why. Works when every ferryd, Redis or the source is dead; what cannot be known
  * is said to be unknown, never 0.
  */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/json.h"
 #include "cli/commands.h"
 #include "cli/context.h"
 #include "cli/render.h"
+#include "cli/status.h"
 #include "kafka/control.h"
 
-#define WORKER_FRESH_MS 10000 /* a heartbeat comes each second: an older one is from the past */
-#define WATCH_S         2
-#define LAG_WARN_S      10.0
-#define LAG_CRITICAL_S  60.0
-
-struct status {
-    struct context *context;
-    int64_t role_epoch; /* 0 none; -1 unknown */
-    char primary[128];
-    struct err control_err;
-    struct err redis_err; /* kind ERR_NONE: Redis answers */
-    struct err positions_err;
-    struct context_position *positions;
-    size_t positions_count;
-    bool positions_known;
-    json_t *workers;     /* fresh heartbeats by name; NULL unknown */
-    json_t *stale;       /* others */
-    json_t *faults;      /* NULL unknown */
-    int64_t lag_records; /* sum; -1 unknown */
-    double lag_s;        /* worst; -1 unknown */
-};
+#define STATUS_TIMEOUT_MS 5000 /* a dead thing is waited for once; three of them take 15 s */
+#define WATCH_MS          2000
+#define LAG_WARNING_S     10
+#define LAG_CRITICAL_S    60
+/* A heartbeat comes each second. One whose time differs by more from ours is watched: the other host's clock may be
+ * wrong. One that differs by more than ten minutes is of a worker that is gone. */
+#define BEAT_FRESH_MS 5000
+#define BEAT_WATCH_MS 2500
+#define BEAT_GONE_MS  600000
+#define BEAT_SHOWN_MS 86400000 /* for a day */
+#define PARTS_SHOWN   8        /* that do not mirror; the rest is counted */
 
 /* --- gathering ---------------------------------------------------------------------------------------------------- */
 
-static void ask_control(struct status *status)
+static void ask_control(struct status *status, struct context *context)
 {
-    struct context *context = status->context;
-    struct control_state *state = control_read(&context->to->kafka, context->service->name,
-                                               context->timeout_ms, &status->control_err);
+    struct err *err = &status->role_err;
+    struct control_state *state = NULL;
+    if (context_target(context, err) != NULL) {
+        state = control_read(&context->to->kafka, context->service->name, context->timeout_ms, err);
+    }
     if (state == NULL) {
-        status->role_epoch =
-            status->control_err.code == 3 ? 0 : -1; /* no topic: nobody ever enabled it */
+        bool no_topic = err->kind == ERR_REFUSED && err->code == 3;
+        status->role_epoch = no_topic ? 0 : -1; /* without the topic nobody ever enabled it */
+        context_target_failed(context, err);
         return;
     }
     status->role_epoch = state->role_epoch;
+    status->paused = state->paused;
+    status->operation_open = state->operation_open;
     snprintf(status->primary, sizeof(status->primary), "%s", state->primary);
     control_state_free(state);
 }
 
-static int64_t wall_of(const char *text)
+static bool is_of_link(const struct status *status, const json_t *worker)
 {
-    struct tm utc = {0};
-    if (text == NULL || strptime(text, "%Y-%m-%dT%H:%M:%S", &utc) == NULL) {
-        return -1;
-    }
-    return (int64_t)timegm(&utc) * 1000;
-}
-
-static void ask_workers(struct status *status)
-{
-    struct context *context = status->context;
-    struct err err;
     char link[300];
-    char *key = context_key(context, "workers");
-    json_t *all = context_hash(context, key, &err);
-    free(key);
-    snprintf(link, sizeof(link), "%s>%s", context->from->name, context->to->name);
-    if (all == NULL) {
-        return;
+    const char *of = json_string_value(json_object_get(worker, "link"));
+    snprintf(link, sizeof(link), "%s>%s", status->from, status->to);
+    return of != NULL && strcmp(of, link) == 0;
+}
+
+static bool in_doubt(const json_t *worker, int64_t now_ms)
+{
+    int64_t age_ms = now_ms - status_beat_ms(worker);
+    age_ms = age_ms < 0 ? -age_ms : age_ms;
+    return age_ms > BEAT_FRESH_MS && age_ms < BEAT_GONE_MS;
+}
+
+/* The workers again after a while if any of them may be alive with a wrong clock. Takes `first`. */
+static json_t *look_again(struct status *status, struct context *context, json_t *take_first,
+                          json_t **out_before)
+{
+    const char *name;
+    json_t *worker;
+    bool doubt = false;
+    json_object_foreach (take_first, name, worker) {
+        doubt = doubt || (is_of_link(status, worker) && in_doubt(worker, status->now_ms));
     }
+    if (!doubt) {
+        return take_first;
+    }
+    const struct timespec nap = {BEAT_WATCH_MS / 1000, BEAT_WATCH_MS % 1000 * 1000000L};
+    nanosleep(&nap, NULL);
+    *out_before = take_first;
+    return context_service_hash(context, "workers", &status->redis_err);
+}
+
+static bool is_alive(const struct status *status, const json_t *worker, const json_t *before)
+{
+    int64_t at_ms = status_beat_ms(worker);
+    int64_t age_ms = status->now_ms - at_ms;
+    bool moved = before != NULL && status_beat_ms(before) != at_ms;
+    return moved || (at_ms >= 0 && age_ms <= BEAT_FRESH_MS && age_ms >= -BEAT_FRESH_MS);
+}
+
+static void sort_workers(struct status *status, json_t *all, const json_t *before)
+{
+    const char *name;
+    json_t *worker;
     status->workers = json_object();
-    status->stale = json_object();
-    const char *name;
-    json_t *worker;
-    int64_t now = clock_wall_ms(clock_system());
+    status->gone = json_object();
     json_object_foreach (all, name, worker) {
-        const char *of_link = json_string_value(json_object_get(worker, "link"));
-        int64_t at = wall_of(json_string_value(json_object_get(worker, "time")));
-        if (of_link != NULL && strcmp(of_link, link) == 0) {
-            bool fresh = at >= 0 && now - at < WORKER_FRESH_MS;
-            json_object_set(fresh ? status->workers : status->stale, name, worker);
+        bool alive = is_alive(status, worker, json_object_get(before, name));
+        bool recent = status->now_ms - status_beat_ms(worker) < BEAT_SHOWN_MS;
+        if (is_of_link(status, worker) && (alive || recent)) {
+            json_object_set(alive ? status->workers : status->gone, name, worker);
         }
     }
+}
+
+static void ask_redis(struct status *status, struct context *context)
+{
+    json_t *before = NULL;
+    json_t *all = context_service_hash(context, "workers", &status->redis_err);
+    if (all != NULL) {
+        all = look_again(status, context, all, &before);
+    }
+    if (all != NULL) {
+        sort_workers(status, all, before);
+        status->faults = context_link_hash(context, "faults", &status->redis_err);
+    }
+    json_decref(before);
     json_decref(all);
-    key = context_link_key(context, "faults");
-    status->faults = context_hash(context, key, &err);
-    free(key);
-}
-
-/* The worst seconds at risk that any worker saw; a partition that nobody owns makes it unknown. */
-static double worst_lag_s(const struct status *status)
-{
-    double worst = 0;
-    size_t seen = 0;
-    const char *name;
-    json_t *worker;
-    json_object_foreach (status->workers, name, worker) {
-        size_t index;
-        json_t *part;
-        json_array_foreach (json_object_get(worker, "partitions"), index, part) {
-            const json_t *lag = json_object_get(part, "lag_s");
-            if (!json_is_number(lag)) {
-                return -1;
-            }
-            worst = json_number_value(lag) > worst ? json_number_value(lag) : worst;
-            seen++;
-        }
-    }
-    return seen > 0 && seen >= status->positions_count ? worst : -1;
-}
-
-static int64_t lag_records(const struct status *status)
-{
-    int64_t sum = 0;
-    if (!status->positions_known || status->positions_count == 0) {
-        return -1;
-    }
-    for (size_t i = 0; i < status->positions_count; i++) {
-        const struct context_position *position = &status->positions[i];
-        if (position->source_end < 0) {
-            return -1;
-        }
-        if (position->source_end > position->at.source_next) {
-            sum += position->source_end - position->at.source_next;
-        }
-    }
-    return sum;
 }
 
 static void gather(struct status *status, struct context *context)
 {
-    *status = (struct status){.context = context, .lag_records = -1, .lag_s = -1};
-    ask_control(status);
-    status->positions_known =
-        context_positions(context, &status->positions, &status->positions_count, &status->redis_err,
-                          &status->positions_err);
-    ask_workers(status);
-    status->lag_records = lag_records(status);
-    status->lag_s = status->workers == NULL ? -1 : worst_lag_s(status);
-}
-
-static void status_done(struct status *status)
-{
-    free(status->positions);
-    json_decref(status->workers);
-    json_decref(status->stale);
-    json_decref(status->faults);
-}
-
-/* --- verdicts ------------------------------------------------------------------------------------------------------- */
-
-static bool no_role(const struct status *status)
-{
-    return status->role_epoch == 0;
-}
-
-static void first_line(const struct status *status, char *out, size_t room)
-{
-    char records[RENDER_NUMBER_BYTES];
-    char seconds[RENDER_NUMBER_BYTES];
-    if (no_role(status)) {
-        snprintf(out, room, "no role: the service is not mirrored; ferry enable %s",
-                 status->context->service->name);
-        return;
-    }
-    snprintf(out, room,
-             "if you failed over now: lose at most %s records (%s), groups unknown (not synced by "
-             "this release)",
-             render_count(status->lag_records, records), render_seconds(status->lag_s, seconds));
-}
-
-static const char *link_state(const struct status *status)
-{
-    if (no_role(status)) {
-        return "no role";
-    }
-    if (status->role_epoch < 0 || status->workers == NULL) {
-        return "unknown";
-    }
-    return json_object_size(status->workers) > 0 ? "running" : "no worker";
-}
-
-/* 0 ok, 1 warning, 2 critical, 3 unknown: as monitoring plugins. */
-static int plugin_code(const struct status *status)
-{
-    if (status->role_epoch <= 0 || status->lag_records < 0) {
-        return 3;
-    }
-    bool none = status->workers != NULL && json_object_size(status->workers) == 0;
-    if (none || json_object_size(status->faults) > 0 || status->lag_s > LAG_CRITICAL_S) {
-        return 2;
-    }
-    return status->lag_s > LAG_WARN_S || status->lag_s < 0 || status->redis_err.kind != ERR_NONE
-               ? 1
-               : 0;
-}
-
-static int print_check(const struct status *status)
-{
-    static const char *const words[] = {"OK", "WARNING", "CRITICAL", "UNKNOWN"};
-    char line[512];
-    int code = plugin_code(status);
-    first_line(status, line, sizeof(line));
-    printf("FERRY %s - %s: %s; %zu faults\n", words[code], status->context->service->name, line,
-           status->faults == NULL ? 0 : json_object_size(status->faults));
-    return code;
+    *status = (struct status){.service = context->service->name,
+                              .from = context->from->name,
+                              .to = context->to->name,
+                              .now_ms = clock_wall_ms(clock_system()),
+                              .has_redis = context->to->redis != NULL};
+    ask_control(status, context);
+    ask_redis(status, context);
+    positions_read(&status->positions, context);
+    status_sum(status);
 }
 
 /* --- JSON ----------------------------------------------------------------------------------------------------------- */
 
-static json_t *int_or_null(int64_t value)
+static json_t *position_json(const struct position *row, const struct status_part *part)
 {
-    return value < 0 ? json_null() : json_integer(value);
-}
-
-static json_t *position_json(const struct context_position *position)
-{
-    int64_t lag = position->source_end < 0 ? -1 : position->source_end - position->at.source_next;
-    char when[CLOCK_TEXT_BYTES];
-    return json_pack("{sssisIsIsosossis}", "topic", position->topic, "partition",
-                     position->partition, "source_next", (json_int_t)position->at.source_next,
-                     "target_next", (json_int_t)position->at.target_next, "source_end",
-                     int_or_null(position->source_end), "lag_records",
-                     position->source_end < 0 ? json_null() : json_integer(lag < 0 ? 0 : lag),
-                     "generation", position->at.generation, "checkpoint_time",
-                     clock_rfc3339(position->at.time_ms, when));
+    bool placed = row->placed;
+    json_t *out = json_object();
+    json_object_set_new(out, "topic", json_string(row->topic));
+    json_object_set_new(out, "partition", json_integer(row->partition));
+    json_object_set_new(out, "source_begin", render_int_or_null(row->source_begin));
+    json_object_set_new(out, "source_end", render_int_or_null(row->source_end));
+    json_object_set_new(out, "source_next", render_int_or_null(placed ? row->at.source_next : -1));
+    json_object_set_new(out, "target_next", render_int_or_null(placed ? row->at.target_next : -1));
+    json_object_set_new(out, "generation", render_int_or_null(placed ? row->at.generation : -1));
+    json_object_set_new(out, "lag_records", render_int_or_null(position_lag(row)));
+    json_object_set_new(out, "lag_s",
+                        render_real_or_null(position_lag(row) == 0 ? 0 : part->lag_s));
+    json_object_set_new(out, "checkpoint_from", render_string(placed ? row->origin : NULL));
+    json_object_set_new(out, "checkpoint_time", render_time_or_null(placed ? row->at.time_ms : -1));
+    json_object_set_new(out, "source_recreated", json_boolean(row->of_other_topic));
+    json_object_set_new(out, "worker", render_string(part->worker));
+    json_object_set_new(out, "state", render_string(part->state));
+    return out;
 }
 
 static json_t *or_null(json_t *value)
@@ -237,207 +161,448 @@ static json_t *or_null(json_t *value)
     return value == NULL ? json_null() : json_incref(value);
 }
 
-static json_t *status_json(const struct status *status)
+static json_t *error_or_null(const struct err *err)
 {
-    char line[512];
-    char now[CLOCK_TEXT_BYTES];
-    json_t *positions = json_array();
-    first_line(status, line, sizeof(line));
-    for (size_t i = 0; i < status->positions_count; i++) {
-        json_array_append_new(positions, position_json(&status->positions[i]));
-    }
-    json_t *out = json_pack("{ss ss ss ss ss}", "service", status->context->service->name, "from",
-                            status->context->from->name, "to", status->context->to->name, "summary",
-                            line, "time", clock_rfc3339(clock_wall_ms(clock_system()), now));
-    json_object_set_new(out, "state", json_string(link_state(status)));
-    json_object_set_new(out, "role_epoch", int_or_null(status->role_epoch));
-    json_object_set_new(out, "primary",
-                        status->role_epoch > 0 ? json_string(status->primary) : json_null());
-    json_object_set_new(out, "lag_records", int_or_null(status->lag_records));
-    json_object_set_new(out, "lag_s", status->lag_s < 0 ? json_null() : json_real(status->lag_s));
-    json_object_set_new(out, "redis",
-                        status->redis_err.kind == ERR_NONE ? json_string("ready")
-                                                           : json_string(status->redis_err.what));
-    json_object_set_new(out, "partitions", status->positions_known ? positions : json_null());
-    if (!status->positions_known) {
-        json_decref(positions);
-    }
-    json_object_set_new(out, "workers", or_null(status->workers));
-    json_object_set_new(out, "stale_workers", or_null(status->stale));
-    json_object_set_new(out, "faults", or_null(status->faults));
+    return err->kind == ERR_NONE ? json_null() : render_string(err->what);
+}
+
+static json_t *errors_json(const struct status *status)
+{
+    json_t *out = json_object();
+    json_object_set_new(
+        out, "target",
+        error_or_null(status->role_epoch < 0 ? &status->role_err : &(struct err){0}));
+    json_object_set_new(out, "redis", error_or_null(&status->redis_err));
+    json_object_set_new(out, "source", error_or_null(&status->positions.source_err));
+    json_object_set_new(out, "group", error_or_null(&status->positions.group_err));
     return out;
 }
 
-/* --- text ----------------------------------------------------------------------------------------------------------- */
+static json_t *partitions_json(const struct status *status)
+{
+    const struct positions *positions = &status->positions;
+    json_t *out = json_array();
+    for (size_t i = 0; i < positions->count; i++) {
+        json_array_append_new(out, position_json(&positions->rows[i], &status->parts[i]));
+    }
+    return out;
+}
+
+static json_t *link_json(const struct status *status)
+{
+    char line[STATUS_LINE_BYTES];
+    char why[STATUS_WHY_BYTES];
+    json_t *out = json_object();
+    json_object_set_new(out, "from", json_string(status->from));
+    json_object_set_new(out, "to", json_string(status->to));
+    json_object_set_new(out, "summary", render_string(status_first_line(status, line)));
+    json_object_set_new(out, "state", render_string(status_state(status)));
+    json_object_set_new(out, "why", render_string(status_why(status, why)));
+    json_object_set_new(out, "role_epoch", render_int_or_null(status->role_epoch));
+    json_object_set_new(out, "primary",
+                        render_string(status->role_epoch > 0 ? status->primary : NULL));
+    json_object_set_new(out, "paused", json_boolean(status->paused));
+    json_object_set_new(out, "operation_open", json_boolean(status->operation_open));
+    json_object_set_new(out, "lag_records", render_int_or_null(status->lag_records));
+    json_object_set_new(out, "lag_s", render_real_or_null(status->lag_s));
+    json_object_set_new(out, "seen_lag_records", render_int_or_null(status->seen_lag));
+    json_object_set_new(out, "seen_time", render_time_or_null(status->seen_ms));
+    json_object_set_new(out, "records_per_s", render_real_or_null(status->records_per_s));
+    json_object_set_new(out, "partitions", partitions_json(status));
+    json_object_set_new(out, "workers", or_null(status->workers));
+    json_object_set_new(out, "gone_workers", or_null(status->gone));
+    json_object_set_new(out, "faults", or_null(status->faults));
+    json_object_set_new(out, "errors", errors_json(status));
+    json_object_set_new(out, "time", render_time_or_null(status->now_ms));
+    return out;
+}
+
+/* --- text: topics ------------------------------------------------------------------------------------------------------ */
 
 struct topic_row {
     const char *topic;
     int64_t partitions;
-    int64_t done;
-    int64_t end; /* -1 unknown */
+    int64_t held; /* source offsets that the source holds; -1 = unknown */
     int64_t lag;
-    int64_t oldest_ms; /* of its checkpoints */
+    double late;
+    int64_t oldest_ms; /* of its checkpoints; -1 = a partition has none */
 };
+
+static int64_t add_known(int64_t sum, int64_t value)
+{
+    return sum < 0 || value < 0 ? -1 : sum + value;
+}
 
 static size_t fold_topics(const struct status *status, struct topic_row *rows)
 {
     size_t count = 0;
-    for (size_t i = 0; i < status->positions_count; i++) {
-        const struct context_position *position = &status->positions[i];
+    for (size_t i = 0; i < status->positions.count; i++) {
+        const struct position *position = &status->positions.rows[i];
+        int64_t lag = position_lag(position);
+        double late = lag == 0 ? 0 : status->parts[i].lag_s;
+        int64_t at_ms = position->placed ? position->at.time_ms : -1;
         if (count == 0 || strcmp(rows[count - 1].topic, position->topic) != 0) {
-            rows[count++] =
-                (struct topic_row){.topic = position->topic, .oldest_ms = position->at.time_ms};
+            rows[count++] = (struct topic_row){.topic = position->topic, .oldest_ms = at_ms};
         }
         struct topic_row *row = &rows[count - 1];
-        bool known = position->source_end >= 0 && row->end >= 0;
-        int64_t lag = position->source_end - position->at.source_next;
         row->partitions++;
-        row->done += position->at.source_next;
-        row->end = known ? row->end + position->source_end : -1;
-        row->lag = known ? row->lag + (lag > 0 ? lag : 0) : -1;
-        row->oldest_ms =
-            position->at.time_ms < row->oldest_ms ? position->at.time_ms : row->oldest_ms;
+        row->held = add_known(row->held, position_held(position));
+        row->lag = add_known(row->lag, lag);
+        row->late = row->late < 0 || late < 0 ? -1 : (late > row->late ? late : row->late);
+        row->oldest_ms = at_ms < row->oldest_ms ? at_ms : row->oldest_ms;
     }
     return count;
 }
 
+#define TOPIC_COLUMNS 6
+
 static void print_topics(const struct status *status)
 {
-    struct topic_row *rows = calloc(status->positions_count + 1, sizeof(*rows));
+    static const char *const head[TOPIC_COLUMNS] = {"topic", "parts",   "done",
+                                                    "lag",   "seconds", "as of"};
+    size_t most = status->positions.count + 1;
+    struct topic_row *rows = calloc(most, sizeof(*rows));
+    const char **cells = calloc((most + 1) * TOPIC_COLUMNS, sizeof(*cells));
+    char(*texts)[TOPIC_COLUMNS][RENDER_NUMBER_BYTES] = calloc(most, sizeof(*texts));
+    if (rows == NULL || cells == NULL || texts == NULL) {
+        abort();
+    }
     size_t count = fold_topics(status, rows);
-    const char **cells = calloc((count + 1) * 5, sizeof(*cells));
-    char(*texts)[5][RENDER_NUMBER_BYTES] = calloc(count + 1, sizeof(*texts));
-    static const char *const head[] = {"topic", "partitions", "lag", "done", "checkpoint age"};
-    int64_t now = clock_wall_ms(clock_system());
     memcpy(cells, head, sizeof(head));
     for (size_t i = 0; i < count; i++) {
-        const char **row = &cells[(i + 1) * 5];
-        row[0] = rows[i].topic;
-        row[1] = render_count(rows[i].partitions, texts[i][1]);
-        row[2] = render_count(rows[i].lag, texts[i][2]);
-        if (rows[i].end > 0) {
-            snprintf(texts[i][3], RENDER_NUMBER_BYTES, "%.1f %%",
-                     100.0 * (double)rows[i].done / (double)rows[i].end);
-        } else {
-            snprintf(texts[i][3], RENDER_NUMBER_BYTES, rows[i].end == 0 ? "-" : "unknown");
-        }
-        row[3] = texts[i][3];
-        row[4] = render_seconds((double)(now - rows[i].oldest_ms) / 1000.0, texts[i][4]);
+        const struct topic_row *row = &rows[i];
+        const char **cell = &cells[(i + 1) * TOPIC_COLUMNS];
+        int64_t done = row->held < 0 || row->lag < 0 ? -1 : row->held - row->lag;
+        done = done < -1 ? 0 : done; /* behind what the source deleted meanwhile */
+        double age = row->oldest_ms < 0 ? -1 : (double)(status->now_ms - row->oldest_ms) / 1000.0;
+        cell[0] = row->topic;
+        cell[1] = render_count(row->partitions, texts[i][1]);
+        cell[2] = render_share(done, row->held, texts[i][2]);
+        cell[3] = render_count(row->lag, texts[i][3]);
+        cell[4] = render_seconds(row->late, texts[i][4]);
+        cell[5] = row->oldest_ms < 0 ? "never" : render_seconds(age < 0 ? 0 : age, texts[i][5]);
     }
-    render_table(cells, 5, (int)count + 1);
+    render_table(stdout, cells, TOPIC_COLUMNS, (int)count + 1);
     free(rows);
     free(cells);
     free(texts);
 }
 
-static double rate_of(const struct status *status, const char *key)
+/* --- text: the rest ---------------------------------------------------------------------------------------------------- */
+
+static void print_unknown(const char *what, const struct err *err)
 {
-    double sum = 0;
-    const char *name;
-    json_t *worker;
-    json_object_foreach (status->workers, name, worker) {
-        sum += json_number_value(json_object_get(worker, key));
+    struct render_safe safe = render_safe(err->what);
+    int used = printf("%s unknown: ", what);
+    render_wrapped(stdout, safe.text, RENDER_WIDTH, used, 4);
+}
+
+static const char *word(const json_t *worker, const char *key)
+{
+    const char *text = json_string_value(json_object_get(worker, key));
+    return text == NULL ? "unknown" : text;
+}
+
+static void print_worker(const struct status *status, const char *name, const json_t *worker)
+{
+    char line[1200];
+    char number[RENDER_NUMBER_BYTES];
+    const json_t *rate = json_object_get(worker, "records_per_s");
+    double age = (double)(status->now_ms - status_beat_ms(worker)) / 1000.0;
+    const char *why = word(worker, "why");
+    bool runs = strcmp(word(worker, "state"), "running") == 0 && why[0] == '\0';
+    snprintf(line, sizeof(line),
+             "worker %.64s on %.64s: %.32s%s%.200s, %zu partitions, %s records/s, map %.16s, %s%s",
+             name, word(worker, "host"), word(worker, "state"), runs ? "" : ": ", runs ? "" : why,
+             json_array_size(json_object_get(worker, "partitions")),
+             render_count(json_is_number(rate) ? (int64_t)json_number_value(rate) : -1, number),
+             word(worker, "redis"), age < -1 ? "clock ahead" : "", age < -1 ? "" : "told ");
+    size_t used = strlen(line);
+    if (age >= -1) {
+        snprintf(line + used, sizeof(line) - used, "%s ago",
+                 render_seconds(age < 0 ? 0 : age, number));
     }
-    return sum;
+    struct render_safe safe = render_safe(line);
+    render_wrapped(stdout, safe.text, RENDER_WIDTH, 0, 4);
 }
 
 static void print_workers(const struct status *status)
 {
     const char *name;
     json_t *worker;
+    char when[RENDER_TIME_BYTES];
     if (status->workers == NULL) {
-        printf("workers: unknown (%s)\n", status->redis_err.what);
+        print_unknown("workers and faults", &status->redis_err);
         return;
     }
     json_object_foreach (status->workers, name, worker) {
-        const char *state = json_string_value(json_object_get(worker, "state"));
-        printf("worker %s  %s  %zu partitions  %.0f records/s  map %s\n", name,
-               state == NULL ? "unknown" : state,
-               json_array_size(json_object_get(worker, "partitions")),
-               json_number_value(json_object_get(worker, "records_per_s")),
-               json_string_value(json_object_get(worker, "redis")));
+        print_worker(status, name, worker);
     }
-    json_object_foreach (status->stale, name, worker) {
-        printf("worker %s  not heard of since %s\n", name,
-               json_string_value(json_object_get(worker, "time")));
+    json_object_foreach (status->gone, name, worker) {
+        struct render_safe safe = render_safe(name);
+        printf("worker %s: not heard of since %s\n", safe.text,
+               render_time(status_beat_ms(worker), when));
     }
     if (json_object_size(status->workers) == 0) {
-        puts("no worker is alive: start ferryd");
+        printf("%sno worker is alive%s: start ferryd\n", render_color(COLOR_BAD),
+               render_color(COLOR_NONE));
     }
+}
+
+/* Partitions that are ours and do not mirror, with the worker's reason. */
+static void print_idle(const struct status *status)
+{
+    int64_t count = status_idle_count(status);
+    int shown = 0;
+    for (size_t i = 0; i < status->positions.count && count > 0 && shown < PARTS_SHOWN; i++) {
+        const struct status_part *part = &status->parts[i];
+        if (part->worker != NULL && strcmp(part->state, "mirroring") == 0) {
+            continue;
+        }
+        char line[800];
+        snprintf(line, sizeof(line), "%s:%d %.32s%s%.300s", status->positions.rows[i].topic,
+                 status->positions.rows[i].partition,
+                 part->worker == NULL ? "without a worker" : part->state,
+                 part->worker == NULL || part->why[0] == '\0' ? "" : ": ",
+                 part->worker == NULL ? "" : part->why);
+        struct render_safe safe = render_safe(line);
+        render_wrapped(stdout, safe.text, RENDER_WIDTH, 0, 4);
+        shown++;
+    }
+    if (count > shown) {
+        printf("and %lld more partitions that do not mirror now\n", (long long)count - shown);
+    }
+}
+
+static void print_catching_up(const struct status *status)
+{
+    char records[RENDER_NUMBER_BYTES];
+    char left[RENDER_NUMBER_BYTES];
+    if (status->lag_records > 0 && status->records_per_s >= 1) {
+        printf("catching up: %s records/s, at this rate %s left if nothing new came\n",
+               render_count((int64_t)status->records_per_s, records),
+               render_seconds((double)status->lag_records / status->records_per_s, left));
+    }
+}
+
+static void print_faults(const struct status *status)
+{
+    if (status_fault_count(status) > 0) {
+        printf("%s%lld partitions faulted%s: ferry fault list %s\n", render_color(COLOR_BAD),
+               (long long)status_fault_count(status), render_color(COLOR_NONE), status->service);
+    }
+}
+
+static void print_head(const struct status *status)
+{
+    char line[STATUS_LINE_BYTES];
+    char epoch[RENDER_NUMBER_BYTES];
+    char when[RENDER_TIME_BYTES];
+    bool well = status->lag_records >= 0 && status->role_epoch > 0;
+    fputs(render_color(well ? COLOR_GOOD : COLOR_WARN), stdout);
+    struct render_safe safe = render_safe(status_first_line(status, line));
+    render_wrapped(stdout, safe.text, RENDER_WIDTH, 0, 2);
+    fputs(render_color(COLOR_NONE), stdout);
+    snprintf(line, sizeof(line), "%s  %s > %s  %s  role epoch %s  %s", status->service,
+             status->from, status->to, status_state(status),
+             status->role_epoch == 0 ? "none" : render_count(status->role_epoch, epoch),
+             render_time(status->now_ms, when));
+    safe = render_safe(line);
+    render_wrapped(stdout, safe.text, RENDER_WIDTH, 0, 4);
 }
 
 static void print_text(const struct status *status)
 {
-    const struct context *context = status->context;
-    char line[512];
-    char left[RENDER_NUMBER_BYTES];
-    char now[CLOCK_TEXT_BYTES];
-    double rate = rate_of(status, "records_per_s");
-    first_line(status, line, sizeof(line));
-    puts(line);
-    printf("%s  %s > %s  %s  role epoch %s%lld  %s\n", context->service->name, context->from->name,
-           context->to->name, link_state(status), status->role_epoch < 0 ? "unknown " : "",
-           (long long)status->role_epoch, clock_rfc3339(clock_wall_ms(clock_system()), now));
-    if (no_role(status)) {
+    print_head(status);
+    if (status->role_epoch < 0) {
+        print_unknown("role", &status->role_err);
+    }
+    if (status->role_epoch == 0) {
         return;
     }
     print_workers(status);
-    if (!status->positions_known) {
-        printf("positions: unknown (%s)\n", status->positions_err.what);
-    } else if (status->positions_count > 0) {
+    if (status->positions.source_err.kind != ERR_NONE) {
+        print_unknown("source", &status->positions.source_err);
+    }
+    if (status->positions.count > 0) {
         print_topics(status);
     }
-    if (status->lag_records > 0 && rate > 0) {
-        printf("catching up: %.0f records/s, about %s left\n", rate,
-               render_seconds((double)status->lag_records / rate, left));
+    print_idle(status);
+    print_catching_up(status);
+    print_faults(status);
+}
+
+/* --- a monitoring plugin ------------------------------------------------------------------------------------------------ */
+
+static void print_figure(const char *name, double value, int decimals)
+{
+    if (value < 0) {
+        printf(" %s=U", name);
+    } else {
+        printf(" %s=%.*f", name, decimals, value);
     }
-    if (json_object_size(status->faults) > 0) {
-        printf("%zu partitions faulted: ferry fault list %s\n", json_object_size(status->faults),
-               context->service->name);
-    } else if (status->faults == NULL) {
-        puts("faults: unknown");
-    }
+}
+
+static int print_check(const struct status *status, double warning_s, double critical_s)
+{
+    static const char *const words[] = {"OK", "WARNING", "CRITICAL", "UNKNOWN"};
+    char line[STATUS_LINE_BYTES];
+    char why[STATUS_WHY_BYTES];
+    enum status_verdict verdict = status_check(status, warning_s, critical_s, why);
+    struct render_safe safe = render_safe(status_first_line(status, line));
+    printf("FERRY %s - %s %s>%s: %s%s%s |", words[verdict], status->service, status->from,
+           status->to, why, why[0] == '\0' ? "" : "; ", safe.text);
+    print_figure("lag_records", (double)status->lag_records, 0);
+    print_figure("lag_s", status->lag_s, 3);
+    print_figure("faults", (double)status_fault_count(status), 0);
+    putchar('\n');
+    return (int)verdict;
 }
 
 /* --- the command ---------------------------------------------------------------------------------------------------- */
 
-static int show(struct context *context)
+struct show {
+    struct context *context;
+    bool one_service; /* else all */
+    bool one_link;
+    bool check;
+    int64_t warning_s;
+    int64_t critical_s;
+    json_t *services; /* -o json */
+    int code;         /* the worst */
+    int links_count;
+};
+
+static int link_code(const struct status *status)
 {
+    if (status->role_epoch < 0) {
+        return EXIT_UNREACHABLE;
+    }
+    return status->role_epoch == 0 ? EXIT_REFUSED : EXIT_DONE;
+}
+
+/* Worst of two plugin codes: critical, unknown, warning, ok. */
+static int worse_verdict(int a, int b)
+{
+    static const int rank[] = {0, 1, 3, 2};
+    return rank[a] >= rank[b] ? a : b;
+}
+
+static void show_link(struct show *show, json_t *links)
+{
+    struct context *context = show->context;
     struct status status;
-    int code;
     gather(&status, context);
-    if (command_has(context->line, "check")) {
-        code = print_check(&status);
+    if (show->check) {
+        int verdict = print_check(&status, (double)show->warning_s, (double)show->critical_s);
+        show->code = worse_verdict(show->code, verdict);
     } else {
+        int code = link_code(&status);
+        show->code = code > show->code ? code : show->code;
         if (context->json) {
-            render_json(status_json(&status));
+            json_array_append_new(links, link_json(&status));
         } else {
+            fputs(show->links_count > 0 ? "\n" : "", stdout);
             print_text(&status);
         }
-        code = no_role(&status) ? EXIT_REFUSED : EXIT_DONE;
     }
+    show->links_count++;
     status_done(&status);
-    return code;
+}
+
+static void show_service(struct show *show, const struct config_service *service)
+{
+    struct context *context = show->context;
+    json_t *links = json_array();
+    for (size_t i = 0; i < service->others_count; i++) {
+        if (!show->one_link) {
+            context_link(context, service, config_site(context->config, service->home),
+                         config_site(context->config, service->others[i]));
+        }
+        if (!show->one_link || i == 0) {
+            show_link(show, links);
+        }
+    }
+    json_t *summary = json_object_get(json_array_get(links, 0), "summary");
+    json_array_append_new(show->services,
+                          json_pack("{sssssOso}", "service", service->name, "home", service->home,
+                                    "summary", summary == NULL ? json_null() : summary, "links",
+                                    links));
+}
+
+static void show_all(struct show *show)
+{
+    struct context *context = show->context;
+    show->services = json_array();
+    show->code = 0;
+    show->links_count = 0;
+    for (size_t i = 0; i < context->config->services_count; i++) {
+        const struct config_service *service = &context->config->services[i];
+        if (!show->one_service || service == context->service) {
+            show_service(show, service);
+        }
+    }
+    json_t *out = json_pack("{soso}", "services", show->services, "time",
+                            render_time_or_null(clock_wall_ms(clock_system())));
+    if (!context->json || show->check) {
+        json_decref(out);
+    } else if (command_has(context->line, "watch")) {
+        render_json_line(out);
+    } else {
+        render_json(out);
+    }
+}
+
+static int watch(struct show *show)
+{
+    const struct timespec nap = {WATCH_MS / 1000, WATCH_MS % 1000 * 1000000L};
+    bool clear = isatty(STDOUT_FILENO) != 0 && !show->context->json;
+    while (!ferror(stdout)) {
+        fputs(clear ? "\033[H\033[2J" : "", stdout);
+        show_all(show);
+        fputs(clear || show->context->json ? "" : "\n", stdout);
+        fflush(stdout);
+        nanosleep(&nap, NULL);
+        if (show->context->source.err.kind != ERR_NONE ||
+            show->context->target.err.kind != ERR_NONE ||
+            show->context->redis_err.kind != ERR_NONE) {
+            context_retry(show->context); /* what did not answer is tried anew each round */
+        }
+    }
+    return show->code;
+}
+
+static bool open_status(struct show *show, const struct command_line *line, struct err *err)
+{
+    struct context *context = show->context;
+    bool named = line->args_count > 0 || command_has(line, "link");
+    bool ok = named ? context_open(context, line, err) : context_config(context, line, err);
+    if (!command_has(line, "timeout")) {
+        context->timeout_ms = STATUS_TIMEOUT_MS;
+    }
+    show->one_service = named;
+    show->one_link = command_has(line, "link");
+    show->check = command_has(line, "check");
+    show->warning_s = LAG_WARNING_S;
+    show->critical_s = LAG_CRITICAL_S;
+    return ok && command_option_number(line, "warning", 0, INT32_MAX, &show->warning_s, err) &&
+           command_option_number(line, "critical", 0, INT32_MAX, &show->critical_s, err);
 }
 
 int cmd_status(const struct command_line *line)
 {
     struct context context;
+    struct show show = {.context = &context};
     struct err err = {0};
     int code;
-    if (!context_open(&context, line, &err)) {
-        code = command_fail(&err);
-    } else if (!command_has(line, "watch")) {
-        code = show(&context);
+    if (!open_status(&show, line, &err)) {
+        code = command_fail(line, &err);
+        code = show.check ? (int)STATUS_UNKNOWN : code;
+    } else if (command_has(line, "watch")) {
+        code = watch(&show);
     } else {
-        while (true) {
-            if (isatty(STDOUT_FILENO)) {
-                fputs("\033[H\033[2J", stdout);
-            }
-            code = show(&context);
-            fflush(stdout);
-            sleep(WATCH_S);
-        }
+        show_all(&show);
+        code = show.code;
     }
     context_close(&context);
     return code;

@@ -1,32 +1,30 @@
 #include "cli/command.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ferry_version.h"
+#include "cli/render.h"
 
-#define DEPTH_MAX 4
+#define NAME_ROOM 128
 
 const struct command_option command_common[] = {
-    {"config",  "FILE",      "configuration; default FERRY_CONFIG, else /etc/ferry/ferry.json"},
-    {"o",       "text|json", "how results are printed; json is stable"                        },
-    {"q",       NULL,        "no talk on standard error, only results and errors"             },
-    {"timeout", "SECONDS",   "give up after so long; default 30"                              },
-    {"help",    NULL,        "this"                                                           },
-    {NULL,      NULL,        NULL                                                             },
+    {.name = "config",
+     .value = "FILE",
+     .help = "configuration; default FERRY_CONFIG, else /etc/ferry/ferry.json"},
+    {.name = "o",
+     .value = "text|json",
+     .help = "how results are printed; json is stable, keys sorted"},
+    {.name = "q", .help = "no talk on standard error, only results and errors"},
+    {.name = "timeout",
+     .value = "SECONDS",
+     .help = "give up waiting for one answer or step after so long; default 30, status 5"},
+    {.name = "help", .help = "say what the command does; also -h"},
+    {.name = NULL},
 };
 
-static const struct command_option *option_in(const struct command_option *options,
-                                              const char *name, size_t len)
-{
-    for (; options != NULL && options->name != NULL; options++) {
-        if (strlen(options->name) == len && strncmp(options->name, name, len) == 0) {
-            return options;
-        }
-    }
-    return NULL;
-}
+/* --- what was given ----------------------------------------------------------------------------------------------- */
 
 const char *command_get(const struct command_line *line, const char *name)
 {
@@ -49,235 +47,236 @@ bool command_number(const char *text, const char *what, int64_t least, int64_t m
     char *end;
     errno = 0;
     long long value = strtoll(text, &end, 10);
-    if (end == text || *end != '\0' || errno != 0 || value < least || value > most) {
-        return err_set(err, ERR_USAGE, "%s: '%s' is no number from %lld to %lld", what, text,
+    bool digits = text[0] != '\0' && text[strspn(text, "0123456789")] == '\0';
+    if (!digits || *end != '\0' || errno != 0 || value < least || value > most) {
+        return err_set(err, ERR_USAGE, "%s: '%.100s' is no number from %lld to %lld", what, text,
                        (long long)least, (long long)most);
     }
     *out = value;
     return true;
 }
 
-/* --- help --------------------------------------------------------------------------------------------------------- */
-
-static void path_of(const struct command *const *path, int depth, char *out, size_t room)
+bool command_option_number(const struct command_line *line, const char *name, int64_t least,
+                           int64_t most, int64_t *out, struct err *err)
 {
+    char what[64];
+    const char *text = command_get(line, name);
+    snprintf(what, sizeof(what), "--%s", name);
+    return text == NULL || command_number(text, what, least, most, out, err);
+}
+
+char *command_name(const struct command_line *line, char *out, size_t room)
+{
+    size_t used = 0;
     out[0] = '\0';
-    for (int i = 0; i <= depth; i++) {
-        size_t used = strlen(out);
-        snprintf(out + used, room - used, "%s%s", i == 0 ? "" : " ", path[i]->name);
+    for (int i = 0; i <= line->depth && used < room; i++) {
+        used += (size_t)snprintf(out + used, room - used, "%s%s", i == 0 ? "" : " ",
+                                 line->path[i]->name);
     }
-}
-
-static void print_options(FILE *out, const struct command_option *options)
-{
-    for (; options != NULL && options->name != NULL; options++) {
-        char left[64];
-        const char *dashes = strlen(options->name) == 1 ? "-" : "--";
-        snprintf(left, sizeof(left), "%s%s%s%s", dashes, options->name,
-                 options->value == NULL ? "" : " ", options->value == NULL ? "" : options->value);
-        fprintf(out, "  %-26s %s\n", left, options->help);
-    }
-}
-
-static void print_help(FILE *out, const struct command *const *path, int depth)
-{
-    const struct command *command = path[depth];
-    char name[128];
-    path_of(path, depth, name, sizeof(name));
-    if (command->children != NULL) {
-        fprintf(out, "%s: %s\n\nusage: %s COMMAND\n\n", name, command->summary, name);
-        for (const struct command *child = command->children; child->name != NULL; child++) {
-            fprintf(out, "  %s %-12s %s\n", child->children != NULL ? "+" : " ", child->name,
-                    child->summary);
-        }
-        fprintf(out, "\n`%s COMMAND --help` says more.\n", name);
-        return;
-    }
-    fprintf(out, "%s: %s\n\nusage: %s%s%s [OPTIONS]\n", name, command->summary, name,
-            command->args[0] == '\0' ? "" : " ", command->args);
-    if (command->text != NULL) {
-        fprintf(out, "\n%s", command->text);
-    }
-    fputs("\noptions:\n", out);
-    print_options(out, command->options);
-    print_options(out, command_common);
-}
-
-static void man_escaped(FILE *out, const char *text)
-{
-    bool begin = true;
-    for (; *text != '\0'; text++) {
-        if (begin && (*text == '.' || *text == '\'')) {
-            fputs("\\&", out);
-        }
-        if (*text == '\\') {
-            fputs("\\\\", out);
-        } else if (*text == '-') {
-            fputs("\\-", out);
-        } else {
-            fputc(*text, out);
-        }
-        begin = *text == '\n';
-    }
-}
-
-static void man_options(FILE *out, const struct command_option *options)
-{
-    for (; options != NULL && options->name != NULL; options++) {
-        fprintf(out, ".TP\n\\fB%s%s\\fR%s%s\n", strlen(options->name) == 1 ? "\\-" : "\\-\\-",
-                options->name, options->value == NULL ? "" : " ",
-                options->value == NULL ? "" : options->value);
-        man_escaped(out, options->help);
-        fputc('\n', out);
-    }
-}
-
-static void man_leaf(FILE *out, const struct command *const *path, int depth)
-{
-    const struct command *command = path[depth];
-    char name[128];
-    if (command->children != NULL) {
-        const struct command *below[DEPTH_MAX];
-        memcpy(below, path, sizeof(*path) * (size_t)(depth + 1));
-        for (const struct command *child = command->children; child->name != NULL; child++) {
-            below[depth + 1] = child;
-            man_leaf(out, below, depth + 1);
-        }
-        return;
-    }
-    path_of(path, depth, name, sizeof(name));
-    fprintf(out, ".SS %s %s\n", name, command->args);
-    man_escaped(out, command->summary);
-    fputs(".\n", out);
-    if (command->text != NULL) {
-        fputs(".PP\n", out);
-        man_escaped(out, command->text);
-    }
-    man_options(out, command->options);
-}
-
-void command_man(const struct command *root, FILE *out)
-{
-    const struct command *path[DEPTH_MAX] = {root};
-    fprintf(out, ".TH FERRY 1 \"\" \"ferry " FERRY_VERSION "\"\n.SH NAME\nferry \\- ");
-    man_escaped(out, root->summary);
-    fputs("\n.SH SYNOPSIS\n\\fBferry\\fR COMMAND [ARGUMENTS] [OPTIONS]\n.SH COMMANDS\n", out);
-    man_leaf(out, path, 0);
-    fputs(".SH COMMON OPTIONS\n", out);
-    man_options(out, command_common);
-    fputs(".SH EXIT STATUS\n"
-          "0 done and verified; 1 failed and nothing changed; 2 usage; 3 refused by a check; 4 "
-          "partly done, a re-run\n"
-          "resumes; 5 time is up and nothing runs, a re-run resumes; 6 cannot reach; 7 "
-          "configuration; 8 not confirmed.\n"
-          "\\fBferry status \\-\\-check\\fR: 0 ok, 1 warning, 2 critical, 3 unknown, as monitoring "
-          "plugins.\n"
-          ".SH ENVIRONMENT\nFERRY_CONFIG, NO_COLOR\n.SH SEE ALSO\nferryd(8)\n",
-          out);
+    return out;
 }
 
 /* --- parsing ------------------------------------------------------------------------------------------------------ */
 
-static int usage(const struct command *const *path, int depth, const char *what, const char *which)
+static bool refuse(const struct command_line *line, struct err *err, const char *format,
+                   const char *which)
 {
-    char name[128];
-    path_of(path, depth, name, sizeof(name));
-    fprintf(stderr, "%s: %s%s%s\n%s --help\n", name, what, which == NULL ? "" : ": ",
-            which == NULL ? "" : which, name);
-    return EXIT_USAGE;
+    char name[NAME_ROOM];
+    char what[ERR_WHAT_BYTES];
+    command_name(line, name, sizeof(name));
+    snprintf(what, sizeof(what), "%s%s%.200s%s", format, which == NULL ? "" : " '",
+             which == NULL ? "" : which, which == NULL ? "" : "'");
+    err_set(err, ERR_USAGE, "%s: %s", name, what);
+    return err_hint(err, "%s --help", name);
 }
 
-/* One option at argv[*at]; moves *at over its value. NULL = fine, else what is wrong. */
-static const char *take_option(struct command_line *line, int argc, char **argv, int *at)
+static const struct command_option *option_in(const struct command_option *options,
+                                              const char *name, size_t len)
 {
-    const char *text = argv[*at];
-    const char *name = text + (text[1] == '-' ? 2 : 1);
-    size_t len = strcspn(name, "=");
-    const struct command_option *option = option_in(line->command->options, name, len);
-    option = option != NULL ? option : option_in(command_common, name, len);
-    if (option == NULL) {
-        return "unknown option";
-    }
-    if (line->options_count == COMMAND_OPTIONS_MAX) {
-        return "too many options";
-    }
-    const char *value = "";
-    if (option->value != NULL) {
-        value = name[len] == '=' ? name + len + 1 : (*at + 1 < argc ? argv[++*at] : NULL);
-        if (value == NULL) {
-            return "the option needs a value";
+    for (; options != NULL && options->name != NULL; options++) {
+        if (strlen(options->name) == len && strncmp(options->name, name, len) == 0) {
+            return options;
         }
-    } else if (name[len] == '=') {
-        return "the option takes no value";
     }
-    line->options[line->options_count].name = option->name;
-    line->options[line->options_count++].value = value;
     return NULL;
 }
 
-static int run_leaf(const struct command *const *path, int depth, int argc, char **argv)
+static const struct command_option *option_find(const struct command_line *line, const char *name,
+                                                size_t len)
 {
-    struct command_line line = {.command = path[depth]};
-    for (int i = 0; i < argc; i++) {
-        if (argv[i][0] == '-' && argv[i][1] != '\0') {
-            const char *wrong = take_option(&line, argc, argv, &i);
-            if (wrong != NULL) {
-                return usage(path, depth, wrong, argv[i < argc ? i : argc - 1]);
-            }
-        } else if (line.args_count == COMMAND_ARGS_MAX) {
-            return usage(path, depth, "too many arguments", NULL);
-        } else {
-            line.args[line.args_count++] = argv[i];
+    const struct command_option *option = option_in(command_of(line)->options, name, len);
+    return option != NULL ? option : option_in(command_common, name, len);
+}
+
+/* "a|b" are choices when they are lower case; "TOPIC[:P]" is a word for the help. */
+static bool value_fits(const char *choices, const char *value)
+{
+    size_t len = strlen(value);
+    if (strchr(choices, '|') == NULL || choices[strspn(choices, "abcdefghijklmnopqrstuvwxyz|")]) {
+        return true;
+    }
+    for (const char *at = choices; *at != '\0'; at += strspn(at, "|")) {
+        size_t word = strcspn(at, "|");
+        if (word == len && strncmp(at, value, len) == 0) {
+            return true;
+        }
+        at += word;
+    }
+    return false;
+}
+
+static bool keep_option(struct command_line *line, const struct command_option *option,
+                        const char *value, struct err *err)
+{
+    if (command_has(line, option->name)) {
+        return refuse(line, err, "given twice:", option->name);
+    }
+    if (option->value != NULL && !value_fits(option->value, value)) {
+        char what[200];
+        snprintf(what, sizeof(what), "%s%s takes %s, not", option->name[1] == '\0' ? "-" : "--",
+                 option->name, option->value);
+        return refuse(line, err, what, value);
+    }
+    if (line->options_count == COMMAND_OPTIONS_MAX) {
+        return refuse(line, err, "too many options", NULL);
+    }
+    line->options[line->options_count].name = option->name;
+    line->options[line->options_count++].value = value;
+    line->help = line->help || strcmp(option->name, "help") == 0;
+    return true;
+}
+
+/* --name, --name=value, --name value; -n, -nvalue, -n=value, -n value. Moves *at over a value of its own. */
+static bool take_option(struct command_line *line, int argc, char **argv, int *at, struct err *err)
+{
+    const char *text = argv[*at];
+    bool is_long = text[1] == '-';
+    const char *name = text + (is_long ? 2 : 1);
+    size_t len = is_long ? strcspn(name, "=") : 1;
+    const struct command_option *option = strcmp(text, "-h") == 0
+                                              ? option_in(command_common, "help", 4)
+                                              : option_find(line, name, len);
+    if (option == NULL || (is_long && len < 2) ||
+        (!is_long && option->value == NULL && name[1] != '\0')) {
+        return refuse(line, err, "unknown option", text);
+    }
+    const char *rest = name + len;
+    if (option->value == NULL) {
+        return *rest == '=' ? refuse(line, err, "takes no value:", text)
+                            : keep_option(line, option, "", err);
+    }
+    if (*rest != '\0') {
+        return keep_option(line, option, rest + (*rest == '=' ? 1 : 0), err);
+    }
+    if (*at + 1 >= argc || strncmp(argv[*at + 1], "--", 2) == 0) {
+        return refuse(line, err, "a value is missing behind", text);
+    }
+    return keep_option(line, option, argv[++*at], err);
+}
+
+/* How many letters differ, roughly: enough to say what was meant. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t same = 0;
+    size_t longer = strlen(a) > strlen(b) ? strlen(a) : strlen(b);
+    for (const char *at = b; *a != '\0'; a++) {
+        const char *found = strchr(at, *a);
+        if (found != NULL && found - at <= 1) {
+            same++;
+            at = found + 1;
         }
     }
-    if (command_has(&line, "help")) {
-        print_help(stdout, path, depth);
-        return EXIT_DONE;
+    return longer - same;
+}
+
+static bool step_down(struct command_line *line, const char *word, struct err *err)
+{
+    const struct command *nearest = NULL;
+    for (const struct command *child = command_of(line)->children; child->name != NULL; child++) {
+        if (strcmp(child->name, word) == 0) {
+            line->path[++line->depth] = child;
+            return true;
+        }
+        if (nearest == NULL || distance(word, child->name) < distance(word, nearest->name)) {
+            nearest = child;
+        }
     }
-    const char *output = command_get(&line, "o");
-    if (output != NULL && strcmp(output, "json") != 0 && strcmp(output, "text") != 0) {
-        return usage(path, depth, "-o takes text or json", NULL);
+    refuse(line, err, "there is no command", word);
+    if (nearest != NULL && distance(word, nearest->name) <= 2) {
+        char name[NAME_ROOM];
+        err_hint(err, "%s %s", command_name(line, name, sizeof(name)), nearest->name);
     }
-    if (line.args_count < path[depth]->args_least || line.args_count > path[depth]->args_most) {
-        return usage(path, depth, "arguments are",
-                     path[depth]->args[0] == '\0' ? "none" : path[depth]->args);
+    return false;
+}
+
+static bool take_word(struct command_line *line, const char *word, struct err *err)
+{
+    if (command_of(line)->children != NULL) {
+        return step_down(line, word, err);
     }
-    return path[depth]->run(&line);
+    if (line->args_count == COMMAND_ARGS_MAX) {
+        return refuse(line, err, "too many arguments", NULL);
+    }
+    line->args[line->args_count++] = word;
+    return true;
+}
+
+static bool check_args(struct command_line *line, struct err *err)
+{
+    const struct command *command = command_of(line);
+    if (command->children != NULL) {
+        line->help = line->nothing = true;
+        return true;
+    }
+    if (line->args_count < command->args_least || line->args_count > command->args_most) {
+        return refuse(line, err, "its arguments are",
+                      command->args[0] == '\0' ? "none" : command->args);
+    }
+    return true;
+}
+
+bool command_parse(const struct command *root, int argc, char **argv, struct command_line *out,
+                   struct err *err)
+{
+    bool options = true;
+    *out = (struct command_line){.path = {root}, .argc = argc, .argv = argv};
+    for (int at = 1; at < argc; at++) {
+        const char *word = argv[at];
+        bool ok = true;
+        if (options && strcmp(word, "--") == 0) {
+            options = false;
+        } else if (options && out->depth == 0 && strcmp(word, "--version") == 0) {
+            ok = take_word(out, "version", err); /* what everybody types first */
+        } else if (options && word[0] == '-' && word[1] != '\0') {
+            ok = take_option(out, argc, argv, &at, err);
+        } else {
+            ok = take_word(out, word, err);
+        }
+        if (!ok) {
+            return false;
+        }
+    }
+    return out->help || check_args(out, err);
 }
 
 int command_main(const struct command *root, int argc, char **argv)
 {
-    const struct command *path[DEPTH_MAX] = {root};
-    int depth = 0;
-    int at = 1;
-    while (path[depth]->children != NULL) {
-        if (at >= argc) {
-            print_help(stderr, path, depth);
-            return EXIT_USAGE;
-        }
-        if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0) {
-            print_help(stdout, path, depth);
-            return EXIT_DONE;
-        }
-        const struct command *child = path[depth]->children;
-        while (child->name != NULL && strcmp(child->name, argv[at]) != 0) {
-            child++;
-        }
-        if (child->name == NULL) {
-            return usage(path, depth, "unknown command", argv[at]);
-        }
-        path[++depth] = child;
-        at++;
+    struct command_line line;
+    struct err err = {0};
+    if (!command_parse(root, argc, argv, &line, &err)) {
+        return command_fail(&line, &err);
     }
-    return run_leaf(path, depth, argc - at, argv + at);
+    if (line.help) {
+        command_help(&line, line.nothing ? stderr : stdout);
+        return line.nothing ? EXIT_USAGE : EXIT_DONE;
+    }
+    return command_of(&line)->run(&line);
 }
 
-int command_fail(const struct err *err)
+/* --- errors ------------------------------------------------------------------------------------------------------- */
+
+int command_exit(const struct err *err)
 {
-    fprintf(stderr, "ferry: %s\n", err->what);
-    if (err->hint[0] != '\0') {
-        fprintf(stderr, "  next: %s\n", err->hint);
-    }
     switch (err->kind) {
     case ERR_RETRY:
         return EXIT_UNREACHABLE;
@@ -292,4 +291,49 @@ int command_fail(const struct err *err)
         break;
     }
     return EXIT_FAILED;
+}
+
+/* As it was typed, quoted where a shell would need it. */
+static void print_again(const struct command_line *line, FILE *out)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/:=,@+";
+    fputs(line->path[0]->name, out);
+    for (int i = 1; i < line->argc; i++) {
+        const char *word = line->argv[i];
+        bool quote = word[0] == '\0' || word[strspn(word, plain)] != '\0';
+        struct render_safe safe = render_safe(word);
+        fprintf(out, quote ? " '%s'" : " %s", safe.text);
+    }
+}
+
+static void print_next(const struct command_line *line, const struct err *err)
+{
+    char name[NAME_ROOM];
+    fputs("  next: ", stderr);
+    if (err->hint[0] != '\0') {
+        struct render_safe safe = render_safe(err->hint);
+        fputs(safe.text, stderr);
+    } else if (err->kind == ERR_CONFIG) {
+        fprintf(stderr, "%s config check", line->path[0]->name);
+    } else if (err->kind == ERR_USAGE && err->code != EXIT_UNCONFIRMED) {
+        fprintf(stderr, "%s --help", command_name(line, name, sizeof(name)));
+    } else if (err->kind == ERR_REFUSED && line->args_count > 0) {
+        struct render_safe safe = render_safe(line->args[0]);
+        fprintf(stderr, "%s status %s", line->path[0]->name, safe.text);
+    } else {
+        print_again(line, stderr);
+    }
+    fputc('\n', stderr);
+}
+
+int command_fail(const struct command_line *line, const struct err *err)
+{
+    struct render_safe safe = render_safe(err->what);
+    const char *root = line->path[0]->name;
+    bool named = strncmp(safe.text, root, strlen(root)) == 0; /* usage errors name the command */
+    fflush(stdout);
+    fprintf(stderr, "%s%s%s\n", named ? "" : root, named ? "" : ": ", safe.text);
+    print_next(line, err);
+    return command_exit(err);
 }

@@ -1,8 +1,10 @@
-/* What each leaf of the tree runs: options in, one job, exit code. */
+/* The tree of ferry's commands, and what each leaf of it runs: options in, one job, exit code. */
 #ifndef FERRY_CLI_COMMANDS_H
 #define FERRY_CLI_COMMANDS_H
 
 #include "cli/command.h"
+
+extern const struct command ferry_commands;
 
 int cmd_enable(const struct command_line *line);
 int cmd_status(const struct command_line *line);
@@ -15,6 +17,6 @@ int cmd_config_check(const struct command_line *line);
 int cmd_config_show(const struct command_line *line);
 int cmd_config_reference(const struct command_line *line);
 int cmd_version(const struct command_line *line);
-int cmd_man(const struct command_line *line);
+int cmd_help(const struct command_line *line);
 
 #endif

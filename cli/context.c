@@ -1,6 +1,6 @@
 #include "cli/context.h"
 
-#include <hiredis/hiredis.h>
+#include <hiredis.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,10 @@
 
 #include "base/json.h"
 
-#define TIMEOUT_S 30
+#define TIMEOUT_S     30
+#define TIMEOUT_S_MAX 3600 /* what kafka/admin takes */
+
+/* --- configuration, service, link --------------------------------------------------------------------------------- */
 
 static const char *config_file(const struct command_line *line)
 {
@@ -24,10 +27,9 @@ static const char *config_file(const struct command_line *line)
 bool context_config(struct context *context, const struct command_line *line, struct err *err)
 {
     int64_t seconds = TIMEOUT_S;
-    const char *timeout = command_get(line, "timeout");
     const char *output = command_get(line, "o");
     *context = (struct context){.line = line};
-    if (timeout != NULL && !command_number(timeout, "--timeout", 1, 86400, &seconds, err)) {
+    if (!command_option_number(line, "timeout", 1, TIMEOUT_S_MAX, &seconds, err)) {
         return false;
     }
     context->timeout_ms = (int32_t)(seconds * 1000);
@@ -37,80 +39,173 @@ bool context_config(struct context *context, const struct command_line *line, st
     return context->config != NULL;
 }
 
-static bool resolve_link(struct context *context, struct err *err)
+/* A site of the service, or NULL. */
+static const struct config_site *site_of(const struct context *context, const char *name,
+                                         size_t len)
 {
     const struct config_service *service = context->service;
-    const char *to = command_get(context->line, "to");
-    const char *name = to != NULL ? to : service->others[0];
-    for (size_t i = 0; i < service->others_count; i++) {
-        if (strcmp(service->others[i], name) == 0) {
-            context->from = config_site(context->config, service->home);
-            context->to = config_site(context->config, name);
-            return true;
+    for (size_t i = 0; i <= service->others_count; i++) {
+        const char *site = i == 0 ? service->home : service->others[i - 1];
+        if (strlen(site) == len && strncmp(site, name, len) == 0) {
+            return config_site(context->config, site);
         }
     }
-    return err_set(err, ERR_USAGE, "service %s is not mirrored to a site \"%s\"", service->name,
-                   name);
+    return NULL;
+}
+
+static bool no_link(const struct context *context, const char *text, struct err *err)
+{
+    err_set(err, ERR_USAGE, "service %s has no link '%.100s'", context->service->name, text);
+    return err_hint(err, "its first link is %s:%s; all: ferry config show", context->service->home,
+                    context->service->others[0]);
+}
+
+static bool resolve_link(struct context *context, struct err *err)
+{
+    const char *link = command_get(context->line, "link");
+    const char *to = command_get(context->line, "to");
+    const char *colon = link == NULL ? NULL : strchr(link, ':');
+    if (link != NULL && to != NULL) {
+        return err_set(err, ERR_USAGE, "--link and --to both name a link: give one");
+    }
+    if (link != NULL && colon == NULL) {
+        return no_link(context, link, err);
+    }
+    const char *from_name = link == NULL ? context->service->home : link;
+    size_t from_len = link == NULL ? strlen(from_name) : (size_t)(colon - link);
+    const char *to_name = link != NULL ? colon + 1 : to != NULL ? to : context->service->others[0];
+    context->from = site_of(context, from_name, from_len);
+    context->to = site_of(context, to_name, strlen(to_name));
+    if (context->from == NULL || context->to == NULL || context->from == context->to) {
+        return no_link(context, link != NULL ? link : to, err);
+    }
+    return true;
+}
+
+static bool resolve_service(struct context *context, struct err *err)
+{
+    const struct command_line *line = context->line;
+    const struct config *config = context->config;
+    const char *name = line->args_count > 0 ? line->args[0] : NULL;
+    if (name == NULL && config->services_count == 1) {
+        name = config->services[0].name;
+    }
+    if (name == NULL) {
+        return err_set(err, ERR_USAGE, "%s has %zu services: name one", config->file,
+                       config->services_count);
+    }
+    context->service = config_service(config, name);
+    if (context->service == NULL) {
+        err_set(err, ERR_USAGE, "there is no service '%.100s' in %s", name, config->file);
+        return err_hint(err, "ferry config show");
+    }
+    return true;
 }
 
 bool context_open(struct context *context, const struct command_line *line, struct err *err)
 {
-    if (!context_config(context, line, err)) {
-        return false;
-    }
-    const char *name = line->args_count > 0 ? line->args[0] : NULL;
-    if (name == NULL && context->config->services_count == 1) {
-        name = context->config->services[0]
-                   .name; /* reading commands may leave out the only one there is */
-    }
-    context->service = name == NULL ? NULL : config_service(context->config, name);
-    if (context->service == NULL) {
-        err_set(err, ERR_USAGE,
-                name == NULL ? "name the service" : "there is no service \"%s\" in %s",
-                name == NULL ? "" : name, context->config->file);
-        return err_hint(err, "ferry config show");
-    }
-    return resolve_link(context, err);
+    return context_config(context, line, err) && resolve_service(context, err) &&
+           resolve_link(context, err);
+}
+
+/* --- doors -------------------------------------------------------------------------------------------------------- */
+
+static void door_close(struct context_door *door)
+{
+    admin_free(door->admin);
+    *door = (struct context_door){.admin = NULL};
+}
+
+static void redis_close(struct context *context)
+{
+    offset_view_free(context->view);
+    redis_sync_free(context->redis);
+    context->view = NULL;
+    context->redis = NULL;
+    err_clear(&context->redis_err);
+}
+
+void context_retry(struct context *context)
+{
+    door_close(&context->source);
+    door_close(&context->target);
+    redis_close(context);
 }
 
 void context_close(struct context *context)
 {
-    offset_view_free(context->view);
-    redis_sync_free(context->redis);
-    admin_free(context->source);
-    admin_free(context->target);
+    context_retry(context);
     config_free(context->config);
+    context->config = NULL;
 }
 
-bool context_source(struct context *context, struct err *err)
+void context_link(struct context *context, const struct config_service *service,
+                  const struct config_site *from, const struct config_site *to)
 {
-    if (context->source == NULL) {
-        context->source =
-            admin_new(context->from->name, &context->from->kafka, context->timeout_ms, err);
+    if (context->from != from) {
+        door_close(&context->source);
     }
-    return context->source != NULL;
+    if (context->to != to) {
+        door_close(&context->target);
+    }
+    if (context->to != to || context->from != from || context->service != service) {
+        redis_close(context); /* the view is of one link */
+    }
+    context->service = service;
+    context->from = from;
+    context->to = to;
 }
 
-bool context_target(struct context *context, struct err *err)
+static struct admin *door_open(struct context *context, struct context_door *door,
+                               const struct config_site *site, struct err *err)
 {
-    if (context->target == NULL) {
-        context->target =
-            admin_new(context->to->name, &context->to->kafka, context->timeout_ms, err);
+    if (door->admin == NULL && door->err.kind == ERR_NONE) {
+        door->admin = admin_new(site->name, &site->kafka, context->timeout_ms, &door->err);
     }
-    return context->target != NULL;
+    bool closed = door->err.kind != ERR_NONE;
+    if (closed && err != NULL) {
+        *err = door->err;
+    }
+    return closed ? NULL : door->admin;
 }
 
-bool context_redis(struct context *context, struct err *err)
+struct admin *context_source(struct context *context, struct err *err)
+{
+    return door_open(context, &context->source, context->from, err);
+}
+
+struct admin *context_target(struct context *context, struct err *err)
+{
+    return door_open(context, &context->target, context->to, err);
+}
+
+static bool door_failed(struct context_door *door, const struct err *err)
+{
+    if (err->kind == ERR_RETRY) {
+        door->err = *err;
+    }
+    return false;
+}
+
+bool context_source_failed(struct context *context, const struct err *err)
+{
+    return door_failed(&context->source, err);
+}
+
+bool context_target_failed(struct context *context, const struct err *err)
+{
+    return door_failed(&context->target, err);
+}
+
+static bool redis_open(struct context *context, struct err *err)
 {
     const struct config_redis *redis = context->to->redis;
     char *password = NULL;
-    if (context->redis != NULL) {
-        return true;
-    }
     if (redis == NULL) {
         err_set(err, ERR_REFUSED, "site %s has no Redis, so there is no map to ask",
                 context->to->name);
-        return err_hint(err, "add sites.%s.redis to the configuration", context->to->name);
+        return err_hint(err, "add sites.%s.redis to %.150s", context->to->name,
+                        context->config->file);
     }
     if (redis->password != NULL) {
         password = config_secret_read(redis->password, err);
@@ -118,14 +213,37 @@ bool context_redis(struct context *context, struct err *err)
             return false;
         }
     }
+    int32_t timeout_ms =
+        redis->timeout_ms < context->timeout_ms ? redis->timeout_ms : context->timeout_ms;
     const struct redis_options options = {.url = redis->url,
                                           .username = redis->username,
                                           .password = password,
                                           .ca_file = redis->ca_file,
-                                          .timeout_ms = redis->timeout_ms};
+                                          .timeout_ms = timeout_ms};
     context->redis = redis_sync_new(&options, err);
     config_secret_free(password);
     return context->redis != NULL;
+}
+
+bool context_redis(struct context *context, struct err *err)
+{
+    if (context->redis == NULL && context->redis_err.kind == ERR_NONE) {
+        redis_open(context, &context->redis_err);
+    }
+    if (context->redis == NULL && err != NULL) {
+        *err = context->redis_err;
+    }
+    return context->redis != NULL;
+}
+
+bool context_redis_failed(struct context *context, const struct err *err)
+{
+    if (err->kind == ERR_RETRY) {
+        struct err why = *err;
+        redis_close(context);
+        context->redis_err = why;
+    }
+    return false;
 }
 
 bool context_view(struct context *context, struct err *err)
@@ -162,158 +280,91 @@ char *context_link_key(const struct context *context, const char *suffix)
     return key_text(context, link, suffix);
 }
 
-json_t *context_hash(struct context *context, const char *key, struct err *err)
+static json_t *parse_hash(const redisReply *reply)
 {
-    const char *argv[] = {"HGETALL", key};
-    if (!context_redis(context, err)) {
-        return NULL;
-    }
-    redisReply *reply = redis_sync_call(context->redis, 2, argv, NULL, err);
-    if (reply == NULL) {
-        return NULL;
-    }
     json_t *hash = json_object();
-    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements; i += 2) {
+    bool pairs = reply->type == REDIS_REPLY_ARRAY || reply->type == REDIS_REPLY_MAP;
+    for (size_t i = 0; pairs && i + 1 < reply->elements; i += 2) {
         const redisReply *field = reply->element[i];
         const redisReply *value = reply->element[i + 1];
         if (field->type == REDIS_REPLY_STRING && value->type == REDIS_REPLY_STRING) {
-            json_t *parsed = json_parse(value->str, value->len, field->str, NULL);
-            if (parsed != NULL) {
-                json_object_set_new(hash, field->str, parsed);
+            json_t *parsed = json_parse(value->str, value->len, "value", NULL);
+            if (json_is_object(parsed)) {
+                json_object_set(hash, field->str, parsed); /* refuses names that are no UTF-8 */
             }
+            json_decref(parsed);
         }
     }
+    return hash;
+}
+
+json_t *context_hash(struct context *context, const char *key, struct err *err)
+{
+    const char *argv[] = {"HGETALL", key};
+    struct err why = {0};
+    redisReply *reply =
+        context_redis(context, &why) ? redis_sync_call(context->redis, 2, argv, NULL, &why) : NULL;
+    if (reply == NULL) {
+        err_wrap(&why, "%s", key);
+        context_redis_failed(context, &why);
+        if (err != NULL) {
+            *err = why;
+        }
+        return NULL;
+    }
+    json_t *hash = parse_hash(reply);
     freeReplyObject(reply);
     return hash;
 }
 
-bool context_place(const char *text, char topic[250], int32_t *out_partition, struct err *err)
+json_t *context_link_hash(struct context *context, const char *suffix, struct err *err)
+{
+    char *key = context_link_key(context, suffix);
+    json_t *hash = context_hash(context, key, err);
+    free(key);
+    return hash;
+}
+
+json_t *context_service_hash(struct context *context, const char *suffix, struct err *err)
+{
+    char *key = context_key(context, suffix);
+    json_t *hash = context_hash(context, key, err);
+    free(key);
+    return hash;
+}
+
+/* --- words -------------------------------------------------------------------------------------------------------- */
+
+bool context_topic_ok(const char *name)
+{
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    size_t len = strlen(name);
+    return len > 0 && len < CONTEXT_TOPIC_BYTES && strspn(name, letters) == len;
+}
+
+bool context_place(const char *text, char topic[CONTEXT_TOPIC_BYTES], int32_t *out_partition,
+                   struct err *err)
 {
     const char *colon = strrchr(text, ':');
-    int64_t partition;
-    if (colon == NULL || colon == text || (size_t)(colon - text) >= 250) {
-        return err_set(err, ERR_USAGE, "'%s' is not TOPIC:PARTITION", text);
+    size_t len = colon == NULL ? strlen(text) : (size_t)(colon - text);
+    int64_t partition = -1;
+    snprintf(topic, CONTEXT_TOPIC_BYTES, "%.*s", (int)(len < 300 ? len : 300), text);
+    if (len >= CONTEXT_TOPIC_BYTES || !context_topic_ok(topic)) {
+        return err_set(err, ERR_USAGE, "'%.300s' is no TOPIC or TOPIC:PARTITION", text);
     }
-    if (!command_number(colon + 1, "partition", 0, INT32_MAX, &partition, err)) {
+    if (colon != NULL && !command_number(colon + 1, "partition", 0, INT32_MAX, &partition, err)) {
         return false;
     }
-    snprintf(topic, 250, "%.*s", (int)(colon - text), text);
     *out_partition = (int32_t)partition;
     return true;
 }
 
-void context_who(char out[320])
+char *context_who(char out[CONTEXT_WHO_BYTES])
 {
     char host[256] = "";
     const struct passwd *user = getpwuid(getuid());
     gethostname(host, sizeof(host) - 1);
-    snprintf(out, 320, "%.60s@%s", user == NULL ? "unknown" : user->pw_name, host);
-}
-
-/* --- positions ---------------------------------------------------------------------------------------------------- */
-
-struct positions {
-    struct context_position *rows;
-    size_t count;
-};
-
-static void keep_newer(struct positions *positions, const char *topic, int32_t partition,
-                       const struct checkpoint *at)
-{
-    for (size_t i = 0; i < positions->count; i++) {
-        struct context_position *row = &positions->rows[i];
-        if (row->partition == partition && strcmp(row->topic, topic) == 0) {
-            if (checkpoint_newer(at, &row->at)) {
-                row->at = *at;
-            }
-            return;
-        }
-    }
-    positions->rows = realloc(positions->rows, (positions->count + 1) * sizeof(*positions->rows));
-    if (positions->rows == NULL) {
-        abort();
-    }
-    struct context_position *row = &positions->rows[positions->count++];
-    *row = (struct context_position){.partition = partition, .at = *at, .source_end = -1};
-    snprintf(row->topic, sizeof(row->topic), "%s", topic);
-}
-
-static bool from_redis(void *arg, const char *topic, int32_t partition,
-                       const struct checkpoint *checkpoint)
-{
-    keep_newer(arg, topic, partition, checkpoint);
-    return true;
-}
-
-static bool from_group(struct context *context, struct positions *positions, struct err *err)
-{
-    char group[256];
-    struct admin_group_offset *offsets = NULL;
-    size_t count = 0;
-    snprintf(group, sizeof(group), "ferry-%s-%s-%s", context->service->name, context->from->name,
-             context->to->name);
-    if (!context_target(context, err) ||
-        !admin_group_offsets(context->target, group, &offsets, &count, err)) {
-        return false;
-    }
-    for (size_t i = 0; i < count; i++) {
-        struct checkpoint at;
-        const char *text = offsets[i].metadata;
-        if (text != NULL && checkpoint_parse(text, strlen(text), &at, NULL)) {
-            keep_newer(positions, offsets[i].topic, offsets[i].partition, &at);
-        }
-    }
-    admin_group_offsets_free(offsets, count);
-    return true;
-}
-
-static int compare_rows(const void *a, const void *b)
-{
-    const struct context_position *left = a;
-    const struct context_position *right = b;
-    int order = strcmp(left->topic, right->topic);
-    return order != 0 ? order
-                      : (left->partition > right->partition) - (left->partition < right->partition);
-}
-
-static void ask_source_ends(struct context *context, struct positions *positions)
-{
-    struct admin_offset *ends = calloc(positions->count + 1, sizeof(*ends));
-    if (ends == NULL) {
-        abort();
-    }
-    for (size_t i = 0; i < positions->count; i++) {
-        ends[i] = (struct admin_offset){.topic = positions->rows[i].topic,
-                                        .partition = positions->rows[i].partition,
-                                        .offset = -1};
-    }
-    struct err err;
-    if (context_source(context, &err) &&
-        admin_list_offsets(context->source, OFFSET_SPEC_STABLE, ends, positions->count, &err)) {
-        for (size_t i = 0; i < positions->count; i++) {
-            positions->rows[i].source_end = ends[i].error == 0 ? ends[i].offset : -1;
-        }
-    }
-    free(ends);
-}
-
-bool context_positions(struct context *context, struct context_position **out, size_t *out_count,
-                       struct err *redis_err, struct err *err)
-{
-    struct positions positions = {0};
-    err_clear(redis_err);
-    bool redis = context_view(context, redis_err) &&
-                 offset_view_each_checkpoint(context->view, from_redis, &positions, redis_err);
-    bool group = from_group(context, &positions, err);
-    if (!redis && !group) {
-        free(positions.rows);
-        return false;
-    }
-    if (positions.count > 0) {
-        qsort(positions.rows, positions.count, sizeof(*positions.rows), compare_rows);
-        ask_source_ends(context, &positions);
-    }
-    *out = positions.rows;
-    *out_count = positions.count;
-    return true;
+    snprintf(out, CONTEXT_WHO_BYTES, "%.60s@%s", user == NULL ? "unknown" : user->pw_name, host);
+    return out;
 }

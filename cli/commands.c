@@ -1,0 +1,230 @@
+#include "cli/commands.h"
+
+#include <string.h>
+
+#define TO_OPTION     \
+    {.name = "to",    \
+     .value = "SITE", \
+     .help = "the link from home to this site; default the first of others"}
+#define LINK_OPTION      \
+    {.name = "link",     \
+     .value = "FROM:TO", \
+     .help = "the link between these sites; default from home to the first of others"}
+#define NO_OPTION {.name = NULL}
+
+static const struct command_option link_options[] = {LINK_OPTION, TO_OPTION, NO_OPTION};
+
+static const struct command_option enable_options[] = {
+    {.name = "to",
+     .value = "SITE",
+     .help = "only to this site; default to all others of the service"},
+    {.name = "adopt", .help = "take over target topics that hold records already"},
+    {.name = "reason", .value = "TEXT", .help = "recorded with the role epoch"},
+    {.name = "yes", .help = "do not ask"},
+    NO_OPTION,
+};
+
+static const struct command_option status_options[] = {
+    {.name = "link", .value = "FROM:TO", .help = "only this link; default all of the service"},
+    {.name = "watch",
+     .help = "again every two seconds until interrupted; with -o json one line each"},
+    {.name = "check", .help = "one line a link, and 0, 1, 2 or 3 as a monitoring plugin"},
+    {.name = "warning",
+     .value = "SECONDS",
+     .help = "--check: lag that is worth a look; default 10"},
+    {.name = "critical", .value = "SECONDS", .help = "--check: lag that is an alarm; default 60"},
+    NO_OPTION,
+};
+
+static const struct command_option translate_options[] = {
+    {.name = "from-target", .help = "OFFSET is the target's; find the source's"},
+    LINK_OPTION,
+    TO_OPTION,
+    NO_OPTION,
+};
+
+static const struct command_option map_options[] = {
+    {.name = "limit",
+     .value = "RUNS",
+     .help = "the newest so many runs of each partition; default 1000, 0 = all"},
+    LINK_OPTION,
+    TO_OPTION,
+    NO_OPTION,
+};
+
+static const struct command_option verify_options[] = {
+    {.name = "topic",  .value = "TOPIC[:PARTITION]", .help = "only this one"    },
+    {.name = "sample",
+     .value = "RECORDS",
+     .help = "so many records at random places of each partition instead of all"},
+    {.name = "since",
+     .value = "TIME",
+     .help = "records from then on: a duration (90s, 15m, 2h, 7d) back from now, or RFC 3339 "
+             "(2026-11-25T03:00:00Z)"                                           },
+    {.name = "limit",
+     .value = "RECORDS",
+     .help = "the newest so many source offsets of each partition"              },
+    LINK_OPTION,
+    TO_OPTION,
+    NO_OPTION,
+};
+
+static const struct command_option retry_options[] = {
+    {.name = "all", .help = "every faulted partition"},
+    {.name = "depth",
+     .value = "BYTES",
+     .help = "read back so much at most, for example 4GiB; default mirror.resume_read_bytes"},
+    LINK_OPTION,
+    TO_OPTION,
+    NO_OPTION,
+};
+
+static const struct command_option help_options[] = {
+    {.name = "man", .help = "the manual page, as roff", .hidden = true},
+    NO_OPTION,
+};
+
+static const struct command offsets_commands[] = {
+    {.name = "translate",
+     .args = "SERVICE TOPIC PARTITION OFFSET",
+     .args_least = 4,
+     .args_most = 4,
+     .summary = "where a record of one side stands on the other",
+     .text =
+         "Verdicts: exact (the very same record), rounded (nothing is mirrored at OFFSET: the next "
+         "mirrored record), ahead (past what is mirrored: the mirrored end, and by how much), lost "
+         "(the target's log begins behind it: its beginning), unmapped (the stretch could not be "
+         "kept: no "
+         "answer, exit 4).", .options = translate_options,
+     .run = cmd_offsets_translate},
+    {.name = "map",
+     .args = "SERVICE [TOPIC[:PARTITION]]",
+     .args_least = 1,
+     .args_most = 2,
+     .summary = "the runs of the map: stretches where target offset = source offset + constant",
+     .options = map_options,
+     .run = cmd_offsets_map},
+    {.name = NULL},
+};
+
+static const struct command fault_commands[] = {
+    {.name = "list",
+     .args = "[SERVICE]",
+     .args_most = 1,
+     .summary = "partitions that stopped, with their evidence",
+     .text = "Every kind of fault and what to do about it: docs/faults.md",
+     .options = link_options,
+     .run = cmd_fault_list},
+    {.name = "retry",
+     .args = "SERVICE [TOPIC:PARTITION]",
+     .args_least = 1,
+     .args_most = 2,
+     .summary = "look again: the resume procedure from its beginning",
+     .text = "Waits until a worker took the order and the partition goes on (exit 0) or faulted "
+             "again (exit "
+             "3). A retry never skips, repeats or rewrites anything.", .options = retry_options,
+     .run = cmd_fault_retry},
+    {.name = NULL},
+};
+
+static const struct command config_commands[] = {
+    {.name = "check",
+     .args = "",
+     .summary = "is the configuration right? FILE:LINE:COLUMN when not",
+     .run = cmd_config_check},
+    {.name = "show",
+     .args = "",
+     .summary = "what is in force as JSON, defaults included, secrets by reference",
+     .run = cmd_config_show},
+    {.name = "reference",
+     .args = "",
+     .summary = "every key, as a table",
+     .run = cmd_config_reference},
+    {.name = NULL},
+};
+
+static const struct command commands[] = {
+    {.name = "enable",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "write the first role epoch: from then on the service is mirrored",
+     .text = "Asks for the service's name first. Refused when both sites are one cluster, when "
+             "another site is "
+             "primary already, and while a topic of the target holds a record, unless --adopt is "
+             "given. Where "
+             "it was done before nothing is done.", .options = enable_options,
+     .run = cmd_enable},
+    {.name = "status",
+     .args = "[SERVICE]",
+     .args_most = 1,
+     .summary = "what a failover would cost now; links, workers, lag, faults",
+     .text = "Works when every ferryd, Redis or the source is dead, and says what is unknown then. "
+             "Lag is "
+             "in source offsets: so many records or less. Exit 3 while the service has no role, 6 "
+             "when the "
+             "target does not say.", .options = status_options,
+     .run = cmd_status},
+    {.name = "offsets",
+     .args = "",
+     .summary = "the map of source and target offsets",
+     .children = offsets_commands},
+    {.name = "verify",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "read both sides and compare record by record at the mapped offsets",
+     .text = "Compares key, value, headers and timestamp of everything below the checkpoint that "
+             "both logs hold, "
+             "and looks at what the target holds behind it. Finds records that are lost, doubled, "
+             "differing or "
+             "foreign, with their offsets.\n"
+             "Exit 0: verified. 1: something is wrong. 4: a part could not be compared, and "
+             "nothing wrong was "
+             "found. 6: a side cannot be read.", .options = verify_options,
+     .run = cmd_verify},
+    {.name = "fault",
+     .args = "",
+     .summary = "partitions that stopped because going on would be a guess",
+     .children = fault_commands},
+    {.name = "config", .args = "", .summary = "the configuration", .children = config_commands},
+    {.name = "version", .args = "", .summary = "of ferry and its libraries", .run = cmd_version},
+    {.name = "help",
+     .args = "[COMMAND...]",
+     .args_most = COMMAND_DEPTH_MAX - 1,
+     .summary = "what a command does",
+     .options = help_options,
+     .run = cmd_help},
+    {.name = NULL},
+};
+
+const struct command ferry_commands = {
+    .name = "ferry",
+    .args = "",
+    .summary = "mirrors Kafka topics to other regions and knows where every offset went",
+    .text = "Results go to standard output, talk and errors to standard error; an error ends with "
+            "the next "
+            "command to type. What is unknown is printed as unknown, in JSON as null. Times are "
+            "RFC 3339 UTC. "
+            "Common options may stand before the command.",
+    .children = commands};
+
+int cmd_help(const struct command_line *line)
+{
+    struct command_line named;
+    struct err err = {0};
+    char help[] = "--help";
+    char *argv[COMMAND_DEPTH_MAX + 2] = {line->argv[0], help};
+    if (command_has(line, "man")) {
+        command_man(&ferry_commands, stdout);
+        return EXIT_DONE;
+    }
+    for (int i = 0; i < line->args_count; i++) {
+        argv[i + 2] = (char *)(uintptr_t)line->args[i];
+    }
+    if (!command_parse(&ferry_commands, line->args_count + 2, argv, &named, &err)) {
+        return command_fail(&named, &err);
+    }
+    command_help(&named, stdout);
+    return EXIT_DONE;
+}

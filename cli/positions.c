@@ -1,0 +1,234 @@
+#include "cli/positions.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define GROUP_BYTES 256 /* "ferry-" and three names of 64 bytes at most */
+
+static void *must(void *memory)
+{
+    if (memory == NULL) {
+        abort();
+    }
+    return memory;
+}
+
+/* --- rows --------------------------------------------------------------------------------------------------------- */
+
+static int compare_places(const void *a, const void *b)
+{
+    const struct position *left = a;
+    const struct position *right = b;
+    int order = strcmp(left->topic, right->topic);
+    return order != 0 ? order
+                      : (left->partition > right->partition) - (left->partition < right->partition);
+}
+
+/* Rows with room for twice as many when they are full: `count` is a power of two then. */
+static struct position *add_row(struct positions *positions, const char *topic, int32_t partition)
+{
+    size_t count = positions->count;
+    if ((count & (count - 1)) == 0) {
+        positions->rows =
+            must(realloc(positions->rows, (count == 0 ? 1 : count * 2) * sizeof(*positions->rows)));
+    }
+    struct position *row = &positions->rows[positions->count++];
+    *row = (struct position){.partition = partition, .source_begin = -1, .source_end = -1};
+    snprintf(row->topic, sizeof(row->topic), "%s", topic);
+    return row;
+}
+
+void positions_settle(struct positions *positions)
+{
+    size_t kept = 0;
+    if (positions->count > 0) {
+        qsort(positions->rows, positions->count, sizeof(*positions->rows), compare_places);
+    }
+    for (size_t i = 0; i < positions->count; i++) {
+        struct position *row = &positions->rows[i];
+        struct position *last = kept == 0 ? NULL : &positions->rows[kept - 1];
+        if (last == NULL || compare_places(last, row) != 0) {
+            positions->rows[kept++] = *row;
+        } else if (row->placed && (!last->placed || checkpoint_newer(&row->at, &last->at))) {
+            *last = *row;
+        }
+    }
+    positions->count = kept;
+}
+
+struct position *positions_find(const struct positions *positions, const char *topic,
+                                int32_t partition)
+{
+    struct position key = {.partition = partition};
+    snprintf(key.topic, sizeof(key.topic), "%s", topic);
+    return positions->count == 0 ? NULL
+                                 : bsearch(&key, positions->rows, positions->count,
+                                           sizeof(*positions->rows), compare_places);
+}
+
+void positions_free(struct positions *positions)
+{
+    free(positions->rows);
+    positions->rows = NULL;
+    positions->count = 0;
+}
+
+int64_t position_held(const struct position *position)
+{
+    bool known = position->source_begin >= 0 && position->source_end >= position->source_begin;
+    return known ? position->source_end - position->source_begin : -1;
+}
+
+int64_t position_lag(const struct position *position)
+{
+    if (!position->placed) {
+        return position_held(position); /* all of it, if nobody knows better */
+    }
+    /* A mirror ahead of its source: the source lost records, and what it got since is not counted by offsets. */
+    bool known = position->source_end >= position->at.source_next;
+    return known ? position->source_end - position->at.source_next : -1;
+}
+
+/* --- checkpoints -------------------------------------------------------------------------------------------------- */
+
+struct collect {
+    struct positions *positions;
+    const struct config_service *service;
+    const char *origin;
+};
+
+static void collect_one(struct collect *collect, const char *topic, int32_t partition,
+                        const struct checkpoint *at)
+{
+    /* A topic that the patterns named before a change of the configuration is not ours any more. */
+    if (partition >= 0 && context_topic_ok(topic) &&
+        config_patterns_match(&collect->service->topics, topic)) {
+        struct position *row = add_row(collect->positions, topic, partition);
+        row->placed = true;
+        row->at = *at;
+        row->origin = collect->origin;
+    }
+}
+
+static bool from_redis(void *arg, const char *topic, int32_t partition,
+                       const struct checkpoint *checkpoint)
+{
+    collect_one(arg, topic, partition, checkpoint);
+    return true;
+}
+
+static void ask_redis(struct positions *positions, struct context *context)
+{
+    struct collect collect = {positions, context->service, "redis"};
+    struct err *err = &positions->redis_err;
+    if (context_view(context, err) &&
+        !offset_view_each_checkpoint(context->view, from_redis, &collect, err)) {
+        context_redis_failed(context, err);
+    }
+}
+
+static void ask_group(struct positions *positions, struct context *context)
+{
+    struct collect collect = {positions, context->service, "group"};
+    struct err *err = &positions->group_err;
+    char group[GROUP_BYTES];
+    struct admin_group_offset *offsets = NULL;
+    size_t count = 0;
+    snprintf(group, sizeof(group), "ferry-%s-%s-%s", context->service->name, context->from->name,
+             context->to->name);
+    struct admin *target = context_target(context, err);
+    if (target != NULL && !admin_group_offsets(target, group, &offsets, &count, err)) {
+        context_target_failed(context, err);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const char *text = offsets[i].metadata;
+        struct checkpoint at;
+        if (text != NULL && checkpoint_parse(text, strlen(text), &at, NULL)) {
+            collect_one(&collect, offsets[i].topic, offsets[i].partition, &at);
+        }
+    }
+    admin_group_offsets_free(offsets, count);
+}
+
+/* --- the source --------------------------------------------------------------------------------------------------- */
+
+static void add_topic(struct positions *positions, const struct positions *placed,
+                      const struct admin_topic *topic)
+{
+    for (int32_t partition = 0; partition < topic->partitions_count; partition++) {
+        struct position *row = add_row(positions, topic->name, partition);
+        const struct position *known = positions_find(placed, topic->name, partition);
+        if (known == NULL) {
+            continue;
+        }
+        /* Brokers without topic ids say zero: then the name has to do. */
+        row->of_other_topic =
+            !uuid_is_zero(&topic->id) && !uuid_equal(&topic->id, &known->at.source_topic_id);
+        row->placed = !row->of_other_topic;
+        row->at = known->at;
+        row->origin = known->origin;
+    }
+}
+
+static bool ask_topics(struct positions *positions, struct context *context, struct err *err)
+{
+    struct admin_topic *topics = NULL;
+    size_t count = 0;
+    struct admin *source = context_source(context, err);
+    if (source == NULL) {
+        return false;
+    }
+    if (!admin_list_topics(source, &topics, &count, err)) {
+        return context_source_failed(context, err);
+    }
+    struct positions all = {.rows = NULL};
+    for (size_t i = 0; i < count; i++) {
+        if (config_patterns_match(&context->service->topics, topics[i].name)) {
+            add_topic(&all, positions, &topics[i]);
+        }
+    }
+    free(topics);
+    positions_free(positions);
+    positions->rows = all.rows;
+    positions->count = all.count;
+    positions_settle(positions);
+    return true;
+}
+
+static bool ask_offsets(struct positions *positions, struct context *context,
+                        enum admin_offset_spec spec, struct err *err)
+{
+    struct admin *source = context_source(context, err);
+    struct admin_offset *offsets = must(calloc(positions->count + 1, sizeof(*offsets)));
+    for (size_t i = 0; i < positions->count; i++) {
+        offsets[i] = (struct admin_offset){.topic = positions->rows[i].topic,
+                                           .partition = positions->rows[i].partition,
+                                           .offset = -1};
+    }
+    bool ok = source != NULL && admin_list_offsets(source, spec, offsets, positions->count, err);
+    for (size_t i = 0; ok && i < positions->count; i++) {
+        int64_t offset = offsets[i].error == 0 ? offsets[i].offset : -1;
+        if (spec == OFFSET_SPEC_EARLIEST) {
+            positions->rows[i].source_begin = offset;
+        } else {
+            positions->rows[i].source_end = offset;
+        }
+    }
+    free(offsets);
+    return ok || context_source_failed(context, err);
+}
+
+void positions_read(struct positions *positions, struct context *context)
+{
+    struct err *err = &positions->source_err;
+    *positions = (struct positions){.rows = NULL};
+    ask_redis(positions, context);
+    ask_group(positions, context);
+    positions_settle(positions);
+    if (ask_topics(positions, context, err) &&
+        ask_offsets(positions, context, OFFSET_SPEC_EARLIEST, err)) {
+        /* Last, so that the lag is never below the truth. */
+        ask_offsets(positions, context, OFFSET_SPEC_STABLE, err);
+    }
+}

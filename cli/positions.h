@@ -1,0 +1,50 @@
+/* Where a link is: every partition that belongs to it, its checkpoint, and the source's offsets now.
+ *
+ * The checkpoint is the newer of Redis's and the commit metadata of ferry's group on the target; whichever is there. The
+ * partitions are those that the source has now: one that nobody mirrored yet counts with everything it holds. While the
+ * source does not answer they are those with a checkpoint, and its offsets are unknown. Checkpoints are read before the
+ * source's ends, so lag errs to the higher side.
+ */
+#ifndef FERRY_CLI_POSITIONS_H
+#define FERRY_CLI_POSITIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cli/context.h"
+#include "offsets/checkpoint.h"
+
+struct position {
+    char topic[CONTEXT_TOPIC_BYTES];
+    int32_t partition;
+    bool placed;         /* `at` counts; false: nobody mirrored it, as far as can be known */
+    bool of_other_topic; /* there is a checkpoint, of a topic of this name that was deleted */
+    const char *origin;  /* "redis" or "group" */
+    struct checkpoint at;
+    int64_t source_begin; /* -1 = unknown */
+    int64_t source_end;   /* last stable offset; -1 = unknown */
+};
+
+struct positions {
+    struct position *rows; /* by topic and partition */
+    size_t count;
+    struct err redis_err;  /* ERR_NONE: Redis's checkpoints are in it */
+    struct err group_err;  /* ERR_NONE: the group's are */
+    struct err source_err; /* ERR_NONE: the source's partitions and offsets are */
+};
+
+/* Never fails: what cannot be known is unknown. */
+void positions_read(struct positions *positions, struct context *context);
+void positions_free(struct positions *positions);
+
+/* Source offsets not mirrored: records at risk, at most. -1 = unknown. */
+int64_t position_lag(const struct position *position);
+/* Source offsets that the source holds now; -1 = unknown. */
+int64_t position_held(const struct position *position);
+struct position *positions_find(const struct positions *positions, const char *topic,
+                                int32_t partition);
+
+/* For the above and for tests: sort, and of rows of one partition keep the newest checkpoint. */
+void positions_settle(struct positions *positions);
+
+#endif

@@ -1,0 +1,324 @@
+#include "cli/status.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/render.h"
+
+void status_done(struct status *status)
+{
+    positions_free(&status->positions);
+    free(status->parts);
+    json_decref(status->workers);
+    json_decref(status->gone);
+    json_decref(status->faults);
+}
+
+/* --- from heartbeats, which are hostile ---------------------------------------------------------------------------- */
+
+int64_t status_beat_ms(const json_t *worker)
+{
+    const char *text = json_string_value(json_object_get(worker, "time"));
+    struct tm utc = {0};
+    const char *rest = text == NULL ? NULL : strptime(text, "%Y-%m-%dT%H:%M:%S", &utc);
+    if (rest == NULL || (*rest != 'Z' && *rest != '.')) {
+        return -1;
+    }
+    int64_t seconds = timegm(&utc);
+    return seconds < 0 || seconds > INT64_MAX / 1000 ? -1 : seconds * 1000;
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text == NULL ? "" : text;
+}
+
+static double number_of(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    double number = json_is_number(value) ? json_number_value(value) : -1;
+    return number >= 0 ? number : -1;
+}
+
+static bool is_mirroring(const char *state)
+{
+    return strcmp(state, "mirroring") == 0;
+}
+
+static void give_part(struct status *status, const char *worker, const json_t *part)
+{
+    int64_t partition = json_integer_value(json_object_get(part, "partition"));
+    const char *topic = text_of(part, "topic");
+    struct position *row =
+        partition < 0 || partition > INT32_MAX || strlen(topic) >= sizeof(row->topic)
+            ? NULL
+            : positions_find(&status->positions, topic, (int32_t)partition);
+    if (row == NULL) {
+        return;
+    }
+    struct status_part *of = &status->parts[row - status->positions.rows];
+    /* Two workers may show one partition while it moves: the one that mirrors has it. */
+    if (of->worker == NULL || !is_mirroring(of->state)) {
+        *of = (struct status_part){worker, text_of(part, "state"), text_of(part, "why"),
+                                   number_of(part, "lag_s")};
+    }
+}
+
+static void give_parts(struct status *status)
+{
+    const char *name;
+    json_t *worker;
+    json_object_foreach (status->workers, name, worker) {
+        size_t index;
+        json_t *part;
+        json_array_foreach (json_object_get(worker, "partitions"), index, part) {
+            give_part(status, name, part);
+        }
+    }
+}
+
+static void sum_rates(struct status *status)
+{
+    const char *name;
+    json_t *worker;
+    status->records_per_s = status->workers == NULL ? -1 : 0;
+    json_object_foreach (status->workers, name, worker) {
+        double rate = number_of(worker, "records_per_s");
+        status->records_per_s =
+            rate < 0 || status->records_per_s < 0 ? -1 : status->records_per_s + rate;
+    }
+}
+
+/* --- lag ---------------------------------------------------------------------------------------------------------- */
+
+static void sum_lag(struct status *status)
+{
+    const struct positions *positions = &status->positions;
+    bool known = positions->source_err.kind == ERR_NONE;
+    int64_t records = known ? 0 : -1;
+    double seconds = known ? 0 : -1;
+    for (size_t i = 0; i < positions->count && known; i++) {
+        int64_t lag = position_lag(&positions->rows[i]);
+        double late = lag == 0 ? 0 : status->parts[i].lag_s;
+        records = lag < 0 || records < 0 ? -1 : records + lag;
+        seconds = late < 0 || seconds < 0 ? -1 : (late > seconds ? late : seconds);
+    }
+    status->lag_records = records;
+    status->lag_s = seconds;
+}
+
+static void see_worker(struct status *status, const json_t *worker, int64_t *sum)
+{
+    size_t index;
+    json_t *part;
+    int64_t beat_ms = status_beat_ms(worker);
+    json_array_foreach (json_object_get(worker, "partitions"), index, part) {
+        const json_t *lag = json_object_get(part, "lag_records");
+        if (json_is_integer(lag) && json_integer_value(lag) >= 0) {
+            *sum = (*sum < 0 ? 0 : *sum) + json_integer_value(lag);
+            status->seen_ms = beat_ms > status->seen_ms ? beat_ms : status->seen_ms;
+        }
+    }
+}
+
+/* What workers saw last, dead ones too: for the case that the source is gone. */
+static void see_lag(struct status *status)
+{
+    const char *name;
+    json_t *worker;
+    status->seen_lag = -1;
+    status->seen_ms = -1;
+    json_object_foreach (status->workers, name, worker) {
+        see_worker(status, worker, &status->seen_lag);
+    }
+    json_object_foreach (status->gone, name, worker) {
+        see_worker(status, worker, &status->seen_lag);
+    }
+}
+
+void status_sum(struct status *status)
+{
+    status->parts = calloc(status->positions.count + 1, sizeof(*status->parts));
+    if (status->parts == NULL) {
+        abort();
+    }
+    for (size_t i = 0; i < status->positions.count; i++) {
+        status->parts[i].lag_s = -1;
+    }
+    give_parts(status);
+    sum_rates(status);
+    sum_lag(status);
+    see_lag(status);
+}
+
+int64_t status_idle_count(const struct status *status)
+{
+    int64_t count = 0;
+    if (status->workers == NULL || status->positions.source_err.kind != ERR_NONE) {
+        return -1;
+    }
+    for (size_t i = 0; i < status->positions.count; i++) {
+        const struct status_part *part = &status->parts[i];
+        count += part->worker == NULL || !is_mirroring(part->state) ? 1 : 0;
+    }
+    return count;
+}
+
+int64_t status_fault_count(const struct status *status)
+{
+    return status->faults == NULL ? -1 : (int64_t)json_object_size(status->faults);
+}
+
+/* --- words -------------------------------------------------------------------------------------------------------- */
+
+static bool is_active(const struct status *status)
+{
+    return status->role_epoch > 0 && strcmp(status->primary, status->from) == 0;
+}
+
+static void say_loss(const struct status *status, char *out, size_t room)
+{
+    char records[RENDER_NUMBER_BYTES];
+    char seconds[RENDER_NUMBER_BYTES];
+    char when[RENDER_TIME_BYTES];
+    if (status->lag_records >= 0) {
+        snprintf(out, room, "lose at most %s records (%s)",
+                 render_count(status->lag_records, records),
+                 status->lag_s < 0 ? "seconds unknown" : render_seconds(status->lag_s, seconds));
+    } else if (status->seen_lag >= 0) {
+        snprintf(out, room, "records lost unknown (%s behind when last seen, %s)",
+                 render_count(status->seen_lag, records), render_time(status->seen_ms, when));
+    } else {
+        snprintf(out, room, "records lost unknown, seconds unknown");
+    }
+}
+
+char *status_first_line(const struct status *status, char out[STATUS_LINE_BYTES])
+{
+    char loss[200];
+    if (status->role_epoch == 0) {
+        snprintf(out, STATUS_LINE_BYTES,
+                 "no role: service %s is not mirrored to %s; begin with: ferry enable %s",
+                 status->service, status->to, status->service);
+        return out;
+    }
+    if (status->role_epoch > 0 && !is_active(status)) {
+        snprintf(out, STATUS_LINE_BYTES,
+                 "%s is primary by role epoch %lld: nothing is mirrored from %s to %s",
+                 status->primary, (long long)status->role_epoch, status->from, status->to);
+        return out;
+    }
+    say_loss(status, loss, sizeof(loss));
+    snprintf(out, STATUS_LINE_BYTES,
+             "%sif you failed over now: %s, groups unknown (not synced yet), time unknown",
+             status->operation_open ? "an operation is open, do not move clients by hand; " : "",
+             loss);
+    return out;
+}
+
+/* The state that is furthest from running. */
+static const char *workers_state(const struct status *status)
+{
+    const char *name;
+    json_t *worker;
+    const char *running = NULL;
+    const char *other = NULL;
+    json_object_foreach (status->workers, name, worker) {
+        const char *state = text_of(worker, "state");
+        if (strcmp(state, "running") == 0) {
+            running = state;
+        } else if (state[0] != '\0') {
+            other = state;
+        }
+    }
+    if (running == NULL && other == NULL) {
+        return "no worker";
+    }
+    return running != NULL ? running : other;
+}
+
+const char *status_state(const struct status *status)
+{
+    if (status->role_epoch <= 0) {
+        return status->role_epoch == 0 ? "no role" : "unknown";
+    }
+    if (!is_active(status)) {
+        return "not primary";
+    }
+    if (status->paused) {
+        return "paused";
+    }
+    return status->workers == NULL ? "unknown" : workers_state(status);
+}
+
+char *status_why(const struct status *status, char out[STATUS_WHY_BYTES])
+{
+    out[0] = '\0';
+    if (status->role_epoch < 0) {
+        snprintf(out, STATUS_WHY_BYTES, "role unknown: %.200s", status->role_err.what);
+    } else if (status->role_epoch > 0 && status->workers == NULL) {
+        snprintf(out, STATUS_WHY_BYTES, "workers unknown: %.200s", status->redis_err.what);
+    } else if (status->positions.source_err.kind != ERR_NONE) {
+        snprintf(out, STATUS_WHY_BYTES, "source unknown: %.200s",
+                 status->positions.source_err.what);
+    }
+    return out;
+}
+
+/* --- a monitoring plugin -------------------------------------------------------------------------------------------- */
+
+static enum status_verdict verdict(char why[STATUS_WHY_BYTES], enum status_verdict is,
+                                   const char *text)
+{
+    snprintf(why, STATUS_WHY_BYTES, "%s", text);
+    return is;
+}
+
+/* What is known to be bad comes before what is unknown, and that before what is worth a look. */
+enum status_verdict status_check(const struct status *status, double warning_s, double critical_s,
+                                 char why[STATUS_WHY_BYTES])
+{
+    int64_t idle = status_idle_count(status);
+    if (status->role_epoch == 0) {
+        return verdict(why, STATUS_UNKNOWN, "no role");
+    }
+    if (status->role_epoch > 0 && !is_active(status)) {
+        return verdict(why, STATUS_WARNING, "another site is primary: not mirrored");
+    }
+    if (status_fault_count(status) > 0) {
+        return verdict(why, STATUS_CRITICAL, "partitions are faulted");
+    }
+    if (status->workers != NULL && status->role_epoch > 0 &&
+        json_object_size(status->workers) == 0) {
+        return verdict(why, STATUS_CRITICAL, "no worker is alive");
+    }
+    if (status->lag_s > critical_s) {
+        return verdict(why, STATUS_CRITICAL, "lag");
+    }
+    if (status->role_epoch < 0) {
+        return verdict(why, STATUS_UNKNOWN, "the target's control topic cannot be read");
+    }
+    if (status->lag_records < 0) {
+        return verdict(why, STATUS_UNKNOWN, "lag is unknown");
+    }
+    if (status->paused || status->operation_open) {
+        return verdict(why, STATUS_WARNING,
+                       status->paused ? "paused by an order" : "an operation is open");
+    }
+    if (status->lag_s > warning_s) {
+        return verdict(why, STATUS_WARNING, "lag");
+    }
+    if (status->workers == NULL || status->faults == NULL) {
+        return verdict(why, STATUS_WARNING,
+                       status->has_redis ? "Redis does not answer: workers and faults unknown"
+                                         : "no Redis at the target: workers and faults unknown");
+    }
+    if (status->lag_s < 0) {
+        return verdict(why, STATUS_WARNING, "seconds of lag are unknown");
+    }
+    return idle != 0 ? verdict(why, STATUS_WARNING, "partitions that nobody mirrors now")
+                     : verdict(why, STATUS_OK, "");
+}

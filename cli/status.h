@@ -1,0 +1,72 @@
+/* What is known of a link, and what follows from it: the first line, the state, a monitoring plugin's verdict. No I/O:
+ * cmd_status.c fills it. Every figure may be unknown (-1), and nothing here turns unknown into something better.
+ */
+#ifndef FERRY_CLI_STATUS_H
+#define FERRY_CLI_STATUS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cli/positions.h"
+
+#define STATUS_LINE_BYTES 512
+#define STATUS_WHY_BYTES  300
+
+struct status_part {    /* what a worker says of a partition; one for each row of positions */
+    const char *worker; /* NULL: no live worker has it */
+    const char *state;
+    const char *why;
+    double lag_s; /* -1 = unknown */
+};
+
+struct status {
+    const char *service;
+    const char *from;
+    const char *to;
+    int64_t now_ms;     /* wall clock, of the answer */
+    int64_t role_epoch; /* 0 = none was ever written, -1 = unknown */
+    char primary[128];  /* site, when there is an epoch */
+    bool paused;
+    bool operation_open;
+    bool has_redis;       /* the target's site has one */
+    struct err role_err;  /* why the role is unknown */
+    struct err redis_err; /* ERR_NONE: it answers */
+    struct positions positions;
+    struct status_part *parts;
+    json_t *workers;     /* live heartbeats by name; NULL = unknown */
+    json_t *gone;        /* heartbeats that stand still */
+    json_t *faults;      /* by TOPIC:PARTITION; NULL = unknown */
+    int64_t lag_records; /* -1 = unknown */
+    double lag_s;        /* the worst; -1 = unknown */
+    int64_t seen_lag;    /* the source does not answer: what workers last said; -1 = nothing */
+    int64_t seen_ms;
+    double records_per_s; /* of all live workers; -1 = unknown */
+};
+
+void status_done(struct status *status);
+
+/* Give live workers' words to the partitions they have, then sum up. After the fields above lag_records are filled. */
+void status_sum(struct status *status);
+
+/* "if you failed over now: lose at most ..." */
+char *status_first_line(const struct status *status, char out[STATUS_LINE_BYTES]);
+/* "no role", "not primary", "unknown", "paused", "no worker", or the workers' state. */
+const char *status_state(const struct status *status);
+/* Why the state is what it is, "" when it says all. */
+char *status_why(const struct status *status, char out[STATUS_WHY_BYTES]);
+
+enum status_verdict { STATUS_OK, STATUS_WARNING, STATUS_CRITICAL, STATUS_UNKNOWN };
+/* @param warning_s, critical_s  seconds of lag  @param why  filled with the reason, "" when all is well */
+enum status_verdict status_check(const struct status *status, double warning_s, double critical_s,
+                                 char why[STATUS_WHY_BYTES]);
+
+/* Partitions that no live worker mirrors although they are ours; -1 = unknown. */
+int64_t status_idle_count(const struct status *status);
+/* -1 = unknown */
+int64_t status_fault_count(const struct status *status);
+
+/* The heartbeat's time, ms since 1970; -1 = it has none. */
+int64_t status_beat_ms(const json_t *worker);
+
+#endif

@@ -1,0 +1,308 @@
+/* What is said about a link: never better than what is known. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cli/status.h"
+
+#define NOW 1764039607000 /* 2025-11-25T03:00:07Z */
+
+static struct position *rows;
+
+/* Two partitions of 100 records, 90 and 100 of them mirrored; one worker has both. */
+static struct status healthy(void)
+{
+    struct status status = {.service = "orders",
+                            .from = "a",
+                            .to = "b",
+                            .now_ms = NOW,
+                            .role_epoch = 1,
+                            .primary = "a",
+                            .has_redis = true};
+    rows = calloc(2, sizeof(*rows));
+    for (int32_t i = 0; i < 2; i++) {
+        rows[i] =
+            (struct position){.topic = "t", .partition = i, .placed = true, .source_end = 100};
+        rows[i].at.source_next = 90 + 10 * i;
+        rows[i].at.time_ms = NOW - 1000;
+    }
+    status.positions.rows = rows;
+    status.positions.count = 2;
+    status.workers = json_loads("{\"w1\": {\"time\": \"2025-11-25T03:00:06.500Z\", \"link\": "
+                                "\"a>b\", \"state\": \"running\","
+                                " \"records_per_s\": 50.5, \"partitions\": ["
+                                "  {\"topic\": \"t\", \"partition\": 0, \"state\": \"mirroring\", "
+                                "\"lag_s\": 1.25, \"lag_records\": 10},"
+                                "  {\"topic\": \"t\", \"partition\": 1, \"state\": \"mirroring\", "
+                                "\"lag_s\": 0, \"lag_records\": 0}]}}",
+                                0, NULL);
+    assert_non_null(status.workers);
+    status.gone = json_object();
+    status.faults = json_object();
+    return status;
+}
+
+static json_t *worker(struct status *status)
+{
+    return json_object_get(status->workers, "w1");
+}
+
+static json_t *part(struct status *status, size_t at)
+{
+    return json_array_get(json_object_get(worker(status), "partitions"), at);
+}
+
+static const char *line_of(const struct status *status)
+{
+    static char line[STATUS_LINE_BYTES];
+    return status_first_line(status, line);
+}
+
+static enum status_verdict check(const struct status *status)
+{
+    char why[STATUS_WHY_BYTES];
+    return status_check(status, 10, 60, why);
+}
+
+static void all_is_well(void **state)
+{
+    (void)state;
+    struct status status = healthy();
+    status_sum(&status);
+    assert_string_equal(line_of(&status),
+                        "if you failed over now: lose at most 10 records (1.2 s), groups unknown "
+                        "(not synced yet), time unknown");
+    assert_string_equal(status_state(&status), "running");
+    assert_int_equal(status_idle_count(&status), 0);
+    assert_true(status.records_per_s == 50.5);
+    assert_int_equal(check(&status), STATUS_OK);
+    status_done(&status);
+}
+
+static void the_source_is_gone(void **state)
+{
+    (void)state;
+    struct status status = healthy();
+    err_set(&status.positions.source_err, ERR_RETRY, "a: no answer");
+    rows[0].source_end = rows[1].source_end = -1;
+    status_sum(&status);
+    assert_int_equal(status.lag_records, -1);
+    assert_true(status.lag_s < 0);
+    assert_int_equal(status_idle_count(&status), -1);
+    assert_non_null(strstr(line_of(&status),
+                           "records lost unknown (10 behind when last seen, 2025-11-25T03:00:06Z"));
+    assert_int_equal(check(&status), STATUS_UNKNOWN);
+    status_done(&status);
+}
+
+static void one_unknown_partition_makes_the_sum_unknown(void **state)
+{
+    (void)state;
+    struct status status = healthy();
+    rows[0].source_end = -1;
+    status_sum(&status);
+    assert_int_equal(status.lag_records, -1);
+    assert_true(status.lag_s == 1.25); /* the worker saw its end */
+    assert_null(strstr(line_of(&status), "lose at most"));
+    json_object_set_new(part(&status, 0), "lag_s", json_null());
+    free(status.parts);
+    status_sum(&status);
+    assert_true(status.lag_s < 0);
+    status_done(&status);
+}
+
+static void seconds_are_unknown_without_a_worker(void **state)
+{
+    (void)state;
+    struct status status = healthy();
+    json_array_remove(json_object_get(worker(&status), "partitions"), 0);
+    status_sum(&status);
+    assert_int_equal(status.lag_records, 10);
+    assert_true(status.lag_s < 0);
+    assert_non_null(strstr(line_of(&status), "lose at most 10 records (seconds unknown)"));
+    assert_int_equal(status_idle_count(&status), 1);
+    assert_int_equal(check(&status), STATUS_WARNING);
+    status_done(&status);
+}
+
+static void everything_mirrored_is_no_seconds_behind(void **state)
+{
+    (void)state;
+    struct status status = healthy();
+    rows[0].at.source_next = 100;
+    json_object_clear(status.workers); /* all workers are dead, and nothing new came */
+    status_sum(&status);
+    assert_int_equal(status.lag_records, 0);
+    assert_true(status.lag_s == 0);
+    assert_string_equal(status_state(&status), "no worker");
+    assert_int_equal(check(&status), STATUS_CRITICAL);
+    status_done(&status);
+}
+
+static void a_topic_that_nobody_mirrored_counts(void **state)
+{
+    (void)state;
+    struct status status = healthy();
+    rows[1].placed = false;
+    status_sum(&status);
+    assert_int_equal(status.lag_records, 110);
+    status_done(&status);
+}
+
+static void no_role_names_the_command(void **state)
+{
+    (void)state;
+    struct status status = healthy();
+    status.role_epoch = 0;
+    status_sum(&status);
+    assert_string_equal(
+        line_of(&status),
+        "no role: service orders is not mirrored to b; begin with: ferry enable orders");
+    assert_string_equal(status_state(&status), "no role");
+    assert_int_equal(check(&status), STATUS_UNKNOWN);
+    status_done(&status);
+}
+
+static void an_unknown_role_is_not_a_missing_one(void **state)
+{
+    (void)state;
+    struct status status = healthy();
+    status.role_epoch = -1;
+    status_sum(&status);
+    assert_null(strstr(line_of(&status), "enable"));
+    assert_string_equal(status_state(&status), "unknown");
+    assert_int_equal(check(&status), STATUS_UNKNOWN);
+    status_done(&status);
+}
+
+static void another_site_is_primary(void **state)
+{
+    (void)state;
+    struct status status = healthy();
+    status.role_epoch = 2;
+    snprintf(status.primary, sizeof(status.primary), "b");
+    status_sum(&status);
+    assert_null(strstr(line_of(&status), "lose at most"));
+    assert_non_null(strstr(line_of(&status), "b is primary by role epoch 2"));
+    assert_string_equal(status_state(&status), "not primary");
+    assert_int_equal(check(&status), STATUS_WARNING);
+    status_done(&status);
+}
+
+static void redis_is_away(void **state)
+{
+    (void)state;
+    struct status status = healthy();
+    json_decref(status.workers);
+    json_decref(status.faults);
+    status.workers = status.faults = NULL;
+    err_set(&status.redis_err, ERR_RETRY, "Redis: connection refused");
+    status_sum(&status);
+    assert_int_equal(status.lag_records, 10); /* the group's commits say so */
+    assert_true(status.lag_s < 0);
+    assert_true(status.records_per_s < 0);
+    assert_int_equal(status_fault_count(&status), -1);
+    assert_int_equal(status_idle_count(&status), -1);
+    assert_string_equal(status_state(&status), "unknown");
+    assert_int_equal(check(&status), STATUS_WARNING);
+    status_done(&status);
+}
+
+static void verdicts(void **state)
+{
+    (void)state;
+    struct status status = healthy();
+    status_sum(&status);
+    status.lag_s = 10.5;
+    assert_int_equal(check(&status), STATUS_WARNING);
+    status.lag_s = 60.5;
+    assert_int_equal(check(&status), STATUS_CRITICAL);
+    status.lag_s = 0;
+    status.paused = true;
+    assert_int_equal(check(&status), STATUS_WARNING);
+    json_object_set_new(status.faults, "t:0", json_object());
+    assert_int_equal(check(&status), STATUS_CRITICAL);
+    status.lag_records = -1; /* what is known to be bad comes first */
+    assert_int_equal(check(&status), STATUS_CRITICAL);
+    status_done(&status);
+}
+
+static void a_partition_that_moves_belongs_to_who_mirrors(void **state)
+{
+    (void)state;
+    struct status status = healthy();
+    json_t *other = json_deep_copy(worker(&status));
+    json_object_set_new(status.workers, "w0", other);
+    json_object_set_new(json_array_get(json_object_get(other, "partitions"), 0), "state",
+                        json_string("draining"));
+    status_sum(&status);
+    assert_string_equal(status.parts[0].worker, "w1");
+    assert_int_equal(status_idle_count(&status), 0);
+    status_done(&status);
+}
+
+static void hostile_heartbeats(void **state)
+{
+    (void)state;
+    struct status status = healthy();
+    json_object_set_new(part(&status, 0), "partition", json_integer(-1));
+    json_object_set_new(part(&status, 1), "partition", json_integer(INT64_MAX));
+    json_object_set_new(worker(&status), "records_per_s", json_string("many"));
+    json_array_append_new(json_object_get(worker(&status), "partitions"), json_string("x"));
+    json_object_set_new(status.workers, "w2", json_object());
+    json_object_set_new(worker(&status), "time", json_string("yesterday"));
+    status_sum(&status);
+    assert_null(status.parts[0].worker);
+    assert_null(status.parts[1].worker);
+    assert_true(status.records_per_s < 0);
+    assert_int_equal(status_beat_ms(worker(&status)), -1);
+    status_done(&status);
+}
+
+static void times_of_heartbeats(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t expected;
+    } cases[] = {
+        {"2025-11-25T03:00:07Z",      NOW},
+        {"2025-11-25T03:00:07.999Z",  NOW},
+        {"2025-11-25T03:00:07+01:00", -1 },
+        {"2025-11-25",                -1 },
+        {"1960-01-01T00:00:00Z",      -1 },
+        {"",                          -1 },
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        json_t *beat = json_pack("{ss}", "time", cases[i].text);
+        assert_true(status_beat_ms(beat) == cases[i].expected);
+        json_decref(beat);
+    }
+    assert_true(status_beat_ms(NULL) == -1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_is_well),
+        cmocka_unit_test(the_source_is_gone),
+        cmocka_unit_test(one_unknown_partition_makes_the_sum_unknown),
+        cmocka_unit_test(seconds_are_unknown_without_a_worker),
+        cmocka_unit_test(everything_mirrored_is_no_seconds_behind),
+        cmocka_unit_test(a_topic_that_nobody_mirrored_counts),
+        cmocka_unit_test(no_role_names_the_command),
+        cmocka_unit_test(an_unknown_role_is_not_a_missing_one),
+        cmocka_unit_test(another_site_is_primary),
+        cmocka_unit_test(redis_is_away),
+        cmocka_unit_test(verdicts),
+        cmocka_unit_test(a_partition_that_moves_belongs_to_who_mirrors),
+        cmocka_unit_test(hostile_heartbeats),
+        cmocka_unit_test(times_of_heartbeats),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
