@@ -30,6 +30,10 @@ struct redis_options {
 
 enum redis_state { REDIS_AWAY, REDIS_READY };
 
+/* Is this a URL that redis_new() takes? ERR_CONFIG when not; a password in it is never in the text. */
+MUST_CHECK
+bool redis_url_ok(const char *url, struct err *err);
+
 /* `changed` is told each time the connection comes and goes (err says why it went). */
 struct redis *redis_new(struct loop *loop, const struct redis_options *options,
                         void (*changed)(void *arg, enum redis_state state, const struct err *why),

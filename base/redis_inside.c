@@ -90,6 +90,13 @@ bool redis_address_parse(const char *url, struct redis_address *out, struct err 
     return true;
 }
 
+bool redis_url_ok(const char *url, struct err *err)
+{
+    struct redis_address address;
+
+    return redis_address_parse(url, &address, err);
+}
+
 /* --- TLS ---------------------------------------------------------------------------------------------------------- */
 
 /* OpenSSL's newest reason; its queue is empty afterwards. */

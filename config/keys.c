@@ -6,11 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KIB            ((int64_t)1 << 10)
-#define MIB            ((int64_t)1 << 20)
-#define GIB            ((int64_t)1 << 30)
-#define TIB            ((int64_t)1 << 40)
-#define NAME_PARTS_MAX 64
+#include "config/words.h"
+
+#define KIB ((int64_t)1 << 10)
+#define MIB ((int64_t)1 << 20)
+#define GIB ((int64_t)1 << 30)
+#define TIB ((int64_t)1 << 40)
 
 /* clang-format off */
 const struct key config_keys[] = {
@@ -112,7 +113,9 @@ const struct key *keys_member(const char *parent, const char *name)
     }
     memcpy(path + used, name, len);
     path[used + len] = '\0';
-    const struct key *literal = len > 0 && name[0] != '*' ? keys_find(path) : NULL;
+    /* "http.listen" as one name is not the key of that path */
+    bool plain = len > 0 && strpbrk(name, ".*[") == NULL;
+    const struct key *literal = plain ? keys_find(path) : NULL;
     if (literal != NULL) {
         return literal;
     }
@@ -120,43 +123,27 @@ const struct key *keys_member(const char *parent, const char *name)
     return keys_find(path);
 }
 
-/* Levenshtein distance, small words only. */
-static size_t distance(const char *a, const char *b)
+const struct key *keys_element(const char *array)
 {
-    size_t row[NAME_PARTS_MAX + 1];
-    size_t len = strlen(b);
-    if (len > NAME_PARTS_MAX) {
-        return SIZE_MAX;
-    }
-    for (size_t j = 0; j <= len; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 0; a[i] != '\0'; i++) {
-        size_t before = row[0];
-        row[0] = i + 1;
-        for (size_t j = 0; j < len; j++) {
-            size_t cost = before + (a[i] != b[j]);
-            before = row[j + 1];
-            size_t least = row[j] + 1 < row[j + 1] + 1 ? row[j] + 1 : row[j + 1] + 1;
-            row[j + 1] = cost < least ? cost : least;
-        }
-    }
-    return row[len];
+    char path[KEY_PATH_BYTES];
+
+    snprintf(path, sizeof(path), "%s.[]", array);
+    return keys_find(path);
 }
 
 const char *keys_suggest(const char *parent, const char *name)
 {
     size_t parent_len = strlen(parent);
     const char *best = NULL;
-    size_t best_distance = 3; /* more changed letters are another word */
+    size_t best_distance = WORDS_NEAR;
     for (size_t i = 0; i < config_keys_count; i++) {
         const char *path = config_keys[i].path;
         const char *last = strrchr(path, '.');
         const char *key = last == NULL ? path : last + 1;
         size_t above = last == NULL ? 0 : (size_t)(last - path);
         bool sibling = above == parent_len && strncmp(path, parent, parent_len) == 0;
-        size_t key_distance = sibling ? distance(name, key) : SIZE_MAX;
-        if (key_distance < best_distance) {
+        size_t key_distance = sibling ? words_distance(name, key) : SIZE_MAX;
+        if (key_distance < best_distance && key_distance < strlen(key)) {
             best = key;
             best_distance = key_distance;
         }

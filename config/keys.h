@@ -31,7 +31,7 @@ struct key {
     int64_t most;
     const char *choices; /* "a|b" for KEY_CHOICE */
     bool required;
-    bool restart; /* a change needs a restart of the worker */
+    bool restart; /* a change will need a restart of the worker even when files are read again */
     const char *help;
 };
 
@@ -43,6 +43,7 @@ const struct key *keys_find(const char *path);
 #define KEY_PATH_BYTES 128 /* longer than the longest path of the table */
 /* The key of a member called `name` below a table path ("" = top): the literal one, else the parent's `*`, else NULL. */
 const struct key *keys_member(const char *parent, const char *name);
+const struct key *keys_element(const char *array); /* of an array's table path */
 /* The member of `parent` whose name looks most like an unknown one, or NULL. */
 const char *keys_suggest(const char *parent, const char *name);
 /* Text of a size or duration as number ("64MiB", "5s", "250"); false when it is none or its unit is wrong. */

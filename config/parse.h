@@ -9,15 +9,19 @@
 
 #include "base/err.h"
 
-struct parse_places; /* path -> line and column */
+struct parse_text { /* for errors found later; all borrowed */
+    const char *name;
+    const char *text;
+    size_t len;
+};
 
-/* Parse and check against the table of keys. New reference, or NULL with ERR_CONFIG. *out_places stays valid until
- * parse_places_free(), for errors found later. */
-json_t *parse_config(const char *text, size_t len, const char *name,
-                     struct parse_places **out_places, struct err *err);
-void parse_places_free(struct parse_places *places);
+#define PARSE_BYTES_MAX (1 << 20)
+#define PARSE_DEPTH_MAX 16 /* the table's longest path has 6 names */
+
+/* Parse and check against the table of keys. New reference, or NULL with ERR_CONFIG. */
+json_t *parse_config(const struct parse_text *file, struct err *err);
 /* Fill `err` with "NAME:LINE:COLUMN: PATH: ..." for a path (or its nearest known parent). Returns false. */
-bool parse_error(const struct parse_places *places, struct err *err, const char *path,
+bool parse_error(const struct parse_text *file, struct err *err, const char *path,
                  const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* Number of a size, duration or count value that was checked. */
 int64_t parse_number(const char *table_path, const json_t *value);

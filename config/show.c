@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "config/config.h"
 #include "config/keys.h"
+#include "config/properties.h"
 
 static json_t *secret_json(const struct config_secret *secret)
 {
@@ -144,28 +145,151 @@ char *config_show(const struct config *config)
     return text;
 }
 
+/* --- the reference ------------------------------------------------------------------------------------------------ */
+
+/* A number as people write it: the largest unit that leaves nothing over. */
+static void put_amount(FILE *out, enum key_type type, int64_t amount)
+{
+    static const struct {
+        enum key_type type;
+        int64_t factor;
+        const char *unit;
+    } units[] = {
+        {KEY_BYTES,    (int64_t)1 << 40, "TiB"},
+        {KEY_BYTES,    1 << 30,          "GiB"},
+        {KEY_BYTES,    1 << 20,          "MiB"},
+        {KEY_BYTES,    1 << 10,          "KiB"},
+        {KEY_DURATION, 60000,            "m"  },
+        {KEY_DURATION, 1000,             "s"  },
+        {KEY_DURATION, 1,                "ms" },
+    };
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        if (units[i].type == type && amount > 0 && amount % units[i].factor == 0) {
+            fprintf(out, "%" PRId64 "%s", amount / units[i].factor, units[i].unit);
+            return;
+        }
+    }
+    fprintf(out, "%" PRId64, amount);
+}
+
+/* A table's cell: bars would end it. */
+static void put_choices(FILE *out, const char *choices)
+{
+    for (; *choices != '\0'; choices++) {
+        if (*choices == '|') {
+            fputs(", ", out);
+        } else {
+            fputc(*choices, out);
+        }
+    }
+}
+
+static void put_type(FILE *out, const struct key *key)
+{
+    static const char *const names[] = {
+        [KEY_OBJECT] = "object",     [KEY_ARRAY] = "array",
+        [KEY_STRING] = "string",     [KEY_SCALAR] = "string, number or boolean",
+        [KEY_BOOL] = "boolean",      [KEY_BYTES] = "size",
+        [KEY_DURATION] = "duration", [KEY_COUNT] = "whole number",
+        [KEY_CHOICE] = "one of ",    [KEY_PATTERN] = "pattern",
+        [KEY_SECRET] = "secret",
+    };
+    fputs(names[key->type], out);
+    if (key->type == KEY_CHOICE) {
+        put_choices(out, key->choices);
+    }
+    if (key->most > 0) {
+        fputs(", ", out);
+        put_amount(out, key->type, key->least);
+        fputs(" to ", out);
+        put_amount(out, key->type, key->most);
+    }
+}
+
+static void put_key(FILE *out, const struct key *key)
+{
+    bool leaf = key->type != KEY_OBJECT && key->type != KEY_ARRAY;
+
+    fprintf(out, "| `%s` | ", key->path);
+    put_type(out, key);
+    fprintf(out, " | %s | %s | %s |\n",
+            key->required                                               ? "**needed**"
+            : key->default_text != NULL && key->default_text[0] != '\0' ? key->default_text
+                                                                        : "",
+            !leaf          ? ""
+            : key->restart ? "restart"
+                           : "reload",
+            key->help);
+}
+
+static void put_property(FILE *out, const struct property *property)
+{
+    fprintf(out, "| `%s` | ", property->name);
+    switch (property->type) {
+    case PROPERTY_TEXT:
+        fputs(property->secret ? "only under `secrets`" : "text", out);
+        break;
+    case PROPERTY_NUMBER:
+        fprintf(out, "%" PRId64 " to %" PRId64, property->least, property->most);
+        break;
+    case PROPERTY_BOOL:
+        fputs("true or false", out);
+        break;
+    case PROPERTY_CHOICE:
+        put_choices(out, property->choices);
+        break;
+    case PROPERTY_SERVERS:
+        fputs("`HOST:PORT`, and more behind commas", out);
+        break;
+    }
+    fputs(" |\n", out);
+}
+
+static const char reference_begin[] =
+    "# Configuration: every key\n\n"
+    "Printed by `ferry config reference` from the table that also checks the file; not edited by "
+    "hand.\n\n"
+    "One JSON file (UTF-8, at most 1 MiB), named by `--config`, `FERRY_CONFIG`, or "
+    "`/etc/ferry/ferry.json`. Unknown and duplicate keys,\n"
+    "wrong units and values out of range are errors that name FILE:LINE:COLUMN and the path. "
+    "Nothing starts with a file that is wrong.\n\n"
+    "In a path, `*` is a name of your choice and `[]` each element of an array.\n\n"
+    "- **size**: bytes, or `\"64MiB\"` (B, KiB, MiB, GiB, TiB). **duration**: milliseconds, or "
+    "`\"250ms\"` (ms, s, m, h).\n"
+    "- **secret**: `{\"file\": \"/run/secrets/x\"}` or `{\"env\": \"NAME\"}`. The value never "
+    "stands in the file; a secret's file that group or others may write is refused.\n"
+    "- **pattern**: a glob, `*` any run of characters, `?` one, a dot is a dot; or `{\"regex\": "
+    "\"...\"}`, a POSIX extended expression that must match the whole name\n"
+    "  (no counts in braces, no back references). Names that begin with `ferry.`, `ferry-` or "
+    "`__` are never matched.\n"
+    "- **change**: what takes a change over, once files are read again while ferryd runs. This "
+    "version reads its file at start only: restart.\n\n"
+    "| key | type | default | change | meaning |\n|---|---|---|---|---|\n";
+
+static const char reference_properties[] =
+    "\n## Properties of a cluster (`sites.*.kafka`)\n\n"
+    "librdkafka's names and meanings; the wire client keeps to them. What would change how records "
+    "are read, written or shared out is refused by name.\n"
+    "`ferryd` refuses to start a link with a `security.protocol` other than PLAINTEXT in this "
+    "version.\n\n"
+    "| property | value |\n|---|---|\n";
+
 char *config_reference(void)
 {
-    static const char *const types[] = {"object",   "array", "string", "scalar",  "boolean", "size",
-                                        "duration", "count", "choice", "pattern", "secret"};
     char *text = NULL;
     size_t len = 0;
     FILE *out = open_memstream(&text, &len);
+
     if (out == NULL) {
         abort();
     }
-    fputs("| key | type | default | meaning |\n|---|---|---|---|\n", out);
+    fputs(reference_begin, out);
     for (size_t i = 0; i < config_keys_count; i++) {
-        const struct key *key = &config_keys[i];
-        fprintf(out, "| `%s` | %s", key->path, types[key->type]);
-        for (const char *at = key->choices; at != NULL && *at != '\0'; at++) {
-            if (at == key->choices) {
-                fputs(": ", out);
-            }
-            fputs(*at == '|' ? ", " : (char[]){*at, '\0'}, out);
-        }
-        fprintf(out, " | %s | %s%s |\n", key->default_text == NULL ? "" : key->default_text,
-                key->required ? "needed; " : "", key->help);
+        put_key(out, &config_keys[i]);
+    }
+    fputs(reference_properties, out);
+    for (size_t i = 0; i < properties_count; i++) {
+        put_property(out, &properties[i]);
     }
     fclose(out);
     return text;

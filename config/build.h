@@ -1,0 +1,61 @@
+/* From a checked tree to a struct config: what config.c, sites.c, services.c and patterns.c share. Nobody else. */
+#ifndef FERRY_CONFIG_BUILD_H
+#define FERRY_CONFIG_BUILD_H
+
+#include <jansson.h>
+
+#include "config/config.h"
+#include "config/parse.h"
+
+#define BUILD_PATH_BYTES 1024 /* as errors have it; longer ones are cut */
+/* Sites, services, workers and deployments are part of group ids, topic names and keys of Redis. Longest topic name:
+ * "ferry.control." + 64 of 249. */
+#define BUILD_NAME_MAX 64
+
+struct build {
+    struct config *config;
+    const struct parse_text *file;
+    struct err *err;
+};
+
+/* Heap that is there: a configuration is 1 MiB at most. */
+void *build_heap(void *memory);
+const char *build_copy(const char *text); /* NULL stays NULL */
+void build_drop(const char *text);        /* what build_copy() made */
+/* A copy of a string member; NULL when it is missing or empty. */
+const char *build_string(const json_t *object, const char *key);
+/* Error at `path` unless it is a name; `path` is a format. */
+MUST_CHECK
+bool build_name_ok(const struct build *build, const char *name, const char *path);
+
+/* Fill; what was made is freed by the _done functions also after an error. */
+MUST_CHECK
+bool build_site(const struct build *build, struct config_site *site, const char *name,
+                const json_t *tree);
+void build_site_done(struct config_site *site);
+MUST_CHECK
+bool build_service(const struct build *build, struct config_service *service, const char *name,
+                   const json_t *tree);
+void build_service_done(struct config_service *service);
+/* No topic may belong to two services that have a site in common. */
+MUST_CHECK
+bool build_services_apart(const struct build *build);
+
+/* @param path  of the object that has include and exclude; @param topics  whether they match topics */
+MUST_CHECK
+bool build_patterns(const struct build *build, struct config_patterns *patterns, const char *path,
+                    const json_t *tree, bool topics);
+void build_patterns_done(struct config_patterns *patterns);
+
+/* {"file": ...} or {"env": ...}; refused when others may write the file. */
+MUST_CHECK
+bool build_secret(const struct build *build, struct config_secret *secret, const char *path,
+                  const char *name, const json_t *value);
+void build_secret_done(struct config_secret *secret);
+
+/* Whole small file as heap text with a 0 behind it; NULL with ERR_CONFIG.
+ * @param others_may_write  false: refused when group or others may write it */
+char *build_read_file(const char *file, size_t most, bool others_may_write, size_t *out_len,
+                      struct err *err);
+
+#endif

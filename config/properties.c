@@ -1,0 +1,237 @@
+#include "config/properties.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/words.h"
+
+#define DAY_MS 86400000
+
+/* clang-format off */
+const struct property properties[] = {
+    {.name = "bootstrap.servers", .type = PROPERTY_SERVERS},
+    {.name = "client.id", .type = PROPERTY_TEXT},
+    {.name = "client.dns.lookup", .type = PROPERTY_CHOICE, .choices = "use_all_dns_ips|resolve_canonical_bootstrap_servers_only"},
+    {.name = "security.protocol", .type = PROPERTY_CHOICE, .choices = "PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL"},
+    {.name = "sasl.mechanism", .type = PROPERTY_CHOICE, .choices = "PLAIN|SCRAM-SHA-256|SCRAM-SHA-512"},
+    {.name = "sasl.username", .type = PROPERTY_TEXT},
+    {.name = "sasl.password", .type = PROPERTY_TEXT, .secret = true},
+    {.name = "ssl.ca.location", .type = PROPERTY_TEXT},
+    {.name = "ssl.ca.pem", .type = PROPERTY_TEXT},
+    {.name = "ssl.certificate.location", .type = PROPERTY_TEXT},
+    {.name = "ssl.certificate.pem", .type = PROPERTY_TEXT},
+    {.name = "ssl.key.location", .type = PROPERTY_TEXT},
+    {.name = "ssl.key.pem", .type = PROPERTY_TEXT, .secret = true},
+    {.name = "ssl.key.password", .type = PROPERTY_TEXT, .secret = true},
+    {.name = "ssl.keystore.location", .type = PROPERTY_TEXT},
+    {.name = "ssl.keystore.password", .type = PROPERTY_TEXT, .secret = true},
+    {.name = "ssl.crl.location", .type = PROPERTY_TEXT},
+    {.name = "ssl.cipher.suites", .type = PROPERTY_TEXT},
+    {.name = "ssl.curves.list", .type = PROPERTY_TEXT},
+    {.name = "ssl.sigalgs.list", .type = PROPERTY_TEXT},
+    {.name = "ssl.endpoint.identification.algorithm", .type = PROPERTY_CHOICE, .choices = "https|none"},
+    {.name = "enable.ssl.certificate.verification", .type = PROPERTY_BOOL},
+    {.name = "broker.address.family", .type = PROPERTY_CHOICE, .choices = "any|v4|v6"},
+    {.name = "broker.address.ttl", .type = PROPERTY_NUMBER, .least = 0, .most = DAY_MS},
+    {.name = "socket.connection.setup.timeout.ms", .type = PROPERTY_NUMBER, .least = 1000, .most = INT32_MAX},
+    {.name = "socket.timeout.ms", .type = PROPERTY_NUMBER, .least = 10, .most = 300000},
+    {.name = "socket.keepalive.enable", .type = PROPERTY_BOOL},
+    {.name = "socket.nagle.disable", .type = PROPERTY_BOOL},
+    {.name = "socket.send.buffer.bytes", .type = PROPERTY_NUMBER, .least = 0, .most = 100000000},
+    {.name = "socket.receive.buffer.bytes", .type = PROPERTY_NUMBER, .least = 0, .most = 100000000},
+    {.name = "connections.max.idle.ms", .type = PROPERTY_NUMBER, .least = 0, .most = INT32_MAX},
+    {.name = "reconnect.backoff.ms", .type = PROPERTY_NUMBER, .least = 0, .most = 3600000},
+    {.name = "reconnect.backoff.max.ms", .type = PROPERTY_NUMBER, .least = 0, .most = 3600000},
+    {.name = "retry.backoff.ms", .type = PROPERTY_NUMBER, .least = 1, .most = 300000},
+    {.name = "retry.backoff.max.ms", .type = PROPERTY_NUMBER, .least = 1, .most = 300000},
+    {.name = "metadata.max.age.ms", .type = PROPERTY_NUMBER, .least = 1, .most = DAY_MS},
+    {.name = "topic.metadata.refresh.interval.ms", .type = PROPERTY_NUMBER, .least = -1, .most = 3600000},
+    {.name = "topic.metadata.refresh.fast.interval.ms", .type = PROPERTY_NUMBER, .least = 1, .most = 60000},
+    {.name = "topic.metadata.refresh.sparse", .type = PROPERTY_BOOL},
+    {.name = "topic.metadata.propagation.max.ms", .type = PROPERTY_NUMBER, .least = 0, .most = 3600000},
+    {.name = "api.version.request.timeout.ms", .type = PROPERTY_NUMBER, .least = 1, .most = 300000},
+};
+const size_t properties_count = sizeof(properties) / sizeof(properties[0]);
+
+#define WRITING "how records are written is what Ferry promises, not a setting"
+#define READING "how records are read and shared out is what Ferry promises, not a setting; see \"mirror\""
+#define SIGN_IN "the wire client signs in with PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512"
+#define BROKERS "Ferry speaks with brokers from 2.8 on, which tell their versions"
+#define TALK    "what Ferry logs and measures is its own"
+
+/* What people bring along from other clients' files. A name that ends in a dot or dash is a beginning. */
+static const struct {
+    const char *name;
+    const char *why;
+} refused[] = {
+    {"metadata.broker.list", "an alias: write bootstrap.servers"},
+    {"sasl.mechanisms", "an alias: write sasl.mechanism"},
+    {"sasl.kerberos.", SIGN_IN}, {"sasl.oauthbearer.", SIGN_IN}, {"enable.sasl.oauthbearer.", SIGN_IN},
+    {"sasl.jaas.config", "of the Java client: write sasl.username, and sasl.password under secrets"},
+    {"ssl.truststore.", "of the Java client: write ssl.ca.location"},
+    {"ssl.engine.", "the wire client uses OpenSSL's default provider"}, {"ssl.providers", "the wire client uses OpenSSL's default provider"},
+    {"ssl.ca.certificate.stores", "of Windows: write ssl.ca.location"},
+    {"client.rack", "Ferry fetches from leaders"},
+    {"api.version.request", BROKERS}, {"api.version.fallback.ms", BROKERS}, {"broker.version.fallback", BROKERS},
+    {"acks", WRITING}, {"request.required.acks", WRITING}, {"request.timeout.ms", WRITING}, {"delivery.timeout.ms", WRITING},
+    {"enable.idempotence", WRITING}, {"enable.gapless.guarantee", WRITING}, {"linger.ms", WRITING}, {"batch.", WRITING},
+    {"compression.", WRITING}, {"message.", WRITING}, {"max.in.flight", WRITING}, {"max.in.flight.requests.per.connection", WRITING},
+    {"queue.buffering.", WRITING}, {"partitioner", WRITING}, {"transactional.id", WRITING}, {"transaction.timeout.ms", WRITING},
+    {"retries", WRITING}, {"message.send.max.retries", WRITING}, {"sticky.partitioning.linger.ms", WRITING},
+    {"allow.auto.create.topics", WRITING}, {"produce.offset.report", WRITING},
+    {"group.", READING}, {"session.timeout.ms", READING}, {"heartbeat.interval.ms", READING}, {"max.poll.", READING},
+    {"max.partition.fetch.bytes", READING}, {"enable.auto.commit", READING}, {"enable.auto.offset.store", READING}, {"auto.", READING},
+    {"fetch.", READING}, {"isolation.level", READING}, {"check.crcs", READING}, {"partition.assignment.strategy", READING},
+    {"enable.partition.eof", READING}, {"queued.", READING}, {"offset.store.", READING}, {"coordinator.query.interval.ms", READING},
+    {"debug", TALK}, {"log_level", TALK}, {"log.", TALK}, {"statistics.interval.ms", TALK}, {"enable.metrics.push", TALK},
+    {"plugin.library.paths", "no foreign code is loaded"},
+};
+/* clang-format on */
+
+const struct property *property_find(const char *name)
+{
+    for (size_t i = 0; i < properties_count; i++) {
+        if (strcmp(properties[i].name, name) == 0) {
+            return &properties[i];
+        }
+    }
+    return NULL;
+}
+
+static bool is_named(const char *row, const char *name)
+{
+    size_t len = strlen(row);
+
+    return row[len - 1] == '.' ? strncmp(row, name, len) == 0 : strcmp(row, name) == 0;
+}
+
+void property_why_not(const char *name, char *out, size_t out_bytes)
+{
+    const char *best = NULL;
+    size_t best_distance = WORDS_NEAR;
+
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        if (is_named(refused[i].name, name)) {
+            snprintf(out, out_bytes, "this property is not the user's: %s", refused[i].why);
+            return;
+        }
+    }
+    for (size_t i = 0; i < properties_count; i++) {
+        size_t distance = words_distance(name, properties[i].name);
+        if (distance < best_distance) {
+            best = properties[i].name;
+            best_distance = distance;
+        }
+    }
+    snprintf(out, out_bytes, "no property that Ferry knows%s%s%s",
+             best == NULL ? "" : "; did you mean \"", best == NULL ? "" : best,
+             best == NULL ? "" : "\"?");
+}
+
+/* --- values ------------------------------------------------------------------------------------------------------- */
+
+static bool number_ok(const struct property *property, const char *value, char *out,
+                      size_t out_bytes)
+{
+    char *end;
+    long long number = strtoll(value, &end, 10);
+    bool digits =
+        value[0] == '-' ? isdigit((unsigned char)value[1]) : isdigit((unsigned char)value[0]);
+
+    if (!digits || *end != '\0' || number < property->least || number > property->most) {
+        snprintf(out, out_bytes, "expected a whole number in %lld..%lld",
+                 (long long)property->least, (long long)property->most);
+        return false;
+    }
+    return true;
+}
+
+static bool port_ok(const char *text, size_t len)
+{
+    long port = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        if (!isdigit((unsigned char)text[i]) || port > 65535) {
+            return false;
+        }
+        port = port * 10 + (text[i] - '0');
+    }
+    return port > 0 && port <= 65535;
+}
+
+/* HOST, HOST:PORT, [V6] or [V6]:PORT, with or without PROTOCOL:// before it. */
+static bool server_ok(const char *text, size_t len)
+{
+    const char *scheme = memmem(text, len, "://", 3);
+    const char *end = text + len;
+    const char *host = scheme == NULL ? text : scheme + 3;
+
+    if (host == end || memchr(text, '@', len) != NULL) {
+        return false;
+    }
+    const char *host_end = *host == '[' ? memchr(host, ']', (size_t)(end - host))
+                                        : memchr(host, ':', (size_t)(end - host));
+    if (*host == '[') {
+        if (host_end == NULL) {
+            return false;
+        }
+        host++;
+    }
+    const char *rest = host_end == NULL ? end : host_end + (*host_end == ']');
+    host_end = host_end == NULL ? end : host_end;
+    for (const char *byte = host; byte < host_end; byte++) {
+        if (!isalnum((unsigned char)*byte) && strchr("._-:%", *byte) == NULL) {
+            return false;
+        }
+    }
+    return host_end > host && host_end - host < 256 &&
+           (rest == end || (*rest == ':' && port_ok(rest + 1, (size_t)(end - rest) - 1)));
+}
+
+static bool servers_ok(const char *value)
+{
+    for (const char *at = value;;) {
+        at += strspn(at, " ");
+        size_t len = strcspn(at, ",");
+        size_t trimmed = len;
+        for (; trimmed > 0 && at[trimmed - 1] == ' '; trimmed--) {
+        }
+        if (!server_ok(at, trimmed)) {
+            return false;
+        }
+        if (at[len] == '\0') {
+            return true;
+        }
+        at += len + 1;
+    }
+}
+
+bool property_value_ok(const struct property *property, const char *value, char *out,
+                       size_t out_bytes)
+{
+    bool ok = true;
+
+    switch (property->type) {
+    case PROPERTY_TEXT:
+        ok = value[0] != '\0';
+        snprintf(out, out_bytes, "is empty");
+        break;
+    case PROPERTY_NUMBER:
+        return number_ok(property, value, out, out_bytes);
+    case PROPERTY_BOOL:
+        ok = words_choice("true|false", value);
+        snprintf(out, out_bytes, "expected true or false");
+        break;
+    case PROPERTY_CHOICE:
+        ok = words_choice(property->choices, value);
+        snprintf(out, out_bytes, "expected one of %s", property->choices);
+        break;
+    case PROPERTY_SERVERS:
+        ok = servers_ok(value);
+        snprintf(out, out_bytes, "expected HOST:PORT, and more of them behind commas");
+        break;
+    }
+    return ok;
+}

@@ -1,0 +1,158 @@
+/* config/properties: what a site may say to its client, and why not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "config/properties.h"
+
+static void accepted(const char *name, const char *value)
+{
+    char why[256] = "";
+    const struct property *property = property_find(name);
+    assert_non_null(property);
+    if (!property_value_ok(property, value, why, sizeof(why))) {
+        fail_msg("%s=%s: %s", name, value, why);
+    }
+}
+
+static void refused(const char *name, const char *value, const char *reason)
+{
+    char why[256] = "";
+    const struct property *property = property_find(name);
+    assert_non_null(property);
+    if (property_value_ok(property, value, why, sizeof(why)) || strstr(why, reason) == NULL) {
+        fail_msg("%s=%s: %s", name, value, why);
+    }
+}
+
+static void values_are_checked(void **state)
+{
+    (void)state;
+    accepted("security.protocol", "plaintext"); /* as librdkafka: in any case */
+    accepted("security.protocol", "SASL_SSL");
+    refused("security.protocol", "TLS", "PLAINTEXT");
+    accepted("sasl.mechanism", "SCRAM-SHA-512");
+    refused("sasl.mechanism", "GSSAPI", "SCRAM-SHA-256");
+    accepted("socket.timeout.ms", "10");
+    accepted("socket.timeout.ms", "300000");
+    refused("socket.timeout.ms", "9", "10..300000");
+    refused("socket.timeout.ms", "300001", "10..300000");
+    refused("socket.timeout.ms", "1e3", "whole number");
+    refused("socket.timeout.ms", "", "whole number");
+    refused("socket.timeout.ms", " 20", "whole number");
+    refused("socket.timeout.ms", "99999999999999999999", "whole number");
+    accepted("topic.metadata.refresh.interval.ms", "-1");
+    refused("topic.metadata.refresh.interval.ms", "-", "whole number");
+    accepted("socket.keepalive.enable", "true");
+    refused("socket.keepalive.enable", "yes", "true or false");
+    refused("client.id", "", "empty");
+    accepted("ssl.endpoint.identification.algorithm", "none");
+}
+
+static void servers_are_addresses(void **state)
+{
+    static const char *const good[] = {"a:9092",
+                                       "a",
+                                       "10.0.0.1:1,b.example.com:65535",
+                                       "[::1]:9092",
+                                       "[fe80::1%eth0]",
+                                       "a:1, b:2",
+                                       " a:1 ,b:2 ",
+                                       "PLAINTEXT://a:1",
+                                       "SSL://[::1]:2"};
+    static const char *const bad[] = {"",
+                                      ",",
+                                      "a:1,",
+                                      ",a:1",
+                                      "a:",
+                                      "a:0",
+                                      "a:65536",
+                                      "a:x",
+                                      ":9092",
+                                      "a:1:2",
+                                      "::1",
+                                      "[::1",
+                                      "[]:1",
+                                      "[::1]x",
+                                      "user:pw@a:1",
+                                      "SSL://user:pw@a:1",
+                                      "a b:1",
+                                      "a/b:1",
+                                      "a:99999999999999999999",
+                                      "SSL://"};
+    (void)state;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        accepted("bootstrap.servers", good[i]);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        refused("bootstrap.servers", bad[i], "HOST:PORT");
+    }
+}
+
+static void why_not(const char *name, const char *expected)
+{
+    char why[256];
+    assert_null(property_find(name));
+    property_why_not(name, why, sizeof(why));
+    if (strstr(why, expected) == NULL) {
+        fail_msg("%s: %s", name, why);
+    }
+}
+
+static void others_are_refused_by_name(void **state)
+{
+    (void)state;
+    why_not("acks", "how records are written");
+    why_not("linger.ms", "how records are written");
+    why_not("compression.type", "how records are written");
+    why_not("batch.num.messages", "how records are written");
+    why_not("group.id", "how records are read");
+    why_not("fetch.min.bytes", "how records are read");
+    why_not("isolation.level", "how records are read");
+    why_not("session.timeout.ms", "mirror");
+    why_not("metadata.broker.list", "bootstrap.servers");
+    why_not("sasl.mechanisms", "sasl.mechanism");
+    why_not("sasl.kerberos.keytab", "SCRAM");
+    why_not("sasl.jaas.config", "sasl.username");
+    why_not("ssl.truststore.location", "ssl.ca.location");
+    why_not("client.rack", "leaders");
+    why_not("debug", "Ferry");
+    why_not("sasl.usrname", "did you mean \"sasl.username\"?");
+    why_not("bootstrap.server", "did you mean \"bootstrap.servers\"?");
+    why_not("something.else", "no property that Ferry knows");
+    why_not("", "no property that Ferry knows");
+}
+
+/* A secret's name is in the table, so that a misspelt one is found under `secrets` too. */
+static void the_table_is_sound(void **state)
+{
+    int secrets = 0;
+    (void)state;
+    for (size_t i = 0; i < properties_count; i++) {
+        const struct property *property = &properties[i];
+        assert_ptr_equal(property_find(property->name), property);
+        assert_true((property->type == PROPERTY_NUMBER) == (property->most != 0));
+        assert_true((property->type == PROPERTY_CHOICE) == (property->choices != NULL));
+        secrets += property->secret;
+        if (strstr(property->name, "password") != NULL) {
+            assert_true(property->secret);
+        }
+    }
+    assert_int_equal(secrets, 4);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(values_are_checked),
+        cmocka_unit_test(servers_are_addresses),
+        cmocka_unit_test(others_are_refused_by_name),
+        cmocka_unit_test(the_table_is_sound),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
