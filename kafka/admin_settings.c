@@ -5,6 +5,12 @@
 
 #include "kafka/admin_inside.h"
 
+#ifndef __clang__
+/* gcc's analyzer forgets what was stored under an index that it cannot compute, and calls it a leak; the tests run with
+ * leak checks. */
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+#endif
+
 static void *must(void *memory)
 {
     if (!memory) {

