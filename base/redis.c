@@ -536,16 +536,16 @@ static int open_socket(const struct addrinfo *address)
 static void connect_next(struct redis *redis)
 {
     const struct addrinfo *address = redis->next_address;
-    redisOptions options = {.type = REDIS_CONN_USERFD, .options = REDIS_OPT_NONBLOCK};
+    redisOptions how = {.type = REDIS_CONN_USERFD, .options = REDIS_OPT_NONBLOCK};
 
     redis->phase = PHASE_CONNECT;
     redis->next_address = address->ai_next;
-    options.endpoint.fd = open_socket(address);
-    if (options.endpoint.fd < 0) {
+    how.endpoint.fd = open_socket(address);
+    if (how.endpoint.fd < 0) {
         drop(redis, strerror(errno));
         return;
     }
-    redis->context = must(redisConnectWithOptions(&options));
+    redis->context = must(redisConnectWithOptions(&how));
     redis->context->reader->maxelements = REDIS_ELEMENTS_MAX;
     redis->watch = loop_fd_new(redis->loop, redis->context->fd, LOOP_WRITE, socket_ready, redis);
     loop_timer_set(redis->deadline, redis->timeout_ms);

@@ -1,5 +1,7 @@
 #include "config/config.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,16 +111,34 @@ static const char *state_dir(const json_t *tree)
     return build_copy(given != NULL && given[0] != '\0' ? given : "/var/lib/ferry");
 }
 
-/* "off", ADDR:PORT or [V6]:PORT; whether it can be listened on is known when it is tried. */
+/* Numbers, so that no name server is asked on the loop; [V6] in brackets. */
+static bool host_ok(const char *host, size_t len)
+{
+    unsigned char address[sizeof(struct in6_addr)];
+    char text[INET6_ADDRSTRLEN + 1];
+    bool bracketed = len > 2 && host[0] == '[' && host[len - 1] == ']';
+
+    len -= bracketed ? 2 : 0;
+    if (len >= sizeof(text)) {
+        return false;
+    }
+    memcpy(text, host + (bracketed ? 1 : 0), len);
+    text[len] = '\0';
+    return strcmp(text, "localhost") == 0 ||
+           inet_pton(bracketed ? AF_INET6 : AF_INET, text, address) == 1;
+}
+
+/* Whether it can be listened on is known when it is tried. */
 static bool listen_ok(const struct build *build, const char *listen)
 {
     const char *colon = strrchr(listen, ':');
     size_t digits = colon == NULL ? 0 : strspn(colon + 1, "0123456789");
 
     return strcmp(listen, "off") == 0 ||
-           (colon > listen && digits > 0 && digits <= 5 && colon[1 + digits] == '\0' &&
-            atoi(colon + 1) <= 65535) ||
-           parse_error(build->file, build->err, "http.listen", "expected ADDR:PORT or \"off\"");
+           (digits > 0 && digits <= 5 && colon[1 + digits] == '\0' && atoi(colon + 1) <= 65535 &&
+            host_ok(listen, (size_t)(colon - listen))) ||
+           parse_error(build->file, build->err, "http.listen",
+                       "expected ADDR:PORT, ADDR a number or localhost, or \"off\"");
 }
 
 static bool build_top(const struct build *build, const json_t *tree)

@@ -1,144 +1,389 @@
+/* One connection: reading the request -> writing the answer -> draining (what the client still sends is thrown away, or
+ * its kernel would throw our answer away) -> closed. A timer bounds each. */
 #include "http/server.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
-#include <event2/buffer.h>
-#include <event2/bufferevent.h>
-#include <event2/event.h>
-#include <event2/http.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
+
+#include "http/request.h"
+
+#define DRAIN_MS  1000 /* a client that reads its answer closes within a round trip */
+#define PAUSE_MS  1000 /* out of file descriptors: accept again after so long */
+#define BACKLOG   16
+#define HEAD_ROOM 256 /* the longest head that we write has 190 bytes */
+
+enum phase { PHASE_READING, PHASE_WRITING, PHASE_DRAINING };
+
+struct connection {
+    struct http_server *server;
+    struct connection *previous; /* in the order they came */
+    struct connection *next;
+    int fd;
+    enum phase phase;
+    struct loop_fd *watch;
+    struct loop_timer *deadline;
+    int64_t answer_until_ms;
+    char *out; /* head and body */
+    size_t out_len;
+    size_t out_sent;
+    size_t in_len;
+    char in[HTTP_HEADERS_BYTES_MAX];
+};
 
 struct http_server {
-    struct evhttp *http;
-    struct evhttp_bound_socket *bound;
+    struct loop *loop;
+    int fd;
+    struct loop_fd *watch;
+    struct loop_timer *pause;
     struct metrics *metrics;
     bool (*healthz)(void *arg);
     bool (*readyz)(void *arg);
     void *arg;
+    struct connection *first; /* has waited longest */
+    struct connection *last;
+    int count;
 };
 
-static void answer(struct evhttp_request *request, int code, const char *type, const char *body,
-                   size_t len)
+static void *must(void *memory)
 {
-    struct evbuffer *out = evbuffer_new();
-    struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
-    evhttp_add_header(headers, "Content-Type", type);
-    evhttp_add_header(headers, "Cache-Control", "no-store");
-    evhttp_add_header(headers, "Connection",
-                      "close"); /* scrapers come once in seconds: no idle connections */
-    if (evhttp_request_get_command(request) == EVHTTP_REQ_GET) {
-        evbuffer_add(out, body, len);
+    if (memory == NULL) {
+        abort();
     }
-    evhttp_send_reply(request, code, NULL, out);
-    evbuffer_free(out);
+    return memory;
 }
 
-static void serve_metrics(struct evhttp_request *request, void *arg)
+/* --- connections -------------------------------------------------------------------------------------------------- */
+
+static void connection_free(struct connection *connection)
 {
-    struct http_server *server = arg;
-    size_t len;
-    char *text = metrics_text(server->metrics, &len);
-    answer(request, HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", text, len);
+    struct http_server *server = connection->server;
+
+    *(connection->previous == NULL ? &server->first : &connection->previous->next) =
+        connection->next;
+    *(connection->next == NULL ? &server->last : &connection->next->previous) =
+        connection->previous;
+    server->count--;
+    loop_fd_free(connection->watch);
+    loop_timer_free(connection->deadline);
+    close(connection->fd);
+    free(connection->out);
+    free(connection);
+}
+
+static void too_late(void *arg)
+{
+    connection_free(arg);
+}
+
+static void drain_begin(struct connection *connection)
+{
+    connection->phase = PHASE_DRAINING;
+    shutdown(connection->fd, SHUT_WR);
+    loop_fd_interest(connection->watch, LOOP_READ);
+    loop_timer_set(connection->deadline, DRAIN_MS);
+}
+
+/* --- the answer --------------------------------------------------------------------------------------------------- */
+
+static void write_some(struct connection *connection)
+{
+    int64_t left_ms = connection->answer_until_ms - loop_now_ms(connection->server->loop);
+    ssize_t sent = send(connection->fd, connection->out + connection->out_sent,
+                        connection->out_len - connection->out_sent, MSG_NOSIGNAL);
+
+    if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+        connection_free(connection);
+        return;
+    }
+    connection->out_sent += sent > 0 ? (size_t)sent : 0;
+    if (connection->out_sent == connection->out_len) {
+        drain_begin(connection);
+        return;
+    }
+    loop_fd_interest(connection->watch, LOOP_WRITE);
+    if (sent > 0) {
+        loop_timer_set(connection->deadline, left_ms < HTTP_REQUEST_MS ? left_ms : HTTP_REQUEST_MS);
+    }
+}
+
+static const char *reason_of(enum http_status status)
+{
+    switch (status) {
+    case HTTP_OK:
+        return "OK";
+    case HTTP_BAD_REQUEST:
+        return "Bad Request";
+    case HTTP_NOT_FOUND:
+        return "Not Found";
+    case HTTP_METHOD_NOT_ALLOWED:
+        return "Method Not Allowed";
+    case HTTP_TOO_LARGE:
+        return "Request Header Fields Too Large";
+    case HTTP_UNAVAILABLE:
+        return "Service Unavailable";
+    case HTTP_VERSION:
+        return "HTTP Version Not Supported";
+    case HTTP_NOT_YET:
+        break;
+    }
+    return "";
+}
+
+static void answer(struct connection *connection, enum http_status status, bool head,
+                   const char *type, const char *body, size_t body_len)
+{
+    connection->out = must(malloc(HEAD_ROOM + body_len));
+    int len =
+        snprintf(connection->out, HEAD_ROOM,
+                 "HTTP/1.1 %d %s\r\n%sContent-Type: %s\r\nContent-Length: %zu\r\n"
+                 "Cache-Control: no-store\r\nConnection: close\r\n\r\n",
+                 (int)status, reason_of(status),
+                 status == HTTP_METHOD_NOT_ALLOWED ? "Allow: GET, HEAD\r\n" : "", type, body_len);
+    assert(len > 0 && len < HEAD_ROOM);
+    connection->out_len = (size_t)len;
+    if (!head) {
+        memcpy(connection->out + len, body, body_len);
+        connection->out_len += body_len;
+    }
+    connection->phase = PHASE_WRITING;
+    connection->answer_until_ms = loop_now_ms(connection->server->loop) + HTTP_ANSWER_MS;
+    loop_timer_set(connection->deadline, HTTP_REQUEST_MS);
+    write_some(connection);
+}
+
+static void answer_text(struct connection *connection, enum http_status status, bool head,
+                        const char *text)
+{
+    answer(connection, status, head, "text/plain; charset=utf-8", text, strlen(text));
+}
+
+static void answer_metrics(struct connection *connection, bool head)
+{
+    size_t len = 0;
+    char *text = metrics_text(connection->server->metrics, &len);
+
+    answer(connection, HTTP_OK, head, "text/plain; version=0.0.4; charset=utf-8", text, len);
     free(text);
 }
 
-static void serve_verdict(struct evhttp_request *request, bool ok)
+static void serve(struct connection *connection, const struct http_request *request)
 {
-    const char *body = ok ? "ok\n" : "no\n";
-    answer(request, ok ? HTTP_OK : HTTP_SERVUNAVAIL, "text/plain; charset=utf-8", body,
-           strlen(body));
+    struct http_server *server = connection->server;
+    bool health = strcmp(request->path, "/healthz") == 0;
+
+    if (strcmp(request->path, "/metrics") == 0) {
+        answer_metrics(connection, request->head);
+    } else if (health || strcmp(request->path, "/readyz") == 0) {
+        bool ok = health ? server->healthz(server->arg) : server->readyz(server->arg);
+        answer_text(connection, ok ? HTTP_OK : HTTP_UNAVAILABLE, request->head,
+                    ok ? "ok\n" : "no\n");
+    } else {
+        answer_text(connection, HTTP_NOT_FOUND, request->head,
+                    "there is /metrics, /healthz and /readyz\n");
+    }
 }
 
-static void serve_healthz(struct evhttp_request *request, void *arg)
+/* --- the request -------------------------------------------------------------------------------------------------- */
+
+static void read_some(struct connection *connection)
+{
+    struct http_request request;
+    ssize_t got = recv(connection->fd, connection->in + connection->in_len,
+                       sizeof(connection->in) - connection->in_len, 0);
+
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
+        connection_free(connection);
+        return;
+    }
+    connection->in_len += got > 0 ? (size_t)got : 0;
+    enum http_status status =
+        http_request_parse(connection->in, connection->in_len, sizeof(connection->in), &request);
+    if (status == HTTP_OK) {
+        serve(connection, &request);
+    } else if (status != HTTP_NOT_YET) {
+        char text[64];
+        snprintf(text, sizeof(text), "%s\n", reason_of(status));
+        answer_text(connection, status, request.head, text);
+    }
+}
+
+static void drain_some(struct connection *connection)
+{
+    ssize_t got = recv(connection->fd, connection->in, sizeof(connection->in), 0);
+
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
+        connection_free(connection);
+    }
+}
+
+static void connection_ready(void *arg, int what)
+{
+    struct connection *connection = arg;
+
+    (void)what; /* one thing is watched for in each phase */
+    switch (connection->phase) {
+    case PHASE_READING:
+        read_some(connection);
+        break;
+    case PHASE_WRITING:
+        write_some(connection);
+        break;
+    case PHASE_DRAINING:
+        drain_some(connection);
+        break;
+    }
+}
+
+/* --- listening ---------------------------------------------------------------------------------------------------- */
+
+static void connection_new(struct http_server *server, int fd)
+{
+    struct connection *connection = must(calloc(1, sizeof(*connection)));
+
+    if (server->count == HTTP_CONNECTIONS_MAX) {
+        connection_free(
+            server->first); /* who is served takes a moment; who waits longest means no good */
+    }
+    connection->server = server;
+    connection->fd = fd;
+    connection->previous = server->last;
+    *(server->last == NULL ? &server->first : &server->last->next) = connection;
+    server->last = connection;
+    server->count++;
+    connection->watch = loop_fd_new(server->loop, fd, LOOP_READ, connection_ready, connection);
+    connection->deadline = loop_timer_new(server->loop, too_late, connection);
+    loop_timer_set(connection->deadline, HTTP_REQUEST_MS);
+}
+
+/* One a turn: the data path has its turns, too. */
+static void knocked(void *arg, int what)
 {
     struct http_server *server = arg;
-    serve_verdict(request, server->healthz(server->arg));
+    int fd = accept4(server->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    (void)what;
+    if (fd >= 0) {
+        connection_new(server, fd);
+    } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+        loop_fd_interest(server->watch, 0); /* or we would be called again at once, for ever */
+        loop_timer_set(server->pause, PAUSE_MS);
+    }
 }
 
-static void serve_readyz(struct evhttp_request *request, void *arg)
+static void pause_over(void *arg)
 {
     struct http_server *server = arg;
-    serve_verdict(request, server->readyz(server->arg));
+
+    loop_fd_interest(server->watch, LOOP_READ);
 }
 
-static void serve_other(struct evhttp_request *request, void *arg)
+struct address {
+    struct sockaddr_storage storage;
+    socklen_t len;
+};
+
+static bool host_parse(const char *host, uint16_t port, struct address *out)
 {
-    static const char body[] = "there is /metrics, /healthz and /readyz\n";
-    (void)arg;
-    answer(request, HTTP_NOTFOUND, "text/plain; charset=utf-8", body, sizeof(body) - 1);
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    const char *text = strcmp(host, "localhost") == 0 ? "127.0.0.1" : host;
+
+    *out = (struct address){.len = 0};
+    if (inet_pton(AF_INET, text, &v4.sin_addr) == 1) {
+        memcpy(&out->storage, &v4, sizeof(v4));
+        out->len = sizeof(v4);
+    } else if (inet_pton(AF_INET6, text, &v6.sin6_addr) == 1) {
+        memcpy(&out->storage, &v6, sizeof(v6));
+        out->len = sizeof(v6);
+    }
+    return out->len > 0;
 }
 
-static bool split(const char *text, char host[128], int *out_port, struct err *err)
+static bool address_parse(const char *text, struct address *out, struct err *err)
 {
+    char host[64];
     const char *colon = strrchr(text, ':');
-    if (colon == NULL || (size_t)(colon - text) >= 128) {
-        return err_set(err, ERR_CONFIG, "'%s' is not ADDR:PORT", text);
+    size_t len = colon == NULL ? 0 : (size_t)(colon - text);
+    size_t digits = colon == NULL ? 0 : strspn(colon + 1, "0123456789");
+    bool bracketed = len >= 2 && text[0] == '[' && colon[-1] == ']';
+
+    len -= bracketed ? 2 : 0;
+    if (len == 0 || len >= sizeof(host) || digits == 0 || digits > 5 || colon[1 + digits] != '\0' ||
+        atoi(colon + 1) > 65535) {
+        return err_set(err, ERR_CONFIG, "'%.100s' is not ADDR:PORT", text);
     }
-    char *end;
-    long port = strtol(colon + 1, &end, 10);
-    if (end == colon + 1 || *end != '\0' || port < 0 || port > 65535) {
-        return err_set(err, ERR_CONFIG, "'%s': the port is not 0..65535", text);
+    memcpy(host, text + (bracketed ? 1 : 0), len);
+    host[len] = '\0';
+    return (bracketed == (strchr(host, ':') != NULL) &&
+            host_parse(host, (uint16_t)atoi(colon + 1), out)) ||
+           err_set(err, ERR_CONFIG, "'%.100s': ADDR is a number such as 127.0.0.1 or [::1]", text);
+}
+
+static int listen_on(const struct address *address)
+{
+    int one = 1;
+    int fd = socket(address->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd < 0) {
+        return -1;
     }
-    size_t len = (size_t)(colon - text);
-    bool bracketed = len >= 2 && text[0] == '[' && text[len - 1] == ']';
-    snprintf(host, 128, "%.*s", (int)(bracketed ? len - 2 : len), bracketed ? text + 1 : text);
-    *out_port = (int)port;
-    return true;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    if (bind(fd, (const struct sockaddr *)&address->storage, address->len) != 0 ||
+        listen(fd, BACKLOG) != 0) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
 }
 
 struct http_server *http_server_new(struct loop *loop, const char *listen, struct metrics *metrics,
                                     bool (*healthz)(void *arg), bool (*readyz)(void *arg),
                                     void *arg, struct err *err)
 {
-    char host[128];
-    int port = 0;
-    if (!split(listen, host, &port, err)) {
+    struct address address;
+
+    if (!address_parse(listen, &address, err)) {
         return NULL;
     }
-    struct http_server *server = calloc(1, sizeof(*server));
-    if (server == NULL) {
-        abort();
+    int fd = listen_on(&address);
+    if (fd < 0) {
+        err_set_code(err, ERR_RETRY, errno, "cannot listen on %s: %s", listen, strerror(errno));
+        err_hint(err, "another process has the port? --http ADDR:PORT or --http off");
+        return NULL;
     }
+    struct http_server *server = must(calloc(1, sizeof(*server)));
+    server->loop = loop;
+    server->fd = fd;
     server->metrics = metrics;
     server->healthz = healthz;
     server->readyz = readyz;
     server->arg = arg;
-    server->http = evhttp_new(loop_event_base(loop));
-    if (server->http == NULL) {
-        abort();
-    }
-    evhttp_set_allowed_methods(server->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD);
-    evhttp_set_max_headers_size(server->http, HTTP_HEADERS_BYTES_MAX);
-    evhttp_set_max_body_size(server->http, 0);
-    evhttp_set_timeout(server->http, HTTP_IDLE_S);
-    evhttp_set_cb(server->http, "/metrics", serve_metrics, server);
-    evhttp_set_cb(server->http, "/healthz", serve_healthz, server);
-    evhttp_set_cb(server->http, "/readyz", serve_readyz, server);
-    evhttp_set_gencb(server->http, serve_other, server);
-    server->bound = evhttp_bind_socket_with_handle(server->http, host, (uint16_t)port);
-    if (server->bound == NULL) {
-        err_set_code(err, ERR_RETRY, errno, "cannot listen on %s: %s", listen, strerror(errno));
-        err_hint(err, "another process has the port? --http ADDR:PORT or --http off");
-        http_server_free(server);
-        return NULL;
-    }
+    server->watch = loop_fd_new(loop, fd, LOOP_READ, knocked, server);
+    server->pause = loop_timer_new(loop, pause_over, server);
     return server;
 }
 
 int http_server_port(const struct http_server *server)
 {
-    struct sockaddr_storage address;
-    socklen_t len = sizeof(address);
-    if (getsockname(evhttp_bound_socket_get_fd(server->bound), (struct sockaddr *)&address, &len) !=
-        0) {
+    struct address address = {.len = sizeof(address.storage)};
+    struct sockaddr_in6 v6;
+    struct sockaddr_in v4;
+
+    if (getsockname(server->fd, (struct sockaddr *)&address.storage, &address.len) != 0) {
         return -1;
     }
-    return address.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)&address)->sin6_port)
-                                         : ntohs(((struct sockaddr_in *)&address)->sin_port);
+    memcpy(&v6, &address.storage, sizeof(v6));
+    memcpy(&v4, &address.storage, sizeof(v4));
+    return ntohs(address.storage.ss_family == AF_INET6 ? v6.sin6_port : v4.sin_port);
 }
 
 void http_server_free(struct http_server *server)
@@ -146,6 +391,11 @@ void http_server_free(struct http_server *server)
     if (server == NULL) {
         return;
     }
-    evhttp_free(server->http);
+    while (server->first != NULL) {
+        connection_free(server->first);
+    }
+    loop_fd_free(server->watch);
+    loop_timer_free(server->pause);
+    close(server->fd);
     free(server);
 }

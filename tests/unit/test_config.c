@@ -108,8 +108,10 @@ static void addresses_to_listen_on(void **state)
 {
     static const char *const good[] = {"off", "127.0.0.1:0", "[::1]:9464", "localhost:65535",
                                        "0.0.0.0:1"};
-    static const char *const bad[] = {"9464", ":9464", "h:", "h:65536",       "h:x",
-                                      "h:1x", "h:-1",  "on", "h:999999999999"};
+    static const char *const bad[] = {
+        "9464",          ":9464", "h:",     "h:65536",        "h:x",
+        "h:1x",          "h:-1",  "on",     "h:999999999999", "example.com:1",
+        "[127.0.0.1]:1", "::1:1", "[::1:1", "1.2.3:4"};
     char line[256];
     (void)state;
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
@@ -122,7 +124,8 @@ static void addresses_to_listen_on(void **state)
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         snprintf(line, sizeof(line), "\"deployment\": \"d\", \"http\": {\"listen\": \"%s\"},",
                  bad[i]);
-        refused(line, "f:1:30: http.listen: expected ADDR:PORT or \"off\"");
+        refused(line,
+                "f:1:30: http.listen: expected ADDR:PORT, ADDR a number or localhost, or \"off\"");
     }
 }
 

@@ -758,7 +758,7 @@ static void tls_checks_whose_certificate_it_is(void **state)
     assert_string_equal(seen->text, "100000");
     UNTIL(seen, seen->replies_count == 3);
     redis_free(seen->redis);
-    seen->away_count = 0; /* one while the server came up */
+    seen->away_count = 0;                                      /* one while the server came up */
     seen->redis = real_open(real, "127.0.0.1", true, ca_file); /* not its name */
     UNTIL(seen, seen->away_count == 1);
     assert_non_null(strstr(seen->why, "IP address mismatch"));
