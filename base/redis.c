@@ -428,6 +428,7 @@ static void take_replies(struct redis *redis)
     if (!leave(redis)) {
         return;
     }
+    assert(redis->context != NULL); /* only redis_free() closes it below callbacks */
     if (bad == NULL && redis->context->reader->len > REDIS_REPLY_BYTES_MAX) {
         bad = "an answer that is too large";
     }

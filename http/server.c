@@ -61,14 +61,25 @@ static void *must(void *memory)
 
 /* --- connections -------------------------------------------------------------------------------------------------- */
 
+static void connection_unlink(struct http_server *server, struct connection *connection)
+{
+    if (connection->previous == NULL) {
+        server->first = connection->next;
+    } else {
+        connection->previous->next = connection->next;
+    }
+    if (connection->next == NULL) {
+        server->last = connection->previous;
+    } else {
+        connection->next->previous = connection->previous;
+    }
+}
+
 static void connection_free(struct connection *connection)
 {
     struct http_server *server = connection->server;
 
-    *(connection->previous == NULL ? &server->first : &connection->previous->next) =
-        connection->next;
-    *(connection->next == NULL ? &server->last : &connection->next->previous) =
-        connection->previous;
+    connection_unlink(server, connection);
     server->count--;
     loop_fd_free(connection->watch);
     loop_timer_free(connection->deadline);
@@ -349,7 +360,7 @@ struct http_server *http_server_new(struct loop *loop, const char *listen, struc
                                     bool (*healthz)(void *arg), bool (*readyz)(void *arg),
                                     void *arg, struct err *err)
 {
-    struct address address;
+    struct address address = {.len = 0};
 
     if (!address_parse(listen, &address, err)) {
         return NULL;
@@ -391,8 +402,10 @@ void http_server_free(struct http_server *server)
     if (server == NULL) {
         return;
     }
-    while (server->first != NULL) {
-        connection_free(server->first);
+    for (struct connection *connection = server->first, *next; connection != NULL;
+         connection = next) {
+        next = connection->next;
+        connection_free(connection);
     }
     loop_fd_free(server->watch);
     loop_timer_free(server->pause);
