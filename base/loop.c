@@ -227,8 +227,8 @@ static void timer_add(struct loop_timer *timer, int64_t delay_ms)
     event_add(timer->event, &delay);
 }
 
-/* libevent's clock is coarse and stands still while callbacks run: it may fire some milliseconds early, and who asked
- * would look at his own clock and find that nothing is due. */
+/* libevent's clock moves in steps of some milliseconds, so it may fire that much early, and who asked would look at his
+ * own clock and find that nothing is due. */
 static void timer_fired(evutil_socket_t fd, short what, void *arg)
 {
     struct loop_timer *timer = arg;

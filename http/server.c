@@ -258,9 +258,9 @@ static void connection_new(struct http_server *server, int fd)
 {
     struct connection *connection = must(calloc(1, sizeof(*connection)));
 
+    /* who is served takes a moment; who waits longest means no good */
     if (server->count == HTTP_CONNECTIONS_MAX) {
-        connection_free(
-            server->first); /* who is served takes a moment; who waits longest means no good */
+        connection_free(server->first);
     }
     connection->server = server;
     connection->fd = fd;
