@@ -352,7 +352,9 @@ static void print_workers(const struct status *status)
 /* Partitions that are ours and do not mirror, with the worker's reason. */
 static void print_idle(const struct status *status)
 {
-    int64_t count = status_idle_count(status);
+    /* Without any worker that is said once, not of each partition. */
+    bool none = status->workers != NULL && json_object_size(status->workers) == 0;
+    int64_t count = none ? 0 : status_idle_count(status);
     int shown = 0;
     for (size_t i = 0; i < status->positions.count && count > 0 && shown < PARTS_SHOWN; i++) {
         const struct status_part *part = &status->parts[i];
@@ -401,7 +403,9 @@ static void print_head(const struct status *status)
     bool well = status->lag_records >= 0 && status->role_epoch > 0;
     fputs(render_color(well ? COLOR_GOOD : COLOR_WARN), stdout);
     struct render_safe safe = render_safe(status_first_line(status, line));
-    render_wrapped(stdout, safe.text, RENDER_WIDTH, 0, 2);
+    /* A command to type is not broken. */
+    int width = status->role_epoch == 0 ? STATUS_LINE_BYTES : RENDER_WIDTH;
+    render_wrapped(stdout, safe.text, width, 0, 2);
     fputs(render_color(COLOR_NONE), stdout);
     snprintf(line, sizeof(line), "%s  %s > %s  %s  role epoch %s  %s", status->service,
              status->from, status->to, status_state(status),

@@ -407,9 +407,12 @@ static bool verify_all(struct verify *verify, struct err *err)
     if (verify->partitions > 0) {
         return true;
     }
-    return err_set(err, ERR_REFUSED, "no partition on %s is %s%s", verify->context->from->name,
-                   verify->topic[0] == '\0' ? "of service " : "",
-                   verify->topic[0] == '\0' ? verify->context->service->name : verify->topic);
+    return verify->topic[0] == '\0'
+               ? err_set(err, ERR_REFUSED, "%s has no topic of service %s",
+                         verify->context->from->name, verify->context->service->name)
+               : err_set(err, ERR_REFUSED, "%s is no partition of service %s on %s",
+                         command_get(verify->context->line, "topic"),
+                         verify->context->service->name, verify->context->from->name);
 }
 
 /* --- the result --------------------------------------------------------------------------------------------------- */
@@ -501,10 +504,9 @@ static void print_finding(const struct finding *finding)
 static void print_part(uint64_t count, const char *what)
 {
     char number[RENDER_NUMBER_BYTES];
-    char text[200];
     if (count > 0) {
-        snprintf(text, sizeof(text), "  %s %s", render_count((int64_t)count, number), what);
-        render_wrapped(stdout, text, RENDER_WIDTH, 0, 4);
+        int used = printf("  %s ", render_count((int64_t)count, number));
+        render_wrapped(stdout, what, RENDER_WIDTH, used, 4);
     }
 }
 
@@ -525,11 +527,24 @@ static void print_parts(const struct verify *verify)
     print_part(counts->behind, "records behind the checkpoint, in the source's order");
 }
 
+static void print_verdict(const struct verify *verify)
+{
+    int code = result_code(verify);
+    enum render_color color = code == EXIT_DONE     ? COLOR_GOOD
+                              : code == EXIT_FAILED ? COLOR_BAD
+                                                    : COLOR_WARN;
+    const char *words = code == EXIT_DONE     ? "verified"
+                        : code == EXIT_FAILED ? "not verified: something is wrong"
+                        : verify->counts.compared > 0
+                            ? "not verified: a part could not be compared, the rest is right"
+                            : "not verified: nothing could be compared";
+    printf("%s%s%s\n", render_color(color), words, render_color(COLOR_NONE));
+}
+
 static void print_text(const struct verify *verify)
 {
     const struct compare_counts *counts = &verify->counts;
     char compared[RENDER_NUMBER_BYTES];
-    int code = result_code(verify);
     for (size_t i = 0; i < verify->findings_count; i++) {
         print_finding(&verify->findings[i]);
     }
@@ -543,14 +558,7 @@ static void print_text(const struct verify *verify)
            counts->wrong[COMPARE_DOUBLED], counts->wrong[COMPARE_DIFFERING],
            counts->wrong[COMPARE_FOREIGN]);
     print_parts(verify);
-    printf("%s%s%s\n",
-           render_color(code == EXIT_DONE     ? COLOR_GOOD
-                        : code == EXIT_FAILED ? COLOR_BAD
-                                              : COLOR_WARN),
-           code == EXIT_DONE     ? "verified"
-           : code == EXIT_FAILED ? "not verified: something is wrong"
-                                 : "not verified: a part could not be compared, the rest is right",
-           render_color(COLOR_NONE));
+    print_verdict(verify);
 }
 
 /* --- the command -------------------------------------------------------------------------------------------------- */

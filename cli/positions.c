@@ -121,8 +121,12 @@ static void ask_redis(struct positions *positions, struct context *context)
 {
     struct collect collect = {positions, context->service, "redis"};
     struct err *err = &positions->redis_err;
-    if (context_view(context, err) &&
-        !offset_view_each_checkpoint(context->view, from_redis, &collect, err)) {
+    if (!context_view(context, err)) {
+        return;
+    }
+    if (offset_view_each_checkpoint(context->view, from_redis, &collect, err)) {
+        err_clear(err); /* a value of one field that is none says nothing about Redis */
+    } else {
         context_redis_failed(context, err);
     }
 }

@@ -200,8 +200,7 @@ char *status_first_line(const struct status *status, char out[STATUS_LINE_BYTES]
 {
     char loss[200];
     if (status->role_epoch == 0) {
-        snprintf(out, STATUS_LINE_BYTES,
-                 "no role: service %s is not mirrored to %s; begin with: ferry enable %s",
+        snprintf(out, STATUS_LINE_BYTES, "no role: %s is not mirrored to %s; next: ferry enable %s",
                  status->service, status->to, status->service);
         return out;
     }
@@ -212,6 +211,11 @@ char *status_first_line(const struct status *status, char out[STATUS_LINE_BYTES]
         return out;
     }
     say_loss(status, loss, sizeof(loss));
+    if (status->role_epoch < 0) {
+        snprintf(out, STATUS_LINE_BYTES,
+                 "%s does not say its role: no failover to it now; else: %s", status->to, loss);
+        return out;
+    }
     snprintf(out, STATUS_LINE_BYTES,
              "%sif you failed over now: %s, groups unknown (not synced yet), time unknown",
              status->operation_open ? "an operation is open, do not move clients by hand; " : "",

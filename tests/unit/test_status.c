@@ -160,9 +160,8 @@ static void no_role_names_the_command(void **state)
     struct status status = healthy();
     status.role_epoch = 0;
     status_sum(&status);
-    assert_string_equal(
-        line_of(&status),
-        "no role: service orders is not mirrored to b; begin with: ferry enable orders");
+    assert_string_equal(line_of(&status),
+                        "no role: orders is not mirrored to b; next: ferry enable orders");
     assert_string_equal(status_state(&status), "no role");
     assert_int_equal(check(&status), STATUS_UNKNOWN);
     status_done(&status);
@@ -175,6 +174,9 @@ static void an_unknown_role_is_not_a_missing_one(void **state)
     status.role_epoch = -1;
     status_sum(&status);
     assert_null(strstr(line_of(&status), "enable"));
+    assert_string_equal(line_of(&status),
+                        "b does not say its role: no failover to it now; else: lose at "
+                        "most 10 records (1.2 s)");
     assert_string_equal(status_state(&status), "unknown");
     assert_int_equal(check(&status), STATUS_UNKNOWN);
     status_done(&status);
