@@ -25,7 +25,7 @@ const struct key config_keys[] = {
     {.path = "sites.*.kafka", .type = KEY_OBJECT, .required = true, .help = "librdkafka properties as they are; bootstrap.servers is needed"},
     {.path = "sites.*.kafka.*", .type = KEY_SCALAR, .help = "one property; secrets do not belong here"},
     {.path = "sites.*.secrets", .type = KEY_OBJECT, .help = "secret librdkafka properties"},
-    {.path = "sites.*.secrets.*", .type = KEY_SECRET, .help = "where the value is read from at each connection"},
+    {.path = "sites.*.secrets.*", .type = KEY_SECRET, .help = "where the value is read from, when a client is made"},
     {.path = "sites.*.operator", .type = KEY_OBJECT, .help = "client of `ferry` for what ferryd may not do (fences, roles)"},
     {.path = "sites.*.operator.kafka", .type = KEY_OBJECT, .help = "properties that differ from the site's"},
     {.path = "sites.*.operator.kafka.*", .type = KEY_SCALAR, .help = "one property"},
