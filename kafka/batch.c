@@ -211,6 +211,8 @@ const char *batch_verdict_text(enum batch_verdict verdict)
         return "later than message.timestamp.after.max.ms of the target topic allows";
     case BATCH_STRUCTURE:
         return "a structure that no broker takes";
+    case BATCH_INSIDE:
+        return "it begins before the first offset wanted (DeleteRecords at the source cut into it)";
     }
     return "unknown";
 }

@@ -85,6 +85,7 @@ enum batch_verdict {
     BATCH_TOO_LARGE,         /* over the target's max.message.bytes            */
     BATCH_TIMESTAMP_REFUSED, /* over the target's message.timestamp.after.max.ms */
     BATCH_STRUCTURE,         /* nothing a broker would take                    */
+    BATCH_INSIDE, /* begins before the position wanted; the mirror's to say, batch_verdict() does not */
 };
 enum batch_verdict batch_verdict(const struct batch *batch, int64_t max_message_bytes,
                                  int64_t max_timestamp);

@@ -182,16 +182,38 @@ const char *part_event_name(enum part_event event)
     return part_events[event];
 }
 
+/* Mermaid ends a name at a space and a description at a semicolon; a colon begins it. */
+static void put_word(FILE *out, const char *word)
+{
+    for (; *word != '\0'; word++) {
+        fputc(*word == ' ' ? '_' : *word, out);
+    }
+}
+
+static void put_text(FILE *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        fputc(*text == ':' || *text == ';' ? ',' : *text, out);
+    }
+}
+
+/* A fenced block for each table: mermaid draws one diagram a block. */
 static void draw(FILE *out, const char *title, const struct fsm_edge *edges, size_t count,
                  const char *const *states, const char *const *events)
 {
-    fprintf(out, "%%%% %s\nstateDiagram-v2\n", title);
+    fprintf(out, "```mermaid\n%%%% %s\nstateDiagram-v2\n", title);
     for (size_t i = 0; i < count; i++) {
         if (edges[i].to >= 0) {
-            fprintf(out, "    %s --> %s: %s (%s)\n", states[edges[i].from], states[edges[i].to],
-                    events[edges[i].event], edges[i].why);
+            fputs("    ", out);
+            put_word(out, states[edges[i].from]);
+            fputs(" --> ", out);
+            put_word(out, states[edges[i].to]);
+            fprintf(out, ": %s (", events[edges[i].event]);
+            put_text(out, edges[i].why);
+            fputs(")\n", out);
         }
     }
+    fputs("```\n", out);
 }
 
 char *link_fsm_diagram(void)

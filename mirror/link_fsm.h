@@ -71,7 +71,7 @@ const char *link_state_name(enum link_state state);
 const char *link_event_name(enum link_event event);
 const char *part_state_name(enum part_state state);
 const char *part_event_name(enum part_event event);
-/* Both tables as mermaid text for the docs; heap. */
+/* Both tables as Markdown for the docs, a mermaid block each; heap. */
 char *link_fsm_diagram(void);
 
 #endif

@@ -64,15 +64,18 @@ struct records_arg {
     struct pair_list *list;
     const struct batch *batch;
     int64_t expected;
+    int32_t left;
 };
 
 static bool add_record(void *arg, const struct record *record)
 {
     struct records_arg *add = arg;
+    bool last = --add->left == 0;
     pair_list_missing(add->list, add->expected, record->offset);
     pair_list_add(add->list, (struct pair_unit){.name = record_hash(record),
                                                 .first = record->offset,
-                                                .next = record->offset + 1,
+                                                .next = last ? batch_next_offset(add->batch)
+                                                             : record->offset + 1,
                                                 .count = 1,
                                                 .leader_epoch = add->batch->leader_epoch});
     add->expected = record->offset + 1;
@@ -82,7 +85,8 @@ static bool add_record(void *arg, const struct record *record)
 bool pair_list_records(struct pair_list *list, const struct batch *batch, size_t max_bytes,
                        struct err *err)
 {
-    struct records_arg arg = {.list = list, .batch = batch, .expected = batch->base_offset};
+    struct records_arg arg = {
+        .list = list, .batch = batch, .expected = batch->base_offset, .left = batch->count};
     if (!batch_each_record(batch, max_bytes, add_record, &arg, err)) {
         return err_wrap(err, "batch at offset %lld", (long long)batch->base_offset);
     }
@@ -174,6 +178,7 @@ static void pair(struct pairing_walk *walk)
     struct offset_run run = {source->first, target->first, source->count};
     offset_map_append(&walk->out->runs, run);
     walk->out->source_next = source->next;
+    walk->out->source_count += source->count;
     walk->out->leader_epoch = source->leader_epoch;
     walk->missing_seen = source->missing;
     walk->target_missing_seen = target->missing;
@@ -189,36 +194,142 @@ static bool fail(struct pairing_walk *walk, enum pairing_verdict verdict, int64_
     return false;
 }
 
-/* Target unit i does not stand at source unit j. */
-static bool mend(struct pairing_walk *walk, bool source_at_end)
+/* Empty source offsets between the last pair and source unit j: as many records may be gone there since. */
+static int64_t source_room(const struct pairing_walk *walk)
 {
-    const struct pair_unit *target = &walk->target->units[walk->i];
-    size_t found = name_index_find(&walk->source_index, target->name, walk->j);
-    if (found == SIZE_MAX) {
-        if (!source_at_end) {
-            return fail(walk, PAIRING_NEED_MORE, -1, -1);
+    int64_t missing = walk->j < walk->source->count ? walk->source->units[walk->j].missing
+                                                    : walk->source->missing;
+    return missing - walk->missing_seen - walk->gone_pending;
+}
+
+static void pass_gone(struct pairing_walk *walk, size_t count)
+{
+    walk->gone_pending += (int64_t)count;
+    walk->out->gone_count += (int64_t)count;
+    walk->i += count;
+}
+
+/* The source's leader changed just where the two logs part, and nothing from there on is at the source: it lost what
+ * the target holds (unclean election), nobody forged it. */
+static bool lost_by_source(struct pairing_walk *walk, int32_t epoch_before)
+{
+    if (walk->out->leader_epoch >= 0) {
+        epoch_before = walk->out->leader_epoch;
+    }
+    if (epoch_before < 0 || walk->j == walk->source->count ||
+        walk->source->units[walk->j].leader_epoch == epoch_before) {
+        return false;
+    }
+    for (size_t i = walk->i; i < walk->target->count; i++) {
+        if (name_index_find(&walk->source_index, walk->target->units[i].name, walk->j) !=
+            SIZE_MAX) {
+            return false;
         }
-        /* Gone from the source since: only as many as the source has empty offsets for. */
-        int64_t room = (walk->j < walk->source->count ? walk->source->units[walk->j].missing
-                                                      : walk->source->missing) -
-                       walk->missing_seen;
-        if (++walk->gone_pending > room) {
-            return fail(walk, PAIRING_STRANGER, -1, -1);
-        }
-        walk->out->gone_count++;
-        walk->i++;
+    }
+    return true;
+}
+
+/* Target unit i is nowhere in the source from unit j on. */
+static bool nowhere(struct pairing_walk *walk, bool source_at_end, int32_t epoch_before)
+{
+    if (!source_at_end) {
+        return fail(walk, PAIRING_NEED_MORE, -1, -1);
+    }
+    if (source_room(walk) > 0) {
+        pass_gone(walk, 1);
         return true;
     }
-    const struct pair_unit *skipped = &walk->source->units[walk->j];
-    if (name_index_find(&walk->target_index, skipped->name, walk->i) != SIZE_MAX) {
-        return fail(walk, PAIRING_ORDER, skipped->first, walk->source->units[found].first);
+    bool lost = lost_by_source(walk, epoch_before);
+    walk->out->lost_count = lost ? (int64_t)(walk->target->count - walk->i) : 0; /* a record each */
+    return fail(walk, lost ? PAIRING_LOST : PAIRING_STRANGER, -1, -1);
+}
+
+/* Target unit i does not stand at source unit j. */
+static bool mend(struct pairing_walk *walk, bool source_at_end, int32_t epoch_before)
+{
+    const struct pair_unit *target = &walk->target->units[walk->i];
+    const struct pair_unit *skipped = &walk->source->units[walk->j]; /* if there is one */
+    size_t at_target = walk->j == walk->source->count
+                           ? SIZE_MAX
+                           : name_index_find(&walk->target_index, skipped->name, walk->i);
+    if (at_target != SIZE_MAX && (int64_t)(at_target - walk->i) <= source_room(walk)) {
+        pass_gone(walk, at_target - walk->i); /* what stands before it was removed since */
+        return true;
+    }
+    size_t found = name_index_find(&walk->source_index, target->name, walk->j);
+    if (found == SIZE_MAX) {
+        return nowhere(walk, source_at_end, epoch_before);
+    }
+    int64_t until = walk->source->units[found].first;
+    if (at_target != SIZE_MAX) {
+        return fail(walk, PAIRING_ORDER, skipped->first, until);
     }
     /* The target may have compacted them away since: then it has as many empty offsets there. */
-    int64_t room = target->missing - walk->target_missing_seen;
-    if ((int64_t)(found - walk->j) > room) {
-        return fail(walk, PAIRING_HOLE, skipped->first, walk->source->units[found].first);
+    if ((int64_t)(found - walk->j) > target->missing - walk->target_missing_seen) {
+        return fail(walk, PAIRING_HOLE, skipped->first, until);
     }
-    walk->j = found;
+    for (; walk->j < found; walk->j++) {
+        walk->out->source_count += walk->source->units[walk->j].count;
+    }
+    return true;
+}
+
+/* --- gaps of the source: some of the target's units may have stood there ------------------------------------------ */
+
+static bool gap_before(const struct pairing_walk *walk)
+{
+    return walk->j < walk->source->count &&
+           walk->source->units[walk->j].missing > walk->missing_seen;
+}
+
+/* Do target units from `i` on match the source from unit j on, up to the next gap of either? */
+static bool fits_from(const struct pairing_walk *walk, size_t i)
+{
+    const struct pair_unit *target = &walk->target->units[i];
+    const struct pair_unit *source = &walk->source->units[walk->j];
+    size_t most = walk->target->count - i;
+    most = most < walk->source->count - walk->j ? most : walk->source->count - walk->j;
+    for (size_t at = 0; at < most; at++) {
+        if (target[at].missing > target->missing || source[at].missing > source->missing) {
+            return true;
+        }
+        if (target[at].name != source[at].name) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Where in the target does it go on behind the gap? SIZE_MAX: nowhere within the room. *out_count: at how many places */
+static size_t behind_gap(struct pairing_walk *walk, size_t *out_count)
+{
+    uint64_t name = walk->source->units[walk->j].name;
+    size_t first = name_index_find(&walk->target_index, name, walk->i);
+    size_t found = SIZE_MAX;
+    *out_count = 0;
+    for (size_t i = first;
+         i != SIZE_MAX && (int64_t)(i - walk->i) <= source_room(walk) && *out_count < 2;
+         i = walk->target_index.later[i] - 1) { /* 0 is the end, and SIZE_MAX then */
+        if (fits_from(walk, i)) {
+            found = *out_count == 0 ? i : found;
+            (*out_count)++;
+        }
+    }
+    return found;
+}
+
+static bool cross_gap(struct pairing_walk *walk, bool source_at_end)
+{
+    size_t count;
+    size_t found = behind_gap(walk, &count);
+    if (count > 1) {
+        return fail(walk, source_at_end ? PAIRING_AMBIGUOUS : PAIRING_NEED_MORE, -1, -1);
+    }
+    if (count == 1) {
+        pass_gone(walk, found - walk->i);
+        pair(walk);
+        return true;
+    }
     return true;
 }
 
@@ -229,10 +340,16 @@ static bool same(const struct pairing_walk *walk)
            walk->target->units[walk->i].count == walk->source->units[walk->j].count;
 }
 
+/* Holes inside a batch: its runs are known from its records alone. */
+static bool dense(const struct pair_unit *unit)
+{
+    return unit->next - unit->first == unit->count;
+}
+
 static void pair_batches(struct pairing_walk *walk, bool source_at_end)
 {
     while (walk->i < walk->target->count) {
-        if (same(walk)) {
+        if (same(walk) && dense(&walk->source->units[walk->j]) && !gap_before(walk)) {
             pair(walk);
             continue;
         }
@@ -242,14 +359,21 @@ static void pair_batches(struct pairing_walk *walk, bool source_at_end)
     }
 }
 
-static void pair_records(struct pairing_walk *walk, bool source_at_end)
+static void pair_records(struct pairing_walk *walk, bool source_at_end, int32_t epoch_before)
 {
     name_index_build(&walk->source_index, walk->source);
     name_index_build(&walk->target_index, walk->target);
     while (walk->i < walk->target->count) {
+        size_t before = walk->i;
+        if (gap_before(walk) && !cross_gap(walk, source_at_end)) {
+            break;
+        }
+        if (walk->i > before) {
+            continue;
+        }
         if (same(walk)) {
             pair(walk);
-        } else if (!mend(walk, source_at_end)) {
+        } else if (!mend(walk, source_at_end, epoch_before)) {
             break;
         }
     }
@@ -258,7 +382,8 @@ static void pair_records(struct pairing_walk *walk, bool source_at_end)
 }
 
 void pairing_run(struct pairing *out, const struct pair_list *target,
-                 const struct pair_list *source, bool whole_batches, bool source_at_end)
+                 const struct pair_list *source, bool whole_batches, bool source_at_end,
+                 int32_t epoch_before)
 {
     *out = (struct pairing){.verdict = PAIRING_DONE, .source_next = -1, .leader_epoch = -1};
     offset_map_init(&out->runs);
@@ -266,7 +391,7 @@ void pairing_run(struct pairing *out, const struct pair_list *target,
     if (whole_batches) {
         pair_batches(&walk, source_at_end);
     } else {
-        pair_records(&walk, source_at_end);
+        pair_records(&walk, source_at_end, epoch_before);
     }
 }
 
@@ -275,9 +400,12 @@ void pairing_done(struct pairing *pairing)
     offset_map_done(&pairing->runs);
 }
 
-static bool tail_stands_at(const struct pair_list *tail, const struct pair_list *source,
-                           size_t last)
+bool pairing_tail_stands_at(const struct pair_list *tail, const struct pair_list *source,
+                            size_t last, bool cut_off)
 {
+    if (tail->count > last + 1 && !cut_off) {
+        return false;
+    }
     for (size_t back = 0; back < tail->count && back <= last; back++) {
         const struct pair_unit *target = &tail->units[tail->count - 1 - back];
         const struct pair_unit *unit = &source->units[last - back];
@@ -286,18 +414,4 @@ static bool tail_stands_at(const struct pair_list *tail, const struct pair_list 
         }
     }
     return true;
-}
-
-size_t pairing_find_tail(const struct pair_list *tail, const struct pair_list *source,
-                         size_t *out_index)
-{
-    size_t places = 0;
-    assert(tail->count > 0);
-    for (size_t i = 0; i < source->count; i++) {
-        if (tail_stands_at(tail, source, i)) {
-            *out_index = i;
-            places++;
-        }
-    }
-    return places;
 }

@@ -18,7 +18,8 @@
 struct pair_unit {
     uint64_t name; /* hash of the content */
     int64_t first; /* offset of its first record */
-    int64_t next;  /* offset behind it, inner holes and markers after it not included */
+    int64_t
+        next; /* offset behind it; of a batch's last record: behind the batch (nothing is left there) */
     int64_t count;
     int64_t
         missing; /* offsets before it, since the beginning, that hold nothing at all (compaction) */
@@ -51,27 +52,36 @@ enum pairing_verdict {
                              a pair */
     PAIRING_ORDER,    /* records stand in another order than at the source */
     PAIRING_STRANGER, /* the target holds a record of ours that the source never had */
+    PAIRING_AMBIGUOUS, /* the same bytes again and again around an empty stretch of the source: records of the target
+                          are gone there, but how many cannot be told */
+    PAIRING_LOST, /* as STRANGER, but the source's leader epoch changes just there and nothing behind is at the
+                         source: it lost them in an unclean election. Pairs up to there are valid */
 };
 struct pairing {
     enum pairing_verdict verdict;
-    struct offset_map runs; /* pairs, merged; valid for DONE */
+    struct offset_map runs; /* pairs, merged; valid for DONE and LOST */
     int64_t source_next;    /* behind the last pair; -1 when there was none */
     int32_t leader_epoch;   /* of the last pair's source batch */
     int64_t
         gone_count; /* target records whose source record is gone since (compaction, retention) */
-    int64_t hole_from; /* source offsets */
+    int64_t source_count; /* source records up to the last pair */
+    int64_t hole_from;    /* source offsets */
     int64_t hole_to;
-    int64_t at_target; /* target offset where it does not fit (HOLE, ORDER, STRANGER) */
+    int64_t at_target;  /* target offset where it does not fit (HOLE, ORDER, STRANGER, LOST) */
+    int64_t lost_count; /* LOST: target records from there on */
 };
 /* @param whole_batches  units are batches (then anything but a one-to-one match needs records)
- * @param source_at_end  no more source can be read */
+ * @param source_at_end  no more source can be read
+ * @param epoch_before   leader epoch of the source batch before the stretch; -1 = unknown */
 void pairing_run(struct pairing *out, const struct pair_list *target,
-                 const struct pair_list *source, bool whole_batches, bool source_at_end);
+                 const struct pair_list *source, bool whole_batches, bool source_at_end,
+                 int32_t epoch_before);
 void pairing_done(struct pairing *pairing);
 
-/* Find where the tail of the target (its last units, oldest first, consecutive) stands in a stretch of source batches
- * when no checkpoint says so. Counts the places; *out_index is the source unit that matches the last one. */
-size_t pairing_find_tail(const struct pair_list *tail, const struct pair_list *source,
-                         size_t *out_index);
+/* Does the tail of the target (its last units, oldest first, consecutive) stand in a stretch of source batches so that
+ * its last unit is source unit `last`?
+ * @param cut_off  the source's retention may have removed the beginning of the tail: what is left has to match */
+bool pairing_tail_stands_at(const struct pair_list *tail, const struct pair_list *source,
+                            size_t last, bool cut_off);
 
 #endif

@@ -9,6 +9,9 @@
 #define AWAY_WAIT_MS \
     10000 /* Redis away and nothing in the group's commit: so long it may still come */
 #define BACK_SPAN_FIRST 1000 /* offsets; grows fourfold */
+#define BACK_BYTES_ENOUGH \
+    (16                   \
+     << 20) /* then fewer than RESUME_TAIL_UNITS will do: 64 batches of the usual 256 KiB at most */
 #define RECORDS_BYTES_MAX \
     (256                  \
      << 20) /* decompressed bytes of one batch: brokers cap a batch at 2 GiB, people at 10 MiB */
@@ -169,6 +172,13 @@ enum resume_need resume_give_checkpoints(struct resume *resume, enum resume_foun
         resume->err = *garbage;
         return fault(resume, FAULT_GARBAGE);
     }
+    if (group_found ==
+        CHECKPOINT_AWAY) { /* a raised generation may stand there alone; and nothing is sent before the
+                                             group takes a commit anyway */
+        err_set(&resume->err, ERR_RETRY,
+                "the group's coordinator does not say where the mirror is");
+        return wait_for(resume, WAIT_STEP_MS * 5);
+    }
     if (redis_found == CHECKPOINT_FOUND) {
         resume->stored = *redis;
         choose(resume, redis);
@@ -180,11 +190,8 @@ enum resume_need resume_give_checkpoints(struct resume *resume, enum resume_foun
         if (redis_found == CHECKPOINT_FOUND || group_found == CHECKPOINT_FOUND) {
             return recreated(resume, redis_found == CHECKPOINT_FOUND ? redis : group);
         }
-        /* "None anywhere" is only said when both answered; Redis may be away for good. */
-        bool redis_may_come = redis_found == CHECKPOINT_AWAY && resume->away_ms < AWAY_WAIT_MS;
-        if (group_found == CHECKPOINT_AWAY || redis_may_come) {
-            err_set(&resume->err, ERR_RETRY, "%s does not say where the mirror is",
-                    group_found == CHECKPOINT_AWAY ? "the group's coordinator" : "Redis");
+        if (redis_found == CHECKPOINT_AWAY && resume->away_ms < AWAY_WAIT_MS) { /* or for good */
+            err_set(&resume->err, ERR_RETRY, "Redis does not say where the mirror is");
             return wait_for(resume, WAIT_STEP_MS * 5);
         }
     }
@@ -212,19 +219,18 @@ static enum resume_need truncated_somewhere(struct resume *resume)
     return fault(resume, FAULT_SOURCE_TRUNCATED);
 }
 
-static enum resume_need source_truncated(struct resume *resume, int64_t place)
+static enum resume_need source_truncated(struct resume *resume, int64_t place, int64_t until)
 {
-    const struct checkpoint *from = &resume->runs_from;
     resume->event.source_truncated = true;
     resume->event.truncated_from = place;
-    resume->event.truncated_to = from->source_next;
+    resume->event.truncated_to = until;
     if (resume->options.on_truncation == POLICY_FAULT) {
         resume->fault_source_from = place;
-        resume->fault_source_to = from->source_next;
+        resume->fault_source_to = until;
         err_set(&resume->err, ERR_REFUSED,
                 "the source lost records %lld..%lld that are mirrored already (unclean leader "
                 "election)",
-                (long long)place, (long long)from->source_next - 1);
+                (long long)place, (long long)until - 1);
         err_hint(&resume->err,
                  "set on_truncation to \"continue\" to keep them on the target and go on");
         return fault(resume, FAULT_SOURCE_TRUNCATED);
@@ -245,7 +251,7 @@ enum resume_need resume_give_source(struct resume *resume, const struct resume_s
             return truncated_somewhere(resume);
         }
         if (source->epoch_end < from->source_next) {
-            return source_truncated(resume, source->epoch_end);
+            return source_truncated(resume, source->epoch_end, from->source_next);
         }
     }
     if (resume->has_checkpoint && source->stable_end < from->source_next) {
@@ -299,6 +305,7 @@ static enum resume_need read_target(struct resume *resume, enum resume_step step
     resume->ours_end = -1;
     resume->sequence_end = -1;
     resume->newer_first = -1;
+    resume->straddled = false;
     resume->event.foreign_count = 0;
     return NEED_READ_TARGET;
 }
@@ -327,7 +334,8 @@ static enum resume_need not_replicated(struct resume *resume, int64_t expected_e
     return wait_for(resume, WAIT_STEP_MS);
 }
 
-static enum resume_need raise_generation(struct resume *resume)
+/* The source lost what stands behind `truncated_from`: the stream goes on there as another function. */
+static enum resume_need raise_generation(struct resume *resume, int32_t leader_epoch)
 {
     int32_t highest = highest_generation(resume);
     if (highest > resume->generation) {
@@ -343,7 +351,7 @@ static enum resume_need raise_generation(struct resume *resume)
     offset_map_done(&resume->runs);
     offset_map_init(&resume->runs);
     int64_t place = resume->event.truncated_from;
-    return finish(resume, place, resume->target.end, place, -1);
+    return finish(resume, place, resume->target.end, place, leader_epoch);
 }
 
 static enum resume_need begin(struct resume *resume)
@@ -392,12 +400,17 @@ static enum resume_need decide_target(struct resume *resume)
     }
     int64_t newer = broker_end < 0 ? 0 : broker_end - from->sequence_next;
     if (target->end < from->target_next + newer + (newer_generation ? 1 : 0)) {
-        return not_replicated(resume, from->target_next + newer);
+        if (resume->waited_ms < RESUME_WAIT_TRIES_MS) {
+            return not_replicated(resume, from->target_next + newer);
+        } /* in vain: if the last one is there already, records are missing before it */
+        if (target->end == from->target_next) {
+            return read_back(resume);
+        }
     }
     if (target->end == from->target_next) {
         resume->event.unprotected = broker_end < 0 && from->target_next > target->log_start;
         if (resume->truncation_new_generation) {
-            return raise_generation(resume);
+            return raise_generation(resume, from->leader_epoch);
         }
         return finish(resume, from->source_next, from->target_next, from->sequence_next,
                       from->leader_epoch);
@@ -407,9 +420,26 @@ static enum resume_need decide_target(struct resume *resume)
     return read_target(resume, STEP_FORWARD, read_from, target->end);
 }
 
+/* What the broker said of an id while we waited stays said: it forgets by the records' time, replicated or not. */
+static void keep_forgotten(struct resume_target *target, const struct resume_target *before)
+{
+    int32_t told = target->ids_count;
+    for (int32_t i = 0; i < before->ids_count && target->ids_count < RESUME_IDS_MAX; i++) {
+        bool there = false;
+        for (int32_t j = 0; j < told; j++) {
+            there = there || target->ids[j].generation == before->ids[i].generation;
+        }
+        if (!there) {
+            target->ids[target->ids_count++] = before->ids[i];
+        }
+    }
+}
+
 enum resume_need resume_give_target(struct resume *resume, const struct resume_target *target)
 {
-    resume->target = *target;
+    struct resume_target now = *target;
+    keep_forgotten(&now, &resume->target);
+    resume->target = now;
     return decide_target(resume);
 }
 
@@ -440,11 +470,17 @@ static void count_foreign(struct resume *resume, int64_t from, int64_t to)
     resume->event.foreign_to = to;
 }
 
-static bool add_unit(struct resume *resume, struct pair_list *list, const struct batch *batch)
+static bool add_unit(struct resume *resume, struct pair_list *list, const struct batch *batch,
+                     const char *side)
 {
     if (!resume->ask_records) {
         pair_list_batch(list, batch);
         return true;
+    }
+    /* A compressed batch can claim many records: what they take here counts against the bound too. */
+    resume->read_bytes += (int64_t)batch->count * (int64_t)sizeof(struct pair_unit);
+    if (too_deep(resume, side)) {
+        return false;
     }
     if (!pair_list_records(list, batch, RECORDS_BYTES_MAX, &resume->err)) {
         resume->fault = FAULT_GARBAGE;
@@ -457,6 +493,7 @@ static bool add_unit(struct resume *resume, struct pair_list *list, const struct
 static bool forward_batch(struct resume *resume, const struct batch *batch, bool ours,
                           int32_t generation)
 {
+    resume->straddled = resume->straddled || batch->base_offset < resume->runs_from.target_next;
     if (ours && generation > resume->generation) {
         if (resume->newer_first < 0 || generation > resume->newer_generation) {
             resume->newer_first = batch->base_offset;
@@ -475,7 +512,7 @@ static bool forward_batch(struct resume *resume, const struct batch *batch, bool
     resume->sequence_end =
         sequence_widen(batch->base_sequence, near) + batch->last_offset_delta + 1;
     resume->ours_end = batch_next_offset(batch);
-    return add_unit(resume, &resume->target_units, batch);
+    return add_unit(resume, &resume->target_units, batch, "target");
 }
 
 /* Reading back from the end: only the newest batches of the highest generation matter. */
@@ -492,6 +529,7 @@ static bool back_batch(struct resume *resume, const struct batch *batch, bool ou
     if (resume->target_units.count == (size_t)RESUME_TAIL_UNITS * 2) { /* keep the newest half */
         struct pair_list *units = &resume->target_units;
         for (size_t i = 0; i < RESUME_TAIL_UNITS; i++) {
+            units->records_count -= units->units[i].count;
             units->units[i] = units->units[i + RESUME_TAIL_UNITS];
         }
         units->count = RESUME_TAIL_UNITS;
@@ -499,16 +537,13 @@ static bool back_batch(struct resume *resume, const struct batch *batch, bool ou
     resume->ours_end = batch_next_offset(batch);
     resume->sequence_end =
         batch->base_sequence + (int64_t)batch->last_offset_delta + 1; /* wire; widened later */
-    return add_unit(resume, &resume->target_units, batch);
+    return add_unit(resume, &resume->target_units, batch, "target");
 }
 
 bool resume_target_batch(struct resume *resume, const struct batch *batch)
 {
-    if (batch->magic < 2) {
-        count_foreign(resume, batch->base_offset, batch->base_offset + 1);
-        return true;
-    }
-    if (batch_next_offset(batch) <= resume->ask_from || batch->base_offset >= resume->ask_to) {
+    int64_t next = batch->magic < 2 ? batch->base_offset + 1 : batch_next_offset(batch);
+    if (next <= resume->ask_from || batch->base_offset >= resume->ask_to) {
         return true;
     }
     resume->read_bytes += (int64_t)batch->len;
@@ -516,7 +551,11 @@ bool resume_target_batch(struct resume *resume, const struct batch *batch)
         return false;
     }
     pair_list_missing(&resume->target_units, resume->target_expected, batch->base_offset);
-    resume->target_expected = batch_next_offset(batch);
+    resume->target_expected = next;
+    if (batch->magic < 2) { /* ours is never old */
+        count_foreign(resume, batch->base_offset, next);
+        return true;
+    }
     int32_t generation = 0;
     bool ours = sequence_id_ours(resume->options.id_base, batch->producer_id, &generation) &&
                 !batch_is_control(batch);
@@ -527,6 +566,9 @@ bool resume_target_batch(struct resume *resume, const struct batch *batch)
 /* The newer generation began inside the stretch: its first batch carries its source position as its sequence. */
 static enum resume_need rebase(struct resume *resume)
 {
+    if (resume->runs_from.target_next < resume->target.log_start) {
+        return read_back(resume); /* its first batch may be among those that retention removed */
+    }
     resume->generation = resume->newer_generation;
     resume->runs_from.generation = resume->newer_generation;
     resume->runs_from.source_next = resume->newer_sequence;
@@ -535,7 +577,34 @@ static enum resume_need rebase(struct resume *resume)
     resume->runs_from.leader_epoch = -1;
     resume->truncation_new_generation = false;
     resume->event.source_truncated = false;
+    if (resume->newer_sequence > resume->source.stable_end) {
+        return truncated_somewhere(resume);
+    }
     return decide_target(resume);
+}
+
+static enum resume_need tail_gone(struct resume *resume, int64_t until)
+{
+    const struct checkpoint *from = &resume->runs_from;
+    resume->fault_target_from = from->target_next;
+    resume->fault_target_to = until;
+    err_set(&resume->err, ERR_REFUSED,
+            "records in target offsets %lld..%lld, behind the checkpoint, were deleted by the "
+            "target's retention "
+            "or compaction and cannot be counted",
+            (long long)from->target_next, (long long)until - 1);
+    err_hint(&resume->err, "see docs/faults.md#tail-gone");
+    return fault(resume, FAULT_TAIL_GONE);
+}
+
+/* Did the end of the stretch hold records that are no more? Then "behind the last pair" is not the position. */
+static bool tail_compacted(struct resume *resume)
+{
+    struct pair_list *units = &resume->target_units;
+    pair_list_missing(units, resume->target_expected, resume->ask_to);
+    resume->target_expected = resume->ask_to;
+    int64_t before = units->count == 0 ? 0 : units->units[units->count - 1].missing;
+    return units->missing > before;
 }
 
 static enum resume_need count_vanished(struct resume *resume)
@@ -548,18 +617,11 @@ static enum resume_need count_vanished(struct resume *resume)
     bool alone = sequence_end >= 0 && resume->event.foreign_count == 0 &&
                  resume->target.end - from->target_next == sequence_end - from->sequence_next;
     if (!alone || from->source_next < resume->source.log_start) {
-        resume->fault_target_from = from->target_next;
-        resume->fault_target_to = resume->target.log_start;
-        err_set(&resume->err, ERR_REFUSED,
-                "target offsets %lld..%lld, behind the checkpoint, were deleted by the target's "
-                "retention and cannot be "
-                "counted",
-                (long long)from->target_next, (long long)resume->target.log_start - 1);
-        err_hint(&resume->err, "see docs/faults.md#tail-gone");
-        return fault(resume, FAULT_TAIL_GONE);
+        return tail_gone(resume, resume->target.log_start);
     }
     resume->sequence_end = sequence_end;
     resume->count_left = sequence_end - from->sequence_next;
+    resume->ask_records = false;
     resume->event.by_count = true;
     return read_source(resume, STEP_COUNT, from->source_next);
 }
@@ -567,20 +629,33 @@ static enum resume_need count_vanished(struct resume *resume)
 static enum resume_need forward_end(struct resume *resume)
 {
     const struct checkpoint *from = &resume->runs_from;
+    if (resume->straddled) {
+        return read_back(resume);
+    }
     if (resume->newer_first >= 0) {
         return rebase(resume);
     }
-    if (resume->truncation_new_generation) {
-        return raise_generation(resume);
-    }
     int64_t near = resume->sequence_end >= 0 ? resume->sequence_end : from->sequence_next;
     int64_t broker_end = broker_sequence_end(resume, from->generation, near);
-    if (broker_end >= 0 && broker_end > near) {
-        return not_replicated(resume, resume->target.end + (broker_end - near));
+    bool newer = broker_end > near || highest_generation(resume) > resume->generation;
+    bool vanished = from->target_next < resume->target.log_start;
+    if (newer && (resume->waited_ms < RESUME_WAIT_TRIES_MS || resume->sequence_end >= 0)) {
+        return not_replicated(resume,
+                              resume->target.end + (broker_end > near ? broker_end - near : 1));
+    }
+    if (newer &&
+        !vanished) { /* waited in vain, and nothing of ours behind the checkpoint: then it stands before it? */
+        return read_back(resume);
+    }
+    if (resume->truncation_new_generation) {
+        return raise_generation(resume, from->leader_epoch);
     }
     resume->event.unprotected = broker_end < 0;
-    if (from->target_next < resume->target.log_start) {
+    if (vanished) {
         return count_vanished(resume);
+    }
+    if (tail_compacted(resume)) {
+        return tail_gone(resume, resume->target.end);
     }
     if (resume->target_units.count == 0) { /* others wrote, we did not */
         return finish(resume, from->source_next, resume->target.end, from->sequence_next,
@@ -595,6 +670,10 @@ static enum resume_need none_of_ours(struct resume *resume)
 {
     const struct checkpoint *from = &resume->runs_from;
     bool whole_log = resume->target.log_start == 0;
+    if (whole_log && highest_generation(resume) >=
+                         resume->generation) { /* nothing was removed: it is above the end */
+        return not_replicated(resume, resume->target.end + 1);
+    }
     if (resume->has_checkpoint && whole_log && resume->target.end == 0 && from->generation == 0 &&
         from->sequence_next >= from->target_next) {
         /* Everything of ours is gone and nobody else wrote: the sequence of the first batch was its source position. */
@@ -627,32 +706,76 @@ static enum resume_need none_of_ours(struct resume *resume)
     return fault(resume, FAULT_NO_CHECKPOINT);
 }
 
+static const struct pair_unit *tail_last(const struct resume *resume)
+{
+    return &resume->target_units.units[resume->target_units.count - 1];
+}
+
+/* Where the tail can begin at the source: a record never stands before its sequence number's place, holes only push it
+ * up. */
+static int64_t find_lowest(const struct resume *resume)
+{
+    int64_t lowest = resume->hint_source >= 0
+                         ? resume->hint_source - tail_last(resume)->count
+                         : resume->sequence_end - resume->target_units.records_count;
+    return lowest < 0 ? 0 : lowest;
+}
+
+static enum resume_need find_end(struct resume *resume);
+
 static enum resume_need find_in_source(struct resume *resume)
 {
-    /* At most one hole an offset: a record never stands before its sequence number's place. */
-    int64_t last_count = resume->target_units.units[resume->target_units.count - 1].count;
-    int64_t lowest = resume->hint_source >= 0 ? resume->hint_source : resume->sequence_end;
-    lowest -= resume->hint_source >= 0 ? last_count : resume->target_units.records_count;
-    return read_source(resume, STEP_FIND, lowest < 0 ? 0 : lowest);
+    int64_t lowest = find_lowest(resume);
+    enum resume_need need = read_source(resume, STEP_FIND, lowest);
+    return lowest > resume->source.stable_end ? find_end(resume) : need;
+}
+
+static bool same_stream(const struct resume *resume)
+{
+    return resume->has_checkpoint && resume->generation == resume->runs_from.generation;
+}
+
+/* The broker's last sequence lies before the checkpoint, but batches of ours stand behind it: the log was cut, others
+ * wrote into the gap, and ours went on behind them. Where the cut was nobody knows. */
+static enum resume_need contradicted(struct resume *resume)
+{
+    const struct checkpoint *from = &resume->runs_from;
+    resume->fault_target_from = from->target_next;
+    resume->fault_target_to = resume->ours_end;
+    err_set(&resume->err, ERR_REFUSED,
+            "the target's last batch of ours, before target offset %lld, has a lower sequence than "
+            "the checkpoint "
+            "at target offset %lld",
+            (long long)resume->ours_end, (long long)from->target_next);
+    err_hint(&resume->err, "see docs/faults.md#sequence");
+    return fault(resume, FAULT_SEQUENCE);
 }
 
 static enum resume_need back_end(struct resume *resume)
 {
-    if (resume->target_units.count == 0 && resume->ask_from > resume->target.log_start) {
+    size_t units = resume->target_units.count;
+    if (resume->ask_from > resume->target.log_start &&
+        (units == 0 || (units < RESUME_TAIL_UNITS && resume->read_bytes < BACK_BYTES_ENOUGH))) {
         resume->back_span *= 4;
         int64_t from = resume->target.end - resume->back_span;
         from = from < resume->target.log_start ? resume->target.log_start : from;
         return read_target(resume, STEP_BACK, from, resume->target.end);
     }
-    if (resume->target_units.count == 0) {
+    if (units == 0) {
         return none_of_ours(resume);
+    }
+    if (highest_generation(resume) >
+        resume->generation) { /* its first batch is not below the end yet */
+        return not_replicated(resume, resume->target.end + 1);
     }
     int64_t broker_end = broker_sequence_end(resume, resume->generation, resume->sequence_end);
     if (broker_end >= 0 && sequence_wire(broker_end) != sequence_wire(resume->sequence_end)) {
         return not_replicated(resume, resume->ours_end + broker_end - resume->sequence_end);
     }
-    bool same_stream = resume->has_checkpoint && resume->generation == resume->runs_from.generation;
-    if (same_stream) {
+    if (same_stream(resume)) {
+        if (resume->ours_end >= resume->runs_from.target_next) {
+            return contradicted(resume);
+        }
         resume->sequence_end =
             sequence_widen(sequence_wire(resume->sequence_end), resume->runs_from.sequence_next);
         resume->step = STEP_FLOOR;
@@ -702,7 +825,11 @@ bool resume_source_batch(struct resume *resume, const struct batch *batch, bool 
     }
     pair_list_missing(&resume->source_units, resume->source_expected, batch->base_offset);
     resume->source_expected = batch_next_offset(batch);
-    return !kept || add_unit(resume, &resume->source_units, batch);
+    if (batch->count == 0 && !batch_is_control(batch)) { /* compaction kept the header alone */
+        pair_list_missing(&resume->source_units, batch->base_offset, batch_next_offset(batch));
+        return true;
+    }
+    return !kept || add_unit(resume, &resume->source_units, batch, "source");
 }
 
 bool resume_source_enough(const struct resume *resume)
@@ -718,8 +845,7 @@ bool resume_source_enough(const struct resume *resume)
     if (resume->hint_source >= 0) {
         return resume->source_expected >= resume->hint_source;
     }
-    return resume->has_checkpoint && resume->generation == resume->runs_from.generation &&
-           resume->source_expected >= resume->runs_from.source_next;
+    return same_stream(resume) && resume->source_expected >= resume->runs_from.source_next;
 }
 
 static enum resume_need pairing_failed(struct resume *resume, const struct pairing *pairing)
@@ -744,7 +870,16 @@ static enum resume_need pairing_failed(struct resume *resume, const struct pairi
                 (long long)pairing->at_target, (long long)pairing->hole_from);
         err_hint(&resume->err, "see docs/faults.md#order");
         return fault(resume, FAULT_ORDER);
+    case PAIRING_AMBIGUOUS:
+        err_set(&resume->err, ERR_REFUSED,
+                "records are gone at the source, and the same bytes stand around them again and "
+                "again: how many of "
+                "the target's records from offset %lld on belong there cannot be told",
+                (long long)pairing->at_target);
+        err_hint(&resume->err, "see docs/faults.md#no-checkpoint");
+        return fault(resume, FAULT_NO_CHECKPOINT);
     case PAIRING_STRANGER:
+    case PAIRING_LOST:
     case PAIRING_NEED_MORE:
     case PAIRING_NEED_RECORDS:
     case PAIRING_DONE:
@@ -765,14 +900,15 @@ static enum resume_need paired(struct resume *resume, struct pairing *pairing)
     resume->runs = pairing->runs;
     offset_map_init(&pairing->runs); /* moved */
     resume->event.gone_count = pairing->gone_count;
-    int64_t records = resume->target_units.records_count + resume->target_units.missing;
-    if (resume->sequence_end > from->sequence_next + records ||
-        resume->sequence_end < from->sequence_next + resume->target_units.records_count) {
+    /* What the sequence counts is on the source, or gone there, or gone on both sides. */
+    int64_t counted = resume->sequence_end - from->sequence_next;
+    int64_t explained = pairing->source_count + pairing->gone_count;
+    if (explained > counted || counted - explained > resume->target_units.missing) {
         err_set(&resume->err, ERR_REFUSED,
-                "the target's batches end with sequence %lld, but %lld records behind the "
-                "checkpoint's %lld stand there",
-                (long long)resume->sequence_end, (long long)records,
-                (long long)from->sequence_next);
+                "the target's batches behind the checkpoint end with sequence %lld, %lld behind "
+                "it, but "
+                "%lld records of the source belong to them",
+                (long long)resume->sequence_end, (long long)counted, (long long)explained);
         err_hint(&resume->err, "see docs/faults.md#sequence");
         return fault(resume, FAULT_SEQUENCE);
     }
@@ -781,12 +917,27 @@ static enum resume_need paired(struct resume *resume, struct pairing *pairing)
                   resume->sequence_end, none ? from->leader_epoch : pairing->leader_epoch);
 }
 
+/* The source was truncated behind the checkpoint, in the stretch that was mirrored since. */
+static enum resume_need lost_behind(struct resume *resume, const struct pairing *pairing)
+{
+    const struct checkpoint *from = &resume->runs_from;
+    bool none = pairing->source_next < 0;
+    int64_t place = none ? from->source_next : pairing->source_next;
+    resume->fault_target_from = pairing->at_target;
+    enum resume_need need = source_truncated(resume, place, place + pairing->lost_count);
+    if (need == RESUME_FAULT) {
+        return need;
+    }
+    resume->fault_target_from = -1;
+    return raise_generation(resume, none ? from->leader_epoch : pairing->leader_epoch);
+}
+
 static enum resume_need pair_end(struct resume *resume, int64_t next, bool at_end)
 {
     struct pairing pairing;
     enum resume_need need;
     pairing_run(&pairing, &resume->target_units, &resume->source_units, !resume->ask_records,
-                at_end);
+                at_end, resume->runs_from.leader_epoch);
     switch (pairing.verdict) {
     case PAIRING_DONE:
         need = paired(resume, &pairing);
@@ -801,9 +952,13 @@ static enum resume_need pair_end(struct resume *resume, int64_t next, bool at_en
         resume->ask_from = next;
         need = NEED_READ_SOURCE;
         break;
+    case PAIRING_LOST:
+        need = lost_behind(resume, &pairing);
+        break;
     case PAIRING_HOLE:
     case PAIRING_ORDER:
     case PAIRING_STRANGER:
+    case PAIRING_AMBIGUOUS:
     default:
         need = pairing_failed(resume, &pairing);
         break;
@@ -816,15 +971,24 @@ static enum resume_need count_end(struct resume *resume)
 {
     const struct checkpoint *from = &resume->runs_from;
     int64_t left = resume->count_left;
-    for (size_t i = 0; i < resume->source_units.count; i++) {
-        const struct pair_unit *unit = &resume->source_units.units[i];
-        left -= unit->count;
-        if (left == 0 && unit->missing == 0) {
-            return finish(resume, unit->next, resume->target.end, resume->sequence_end,
-                          unit->leader_epoch);
+    for (size_t i = 0; i < resume->source_units.count && left > 0; i++) {
+        const struct pair_unit unit = resume->source_units.units[i];
+        left -= unit.count;
+        if (unit.missing > 0 || unit.next - unit.first != unit.count ||
+            unit.leader_epoch != from->leader_epoch) {
+            break; /* compacted since, or maybe truncated and grown again: the count says nothing */
         }
-        if (left <= 0) {
-            break;
+        if (left == 0) {
+            const struct checkpoint at = {.source_topic_id = from->source_topic_id,
+                                          .target_topic_id = from->target_topic_id,
+                                          .generation = from->generation,
+                                          .source_next = unit.next,
+                                          .target_next = resume->target.end,
+                                          .sequence_next = resume->sequence_end,
+                                          .leader_epoch = unit.leader_epoch};
+            resume->runs_from = at; /* where each record of the stretch stands is not known */
+            return finish(resume, at.source_next, at.target_next, at.sequence_next,
+                          at.leader_epoch);
         }
     }
     resume->fault_target_from = from->target_next;
@@ -840,67 +1004,126 @@ static enum resume_need count_end(struct resume *resume)
 
 /* --- where does the tail stand in the source? --------------------------------------------------------------------- */
 
-/* Among several places with the same content only one has the right number of records before it. */
-static bool place_by_count(const struct resume *resume, size_t index)
+/* Records of the source between unit `index` and the checkpoint. */
+static int64_t records_to_checkpoint(const struct resume *resume, size_t index)
 {
     const struct pair_list *source = &resume->source_units;
-    const struct checkpoint *from = &resume->runs_from;
-    bool same_stream = resume->has_checkpoint && resume->generation == from->generation;
     int64_t records = 0;
-    if (same_stream) { /* records between the place and the checkpoint = what the sequence counts between them */
-        for (size_t i = index + 1; i < source->count && source->units[i].first < from->source_next;
-             i++) {
-            records += source->units[i].count;
-        }
-        return records == from->sequence_next - resume->sequence_end;
+    for (size_t i = index + 1;
+         i < source->count && source->units[i].first < resume->runs_from.source_next; i++) {
+        records += source->units[i].count;
     }
-    /* Without holes since the generation began, offset and sequence are one. */
-    return sequence_wire(source->units[index].next) == sequence_wire(resume->sequence_end);
+    return records;
 }
 
-static bool tail_at(const struct resume *resume, size_t index)
+/* Truncation moves nothing: the tail stands on the target where it stood when the checkpoint was made. Offsets and
+ * sequences between the two agree, unless others wrote in between, and then only the map can tell. (An id whose batches
+ * are all gone may begin anywhere: a batch that was on its way then stands where it never stood.) */
+static bool tail_stands_where_it_stood(const struct resume *resume)
 {
-    struct pair_list prefix = resume->source_units;
-    prefix.count = index + 1;
-    size_t last = SIZE_MAX;
-    return pairing_find_tail(&resume->target_units, &prefix, &last) > 0 && last == index;
+    const struct checkpoint *from = &resume->runs_from;
+    int64_t offsets = from->target_next - resume->ours_end;
+    int64_t counted = from->sequence_next - resume->sequence_end;
+    return counted >= 0 && (resume->hint_source >= 0 ? offsets >= counted : offsets == counted);
 }
 
+/* Can the tail's last unit be this one, by what the sequence counts? *out_exact: it must be. */
+static bool place_fits(const struct resume *resume, size_t index, bool *out_exact)
+{
+    const struct pair_unit *unit = &resume->source_units.units[index];
+    const struct checkpoint *from = &resume->runs_from;
+    *out_exact = false;
+    if (!same_stream(resume)) {
+        return sequence_widen_below(sequence_wire(resume->sequence_end), unit->next) >= 0;
+    }
+    if (unit->next > from->source_next || !tail_stands_where_it_stood(resume)) {
+        return false;
+    }
+    if (resume->hint_source >= 0) {
+        return unit->next == resume->hint_source;
+    }
+    int64_t counted = from->sequence_next - resume->sequence_end;
+    int64_t records = records_to_checkpoint(resume, index);
+    *out_exact = records == counted;
+    return records <= counted; /* fewer: compacted since */
+}
+
+/* How many places there are; several are one when one of them has exactly the right number of records behind it. */
 static size_t find_place(const struct resume *resume, size_t *out_index)
 {
-    size_t places = pairing_find_tail(&resume->target_units, &resume->source_units, out_index);
-    if (places <= 1) {
-        return places;
-    }
-    size_t right = 0;
+    bool cut_off = resume->hint_source >= 0 || find_lowest(resume) < resume->source.log_start;
+    size_t places = 0;
+    size_t exact_places = 0;
+    size_t exact_index = 0;
     for (size_t i = 0; i < resume->source_units.count; i++) {
-        const struct pair_unit *last = &resume->target_units.units[resume->target_units.count - 1];
-        if (resume->source_units.units[i].name == last->name && place_by_count(resume, i) &&
-            tail_at(resume, i)) {
-            *out_index = i;
-            right++;
+        bool exact;
+        if (!pairing_tail_stands_at(&resume->target_units, &resume->source_units, i, cut_off) ||
+            !place_fits(resume, i, &exact)) {
+            continue;
+        }
+        *out_index = i;
+        places++;
+        if (exact) {
+            exact_index = i;
+            exact_places++;
         }
     }
-    return right;
+    if (places > 1 && exact_places == 1) {
+        *out_index = exact_index;
+        return 1;
+    }
+    return places;
 }
 
-static enum resume_need found_place(struct resume *resume, const struct pair_unit *unit)
+/* The map names the place and the source holds nothing there any more (retention, compaction) that could gainsay it. */
+static bool map_stands_alone(const struct resume *resume)
+{
+    if (resume->hint_source < 0 || !tail_stands_where_it_stood(resume)) {
+        return false;
+    }
+    int64_t first = resume->hint_source - tail_last(resume)->count;
+    for (size_t i = 0; i < resume->source_units.count; i++) {
+        const struct pair_unit *unit = &resume->source_units.units[i];
+        if (unit->first < resume->hint_source && unit->next > first &&
+            unit->next - unit->first == unit->count) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The tail stands at several places, or compaction changed it at the source. While the target holds its whole log the
+ * stream's first batch is there, and its sequence is its source position: pair everything from there. */
+static enum resume_need pair_from_first(struct resume *resume)
+{
+    resume->from_first = true;
+    resume->has_checkpoint = true;
+    resume->generation =
+        -1; /* any generation is newer: rebase() takes the highest one's first batch */
+    resume->runs_from = (struct checkpoint){.source_topic_id = resume->options.source_topic_id,
+                                            .target_topic_id = resume->options.target_topic_id,
+                                            .generation = -1,
+                                            .leader_epoch = -1};
+    return read_target(resume, STEP_FORWARD, 0, resume->target.end);
+}
+
+static enum resume_need found_place(struct resume *resume, int64_t source_next,
+                                    int32_t leader_epoch)
 {
     const struct checkpoint *from = &resume->runs_from;
-    bool same_stream = resume->has_checkpoint && resume->generation == from->generation;
-    if (!same_stream) {
+    if (!same_stream(resume)) {
         resume->sequence_end =
-            sequence_widen_below(sequence_wire(resume->sequence_end), unit->next);
+            sequence_widen_below(sequence_wire(resume->sequence_end), source_next);
     }
     resume->at = (struct checkpoint){.source_topic_id = resume->options.source_topic_id,
                                      .target_topic_id = resume->options.target_topic_id,
                                      .generation = resume->generation,
-                                     .source_next = unit->next,
+                                     .source_next = source_next,
                                      .target_next = resume->ours_end,
                                      .sequence_next = resume->sequence_end,
-                                     .leader_epoch = unit->leader_epoch};
+                                     .leader_epoch = leader_epoch};
     count_foreign(resume, resume->ours_end, resume->target.end);
-    if (same_stream && resume->ours_end < from->target_next) {
+    if (same_stream(resume)) {
         resume->event.target_truncated = true;
         resume->event.target_cut_from = resume->ours_end;
         resume->event.target_cut_to = from->target_next;
@@ -908,7 +1131,7 @@ static enum resume_need found_place(struct resume *resume, const struct pair_uni
         return NEED_CUT;
     }
     resume->runs_from = resume->at;
-    return finish(resume, unit->next, resume->target.end, resume->sequence_end, unit->leader_epoch);
+    return finish(resume, source_next, resume->target.end, resume->sequence_end, leader_epoch);
 }
 
 static enum resume_need find_end(struct resume *resume)
@@ -916,20 +1139,25 @@ static enum resume_need find_end(struct resume *resume)
     size_t index = 0;
     size_t places = find_place(resume, &index);
     if (places == 1) {
-        return found_place(resume, &resume->source_units.units[index]);
+        const struct pair_unit *unit = &resume->source_units.units[index];
+        return found_place(resume, unit->next, unit->leader_epoch);
     }
-    if (resume->hint_source >=
-        0) { /* the map and the logs disagree: look for it without the map's help */
-        resume->hint_source = -1;
-        return find_in_source(resume);
+    if (map_stands_alone(resume)) {
+        return found_place(resume, resume->hint_source, -1);
+    }
+    if (resume->hint_source < 0 && !same_stream(resume) && resume->target.log_start == 0 &&
+        !resume->from_first) {
+        return pair_from_first(resume);
     }
     resume->fault_target_to = resume->ours_end;
     err_set(&resume->err, ERR_REFUSED,
-            "%s: the newest batch of ours (before target offset %lld) stands at %zu places "
-            "of the source",
+            "%s: the newest batch of ours (before target offset %lld) %s %zu places of the source",
             resume->has_checkpoint ? "the target was truncated below the checkpoint"
                                    : "there is no checkpoint",
-            (long long)resume->ours_end, places);
+            (long long)resume->ours_end,
+            resume->hint_source >= 0 ? "should stand elsewhere, says the map; it stands at"
+                                     : "stands at",
+            places);
     err_hint(&resume->err, "see docs/faults.md#no-checkpoint");
     return fault(resume, FAULT_NO_CHECKPOINT);
 }
@@ -940,6 +1168,12 @@ enum resume_need resume_give_cut(struct resume *resume)
     resume->runs_from = resume->at;
     if (resume->has_stored) {
         resume->stored = resume->at;
+    }
+    if (resume->truncation_new_generation) { /* both logs lost their tails */
+        int64_t place = resume->event.truncated_from;
+        bool below = resume->at.source_next < place;
+        resume->event.truncated_from = below ? resume->at.source_next : place;
+        return raise_generation(resume, below ? resume->at.leader_epoch : resume->ask_epoch);
     }
     return finish(resume, resume->at.source_next, resume->target.end, resume->at.sequence_next,
                   resume->at.leader_epoch);

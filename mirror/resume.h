@@ -11,7 +11,8 @@
  *   6 runs to the map; the sequence goes on behind the last one                RESUME_DONE
  *   7 tail gone by retention: by count                                         NEED_READ_SOURCE
  * and two roads beside it: no checkpoint anywhere, and a target that was truncated below the checkpoint (both find the
- * newest batch of ours from the target's end backwards and pair it).
+ * newest batches of ours from the target's end backwards and look for the one place in the source where they stand;
+ * when there are several, the whole stream is paired from its first batch, which carries its position as its sequence).
  *
  * It never guesses: what cannot be proven is a fault with its evidence. It never begins at `start` when anything of
  * ours was seen on the target.
@@ -31,8 +32,9 @@
 #include "offsets/offset_map.h"
 
 #define RESUME_WAIT_TRIES_MS \
-    30000                    /* unreplicated tail: after so long the partition is stalled by name */
-#define RESUME_TAIL_UNITS 64 /* batches of the tail that must match when no checkpoint says where */
+    30000 /* unreplicated tail: after so long the partition is stalled by name */
+#define RESUME_TAIL_UNITS \
+    64 /* batches of the tail that are compared when no checkpoint says where */
 
 struct resume_options {
     struct uuid source_topic_id;
@@ -169,7 +171,9 @@ struct resume {
     int32_t newer_generation;
     int64_t newer_sequence;
     int64_t hint_source; /* position from the map for a truncated target; -1 = none */
-    int64_t count_left;  /* step 7 */
+    bool straddled;  /* a batch lies across the checkpoint's place: the target was cut below it */
+    bool from_first; /* the whole stream is paired from its first batch: no other road was left */
+    int64_t count_left; /* step 7 */
     int64_t back_span;
     bool truncation_new_generation;
 };

@@ -106,7 +106,7 @@ static enum transfer_what decide_data(const struct transfer_filter *filter,
     enum batch_verdict verdict =
         batch_verdict(batch, limits->max_message_bytes, limits->max_timestamp);
     if (verdict == BATCH_PASSES && batch->base_offset < position) {
-        verdict = BATCH_STRUCTURE;
+        verdict = BATCH_INSIDE;
     }
     *out_verdict = verdict;
     return verdict == BATCH_PASSES ? TRANSFER_PASS : TRANSFER_REFUSED;

@@ -40,7 +40,7 @@ void transfer_filter_init(struct transfer_filter *filter, struct fetch_partition
 void transfer_filter_done(struct transfer_filter *filter);
 
 /* Decide about the next batch in offset order. @param position next source offset wanted; a batch that begins before
- * it and ends behind it cannot pass (resume is at batch ends only): REFUSED, *out_verdict BATCH_STRUCTURE.
+ * it and ends behind it cannot pass (resume is at batch ends only): REFUSED, *out_verdict BATCH_INSIDE.
  * false with err: the bytes of a control record are broken. */
 MUST_CHECK
 bool transfer_decide(struct transfer_filter *filter, const struct batch *batch, int64_t position,

@@ -34,7 +34,8 @@ static void put_record(struct writer *writer, const struct fake_record *record, 
     writer_i8(&body, 0);
     wire_put_varlong(&body, record->timestamp_delta);
     wire_put_varlong(&body, delta);
-    put_field(&body, record->key, text_len(record->key));
+    put_field(&body, record->key,
+              record->key_len > 0 ? (int64_t)record->key_len : text_len(record->key));
     put_field(&body, record->value, value_len);
     wire_put_varlong(&body, record->headers_count);
     for (int32_t i = 0; i < record->headers_count; i++) {

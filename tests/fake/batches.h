@@ -18,6 +18,7 @@ struct fake_record {
     size_t value_len;     /* 0 = strlen(value) */
     const struct fake_header *headers;
     int32_t headers_count;
+    size_t key_len; /* 0 = strlen(key) */
 };
 
 struct fake_batch {

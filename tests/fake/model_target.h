@@ -1,0 +1,70 @@
+/* A model of a target partition with the broker's rules for idempotent producers as measured on Kafka 4.3.1:
+ *
+ *   an id without state may start at any sequence; then exactly the next; a repeat of one of the last five batches (by
+ *   its bounds, not its bytes) is answered with success and the first offset; anything else is 45 and appends nothing.
+ *
+ * Beside it: a high watermark behind the log's end, truncation, retention, foreign writers, state that expires.
+ */
+#ifndef FERRY_TESTS_FAKE_MODEL_TARGET_H
+#define FERRY_TESTS_FAKE_MODEL_TARGET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kafka/batch.h"
+#include "mirror/resume.h"
+
+#define MODEL_GENERATIONS 16
+#define MODEL_REMEMBERED  5
+
+struct model_entry {
+    int64_t base;
+    int64_t next;
+    int32_t generation; /* -1 = foreign */
+    int64_t source_first;
+    int64_t source_next;
+    int64_t uid; /* of its first record */
+    int32_t wire;
+    bool broken; /* compaction took records out of it */
+    bool removed;
+    uint8_t *data;
+    size_t len;
+};
+
+struct model_producer {
+    bool known;
+    int32_t last; /* sequence, 31 bits */
+    struct {
+        int32_t first;
+        int32_t last;
+        int64_t offset;
+    } recent[MODEL_REMEMBERED];
+    int32_t recent_count;
+};
+
+struct model_target {
+    struct model_entry *entries;
+    int32_t count;
+    int32_t capacity;
+    int64_t log_start;
+    int64_t end;
+    int64_t watermark;
+    int64_t id_base;
+    struct model_producer producers[MODEL_GENERATIONS];
+};
+
+void model_target_init(struct model_target *target, int64_t id_base);
+void model_target_done(struct model_target *target);
+/* @param bytes  as sent: patched header, records
+ * @return Kafka's error code; *out_offset its base offset */
+int16_t model_target_append(struct model_target *target, const uint8_t *bytes, size_t len,
+                            int64_t source_first, int64_t source_next, int64_t uid,
+                            int64_t *out_offset);
+void model_target_foreign(struct model_target *target, int32_t count, bool control);
+/* Cut at the newest batch boundary at or below `offset`; states are read from the log again. */
+void model_target_truncate(struct model_target *target, int64_t offset);
+void model_target_delete_before(struct model_target *target, int64_t offset);
+void model_target_forget_producers(struct model_target *target);
+void model_target_describe(const struct model_target *target, struct resume_target *out);
+
+#endif
