@@ -276,7 +276,10 @@ struct compare_side log_reader_side(struct log_reader *reader)
 
 static bool same_bytes(const void *a, size_t a_len, const void *b, size_t b_len)
 {
-    return (a == NULL) == (b == NULL) && a_len == b_len && (a_len == 0 || memcmp(a, b, a_len) == 0);
+    if (a == NULL || b == NULL) {
+        return a == b;
+    }
+    return a_len == b_len && memcmp(a, b, a_len) == 0;
 }
 
 struct header {

@@ -24,13 +24,12 @@ static int compare_places(const void *a, const void *b)
                       : (left->partition > right->partition) - (left->partition < right->partition);
 }
 
-/* Rows with room for twice as many when they are full: `count` is a power of two then. */
 static struct position *add_row(struct positions *positions, const char *topic, int32_t partition)
 {
-    size_t count = positions->count;
-    if ((count & (count - 1)) == 0) {
+    if (positions->count == positions->room) {
+        positions->room = positions->room == 0 ? 64 : positions->room * 2;
         positions->rows =
-            must(realloc(positions->rows, (count == 0 ? 1 : count * 2) * sizeof(*positions->rows)));
+            must(reallocarray(positions->rows, positions->room, sizeof(*positions->rows)));
     }
     struct position *row = &positions->rows[positions->count++];
     *row = (struct position){.partition = partition, .source_begin = -1, .source_end = -1};
@@ -70,7 +69,7 @@ void positions_free(struct positions *positions)
 {
     free(positions->rows);
     positions->rows = NULL;
-    positions->count = 0;
+    positions->count = positions->room = 0;
 }
 
 int64_t position_held(const struct position *position)
@@ -94,32 +93,33 @@ int64_t position_lag(const struct position *position)
 struct collect {
     struct positions *positions;
     const struct config_service *service;
-    const char *origin;
 };
 
-static void collect_one(struct collect *collect, const char *topic, int32_t partition,
+static void collect_one(struct positions *positions, const struct config_service *service,
+                        const char *origin, const char *topic, int32_t partition,
                         const struct checkpoint *at)
 {
     /* A topic that the patterns named before a change of the configuration is not ours any more. */
     if (partition >= 0 && context_topic_ok(topic) &&
-        config_patterns_match(&collect->service->topics, topic)) {
-        struct position *row = add_row(collect->positions, topic, partition);
+        config_patterns_match(&service->topics, topic)) {
+        struct position *row = add_row(positions, topic, partition);
         row->placed = true;
         row->at = *at;
-        row->origin = collect->origin;
+        row->origin = origin;
     }
 }
 
 static bool from_redis(void *arg, const char *topic, int32_t partition,
                        const struct checkpoint *checkpoint)
 {
-    collect_one(arg, topic, partition, checkpoint);
+    struct collect *collect = arg;
+    collect_one(collect->positions, collect->service, "redis", topic, partition, checkpoint);
     return true;
 }
 
 static void ask_redis(struct positions *positions, struct context *context)
 {
-    struct collect collect = {positions, context->service, "redis"};
+    struct collect collect = {positions, context->service};
     struct err *err = &positions->redis_err;
     if (!context_view(context, err)) {
         return;
@@ -133,7 +133,6 @@ static void ask_redis(struct positions *positions, struct context *context)
 
 static void ask_group(struct positions *positions, struct context *context)
 {
-    struct collect collect = {positions, context->service, "group"};
     struct err *err = &positions->group_err;
     char group[GROUP_BYTES];
     struct admin_group_offset *offsets = NULL;
@@ -149,7 +148,8 @@ static void ask_group(struct positions *positions, struct context *context)
         const char *text = offsets[i].metadata;
         struct checkpoint at;
         if (text != NULL && checkpoint_parse(text, strlen(text), &at, NULL)) {
-            collect_one(&collect, offsets[i].topic, offsets[i].partition, &at);
+            collect_one(positions, context->service, "group", offsets[i].topic,
+                        offsets[i].partition, &at);
         }
     }
     admin_group_offsets_free(offsets, count);
@@ -196,6 +196,7 @@ static bool ask_topics(struct positions *positions, struct context *context, str
     positions_free(positions);
     positions->rows = all.rows;
     positions->count = all.count;
+    positions->room = all.room;
     positions_settle(positions);
     return true;
 }

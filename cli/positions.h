@@ -28,6 +28,7 @@ struct position {
 struct positions {
     struct position *rows; /* by topic and partition */
     size_t count;
+    size_t room;
     struct err redis_err;  /* ERR_NONE: Redis's checkpoints are in it */
     struct err group_err;  /* ERR_NONE: the group's are */
     struct err source_err; /* ERR_NONE: the source's partitions and offsets are */
