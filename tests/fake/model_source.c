@@ -196,6 +196,15 @@ void model_source_truncate(struct model_source *source, int64_t offset)
     source->epochs[source->epochs_count++].start = cut;
 }
 
+void model_source_forget(struct model_source *source, int32_t batches)
+{
+    for (; batches > 0 && source->count > 0; batches--) {
+        struct model_batch *last = &source->batches[--source->count];
+        source->end = last->base;
+        free(last->data);
+    }
+}
+
 void model_source_delete_before(struct model_source *source, int64_t offset)
 {
     if (offset > source->log_start && offset <= model_source_stable_end(source)) {

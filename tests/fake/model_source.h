@@ -67,6 +67,8 @@ void model_source_end_transaction(struct model_source *source, int32_t pid, bool
 int64_t model_source_stable_end(const struct model_source *source);
 /* Cut at the newest place at or below `offset` where no transaction was open; the next batches have a new epoch. */
 void model_source_truncate(struct model_source *source, int64_t offset);
+/* As if its last batches had never been: no new leader tells. */
+void model_source_forget(struct model_source *source, int32_t batches);
 void model_source_delete_before(struct model_source *source, int64_t offset);
 /* Take the records of one batch away: all of it (a hole, or its header alone), or one record. */
 void model_source_compact(struct model_source *source, int32_t at, bool whole, bool keep_header,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "kafka/crc32c.h"
 #include "kafka/error.h"
 #include "mirror/sequence.h"
 #include "tests/fake/batches.h"
@@ -161,6 +162,23 @@ void model_target_delete_before(struct model_target *target, int64_t offset)
             target->entries[i].removed = true;
         }
     }
+}
+
+static void put_be32(uint8_t *at, uint32_t value)
+{
+    for (int i = 0; i < 4; i++) {
+        at[i] = (uint8_t)(value >> (24 - 8 * i));
+    }
+}
+
+void model_target_compact(struct model_target *target, int32_t at, bool keep_header)
+{
+    struct model_entry *entry = &target->entries[at];
+    entry->removed = !keep_header;
+    entry->len = BATCH_HEADER_BYTES;
+    put_be32(entry->data + 8, BATCH_HEADER_BYTES - BATCH_LENGTH_PREFIX);
+    put_be32(entry->data + 57, 0); /* RecordCount */
+    put_be32(entry->data + 17, crc32c(0, entry->data + 21, entry->len - 21));
 }
 
 void model_target_forget_producers(struct model_target *target)

@@ -25,7 +25,6 @@ struct model_entry {
     int64_t source_next;
     int64_t uid; /* of its first record */
     int32_t wire;
-    bool broken; /* compaction took records out of it */
     bool removed;
     uint8_t *data;
     size_t len;
@@ -64,6 +63,8 @@ void model_target_foreign(struct model_target *target, int32_t count, bool contr
 /* Cut at the newest batch boundary at or below `offset`; states are read from the log again. */
 void model_target_truncate(struct model_target *target, int64_t offset);
 void model_target_delete_before(struct model_target *target, int64_t offset);
+/* Compaction takes a batch away, all of it or all but its header. */
+void model_target_compact(struct model_target *target, int32_t at, bool keep_header);
 void model_target_forget_producers(struct model_target *target);
 void model_target_describe(const struct model_target *target, struct resume_target *out);
 

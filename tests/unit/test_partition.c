@@ -1,0 +1,312 @@
+/* mirror/partition: order, window, what an answer moves and what it must not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "mirror/partition.h"
+#include "tests/fake/batches.h"
+#include "tests/fake/model_source.h"
+
+static const struct transfer_limits no_limits = {INT64_MAX, INT64_MAX};
+static const struct partition_bounds wide = {.window_bytes = 1 << 20};
+
+struct bench {
+    struct model_source source;
+    struct partition core;
+    struct partition_refusal refusal;
+    struct ack ack;
+    struct err err;
+};
+
+static int setup(void **state)
+{
+    struct bench *bench = calloc(1, sizeof(*bench));
+    model_source_init(&bench->source);
+    partition_init(&bench->core);
+    *state = bench;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct bench *bench = *state;
+    partition_done(&bench->core);
+    model_source_done(&bench->source);
+    free(bench);
+    return 0;
+}
+
+static void place(struct bench *bench, int64_t source_next, int64_t target_next, int64_t sequence)
+{
+    const struct checkpoint at = {.source_next = source_next,
+                                  .target_next = target_next,
+                                  .sequence_next = sequence,
+                                  .leader_epoch = -1};
+    partition_place(&bench->core, &at);
+}
+
+static enum partition_took take(struct bench *bench, int64_t from, int32_t batches)
+{
+    struct fetch_partition fetched;
+    struct buf *block;
+    assert_true(model_source_fetch(&bench->source, from, batches, &fetched, &block));
+    enum partition_took took =
+        partition_take(&bench->core, &fetched, block, &no_limits, &bench->refusal, &bench->err);
+    free(fetched.aborted);
+    buf_unref(block);
+    return took;
+}
+
+static struct parcel *send(struct bench *bench)
+{
+    struct parcel *parcel = partition_peek(&bench->core, &wide);
+    assert_non_null(parcel);
+    partition_sent(&bench->core, 1);
+    return parcel;
+}
+
+static enum partition_answered answer(struct bench *bench, int16_t error, int64_t offset)
+{
+    return partition_answer(&bench->core, error, offset, &bench->ack, &bench->err);
+}
+
+static void another_base_offset_moves_nothing(void **state)
+{
+    struct bench *bench = *state;
+    model_source_append(&bench->source, 3, -1, false);
+    place(bench, 0, 100, 0);
+    assert_int_equal(take(bench, 0, 5), TOOK_OK);
+    send(bench);
+    assert_int_equal(answer(bench, 0, 101), ANSWERED_DOUBT);
+    assert_int_equal(bench->core.at.source_next, 0);
+    assert_int_equal(bench->core.at.target_next, 100);
+    partition_drop(&bench->core);
+    assert_int_equal(partition_flight_count(&bench->core), 0);
+    assert_int_equal(partition_queued_count(&bench->core), 0);
+}
+
+static void errors_are_doubt_or_refusal(void **state)
+{
+    struct bench *bench = *state;
+    const struct {
+        int16_t error;
+        enum partition_answered answered;
+    } rows[] = {
+        {KAFKA_OUT_OF_ORDER_SEQUENCE_NUMBER,     ANSWERED_DOUBT  },
+        {KAFKA_REQUEST_TIMED_OUT,                ANSWERED_DOUBT  },
+        {KAFKA_NOT_LEADER_OR_FOLLOWER,           ANSWERED_DOUBT  },
+        {KAFKA_UNKNOWN_TOPIC_OR_PARTITION,       ANSWERED_DOUBT  },
+        {KAFKA_NOT_ENOUGH_REPLICAS,              ANSWERED_DOUBT  },
+        {KAFKA_NOT_ENOUGH_REPLICAS_AFTER_APPEND, ANSWERED_DOUBT  },
+        {KAFKA_UNKNOWN_SERVER_ERROR,             ANSWERED_DOUBT  },
+        {12345,                                  ANSWERED_DOUBT  },
+        {KAFKA_MESSAGE_TOO_LARGE,                ANSWERED_REFUSED},
+        {KAFKA_INVALID_RECORD,                   ANSWERED_REFUSED},
+        {KAFKA_INVALID_TIMESTAMP,                ANSWERED_REFUSED},
+    };
+    model_source_append(&bench->source, 3, -1, false);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        place(bench, 0, 0, 0);
+        assert_int_equal(take(bench, 0, 5), TOOK_OK);
+        send(bench);
+        assert_int_equal(answer(bench, rows[i].error, 0), rows[i].answered);
+        assert_int_equal(bench->core.at.source_next, 0);
+        partition_drop(&bench->core);
+    }
+}
+
+static void offsets_that_go_back_are_refused(void **state)
+{
+    struct bench *bench = *state;
+    struct writer writer;
+    writer_init(&writer);
+    fake_batch_plain(&writer, 10, 3, 4, CODEC_NONE);
+    fake_batch_plain(&writer, 12, 3, 4, CODEC_NONE);
+    struct buf *block = writer_take(&writer);
+    struct fetch_partition fetched = {.records = block->data, .records_len = block->len};
+    place(bench, 10, 0, 0);
+    assert_int_equal(
+        partition_take(&bench->core, &fetched, block, &no_limits, &bench->refusal, &bench->err),
+        TOOK_BACK);
+    assert_int_equal(partition_queued_count(&bench->core),
+                     1); /* what stood before it is in order */
+    buf_unref(block);
+}
+
+static void bytes_that_no_broker_sends_are_refused(void **state)
+{
+    struct bench *bench = *state;
+    struct writer writer;
+    writer_init(&writer);
+    fake_batch_plain(&writer, 0, 3, 4, CODEC_NONE);
+    writer.data[16] = 9; /* magic */
+    struct buf *block = writer_take(&writer);
+    struct fetch_partition fetched = {.records = block->data, .records_len = block->len};
+    place(bench, 0, 0, 0);
+    assert_int_equal(
+        partition_take(&bench->core, &fetched, block, &no_limits, &bench->refusal, &bench->err),
+        TOOK_BAD);
+    buf_unref(block);
+}
+
+static void a_batch_that_may_not_pass_stops_behind_the_others(void **state)
+{
+    struct bench *bench = *state;
+    model_source_append(&bench->source, 2, -1, false);
+    model_source_append(&bench->source, 3, -1, false);
+    model_source_append(&bench->source, 2, -1, false);
+    model_source_compact(&bench->source, 1, false, false, 1);
+    place(bench, 0, 0, 0);
+    assert_int_equal(take(bench, 0, 5), TOOK_REFUSED);
+    assert_int_equal(bench->refusal.verdict, BATCH_INNER_HOLES);
+    assert_int_equal(bench->refusal.source_first, 2);
+    assert_int_equal(bench->refusal.source_next, 5);
+    assert_int_equal(partition_queued_count(&bench->core), 1);
+    assert_int_equal(bench->core.fetch_next, 2);
+}
+
+/* Before the first answer a later batch could be taken without the one before it. */
+static void one_flies_until_the_first_answer(void **state)
+{
+    struct bench *bench = *state;
+    for (int i = 0; i < 4; i++) {
+        model_source_append(&bench->source, 2, -1, false);
+    }
+    place(bench, 0, 0, 0);
+    assert_int_equal(take(bench, 0, 9), TOOK_OK);
+    send(bench);
+    assert_null(partition_peek(&bench->core, &wide));
+    assert_int_equal(answer(bench, 0, 0), ANSWERED_ADVANCED);
+    send(bench);
+    send(bench);
+    assert_int_equal(partition_flight_count(&bench->core), 2);
+    assert_int_equal(answer(bench, 0, 2), ANSWERED_ADVANCED);
+    assert_int_equal(answer(bench, 0, 4), ANSWERED_ADVANCED);
+    partition_reopen(&bench->core); /* another connection */
+    send(bench);
+    assert_null(partition_peek(&bench->core, &wide));
+}
+
+static void the_window_bounds_what_flies_and_what_is_fetched(void **state)
+{
+    struct bench *bench = *state;
+    for (int i = 0; i < 8; i++) {
+        model_source_append(&bench->source, 2, -1, false);
+    }
+    place(bench, 0, 0, 0);
+    struct partition_bounds bounds = {.window_bytes = 1};
+    assert_true(partition_wants(&bench->core, &bounds));
+    assert_int_equal(take(bench, 0, 9), TOOK_OK);
+    assert_false(partition_wants(&bench->core, &bounds));
+    send(bench);
+    assert_int_equal(answer(bench, 0, 0), ANSWERED_ADVANCED);
+    assert_non_null(partition_peek(&bench->core, &bounds));
+    partition_sent(&bench->core, 2);
+    assert_null(partition_peek(&bench->core, &bounds));
+    assert_non_null(partition_peek(&bench->core, &wide));
+}
+
+static void sequences_count_records_and_offsets_do_not(void **state)
+{
+    struct bench *bench = *state;
+    struct model_source *source = &bench->source;
+    model_source_append(source, 2, -1, false);      /* 0, 1 */
+    model_source_append(source, 3, 0, false);       /* 2..4, aborted */
+    model_source_end_transaction(source, 0, false); /* 5 */
+    model_source_append(source, 1, 1, false);       /* 6 */
+    model_source_end_transaction(source, 1, true);  /* 7 */
+    place(bench, 0, 40, 0x7fffffff - 1);
+    assert_int_equal(take(bench, 0, 9), TOOK_OK);
+    const struct parcel *parcel = send(bench);
+    assert_int_equal(parcel->sequence, 0x7fffffff - 1);
+    assert_int_equal(parcel->target_first, 40);
+    assert_int_equal(answer(bench, 0, 40), ANSWERED_ADVANCED);
+    parcel = send(bench);
+    assert_int_equal(parcel->source_first, 6);
+    assert_int_equal(parcel->sequence, (int64_t)0x7fffffff + 1); /* 64 bits go on */
+    assert_int_equal(parcel->target_first, 42);
+    assert_int_equal(answer(bench, 0, 42), ANSWERED_ADVANCED);
+    assert_int_equal(bench->ack.run.source_first, 6);
+    assert_int_equal(bench->ack.run.target_first, 42);
+    assert_int_equal(bench->ack.run.length, 1);
+    assert_int_equal(bench->ack.at.source_next, 7);
+    assert_int_equal(bench->ack.at.sequence_next, (int64_t)0x7fffffff + 2);
+    assert_true(partition_settle(&bench->core, &bench->ack)); /* over the marker */
+    assert_int_equal(bench->ack.run.length, 0);
+    assert_int_equal(bench->core.at.source_next, 8);
+    assert_int_equal(bench->core.at.target_next, 43);
+    assert_false(partition_settle(&bench->core, &bench->ack));
+}
+
+static void a_hole_is_not_settled_while_something_is_in_the_window(void **state)
+{
+    struct bench *bench = *state;
+    model_source_append(&bench->source, 2, -1, false);
+    model_source_append(&bench->source, 1, 0, false);
+    model_source_end_transaction(&bench->source, 0, false);
+    place(bench, 0, 0, 0);
+    assert_int_equal(take(bench, 0, 9), TOOK_OK);
+    assert_false(partition_settle(&bench->core, &bench->ack));
+    send(bench);
+    assert_false(partition_settle(&bench->core, &bench->ack));
+    assert_int_equal(answer(bench, 0, 0), ANSWERED_ADVANCED);
+    assert_true(partition_settle(&bench->core, &bench->ack));
+    assert_int_equal(bench->core.at.source_next, 4);
+}
+
+/* Indices wrap, the ring grows while it is not at its beginning. */
+static void the_ring_grows_in_any_state(void **state)
+{
+    struct bench *bench = *state;
+    struct partition *core = &bench->core;
+    core->head = core->next = core->tail = UINT32_MAX - 20;
+    for (int i = 0; i < 300; i++) {
+        model_source_append(&bench->source, 1, -1, false);
+    }
+    place(bench, 0, 0, 0);
+    int64_t acked = 0;
+    int64_t sent = 0;
+    for (int round = 0; acked < 300; round++) {
+        if (core->fetch_next < 300) {
+            assert_int_equal(take(bench, core->fetch_next, 17), TOOK_OK);
+        }
+        for (int i = 0; i < 7 && sent < core->fetch_next && (core->opened || sent == acked); i++) {
+            assert_int_equal(send(bench)->source_first, sent);
+            sent++;
+        }
+        for (int i = 0; i < 6 && acked < sent; i++) {
+            assert_int_equal(answer(bench, 0, acked), ANSWERED_ADVANCED);
+            acked++;
+            assert_int_equal(core->at.source_next, acked);
+        }
+    }
+    assert_int_equal(core->flight_bytes + core->queued_bytes, 0);
+    assert_int_equal(partition_oldest_sent_ms(core), -1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(another_base_offset_moves_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(errors_are_doubt_or_refusal, setup, teardown),
+        cmocka_unit_test_setup_teardown(offsets_that_go_back_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(bytes_that_no_broker_sends_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_batch_that_may_not_pass_stops_behind_the_others, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(one_flies_until_the_first_answer, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_window_bounds_what_flies_and_what_is_fetched, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(sequences_count_records_and_offsets_do_not, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_hole_is_not_settled_while_something_is_in_the_window,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(the_ring_grows_in_any_state, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
