@@ -172,9 +172,8 @@ enum resume_need resume_give_checkpoints(struct resume *resume, enum resume_foun
         resume->err = *garbage;
         return fault(resume, FAULT_GARBAGE);
     }
-    if (group_found ==
-        CHECKPOINT_AWAY) { /* a raised generation may stand there alone; and nothing is sent before the
-                                             group takes a commit anyway */
+    /* A raised generation may stand there alone, and nothing is sent before the group takes a commit anyway. */
+    if (group_found == CHECKPOINT_AWAY) {
         err_set(&resume->err, ERR_RETRY,
                 "the group's coordinator does not say where the mirror is");
         return wait_for(resume, WAIT_STEP_MS * 5);
@@ -670,8 +669,8 @@ static enum resume_need none_of_ours(struct resume *resume)
 {
     const struct checkpoint *from = &resume->runs_from;
     bool whole_log = resume->target.log_start == 0;
-    if (whole_log && highest_generation(resume) >=
-                         resume->generation) { /* nothing was removed: it is above the end */
+    /* Nothing was removed, so what the broker's state speaks of is above the end. */
+    if (whole_log && highest_generation(resume) >= resume->generation) {
         return not_replicated(resume, resume->target.end + 1);
     }
     if (resume->has_checkpoint && whole_log && resume->target.end == 0 && from->generation == 0 &&
@@ -764,8 +763,7 @@ static enum resume_need back_end(struct resume *resume)
     if (units == 0) {
         return none_of_ours(resume);
     }
-    if (highest_generation(resume) >
-        resume->generation) { /* its first batch is not below the end yet */
+    if (highest_generation(resume) > resume->generation) { /* its first batch: not replicated yet */
         return not_replicated(resume, resume->target.end + 1);
     }
     int64_t broker_end = broker_sequence_end(resume, resume->generation, resume->sequence_end);
@@ -1142,8 +1140,9 @@ static enum resume_need find_end(struct resume *resume)
         const struct pair_unit *unit = &resume->source_units.units[index];
         return found_place(resume, unit->next, unit->leader_epoch);
     }
-    if (map_stands_alone(resume)) {
-        return found_place(resume, resume->hint_source, -1);
+    if (map_stands_alone(
+            resume)) { /* what stands before it is of the checkpoint's epoch or an older one */
+        return found_place(resume, resume->hint_source, resume->ask_epoch);
     }
     if (resume->hint_source < 0 && !same_stream(resume) && resume->target.log_start == 0 &&
         !resume->from_first) {

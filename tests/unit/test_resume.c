@@ -870,6 +870,7 @@ static void a_truncated_target_is_cut_back(void **state)
     /* The source holds it no more: the map's word is enough. */
     model_source_compact(&bench->source, 1, false, false, 0);
     stands_at(bench, 8, 8, 8, 0);
+    assert_int_equal(bench->resume.at.leader_epoch, 0); /* a truncation from now on is still seen */
     /* It holds other bytes there: the map is another log's. */
     bench->floor = (struct offset_run){8, 4, 4};
     runs_into(bench, FAULT_NO_CHECKPOINT);
