@@ -134,6 +134,11 @@ static void tick(void *arg)
     loop_timer_set(engine->tick, TICK_MS);
 }
 
+static void pump(void *arg)
+{
+    engine_pump(arg);
+}
+
 static void source_conn(void *arg, int32_t broker, int32_t lane, struct conn *conn,
                         const struct err *lost)
 {
@@ -176,6 +181,7 @@ struct engine *batches_new(struct loop *loop, struct cluster *source, struct clu
     cluster_on_conn(source, source_conn, engine);
     cluster_on_conn(target, target_conn, engine);
     engine->tick = loop_timer_new(loop, tick, engine);
+    engine->pump = loop_timer_new(loop, pump, engine);
     loop_timer_set(engine->tick, TICK_MS);
     return engine;
 }
@@ -184,6 +190,8 @@ void engine_detach(struct engine *engine)
 {
     loop_timer_free(engine->tick);
     engine->tick = NULL;
+    loop_timer_free(engine->pump);
+    engine->pump = NULL;
     cluster_on_conn(engine->source, NULL, NULL);
     cluster_on_conn(engine->target, NULL, NULL);
     while (engine->tasks_count > 0) {
@@ -230,11 +238,15 @@ void engine_metadata(struct engine *engine)
 
 void engine_pump(struct engine *engine)
 {
-    if (engine->depth > 0) {
-        return;
-    }
-    source_pump(engine);
     sink_pump(engine);
+    source_pump(engine);
+}
+
+void engine_pump_soon(struct engine *engine)
+{
+    if (!loop_timer_pending(engine->pump)) {
+        loop_timer_set(engine->pump, 0);
+    }
 }
 
 /* --- tasks -------------------------------------------------------------------------------------------------------- */

@@ -93,7 +93,7 @@ struct engine {
     uint32_t pins_count;
     struct loop_timer *tick;
     struct engine_counters counters;
-    int32_t depth; /* > 0: inside an answer; pumping is left to its end */
+    struct loop_timer *pump; /* once after all answers of a loop turn: requests go out together */
 };
 
 struct task *task_ref(struct task *task);
@@ -107,6 +107,7 @@ void task_landed(struct task *task);
 /* The position moved without an answer (a hole at the end of what was fetched). */
 void task_settle(struct task *task);
 
+void engine_pump_soon(struct engine *engine);
 void source_pump(struct engine *engine);
 void source_free(struct engine *engine);
 

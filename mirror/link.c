@@ -836,10 +836,8 @@ void link_free(struct link *link)
     if (link->heartbeat != NULL) {
         heartbeat_free(link->heartbeat);
     }
-    if (link->store != NULL) {
-        offset_store_free(link->store);
-    }
     redis_free(link->redis);
+    offset_store_free(link->store);
     config_secret_free(link->redis_password);
     engine_detach(link->engine);
     cluster_free(link->source);

@@ -459,8 +459,9 @@ static void place(struct link_part *part, const struct resume *resume)
     const struct checkpoint *stored = resume->has_stored ? &resume->stored : NULL;
     part->at = resume->at;
     part->at.time_ms = clock_wall_ms(loop_clock(link->loop));
-    part->track = offset_track_new(link->store, part->topic, part->partition, stored, &part->at,
-                                   resume->runs.runs, resume->runs.runs_count, part);
+    part->track = offset_track_new(link->store, part->topic, part->partition, stored,
+                                   resume->event.began ? NULL : &resume->runs_from, &part->at, resume->runs.runs,
+                                   resume->runs.runs_count, part);
     part->resume_depth = link->config->limits.resume_read_bytes;
     char why[128];
     snprintf(why, sizeof(why), "%s source offset %lld, target offset %lld, generation %d",

@@ -12,6 +12,7 @@
 #define REQUEST_BYTES_MAX \
     (1 << 20) /* a broker serves one request of a connection at a time: keep them short */
 #define REQUEST_PARTS_MAX 256
+#define LANE_TASKS 8 /* partitions that share a lane before the next is opened: one request carries a batch of each */
 #define ANSWER_GRACE_MS   3000 /* beyond the produce time-out */
 #define CORRUPT_TRIES \
     2 /* a flipped bit on the way is fetched again; one on the source's disk stays */
@@ -261,7 +262,6 @@ static void answered(void *arg, struct reader *reader, struct buf *block, const 
     struct produce_answer answer;
     struct err bad = {0};
     (void)block;
-    engine->depth++;
     if (reader == NULL) {
         lost(request, err);
     } else if (!proto_get_produce(reader, request->version, &answer, &bad)) {
@@ -275,10 +275,8 @@ static void answered(void *arg, struct reader *reader, struct buf *block, const 
         task_landed(request->tasks[i]);
     }
     request_free(request);
-    engine->depth--;
-    if (engine->depth == 0 && reader != NULL) {
-        sink_pump(engine);
-        source_pump(engine);
+    if (reader != NULL) {
+        engine_pump_soon(engine);
     }
 }
 

@@ -229,16 +229,14 @@ static void answered(void *arg, struct reader *reader, struct buf *block, const 
     struct engine *engine = request->engine;
     (void)err; /* a lost connection is told by the cluster; the next pump asks again */
     broker_of(engine, request->broker)->asking = false;
-    engine->depth++;
     if (reader != NULL) {
         engine->counters.fetches++;
         take_answer(request, reader, block);
     }
     request_free(request);
-    engine->depth--;
     if (reader != NULL) {
-        source_pump(engine);
-        sink_pump(engine);
+        source_pump(engine); /* the next Fetch travels while we produce */
+        engine_pump_soon(engine);
     }
 }
 

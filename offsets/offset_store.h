@@ -48,6 +48,7 @@ struct offset_store_callbacks {
 struct offset_store *offset_store_new(struct loop *loop, struct redis *redis,
                                       const struct offset_store_options *options,
                                       const struct offset_store_callbacks *callbacks);
+/* After redis_free(), whose last answers still come here. */
 void offset_store_free(struct offset_store *store);
 bool offset_store_ready(const struct offset_store *store);
 /* The door's connection state; wire redis_new()'s `changed` to it. */
@@ -62,11 +63,13 @@ void offset_store_load(struct offset_store *store, const char *topic, int32_t pa
                        void *arg);
 
 /* Begin to keep a partition from a resumed position. `stored` is what offset_store_load() found there (NULL: missing
- * or away) and `at` is where the partition stands now (what resume decided, before the first new batch). When they
- * differ, `runs` are the stretch between them (or the begin of a new incarnation: none). */
+ * or away), `at` is where the partition stands now (what resume decided, before the first new batch), and `runs` are
+ * everything that was mirrored between `from` and `at` (`from` NULL: none, a new beginning). What lies between `stored`
+ * and `from` is unmapped. */
 struct offset_track *offset_track_new(struct offset_store *store, const char *topic, int32_t partition,
-                                      const struct checkpoint *stored, const struct checkpoint *at,
-                                      const struct offset_run *runs, size_t runs_count, void *owner);
+                                      const struct checkpoint *stored, const struct checkpoint *from,
+                                      const struct checkpoint *at, const struct offset_run *runs,
+                                      size_t runs_count, void *owner);
 /* Stop keeping; pending runs are flushed by the next advance when flush is true and `flushed` (may be NULL) is told. */
 void offset_track_free(struct offset_track *track);
 void *offset_track_owner(const struct offset_track *track);

@@ -12,6 +12,7 @@ build=$root/build
 deps=$build/deps
 stamps=$build/stamps
 jobs=$(nproc)
+unset MAKEFLAGS MFLAGS MAKELEVEL # ours say --no-builtin-rules, which other projects' Makefiles stand on
 
 # The newest libraries that Debian's stable release has; older systems build them from Debian's own source packages.
 rdkafka_min=2.8.0
