@@ -28,6 +28,15 @@ void link_commit_soon(struct link *link)
     }
 }
 
+/* Not ahead of what Redis holds: who begins behind it would never see the runs between, and the map had a hole. */
+static const struct checkpoint *successor_place(const struct link_part *part, struct checkpoint *out)
+{
+    if (!offset_track_stored(part->track, out)) {
+        *out = part->at;
+    }
+    return out;
+}
+
 static bool due(const struct link_part *part, int64_t now_ms)
 {
     if (part->track == NULL || part->commit_flying) {
@@ -36,7 +45,8 @@ static bool due(const struct link_part *part, int64_t now_ms)
     if (part->commit_wanted) {
         return true;
     }
-    bool moved = part->at.target_next != part->committed_target_next;
+    struct checkpoint safe;
+    bool moved = successor_place(part, &safe)->target_next != part->committed_target_next;
     return moved && (now_ms - part->committed_ms >= COMMIT_EVERY_MS ||
                      part->bytes_since_commit >= COMMIT_EVERY_BYTES);
 }
@@ -53,15 +63,17 @@ static void add(struct commit_call *call, struct membership_commit *commits, con
 static void add_part(struct commit_call *call, struct membership_commit *commits,
                      struct link_part *part)
 {
+    struct checkpoint safe;
     char *text = malloc(CHECKPOINT_TEXT_BYTES);
     if (text == NULL) {
         abort();
     }
-    add(call, commits, part->topic, part->partition, part->at.target_next,
-        checkpoint_text(&part->at, text), part->id);
+    successor_place(part, &safe);
+    add(call, commits, part->topic, part->partition, safe.target_next, checkpoint_text(&safe, text),
+        part->id);
     part->commit_flying = true;
     part->commit_wanted = false;
-    part->committed_target_next = part->at.target_next;
+    part->committed_target_next = safe.target_next;
     part->bytes_since_commit = 0;
 }
 

@@ -217,7 +217,7 @@ static void reconcile(struct offset_track *track, const redisReply *reply, size_
 /* The door knows first that Redis went: it fails the calls in flight before it tells. */
 static bool usable(const struct offset_store *store)
 {
-    return store->ready && !store->closing && redis_state(store->redis) == REDIS_READY;
+    return store->redis != NULL && store->ready && !store->closing && redis_state(store->redis) == REDIS_READY;
 }
 
 static void step(struct offset_track *track, bool all);
@@ -401,6 +401,9 @@ struct offset_track *offset_track_new(struct offset_store *store, const char *to
     if (!offset_backlog_pending(&track->backlog)) { /* a place to stand on is worth being stored */
         offset_backlog_ack(&track->backlog, (struct offset_run){at->source_next, at->target_next, 0}, at);
     }
+    if (from != NULL) {
+        remember(track, from);
+    }
     store->tracks = must(realloc(store->tracks, (store->tracks_count + 1) * sizeof(struct offset_track *)));
     store->tracks[store->tracks_count++] = track;
     return track;
@@ -445,10 +448,11 @@ void offset_track_ack(struct offset_track *track, struct offset_run run, const s
 
 bool offset_track_stored(const struct offset_track *track, struct checkpoint *out)
 {
-    if (track->has_stored) {
+    bool there = track->has_stored && !track->parted && usable(track->store);
+    if (there) {
         *out = track->stored;
     }
-    return track->has_stored;
+    return there;
 }
 
 int64_t offset_track_pending_runs(const struct offset_track *track)

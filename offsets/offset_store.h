@@ -77,7 +77,8 @@ void *offset_track_owner(const struct offset_track *track);
 /* An acknowledged stretch (length 0: only source_next moved over a hole) and the position behind it. Never fails, never
  * waits. */
 void offset_track_ack(struct offset_track *track, struct offset_run run, const struct checkpoint *after);
-/* The newest checkpoint that Redis confirmed; false when none yet. */
+/* Where a successor has to begin so that nothing of the map is lost: what Redis confirmed last, at first `from`. false:
+ * Redis is away or refuses, nothing was mirrored before: it may begin at the end. */
 bool offset_track_stored(const struct offset_track *track, struct checkpoint *out);
 int64_t offset_track_pending_runs(const struct offset_track *track);
 /* Send all pending advances now and call `done` when each was answered or `timeout_ms` is over (orderly stop). */
