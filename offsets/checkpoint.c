@@ -10,12 +10,13 @@ char *checkpoint_text(const struct checkpoint *checkpoint, char out[CHECKPOINT_T
 {
     char source[UUID_TEXT_BYTES];
     char target[UUID_TEXT_BYTES];
-    int len = snprintf(out, CHECKPOINT_TEXT_BYTES,
-                       "v1 %s %s %" PRId32 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId32 " %" PRId64,
-                       uuid_hex(&checkpoint->source_topic_id, source),
-                       uuid_hex(&checkpoint->target_topic_id, target), checkpoint->generation,
-                       checkpoint->source_next, checkpoint->target_next, checkpoint->sequence_next,
-                       checkpoint->leader_epoch, checkpoint->time_ms);
+    int len =
+        snprintf(out, CHECKPOINT_TEXT_BYTES,
+                 "v1 %s %s %" PRId32 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId32 " %" PRId64,
+                 uuid_hex(&checkpoint->source_topic_id, source),
+                 uuid_hex(&checkpoint->target_topic_id, target), checkpoint->generation,
+                 checkpoint->source_next, checkpoint->target_next, checkpoint->sequence_next,
+                 checkpoint->leader_epoch, checkpoint->time_ms);
     assert(len > 0 && len < CHECKPOINT_TEXT_BYTES);
     return out;
 }
@@ -55,8 +56,8 @@ static bool take_field(const char **pos, const char *end, const char **out_field
     return true;
 }
 
-static bool take_number(const char **pos, const char *end, const char *name, int64_t min, int64_t max,
-                        int64_t *out, struct err *err)
+static bool take_number(const char **pos, const char *end, const char *name, int64_t min,
+                        int64_t max, int64_t *out, struct err *err)
 {
     const char *field;
     size_t len;
@@ -64,13 +65,14 @@ static bool take_number(const char **pos, const char *end, const char *name, int
         return err_set(err, ERR_REFUSED, "checkpoint ends before %s", name);
     }
     if (!decimal_parse(field, len, out) || *out < min || *out > max) {
-        return err_set(err, ERR_REFUSED, "checkpoint has a bad %s: '%.*s'", name, (int)(len > 40 ? 40 : len),
-                       field);
+        return err_set(err, ERR_REFUSED, "checkpoint has a bad %s: '%.*s'", name,
+                       (int)(len > 40 ? 40 : len), field);
     }
     return true;
 }
 
-static bool take_uuid(const char **pos, const char *end, const char *name, struct uuid *out, struct err *err)
+static bool take_uuid(const char **pos, const char *end, const char *name, struct uuid *out,
+                      struct err *err)
 {
     const char *field;
     size_t len;
@@ -83,9 +85,10 @@ static bool take_uuid(const char **pos, const char *end, const char *name, struc
         memcpy(hex, field, len);
     }
     /* Written back and compared: one value has one text. */
-    if (len != UUID_TEXT_BYTES - 1 || !uuid_parse_hex(hex, out) || strcmp(uuid_hex(out, again), hex) != 0) {
-        return err_set(err, ERR_REFUSED, "checkpoint has a bad %s: '%.*s'", name, (int)(len > 40 ? 40 : len),
-                       field);
+    if (len != UUID_TEXT_BYTES - 1 || !uuid_parse_hex(hex, out) ||
+        strcmp(uuid_hex(out, again), hex) != 0) {
+        return err_set(err, ERR_REFUSED, "checkpoint has a bad %s: '%.*s'", name,
+                       (int)(len > 40 ? 40 : len), field);
     }
     return true;
 }

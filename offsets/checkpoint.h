@@ -32,7 +32,8 @@ struct checkpoint {
 
 char *checkpoint_text(const struct checkpoint *checkpoint, char out[CHECKPOINT_TEXT_BYTES]);
 /* Strict: exactly the form above, every number in its range. ERR_REFUSED with the offending field otherwise. */
-MUST_CHECK bool checkpoint_parse(const char *text, size_t len, struct checkpoint *out, struct err *err);
+MUST_CHECK
+bool checkpoint_parse(const char *text, size_t len, struct checkpoint *out, struct err *err);
 
 /* A decimal integer in its one shortest form: no sign but '-', no leading zero, no space. */
 bool decimal_parse(const char *text, size_t len, int64_t *out);

@@ -10,7 +10,10 @@
  * most 64 runs (about 400 bytes each) are some 400 KiB in one call and a few milliseconds of Redis. More is unmapped. */
 #define UNBROKEN_CHUNKS_MAX 1024
 
-static bool place_known(struct offset_place place) { return place.source >= 0; }
+static bool place_known(struct offset_place place)
+{
+    return place.source >= 0;
+}
 
 static bool place_equal(struct offset_place a, struct offset_place b)
 {
@@ -125,7 +128,8 @@ static void chunk_put(struct offset_chunk *chunk, int64_t value)
 {
     assert(value >= 0);
     chunk_reserve(chunk, OFFSET_UVARINT_BYTES);
-    chunk->packed_len += (uint32_t)offset_uvarint_put(chunk->packed + chunk->packed_len, (uint64_t)value);
+    chunk->packed_len +=
+        (uint32_t)offset_uvarint_put(chunk->packed + chunk->packed_len, (uint64_t)value);
 }
 
 static void chunk_add_run(struct offset_chunk *chunk, struct offset_run run)
@@ -164,11 +168,14 @@ void offset_chunk_entry(const struct offset_chunk *chunk, struct offset_entry *o
     assert(chunk->runs_count > 0);
     out->id_source = chunk->first.source + 1;
     out->id_target = chunk->first.target;
-    struct offset_place before = {chunk->from.source + chunk->extends, chunk->from.target + chunk->extends};
+    struct offset_place before = {chunk->from.source + chunk->extends,
+                                  chunk->from.target + chunk->extends};
     bool none = !place_known(chunk->from);
     size_t len = 0;
-    len += offset_uvarint_put(out->packed + len, none ? 0 : (uint64_t)(chunk->first.source - before.source));
-    len += offset_uvarint_put(out->packed + len, none ? 0 : (uint64_t)(chunk->first.target - before.target));
+    len += offset_uvarint_put(out->packed + len,
+                              none ? 0 : (uint64_t)(chunk->first.source - before.source));
+    len += offset_uvarint_put(out->packed + len,
+                              none ? 0 : (uint64_t)(chunk->first.target - before.target));
     assert(len + chunk->packed_len <= sizeof(out->packed));
     if (chunk->packed_len > 0) {
         memcpy(out->packed + len, chunk->packed, chunk->packed_len);
@@ -188,8 +195,9 @@ static size_t chunk_pieces(const struct offset_chunk *chunk, struct offset_run o
         size_t runs_count;
         int64_t gap;
         offset_chunk_entry(chunk, &entry);
-        bool good = offset_entry_unpack(entry.id_source, entry.id_target, entry.packed, entry.packed_len,
-                                        out + count, &runs_count, &gap, &gap, NULL);
+        bool good =
+            offset_entry_unpack(entry.id_source, entry.id_target, entry.packed, entry.packed_len,
+                                out + count, &runs_count, &gap, &gap, NULL);
         assert(good && runs_count == (size_t)chunk->runs_count);
         (void)good;
         count += runs_count;
@@ -248,8 +256,7 @@ static void set_next(struct offset_backlog *backlog, struct offset_chunk *next)
     backlog->next = next;
     bool stored = true;
     struct offset_chunk *chunk;
-    TAILQ_FOREACH(chunk, &backlog->chunks, link)
-    {
+    TAILQ_FOREACH (chunk, &backlog->chunks, link) {
         stored = stored && chunk != next;
         bool last = stored && TAILQ_NEXT(chunk, link) == next;
         int state = !stored ? CHUNK_PENDING : last ? CHUNK_LAST_KEPT : CHUNK_KEPT;
@@ -299,7 +306,8 @@ static void keep_bound_of_runs(struct offset_backlog *backlog, size_t chunks_cou
     }
 }
 
-static void add_stretch(struct offset_backlog *backlog, const struct offset_run *runs, size_t runs_count)
+static void add_stretch(struct offset_backlog *backlog, const struct offset_run *runs,
+                        size_t runs_count)
 {
     size_t chunks_count = 0;
     struct offset_chunk *chunk = NULL;
@@ -327,7 +335,8 @@ static bool is_beginning(const struct checkpoint *checkpoint)
 
 void offset_backlog_init(struct offset_backlog *backlog, struct offset_totals *totals,
                          const struct checkpoint *stored, const struct checkpoint *from,
-                         const struct checkpoint *at, const struct offset_run *runs, size_t runs_count)
+                         const struct checkpoint *at, const struct offset_run *runs,
+                         size_t runs_count)
 {
     bool has_from = from != NULL && checkpoint_same_incarnation(from, at);
     *backlog = (struct offset_backlog){.totals = totals,
@@ -353,6 +362,54 @@ void offset_backlog_init(struct offset_backlog *backlog, struct offset_totals *t
     }
 }
 
+static bool goes_on(const struct offset_backlog *backlog, const struct checkpoint *from,
+                    const struct checkpoint *at, const struct offset_run *runs, size_t runs_count)
+{
+    struct offset_place end = place_of(&backlog->at);
+    if (!checkpoint_same_incarnation(from, at) || !checkpoint_same_incarnation(&backlog->at, at) ||
+        place_before(end, place_of(from)) || place_before(place_of(at), end)) {
+        return false;
+    }
+    for (size_t i = 0; i < runs_count; i++) {
+        struct offset_place begin = run_begin(runs[i]);
+        bool across = begin.source < end.source && run_end(runs[i]).source > end.source;
+        bool joins = across ? end.source - begin.source == end.target - begin.target
+                     : begin.source < end.source ? run_end(runs[i]).target <= end.target
+                                                 : begin.target >= end.target;
+        if (!joins) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool offset_backlog_go_on(struct offset_backlog *backlog, const struct checkpoint *from,
+                          const struct checkpoint *at, const struct offset_run *runs,
+                          size_t runs_count)
+{
+    struct offset_place end = place_of(&backlog->at);
+    struct offset_map rest;
+    if (!goes_on(backlog, from, at, runs, runs_count)) {
+        return false;
+    }
+    offset_map_init(&rest);
+    for (size_t i = 0; i < runs_count; i++) {
+        int64_t known = end.source - runs[i].source_first;
+        known = known < 0 ? 0 : known;
+        if (known < runs[i].length) {
+            offset_map_append(&rest, (struct offset_run){runs[i].source_first + known,
+                                                         runs[i].target_first + known,
+                                                         runs[i].length - known});
+        }
+    }
+    if (rest.runs_count > 0 || !place_equal(place_of(at), end)) {
+        backlog->at = *at;
+        add_stretch(backlog, rest.runs, rest.runs_count);
+    }
+    offset_map_done(&rest);
+    return true;
+}
+
 void offset_backlog_done(struct offset_backlog *backlog)
 {
     while (!TAILQ_EMPTY(&backlog->chunks)) {
@@ -361,7 +418,8 @@ void offset_backlog_done(struct offset_backlog *backlog)
     backlog->next = backlog->sent = NULL;
 }
 
-void offset_backlog_ack(struct offset_backlog *backlog, struct offset_run run, const struct checkpoint *after)
+void offset_backlog_ack(struct offset_backlog *backlog, struct offset_run run,
+                        const struct checkpoint *after)
 {
     assert(checkpoint_same_incarnation(&backlog->at, after));
     assert(!place_before(place_of(after), place_of(&backlog->at)));
@@ -384,7 +442,8 @@ void offset_backlog_ack(struct offset_backlog *backlog, struct offset_run run, c
 static struct offset_chunk *split_growth(struct offset_chunk *chunk, struct offset_place from)
 {
     struct offset_chunk *alone = chunk_alloc(chunk->backlog, from);
-    chunk_add_run(alone, (struct offset_run){chunk->from.source, chunk->from.target, chunk->extends});
+    chunk_add_run(alone,
+                  (struct offset_run){chunk->from.source, chunk->from.target, chunk->extends});
     chunk_set_position(alone, alone->end);
     alone->frozen = true;
     TAILQ_INSERT_BEFORE(chunk, alone, link);
@@ -423,7 +482,8 @@ static struct offset_chunk *detach(struct offset_chunk *chunk, struct offset_pla
 }
 
 /* A chunk at the front that says: from `begin` to where our list begins nothing is known. */
-static void mark_front(struct offset_backlog *backlog, struct offset_place begin, struct offset_place from)
+static void mark_front(struct offset_backlog *backlog, struct offset_place begin,
+                       struct offset_place from)
 {
     struct offset_chunk *first = detach(TAILQ_FIRST(&backlog->chunks), from);
     (void)first;
@@ -446,7 +506,8 @@ static void mark_front(struct offset_backlog *backlog, struct offset_place begin
 
 bool offset_backlog_drop_oldest(struct offset_backlog *backlog)
 {
-    struct offset_chunk *chunk = backlog->sent == NULL ? backlog->next : TAILQ_NEXT(backlog->sent, link);
+    struct offset_chunk *chunk =
+        backlog->sent == NULL ? backlog->next : TAILQ_NEXT(backlog->sent, link);
     struct offset_chunk *tail = chunks_tail(backlog);
     if (chunk == NULL || chunk == tail) {
         return false;
@@ -503,10 +564,8 @@ static bool start_anew(struct offset_backlog *backlog)
     }
     backlog->base_end = OFFSET_PLACE_NONE;
     backlog->redis.has_index = true;
-    backlog->redis.index = (struct offset_index){.first = begin,
-                                                 .next = begin,
-                                                 .run_end = OFFSET_PLACE_NONE,
-                                                 .top = OFFSET_PLACE_NONE};
+    backlog->redis.index = (struct offset_index){
+        .first = begin, .next = begin, .run_end = OFFSET_PLACE_NONE, .top = OFFSET_PLACE_NONE};
     return true;
 }
 
@@ -545,7 +604,8 @@ static void add_piece(struct offset_chunk **chunk, struct offset_run piece)
         chunk_extend(*chunk, piece.length);
         return;
     }
-    if ((*chunk)->runs_count == OFFSET_MAP_PACK) { /* one more than an entry holds: it goes along in its own */
+    if ((*chunk)->runs_count ==
+        OFFSET_MAP_PACK) { /* one more than an entry holds: it goes along in its own */
         struct offset_chunk *more = chunk_alloc((*chunk)->backlog, (*chunk)->end);
         TAILQ_INSERT_AFTER(&(*chunk)->backlog->chunks, *chunk, more, link);
         more->after = (*chunk)->after;
@@ -560,7 +620,8 @@ static void add_piece(struct offset_chunk **chunk, struct offset_run piece)
 
 /* Redis ends inside of this chunk, or at its begin but with a run whose end we did not know: write the rest of it so
  * that it follows. What was kept before would not join it any more. */
-static bool rebuild(struct offset_backlog *backlog, struct offset_chunk *chunk, const struct offset_found *found)
+static bool rebuild(struct offset_backlog *backlog, struct offset_chunk *chunk,
+                    const struct offset_found *found)
 {
     struct offset_place from = place_of(&found->checkpoint);
     struct offset_place end = found->index.run_end;
@@ -586,7 +647,8 @@ static bool rebuild(struct offset_backlog *backlog, struct offset_chunk *chunk, 
         for (size_t i = 0; i < count; i++) {
             add_piece(&chunk, pieces[i]);
         }
-        if (count == 0 && TAILQ_NEXT(chunk, link) != NULL && !place_known(TAILQ_NEXT(chunk, link)->from)) {
+        if (count == 0 && TAILQ_NEXT(chunk, link) != NULL &&
+            !place_known(TAILQ_NEXT(chunk, link)->from)) {
             (void)detach(TAILQ_NEXT(chunk, link), end);
         }
     }
@@ -646,13 +708,15 @@ static bool align_damaged(struct offset_backlog *backlog, const struct offset_fo
         return start_anew(backlog);
     }
     struct offset_found less = *found;
-    less.index.run_end = (struct offset_place){found->top_last.source_first + 1, found->top_last.target_first + 1};
+    less.index.run_end =
+        (struct offset_place){found->top_last.source_first + 1, found->top_last.target_first + 1};
     less.checkpoint.source_next = less.index.run_end.source;
     less.checkpoint.target_next = less.index.run_end.target;
     if (!align(backlog, &less)) {
         return false;
     }
-    backlog->base_known = backlog->base_known && !place_equal(place_of(&backlog->base), less.index.run_end);
+    backlog->base_known =
+        backlog->base_known && !place_equal(place_of(&backlog->base), less.index.run_end);
     if (backlog->next == NULL) { /* only to have the index say what is there */
         struct offset_chunk *chunk = chunk_append(backlog);
         chunk->after = backlog->at;
@@ -685,7 +749,8 @@ static bool plan(struct offset_backlog *backlog, const struct offset_found *foun
         backlog->start_known = true;
         backlog->start = found->index.first;
     }
-    return place_equal(found->top, found->index.top) ? align(backlog, found) : align_damaged(backlog, found);
+    return place_equal(found->top, found->index.top) ? align(backlog, found)
+                                                     : align_damaged(backlog, found);
 }
 
 bool offset_backlog_reconcile(struct offset_backlog *backlog, const struct offset_found *found)
@@ -709,7 +774,8 @@ bool offset_backlog_take(struct offset_backlog *backlog, int32_t chunks_max, boo
     bool hold = !all && open != NULL && open->runs_count > 0 && open->runs_count < OFFSET_MAP_PACK;
     struct offset_chunk *last = NULL;
     int32_t count = 0;
-    for (struct offset_chunk *chunk = backlog->next; chunk != NULL; chunk = TAILQ_NEXT(chunk, link)) {
+    for (struct offset_chunk *chunk = backlog->next; chunk != NULL;
+         chunk = TAILQ_NEXT(chunk, link)) {
         if (hold && chunk == open) {
             break;
         }
@@ -750,6 +816,14 @@ struct offset_index offset_backlog_index_after(const struct offset_backlog *back
             return index;
         }
     }
+}
+
+bool offset_chunk_stretch(const struct offset_chunk *chunk, struct offset_stretch *out)
+{
+    bool known = place_known(chunk->begin); /* else: from where the incarnation begins */
+    *out = (struct offset_stretch){known ? chunk->begin : chunk->backlog->redis.index.first,
+                                   chunk->until};
+    return chunk->unmapped && out->begin.source < out->until.source;
 }
 
 /* A stored chunk that only let a run grow needs no place of its own. */
@@ -794,32 +868,22 @@ void offset_backlog_confirm(struct offset_backlog *backlog)
     backlog->anew = false;
 }
 
-void offset_backlog_unknown(struct offset_backlog *backlog) { backlog->sent = NULL; }
+void offset_backlog_unknown(struct offset_backlog *backlog)
+{
+    backlog->sent = NULL;
+}
 
-bool offset_backlog_pending(const struct offset_backlog *backlog) { return backlog->next != NULL; }
+bool offset_backlog_pending(const struct offset_backlog *backlog)
+{
+    return backlog->next != NULL;
+}
 
 int64_t offset_backlog_pending_runs(const struct offset_backlog *backlog)
 {
     int64_t count = 0;
-    for (const struct offset_chunk *chunk = backlog->next; chunk != NULL; chunk = TAILQ_NEXT(chunk, link)) {
+    for (const struct offset_chunk *chunk = backlog->next; chunk != NULL;
+         chunk = TAILQ_NEXT(chunk, link)) {
         count += chunk->runs_count;
     }
     return count;
-}
-
-bool offset_backlog_floor_target(const struct offset_backlog *backlog, int64_t target_offset,
-                                 struct offset_run *out)
-{
-    bool found = false;
-    struct offset_run pieces[PIECES_MAX];
-    const struct offset_chunk *chunk;
-    TAILQ_FOREACH(chunk, &backlog->chunks, link)
-    {
-        size_t count = chunk_pieces(chunk, pieces);
-        for (size_t i = 0; i < count && pieces[i].target_first <= target_offset; i++) {
-            *out = pieces[i];
-            found = true;
-        }
-    }
-    return found;
 }

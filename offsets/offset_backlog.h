@@ -27,14 +27,18 @@ struct offset_place {
     int64_t target;
 };
 #define OFFSET_PLACE_NONE ((struct offset_place){-1, -1})
+struct offset_stretch { /* [begin, until) on both sides */
+    struct offset_place begin;
+    struct offset_place until;
+};
 
 /* What Redis knows of one incarnation beside its runs. */
 struct offset_index {
-    int64_t ordinal;              /* in the order in which incarnations of the partition began, from 1 */
-    struct offset_place first;    /* where it begins */
-    struct offset_place next;     /* its checkpoint */
-    struct offset_place run_end;  /* where its last run ends; none = no run yet */
-    struct offset_place top;      /* ID of its newest entry, as stored; none = no entry */
+    int64_t ordinal; /* in the order in which incarnations of the partition began, from 1 */
+    struct offset_place first;   /* where it begins */
+    struct offset_place next;    /* its checkpoint */
+    struct offset_place run_end; /* where its last run ends; none = no run yet */
+    struct offset_place top;     /* ID of its newest entry, as stored; none = no entry */
 };
 
 /* What Redis holds of one partition for one incarnation, read at once. */
@@ -43,8 +47,8 @@ struct offset_found {
     struct checkpoint checkpoint; /* of whatever incarnation */
     bool has_index;
     struct offset_index index;
-    struct offset_place top;      /* ID of the newest entry in the stream */
-    struct offset_run top_last;   /* its last run, length 0 */
+    struct offset_place top;    /* ID of the newest entry in the stream */
+    struct offset_run top_last; /* its last run, length 0 */
 };
 
 struct offset_backlog;
@@ -53,19 +57,20 @@ struct offset_chunk {
     TAILQ_ENTRY(offset_chunk) kept_link; /* of all that may be forgotten, oldest first */
     struct offset_backlog *backlog;
     enum { CHUNK_PENDING, CHUNK_LAST_KEPT, CHUNK_KEPT } state;
-    bool unmapped;                /* its runs are gone: [begin, until) is to be recorded */
-    bool frozen;                  /* was sent at least once: grows no more */
-    bool after_known;             /* `after` is a whole checkpoint; else only a position */
-    struct offset_place from;     /* where the run before it ends, in the stored map; none = nothing before */
-    int64_t extends;              /* by how much that run grows */
-    struct offset_place first;    /* of its first new run */
-    struct offset_place last;     /* of its last new run */
-    struct offset_place end;      /* where the last run ends behind this chunk */
-    struct offset_place begin;    /* unmapped only */
-    struct offset_place until;    /* unmapped only */
+    bool unmapped;    /* its runs are gone: [begin, until) is to be recorded */
+    bool frozen;      /* was sent at least once: grows no more */
+    bool after_known; /* `after` is a whole checkpoint; else only a position */
+    struct offset_place
+        from;        /* where the run before it ends, in the stored map; none = nothing before */
+    int64_t extends; /* by how much that run grows */
+    struct offset_place first; /* of its first new run */
+    struct offset_place last;  /* of its last new run */
+    struct offset_place end;   /* where the last run ends behind this chunk */
+    struct offset_place begin; /* unmapped only */
+    struct offset_place until; /* unmapped only */
     struct checkpoint after;
-    int32_t runs_count;           /* new runs */
-    uint32_t packed_len;          /* without the entry's leading gaps */
+    int32_t runs_count;  /* new runs */
+    uint32_t packed_len; /* without the entry's leading gaps */
     uint32_t packed_capacity;
     uint8_t *packed;
 };
@@ -74,8 +79,9 @@ TAILQ_HEAD(offset_chunks, offset_chunk);
 /* Shared by all backlogs of a link. */
 struct offset_totals {
     int64_t pending_bytes;
-    int64_t kept_bytes;           /* of `kept` */
-    struct offset_chunks kept;    /* stored chunks that may be forgotten: all but each backlog's last */
+    int64_t kept_bytes; /* of `kept` */
+    struct offset_chunks
+        kept; /* stored chunks that may be forgotten: all but each backlog's last */
 };
 void offset_totals_init(struct offset_totals *totals);
 /* Forget the oldest stored chunks until at most max_bytes are kept. */
@@ -91,12 +97,12 @@ struct offset_backlog {
     struct offset_place base_end; /* where the run before it ends */
     bool start_known;             /* of the incarnation */
     struct offset_place start;
-    bool has_over;                /* the checkpoint of another incarnation that this one follows */
+    bool has_over; /* the checkpoint of another incarnation that this one follows */
     struct checkpoint over;
-    struct checkpoint at;         /* the end of the list */
-    struct offset_place end;      /* where the last run ends */
-    bool anew;                    /* the next advance begins the stored map anew */
-    bool in_sync;                 /* `redis` is what the next advance expects */
+    struct checkpoint at;    /* the end of the list */
+    struct offset_place end; /* where the last run ends */
+    bool anew;               /* the next advance begins the stored map anew */
+    bool in_sync;            /* `redis` is what the next advance expects */
     struct offset_found redis;
 };
 
@@ -105,21 +111,35 @@ struct offset_backlog {
  * @param at      where the partition stands now; runs: everything mirrored between, oldest first */
 void offset_backlog_init(struct offset_backlog *backlog, struct offset_totals *totals,
                          const struct checkpoint *stored, const struct checkpoint *from,
-                         const struct checkpoint *at, const struct offset_run *runs, size_t runs_count);
+                         const struct checkpoint *at, const struct offset_run *runs,
+                         size_t runs_count);
 void offset_backlog_done(struct offset_backlog *backlog);
 
 /* Length 0 = only the position moved. Asserts that nothing goes back. */
-void offset_backlog_ack(struct offset_backlog *backlog, struct offset_run run, const struct checkpoint *after);
+void offset_backlog_ack(struct offset_backlog *backlog, struct offset_run run,
+                        const struct checkpoint *after);
+
+/* What was mirrored between the list's end and `at`, oldest first, as resume found it; runs, or parts of runs, before the
+ * end are what the list knows already.
+ * @return false and nothing is changed: they are of another history */
+MUST_CHECK
+bool offset_backlog_go_on(struct offset_backlog *backlog, const struct checkpoint *from,
+                          const struct checkpoint *at, const struct offset_run *runs,
+                          size_t runs_count);
 
 /* Redis was looked at, or refused an advance and said what it holds: plan to go on from there.
  * @return false: it is ahead of us or of another history; another worker wrote, so the position is to be resumed */
-MUST_CHECK bool offset_backlog_reconcile(struct offset_backlog *backlog, const struct offset_found *found);
+MUST_CHECK
+bool offset_backlog_reconcile(struct offset_backlog *backlog, const struct offset_found *found);
 
 /* Choose what the next advance stores: next .. sent. `all` = also the newest chunk although it is not full.
  * false: nothing (yet). */
-MUST_CHECK bool offset_backlog_take(struct offset_backlog *backlog, int32_t chunks_max, bool all);
+MUST_CHECK
+bool offset_backlog_take(struct offset_backlog *backlog, int32_t chunks_max, bool all);
 /* What the index says once sent is stored (the ordinal is Redis's to give). */
 struct offset_index offset_backlog_index_after(const struct offset_backlog *backlog);
+/* What a chunk of next .. sent has to be recorded as unmapped; false: nothing. */
+bool offset_chunk_stretch(const struct offset_chunk *chunk, struct offset_stretch *out);
 /* The entry of a chunk with new runs, as stored. */
 void offset_chunk_entry(const struct offset_chunk *chunk, struct offset_entry *out);
 /* Redis stored next .. sent. */
@@ -129,12 +149,10 @@ void offset_backlog_unknown(struct offset_backlog *backlog);
 
 /* Give up the runs of the oldest chunk that is neither stored nor in flight: it becomes unmapped. The newest chunk is
  * never given up. false: there is no other. */
-MUST_CHECK bool offset_backlog_drop_oldest(struct offset_backlog *backlog);
+MUST_CHECK
+bool offset_backlog_drop_oldest(struct offset_backlog *backlog);
 
 bool offset_backlog_pending(const struct offset_backlog *backlog);
 int64_t offset_backlog_pending_runs(const struct offset_backlog *backlog);
-/* The last run here with target_first <= target_offset, closed. */
-bool offset_backlog_floor_target(const struct offset_backlog *backlog, int64_t target_offset,
-                                 struct offset_run *out);
 
 #endif

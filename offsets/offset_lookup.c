@@ -15,7 +15,8 @@ static int64_t first_of(const struct offset_run *run, bool from_target)
 
 static bool top_is_there(const struct offset_lookup *lookup)
 {
-    return lookup->top.source == lookup->chosen.top.source && lookup->top.target == lookup->chosen.top.target;
+    return lookup->top.source == lookup->chosen.top.source &&
+           lookup->top.target == lookup->chosen.top.target;
 }
 
 /* Entries above the index's position belong to an advance or a cut that is going on; they do not count yet. */
@@ -26,7 +27,8 @@ static bool next_counts(const struct offset_lookup *lookup)
            next->runs[0].target_first < lookup->chosen.next.target;
 }
 
-static bool close_last(const struct offset_lookup *lookup, struct offset_neighbours *out, struct err *err)
+static bool close_last(const struct offset_lookup *lookup, struct offset_neighbours *out,
+                       struct err *err)
 {
     struct offset_place end = lookup->chosen.run_end;
     if (next_counts(lookup)) {
@@ -41,7 +43,8 @@ static bool close_last(const struct offset_lookup *lookup, struct offset_neighbo
     out->floor.length = end.source - out->floor.source_first;
     out->floor_certain = true;
     if (out->floor.length <= 0 || end.target - out->floor.target_first != out->floor.length) {
-        return err_set(err, ERR_REFUSED, "the run at %lld-%lld does not end where what follows it says (%lld-%lld)",
+        return err_set(err, ERR_REFUSED,
+                       "the run at %lld-%lld does not end where what follows it says (%lld-%lld)",
                        (long long)out->floor.source_first, (long long)out->floor.target_first,
                        (long long)end.source, (long long)end.target);
     }
@@ -54,7 +57,8 @@ bool offset_lookup_neighbours(const struct offset_lookup *lookup, int64_t offset
     *out = (struct offset_neighbours){0};
     const struct offset_stored_entry *floor = &lookup->floor;
     size_t at = 0; /* runs of the entry that begin at or before the offset */
-    while (floor->there && at < floor->runs_count && first_of(&floor->runs[at], from_target) <= offset) {
+    while (floor->there && at < floor->runs_count &&
+           first_of(&floor->runs[at], from_target) <= offset) {
         at++;
     }
     out->has_next = (floor->there && at < floor->runs_count) || next_counts(lookup);
@@ -93,8 +97,8 @@ static void answer(struct translation *out, enum verdict verdict, bool from_targ
 }
 
 /* Are there runs below the offset that are not in the stream any more, or not known? */
-static bool nothing_is_known(const struct offset_lookup *lookup, const struct offset_neighbours *near, int64_t offset,
-                             bool from_target)
+static bool nothing_is_known(const struct offset_lookup *lookup,
+                             const struct offset_neighbours *near, int64_t offset, bool from_target)
 {
     if (lookup->has_unmapped && side_of(lookup->unmapped.begin, from_target) <= offset &&
         offset < side_of(lookup->unmapped.until, from_target)) {
@@ -109,13 +113,16 @@ static bool nothing_is_known(const struct offset_lookup *lookup, const struct of
     return lookup->chosen.run_end.source >= 0;
 }
 
-static void translate_in_chosen(const struct offset_lookup *lookup, const struct offset_neighbours *near,
-                                int64_t offset, bool from_target, struct translation *out)
+static void translate_in_chosen(const struct offset_lookup *lookup,
+                                const struct offset_neighbours *near, int64_t offset,
+                                bool from_target, struct translation *out)
 {
-    struct checkpoint end = {.source_next = lookup->chosen.next.source, .target_next = lookup->chosen.next.target};
+    struct checkpoint end = {.source_next = lookup->chosen.next.source,
+                             .target_next = lookup->chosen.next.target};
     const struct offset_run *floor = near->has_floor ? &near->floor : NULL;
     const struct offset_run *next = near->has_next ? &near->next : NULL;
-    *out = from_target ? translate_target(offset, floor, next, &end) : translate_source(offset, floor, next, &end);
+    *out = from_target ? translate_target(offset, floor, next, &end)
+                       : translate_source(offset, floor, next, &end);
     if (out->verdict == VERDICT_ROUNDED && nothing_is_known(lookup, near, offset, from_target)) {
         answer(out, VERDICT_UNMAPPED, from_target, -1);
     }
@@ -138,7 +145,8 @@ bool offset_lookup_translate(const struct offset_lookup *lookup, int64_t offset,
         answer(out, VERDICT_UNMAPPED, from_target, -1);
         return true;
     }
-    if (other_topic(lookup, !from_target)) { /* mirrored into, or from, a topic that was deleted since */
+    if (other_topic(lookup,
+                    !from_target)) { /* mirrored into, or from, a topic that was deleted since */
         answer(out, VERDICT_LOST, from_target, side_of(lookup->current.first, !from_target));
         return true;
     }

@@ -18,20 +18,16 @@ struct offset_stored_entry {
     int64_t target_gap;
 };
 
-struct offset_stretch { /* [begin, until) on both sides */
-    struct offset_place begin;
-    struct offset_place until;
-};
-
 struct offset_lookup {
     bool has_checkpoint;
     struct checkpoint checkpoint;
     bool has_current; /* the index of the checkpoint's incarnation */
     struct offset_index current;
-    bool has_chosen;  /* the incarnation that is answered from */
+    bool has_chosen; /* the incarnation that is answered from */
     char chosen_name[INCARNATION_BYTES];
     struct offset_index chosen;
-    bool has_successor; /* the one that began after it on the same topic of the side that was asked for */
+    bool
+        has_successor; /* the one that began after it on the same topic of the side that was asked for */
     struct offset_index successor;
     struct offset_stored_entry floor;
     struct offset_stored_entry next;
@@ -49,11 +45,13 @@ struct offset_neighbours {
     bool has_next;
     struct offset_run next; /* length 0 */
 };
-MUST_CHECK bool offset_lookup_neighbours(const struct offset_lookup *lookup, int64_t offset, bool from_target,
-                                         struct offset_neighbours *out, struct err *err);
+MUST_CHECK
+bool offset_lookup_neighbours(const struct offset_lookup *lookup, int64_t offset, bool from_target,
+                              struct offset_neighbours *out, struct err *err);
 
 /* ERR_REFUSED "no checkpoint", or what contradicts. */
-MUST_CHECK bool offset_lookup_translate(const struct offset_lookup *lookup, int64_t offset, bool from_target,
-                                        struct translation *out, struct err *err);
+MUST_CHECK
+bool offset_lookup_translate(const struct offset_lookup *lookup, int64_t offset, bool from_target,
+                             struct translation *out, struct err *err);
 
 #endif

@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-void offset_map_init(struct offset_map *map) { *map = (struct offset_map){0}; }
+void offset_map_init(struct offset_map *map)
+{
+    *map = (struct offset_map){0};
+}
 
 void offset_map_done(struct offset_map *map)
 {
@@ -47,9 +50,11 @@ static int64_t run_first(const struct offset_run *run, bool by_target)
     return by_target ? run->target_first : run->source_first;
 }
 
-static const struct offset_run *map_floor(const struct offset_map *map, int64_t offset, bool by_target)
+static const struct offset_run *map_floor(const struct offset_map *map, int64_t offset,
+                                          bool by_target)
 {
-    size_t low = 0; /* runs before low begin at or before the offset; those from high on begin behind it */
+    size_t low =
+        0; /* runs before low begin at or before the offset; those from high on begin behind it */
     size_t high = map->runs_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
@@ -67,7 +72,8 @@ const struct offset_run *offset_map_floor(const struct offset_map *map, int64_t 
     return map_floor(map, source_offset, false);
 }
 
-const struct offset_run *offset_map_floor_target(const struct offset_map *map, int64_t target_offset)
+const struct offset_run *offset_map_floor_target(const struct offset_map *map,
+                                                 int64_t target_offset)
 {
     return map_floor(map, target_offset, true);
 }
@@ -122,13 +128,16 @@ void offset_entry_pack(struct offset_entry *out, int64_t source_end, int64_t tar
     out->id_source = runs[0].source_first + 1;
     out->id_target = runs[0].target_first;
     size_t len = 0;
-    len += offset_uvarint_put(out->packed + len, first ? 0 : (uint64_t)(runs[0].source_first - source_end));
-    len += offset_uvarint_put(out->packed + len, first ? 0 : (uint64_t)(runs[0].target_first - target_end));
+    len += offset_uvarint_put(out->packed + len,
+                              first ? 0 : (uint64_t)(runs[0].source_first - source_end));
+    len += offset_uvarint_put(out->packed + len,
+                              first ? 0 : (uint64_t)(runs[0].target_first - target_end));
     for (size_t i = 1; i < count; i++) {
         const struct offset_run *before = &runs[i - 1];
         int64_t source_gap = runs[i].source_first - before->source_first - before->length;
         int64_t target_gap = runs[i].target_first - before->target_first - before->length;
-        assert(before->length > 0 && source_gap >= 0 && target_gap >= 0 && source_gap + target_gap > 0);
+        assert(before->length > 0 && source_gap >= 0 && target_gap >= 0 &&
+               source_gap + target_gap > 0);
         len += offset_uvarint_put(out->packed + len, (uint64_t)before->length);
         len += offset_uvarint_put(out->packed + len, (uint64_t)source_gap);
         len += offset_uvarint_put(out->packed + len, (uint64_t)target_gap);
@@ -140,15 +149,18 @@ void offset_entry_pack(struct offset_entry *out, int64_t source_end, int64_t tar
 /* offset + length + gap without leaving 63 bits. */
 static bool step(int64_t *offset, int64_t length, int64_t gap)
 {
-    return !__builtin_add_overflow(*offset, length, offset) && !__builtin_add_overflow(*offset, gap, offset);
+    return !__builtin_add_overflow(*offset, length, offset) &&
+           !__builtin_add_overflow(*offset, gap, offset);
 }
 
-static bool unpack_next(const uint8_t **pos, const uint8_t *end, struct offset_run *run, struct offset_run *next)
+static bool unpack_next(const uint8_t **pos, const uint8_t *end, struct offset_run *run,
+                        struct offset_run *next)
 {
     int64_t source_gap;
     int64_t target_gap;
     if (!uvarint_take(pos, end, &run->length) || !uvarint_take(pos, end, &source_gap) ||
-        !uvarint_take(pos, end, &target_gap) || run->length == 0 || (source_gap == 0 && target_gap == 0)) {
+        !uvarint_take(pos, end, &target_gap) || run->length == 0 ||
+        (source_gap == 0 && target_gap == 0)) {
         return false;
     }
     *next = (struct offset_run){run->source_first, run->target_first, 0};
@@ -157,8 +169,8 @@ static bool unpack_next(const uint8_t **pos, const uint8_t *end, struct offset_r
 }
 
 bool offset_entry_unpack(int64_t id_source, int64_t id_target, const uint8_t *packed, size_t len,
-                         struct offset_run out_runs[OFFSET_MAP_PACK], size_t *out_count, int64_t *out_source_gap,
-                         int64_t *out_target_gap, struct err *err)
+                         struct offset_run out_runs[OFFSET_MAP_PACK], size_t *out_count,
+                         int64_t *out_source_gap, int64_t *out_target_gap, struct err *err)
 {
     const uint8_t *pos = packed;
     const uint8_t *end = packed + len;
@@ -168,14 +180,17 @@ bool offset_entry_unpack(int64_t id_source, int64_t id_target, const uint8_t *pa
                        (long long)id_target);
     }
     out_runs[0] = (struct offset_run){id_source - 1, id_target, 0};
-    bool good = uvarint_take(&pos, end, out_source_gap) && uvarint_take(&pos, end, out_target_gap) &&
-                *out_source_gap <= id_source - 1 && *out_target_gap <= id_target;
+    bool good = uvarint_take(&pos, end, out_source_gap) &&
+                uvarint_take(&pos, end, out_target_gap) && *out_source_gap <= id_source - 1 &&
+                *out_target_gap <= id_target;
     while (good && pos < end) {
-        good = count < OFFSET_MAP_PACK && unpack_next(&pos, end, &out_runs[count - 1], &out_runs[count]);
+        good = count < OFFSET_MAP_PACK &&
+               unpack_next(&pos, end, &out_runs[count - 1], &out_runs[count]);
         count++;
     }
     if (!good) {
-        return err_set(err, ERR_REFUSED, "map entry %lld-%lld holds bytes that ferry does not write",
+        return err_set(err, ERR_REFUSED,
+                       "map entry %lld-%lld holds bytes that ferry does not write",
                        (long long)id_source, (long long)id_target);
     }
     *out_count = count;

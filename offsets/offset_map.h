@@ -43,7 +43,8 @@ void offset_map_append(struct offset_map *map, struct offset_run run);
 /* The last run with source_first <= source_offset, or NULL. */
 const struct offset_run *offset_map_floor(const struct offset_map *map, int64_t source_offset);
 /* The last run with target_first <= target_offset, or NULL. */
-const struct offset_run *offset_map_floor_target(const struct offset_map *map, int64_t target_offset);
+const struct offset_run *offset_map_floor_target(const struct offset_map *map,
+                                                 int64_t target_offset);
 /* Forget the first `count` runs. */
 void offset_map_drop_first(struct offset_map *map, size_t count);
 
@@ -53,8 +54,8 @@ size_t offset_uvarint_put(uint8_t *out, uint64_t value);
 
 /* One entry of the stream as stored. */
 struct offset_entry {
-    int64_t id_source;            /* first source offset + 1 */
-    int64_t id_target;            /* first target offset */
+    int64_t id_source;                    /* first source offset + 1 */
+    int64_t id_target;                    /* first target offset */
     uint8_t packed[OFFSET_MAP_PACK * 30]; /* 64 runs * 3 uvarints of at most 10 bytes */
     size_t packed_len;
 };
@@ -64,8 +65,9 @@ void offset_entry_pack(struct offset_entry *out, int64_t source_end, int64_t tar
                        const struct offset_run *runs, size_t count);
 /* Unpack a stored entry, which is hostile: gives its runs (the last one with length 0 = open) and the gaps before its
  * first run. ERR_REFUSED when bytes are not what pack writes. */
-MUST_CHECK bool offset_entry_unpack(int64_t id_source, int64_t id_target, const uint8_t *packed, size_t len,
-                                    struct offset_run out_runs[OFFSET_MAP_PACK], size_t *out_count,
-                                    int64_t *out_source_gap, int64_t *out_target_gap, struct err *err);
+MUST_CHECK
+bool offset_entry_unpack(int64_t id_source, int64_t id_target, const uint8_t *packed, size_t len,
+                         struct offset_run out_runs[OFFSET_MAP_PACK], size_t *out_count,
+                         int64_t *out_source_gap, int64_t *out_target_gap, struct err *err);
 
 #endif

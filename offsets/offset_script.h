@@ -1,4 +1,5 @@
-/* The Lua scripts of the map and the text forms of what they compare; shared by the store and the command's view.
+/* The Lua scripts of the map, their arguments, and the text forms of what they compare; shared by the store and the
+ * command's view.
  *
  * Keys of one partition, in this order: BASE:checkpoints, BASE:map:TOPIC:PARTITION:INCARNATION,
  * BASE:incarnations:TOPIC:PARTITION, BASE:unmapped:TOPIC:PARTITION.  BASE = PREFIX{SERVICE}:FROM>TO
@@ -15,32 +16,92 @@
 
 struct redisReply;
 
+#define PART_KEYS_COUNT 4
+
 /* ARGV: field, incarnation -> {checkpoint, index, newest entry as [id, [r, packed]] or nothing} */
 extern struct redis_script offset_script_look;
 /* ARGV: field, incarnation, expected checkpoint, expected index, expected top ID ("" = none), new checkpoint, new index
- * without its ordinal, anew 0|1, number of unmapped stretches, each, then id, packed of each entry
+ * without its ordinal, anew 0|1, number of unmapped stretches, each as "begin.source begin.target until.source
+ * until.target", then id, packed of each entry
  * -> {"ok", index as stored} or {"no", what look gives} */
 extern struct redis_script offset_script_advance;
-/* ARGV: field, incarnation, new checkpoint, new index without ordinal, ID from which entries go ("" = all), shortened
- * entry's packed ("" = none) */
+/* ARGV: field, incarnation, expected checkpoint, index, top ID as above, new checkpoint, new index without its ordinal,
+ * ID from which entries go ("" = all), shortened entry's packed ("" = none) -> {"ok"} or {"no"}.
+ * New checkpoint "": it is forgotten alone, so that the next advance begins the map anew */
 extern struct redis_script offset_script_cut;
-/* KEYS: map. ARGV: "source"|"target", offset -> {floor entry or {}, the entry behind it or {}, newest entry or {}} */
+/* ARGV: field, incarnation, "source"|"target", offset -> {floor entry or {}, the entry behind it or {}, what look gives,
+ * all of incarnations, all of unmapped}: one moment */
 extern struct redis_script offset_script_floor;
+#define FLOOR_REPLY_ENTRY        0
+#define FLOOR_REPLY_BEHIND       1
+#define FLOOR_REPLY_LOOK         2
+#define FLOOR_REPLY_INCARNATIONS 5
+#define FLOOR_REPLY_UNMAPPED     6
+#define FLOOR_REPLY_ELEMENTS     7
 /* KEYS: meta. ARGV: field, value, ... -> {} or {field, what is there} of the first that differs */
 extern struct redis_script offset_script_meta;
+/* KEYS: meta, checkpoints. ARGV: field of checkpoints, then as meta -> {checkpoint or ""} or {field, what is there} */
+extern struct redis_script offset_script_load;
+
+/* Arguments of a call, copied as they are put. */
+struct script_arguments {
+    char **argv;
+    size_t *lens;
+    int count;
+    int capacity;
+};
+void script_put(struct script_arguments *arguments, const void *data, size_t len);
+void script_put_text(struct script_arguments *arguments, const char *text);
+void script_put_format(struct script_arguments *arguments, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* The four keys, then field and incarnation. */
+void script_put_part(struct script_arguments *arguments, const char *base, const char *topic,
+                     int32_t partition, const char *incarnation);
+void script_arguments_done(struct script_arguments *arguments);
 
 #define INDEX_TEXT_BYTES 208 /* 9 numbers of at most 20 digits, spaces */
 /* All but the ordinal: "first.source first.target next.source next.target end.source end.target top.source top.target" */
 char *offset_index_text(const struct offset_index *index, char out[INDEX_TEXT_BYTES]);
-MUST_CHECK bool offset_index_parse(const char *text, struct offset_index *out);
+/* With the ordinal. Strict; what it says may follow from one another: first <= end <= next. */
+MUST_CHECK
+bool offset_index_parse(const char *text, size_t len, struct offset_index *out);
 /* "source-target" */
-MUST_CHECK bool offset_id_parse(const char *text, struct offset_place *out);
+#define OFFSET_ID_BYTES 48
+MUST_CHECK
+bool offset_id_parse(const char *text, size_t len, struct offset_place *out);
+char *offset_id_text(struct offset_place id, char out[OFFSET_ID_BYTES]);
+/* Four numbers. */
+#define STRETCH_TEXT_BYTES 96
+char *offset_stretch_text(const struct offset_stretch *stretch, char out[STRETCH_TEXT_BYTES]);
+/* A member of unmapped, "INCARNATION begin.source begin.target until.source until.target". */
+MUST_CHECK
+bool offset_stretch_parse(const char *text, size_t len, const char *incarnation,
+                          struct offset_stretch *out);
+
+/* What Redis holds of one partition, to the letter: the compare of the compare-and-swap. "" = nothing there. */
+struct offset_letter {
+    char checkpoint[CHECKPOINT_TEXT_BYTES];
+    char index[INDEX_TEXT_BYTES];
+    char top[OFFSET_ID_BYTES];
+};
+
+/* The string at an element, or NULL. */
+const char *script_text(const struct redisReply *reply, size_t at);
 /* One entry of a reply, [id, [field, packed]]; `there` false when the array is empty. */
-MUST_CHECK bool offset_entry_reply(const struct redisReply *reply, struct offset_stored_entry *out,
-                                   struct offset_place *out_id, struct err *err);
+MUST_CHECK
+bool offset_entry_reply(const struct redisReply *reply, struct offset_stored_entry *out,
+                        struct offset_place *out_id, struct err *err);
+/* What look gives, from element `at` on. ERR_REFUSED when it is not what ferry writes, or contradicts itself. */
+MUST_CHECK
+bool offset_found_reply(const struct redisReply *reply, size_t at, const char *incarnation,
+                        struct offset_found *out, struct offset_letter *out_letter,
+                        struct err *err);
+
 /* Keys; heap. */
+char *offset_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 char *offset_base_key(const char *prefix, const char *service, const char *from, const char *to);
 char *offset_part_key(const char *base, const char *kind, const char *topic, int32_t partition);
-char *offset_map_key(const char *base, const char *topic, int32_t partition, const char *incarnation);
+char *offset_map_key(const char *base, const char *topic, int32_t partition,
+                     const char *incarnation);
 
 #endif

@@ -15,8 +15,8 @@ struct offset_view {
     char *base;
 };
 
-struct offset_view *offset_view_new(struct redis_sync *redis, const char *prefix, const char *service, const char *from,
-                                    const char *to)
+struct offset_view *offset_view_new(struct redis_sync *redis, const char *prefix,
+                                    const char *service, const char *from, const char *to)
 {
     struct offset_view *view = calloc(1, sizeof(*view));
     if (view == NULL) {
@@ -44,8 +44,8 @@ static char *checkpoints_key(const struct offset_view *view)
     return key;
 }
 
-bool offset_view_checkpoint(struct offset_view *view, const char *topic, int32_t partition, struct checkpoint *out,
-                            struct err *err)
+bool offset_view_checkpoint(struct offset_view *view, const char *topic, int32_t partition,
+                            struct checkpoint *out, struct err *err)
 {
     char field[300];
     char *key = checkpoints_key(view);
@@ -63,6 +63,25 @@ bool offset_view_checkpoint(struct offset_view *view, const char *topic, int32_t
     return ok;
 }
 
+static bool take_checkpoint(const redisReply *field, const redisReply *value, char topic[300],
+                            int32_t *out_partition, struct checkpoint *out, struct err *err)
+{
+    int64_t partition;
+    if (field->type != REDIS_REPLY_STRING || value->type != REDIS_REPLY_STRING) {
+        return err_set(err, ERR_REFUSED, "Redis answers in a strange form");
+    }
+    snprintf(topic, 300, "%s", field->str);
+    char *colon = strrchr(topic, ':');
+    if (colon == NULL || field->len >= 300 ||
+        !decimal_parse(colon + 1, strlen(colon + 1), &partition) || partition < 0 ||
+        partition > INT32_MAX) {
+        return err_set(err, ERR_REFUSED, "that is no TOPIC:PARTITION");
+    }
+    *colon = '\0';
+    *out_partition = (int32_t)partition;
+    return checkpoint_parse(value->str, value->len, out, err);
+}
+
 bool offset_view_each_checkpoint(struct offset_view *view,
                                  bool (*each)(void *arg, const char *topic, int32_t partition,
                                               const struct checkpoint *checkpoint),
@@ -73,22 +92,21 @@ bool offset_view_each_checkpoint(struct offset_view *view,
     redisReply *reply = redis_sync_call(view->redis, 2, argv, NULL, err);
     free(key);
     if (reply == NULL) {
-        return false;
+        return err_wrap(err, "%s:checkpoints", view->base);
     }
     bool ok = true;
     bool more = true;
-    for (size_t i = 0; ok && more && reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements; i += 2) {
+    for (size_t i = 0; ok && more && reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements;
+         i += 2) {
         char topic[300];
+        int32_t partition = 0;
         struct checkpoint checkpoint;
-        const redisReply *value = reply->element[i + 1];
-        snprintf(topic, sizeof(topic), "%s", reply->element[i]->str);
-        char *colon = strrchr(topic, ':');
-        ok = colon != NULL && checkpoint_parse(value->str, value->len, &checkpoint, err);
+        ok = take_checkpoint(reply->element[i], reply->element[i + 1], topic, &partition,
+                             &checkpoint, err);
         if (ok) {
-            *colon = '\0';
-            more = each(arg, topic, atoi(colon + 1), &checkpoint);
+            more = each(arg, topic, partition, &checkpoint);
         } else {
-            err_wrap(err, "%s:checkpoints, field %s", view->base, reply->element[i]->str);
+            err_wrap(err, "%s:checkpoints, field '%.300s'", view->base, script_text(reply, i));
         }
     }
     freeReplyObject(reply);
@@ -97,142 +115,179 @@ bool offset_view_each_checkpoint(struct offset_view *view,
 
 /* --- lookups ------------------------------------------------------------------------------------------------------ */
 
-static int64_t side(struct offset_place place, bool from_target) { return from_target ? place.target : place.source; }
-
-/* The newest incarnation that begins at or before the offset, else the oldest. */
-static void choose(struct offset_lookup *lookup, const redisReply *reply, int64_t offset, bool from_target)
+static int64_t side(struct offset_place place, bool from_target)
 {
-    char current[INCARNATION_BYTES];
-    struct offset_index oldest = {.ordinal = INT64_MAX};
-    char oldest_name[INCARNATION_BYTES] = "";
-    checkpoint_incarnation(&lookup->checkpoint, current);
-    for (size_t i = 0; i + 1 < reply->elements; i += 2) {
-        const char *name = reply->element[i]->str;
-        struct offset_index index;
-        if (strlen(name) >= INCARNATION_BYTES || !offset_index_parse(reply->element[i + 1]->str, &index)) {
-            continue;
-        }
-        if (strcmp(name, current) == 0) {
-            lookup->has_current = true;
-            lookup->current = index;
-        }
-        if (index.ordinal < oldest.ordinal) {
-            oldest = index;
-            snprintf(oldest_name, sizeof(oldest_name), "%s", name);
-        }
-        bool begins = side(index.first, from_target) <= offset;
-        if (begins && (!lookup->has_chosen || index.ordinal > lookup->chosen.ordinal)) {
-            lookup->has_chosen = true;
-            lookup->chosen = index;
-            snprintf(lookup->chosen_name, sizeof(lookup->chosen_name), "%s", name);
-        }
-    }
-    if (!lookup->has_chosen && oldest_name[0] != '\0') {
-        lookup->has_chosen = true;
-        lookup->chosen = oldest;
-        snprintf(lookup->chosen_name, sizeof(lookup->chosen_name), "%s", oldest_name);
-    }
-    for (size_t i = 0; i + 1 < reply->elements; i += 2) {
-        struct offset_index index;
-        if (offset_index_parse(reply->element[i + 1]->str, &index) &&
-            index.ordinal == lookup->chosen.ordinal + 1) {
-            lookup->has_successor = true;
-            lookup->successor = index;
-        }
-    }
+    return from_target ? place.target : place.source;
 }
 
-static bool read_incarnations(struct offset_view *view, const char *topic, int32_t partition, int64_t offset,
-                              bool from_target, struct offset_lookup *lookup, struct err *err)
+struct named_index {
+    char name[INCARNATION_BYTES];
+    struct offset_index index;
+};
+
+static bool take_index(const redisReply *list, size_t at, struct named_index *out, struct err *err)
 {
-    char *key = offset_part_key(view->base, "incarnations", topic, partition);
-    const char *argv[] = {"HGETALL", key};
-    redisReply *reply = redis_sync_call(view->redis, 2, argv, NULL, err);
-    free(key);
-    if (reply == NULL) {
-        return false;
+    const char *name = script_text(list, at);
+    const char *text = script_text(list, at + 1);
+    if (name == NULL || text == NULL || strlen(name) >= INCARNATION_BYTES ||
+        !offset_index_parse(text, list->element[at + 1]->len, &out->index)) {
+        return err_set(err, ERR_REFUSED, "the index of incarnation '%.60s' is no index",
+                       name == NULL ? "" : name);
     }
-    if (reply->type == REDIS_REPLY_ARRAY) {
-        choose(lookup, reply, offset, from_target);
-    }
-    freeReplyObject(reply);
+    snprintf(out->name, sizeof(out->name), "%s", name);
     return true;
 }
 
-static bool read_entries(struct offset_view *view, const char *topic, int32_t partition, int64_t offset,
-                         bool from_target, struct offset_lookup *lookup, struct err *err)
+static void set_chosen(struct offset_lookup *lookup, const struct named_index *named)
 {
-    char text[48];
-    struct offset_place id;
-    struct offset_stored_entry top;
-    char *key = offset_map_key(view->base, topic, partition, lookup->chosen_name);
-    /* IDs are source + 1, and any target of that source is at or below it. */
-    if (from_target) {
-        snprintf(text, sizeof(text), "%lld", (long long)offset);
-    } else {
-        snprintf(text, sizeof(text), "%lld-18446744073709551615", (long long)offset + 1);
-    }
-    const char *argv[] = {key, from_target ? "target" : "source", text};
-    redisReply *reply = redis_sync_script(view->redis, &offset_script_floor, 1, 3, argv, NULL, err);
-    free(key);
-    if (reply == NULL) {
-        return false;
-    }
-    bool ok = reply->type == REDIS_REPLY_ARRAY && reply->elements == 3 &&
-              offset_entry_reply(reply->element[0], &lookup->floor, &id, err) &&
-              offset_entry_reply(reply->element[1], &lookup->next, &id, err) &&
-              offset_entry_reply(reply->element[2], &top, &lookup->top, err);
-    freeReplyObject(reply);
-    return ok;
+    lookup->has_chosen = true;
+    lookup->chosen = named->index;
+    snprintf(lookup->chosen_name, sizeof(lookup->chosen_name), "%s", named->name);
 }
 
-static bool read_unmapped(struct offset_view *view, const char *topic, int32_t partition, int64_t offset,
-                          bool from_target, struct offset_lookup *lookup, struct err *err)
+/* The newest incarnation that begins at or before the offset, else the oldest; and the one that followed it. */
+static bool choose(struct offset_lookup *lookup, const redisReply *list, int64_t offset,
+                   bool from_target, struct err *err)
 {
-    char *key = offset_part_key(view->base, "unmapped", topic, partition);
-    const char *argv[] = {"SMEMBERS", key};
-    redisReply *reply = redis_sync_call(view->redis, 2, argv, NULL, err);
-    free(key);
-    if (reply == NULL) {
-        return false;
+    char current[INCARNATION_BYTES] = "";
+    struct named_index named;
+    struct named_index oldest = {.index.ordinal = INT64_MAX};
+    if (lookup->has_checkpoint) {
+        checkpoint_incarnation(&lookup->checkpoint, current);
     }
-    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
-        char name[INCARNATION_BYTES];
-        long long numbers[4];
-        int got = sscanf(reply->element[i]->str, "%47s %lld %lld %lld %lld", name, &numbers[0], &numbers[1], &numbers[2],
-                         &numbers[3]);
-        struct offset_stretch stretch = {{numbers[0], numbers[1]}, {numbers[2], numbers[3]}};
-        if (got == 5 && strcmp(name, lookup->chosen_name) == 0 && side(stretch.begin, from_target) <= offset &&
+    for (size_t i = 0; i + 1 < list->elements; i += 2) {
+        if (!take_index(list, i, &named, err)) {
+            return false;
+        }
+        if (strcmp(named.name, current) == 0) {
+            lookup->has_current = true;
+            lookup->current = named.index;
+        }
+        oldest = named.index.ordinal < oldest.index.ordinal ? named : oldest;
+        if (side(named.index.first, from_target) <= offset &&
+            (!lookup->has_chosen || named.index.ordinal > lookup->chosen.ordinal)) {
+            set_chosen(lookup, &named);
+        }
+    }
+    if (!lookup->has_chosen && oldest.index.ordinal < INT64_MAX) {
+        set_chosen(lookup, &oldest);
+    }
+    for (size_t i = 0; i + 1 < list->elements; i += 2) {
+        if (take_index(list, i, &named, err) && named.index.ordinal > lookup->chosen.ordinal &&
+            (!lookup->has_successor || named.index.ordinal < lookup->successor.ordinal)) {
+            lookup->has_successor = true;
+            lookup->successor = named.index;
+        }
+    }
+    return true;
+}
+
+static void take_unmapped(struct offset_lookup *lookup, const redisReply *list, int64_t offset,
+                          bool from_target)
+{
+    for (size_t i = 0; i < list->elements; i++) {
+        struct offset_stretch stretch;
+        const char *text = script_text(list, i);
+        if (text != NULL &&
+            offset_stretch_parse(text, list->element[i]->len, lookup->chosen_name, &stretch) &&
+            side(stretch.begin, from_target) <= offset &&
             offset < side(stretch.until, from_target)) {
             lookup->has_unmapped = true;
             lookup->unmapped = stretch;
         }
     }
-    freeReplyObject(reply);
+}
+
+/* Ask for the offset in `name`; the answer says which incarnation it had to be. */
+static redisReply *ask_floor(struct offset_view *view, const char *topic, int32_t partition,
+                             const char *name, int64_t offset, bool from_target, struct err *err)
+{
+    struct script_arguments arguments = {0};
+    script_put_part(&arguments, view->base, topic, partition, name);
+    script_put_text(&arguments, from_target ? "target" : "source");
+    if (from_target) {
+        script_put_format(&arguments, "%lld", (long long)offset);
+    } else { /* IDs are source + 1, and any target of that source is at or below it */
+        script_put_format(&arguments, "%llu-18446744073709551615", (unsigned long long)offset + 1);
+    }
+    redisReply *reply =
+        redis_sync_script(view->redis, &offset_script_floor, PART_KEYS_COUNT, arguments.count,
+                          (const char **)(uintptr_t)arguments.argv, arguments.lens, err);
+    script_arguments_done(&arguments);
+    if (reply != NULL &&
+        (reply->type != REDIS_REPLY_ARRAY || reply->elements != FLOOR_REPLY_ELEMENTS)) {
+        err_set(err, ERR_REFUSED, "Redis answers in a strange form");
+        freeReplyObject(reply);
+        return NULL;
+    }
+    return reply;
+}
+
+static bool take_reply(struct offset_lookup *lookup, const redisReply *reply, int64_t offset,
+                       bool from_target, struct err *err)
+{
+    struct offset_place id;
+    struct offset_found found;
+    struct offset_letter letter;
+    if (!offset_found_reply(reply, FLOOR_REPLY_LOOK, lookup->chosen_name, &found, &letter, err) ||
+        !offset_entry_reply(reply->element[FLOOR_REPLY_ENTRY], &lookup->floor, &id, err) ||
+        !offset_entry_reply(reply->element[FLOOR_REPLY_BEHIND], &lookup->next, &id, err)) {
+        return false;
+    }
+    lookup->top = found.top;
+    take_unmapped(lookup, reply->element[FLOOR_REPLY_UNMAPPED], offset, from_target);
     return true;
 }
 
-bool offset_view_translate(struct offset_view *view, const char *topic, int32_t partition, int64_t offset,
-                           bool from_target, struct translation *out, struct err *err)
+#define LOOKUP_TRIES 4 /* another incarnation may have begun between two questions */
+
+static bool look_up(struct offset_view *view, const char *topic, int32_t partition, int64_t offset,
+                    bool from_target, struct offset_lookup *lookup, struct err *err)
+{
+    char name[INCARNATION_BYTES] = "";
+    for (int i = 0; i < LOOKUP_TRIES; i++) {
+        *lookup = (struct offset_lookup){0};
+        redisReply *reply = ask_floor(view, topic, partition, name, offset, from_target, err);
+        if (reply == NULL) {
+            return false;
+        }
+        const redisReply *text = reply->element[FLOOR_REPLY_LOOK];
+        lookup->has_checkpoint = text->type == REDIS_REPLY_STRING && text->len > 0;
+        bool ok = !lookup->has_checkpoint ||
+                  checkpoint_parse(text->str, text->len, &lookup->checkpoint, err);
+        ok = ok &&
+             choose(lookup, reply->element[FLOOR_REPLY_INCARNATIONS], offset, from_target, err);
+        bool same = strcmp(name, lookup->chosen_name) == 0;
+        ok = ok && (!same || take_reply(lookup, reply, offset, from_target, err));
+        freeReplyObject(reply);
+        if (!ok || same) {
+            return ok;
+        }
+        snprintf(name, sizeof(name), "%s", lookup->chosen_name);
+    }
+    return err_set(err, ERR_RETRY, "the partition begins anew again and again");
+}
+
+bool offset_view_translate(struct offset_view *view, const char *topic, int32_t partition,
+                           int64_t offset, bool from_target, struct translation *out,
+                           struct err *err)
 {
     struct offset_lookup *lookup = calloc(1, sizeof(*lookup));
     if (lookup == NULL) {
         abort();
     }
-    bool ok = offset_view_checkpoint(view, topic, partition, &lookup->checkpoint, err) &&
-              read_incarnations(view, topic, partition, offset, from_target, lookup, err);
-    lookup->has_checkpoint = ok;
-    ok = ok && (!lookup->has_chosen || (read_entries(view, topic, partition, offset, from_target, lookup, err) &&
-                                        read_unmapped(view, topic, partition, offset, from_target, lookup, err))) &&
-         offset_lookup_translate(lookup, offset, from_target, out, err);
+    bool ok = look_up(view, topic, partition, offset, from_target, lookup, err) &&
+              offset_lookup_translate(lookup, offset, from_target, out, err);
     free(lookup);
-    return ok;
+    return ok || err_wrap(err, "map of %s:%d in %s", topic, partition, view->base);
 }
 
 /* --- every run ---------------------------------------------------------------------------------------------------- */
 
 struct walk {
     const char *incarnation;
+    struct offset_index index;
+    struct offset_place id; /* of the entry that `open` is in */
     bool (*each)(void *arg, const char *incarnation, const struct offset_run *run);
     void *arg;
     bool has_open;
@@ -249,12 +304,25 @@ static void close_open(struct walk *walk, int64_t source_end)
     walk->has_open = false;
 }
 
+/* The index was read first: entries that came since are not of it. Where entries were lost one record is certain. */
+static void close_last(struct walk *walk)
+{
+    const struct offset_place *top = &walk->index.top;
+    bool is_top = walk->id.source == top->source && walk->id.target == top->target;
+    bool lost = walk->id.source < top->source;
+    if (is_top || lost) {
+        close_open(walk, lost ? walk->open.source_first + 1 : walk->index.run_end.source);
+    }
+}
+
 static bool walk_entry(struct walk *walk, const redisReply *reply, struct err *err)
 {
     struct offset_stored_entry entry;
-    struct offset_place id;
-    if (!offset_entry_reply(reply, &entry, &id, err) || !entry.there) {
+    if (!offset_entry_reply(reply, &entry, &walk->id, err)) {
         return false;
+    }
+    if (!entry.there) {
+        return err_set(err, ERR_REFUSED, "Redis answers in a strange form");
     }
     close_open(walk, entry.runs[0].source_first - entry.source_gap);
     for (size_t i = 0; walk->more && i + 1 < entry.runs_count; i++) {
@@ -265,7 +333,8 @@ static bool walk_entry(struct walk *walk, const redisReply *reply, struct err *e
     return true;
 }
 
-static bool walk_stream(struct offset_view *view, const char *key, struct walk *walk, struct err *err)
+static bool walk_stream(struct offset_view *view, const char *key, struct walk *walk,
+                        struct err *err)
 {
     char begin[64] = "-";
     bool ok = true;
@@ -273,8 +342,7 @@ static bool walk_stream(struct offset_view *view, const char *key, struct walk *
     while (ok && got > 0 && walk->more) {
         const char *argv[] = {"XRANGE", key, begin, "+", "COUNT", ENTRIES_A_CALL};
         redisReply *reply = redis_sync_call(view->redis, 6, argv, NULL, err);
-        if (reply == NULL || reply->type != REDIS_REPLY_ARRAY) {
-            freeReplyObject(reply);
+        if (reply == NULL) {
             return false;
         }
         got = reply->elements;
@@ -289,14 +357,15 @@ static bool walk_stream(struct offset_view *view, const char *key, struct walk *
     return ok;
 }
 
-static bool index_of(struct offset_view *view, const char *topic, int32_t partition, const char *incarnation,
-                     struct offset_index *out, struct err *err)
+static bool index_of(struct offset_view *view, const char *topic, int32_t partition,
+                     const char *incarnation, struct offset_index *out, struct err *err)
 {
     char *key = offset_part_key(view->base, "incarnations", topic, partition);
     const char *argv[] = {"HGET", key, incarnation};
     redisReply *reply = redis_sync_call(view->redis, 3, argv, NULL, err);
     free(key);
-    bool ok = reply != NULL && reply->type == REDIS_REPLY_STRING && offset_index_parse(reply->str, out);
+    bool ok = reply != NULL && reply->type == REDIS_REPLY_STRING &&
+              offset_index_parse(reply->str, reply->len, out);
     if (reply != NULL && !ok) {
         err_set(err, ERR_REFUSED, "no map of %s:%d, incarnation %s", topic, partition, incarnation);
     }
@@ -304,12 +373,13 @@ static bool index_of(struct offset_view *view, const char *topic, int32_t partit
     return ok;
 }
 
-bool offset_view_each_run(struct offset_view *view, const char *topic, int32_t partition, const char *incarnation,
-                          bool (*each)(void *arg, const char *incarnation, const struct offset_run *run), void *arg,
-                          struct err *err)
+bool offset_view_each_run(struct offset_view *view, const char *topic, int32_t partition,
+                          const char *incarnation,
+                          bool (*each)(void *arg, const char *incarnation,
+                                       const struct offset_run *run),
+                          void *arg, struct err *err)
 {
     struct checkpoint checkpoint;
-    struct offset_index index;
     char name[INCARNATION_BYTES];
     if (incarnation != NULL) {
         snprintf(name, sizeof(name), "%s", incarnation);
@@ -318,15 +388,15 @@ bool offset_view_each_run(struct offset_view *view, const char *topic, int32_t p
     } else {
         return false;
     }
-    if (!index_of(view, topic, partition, name, &index, err)) {
+    struct walk walk = {.incarnation = name, .each = each, .arg = arg, .more = true};
+    if (!index_of(view, topic, partition, name, &walk.index, err)) {
         return false;
     }
-    struct walk walk = {.incarnation = name, .each = each, .arg = arg, .more = true};
     char *key = offset_map_key(view->base, topic, partition, name);
     bool ok = walk_stream(view, key, &walk, err);
     free(key);
     if (ok) {
-        close_open(&walk, index.run_end.source);
+        close_last(&walk);
     }
     return ok;
 }

@@ -32,7 +32,8 @@ struct side {
     int64_t end_to;
 };
 
-static enum verdict place(int64_t offset, const struct side *side, int64_t *out_to, int64_t *out_ahead)
+static enum verdict place(int64_t offset, const struct side *side, int64_t *out_to,
+                          int64_t *out_ahead)
 {
     *out_ahead = 0;
     if (offset >= side->end_from) {

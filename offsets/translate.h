@@ -13,10 +13,10 @@
 #include "offsets/offset_map.h"
 
 enum verdict {
-    VERDICT_EXACT,    /* the very same record */
-    VERDICT_ROUNDED,  /* inside a hole: the next mirrored record */
-    VERDICT_AHEAD,    /* past the mirror: the target's mirrored end; `ahead_count` source offsets are missing */
-    VERDICT_LOST,     /* the record is gone from the target's log: clamped to its start by the caller */
+    VERDICT_EXACT,   /* the very same record */
+    VERDICT_ROUNDED, /* inside a hole: the next mirrored record */
+    VERDICT_AHEAD, /* past the mirror: the target's mirrored end; `ahead_count` source offsets are missing */
+    VERDICT_LOST, /* the record is gone from the target's log: clamped to its start by the caller */
     VERDICT_UNMAPPED, /* the stretch could not be kept: no answer until it is rebuilt */
 };
 const char *verdict_text(enum verdict verdict);

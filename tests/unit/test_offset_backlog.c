@@ -39,7 +39,8 @@ static void make_truth(int64_t source, int64_t target, int64_t run_max)
 
 static struct checkpoint position(int records, int64_t hole)
 {
-    struct checkpoint at = {.generation = 1, .leader_epoch = 3, .sequence_next = records, .time_ms = 1000 + records};
+    struct checkpoint at = {
+        .generation = 1, .leader_epoch = 3, .sequence_next = records, .time_ms = 1000 + records};
     at.source_topic_id.bytes[0] = 0xaa;
     at.target_topic_id.bytes[0] = 0xbb;
     at.source_next = records == 0 ? truth[0].source : truth[records - 1].source + 1 + hole;
@@ -88,8 +89,9 @@ static void unpack(const struct model_entry *entry, struct offset_stored_entry *
 {
     struct err err;
     out->there = true;
-    assert_true(offset_entry_unpack(entry->id_source, entry->id_target, entry->packed, entry->len, out->runs,
-                                    &out->runs_count, &out->source_gap, &out->target_gap, &err));
+    assert_true(offset_entry_unpack(entry->id_source, entry->id_target, entry->packed, entry->len,
+                                    out->runs, &out->runs_count, &out->source_gap, &out->target_gap,
+                                    &err));
 }
 
 static struct offset_place model_top(const struct model *model)
@@ -121,8 +123,10 @@ static void model_add_entry(struct model *model, const struct offset_chunk *chun
     struct offset_entry entry;
     offset_chunk_entry(chunk, &entry);
     struct offset_place top = model_top(model);
-    assert_true(entry.id_source > top.source && entry.id_target > top.target); /* XADD below the top is refused */
-    assert_true(entry.packed_len <= sizeof(model->entries[0].packed) && model->entries_count < ENTRIES_MAX);
+    assert_true(entry.id_source > top.source &&
+                entry.id_target > top.target); /* XADD below the top is refused */
+    assert_true(entry.packed_len <= sizeof(model->entries[0].packed) &&
+                model->entries_count < ENTRIES_MAX);
     struct model_entry *stored = &model->entries[model->entries_count++];
     stored->id_source = entry.id_source;
     stored->id_target = entry.id_target;
@@ -130,9 +134,11 @@ static void model_add_entry(struct model *model, const struct offset_chunk *chun
     memcpy(stored->packed, entry.packed, entry.packed_len);
 }
 
-static void model_add_stretch(struct model *model, struct offset_place begin, struct offset_place until)
+static void model_add_stretch(struct model *model, struct offset_place begin,
+                              struct offset_place until)
 {
-    while (model->stretches_count > 0 && model->stretches[model->stretches_count - 1].begin.source >= begin.source) {
+    while (model->stretches_count > 0 &&
+           model->stretches[model->stretches_count - 1].begin.source >= begin.source) {
         model->stretches_count--;
     }
     assert_true(model->stretches_count < ENTRIES_MAX && until.source > begin.source);
@@ -147,8 +153,9 @@ static bool model_advance(struct model *model, const struct offset_backlog *back
     char then[CHECKPOINT_TEXT_BYTES];
     checkpoint_text(&model->checkpoint, now);
     checkpoint_text(&expected->checkpoint, then);
-    if (model->has_checkpoint != expected->has_checkpoint || (model->has_checkpoint && strcmp(now, then) != 0) ||
-        top.source != expected->top.source || top.target != expected->top.target) {
+    if (model->has_checkpoint != expected->has_checkpoint ||
+        (model->has_checkpoint && strcmp(now, then) != 0) || top.source != expected->top.source ||
+        top.target != expected->top.target) {
         return false;
     }
     if (backlog->anew) {
@@ -156,8 +163,9 @@ static bool model_advance(struct model *model, const struct offset_backlog *back
     }
     struct offset_index index = offset_backlog_index_after(backlog);
     for (const struct offset_chunk *chunk = backlog->next;; chunk = TAILQ_NEXT(chunk, link)) {
-        if (chunk->unmapped) {
-            model_add_stretch(model, chunk->begin.source >= 0 ? chunk->begin : index.first, chunk->until);
+        struct offset_stretch stretch;
+        if (offset_chunk_stretch(chunk, &stretch)) {
+            model_add_stretch(model, stretch.begin, stretch.until);
         } else if (chunk->runs_count > 0) {
             model_add_entry(model, chunk);
         }
@@ -204,7 +212,10 @@ static struct offset_lookup model_lookup(const struct model *model, int64_t offs
 }
 
 /* --- is it the truth? --------------------------------------------------------------------------------------------- */
-static int64_t other(struct offset_place place, bool target) { return target ? place.target : place.source; }
+static int64_t other(struct offset_place place, bool target)
+{
+    return target ? place.target : place.source;
+}
 
 static int64_t check_direction(const struct model *model, bool by_target)
 {
@@ -223,16 +234,18 @@ static int64_t check_direction(const struct model *model, bool by_target)
         }
         bool is_record = record < RECORDS && other(truth[record], by_target) == offset;
         bool stored = record < RECORDS && other(truth[record], by_target) < end;
-        int64_t want = stored ? other(truth[record], !by_target)
-                              : (by_target ? model->checkpoint.source_next : model->checkpoint.target_next);
+        int64_t want =
+            stored ? other(truth[record], !by_target)
+                   : (by_target ? model->checkpoint.source_next : model->checkpoint.target_next);
         int64_t to = by_target ? got.source_offset : got.target_offset;
         if (got.verdict == VERDICT_UNMAPPED) {
             unmapped++;
             continue;
         }
         if (got.verdict != (is_record ? VERDICT_EXACT : VERDICT_ROUNDED) || to != want) {
-            fail_msg("offset %lld by %s: %s %lld, truth %s %lld", (long long)offset, by_target ? "target" : "source",
-                     verdict_text(got.verdict), (long long)to, is_record ? "exact" : "rounded", (long long)want);
+            fail_msg("offset %lld by %s: %s %lld, truth %s %lld", (long long)offset,
+                     by_target ? "target" : "source", verdict_text(got.verdict), (long long)to,
+                     is_record ? "exact" : "rounded", (long long)want);
         }
     }
     return unmapped;
@@ -249,7 +262,7 @@ static int64_t check(const struct model *model)
 /* --- a worker ----------------------------------------------------------------------------------------------------- */
 struct worker {
     struct offset_backlog backlog;
-    int records; /* acknowledged */
+    int records;             /* acknowledged */
     struct checkpoint group; /* second checkpoint, elsewhere */
     int group_records;
 };
@@ -264,8 +277,8 @@ static int records_below(const struct checkpoint *at)
 }
 
 /* What resume does: newest checkpoint of Redis and group, then everything up to `records` paired. */
-static void worker_begin(struct worker *worker, struct offset_totals *totals, const struct model *model, bool away,
-                         int records)
+static void worker_begin(struct worker *worker, struct offset_totals *totals,
+                         const struct model *model, bool away, int records)
 {
     const struct checkpoint *stored = away || !model->has_checkpoint ? NULL : &model->checkpoint;
     const struct checkpoint *from = stored;
@@ -297,7 +310,9 @@ static void worker_ack(struct worker *worker)
         worker->records = to;
         if (to < RECORDS && truth[to].source > after.source_next && pick(2) == 0) {
             after.source_next += 1 + pick(truth[to].source - after.source_next);
-            offset_backlog_ack(&worker->backlog, (struct offset_run){after.source_next, after.target_next, 0}, &after);
+            offset_backlog_ack(&worker->backlog,
+                               (struct offset_run){after.source_next, after.target_next, 0},
+                               &after);
         }
     }
 }
@@ -390,19 +405,22 @@ static int64_t play(uint64_t seed, const struct story *story)
         }
         if (!good) { /* killed, or another worker wrote: resume */
             offset_backlog_done(&worker->backlog);
-            int end = workers[0].records > workers[1].records ? workers[0].records : workers[1].records;
+            int end =
+                workers[0].records > workers[1].records ? workers[0].records : workers[1].records;
             worker_begin(worker, &totals, &model, pick(3) == 0, end);
         }
         if (step % 40 == 0) {
             check(&model);
         }
     }
-    workers[0].backlog.in_sync = false; /* looked at now and then also when nothing is acknowledged */
-    for (int i = 0; i < 40; i++) {      /* and at rest everything is stored */
+    workers[0].backlog.in_sync =
+        false;                     /* looked at now and then also when nothing is acknowledged */
+    for (int i = 0; i < 40; i++) { /* and at rest everything is stored */
         struct worker *worker = &workers[0];
         if (!worker_advance(worker, &model, ANSWERED)) {
             offset_backlog_done(&worker->backlog);
-            int end = workers[0].records > workers[1].records ? workers[0].records : workers[1].records;
+            int end =
+                workers[0].records > workers[1].records ? workers[0].records : workers[1].records;
             worker_begin(worker, &totals, &model, false, end);
         }
         while (worker->backlog.in_sync && offset_backlog_take(&worker->backlog, 8, true)) {
@@ -430,7 +448,8 @@ static void play_many(const struct story *story, bool may_be_unmapped)
     for (uint64_t seed = 1; seed <= 300; seed++) {
         int64_t one = play(seed * 7919, story);
         if (one > 0 && !may_be_unmapped) {
-            fail_msg("seed %llu: %lld offsets unmapped without any loss", (unsigned long long)seed, (long long)one);
+            fail_msg("seed %llu: %lld offsets unmapped without any loss", (unsigned long long)seed,
+                     (long long)one);
         }
         unmapped += one;
     }
