@@ -17,6 +17,7 @@ static const struct api_info {
     {API_FETCH,                   "Fetch",                12, 16},
     {API_LIST_OFFSETS,            "ListOffsets",          6,  7 },
     {API_METADATA,                "Metadata",             10, 12},
+    {API_OFFSET_FETCH,            "OffsetFetch",          7,  9 },
     {API_FIND_COORDINATOR,        "FindCoordinator",      3,  4 },
     {API_LEAVE_GROUP,             "LeaveGroup",           4,  5 },
     {API_VERSIONS,                "ApiVersions",          3,  3 },
@@ -88,6 +89,26 @@ int32_t proto_count(struct reader *reader, size_t min_element_bytes)
         return 0;
     }
     return count;
+}
+
+int32_t proto_topic_run(const struct topic_partition *wants, int32_t count)
+{
+    int32_t run = 1;
+
+    while (run < count && strcmp(wants[0].topic, wants[run].topic) == 0) {
+        run++;
+    }
+    return run;
+}
+
+int32_t proto_topic_runs_count(const struct topic_partition *wants, int32_t count)
+{
+    int32_t runs_count = 0;
+
+    for (int32_t i = 0; i < count; i += proto_topic_run(wants + i, count - i)) {
+        runs_count++;
+    }
+    return runs_count;
 }
 
 bool proto_finish(const struct reader *reader, enum api_key api, int16_t version, struct err *err)

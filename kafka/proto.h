@@ -5,7 +5,7 @@
  * | Fetch                 | 1   | 12 (topic names), 13 .. 16 (topic ids)                |
  * | ListOffsets           | 2   | 6 .. 7                                                |
  * | Metadata              | 3   | 10 .. 12 (topic ids)                                  |
- * | OffsetFetch           | 9   | later issue                                           |
+ * | OffsetFetch           | 9   | 7 (one group), 8 .. 9 (many groups)                   |
  * | FindCoordinator       | 10  | 3 .. 4                                                |
  * | LeaveGroup            | 13  | 4 .. 5                                                |
  * | ApiVersions           | 18  | 3 (answer header v0)                                  |
@@ -33,12 +33,13 @@ enum api_key {
     API_FETCH = 1,
     API_LIST_OFFSETS = 2,
     API_METADATA = 3,
+    API_OFFSET_FETCH = 9,
     API_FIND_COORDINATOR = 10,
     API_LEAVE_GROUP = 13,
     API_VERSIONS = 18,
     API_OFFSET_FOR_LEADER_EPOCH = 23,
     API_DESCRIBE_PRODUCERS = 61,
-    API_KEYS_COUNT = 9,
+    API_KEYS_COUNT = 10,
 };
 
 /* Name for logs, and the range we speak; false when we do not speak this API. */
@@ -238,6 +239,40 @@ struct find_coordinator_answer {
 MUST_CHECK
 bool proto_get_find_coordinator(struct reader *reader, int16_t version,
                                 struct find_coordinator_answer *out, struct err *err);
+
+/* What groups have committed. Versions before 8 (Kafka 2.8) take one group a request. */
+struct offset_fetch_want {
+    const char *group;
+    const struct topic_partition
+        *parts; /* partitions of one topic stand together; NULL = all there are */
+    int32_t parts_count;
+};
+/* require_stable: a partition with a commit in an open transaction is answered UNSTABLE_OFFSET_COMMIT. */
+void proto_put_offset_fetch(struct writer *writer, int16_t version, bool require_stable,
+                            const struct offset_fetch_want *wants, int32_t count);
+struct offset_fetch_part {
+    struct wire_string topic;
+    int32_t partition;
+    int16_t error;
+    int64_t offset;       /* -1 = nothing is committed */
+    int32_t leader_epoch; /* -1 = none */
+    struct wire_string metadata;
+};
+struct offset_fetch_group {
+    struct wire_string group; /* version 8+ */
+    int16_t error;            /* of the group as a whole; its parts may be missing then */
+    struct offset_fetch_part *parts;
+    int32_t parts_count;
+};
+struct offset_fetch_answer {
+    int32_t throttle_ms;
+    struct offset_fetch_group *groups;
+    int32_t groups_count;
+};
+MUST_CHECK
+bool proto_get_offset_fetch(struct reader *reader, int16_t version, struct offset_fetch_answer *out,
+                            struct err *err);
+void offset_fetch_answer_done(struct offset_fetch_answer *answer);
 
 void proto_put_leave_group(struct writer *writer, int16_t version, const char *group,
                            const char *member_id, const char *instance_id, const char *reason);

@@ -5,16 +5,6 @@
 
 /* --- ListOffsets ----------------------------------------------------------------------------------------------- */
 
-static int32_t topic_run(const struct topic_partition *wants, int32_t count)
-{
-    int32_t run = 1;
-
-    while (run < count && strcmp(wants[0].topic, wants[run].topic) == 0) {
-        run++;
-    }
-    return run;
-}
-
 static void put_list_offsets_topic(struct writer *writer, int64_t timestamp,
                                    const struct topic_partition *wants, int32_t count)
 {
@@ -32,17 +22,12 @@ static void put_list_offsets_topic(struct writer *writer, int64_t timestamp,
 void proto_put_list_offsets(struct writer *writer, int16_t version, bool read_committed,
                             int64_t timestamp, const struct topic_partition *wants, int32_t count)
 {
-    int32_t topics_count = 0;
-
     assert(proto_speaks(API_LIST_OFFSETS, version));
-    for (int32_t i = 0; i < count; i += topic_run(wants + i, count - i)) {
-        topics_count++;
-    }
     writer_i32(writer, -1); /* ReplicaId: a consumer */
     writer_i8(writer, read_committed ? 1 : 0);
-    wire_put_compact_array(writer, topics_count);
+    wire_put_compact_array(writer, proto_topic_runs_count(wants, count));
     for (int32_t i = 0; i < count;) {
-        int32_t run = topic_run(wants + i, count - i);
+        int32_t run = proto_topic_run(wants + i, count - i);
         put_list_offsets_topic(writer, timestamp, wants + i, run);
         i += run;
     }

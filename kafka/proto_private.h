@@ -18,6 +18,10 @@ void proto_array_reserve(struct proto_array *array, int32_t more, size_t element
 /* Count of an array that may not be null. */
 int32_t proto_count(struct reader *reader, size_t min_element_bytes);
 
+/* Of `wants`, how many first ones are of one topic, and how many such runs there are. */
+int32_t proto_topic_run(const struct topic_partition *wants, int32_t count);
+int32_t proto_topic_runs_count(const struct topic_partition *wants, int32_t count);
+
 /* The verdict on a decoded answer: every byte was taken and none was missing. false with ERR_RETRY otherwise. */
 bool proto_finish(const struct reader *reader, enum api_key api, int16_t version, struct err *err);
 

@@ -311,3 +311,85 @@ void fake_put_leave_group(struct writer *writer, int16_t error)
     wire_put_compact_array(writer, 0);
     wire_put_no_tags(writer);
 }
+
+/* --- OffsetFetch ----------------------------------------------------------------------------------------------- */
+
+/* Each partition in a topic entry of its own. */
+static void put_offset_fetch_group(struct writer *writer, const struct offset_fetch_group *group)
+{
+    wire_put_compact_array(writer, group->parts_count);
+    for (int32_t i = 0; i < group->parts_count; i++) {
+        const struct offset_fetch_part *part = &group->parts[i];
+        put_text(writer, part->topic);
+        wire_put_compact_array(writer, 1);
+        writer_i32(writer, part->partition);
+        writer_i64(writer, part->offset);
+        writer_i32(writer, part->leader_epoch);
+        put_text(writer, part->metadata);
+        writer_i16(writer, part->error);
+        wire_put_no_tags(writer);
+        wire_put_no_tags(writer);
+    }
+    writer_i16(writer, group->error);
+}
+
+void fake_put_offset_fetch(struct writer *writer, int16_t version,
+                           const struct offset_fetch_answer *answer)
+{
+    writer_i32(writer, answer->throttle_ms);
+    if (version >= 8) {
+        wire_put_compact_array(writer, answer->groups_count);
+    }
+    for (int32_t i = 0; i < answer->groups_count; i++) {
+        if (version >= 8) {
+            put_text(writer, answer->groups[i].group);
+        }
+        put_offset_fetch_group(writer, &answer->groups[i]);
+        if (version >= 8) {
+            wire_put_no_tags(writer);
+        }
+    }
+    wire_put_no_tags(writer);
+}
+
+static int32_t get_offset_fetch_topics(struct reader *body, struct wire_string group,
+                                       struct fake_offset_fetch *out, int32_t max)
+{
+    int32_t total = 0;
+    int32_t topics_count = wire_compact_array(body, 3);
+    for (int32_t t = 0; t < topics_count; t++) {
+        struct wire_string topic = wire_compact_string(body);
+        int32_t count = wire_compact_array(body, 4);
+        for (int32_t i = 0; i < count; i++) {
+            struct fake_offset_fetch one = {group, topic, reader_i32(body)};
+            if (total < max) {
+                out[total++] = one;
+            }
+        }
+        wire_skip_tags(body);
+    }
+    return total;
+}
+
+int32_t fake_get_offset_fetch(struct reader body, int16_t version, bool *out_require_stable,
+                              struct fake_offset_fetch *out, int32_t max)
+{
+    int32_t total = 0;
+    int32_t groups_count = version >= 8 ? wire_compact_array(&body, 4) : 1;
+
+    for (int32_t g = 0; g < groups_count; g++) {
+        struct wire_string group = wire_compact_string(&body);
+        if (version >= 9) {
+            assert(wire_compact_string(&body).len == -1);
+            assert(reader_i32(&body) == -1);
+        }
+        total += get_offset_fetch_topics(&body, group, out + total, max - total);
+        if (version >= 8) {
+            wire_skip_tags(&body);
+        }
+    }
+    *out_require_stable = reader_i8(&body) != 0;
+    wire_skip_tags(&body);
+    assert(!body.bad && reader_left(&body) == 0);
+    return total;
+}

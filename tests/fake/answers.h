@@ -16,6 +16,8 @@ void fake_put_describe_producers(struct writer *writer, const char *topic, int32
                                  const struct describe_producers_answer *answer);
 void fake_put_find_coordinator(struct writer *writer, int16_t version, const char *group,
                                const struct find_coordinator_answer *answer);
+void fake_put_offset_fetch(struct writer *writer, int16_t version,
+                           const struct offset_fetch_answer *answer);
 void fake_put_leave_group(struct writer *writer, int16_t error);
 
 struct fake_fetch { /* one partition of a Fetch request */
@@ -39,5 +41,14 @@ struct fake_produce { /* one partition of a Produce request */
 };
 int32_t fake_get_produce(struct reader body, int16_t version, struct fake_produce *out,
                          int32_t max);
+
+struct fake_offset_fetch { /* one partition of an OffsetFetch request */
+    struct wire_string group;
+    struct wire_string topic;
+    int32_t partition;
+};
+/* @return how many, at most `max`; asserts that the request is well formed */
+int32_t fake_get_offset_fetch(struct reader body, int16_t version, bool *out_require_stable,
+                              struct fake_offset_fetch *out, int32_t max);
 
 #endif

@@ -22,6 +22,9 @@ static const int selectors[] = {
     SELECT(API_FIND_COORDINATOR, 4),
     SELECT(API_LEAVE_GROUP, 4),
     SELECT(API_LEAVE_GROUP, 5),
+    SELECT(API_OFFSET_FETCH, 7),
+    SELECT(API_OFFSET_FETCH, 8),
+    SELECT(API_OFFSET_FETCH, 9),
 };
 #define SELECTORS_COUNT (sizeof(selectors) / sizeof(selectors[0]))
 
@@ -105,6 +108,24 @@ static void offsets(struct reader *reader, int api, int16_t version)
     }
 }
 
+static void group_offsets(struct reader *reader, int16_t version)
+{
+    struct offset_fetch_answer answer;
+    struct err err;
+
+    if (!proto_get_offset_fetch(reader, version, &answer, &err)) {
+        return;
+    }
+    for (int32_t i = 0; i < answer.groups_count; i++) {
+        touch(answer.groups[i].group);
+        for (int32_t j = 0; j < answer.groups[i].parts_count; j++) {
+            touch(answer.groups[i].parts[j].topic);
+            touch(answer.groups[i].parts[j].metadata);
+        }
+    }
+    offset_fetch_answer_done(&answer);
+}
+
 static void rest(struct reader *reader, int api, int16_t version)
 {
     struct api_versions versions;
@@ -137,6 +158,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         produce(&reader, version);
     } else if (api == API_METADATA) {
         metadata(&reader, version);
+    } else if (api == API_OFFSET_FETCH) {
+        group_offsets(&reader, version);
     } else {
         offsets(&reader, api, version);
         rest(&reader, api, version);

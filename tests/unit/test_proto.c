@@ -55,6 +55,7 @@ static void the_table_has_every_api(void **state)
         {API_FETCH,                   12, 16},
         {API_LIST_OFFSETS,            6,  7 },
         {API_METADATA,                10, 12},
+        {API_OFFSET_FETCH,            7,  9 },
         {API_FIND_COORDINATOR,        3,  4 },
         {API_LEAVE_GROUP,             4,  5 },
         {API_VERSIONS,                3,  3 },
@@ -207,6 +208,37 @@ static void small_requests(void **state)
     writer_init(&writer);
     proto_put_leave_group(&writer, 5, "ferry-orders-a-b", "", "worker-1", "drained");
     assert_written(&writer, (struct vector)VECTOR(leave_group_request_v5));
+}
+
+static void offset_fetch_requests(void **state)
+{
+    static const struct vector some[] = {VECTOR(offset_fetch_request_v7),
+                                         VECTOR(offset_fetch_request_v8),
+                                         VECTOR(offset_fetch_request_v9)};
+    static const struct vector all[] = {VECTOR(offset_fetch_request_all_v7),
+                                        VECTOR(offset_fetch_request_all_v8),
+                                        VECTOR(offset_fetch_request_all_v9)};
+    static const struct topic_partition parts[] = {
+        {"orders",   0},
+        {"orders",   3},
+        {"payments", 1}
+    };
+    static const struct offset_fetch_want wants[] = {
+        {"ferry-orders-a-b", parts, 3},
+        {"billing",          NULL,  0}
+    };
+    static const struct offset_fetch_want whole = {"ferry-orders-a-b", NULL, 0};
+
+    (void)state;
+    for (int16_t version = 7; version <= 9; version++) {
+        struct writer writer;
+        writer_init(&writer);
+        proto_put_offset_fetch(&writer, version, true, wants, version == 7 ? 1 : 2);
+        assert_written(&writer, some[version - 7]);
+        writer_init(&writer);
+        proto_put_offset_fetch(&writer, version, false, &whole, 1);
+        assert_written(&writer, all[version - 7]);
+    }
 }
 
 /* Brokers answer INVALID_REQUEST to a version with other characters, or one that ends in a dash. */
@@ -464,6 +496,43 @@ static void group_answers(void **state)
     }
 }
 
+static void offset_fetch_answers(void **state)
+{
+    static const struct vector vectors[] = {VECTOR(offset_fetch_answer_v7),
+                                            VECTOR(offset_fetch_answer_v8),
+                                            VECTOR(offset_fetch_answer_v9)};
+
+    (void)state;
+    for (int16_t version = 7; version <= 9; version++) {
+        struct reader reader = reader_over(vectors[version - 7].data, vectors[version - 7].len);
+        struct offset_fetch_answer answer;
+        assert_true(proto_get_offset_fetch(&reader, version, &answer, NULL));
+        assert_int_equal(answer.throttle_ms, 6);
+        assert_int_equal(answer.groups_count, version == 7 ? 1 : 2);
+        struct offset_fetch_group *group = &answer.groups[0];
+        assert_true(version == 7 ? group->group.len == -1 : is(group->group, "ferry-orders-a-b"));
+        assert_int_equal(group->error, version == 7 ? KAFKA_NOT_COORDINATOR : KAFKA_NONE);
+        assert_int_equal(group->parts_count, 3);
+        assert_true(is(group->parts[0].topic, "orders"));
+        assert_int_equal(group->parts[0].offset, 4711);
+        assert_int_equal(group->parts[0].leader_epoch, 5);
+        assert_true(is(group->parts[0].metadata, "v1 checkpoint"));
+        assert_int_equal(group->parts[0].error, KAFKA_NONE);
+        assert_int_equal(group->parts[1].partition, 3);
+        assert_int_equal(group->parts[1].offset, -1);
+        assert_int_equal(group->parts[1].metadata.len, -1);
+        assert_true(is(group->parts[2].topic, "payments"));
+        assert_int_equal(group->parts[2].partition, 1);
+        assert_int_equal(group->parts[2].error, 88);
+        if (version >= 8) {
+            assert_true(is(answer.groups[1].group, "billing"));
+            assert_int_equal(answer.groups[1].error, KAFKA_NOT_COORDINATOR);
+            assert_int_equal(answer.groups[1].parts_count, 0);
+        }
+        offset_fetch_answer_done(&answer);
+    }
+}
+
 /* --- hostile answers ------------------------------------------------------------------------------------------- */
 
 struct answer_case {
@@ -491,6 +560,9 @@ static const struct answer_case cases[] = {
     CASE(API_FIND_COORDINATOR, 4, find_coordinator_answer_v4),
     CASE(API_LEAVE_GROUP, 4, leave_group_answer_v4),
     CASE(API_LEAVE_GROUP, 5, leave_group_answer_v5),
+    CASE(API_OFFSET_FETCH, 7, offset_fetch_answer_v7),
+    CASE(API_OFFSET_FETCH, 8, offset_fetch_answer_v8),
+    CASE(API_OFFSET_FETCH, 9, offset_fetch_answer_v9),
 };
 
 union any_answer {
@@ -498,6 +570,7 @@ union any_answer {
     struct produce_answer produce;
     struct metadata metadata;
     struct list_offsets_answer list;
+    struct offset_fetch_answer committed;
     struct api_versions versions;
     struct epoch_end_answer end;
     struct describe_producers_answer producers;
@@ -521,8 +594,12 @@ static bool decode_bulk(struct reader *reader, enum api_key api, int16_t version
     } else if (api == API_LIST_OFFSETS &&
                (*out_ok = proto_get_list_offsets(reader, version, &any.list, err))) {
         list_offsets_answer_done(&any.list);
+    } else if (api == API_OFFSET_FETCH &&
+               (*out_ok = proto_get_offset_fetch(reader, version, &any.committed, err))) {
+        offset_fetch_answer_done(&any.committed);
     }
-    return api == API_FETCH || api == API_PRODUCE || api == API_METADATA || api == API_LIST_OFFSETS;
+    return api == API_FETCH || api == API_PRODUCE || api == API_METADATA ||
+           api == API_LIST_OFFSETS || api == API_OFFSET_FETCH;
 }
 
 static bool decode_small(struct reader *reader, enum api_key api, int16_t version, struct err *err)
@@ -653,6 +730,7 @@ int main(void)
         cmocka_unit_test(metadata_requests),
         cmocka_unit_test(list_offsets_requests),
         cmocka_unit_test(small_requests),
+        cmocka_unit_test(offset_fetch_requests),
         cmocka_unit_test(software_versions_are_made_acceptable),
         cmocka_unit_test(fetch_answers),
         cmocka_unit_test(produce_answers),
@@ -662,6 +740,7 @@ int main(void)
         cmocka_unit_test(api_ranges_that_lie),
         cmocka_unit_test(small_answers),
         cmocka_unit_test(group_answers),
+        cmocka_unit_test(offset_fetch_answers),
         cmocka_unit_test(every_cut_is_refused),
         cmocka_unit_test(bytes_left_over_are_refused),
         cmocka_unit_test(changed_bytes_harm_nothing),

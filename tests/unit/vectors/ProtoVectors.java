@@ -184,6 +184,54 @@ public class ProtoVectors {
             new LeaveGroupResponseData.MemberResponse().setMemberId("m").setGroupInstanceId("worker-1").setErrorCode((short) 25))));
     }
 
+    static OffsetFetchResponseData.OffsetFetchResponsePartitions committed(int partition, long offset, String metadata) {
+        return new OffsetFetchResponseData.OffsetFetchResponsePartitions().setPartitionIndex(partition).setCommittedOffset(offset)
+            .setCommittedLeaderEpoch(offset < 0 ? -1 : 5).setMetadata(metadata);
+    }
+
+    static void offsetFetch(int version) {
+        OffsetFetchRequestData request = new OffsetFetchRequestData().setRequireStable(true);
+        OffsetFetchRequestData all = new OffsetFetchRequestData();
+        OffsetFetchResponseData answer = new OffsetFetchResponseData().setThrottleTimeMs(6);
+        if (version <= 7) {
+            request.setGroupId("ferry-orders-a-b").setTopics(List.of(
+                new OffsetFetchRequestData.OffsetFetchRequestTopic().setName("orders").setPartitionIndexes(List.of(0, 3)),
+                new OffsetFetchRequestData.OffsetFetchRequestTopic().setName("payments").setPartitionIndexes(List.of(1))));
+            all.setGroupId("ferry-orders-a-b").setTopics(null);
+            OffsetFetchResponseData.OffsetFetchResponsePartition last = new OffsetFetchResponseData.OffsetFetchResponsePartition()
+                .setPartitionIndex(1).setCommittedOffset(9).setMetadata("").setErrorCode((short) 88);
+            last.unknownTaggedFields().add(UNKNOWN);
+            answer.setErrorCode((short) 16).setTopics(List.of(
+                new OffsetFetchResponseData.OffsetFetchResponseTopic().setName("orders").setPartitions(List.of(
+                    new OffsetFetchResponseData.OffsetFetchResponsePartition().setPartitionIndex(0).setCommittedOffset(4711)
+                        .setCommittedLeaderEpoch(5).setMetadata("v1 checkpoint"),
+                    new OffsetFetchResponseData.OffsetFetchResponsePartition().setPartitionIndex(3).setCommittedOffset(-1)
+                        .setCommittedLeaderEpoch(-1).setMetadata(null))),
+                new OffsetFetchResponseData.OffsetFetchResponseTopic().setName("payments").setPartitions(List.of(last))));
+        } else {
+            request.setGroups(List.of(
+                new OffsetFetchRequestData.OffsetFetchRequestGroup().setGroupId("ferry-orders-a-b").setTopics(List.of(
+                    new OffsetFetchRequestData.OffsetFetchRequestTopics().setName("orders").setPartitionIndexes(List.of(0, 3)),
+                    new OffsetFetchRequestData.OffsetFetchRequestTopics().setName("payments").setPartitionIndexes(List.of(1)))),
+                new OffsetFetchRequestData.OffsetFetchRequestGroup().setGroupId("billing").setTopics(null)));
+            all.setGroups(List.of(new OffsetFetchRequestData.OffsetFetchRequestGroup().setGroupId("ferry-orders-a-b").setTopics(null)));
+            OffsetFetchResponseData.OffsetFetchResponsePartitions last = committed(1, 9, "").setErrorCode((short) 88);
+            last.unknownTaggedFields().add(UNKNOWN);
+            OffsetFetchResponseData.OffsetFetchResponseGroup first = new OffsetFetchResponseData.OffsetFetchResponseGroup()
+                .setGroupId("ferry-orders-a-b").setTopics(List.of(
+                    new OffsetFetchResponseData.OffsetFetchResponseTopics().setName("orders").setPartitions(List.of(
+                        committed(0, 4711, "v1 checkpoint"), committed(3, -1, null))),
+                    new OffsetFetchResponseData.OffsetFetchResponseTopics().setName("payments").setPartitions(List.of(last))));
+            first.unknownTaggedFields().add(UNKNOWN);
+            answer.setGroups(List.of(first,
+                new OffsetFetchResponseData.OffsetFetchResponseGroup().setGroupId("billing").setErrorCode((short) 16)));
+        }
+        answer.unknownTaggedFields().add(UNKNOWN);
+        print("offset_fetch_request", version, request);
+        print("offset_fetch_request_all", version, all);
+        print("offset_fetch_answer", version, answer);
+    }
+
     static void small() {
         print("api_versions_request", 3, new ApiVersionsRequestData().setClientSoftwareName("ferry").setClientSoftwareVersion("0.1.0-g123"));
         ApiVersionsResponseData versions = new ApiVersionsResponseData().setThrottleTimeMs(2);
@@ -241,6 +289,9 @@ public class ProtoVectors {
         }
         group(3, 4);
         group(4, 5);
+        for (int version = 7; version <= 9; version++) {
+            offsetFetch(version);
+        }
         small();
         System.out.println("/* clang-format on */\n\n#endif");
     }
