@@ -57,6 +57,7 @@ struct conn {
     struct addrinfo *addresses;
     struct addrinfo *address; /* being tried */
     int64_t connect_deadline_ms;
+    int64_t answered_ms; /* when the last answer came */
     struct err why; /* why it broke, or the last address failed */
     struct api_versions versions;
     int32_t next_correlation;
@@ -217,24 +218,27 @@ static void watch_deadline(struct conn *conn, int64_t deadline_ms)
     loop_timer_set(conn->timer, delay_ms > 0 ? delay_ms : 0);
 }
 
+/* A broker serves a connection's requests one after the other, so only the first one's time runs, and not before the
+ * answer ahead of it came: a deep pipeline to a slow broker is slow, not dead. */
+static int64_t head_deadline_ms(const struct conn *conn)
+{
+    const struct request *head = conn->queue.head;
+    int64_t turn_ms = head->sent_ms > conn->answered_ms ? head->sent_ms : conn->answered_ms;
+    return turn_ms + head->timeout_ms;
+}
+
 static void check_deadlines(struct conn *conn)
 {
-    int64_t now_ms = loop_now_ms(conn->loop);
-    int64_t earliest_ms = INT64_MAX;
+    const struct request *head = conn->queue.head;
 
-    for (struct request *request = conn->queue.head; request != NULL; request = request->next) {
-        if (request->deadline_ms <= now_ms) {
-            break_format(conn, "%s unanswered for %d ms", api_name(request->api),
-                         request->timeout_ms);
-            return;
-        }
-        if (request->deadline_ms < earliest_ms) {
-            earliest_ms = request->deadline_ms;
-        }
+    if (head == NULL) {
+        return;
     }
-    if (earliest_ms != INT64_MAX) {
-        watch_deadline(conn, earliest_ms);
+    if (head_deadline_ms(conn) <= loop_now_ms(conn->loop)) {
+        break_format(conn, "%s unanswered for %d ms", api_name(head->api), head->timeout_ms);
+        return;
     }
+    watch_deadline(conn, head_deadline_ms(conn));
 }
 
 static void timer_fired(void *arg)
@@ -301,7 +305,7 @@ static void send_request(struct conn *conn, enum api_key api, int16_t version,
     request->version = version;
     request->correlation = conn->next_correlation;
     request->timeout_ms = timeout_ms;
-    request->deadline_ms = loop_now_ms(conn->loop) + timeout_ms;
+    request->sent_ms = loop_now_ms(conn->loop);
     request->answer = answer;
     request->arg = arg;
     conn->next_correlation = conn->next_correlation == INT32_MAX ? 0 : conn->next_correlation + 1;
@@ -309,7 +313,9 @@ static void send_request(struct conn *conn, enum api_key api, int16_t version,
     if (conn->state == CONN_BREAKING) { /* answered with the others in the next turn */
         return;
     }
-    watch_deadline(conn, request->deadline_ms);
+    if (conn->queue.head == request) {
+        watch_deadline(conn, head_deadline_ms(conn));
+    }
     if (idle) {
         flush(conn);
     }
@@ -348,6 +354,10 @@ static void deliver(struct conn *conn, struct buf *frame)
         return;
     }
     struct request *request = request_queue_pop(&conn->queue);
+    conn->answered_ms = loop_now_ms(conn->loop);
+    if (conn->queue.head != NULL) {
+        watch_deadline(conn, head_deadline_ms(conn));
+    }
     request->answer(request->arg, &reader, frame, NULL);
     request_free(request);
     buf_unref(frame);

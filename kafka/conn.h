@@ -72,7 +72,8 @@ typedef void conn_answer_fn(void *arg, struct reader *reader, struct buf *block,
 
 /* Send a request; takes the writer's bytes (the writer is empty afterwards). Only when ready, or when it was in this
  * turn of the loop (a break is found while sending, and told in the next turn). Never calls back by itself. The answer is called
- * exactly once. A request unanswered for timeout_ms drops the connection. `pieces` ascending by cut, may be NULL. */
+ * exactly once. A request unanswered for timeout_ms drops the connection; its time begins when the answer to the one
+ * before it came (a broker serves a connection's requests one after the other). `pieces` ascending by cut, may be NULL. */
 void conn_send(struct conn *conn, enum api_key api, int16_t version, struct writer *writer,
                const struct conn_piece *pieces, int32_t pieces_count, int32_t timeout_ms,
                conn_answer_fn *answer, void *arg);

@@ -17,7 +17,7 @@ struct request {
     int16_t version;
     int32_t correlation;
     int32_t timeout_ms;
-    int64_t deadline_ms;
+    int64_t sent_ms; /* handed over */
     conn_answer_fn *answer;
     void *arg;
     uint8_t *prefix; /* behind the pieces */

@@ -98,7 +98,7 @@ void sink_route(struct task *task)
             ? NULL
             : lane_of(engine, leader.broker,
                       LANE_FIRST +
-                          (int32_t)(task->lane_pin %
+                          (int32_t)(task->lane_pin / LANE_TASKS %
                                     (uint32_t)engine->options.limits->connections_per_broker));
 }
 

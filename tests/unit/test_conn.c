@@ -641,20 +641,43 @@ static void cut_at_every_byte(void **state)
 static void an_unanswered_request_breaks(void **state)
 {
     struct fixture *f = *state;
-    struct asked slow = {0};
-    struct asked quick = {0};
+    struct asked first = {0};
+    struct asked behind = {0};
     int64_t begin_ms;
 
     connect_ready(f);
     fake_broker_faults(f->broker)->silent = true;
     begin_ms = loop_now_ms(f->loop);
-    ask(f, &slow, 1, 60000);
-    ask(f, &quick, 1, 80); /* shorter than the one before it: it counts, too */
+    ask(f, &first, 1, 80);
+    ask(f, &behind, 1, 60000);
     assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
     assert_in_range(loop_now_ms(f->loop) - begin_ms, 79, 1000);
     assert_non_null(strstr(f->why.what, "Fetch unanswered for 80 ms"));
-    assert_false(slow.ok);
-    assert_false(quick.ok);
+    assert_false(first.ok);
+    assert_false(behind.ok);
+}
+
+/* A broker serves one request of a connection at a time: who waits behind others is not unanswered. */
+static void a_requests_time_begins_when_it_is_first(void **state)
+{
+    struct fixture *f = *state;
+    struct asked asked[6] = {0};
+
+    connect_ready(f);
+    fake_broker_on(f->broker, API_FETCH, echo, NULL);
+    for (int i = 0; i < 6; i++) {
+        fake_broker_faults(f->broker)->delay_ms = 60 * (i + 1);
+        ask(f, &asked[i], i, 110);
+        fake_run_for(f->loop, 5);
+    }
+    assert_true(fake_run_until(f->loop, &asked[5].done, PATIENCE_MS));
+    assert_true(asked[5].ok);
+    assert_false(f->closed);
+    fake_broker_faults(f->broker)->silent = true;
+    int64_t begin_ms = loop_now_ms(f->loop);
+    ask(f, &asked[0], 1, 110);
+    assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
+    assert_in_range(loop_now_ms(f->loop) - begin_ms, 109, 1000);
 }
 
 static void answered_requests_have_no_time_limit(void **state)
@@ -852,6 +875,7 @@ int main(void)
         TEST(an_answer_before_the_request_is_gone_breaks),
         TEST(cut_at_every_byte),
         TEST(an_unanswered_request_breaks),
+        TEST(a_requests_time_begins_when_it_is_first),
         TEST(answered_requests_have_no_time_limit),
         TEST(a_late_answer_in_time_is_fine),
         TEST(freed_in_an_answer),
