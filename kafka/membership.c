@@ -25,7 +25,6 @@
 #define EVENTS_A_TURN      256  /* then others get their turn; a rebalance makes 2, a commit 1 */
 #define TICK_MS            1000 /* polled at least so often: max.poll.interval.ms is 30,000 */
 #define TROUBLE_AGAIN_MS   5000 /* the same trouble is told again no sooner */
-#define COMMITTED_MS       5000 /* for the answer to membership_committed() */
 #define FENCED_INSTANCE_ID 82
 
 static void *must(void *memory)
@@ -219,10 +218,6 @@ static struct group_call *call_new(struct membership *membership,
 
 static void call_free(struct group_call *call)
 {
-    for (size_t i = 0; call->texts && i < call->count; i++) {
-        free(call->texts[i]);
-    }
-    free(call->texts);
     rd_kafka_topic_partition_list_destroy(call->wants);
     free(call->commits);
     free(call);
@@ -232,11 +227,7 @@ static void call_free(struct group_call *call)
 static void call_end(struct group_call *call, const struct err *err)
 {
     LIST_REMOVE(call, entry);
-    if (call->committed) {
-        call->committed(call->arg, call->commits, call->count, call->sent_ms, err);
-    } else {
-        call->found(call->arg, call->commits, call->count, err);
-    }
+    call->done(call->arg, call->commits, call->count, call->sent_ms, err);
     call_free(call);
 }
 
@@ -267,7 +258,7 @@ void membership_commit(struct membership *membership, struct membership_commit *
 {
     assert(count > 0 && count <= MEMBERSHIP_COMMIT_MAX);
     struct group_call *call = call_new(membership, commits, count, arg);
-    call->committed = done;
+    call->done = done;
     for (size_t i = 0; i < count; i++) {
         call->wants->elems[i].offset = commits[i].offset;
         put_metadata(&call->wants->elems[i], commits[i].metadata);
@@ -329,73 +320,21 @@ static void on_committed(struct membership *membership, rd_kafka_event_t *event)
 
 /* ---- what is committed ---- */
 
-void membership_committed(struct membership *membership, struct membership_commit *wants,
-                          size_t count,
+void membership_committed(struct membership *membership, struct cluster *target,
+                          struct membership_commit *wants, size_t count,
                           void (*done)(void *arg, const struct membership_commit *found,
                                        size_t count, const struct err *err),
                           void *arg)
 {
-    char text[128];
     assert(count > 0 && count <= MEMBERSHIP_COMMIT_MAX);
-    struct group_call *call = call_new(membership, wants, count, arg);
-    call->found = done;
-    call->texts = must(calloc(count, sizeof(*call->texts)));
-    if (!membership->client) {
-        struct err why;
-        err_set(&why, ERR_RETRY, "commits of group '%s': we are leaving", membership->group);
-        call_fail(call, &why);
+    if (membership->client) {
+        committed_ask(&membership->committeds, membership->loop, target, membership->group, wants,
+                      count, done, arg);
         return;
     }
-    rd_kafka_t *rk = handle_of(membership);
-    rd_kafka_AdminOptions_t *options =
-        rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
-    rd_kafka_AdminOptions_set_request_timeout(options, COMMITTED_MS, text, sizeof(text));
-    rd_kafka_AdminOptions_set_opaque(options, call);
-    rd_kafka_ListConsumerGroupOffsets_t *question =
-        rd_kafka_ListConsumerGroupOffsets_new(membership->group, call->wants);
-    rd_kafka_ListConsumerGroupOffsets(rk, &question, 1, options, membership->queue);
-    rd_kafka_ListConsumerGroupOffsets_destroy(question);
-    rd_kafka_AdminOptions_destroy(options);
-}
-
-static void take_found(struct group_call *call, const rd_kafka_topic_partition_list_t *answered)
-{
-    for (size_t i = 0; i < call->count; i++) {
-        struct membership_commit *commit = &call->commits[i];
-        const rd_kafka_topic_partition_t *want = &call->wants->elems[i];
-        const rd_kafka_topic_partition_t *part =
-            rd_kafka_topic_partition_list_find(answered, want->topic, want->partition);
-        bool there = part && !part->err && part->offset >= 0;
-        if (there && part->metadata_size > 0) {
-            call->texts[i] = must(strndup(part->metadata, part->metadata_size));
-        }
-        commit->error = (int16_t)(part ? part->err : KAFKA_NONE);
-        commit->offset = there ? part->offset : -1;
-        commit->metadata = call->texts[i];
-    }
-}
-
-static void on_found(struct membership *membership, rd_kafka_event_t *event)
-{
-    struct group_call *call = rd_kafka_event_opaque(event);
-    struct err why = {0};
-    size_t count = 0;
-    int code = rd_kafka_event_error(event);
-    const rd_kafka_group_result_t **groups = NULL;
-    if (code == 0) {
-        groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
-            rd_kafka_event_ListConsumerGroupOffsets_result(event), &count);
-        code = count != 1 ? RD_KAFKA_RESP_ERR__BAD_MSG
-                          : rd_kafka_error_code(rd_kafka_group_result_error(groups[0]));
-    }
-    if (code != 0) {
-        client_err(membership->client, &why, code, "commits of group '%s': %s", membership->group,
-                   rd_kafka_err2str(code));
-        call_fail(call, &why);
-        return;
-    }
-    take_found(call, rd_kafka_group_result_partitions(groups[0]));
-    call_end(call, NULL);
+    struct err why;
+    err_set(&why, ERR_RETRY, "commits of group '%s': we are leaving", membership->group);
+    committed_refuse(wants, count, done, arg, &why);
 }
 
 /* ---- events ---- */
@@ -421,9 +360,6 @@ static void on_event(struct membership *membership, rd_kafka_event_t *event)
         break;
     case RD_KAFKA_EVENT_OFFSET_COMMIT:
         on_committed(membership, event);
-        break;
-    case RD_KAFKA_EVENT_LISTCONSUMERGROUPOFFSETS_RESULT:
-        on_found(membership, event);
         break;
     case RD_KAFKA_EVENT_ERROR:
         on_error(membership, event);
@@ -560,6 +496,7 @@ struct membership *membership_new(struct loop *loop, const struct config_client 
     membership->wake_fd = wake_fd;
     membership->generation = -1;
     LIST_INIT(&membership->calls);
+    LIST_INIT(&membership->committeds);
     watch_queue(membership);
     return membership;
 }
@@ -567,12 +504,13 @@ struct membership *membership_new(struct loop *loop, const struct config_client 
 static void fail_calls(struct membership *membership, const char *why)
 {
     struct err err;
+    err_set(&err, ERR_RETRY, "group '%s': %s", membership->group, why);
     struct group_call *call = LIST_FIRST(&membership->calls);
     while (call) { /* an answer may ask again: that one fails at once, for the client is gone */
-        err_set(&err, ERR_RETRY, "group '%s': %s", membership->group, why);
         call_fail(call, &err);
         call = LIST_FIRST(&membership->calls);
     }
+    committed_end_all(&membership->committeds, &err);
 }
 
 /* The owner's callbacks are not called any more, open calls are answered, librdkafka's handle ends. */

@@ -76,9 +76,10 @@ void membership_commit(struct membership *membership, struct membership_commit *
                                     size_t count, int64_t sent_ms, const struct err *err),
                        void *arg);
 /* The group's committed offsets and metadata for these partitions, asynchronously (array freed after done; offset -1 =
- * none; metadata NULL = none). */
-void membership_committed(struct membership *membership, struct membership_commit *wants,
-                          size_t count,
+ * none; metadata NULL = none), through `target`: a coordinator that moves, loads or breaks its connection is asked again,
+ * for 5 s at most, then `done` has ERR_RETRY. A partition with an error of its own is not "none": nothing was said of it. */
+void membership_committed(struct membership *membership, struct cluster *target,
+                          struct membership_commit *wants, size_t count,
                           void (*done)(void *arg, const struct membership_commit *found,
                                        size_t count, const struct err *err),
                           void *arg);

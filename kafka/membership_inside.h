@@ -7,24 +7,23 @@
 #include "kafka/client.h"
 #include "kafka/membership.h"
 
+struct committed;
 struct leave;
 
-/* A commit or a question for commits, until it is answered. */
+/* A commit, until it is answered. */
 struct group_call {
     LIST_ENTRY(group_call) entry;
     struct membership_commit *commits; /* the caller's; its topics may be gone before the answer */
     size_t count;
     rd_kafka_topic_partition_list_t *wants; /* our copy of which partitions, same order */
-    char **texts;                           /* metadata that was found, ours; NULL in a commit */
     int64_t sent_ms;
-    void (*committed)(void *arg, const struct membership_commit *commits, size_t count,
-                      int64_t sent_ms, const struct err *err);
-    void (*found)(void *arg, const struct membership_commit *found, size_t count,
-                  const struct err *err);
+    void (*done)(void *arg, const struct membership_commit *commits, size_t count, int64_t sent_ms,
+                 const struct err *err);
     void *arg;
 };
 
 LIST_HEAD(group_calls, group_call);
+LIST_HEAD(committeds, committed);
 
 struct membership {
     struct loop *loop;
@@ -40,13 +39,28 @@ struct membership {
     int32_t generation;
     bool revoking; /* told to the owner, not given back yet */
     struct group_calls calls;
-    int trouble_code; /* last one told, and when */
+    struct committeds committeds; /* questions for what is committed */
+    int trouble_code;             /* last one told, and when */
     int64_t trouble_ms;
     bool fatal_told;
     bool serving; /* events: what they look into must outlive the callbacks */
     bool doomed;  /* freed inside a callback: the memory goes when serving ends */
     struct leave *leave;
 };
+
+/* Ask what is committed; stands in `all` until it is answered, when `take_wants` is freed. `group` lives until then. */
+void committed_ask(struct committeds *all, struct loop *loop, struct cluster *target,
+                   const char *group, struct membership_commit *take_wants, size_t count,
+                   void (*done)(void *arg, const struct membership_commit *found, size_t count,
+                                const struct err *err),
+                   void *arg);
+/* Answer without asking. */
+void committed_refuse(struct membership_commit *take_wants, size_t count,
+                      void (*done)(void *arg, const struct membership_commit *found, size_t count,
+                                   const struct err *err),
+                      void *arg, const struct err *err);
+void committed_end_all(struct committeds *all,
+                       const struct err *err); /* all are answered with err */
 
 /* The requests of membership_leave(); takes no part in anything else. */
 struct leave *leave_new(struct loop *loop, struct cluster *target, const char *group,

@@ -92,6 +92,7 @@ static void resume(struct link_part *part)
         .start = link->service->start,
         .on_truncation = link->service->on_truncation,
         .on_foreign_write = link->service->on_foreign_write,
+        .foreign_seen_end = part->foreign_seen_end,
         .adopt_end = link_adopted_end(link, part->topic, part->partition),
         .read_bytes = part->resume_depth,
     };
@@ -339,7 +340,7 @@ void link_load_groups(void *arg)
     if (count == MEMBERSHIP_COMMIT_MAX) {
         loop_timer_set(link->load_timer, LOAD_GATHER_MS);
     }
-    membership_committed(link->membership, wants, count, groups_loaded, call);
+    membership_committed(link->membership, link->target, wants, count, groups_loaded, call);
 }
 
 static void engine_load(void *arg, struct task *task)
@@ -460,8 +461,8 @@ static void place(struct link_part *part, const struct resume *resume)
     part->at = resume->at;
     part->at.time_ms = clock_wall_ms(loop_clock(link->loop));
     part->track = offset_track_new(link->store, part->topic, part->partition, stored,
-                                   resume->event.began ? NULL : &resume->runs_from, &part->at, resume->runs.runs,
-                                   resume->runs.runs_count, part);
+                                   resume->event.began ? NULL : &resume->runs_from, &part->at,
+                                   resume->runs.runs, resume->runs.runs_count, part);
     part->resume_depth = link->config->limits.resume_read_bytes;
     char why[128];
     snprintf(why, sizeof(why), "%s source offset %lld, target offset %lld, generation %d",
@@ -599,6 +600,9 @@ void part_committed(struct link_part *part)
 void part_retry(struct link_part *part, int64_t depth_bytes)
 {
     part->resume_depth = depth_bytes;
+    if (part->fault == FAULT_FOREIGN_WRITE) { /* these; what comes behind them is another fault */
+        part->foreign_seen_end = part->fault_target_to;
+    }
     part_event(part, PART_EV_RETRY, "an operator asked for it");
 }
 

@@ -98,7 +98,8 @@ static struct membership_commit *many(const char *topic, int count, char **out_t
     return commits;
 }
 
-static void leave(void)
+/* Ours, on the loop: who coordinates the group is asked through it. */
+static struct cluster *target(void)
 {
     struct cluster_options options = {.name = "target",
                                       .client = client,
@@ -109,7 +110,7 @@ static void leave(void)
         options.pool = pool = buf_pool_new(1 << 20);
         cluster = cluster_new(loop, &options);
     }
-    membership_leave(member, cluster, 2000, left, NULL);
+    return cluster;
 }
 
 static void command(int count, char **words)
@@ -136,7 +137,7 @@ static void command(int count, char **words)
         membership_commit(member, commits, (size_t)atoi(words[2]), committed, topic);
     } else if (strcmp(words[0], "committed") == 0 && count >= 3) {
         struct membership_commit *wants = many(words[1], atoi(words[2]), &topic);
-        membership_committed(member, wants, (size_t)atoi(words[2]), found, topic);
+        membership_committed(member, target(), wants, (size_t)atoi(words[2]), found, topic);
     } else if (strcmp(words[0], "revoked_done") == 0) {
         membership_revoked_done(member);
     } else if (strcmp(words[0], "hold") == 0) {
@@ -146,7 +147,7 @@ static void command(int count, char **words)
         say("generation value=%d slowest_turn_ms=%lld", membership_generation(member),
             (long long)slowest_ms);
     } else if (strcmp(words[0], "leave") == 0) {
-        leave();
+        membership_leave(member, target(), 2000, left, NULL);
     } else {
         loop_stop(loop);
     }
