@@ -92,7 +92,6 @@ static void resume(struct link_part *part)
         .start = link->service->start,
         .on_truncation = link->service->on_truncation,
         .on_foreign_write = link->service->on_foreign_write,
-        .foreign_seen_end = part->foreign_seen_end,
         .adopt_end = link_adopted_end(link, part->topic, part->partition),
         .read_bytes = part->resume_depth,
     };
@@ -600,9 +599,6 @@ void part_committed(struct link_part *part)
 void part_retry(struct link_part *part, int64_t depth_bytes)
 {
     part->resume_depth = depth_bytes;
-    if (part->fault == FAULT_FOREIGN_WRITE) { /* these; what comes behind them is another fault */
-        part->foreign_seen_end = part->fault_target_to;
-    }
     part_event(part, PART_EV_RETRY, "an operator asked for it");
 }
 
