@@ -43,11 +43,9 @@ def test_every_kind_of_record_is_mirrored_once_in_order(line, source):
 def test_two_workers_share_the_partitions(line, source):
     one = line(partitions=6)
     load = Load(source.bootstrap, one.topics[0], "lz4", count=60_000, partitions=6, rate=15_000).start()
-    first = one.worker("w1")
-    second = one.worker("w2")
-    mirroring = {"state": "mirroring"}
-    for worker in (first, second):
-        worker.wait_metric("3 partitions", lambda m: m.get("ferry_link_partitions", **mirroring) == 3, 30)
+    one.worker("w1")
+    one.worker("w2")
+    one.wait_shared(6)
     load.wait()
     one.wait_caught_up()
     one.prove()
@@ -70,6 +68,38 @@ def test_kill9_storm_with_transactions(line, source):
     one.wait_caught_up()
     one.prove(translations=50_000)
     assert "assert" not in worker.process.log_text().lower()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_kill9_storm_on_two_workers(line, source):
+    """S1 in full: 20 x kill -9 of either of two workers under load; 2,000,000 records of every kind, 100,000
+    translations: 0 lost, 0 doubled, 0 wrong."""
+    one = line(partitions=8)
+    counts = {"plain": 400_000, "gzip": 150_000, "snappy": 250_000, "lz4": 700_000, "zstd": 250_000}
+    counts |= {"transactional": 150_000, "headers": 50_000, "nulls": 30_000, "stamps": 20_000}
+    assert sum(counts.values()) == 2_000_000
+    seconds = 75
+    loads = [
+        Load(
+            source.bootstrap, one.topics[0], kind, count=count, partitions=8, rate=count / seconds, seed=seed,
+            serial=seed * 10_000_000, transaction=100,
+        ).start()
+        for seed, (kind, count) in enumerate(counts.items(), 1)
+    ]  # fmt: skip
+    workers = [one.worker("w1"), one.worker("w2")]
+    for _ in range(20):
+        time.sleep(random.uniform(0.5, 6))
+        worker = random.choice(workers)
+        worker.kill9()
+        worker.start()
+    ledgers = [load.wait() for load in loads]
+    assert sum(ledger.committed + ledger.aborted for ledger in ledgers) == 2_000_000
+    one.wait_caught_up(timeout=120)
+    result = one.prove(translations=100_000)
+    assert result.records == sum(ledger.committed for ledger in ledgers)
+    for worker in workers:
+        assert "assert" not in worker.process.log_text().lower()
 
 
 def test_restart_after_kill9_copies_within_a_second(line, source):
@@ -101,8 +131,7 @@ def test_a_killed_workers_partitions_flow_elsewhere_within_12_seconds(line, sour
     one = line()
     load = Load(source.bootstrap, one.topics[0], "plain", count=None, partitions=4, rate=1000).start()
     workers = [one.worker("w1"), one.worker("w2")]
-    for worker in workers:
-        worker.wait_metric("2 partitions", lambda m: m.get("ferry_link_partitions", state="mirroring") == 2, 30)
+    one.wait_shared(4)
     workers[0].kill9()
     began = time.monotonic()
     before = one.target.offsets(one.topics[0])
@@ -118,14 +147,14 @@ def test_a_killed_workers_partitions_flow_elsewhere_within_12_seconds(line, sour
 
 def test_sigstop_beyond_the_session_adds_nothing(line, source):
     """S3: a stopped worker that comes back finds its deadline past; whoever took over goes on alone."""
-    one = line(partitions=2)
-    load = Load(source.bootstrap, one.topics[0], "lz4", count=None, partitions=2, rate=4000).start()
+    one = line(partitions=3)
+    load = Load(source.bootstrap, one.topics[0], "lz4", count=None, partitions=3, rate=4000).start()
     first = one.worker("w1")
     one.wait_copied(one.topics[0], 0, 100)
     second = one.worker("w2")
-    second.wait_metric("a partition", lambda m: m.get("ferry_link_partitions", state="mirroring") == 1, 30)
+    one.wait_shared(3)
     first.sigstop()
-    second.wait_metric("both partitions", lambda m: m.get("ferry_link_partitions", state="mirroring") == 2, 30)
+    second.wait_metric("all partitions", lambda m: m.get("ferry_link_partitions", state="mirroring") == 3, 30)
     time.sleep(1)
     first.sigcont()
     time.sleep(3)
@@ -150,18 +179,39 @@ def test_two_workers_with_one_name_the_newcomer_wins(line, source, own, folder):
 
 def test_sigterm_drains_and_hands_over_at_once(line, source):
     """S6: exit 0 within the grace, everything checkpointed, the partitions elsewhere at once."""
-    one = line(partitions=2)
-    load = Load(source.bootstrap, one.topics[0], "plain", count=None, partitions=2, rate=2000).start()
+    one = line(partitions=3)
+    load = Load(source.bootstrap, one.topics[0], "plain", count=None, partitions=3, rate=2000).start()
     first = one.worker("w1")
     one.wait_copied(one.topics[0], 0, 200)
     second = one.worker("w2")
-    second.wait_metric("a partition", lambda m: m.get("ferry_link_partitions", state="mirroring") == 1, 30)
+    one.wait_shared(3)
     first.process.signal(signal.SIGTERM)
     began = time.monotonic()
     assert first.process.wait(20) == 0
     assert time.monotonic() - began < 8
-    second.wait_metric("both", lambda m: m.get("ferry_link_partitions", state="mirroring") == 2, 5)
+    second.wait_metric("all", lambda m: m.get("ferry_link_partitions", state="mirroring") == 3, 5)
     load.stop()
+    one.wait_caught_up()
+    one.prove()
+
+
+def test_two_workers_stopped_one_after_the_other_end_at_once(line, source):
+    """The second one is given the partitions of the first while it drains: it begins none of them."""
+    one = line(partitions=6)
+    Load(source.bootstrap, one.topics[0], "lz4", count=6_000, partitions=6).run()
+    workers = [one.worker(f"w{n}") for n in (1, 2)]
+    for gap_ms in (0, 20, 60, 150, 400):
+        for worker in workers:
+            if not worker.alive:
+                worker.start()
+        for worker in workers:
+            worker.wait_metric("3 partitions", lambda m: m.get("ferry_link_partitions", state="mirroring") == 3, 30)
+        for worker in workers:
+            began = time.monotonic()
+            assert worker.stop() == 0
+            assert time.monotonic() - began < 8, f"{worker.name} ended late, {gap_ms} ms after the other"
+            time.sleep(gap_ms / 1000)
+    assert not [e for worker in workers for e in worker.events("link.stop_late")]
     one.wait_caught_up()
     one.prove()
 

@@ -40,6 +40,24 @@ class Line:
         self.workers.append(worker)
         return worker.wait_ready() if wait else worker
 
+    def mirroring(self, worker):
+        """Partitions that a worker mirrors now."""
+        worker.process.check()
+        return worker.metrics().get("ferry_link_partitions", 0, state="mirroring")
+
+    def wait_shared(self, partitions, timeout=30):
+        """All workers together mirror so many partitions, each its share. The group shares out the control topic's
+        partition with them, so a worker may have one less than its neighbour, and that one less again."""
+        alive = [worker for worker in self.workers if worker.alive]
+        least, most = (partitions + 1) // len(alive) - 1, -(-(partitions + 1) // len(alive))
+        assert least > 0, "too few partitions: a worker may have the control topic's alone"
+
+        def there():
+            has = [self.mirroring(worker) for worker in alive]
+            return has if sum(has) == partitions and least <= min(has) and max(has) <= most else None
+
+        return wait_for(f"{partitions} partitions to be shared out", there, timeout, every=0.05)
+
     def check_workers(self):
         for worker in self.workers:
             if worker.alive or worker.returncode not in (None, 0, -9):
@@ -63,8 +81,9 @@ class Line:
 
     def group_checkpoint(self, topic=None, partition=0):
         """The second checkpoint, from the commit metadata; None when there is none."""
-        found = self.target.group_offsets(self.group).get((topic or self.topics[0], partition))
-        return None if found is None or not found.metadata else Checkpoint.parse(found.metadata)
+        with RawClient(self.target.bootstrap) as raw:
+            _, metadata = raw.committed(self.group, topic or self.topics[0], partition)
+        return Checkpoint.parse(metadata) if metadata else None
 
     def mirrored_to(self):
         """{(topic, partition): source_next} as Redis shows it."""

@@ -47,7 +47,12 @@ def _uvarints(data):
 
 def unpack(entries):
     """Runs of a stream's entries [(id, {b"r": packed})], oldest first; the last one is open."""
-    runs = []
+    return unpack_behind(entries)[0]
+
+
+def unpack_behind(entries):
+    """The same, and where the first run begins to be known: None when something stood before it that is not there."""
+    runs, known_from = [], 0
     for identity, fields in entries:
         first, target = (int(part) for part in identity.decode().split("-"))
         source = first - 1
@@ -58,6 +63,8 @@ def unpack(entries):
             last = runs[-1]
             last.length = source - source_gap - last.source
             assert last.length == target - target_gap - last.target > 0, f"entry {identity}: its gaps do not fit"
+        elif source_gap or target_gap:
+            known_from = source
         runs.append(Run(source, target, None))
         for at in range(0, len(rest), 3):
             length, source_gap, target_gap = rest[at : at + 3]
@@ -65,7 +72,7 @@ def unpack(entries):
             source += length + source_gap
             target += length + target_gap
             runs.append(Run(source, target, None))
-    return runs
+    return runs, known_from
 
 
 class RedisMap:
@@ -92,35 +99,51 @@ class RedisMap:
 
     def runs(self, topic, partition):
         """Closed runs of the newest incarnation, oldest first."""
+        runs, checkpoint, _ = self._read(topic, partition)
+        return runs, checkpoint
+
+    def _read(self, topic, partition):
         checkpoint = self.checkpoints()[topic, partition]
         key = f"{self.base}:map:{topic}:{partition}:{checkpoint.incarnation}"
-        runs = unpack(self.client.xrange(key))
+        runs, known_from = unpack_behind(self.client.xrange(key))
         if runs:
             last = runs[-1]
             last.length = min(checkpoint.source_next - last.source, checkpoint.target_next - last.target)
-        return runs, checkpoint
+        return runs, checkpoint, known_from
+
+    def unmapped(self, topic, partition):
+        """[(first, end)] of source offsets whose runs could not be kept, of the newest incarnation, ascending."""
+        incarnation = self.checkpoints()[topic, partition].incarnation
+        out = []
+        for member in self.client.smembers(f"{self.base}:unmapped:{topic}:{partition}"):
+            owner, first, _, end, _ = member.decode().split(" ")
+            if owner == incarnation:
+                out.append((int(first), int(end)))
+        return sorted(out)
 
     def translate(self, topic, partition, offset):
         """Target offset of a source position; None when the map does not hold it. Remembers what it read."""
         where = (topic, partition)
         if where not in self.cache:
-            runs, checkpoint = self.runs(topic, partition)
-            self.cache[where] = (runs, [run.source for run in runs], checkpoint)
-        runs, firsts, checkpoint = self.cache[where]
+            runs, checkpoint, known_from = self._read(topic, partition)
+            stretches = self.unmapped(topic, partition)
+            self.cache[where] = (runs, [run.source for run in runs], checkpoint, known_from, stretches)
+        runs, firsts, checkpoint, known_from, stretches = self.cache[where]
         if offset >= checkpoint.source_next:
             return checkpoint.target_next
         n = bisect.bisect_right(firsts, offset) - 1
+        if n >= 0 and offset < runs[n].source + runs[n].length:
+            return runs[n].target + offset - runs[n].source
+        if offset < known_from or any(first <= offset < end for first, end in stretches):
+            return None
         if n < 0:
             return runs[0].target if runs else None
-        run = runs[n]
-        if offset < run.source + run.length:
-            return run.target + offset - run.source
         return runs[n + 1].target if n + 1 < len(runs) else checkpoint.target_next
 
     def translate_back(self, topic, partition, offset):
         """Source offset of a target position."""
         self.translate(topic, partition, 0)
-        runs, _, checkpoint = self.cache[topic, partition]
+        runs, _, checkpoint, *_ = self.cache[topic, partition]
         for run in runs:
             if offset < run.target:
                 return run.source

@@ -280,6 +280,19 @@ class RawClient:
 
         return reader.compact_list(one)
 
+    def committed(self, group, topic, partition):
+        """OffsetFetch v2, asked of the first broker, which must be the coordinator: (offset or -1, metadata)."""
+        body = _text(group) + struct.pack(">i", 1) + _text(topic) + struct.pack(">ii", 1, partition)
+        reader = self.connection(self.bootstrap.split(",")[0]).ask(9, 2, body)
+        reader.take("i")
+        reader.text()
+        _, _, offset = reader.take("iiq")
+        metadata = reader.text()
+        error = reader.take("h") or reader.take("h")
+        if error:
+            raise KafkaError(error, f"offsets of group {group}")
+        return offset, metadata
+
     def produce(self, topic, partition, batch, timeout_ms=10000, acks=-1):
         """Produce v8: send a batch (or bytes) as it is. Returns (error code, base offset)."""
         data = batch if isinstance(batch, bytes) else batch.encode()
