@@ -1,17 +1,22 @@
 """The demo: two sites, real producers, a worker killed in the middle, and a proof by an independent reader.
 
 Run by tools/demo.sh (make demo). The exit status is the proof's: 0 the same records, once, in order, and the map finds
-each one; 1 the proof is red; 3 something else went wrong.
+each one; 1 the proof is red; 3 something else went wrong; 130 interrupted.
 """
 
 import contextlib
+import fcntl
 import os
 import random
+import re
+import shlex
 import shutil
+import signal
 import sys
 import time
+import traceback
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 
 from rig import procs
 from rig.ferry import Command, Configuration, Worker
@@ -28,20 +33,24 @@ DIR = BUILD / "demo"
 SERVICE = "orders"
 HOME, OTHER = "hangzhou", "shanghai"
 PARTITIONS = 4
-BACKLOG = int(os.environ.get("DEMO_RECORDS", 250_000))  # a topic, before the mirror starts
-TRANSACTIONS = 200  # of them in the transactional topic: a commit takes real brokers 10 to 30 ms
-LIVE_RATE = 1_500  # records a second and topic while it runs
+BACKLOG = int(os.environ.get("DEMO_RECORDS", 100_000))  # a topic, before the mirror starts
+TRANSACTIONS = 100  # of them in the transactional topic: a commit takes real brokers 10 to 30 ms
+LIVE_RATE = 500  # records a second and topic while it runs
 SIZE = 200
 TRANSACTION = 500  # records
 KINDS = ("plain", "lz4", "zstd", "transactional")
 MAP_ASKED = 100_000
 COMMAND_ASKED = 12
 CATCH_UP_S = 180
+# As Kafka has it: a broker of the tests is fenced after 1.5 s of silence, which a busy machine reaches.
+BROKER = {"broker.session.timeout.ms": 9000, "broker.heartbeat.interval.ms": 2000}
 TTY = sys.stdout.isatty()
 COLOR = {"red": "\033[31;1m", "green": "\033[32;1m"} if TTY else {}
+WIDTH = 92
+PROGRESS_S = 0.2 if TTY else 2  # a terminal shows one line that changes
 
 
-def say(text):
+def say(text=""):
     print(text, flush=True)
 
 
@@ -49,17 +58,22 @@ def loud(color, text):
     say(f"{COLOR.get(color, '')}{text}{chr(27) + '[0m' if COLOR else ''}")
 
 
+def said_in(name, seconds):
+    say(f"{name:<{WIDTH - 9}} {seconds:6.1f} s")
+
+
 @contextlib.contextmanager
 def stage(name):
     began = time.monotonic()
     yield
-    say(f"{name:<58} {time.monotonic() - began:6.1f} s")
+    said_in(name, time.monotonic() - began)
 
 
 class Demo:
     def __init__(self):
-        self.source = KafkaCluster(HOME, workdir=DIR / "kafka", default_group_settings=True)
-        self.target = KafkaCluster(OTHER, workdir=DIR / "kafka", default_group_settings=True)
+        brokers = {"workdir": DIR / "kafka", "default_group_settings": True, "props": BROKER}
+        self.source = KafkaCluster(HOME, **brokers)
+        self.target = KafkaCluster(OTHER, **brokers)
         self.redis = RedisServer(OTHER, workdir=DIR)
         self.topics = {kind: f"orders.{kind}" for kind in KINDS}
         self.ledgers = {kind: [] for kind in KINDS}
@@ -68,23 +82,24 @@ class Demo:
     # -- stages -------------------------------------------------------------------------------------------------
 
     def servers(self):
-        with stage("two Kafka brokers and Redis are up"):
+        with stage(f"two Kafka brokers ({HOME}, {OTHER}) and Redis are up"):
             start_together(self.source, self.target)
             self.redis.start()
             for topic in self.topics.values():
                 self.source.create_topic(topic, partitions=PARTITIONS)
-        say(f"    {HOME}: {self.source.bootstrap}    {OTHER}: {self.target.bootstrap}    {self.redis.url}")
+        say(f"    {HOME} {self.source.bootstrap}, {OTHER} {self.target.bootstrap}, {self.redis.url}")
 
     def backlog(self):
         """What was there before the mirror: all kinds, written by processes of their own."""
-        with stage(f"{len(KINDS)} producers ({', '.join(KINDS)}) wrote a backlog"):
+        with stage(f"{len(KINDS)} producers wrote a backlog to {HOME}: {', '.join(KINDS)}"):
             running = {kind: self.load(kind, count=self.backlog_of(kind)).start() for kind in KINDS}
+            self.target.warm_coordinators()  # a site in use has its groups' topic already
             for kind, producer in running.items():
                 self.ledgers[kind].append(producer.wait())
         written = [ledger for ledgers in self.ledgers.values() for ledger in ledgers]
         say(
-            f"    {sum(w.committed for w in written)} records, and {sum(w.aborted for w in written)} in "
-            "transactions that were aborted (every fourth): those must not arrive"
+            f"    {sum(w.committed for w in written):,} records; {sum(w.aborted for w in written):,} more in "
+            "aborted transactions (every fourth) must not arrive"
         )
 
     @staticmethod
@@ -101,10 +116,11 @@ class Demo:
         ).service(SERVICE, topics=["orders.*"], start="earliest")
         self.command = Command(self.conf)
         self.map = RedisMap(self.redis.client, SERVICE, HOME, OTHER)
-        with stage("ferry enable orders"):
+        with stage("$ ferry enable orders --yes"):
             self.command.enable(SERVICE)
+        say(f"    with FERRY_CONFIG={self.conf.path.relative_to(ROOT)}, as all commands here; the file is kept")
         self.live = {kind: self.load(kind, count=None, rate=LIVE_RATE, serial=10_000_000).start() for kind in KINDS}
-        with stage("two ferryd started, the first records are across"):
+        with stage(f"two workers (ferryd) started, and the first records are at {OTHER}"):
             self.workers = [Worker(self.conf, f"worker-{n}").start() for n in (1, 2)]
             wait_for("the first records", self.begun, 60, every=0.05)
 
@@ -116,8 +132,11 @@ class Demo:
     def position(self):
         """(source offsets done, source offsets there are), by the checkpoints and the source's stable ends."""
         done = self.map.checkpoints()
-        there = sum(sum(self.source.offsets(t, PARTITIONS, committed=True).values()) for t in self.topics.values())
+        there = wait_for("the ends of the source's topics", self.ends, 20, every=0.2, not_yet=(KafkaException,))
         return sum(c.source_next for (topic, _), c in done.items() if topic in self.topics.values()), there
+
+    def ends(self):
+        return sum(sum(self.source.offsets(t, PARTITIONS, committed=True).values()) for t in self.topics.values())
 
     def catch_up(self):
         """Progress until the mirror is at the end; one worker is killed in the middle and comes back."""
@@ -128,13 +147,14 @@ class Demo:
         while True:
             now = time.monotonic()
             if now - began > CATCH_UP_S:
-                raise TimeIsUp(f"the mirror is not at the end after {CATCH_UP_S} s; {self.log_hint()}")
+                raise TimeIsUp(f"the mirror is not at the end after {CATCH_UP_S} s")
             done, there = self.position()
             self.workers[1].process.check()
+            if returned:
+                victim.process.check()
             rates = [r for r in rates if now - r[0] < 3] + [(now, done)]
             span = now - rates[0][0]
-            rate = (done - rates[0][1]) / span if span > 0.2 else 0
-            self.progress(done, there, rate)
+            self.progress(done, there, (done - rates[0][1]) / span if span > 0.2 else 0)
             if killed is None and (done > there * 0.3 or now - began > 5):
                 victim.kill9()
                 self.line(f"    kill -9 of {victim.name} at {100 * done / there:.0f} %")
@@ -143,19 +163,20 @@ class Demo:
                 victim.start()
                 returned = now
                 self.line(f"    {victim.name} is started again")
-                victim.wait_healthy()
             elif returned and settled is None and there - done <= LIVE_RATE * len(KINDS) // 2:
                 settled = now
-                self.line(f"    caught up {settled - returned:.1f} s after its return, producers still writing")
+                self.line(
+                    f"    caught up {settled - returned:.1f} s after its return, with the producers still writing"
+                )
             elif settled and now - settled > 2:
                 break
-            time.sleep(0.05)
+            time.sleep(0.1)
         self.end_progress()
-        say(f"{'the mirror caught up, through a kill -9':<58} {time.monotonic() - began:6.1f} s")
+        said_in("the mirror caught up, through the kill -9", time.monotonic() - began)
 
     def drain(self):
         """Producers stop; what they wrote last goes across."""
-        with stage("producers stopped, the last records are across"):
+        with stage("the producers stopped, and their last records are across"):
             for kind, producer in self.live.items():
                 self.ledgers[kind].append(producer.stop())
             last, since = 0, time.monotonic()
@@ -167,51 +188,56 @@ class Demo:
                     last, since = done, time.monotonic()
                 if time.monotonic() - since > 20:
                     # let the proof say what is missing
-                    say(f"    nothing moved for 20 s at {done} of {there}; {self.log_hint()}")
+                    say(f"    nothing moved for 20 s at {done:,} of {there:,}; logs: {logs()}")
                     break
                 time.sleep(0.1)
-        done = self.command.run("status", SERVICE)
-        for line in (done.stdout or done.stderr).splitlines()[:12]:
-            say(f"    | {line}")
+        self.show("status", SERVICE)
+
+    def show(self, *words):
+        """A command as a user types it, and what it says."""
+        with stage("$ ferry " + shlex.join(str(word) for word in words)):
+            done = self.command.run(*words)
+        for text in (done.stdout + done.stderr).splitlines():
+            say(f"    {text}")
+        return done
 
     # -- the proof ----------------------------------------------------------------------------------------------
 
     def proof(self):
         """True when everything is as promised."""
-        with stage("an independent reader compared every record"):
+        with stage("proof 1: an independent reader compared every record of both sites"):
             result = compare(self.source.bootstrap, self.target.bootstrap, list(self.topics.values()))
-        say("    " + result.text().replace("\n", "\n    "))
+        text = re.sub(r"(source|target) \d+: at (\d+):", r"\1 offset \2:", result.text(show=3))
+        say("    " + text.replace("\n", "\n    "))
         written = sum(ledger.committed for ledgers in self.ledgers.values() for ledger in ledgers)
         ok = result.ok and result.records == written
         if result.records != written:
-            say(f"    but the producers had {written} records acknowledged")
+            say(f"    but {written} records were acknowledged to the producers")
         if not result.ok:
-            say("    the map is judged by equal records: not judged")
+            say("    (the map is judged by equal records: it is not judged)")
             return False
-        with stage(f"the map, read from Redis: {MAP_ASKED} random offsets"):
-            check = check_map(result, self.map_now().translate, MAP_ASKED)
-        say("    " + check.text().replace("\n", "\n    "))
-        with stage(f"ferry offsets translate: {COMMAND_ASKED} random offsets"):
-            wrong = self.ask_the_command(result)
-        for text in wrong:
-            say(f"    {text}")
+        with stage(f"proof 2: the map in Redis, asked for {MAP_ASKED:,} random offsets"):
+            check = check_map(result, RedisMap(self.redis.client, SERVICE, HOME, OTHER).translate, MAP_ASKED)
+        say("    " + check.text(show=5).replace("\n", "\n    "))
+        wrong = self.ask_the_command(result)
         return ok and check.ok and not wrong
 
-    def map_now(self):
-        return RedisMap(self.redis.client, SERVICE, HOME, OTHER)
-
     def ask_the_command(self, result):
+        """The command as on-call uses it: the first answer is shown, all are judged by the records."""
         chosen = random.Random(3)
         places = sorted(where for where, (source, _) in result.sides.items() if len(source))
+        asked = [(*where, chosen.randrange(result.sides[where][0].position)) for where in chosen.choices(places, k=12)]
+        self.show("offsets", "translate", SERVICE, *asked[0])
         wrong = []
-        for _ in range(COMMAND_ASKED):
-            topic, partition = chosen.choice(places)
-            source, target = result.sides[topic, partition]
-            offset = chosen.randrange(source.position)
-            expected, _ = expected_target(source, target, offset)
-            got = self.command.translate(SERVICE, topic, partition, offset)
-            if got.get("target_offset") != expected:
-                wrong.append(f"{topic}-{partition} offset {offset}: expected {expected}, the command says {got}")
+        with stage(f"proof 3: that command, asked {len(asked)} times"):
+            for topic, partition, offset in asked:
+                source, target = result.sides[topic, partition]
+                expected, _ = expected_target(source, target, offset)
+                got = self.command.translate(SERVICE, topic, partition, offset)
+                if got.get("target_offset") != expected:
+                    wrong.append(f"{topic}-{partition} offset {offset}: expected {expected}, the command says {got}")
+        for text in wrong:
+            say(f"    {text}")
         return wrong
 
     # -- damage, to see the proof turn red ----------------------------------------------------------------------
@@ -288,13 +314,15 @@ class Demo:
     # -- looks --------------------------------------------------------------------------------------------------
 
     def progress(self, done, there, rate):
-        behind = max(0, there - done)
-        left = f"{behind / rate:.0f} s left" if rate > 0 else "time left unknown"
-        text = f"    {100 * done / max(1, there):5.1f} %  {rate:9.0f} offsets/s  {behind:9d} behind  {left}"
+        if time.monotonic() - getattr(self, "_said", 0) < PROGRESS_S:
+            return
+        self._said = time.monotonic()
+        lag = max(0, there - done)
+        left = f"{lag / rate:.0f} s left" if rate > 0 else "time left not known yet"
+        text = f"    {100 * done / max(1, there):3.0f} %   {rate:9,.0f} offsets/s   lag {lag:9,}   {left}"
         if TTY:
-            print(f"\r{text:<78}", end="", flush=True)
-        elif time.monotonic() - getattr(self, "_said", 0) > 1:
-            self._said = time.monotonic()
+            print(f"\r{text:<{WIDTH - 2}}", end="", flush=True)
+        else:
             say(text)
 
     def line(self, text):
@@ -303,25 +331,28 @@ class Demo:
 
     def end_progress(self):
         if TTY:
-            print("\r" + " " * 78 + "\r", end="", flush=True)
-
-    def log_hint(self):
-        return "logs: " + ", ".join(str(w.process.log.relative_to(ROOT)) for w in self.workers)
+            print("\r" + " " * (WIDTH - 2) + "\r", end="", flush=True)
 
     def stop(self):
+        """True when the workers ended as they should."""
         with stage("workers, brokers and Redis stopped, data removed"):
-            codes = [worker.stop() for worker in self.workers if worker.alive]
+            codes = {worker.name: worker.stop() for worker in self.workers}
             self.source.stop(timeout=0, remove=True)
             self.target.stop(timeout=0, remove=True)
             self.redis.kill9()
-        if any(codes):
-            say(f"    a worker ended with {codes}; {self.log_hint()}")
-        return not any(codes)
+        bad = {name: code for name, code in codes.items() if code}
+        for name, code in bad.items():
+            say(f"    {name} ended with {code}; logs: {logs()}")
+        return not bad
 
 
-def run(how):
-    began = time.monotonic()
-    shutil.rmtree(DIR, ignore_errors=True)
+def logs():
+    return ", ".join(sorted(str(path.relative_to(ROOT)) for path in DIR.glob("*.log")))
+
+
+def run(how, built_ms):
+    began = time.monotonic() - built_ms / 1000
+    said_in("build (make all)", built_ms / 1000)
     demo = Demo()
     demo.servers()
     demo.backlog()
@@ -332,31 +363,61 @@ def run(how):
         demo.damage(how)
     ok = demo.proof()
     orderly = demo.stop()
-    say("")
+    said_in("in all", time.monotonic() - began)
+    say()
     if ok and orderly:
-        loud("green", "GREEN: the same records at both sites, once, in order; the map finds each one")
+        loud("green", "GREEN: the same records at both sites, once, in order, and the map finds each one")
+        say("Next: README.md, Configure and Operate.   To see the proof turn red: DEMO_BREAK=lose make demo")
     elif ok:
         loud("red", "RED: the records are right, but a worker did not end well")
     else:
-        loud("red", "RED: the two sites differ" + (f" (as DEMO_BREAK={how} asked)" if how else ""))
-    say(f"{'in all':<58} {time.monotonic() - began:6.1f} s")
+        loud("red", "RED: the two sites differ" + (f", as DEMO_BREAK={how} asked for" if how else ""))
+    say(f"What the workers said: {logs()}")
     return 0 if ok and orderly else 1
 
 
-def main():
-    procs.end_on_signals()
+def alone():
+    """One demo at a time in this folder; the lock goes with us, however we end."""
+    BUILD.mkdir(exist_ok=True)
+    lock = open(BUILD / "demo.lock", "w")
     try:
-        return run(os.environ.get("DEMO_BREAK"))
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit("demo: another demo runs in this folder; wait for it to end")
+    return lock
+
+
+def clean():
+    """No process and no data stay; the servers' logs do, for whoever asks what went wrong."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    procs.end_all()
+    for log in DIR.glob("kafka/*/broker-1/broker.log"):
+        shutil.copy(log, DIR / f"kafka-{log.parts[-3]}.log")
+    for folder in DIR.glob("*/"):
+        shutil.rmtree(folder, ignore_errors=True)
+    remove_run_dirs()
+
+
+def main():
+    built_ms = int(sys.argv[sys.argv.index("--built-ms") + 1]) if "--built-ms" in sys.argv else 0
+    lock = alone()
+    procs.end_on_signals()
+    shutil.rmtree(DIR, ignore_errors=True)
+    try:
+        return run(os.environ.get("DEMO_BREAK"), built_ms)
     except KeyboardInterrupt:
-        say("\ninterrupted: everything is stopped")
+        say("\ninterrupted")
         return 130
     except (ProcessFailed, TimeIsUp) as err:
         loud("red", f"\ndemo: {err}")
         return 3
+    except Exception:
+        traceback.print_exc()
+        return 3
     finally:
-        procs.end_all()
-        shutil.rmtree(DIR / "kafka", ignore_errors=True)
-        remove_run_dirs()
+        clean()
+        lock.close()
 
 
 if __name__ == "__main__":

@@ -41,10 +41,18 @@ as_root() {
     fi
 }
 
+# What the archive has, asked once: apt reads its whole index for every question, which takes seconds.
+archive=
+ask_archive() {
+    library_ok rdkafka $rdkafka_min && library_ok hiredis $hiredis_min && return 0
+    archive=$(apt-cache show --no-all-versions librdkafka-dev libhiredis-dev 2>/dev/null |
+        awk '/^Package:/ {name = $2} /^Version:/ {print name, $2}' || true)
+}
+
 # A library that the system has in our version is a package; else it is built into build/deps.
 packaged() { # package, least version
     local have
-    have=$(apt-cache show --no-all-versions "$1" 2>/dev/null | awk '/^Version:/ {print $2; exit}')
+    have=$(awk -v name="$1" '$1 == name {print $2; exit}' <<<"$archive")
     [ -n "$have" ] && dpkg --compare-versions "$have" ge "$2"
 }
 
@@ -74,7 +82,8 @@ stage_packages() {
     mapfile -t missing < <(missing_packages)
     if [ ${#missing[@]} -gt 0 ]; then
         as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q
-        mapfile -t missing < <(missing_packages) # versions are known only now
+        ask_archive # versions are known only now
+        mapfile -t missing < <(missing_packages)
         as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
     fi
     # One binary is the server and the checker of dumps: its name decides. So no package with a service is needed.
@@ -190,7 +199,7 @@ stage() {
         return 0
     fi
     began=$(date +%s)
-    printf 'setup: %-10s ' "$name"
+    printf 'setup: %-10s (%s) ' "$name" "$(takes "$name")"
     mkdir -p "$stamps"
     rm -f "$stamp"
     # A subshell of its own: `set -e` is off inside a condition.
@@ -207,7 +216,17 @@ stage() {
         die "stage '$name' failed; everything it said is in ${log#"$root"/}"
     fi
     digest "$name" >"$stamp"
-    printf '%4d s\n' $(($(date +%s) - began))
+    printf '%d s\n' $(($(date +%s) - began))
+}
+
+# How long on two cores and an ordinary connection, so that nobody takes waiting for hanging.
+takes() {
+    case $1 in
+    packages) printf 'up to 2 min' ;;
+    libraries) printf 'about 90 s' ;;
+    python | broker) printf 'about 15 s' ;;
+    jars) printf 'about 30 s' ;;
+    esac
 }
 
 stages=(packages libraries python jars broker)
@@ -220,22 +239,40 @@ plan() {
         [ -f "$stamps/$name" ] && [ "$(cat "$stamps/$name")" = "$(digest "$name")" ] || todo+=("$name")
     done
     if [ ${#todo[@]} -eq 0 ]; then
-        printf 'set-up: nothing to do, no network needed\n'
+        printf '  set-up: nothing to do, no network needed\n'
         return 0
     fi
-    printf 'set-up, stages to do: %s\n' "${todo[*]}"
+    printf '  set-up, once, into build/:\n'
     for name in "${todo[@]}"; do
-        case $name in
-        packages) [ ${#missing[@]} -eq 0 ] ||
-            printf '  packages   %d Debian packages by apt (up to 400 MB with what they need): %s\n' ${#missing[@]} "${missing[*]}" ;;
-        libraries) printf '  libraries  librdkafka and hiredis, where too old here, from Debian sources into build/deps (16 MB, about 90 s)\n' ;;
-        python) printf '  python     test clients into build/venv (30 MB to fetch, 100 MB on disk, about 15 s)\n' ;;
-        jars) printf '  jars       Apache Kafka and MirrorMaker 2 by Maven into build/kafka (80 MB to fetch, 140 MB on disk, about 30 s)\n' ;;
-        broker) printf '  broker     class data for quick broker starts (40 MB on disk, about 15 s)\n' ;;
-        esac
+        printf '    %-10s %s, %s\n' "$name" "$(does "$name" "${missing[@]}")" "$(takes "$name")"
     done
+    if [ ${#missing[@]} -gt 0 ]; then
+        [ "$(id -u)" = 0 ] || printf '    sudo is used for apt alone, and asks for your password once\n'
+        printf '    packages to install: %s\n' "${missing[*]}" | fold -s -w 116 | sed '2,$s/^/      /'
+    fi
 }
 
+# What apt would fetch, dependencies included; a machine without package lists does not know yet.
+fetch_mb() {
+    apt-get install --print-uris -y -q --no-install-recommends "$@" 2>/dev/null |
+        awk '/^\047/ {bytes += $3} END {print bytes ? int(bytes / 1e6) + 1 : "up to 400"}'
+}
+
+does() { # stage, missing packages
+    case $1 in
+    packages) if [ $# -gt 1 ]; then
+        printf '%d Debian packages by apt (%s MB to fetch, four times that on disk)' $(($# - 1)) "$(fetch_mb "${@:2}")"
+    else
+        printf 'all Debian packages are here: nothing to fetch'
+    fi ;;
+    libraries) printf 'librdkafka and hiredis where too old here, from Debian sources (16 MB to fetch)' ;;
+    python) printf 'clients for the producers and the proof (30 MB to fetch, 100 MB on disk)' ;;
+    jars) printf 'Apache Kafka and MirrorMaker 2 by Maven (80 MB to fetch, 150 MB on disk)' ;;
+    broker) printf 'class data for quick broker starts (nothing to fetch, 40 MB on disk)' ;;
+    esac
+}
+
+ask_archive
 if [ "${1:-}" = --plan ]; then
     plan
     exit 0
