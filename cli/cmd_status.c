@@ -303,6 +303,22 @@ static const char *word(const json_t *worker, const char *key)
     return text == NULL ? "unknown" : text;
 }
 
+/* Mirroring goes on without a map, but no offset is translated: why, and what to type. */
+static void print_map(const json_t *worker)
+{
+    const char *why = json_string_value(json_object_get(worker, "redis_why"));
+    const char *hint = json_string_value(json_object_get(worker, "redis_hint"));
+    char line[1200];
+    if (why == NULL || why[0] == '\0') {
+        return;
+    }
+    snprintf(line, sizeof(line), "no map is kept: %.500s%s%.500s", why,
+             hint == NULL || hint[0] == '\0' ? "" : "; next: ", hint == NULL ? "" : hint);
+    struct render_safe safe = render_safe(line);
+    fputs("    ", stdout);
+    render_wrapped(stdout, safe.text, RENDER_WIDTH, 4, 4);
+}
+
 static void print_worker(const struct status *status, const char *name, const json_t *worker)
 {
     char line[1200];
@@ -324,6 +340,7 @@ static void print_worker(const struct status *status, const char *name, const js
     }
     struct render_safe safe = render_safe(line);
     render_wrapped(stdout, safe.text, RENDER_WIDTH, 0, 4);
+    print_map(worker);
 }
 
 static void print_workers(const struct status *status)

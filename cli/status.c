@@ -281,6 +281,19 @@ static enum status_verdict verdict(char why[STATUS_WHY_BYTES], enum status_verdi
     return is;
 }
 
+static bool maps_are_kept(const struct status *status)
+{
+    const char *name;
+    json_t *worker;
+    json_object_foreach (status->workers, name, worker) {
+        const char *map = text_of(worker, "redis");
+        if (strcmp(map, "refused") == 0 || strcmp(map, "away") == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* What is known to be bad comes before what is unknown, and that before what is worth a look. */
 enum status_verdict status_check(const struct status *status, double warning_s, double critical_s,
                                  char why[STATUS_WHY_BYTES])
@@ -322,6 +335,9 @@ enum status_verdict status_check(const struct status *status, double warning_s, 
     }
     if (status->lag_s < 0) {
         return verdict(why, STATUS_WARNING, "seconds of lag are unknown");
+    }
+    if (!maps_are_kept(status)) {
+        return verdict(why, STATUS_WARNING, "a worker keeps no map: its Redis is refused or away");
     }
     return idle != 0 ? verdict(why, STATUS_WARNING, "partitions that nobody mirrors now")
                      : verdict(why, STATUS_OK, "");

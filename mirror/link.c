@@ -605,6 +605,7 @@ static void store_conflict(void *arg, struct offset_track *track, const struct c
 static void store_state(void *arg, bool ready, const struct err *why)
 {
     struct link *link = arg;
+    link->map_err = ready || why == NULL ? (struct err){0} : *why;
     if (ready) {
         log_info("map.ready", "link=%s>%s", link->from->name, link->to->name);
         return;
@@ -618,6 +619,8 @@ static void redis_changed(void *arg, enum redis_state state, const struct err *w
     struct link *link = arg;
     if (link->store != NULL) {
         offset_store_redis_changed(link->store, state, why);
+    } else { /* the store begins when both clusters have answered: then it is told */
+        link->map_err = why == NULL ? (struct err){0} : *why;
     }
 }
 
@@ -654,7 +657,9 @@ static void make_store(struct link *link)
     if (link->redis == NULL) {
         return;
     }
-    offset_store_redis_changed(link->store, redis_state(link->redis), NULL);
+    struct err before = link->map_err;
+    offset_store_redis_changed(link->store, redis_state(link->redis),
+                               before.kind == ERR_NONE ? NULL : &before);
     const struct heartbeat_options beat = {.prefix = prefix,
                                            .service = link->service->name,
                                            .from = link->from->name,

@@ -45,8 +45,9 @@ struct link_part {
     bool load_group_asked;
     int32_t loads_left;
     struct task_stored stored;
-    int64_t resume_depth; /* bytes; an operator's retry may go deeper */
-    bool not_guarded;     /* the broker holds no state of our id: order is not guarded by it */
+    int64_t resume_depth;     /* bytes; an operator's retry may go deeper */
+    int64_t foreign_seen_end; /* what a fault showed before an operator said retry */
+    bool not_guarded;         /* the broker holds no state of our id: order is not guarded by it */
     /* commits */
     bool
         commit_wanted; /* now: a position that must stand before the first batch, or the last one */
@@ -85,6 +86,7 @@ struct link {
     struct redis *redis; /* NULL: the site has none */
     char *redis_password;
     struct offset_store *store;
+    struct err map_err; /* why no map is kept now; ERR_REFUSED: until somebody changes that Redis */
     struct control *control;
     struct keeper *keeper;
     struct membership *membership;

@@ -92,6 +92,7 @@ static void resume(struct link_part *part)
         .start = link->service->start,
         .on_truncation = link->service->on_truncation,
         .on_foreign_write = link->service->on_foreign_write,
+        .foreign_seen_end = part->foreign_seen_end,
         .adopt_end = link_adopted_end(link, part->topic, part->partition),
         .read_bytes = part->resume_depth,
     };
@@ -413,7 +414,7 @@ static void engine_cut_wanted(void *arg, struct task *task, const struct checkpo
 static void record_event(struct link_part *part, const char *kind, json_t *take_detail)
 {
     char *text = json_text(take_detail);
-    log_warn(kind, "topic=%s partition=%d detail=%s doing=\"recorded; going on\"", part->topic,
+    log_warn(kind, "topic=%s partition=%d detail=%s doing=\"recorded\"", part->topic,
              part->partition, text);
     offset_store_event(part->link->store, kind, part->topic, part->partition, text);
     free(text);
@@ -599,6 +600,9 @@ void part_committed(struct link_part *part)
 void part_retry(struct link_part *part, int64_t depth_bytes)
 {
     part->resume_depth = depth_bytes;
+    if (part->fault == FAULT_FOREIGN_WRITE) { /* these; what comes behind them is another fault */
+        part->foreign_seen_end = part->fault_target_to;
+    }
     part_event(part, PART_EV_RETRY, "an operator asked for it");
 }
 

@@ -47,6 +47,17 @@ static json_t *part_json(struct link_part *part)
         part->not_guarded ? 1 : 0, "generation", placed ? part->at.generation : -1);
 }
 
+static const char *map_word(const struct link *link)
+{
+    if (link->redis == NULL) {
+        return "none";
+    }
+    if (offset_store_ready(link->store)) {
+        return "ready";
+    }
+    return link->map_err.kind == ERR_REFUSED ? "refused" : "away";
+}
+
 json_t *link_report(void *arg)
 {
     struct link *link = arg;
@@ -67,16 +78,16 @@ json_t *link_report(void *arg)
         why = link->paused ? "paused by an order"
                            : "waits for the control topic or the send deadline";
     }
-    return json_pack(
-        "{sssisssssssssssssssosfsfsssIsbsI}", "worker", link->config->worker, "pid", (int)getpid(),
-        "host", host, "version", FERRY_VERSION, "started",
-        clock_rfc3339(link->started_wall_ms, started), "time",
-        clock_rfc3339(clock_wall_ms(loop_clock(link->loop)), now), "link", link_name, "state",
-        link_state_name(link->state), "why", why, "partitions", parts, "records_per_s",
-        link->records_per_s, "bytes_per_s", link->bytes_per_s, "redis",
-        link->redis == NULL ? "none" : (offset_store_ready(link->store) ? "ready" : "away"),
-        "role_epoch", (json_int_t)link->role_epoch, "keeper", link->control_ours ? 1 : 0, "resumes",
-        (json_int_t)engine_counters(link->engine)->resumes);
+    return json_pack("{sssisssssssssssssssosfsfsssssssIsbsI}", "worker", link->config->worker,
+                     "pid", (int)getpid(), "host", host, "version", FERRY_VERSION, "started",
+                     clock_rfc3339(link->started_wall_ms, started), "time",
+                     clock_rfc3339(clock_wall_ms(loop_clock(link->loop)), now), "link", link_name,
+                     "state", link_state_name(link->state), "why", why, "partitions", parts,
+                     "records_per_s", link->records_per_s, "bytes_per_s", link->bytes_per_s,
+                     "redis", map_word(link), "redis_why", link->map_err.what, "redis_hint",
+                     link->map_err.hint, "role_epoch", (json_int_t)link->role_epoch, "keeper",
+                     link->control_ours ? 1 : 0, "resumes",
+                     (json_int_t)engine_counters(link->engine)->resumes);
 }
 
 void link_report_fault(struct link_part *part)

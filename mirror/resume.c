@@ -116,7 +116,9 @@ static enum resume_need finish(struct resume *resume, int64_t source_next, int64
         err_hint(&resume->err, "they cannot be had any more; see docs/faults.md#gap");
         return fault(resume, FAULT_GAP);
     }
-    if (resume->event.foreign_count > 0 && resume->options.on_foreign_write == POLICY_FAULT) {
+    bool unseen = resume->event.foreign_count > 0 &&
+                  resume->event.foreign_to > resume->options.foreign_seen_end;
+    if (unseen && resume->options.on_foreign_write == POLICY_FAULT) {
         resume->fault_target_from = resume->event.foreign_from;
         resume->fault_target_to = resume->event.foreign_to;
         err_set(&resume->err, ERR_REFUSED,

@@ -43,6 +43,7 @@ struct resume_options {
     enum config_start start;
     enum config_policy on_truncation;
     enum config_policy on_foreign_write;
+    int64_t foreign_seen_end; /* foreign records below are known to an operator: no fault */
     int64_t adopt_end; /* `ferry enable --adopt` saw foreign records up to here; -1 = not adopted */
     int64_t read_bytes; /* bound of each stretch that is read back */
 };

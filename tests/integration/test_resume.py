@@ -1,11 +1,12 @@
 """The resume procedure on real brokers: every way to begin, and every doubt."""
 
 import dataclasses
+import json
 import time
 
 import pytest
 
-from rig.ferry import Worker
+from rig.ferry import EXIT_DONE, EXIT_REFUSED, Worker
 from rig.line import Line
 from rig.procs import wait_for
 from rig.produce import Load
@@ -161,6 +162,80 @@ def test_foreign_write_makes_a_new_run(line, source, target):
     runs, checkpoint = one.map().runs(one.topics[0], 0)
     assert [(r.source, r.target, r.length) for r in runs] == [(0, 0, 1000), (1000, 1007, 1000)]
     assert checkpoint.source_next == 2000
+
+
+def test_foreign_write_faults_when_the_policy_says_so(line, source, target):
+    """S27: the partition stops with the evidence, its neighbour goes on; retry says: I know those."""
+    one = line(partitions=2, on_foreign_write="fault")
+    topic = one.topics[0]
+    Load(source.bootstrap, topic, "plain", count=2000, partitions=2).run()
+    worker = one.worker("w1")
+    one.wait_caught_up()
+    stranger = [Record(n, int(time.time() * 1000), b"x", b"foreign", ()) for n in range(7)]
+    with RawClient(target.bootstrap) as raw:
+        assert raw.produce(topic, 0, build(stranger))[0] == 0
+    Load(source.bootstrap, topic, "plain", count=2000, partitions=2, serial=2000, seed=2).run()
+    found = one.wait_fault("foreign-write")
+    assert (found["target_from"], found["target_to"]) == (1000, 1007)
+    one.wait_caught_up(partitions={(topic, 1)})
+    done = one.command.run("fault", "list", one.service)
+    assert f"{topic}:0  foreign-write" in done.stdout and "1000 to below 1007" in done.stdout, done.stdout
+    assert one.command.run("status", one.service, "--check").returncode == 2
+    worker.kill9()
+    worker.start()
+    wait_for("the fault to be found again", lambda: one.fault()["time"] > found["time"], 30)
+    # What flew when the stranger wrote stands behind him, and nothing since. He was not stopped: a fault again.
+    end = one.target.offsets(topic)[0]
+    assert 1007 < end < 2007
+    with RawClient(target.bootstrap) as raw:
+        assert raw.produce(topic, 0, build(stranger[:2]))[0] == 0
+    again = one.command.run("fault", "retry", one.service, f"{topic}:0")
+    assert again.returncode == EXIT_REFUSED and "faulted again" in again.stdout, again.stdout + again.stderr
+    assert (one.fault()["target_from"], one.fault()["target_to"]) == (1000, end + 2)
+    assert one.target.offsets(topic)[0] == end + 2
+    # Now the operator knows all of them.
+    last = one.command.run("fault", "retry", one.service, f"{topic}:0")
+    assert last.returncode == EXIT_DONE and "goes on" in last.stdout, last.stdout + last.stderr
+    one.wait_caught_up()
+    assert one.target.offsets(topic) == {0: 2009, 1: 2000}
+    assert one.fault() is None
+    event = one.events("target.foreign_write")[-1]
+    assert json.loads(event["detail"]) == {"target_from": 1000, "target_to": end + 2, "offsets": 9}
+    runs, _ = one.map().runs(topic, 0)
+    behind = end - 7
+    assert [(r.source, r.target, r.length) for r in runs] == [
+        (0, 0, 1000),
+        (1000, 1007, behind - 1000),
+        (behind, end + 2, 2000 - behind),
+    ]
+
+
+def test_a_retry_reads_as_deep_as_it_is_told(line, source):
+    """More stands behind the checkpoint than is read back unasked: a fault that says so, an order that mends it."""
+    one = line()
+    topic = one.topics[0]
+    one.conf.update(mirror={"resume_read": "1MiB"})
+    Load(source.bootstrap, topic, "plain", count=200).run()
+    one.worker("w1")
+    one.wait_caught_up()
+    old = one.redis.client.hgetall(one.key("checkpoints"))
+    Load(source.bootstrap, topic, "plain", count=4000, size=1000, serial=1000, seed=2).run()
+    one.wait_caught_up()
+    stop_and_wait_out(one)
+    roll_redis_back(one, old)
+    Load(source.bootstrap, topic, "plain", count=100, serial=9000, seed=3).run()
+    one.worker("w2")
+    one.wait_fault("too-deep")
+    place = f"{topic}:0"
+    same = one.command.run("fault", "retry", one.service, place)
+    assert same.returncode == EXIT_REFUSED and "faulted again" in same.stdout, same.stdout + same.stderr
+    deeper = one.command.run("fault", "retry", one.service, place, "--depth", "64MiB")
+    assert deeper.returncode == EXIT_DONE and "goes on" in deeper.stdout, deeper.stdout + deeper.stderr
+    assert one.fault() is None
+    one.wait_caught_up()
+    result = compare(source.bootstrap, one.target.bootstrap, one.topics)
+    assert result.ok, result.text()
+    one.prove_sequences(topic)
 
 
 def test_source_truncation_raises_the_generation(own_sites, own, folder, name):
@@ -320,6 +395,54 @@ def test_old_data_with_a_broker_restart_in_between(own_sites, own, folder, name)
     Load(source.bootstrap, "t", "stamps", count=3000, serial=3000, seed=2).run()
     worker.kill9()
     worker.start()
+    one.wait_caught_up()
+    one.prove()
+
+
+def test_bytes_that_arrive_after_the_take_over(new_cluster, new_redis, own, folder, source, name):
+    """S4: a worker is paused with a MiB of Produce requests in its broker's socket, and the broker reads them, slowly,
+    when another worker has the partitions: whoever comes first wins, the other resumes."""
+    target = new_cluster(
+        "dst",
+        brokers=2,
+        props={
+            "socket.receive.buffer.bytes": 4 << 20,
+            "broker.session.timeout.ms": 120000,
+            "transaction.state.log.replication.factor": 1,
+            "offsets.topic.num.partitions": 1,
+        },
+    )
+    # All but the data is led by the broker that goes on: only the data's broker is slow.
+    compact = {"cleanup.policy": "compact"}
+    target.create_topic("__consumer_offsets", assignment=[[1]], config=compact)
+    target.create_topic("__transaction_state", 4, assignment=[[1]] * 4, config=compact)
+    target.create_topic(f"ferry.control.{name}", assignment=[[1]], config=compact)
+    target.warm_coordinators()
+    source.create_topic(name, partitions=4)
+    target.create_topic(name, 4, assignment=[[2]] * 4)
+    target.wait_offsets(name, dict.fromkeys(range(4), 0))
+    one = Line(own, folder, source, target, new_redis(), name, [name])
+    one.conf.update(mirror={"session_timeout": "6s"})
+    Load(source.bootstrap, name, "plain", count=4000, partitions=4).run()
+    first = one.worker("w1")
+    one.wait_caught_up()
+    broker = target.broker(2)
+    broker.sigstop()
+    Load(source.bootstrap, name, "plain", count=12_000, size=1000, partitions=4, batch=256 << 10, linger_ms=50).run()
+    wait_for("a MiB that the broker has not read", lambda: broker.unread_bytes() > 1 << 20, 5, every=0.01)
+    first.sigstop()
+    second = one.worker("w2")
+    second.wait_metric("all partitions", lambda m: m.sum("ferry_link_partitions") == 4, 40)
+    assert broker.unread_bytes() > 1 << 20
+    for _ in range(10):
+        broker.sigcont()
+        time.sleep(0.05)
+        broker.sigstop()
+        time.sleep(0.1)
+    broker.sigcont()
+    load = Load(source.bootstrap, name, "lz4", count=8000, partitions=4, rate=4000, serial=20_000, seed=2).start()
+    first.sigcont()
+    load.wait()
     one.wait_caught_up()
     one.prove()
 

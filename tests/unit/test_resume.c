@@ -550,6 +550,11 @@ static void others_between_ours_fault_by_policy(void **state)
     runs_into(bench, FAULT_FOREIGN_WRITE);
     assert_int_equal(bench->resume.fault_target_from, 4);
     assert_int_equal(bench->resume.fault_target_to, 8);
+    bench->options.foreign_seen_end = 7;
+    runs_into(bench, FAULT_FOREIGN_WRITE);
+    bench->options.foreign_seen_end = 8;
+    stands_at(bench, 8, 12, 8, 0);
+    bench->options.foreign_seen_end = 0;
     bench->options.on_foreign_write = POLICY_CONTINUE;
     stands_at(bench, 8, 12, 8, 0);
     assert_int_equal(bench->resume.event.foreign_count, 4);

@@ -1,0 +1,291 @@
+"""Redis goes, hangs, forgets, comes back with yesterday's copy, is told to evict: mirroring never waits for it, nothing
+is lost or doubled, and what the map says is exact or "unmapped", never wrong (S31, S32, S33)."""
+
+import json
+import random
+import time
+
+import pytest
+
+from rig.line import Line
+from rig.procs import wait_for
+from rig.produce import Load
+from rig.verify import check_map, compare, expected_target
+
+PARTITIONS = 4
+
+
+@pytest.fixture
+def line(own, folder, source, target, new_redis, name):
+    """A link with a Redis of its own, which keeps what it was told when it is stopped."""
+
+    def make(topics=1, partitions=PARTITIONS, persistent=True, mirror=None, **more):
+        redis = new_redis(persistent=persistent, **more)
+        names = [source.create_topic(f"{name}.t{n}", partitions=partitions) for n in range(topics)]
+        one = Line(own, folder, source, target, redis, name, names)
+        if mirror:
+            one.conf.update(mirror=mirror)
+        return one
+
+    return make
+
+
+def start_loads(line, rate=2000, count=None):
+    """One that grows steadily, and one with transactions, so that the map has many runs."""
+    topic = line.topics[0]
+    return [
+        Load(line.source.bootstrap, topic, "lz4", count=count, partitions=PARTITIONS, rate=rate).start(),
+        Load(
+            line.source.bootstrap, topic, "transactional", count=count, partitions=PARTITIONS, rate=400, seed=2,
+            transaction=8,
+        ).start(),
+    ]  # fmt: skip
+
+
+def stop_loads(loads):
+    for load in loads:
+        load.stop()
+
+
+def grown(line):
+    return sum(line.target.offsets(line.topics[0], PARTITIONS).values())
+
+
+def longest_stall(line, seconds):
+    """How long the target did not grow, at most, while we watched so many seconds."""
+    began = last = time.monotonic()
+    before, longest = grown(line), 0.0
+    while time.monotonic() - began < seconds:
+        time.sleep(0.05)
+        now = grown(line)
+        if now > before:
+            before, last = now, time.monotonic()
+        longest = max(longest, time.monotonic() - last)
+    return longest
+
+
+def judge(line, asked=20_000):
+    """Nothing lost, nothing doubled; each answer of the map is exact or "unmapped", by our own reading of Redis and by
+    the command. Gives the MapCheck."""
+    result = compare(line.source.bootstrap, line.target.bootstrap, line.topics)
+    assert result.ok, result.text()
+    for topic in line.topics:
+        line.prove_sequences(topic)
+    check = check_map(result, line.map().translate, asked=asked, seed=random.randrange(1 << 30), unmapped_ok=True)
+    assert check.ok, check.text()
+    for where, (source, target) in result.sides.items():
+        for offset in {source.offsets[0], random.choice(source.offsets), source.offsets[-1]}:
+            answer = translated(line, *where, offset)
+            expected, _ = expected_target(source, target, offset)
+            right = answer["verdict"] == "exact" and answer["target_offset"] == expected
+            assert right or answer["verdict"] == "unmapped", (where, offset, expected, answer)
+    return check
+
+
+def translated(line, topic, partition, offset):
+    done = line.command.run("offsets", "translate", line.service, topic, partition, offset, "-o", "json")
+    assert done.returncode in (0, 4), done.stdout + done.stderr
+    answer = json.loads(done.stdout)
+    assert (done.returncode == 4) == (answer["verdict"] == "unmapped"), answer
+    return answer
+
+
+def stop_worker(line):
+    for worker in line.workers:
+        assert worker.stop() == 0
+    line.workers = []
+
+
+# --- S31: away ------------------------------------------------------------------------------------------------------
+
+
+def test_redis_down_at_the_start(line, source):
+    """It begins, goes on from the group's own checkpoint after a restart, and says so; Redis gets its map later."""
+    one = line()
+    one.redis.stop()
+    Load(source.bootstrap, one.topics[0], "transactional", count=1000, partitions=PARTITIONS).run()
+    worker = one.worker("w1")
+    for partition in range(PARTITIONS):
+        one.wait_copied(one.topics[0], partition, 100, timeout=20)
+    worker.wait_event("map.away")
+    wait_for("a second checkpoint", lambda: one.group_checkpoint().source_next > 100, 20, not_yet=(AttributeError,))
+    worker.kill9()
+    worker.start()
+    Load(source.bootstrap, one.topics[0], "transactional", count=1000, partitions=PARTITIONS, seed=2, serial=5000).run()
+    for partition in range(PARTITIONS):
+        one.wait_copied(one.topics[0], partition, 300, timeout=20)
+    worker.wait_event("map.away", count=2)
+    one.redis.start()
+    one.wait_caught_up()
+    judge(one)
+
+
+@pytest.mark.parametrize("how", ["stopped", "hanging", "slow"])
+def test_mirroring_never_waits_for_redis(line, how):
+    """Down for 5 s, deaf for 4 s, late with each answer: the target grows as before, the map is whole later."""
+    one = line()
+    loads = start_loads(one)
+    one.worker("w1")
+    one.wait_copied(one.topics[0], 0, 200)
+    before = longest_stall(one, 2)
+    if how == "stopped":
+        one.redis.stop()
+        away = longest_stall(one, 5)
+        one.redis.start()
+    elif how == "hanging":
+        one.redis.pause()
+        away = longest_stall(one, 4)
+        one.redis.resume()
+    else:
+        away = 0.0
+        for _ in range(4):
+            one.redis.sleep(0.9)
+            away = max(away, longest_stall(one, 1))
+    stop_loads(loads)
+    assert away < max(1.0, 2 * before), f"the target stood still for {away:.1f} s, {before:.1f} s before"
+    one.wait_caught_up()
+    one.prove()
+
+
+def test_what_does_not_fit_into_map_memory_is_unmapped(line, source):
+    """The oldest of what Redis missed is given up, recorded, and answered with "unmapped"; all else is exact."""
+    many = 8
+    one = line(topics=4, partitions=many, mirror={"map_memory": "64KiB"})
+    topic = one.topics[0]
+
+    def runs(count, seed):
+        """A record and a marker in each partition, again and again: each is a run."""
+        loads = [
+            Load(
+                source.bootstrap, name, "transactional", count=count * many, partitions=many, transaction=many,
+                seed=seed, serial=seed * 100_000,
+            ).start()
+            for name in one.topics
+        ]  # fmt: skip
+        for load in loads:
+            load.wait()
+
+    runs(20, 1)
+    worker = one.worker("w1")
+    one.wait_caught_up()
+    stored, _ = one.map().runs(topic, 0)
+    one.redis.stop()
+    worker.wait_event("map.away")
+    runs(440, 2)
+    one.wait_copied(topic, 0, (20 + 440) * 3 // 4)
+    one.redis.start()
+    one.wait_caught_up()
+    worker.wait_event("map.unmapped")
+    runs(21, 3)  # the last transaction is no aborted one
+    one.wait_caught_up()
+    check = judge(one)
+    assert 0 < check.unmapped < check.asked
+    stretches = one.map().unmapped(topic, 0)
+    known = stored[-1].source + stored[-1].length
+    assert stretches and all(first >= known for first, _ in stretches), (known, stretches)
+    inside = translated(one, topic, 0, (stretches[0][0] + stretches[-1][1]) // 2)
+    assert (inside["verdict"], inside["target_offset"]) == ("unmapped", None)
+    assert translated(one, topic, 0, 0)["verdict"] == "exact"
+    end = one.checkpoint(topic, 0)
+    last = translated(one, topic, 0, end.source_next - 2)
+    assert (last["verdict"], last["target_offset"]) == ("exact", end.target_next - 1)
+
+
+# --- S32: forgotten, or of yesterday ---------------------------------------------------------------------------------
+
+
+def test_flushed_in_mid_run(line):
+    """FLUSHALL, twice: nothing begins anew, and the map is exact again from then on at the latest."""
+    one = line(persistent=False)
+    loads = start_loads(one)
+    one.worker("w1")
+    one.wait_copied(one.topics[0], 0, 500)
+    for _ in range(2):
+        time.sleep(1.5)
+        one.redis.flush()
+    time.sleep(1.5)
+    stop_loads(loads)
+    one.wait_caught_up()
+    end = one.checkpoint()
+    judge(one)
+    assert translated(one, one.topics[0], 0, end.source_next)["target_offset"] == end.target_next
+
+
+def test_an_older_copy_comes_back_in_mid_run(line):
+    """Redis is restored from a copy of some seconds ago while a worker goes on mirroring."""
+    one = line(persistent=False)
+    loads = start_loads(one)
+    one.worker("w1")
+    one.wait_copied(one.topics[0], 0, 500)
+    old = one.redis.snapshot()
+    time.sleep(3)
+    one.redis.restore(old)
+    time.sleep(3)
+    stop_loads(loads)
+    one.wait_caught_up()
+    judge(one)
+
+
+@pytest.mark.parametrize("what", ["flushed", "older"])
+def test_changed_while_no_worker_runs(line, source, what):
+    """What nobody saw happen: the group's own checkpoint is newer than what Redis says, or the only one."""
+    one = line(persistent=False)
+    topic = one.topics[0]
+
+    def more(seed):
+        Load(
+            source.bootstrap, topic, "transactional", count=2000, partitions=PARTITIONS, transaction=16, seed=seed,
+            serial=seed * 100_000,
+        ).run()  # fmt: skip
+
+    more(1)
+    one.worker("w1")
+    one.wait_caught_up()
+    old = one.redis.snapshot()
+    more(2)
+    one.wait_caught_up()
+    stop_worker(one)
+    one.redis.flush() if what == "flushed" else one.redis.restore(old)
+    place = one.group_checkpoint()
+    more(3)
+    one.worker("w2")
+    one.wait_caught_up()
+    check = judge(one)
+    assert check.unmapped < check.asked
+    # what was mirrored since stands in the map, whatever Redis had forgotten
+    new = translated(one, topic, 0, place.source_next)
+    assert (new["verdict"], new["target_offset"]) == ("exact", place.target_next)
+    if what == "older":
+        assert translated(one, topic, 0, 0)["verdict"] == "exact"
+
+
+# --- S33: a Redis that may evict -------------------------------------------------------------------------------------
+
+
+def test_an_evicting_redis_is_refused_by_name(line, source):
+    """At the start and when it is changed later: no map, mirroring goes on, status says why; then the map is whole."""
+    one = line(options=("--maxmemory-policy", "allkeys-lru"))
+    Load(source.bootstrap, one.topics[0], "transactional", count=1000, partitions=PARTITIONS).run()
+    worker = one.worker("w1")
+    for partition in range(PARTITIONS):
+        one.wait_copied(one.topics[0], partition, 100, timeout=20)
+    (away, *_) = worker.wait_event("map.away")
+    assert "maxmemory-policy allkeys-lru" in away
+    assert one.checkpoint() is None, "a map was begun in a Redis that may evict it"
+
+    def said():
+        done = one.command.run("status", one.service)
+        return "allkeys-lru" in done.stdout and "noeviction" in done.stdout
+
+    wait_for("status to say why there is no map", said, 10)
+    assert one.command.run("status", one.service, "--check").returncode == 1
+    one.redis.client.config_set("maxmemory-policy", "noeviction")
+    one.wait_caught_up()
+    wait_for("status to be well", lambda: one.command.run("status", one.service, "--check").returncode == 0, 10)
+    one.redis.client.config_set("maxmemory-policy", "allkeys-random")
+    worker.wait_event("map.away", count=2)
+    Load(source.bootstrap, one.topics[0], "lz4", count=2000, partitions=PARTITIONS, seed=2, serial=9000).run()
+    one.wait_copied(one.topics[0], 0, 600)
+    one.redis.client.config_set("maxmemory-policy", "noeviction")
+    one.wait_caught_up()
+    one.prove()
