@@ -221,7 +221,8 @@ lint-cppcheck:
 lint-tidy:
 	$(call say,LINT,clang-tidy)
 	$(Q)printf '%s\n' $(sources) $(mains) | xargs -r -P$$(nproc) -n4 \
-		clang-tidy --quiet --warnings-as-errors='*' 2>/dev/null -- $(language) $(package_cflags)
+		bash -c 'clang-tidy --quiet "$$@" -- $(language) $(package_cflags) 2>&1 | grep -v " warnings\? generated.$$" >&2; \
+			test $${PIPESTATUS[0]:-0} = 0' _
 
 lint-analyzer: $(patsubst %.c,build/analyzer/%.o,$(sources) $(mains))
 build/analyzer/%.o: %.c
@@ -232,6 +233,10 @@ build/analyzer/%.o: %.c
 format: ## clang-format and ruff, in place
 	$(Q)$(if $(c_files),build/venv/bin/clang-format -i $(c_files))
 	$(Q)$(PYTHON) -m ruff format -q . && $(PYTHON) -m ruff check -q --fix .
+
+docs: programs ## the pages that are printed by the program: man page, table of keys
+	$(Q)$(B)/bin/ferry help --man >docs/man/ferry.1
+	$(Q)$(B)/bin/ferry config reference >docs/configuration.md
 
 top: ## longest functions and files, medians
 	$(Q)$(if $(wildcard $(PYTHON)),$(PYTHON),python3) tools/top.py $(filter %.c,$(c_files))

@@ -21,6 +21,7 @@
 #define LEAVE_MS           2000
 #define PREPARE_RETRY_MS   500
 #define BUFFERS_KEPT_BYTES (32 << 20)
+#define TROUBLE_AGAIN_MS   60000
 
 static void link_event(struct link *link, enum link_event event, const char *why);
 static void drop_all(struct link *link);
@@ -116,6 +117,10 @@ static void subscribe(struct link *link, bool with_list)
 static void assigned(void *arg, const struct membership_partition *parts, size_t count)
 {
     struct link *link = arg;
+    if (link->stopping) { /* what comes while we drain is begun by its next owner */
+        link_commit_soon(link);
+        return;
+    }
     for (size_t i = 0; i < count; i++) {
         if (strcmp(parts[i].topic, link->control_topic) == 0) {
             link->control_ours = true;
@@ -129,7 +134,7 @@ static void assigned(void *arg, const struct membership_partition *parts, size_t
     if (link->state == LINK_JOINING) {
         link_event(link, LINK_EV_JOINED, "the group gave its assignment");
     }
-    if (!link->subscribed_all && !link->stopping) {
+    if (!link->subscribed_all) {
         subscribe(
             link,
             true); /* a restarted static member keeps its old assignment: the list comes second */
@@ -519,12 +524,28 @@ static void take_list(struct link *link, const struct control_state *state)
     }
 }
 
+/* Read each second: a trouble that stays is told once a minute, another one at once. */
+static void control_trouble(struct link *link, const struct err *why)
+{
+    int64_t now_ms = loop_now_ms(link->loop);
+    bool again = link->control_trouble_ms > 0 && link->control_trouble_code == why->code &&
+                 now_ms - link->control_trouble_ms < TROUBLE_AGAIN_MS;
+    if (again) {
+        return;
+    }
+    link->control_trouble_ms = now_ms;
+    link->control_trouble_code = why->code;
+    log_warn("control.trouble", "service=%s link=%s>%s why=%s doing=\"reading again\"",
+             link->service->name, link->from->name, link->to->name, log_quote(why->what).text);
+}
+
 static void control_changed(void *arg, const struct control_state *state, const struct err *err)
 {
     struct link *link = arg;
     if (err != NULL) {
-        log_warn("control.trouble", "service=%s link=%s>%s why=%s doing=\"reading again\"",
-                 link->service->name, link->from->name, link->to->name, log_quote(err->what).text);
+        control_trouble(link, err);
+    } else {
+        link->control_trouble_ms = 0;
     }
     if (state == NULL) {
         return;
@@ -630,8 +651,13 @@ static bool take_order(void *arg, const char *topic, int32_t partition, const js
     struct link_part *part = part_find(link, topic, partition);
     const char *what = json_string_value(json_object_get(order, "order"));
     int64_t depth = json_integer_value(json_object_get(order, "depth"));
-    if (part == NULL || what == NULL || strcmp(what, "retry") != 0) {
-        return false;
+    if (part == NULL) {
+        return false; /* another worker's */
+    }
+    if (what == NULL || strcmp(what, "retry") != 0) {
+        log_warn("order.unknown", "topic=%s partition=%d order=%s doing=\"deleted; is ferry newer than ferryd?\"",
+                 topic, partition, log_quote(what == NULL ? "" : what).text);
+        return true;
     }
     int64_t least = link->config->limits.resume_read_bytes;
     part_retry(part, depth > least ? depth : least);

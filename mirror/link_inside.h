@@ -94,6 +94,8 @@ struct link {
     /* what the control topic says */
     char control_topic[CONTROL_TOPIC_BYTES];
     struct uuid control_topic_id;
+    int64_t control_trouble_ms; /* told last; 0 = none now */
+    int control_trouble_code;
     int64_t control_read_ms;
     int64_t control_end;
     int64_t role_epoch;
