@@ -1,6 +1,7 @@
 """kafka/membership against a real broker with the group settings that real brokers have."""
 
 import re
+import threading
 import time
 
 import pytest
@@ -310,3 +311,35 @@ def test_broker_restart_loses_nothing(new_cluster, own):
         assert not any(x["event"] == "revoked" for x in one.seen)
     else:
         assert own_of(one, 5) == names("t", 4)
+
+
+def test_broker_killed_while_asked(new_cluster, own):
+    """Questions for what is committed are on their way when the coordinator dies: each is answered, the process lives."""
+    cluster = new_cluster("killed", default_group_settings=True)
+    cluster.warm_coordinators()
+    cluster.create_topic("t", partitions=4)
+    one = own(Driver("membership_driver", cluster.bootstrap, "g", "w1", "t"))
+    one.expect("assigned")
+    one.send("commit", "t", 0, 9, "there")
+    assert one.expect("commit")["bad"] == "0"
+    assert committed(one, "t", 1) == [("9", "there")]
+    asked, back = [], threading.Event()
+
+    def ask():
+        while not back.is_set():
+            one.send("committed", "t", 4)
+            asked.append(1)
+            time.sleep(0.01)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    cluster.broker(1).restart(hard=True)
+    back.set()
+    asking.join()
+    answers = [one.expect("committed", timeout=10) for _ in asked]
+    found = "9/there,-1/-,-1/-,-1/-"
+    assert answers[-1]["found"] == found, "asked when it was dead, answered when it was back"
+    for line in answers:
+        assert (line["why"] == "-") == (line["found"] == found), line
+        assert line["why"] == "-" or "time is up" in line["line"], line
+    assert one.quit() == 0
