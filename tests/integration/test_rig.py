@@ -286,6 +286,38 @@ def test_no_child_outlives_us(folder):
         wait_for("the child to end", lambda pid=child: command_name(pid) is None, 10)
 
 
+def test_a_parent_killed_while_it_starts_children_leaves_none(folder):
+    """Death comes at any moment: before a child has asked for the signal of its parent's end, too."""
+    program = textwrap.dedent("""
+        import sys
+        from pathlib import Path
+        from rig.procs import Process
+        print("going", flush=True)
+        while True:
+            Process("sleep", ["sleep", sys.argv[1]], Path(sys.argv[2]) / "log").start()
+    """)
+    mark = f"{100 + random.random():.12f}"  # by its words alone a child is known
+    for _ in range(25):
+        argv = [sys.executable, "-c", program, mark, str(folder)]
+        parent = subprocess.Popen(argv, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(RIG.parent)})
+        parent.stdout.readline()
+        time.sleep(random.uniform(0, 0.05))
+        parent.kill()
+        parent.wait(10)
+        wait_for("the children to end", lambda: not pids_of(mark), 3)
+
+
+def pids_of(word):
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if word in open(f"/proc/{pid}/cmdline").read().split("\0"):
+                found.append(int(pid))
+        except OSError:
+            continue
+    return found
+
+
 def test_the_raw_client_names_errors(source, name):
     with RawClient(source.bootstrap) as raw, pytest.raises(KafkaError) as caught:
         raw.offset(name, 0)

@@ -75,6 +75,11 @@ def free_port():
     raise RuntimeError("no free port between 20000 and 32000")
 
 
+# setpriv sets the parent-death signal and becomes the shell, that becomes the program: the process id is the program's.
+# The shell looks whether we died before the signal was set: then nobody would ever send it.
+DIES_WITH_PARENT = ["setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"']
+
+
 class Process:
     """One child with its log file."""
 
@@ -92,9 +97,8 @@ class Process:
         env = dict(os.environ) | {k: str(v) for k, v in (self.env or {}).items()}
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with open(self.log, "ab") as out:
-            # setpriv sets the parent-death signal and becomes the program: the process id is the program's.
             self.popen = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", *self.argv],
+                [*DIES_WITH_PARENT, str(os.getpid()), *self.argv],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -105,8 +109,9 @@ class Process:
         self.started_at = time.monotonic()
         with _lock:
             _live[self.popen.pid] = self
-        # Until setpriv has become the program, our death would go unnoticed.
-        wait_for(f"{self.name} to begin", lambda: command_name(self.popen.pid) != "setpriv", 10, every=0.001)
+        # Signals are for the program, not for what becomes it.
+        before = {"setpriv", "sh"} - {os.path.basename(self.argv[0])}
+        wait_for(f"{self.name} to begin", lambda: command_name(self.popen.pid) not in before, 10, every=0.001)
         return self
 
     @property
