@@ -31,6 +31,7 @@ struct admin *admin_new(const char *site, const struct config_client *settings, 
     }
     snprintf(admin->site, sizeof(admin->site), "%s", site);
     admin->client = client;
+    admin->settings = settings;
     admin->timeout_ms = timeout_ms;
     return admin;
 }
@@ -182,67 +183,4 @@ bool admin_list_offsets(struct admin *admin, enum admin_offset_spec spec,
     rd_kafka_topic_partition_list_destroy(wants);
     admin_call_done(&call);
     return ok;
-}
-
-/* ---- a group's offsets ---- */
-
-static char *metadata_text(const rd_kafka_topic_partition_t *part)
-{
-    return part->metadata_size == 0 ? NULL : strndup(part->metadata, part->metadata_size);
-}
-
-static bool take_group(struct admin *admin, const rd_kafka_group_result_t *group,
-                       struct admin_group_offset **out, size_t *out_count, struct err *err)
-{
-    const rd_kafka_error_t *error = rd_kafka_group_result_error(group);
-    if (error) {
-        return admin_failed(admin, err, rd_kafka_error_code(error), "group offsets",
-                            rd_kafka_error_string(error));
-    }
-    const rd_kafka_topic_partition_list_t *parts = rd_kafka_group_result_partitions(group);
-    size_t count = parts ? (size_t)parts->cnt : 0;
-    struct admin_group_offset *offsets = calloc(count + 1, sizeof(*offsets));
-    if (!offsets) {
-        abort();
-    }
-    for (size_t i = 0; i < count; i++) {
-        const rd_kafka_topic_partition_t *part = &parts->elems[i];
-        snprintf(offsets[i].topic, sizeof(offsets[i].topic), "%s", part->topic);
-        offsets[i].partition = part->partition;
-        offsets[i].offset = part->err || part->offset < 0 ? -1 : part->offset;
-        offsets[i].metadata = metadata_text(part);
-    }
-    *out = offsets;
-    *out_count = count;
-    return true;
-}
-
-bool admin_group_offsets(struct admin *admin, const char *group, struct admin_group_offset **out,
-                         size_t *out_count, struct err *err)
-{
-    struct admin_call call;
-    rd_kafka_ListConsumerGroupOffsets_t *want = rd_kafka_ListConsumerGroupOffsets_new(group, NULL);
-    admin_call_begin(&call, admin, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
-    rd_kafka_ListConsumerGroupOffsets(client_handle(admin->client), &want, 1, call.options,
-                                      call.queue);
-    bool ok = admin_call_wait(&call, "group offsets", err);
-    if (ok) {
-        size_t groups_count = 0;
-        const rd_kafka_group_result_t **groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
-            rd_kafka_event_ListConsumerGroupOffsets_result(call.event), &groups_count);
-        ok = groups_count == 1
-                 ? take_group(admin, groups[0], out, out_count, err)
-                 : admin_failed(admin, err, RD_KAFKA_RESP_ERR__BAD_MSG, "group offsets", NULL);
-    }
-    rd_kafka_ListConsumerGroupOffsets_destroy(want);
-    admin_call_done(&call);
-    return ok;
-}
-
-void admin_group_offsets_free(struct admin_group_offset *offsets, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        free(offsets[i].metadata);
-    }
-    free(offsets);
 }

@@ -1,5 +1,5 @@
-/* The door to librdkafka's admin API, blocking: topics, configs, offsets, group offsets. For the keeper's thread and the
- * command; never for the loop's thread. Every call has a time limit and says which cluster it spoke to.
+/* The door to librdkafka's admin API, blocking: topics, configs, offsets; and a group's offsets, which take our own wire
+ * client (docs/adr/0001). For the keeper's thread and the command; never for the loop's thread. Every call has a time limit and says which cluster it spoke to.
  */
 #ifndef FERRY_KAFKA_ADMIN_H
 #define FERRY_KAFKA_ADMIN_H
@@ -20,6 +20,7 @@ struct admin;
 void *client_conf_new(const struct config_client *client, const char *const *extra,
                       struct err *err);
 
+/* `client` is borrowed for the lifetime. */
 struct admin *admin_new(const char *site, const struct config_client *client, int32_t timeout_ms,
                         struct err *err);
 void admin_free(struct admin *admin);
@@ -106,6 +107,7 @@ struct admin_group_offset {
     int64_t offset; /* -1 = none */
     char *metadata; /* heap; NULL = none */
 };
+/* All that the group has committed. ERR_RETRY when its coordinator does not answer in time. */
 MUST_CHECK
 bool admin_group_offsets(struct admin *admin, const char *group, struct admin_group_offset **out,
                          size_t *out_count, struct err *err);

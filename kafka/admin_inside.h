@@ -8,6 +8,7 @@
 struct admin {
     char site[128]; /* for errors */
     struct client *client;
+    const struct config_client *settings; /* the caller's */
     int32_t timeout_ms;
 };
 

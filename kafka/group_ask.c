@@ -191,7 +191,10 @@ static void request(struct group_ask *ask, struct conn *conn, enum api_key api)
 
 static void wait_for_conn(struct group_ask *ask)
 {
-    if (ask->coordinator >= 0 && loop_now_ms(ask->loop) - ask->told_ms >= UNREACHED_MS) {
+    const char *why = cluster_last_error(ask->cluster);
+    if (ask->coordinator < 0) {
+        err_set(&ask->last, ERR_RETRY, "no connection to the cluster%s%s", why[0] ? ": " : "", why);
+    } else if (ask->coordinator >= 0 && loop_now_ms(ask->loop) - ask->told_ms >= UNREACHED_MS) {
         err_set(&ask->last, ERR_RETRY, "no connection to broker %d, which coordinates the group",
                 ask->coordinator);
         ask->coordinator = -1;

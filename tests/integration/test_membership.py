@@ -314,7 +314,7 @@ def test_broker_restart_loses_nothing(new_cluster, own):
 
 
 def test_broker_killed_while_asked(new_cluster, own):
-    """Questions for what is committed are on their way when the coordinator dies: each is answered, the process lives."""
+    """Questions for what is committed are on their way when the coordinator dies: all are answered, nobody aborts."""
     cluster = new_cluster("killed", default_group_settings=True)
     cluster.warm_coordinators()
     cluster.create_topic("t", partitions=4)
