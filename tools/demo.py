@@ -33,8 +33,8 @@ DIR = BUILD / "demo"
 SERVICE = "orders"
 HOME, OTHER = "hangzhou", "shanghai"
 PARTITIONS = 4
-BACKLOG = int(os.environ.get("DEMO_RECORDS", 100_000))  # a topic, before the mirror starts
-TRANSACTIONS = 100  # of them in the transactional topic: a commit takes real brokers 10 to 30 ms
+BACKLOG = int(os.environ.get("DEMO_RECORDS", 60_000))  # a topic, before the mirror starts
+TRANSACTIONS = 60  # of them in the transactional topic: a commit takes real brokers 10 to 30 ms
 LIVE_RATE = 500  # records a second and topic while it runs
 SIZE = 200
 TRANSACTION = 500  # records
@@ -50,8 +50,11 @@ WIDTH = 92
 PROGRESS_S = 0.2 if TTY else 2  # a terminal shows one line that changes
 
 
+CLEAR = "\r\033[K" if TTY else ""  # what a stage or the progress said for the moment
+
+
 def say(text=""):
-    print(text, flush=True)
+    print(CLEAR + text, flush=True)
 
 
 def loud(color, text):
@@ -65,6 +68,8 @@ def said_in(name, seconds):
 @contextlib.contextmanager
 def stage(name):
     began = time.monotonic()
+    if TTY:
+        print(f"{name} ...", end="", flush=True)
     yield
     said_in(name, time.monotonic() - began)
 
@@ -157,21 +162,18 @@ class Demo:
             self.progress(done, there, (done - rates[0][1]) / span if span > 0.2 else 0)
             if killed is None and (done > there * 0.3 or now - began > 5):
                 victim.kill9()
-                self.line(f"    kill -9 of {victim.name} at {100 * done / there:.0f} %")
+                say(f"    kill -9 of {victim.name} at {100 * done / there:.0f} %")
                 killed = now
             elif killed and returned is None and now - killed > 1:
                 victim.start()
                 returned = now
-                self.line(f"    {victim.name} is started again")
+                say(f"    {victim.name} is started again")
             elif returned and settled is None and there - done <= LIVE_RATE * len(KINDS) // 2:
                 settled = now
-                self.line(
-                    f"    caught up {settled - returned:.1f} s after its return, with the producers still writing"
-                )
+                say(f"    caught up {settled - returned:.1f} s after its return, with the producers still writing")
             elif settled and now - settled > 2:
                 break
             time.sleep(0.1)
-        self.end_progress()
         said_in("the mirror caught up, through the kill -9", time.monotonic() - began)
 
     def drain(self):
@@ -321,17 +323,9 @@ class Demo:
         left = f"{lag / rate:.0f} s left" if rate > 0 else "time left not known yet"
         text = f"    {100 * done / max(1, there):3.0f} %   {rate:9,.0f} offsets/s   lag {lag:9,}   {left}"
         if TTY:
-            print(f"\r{text:<{WIDTH - 2}}", end="", flush=True)
+            print(CLEAR + text, end="", flush=True)
         else:
             say(text)
-
-    def line(self, text):
-        self.end_progress()
-        say(text)
-
-    def end_progress(self):
-        if TTY:
-            print("\r" + " " * (WIDTH - 2) + "\r", end="", flush=True)
 
     def stop(self):
         """True when the workers ended as they should."""

@@ -19,7 +19,7 @@ that every record arrived once and in order.
 
 $(tools/setup.sh --plan)
   build:  ferryd and ferry into build/bin (about 30 s the first time)
-  run:    2 Kafka brokers (1.2 GB of memory), Redis, 2 ferryd, 4 producers: less than a minute; 300 MB in build/demo;
+  run:    2 Kafka brokers (1 GB of memory), Redis, 2 ferryd, 4 producers: less than a minute; 300 MB in build/demo;
           ports of 127.0.0.1 that nobody uses, between 20000 and 32000
   disk:   $(df -h --output=avail . | tail -1 | tr -d ' ') free here
 ${DEMO_BREAK:+  break:  DEMO_BREAK=$DEMO_BREAK: one record at the target is damaged; the proof must turn red and name it

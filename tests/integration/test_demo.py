@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(420)
 class Demo:
     """`make demo` in a process group of its own, as a shell starts it; its children are known by a mark."""
 
-    def __init__(self, records=10_000, **env):
+    def __init__(self, records=3_000, **env):
         self.mark = uuid.uuid4().hex
         self.log = BUILD / "test" / f"demo-{self.mark}.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
