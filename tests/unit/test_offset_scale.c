@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -50,6 +51,7 @@ static int start(void **state)
     assert_non_null(mkdtemp(server_dir));
     server_pid = fork();
     if (server_pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* also when the test breaks */
         int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
         dup2(null, 1);
         execlp(access(ours, X_OK) == 0 ? ours : "redis-server", "redis-server", "--bind",
