@@ -424,14 +424,15 @@ def test_bytes_that_arrive_after_the_take_over(new_cluster, new_redis, own, fold
     one = Line(own, folder, source, target, new_redis(), name, [name])
     one.conf.update(mirror={"session_timeout": "6s"})
     Load(source.bootstrap, name, "plain", count=4000, partitions=4).run()
-    first = one.worker("w1")
+    # Both are members before: one that starts now would ask the slow broker where the control topic is.
+    first, second = one.worker("w1"), one.worker("w2")
+    one.wait_shared(4)
     one.wait_caught_up()
     broker = target.broker(2)
     broker.sigstop()
     Load(source.bootstrap, name, "plain", count=12_000, size=1000, partitions=4, batch=256 << 10, linger_ms=50).run()
     wait_for("a MiB that the broker has not read", lambda: broker.unread_bytes() > 1 << 20, 5, every=0.01)
     first.sigstop()
-    second = one.worker("w2")
     second.wait_metric("all partitions", lambda m: m.sum("ferry_link_partitions") == 4, 40)
     assert broker.unread_bytes() > 1 << 20
     for _ in range(10):
