@@ -58,7 +58,7 @@ struct conn {
     struct addrinfo *address; /* being tried */
     int64_t connect_deadline_ms;
     int64_t answered_ms; /* when the last answer came */
-    struct err why; /* why it broke, or the last address failed */
+    struct err why;      /* why it broke, or the last address failed */
     struct api_versions versions;
     int32_t next_correlation;
     struct request_queue queue;

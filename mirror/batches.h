@@ -49,6 +49,7 @@ struct task {
     struct err news_err;
     /* source side */
     bool fetching; /* part of a Fetch in flight */
+    bool behind;   /* the last Fetch answer was full of it: more waits at the source */
     bool
         epoch_unchecked; /* the leader does not know our last epoch any more: resume proved the position */
     int64_t hold_until_ms; /* after an error of its own */

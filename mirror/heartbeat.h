@@ -30,11 +30,13 @@ struct heartbeat_callbacks {
     bool (*order)(void *arg, const char *topic, int32_t partition, const json_t *order);
     void *arg;
 };
-struct heartbeat *heartbeat_new(struct loop *loop, struct redis *redis, const struct heartbeat_options *options,
+struct heartbeat *heartbeat_new(struct loop *loop, struct redis *redis,
+                                const struct heartbeat_options *options,
                                 const struct heartbeat_callbacks *callbacks);
 void heartbeat_free(struct heartbeat *heartbeat);
 /* Publish or clear (NULL) a partition's fault; kept and repeated until Redis took it. Takes the reference. */
-void heartbeat_fault(struct heartbeat *heartbeat, const char *topic, int32_t partition, json_t *take_fault);
+void heartbeat_fault(struct heartbeat *heartbeat, const char *topic, int32_t partition,
+                     json_t *take_fault);
 /* The worker stops: its field goes. */
 void heartbeat_leave(struct heartbeat *heartbeat);
 

@@ -23,7 +23,8 @@ struct keeper_options {
     const struct config_site *from;
     const struct config_site *to;
     const char *worker;
-    int32_t interval_ms; /* between topic syncs: 2,000, so that a new topic is followed within 5 s */
+    int32_t
+        interval_ms; /* between topic syncs: 2,000, so that a new topic is followed within 5 s */
 };
 struct keeper_callbacks {
     /* A sync was done (sync borrowed) or failed (err). On the loop's thread. */
@@ -36,7 +37,9 @@ struct keeper_callbacks {
 /* Starts the thread, idle. */
 struct keeper *keeper_new(struct loop *loop, const struct keeper_options *options,
                           const struct keeper_callbacks *callbacks);
-void keeper_free(struct keeper *keeper); /* waits for the act that is under way, bounded by the admin time-outs */
+void keeper_free(
+    struct keeper
+        *keeper); /* waits for the act that is under way, bounded by the admin time-outs */
 
 /* Before joining, when the control topic holds no list yet: any worker creates the topics once (no record is written);
  * `synced` is told. */

@@ -655,7 +655,8 @@ static bool take_order(void *arg, const char *topic, int32_t partition, const js
         return false; /* another worker's */
     }
     if (what == NULL || strcmp(what, "retry") != 0) {
-        log_warn("order.unknown", "topic=%s partition=%d order=%s doing=\"deleted; is ferry newer than ferryd?\"",
+        log_warn("order.unknown",
+                 "topic=%s partition=%d order=%s doing=\"deleted; is ferry newer than ferryd?\"",
                  topic, partition, log_quote(what == NULL ? "" : what).text);
         return true;
     }

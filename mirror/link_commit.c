@@ -29,7 +29,8 @@ void link_commit_soon(struct link *link)
 }
 
 /* Not ahead of what Redis holds: who begins behind it would never see the runs between, and the map had a hole. */
-static const struct checkpoint *successor_place(const struct link_part *part, struct checkpoint *out)
+static const struct checkpoint *successor_place(const struct link_part *part,
+                                                struct checkpoint *out)
 {
     if (!offset_track_stored(part->track, out)) {
         *out = part->at;

@@ -53,7 +53,8 @@ void partition_reopen(struct partition *partition)
 
 bool partition_wants(const struct partition *partition, const struct partition_bounds *bounds)
 {
-    return partition->queued_bytes + partition->flight_bytes < bounds->window_bytes;
+    return partition->queued_bytes < bounds->queue_bytes &&
+           partition->queued_bytes + partition->flight_bytes < bounds->window_bytes;
 }
 
 static void parcels_grow(struct partition *partition)

@@ -38,6 +38,7 @@ struct parcel {
 
 struct partition_bounds {
     int64_t window_bytes; /* unacknowledged and queued bytes of one partition */
+    int64_t queue_bytes;  /* of these, not sent: so much is fetched ahead */
 };
 
 struct partition {

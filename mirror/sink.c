@@ -8,12 +8,13 @@
 #define LANE_FIRST      1   /* lane 0 is for small requests */
 #define LANE_FLIGHT_MAX 512 /* requests; 4 MiB a partition of 16 KiB batches are 256 */
 #define LANE_UNSENT_MAX \
-    (2 << 20) /* bytes queued in user space: enough to never let the socket run dry */
+    (128 << 10) /* bytes queued in user space: the socket's own buffer keeps the line busy */
 #define REQUEST_BYTES_MAX \
     (1 << 20) /* a broker serves one request of a connection at a time: keep them short */
 #define REQUEST_PARTS_MAX 256
-#define LANE_TASKS 8 /* partitions that share a lane before the next is opened: one request carries a batch of each */
-#define ANSWER_GRACE_MS   3000 /* beyond the produce time-out */
+#define LANE_TASKS \
+    8 /* partitions that share a lane before the next is opened: one request carries a batch of each */
+#define ANSWER_GRACE_MS 3000 /* beyond the produce time-out */
 #define CORRUPT_TRIES \
     2 /* a flipped bit on the way is fetched again; one on the source's disk stays */
 

@@ -11,12 +11,16 @@
 #define FETCH_GRACE_MS \
     10000 /* beyond the wait: a broker that does not answer by then is given up */
 #define HOLD_ERROR_MS 200
+#define QUEUE_PARTS \
+    4 /* asked again when this part of a share is left: what waits long is sent from cold memory */
+#define SHARE_LEAST_BYTES (64 << 10) /* a few batches of 16 KiB */
 
 /* A Fetch in flight: which tasks it asked for, and with which tickets. */
 struct source_request {
     struct engine *engine;
     int32_t broker;
     int16_t version;
+    int32_t share; /* bytes asked of each */
     int32_t count;
     struct task **tasks; /* references */
     uint32_t *tickets;
@@ -217,6 +221,7 @@ static void take_answer(struct source_request *request, struct reader *reader, s
     for (int32_t i = 0; i < answer.partitions_count; i++) {
         struct task *task = asked(request, &answer.partitions[i], &cursor);
         if (task != NULL) {
+            task->behind = answer.partitions[i].records_len >= (size_t)request->share / 2;
             take_partition(task, &answer.partitions[i], block);
         }
     }
@@ -242,11 +247,31 @@ static void answered(void *arg, struct reader *reader, struct buf *block, const 
 
 /* --- a request ---------------------------------------------------------------------------------------------------- */
 
+static bool is_led_by(const struct task *task, int32_t broker)
+{
+    return task->mode == TASK_CARRYING &&
+           cluster_leader(task->engine->source, task->topic, task->index).broker == broker;
+}
+
+/* Bytes of one partition in one answer: those that are behind share it evenly. An answer full of one partition would
+ * leave Produce requests with a batch of one partition each, and needs deep queues to mix them again: memory that has
+ * left the processor's cache when it is sent. */
+static int32_t share_of(const struct engine *engine, int32_t broker)
+{
+    int64_t most = engine->options.limits->partition_fetch_bytes;
+    int64_t behind_count = 0;
+    for (size_t i = 0; i < engine->tasks_count; i++) {
+        behind_count += engine->tasks[i]->behind && is_led_by(engine->tasks[i], broker);
+    }
+    int64_t share = engine->options.limits->fetch_bytes / (behind_count > 0 ? behind_count : 1);
+    share = share > SHARE_LEAST_BYTES ? share : SHARE_LEAST_BYTES;
+    return (int32_t)(share < most ? share : most);
+}
+
 static bool wanted(const struct task *task, int32_t broker, int64_t now_ms,
                    const struct partition_bounds *bounds, bool *held)
 {
-    if (task->mode != TASK_CARRYING || task->fetching ||
-        cluster_leader(task->engine->source, task->topic, task->index).broker != broker) {
+    if (task->fetching || !is_led_by(task, broker)) {
         return false;
     }
     if (task->hold_until_ms > now_ms || !partition_wants(&task->core, bounds)) {
@@ -287,8 +312,10 @@ static void turn_order(const struct engine *engine, size_t turn, size_t *out_ord
 static struct source_request *collect(struct engine *engine, struct source_broker *broker,
                                       bool *out_held)
 {
+    int32_t share = share_of(engine, broker->broker);
     struct partition_bounds bounds = {.window_bytes =
-                                          engine->options.limits->partition_window_bytes};
+                                          engine->options.limits->partition_window_bytes,
+                                      .queue_bytes = share / QUEUE_PARTS};
     int64_t now_ms = loop_now_ms(engine->loop);
     size_t *order = calloc(engine->tasks_count, sizeof(*order));
     struct source_request *request = calloc(1, sizeof(*request));
@@ -297,6 +324,7 @@ static struct source_request *collect(struct engine *engine, struct source_broke
     }
     request->engine = engine;
     request->broker = broker->broker;
+    request->share = share;
     request->tasks = calloc(engine->tasks_count, sizeof(struct task *));
     request->tickets = calloc(engine->tasks_count, sizeof(*request->tickets));
     if (request->tasks == NULL || request->tickets == NULL) {
@@ -331,7 +359,7 @@ static void put_request(struct source_request *request, bool held, struct writer
             .current_leader_epoch = cluster_leader(engine->source, task->topic, task->index).epoch,
             .offset = task->core.fetch_next,
             .last_fetched_epoch = task->epoch_unchecked ? -1 : task->core.fetch_epoch,
-            .max_bytes = (int32_t)engine->options.limits->partition_fetch_bytes};
+            .max_bytes = request->share};
     }
     proto_put_fetch(writer, request->version, held ? FETCH_WAIT_HELD_MS : FETCH_WAIT_MS, 1,
                     (int32_t)engine->options.limits->fetch_bytes, true, wants, request->count);

@@ -260,7 +260,7 @@ class KafkaCluster:
         if len(self.brokers) == 1:
             # A killed broker may register again when its old session is over: 9 s by default. With followers it
             # stays so: a stopped one must not fall out of the replicas in sync at once.
-            props |= {"broker.session.timeout.ms": 1500, "broker.heartbeat.interval.ms": 300}
+            props |= {"broker.session.timeout.ms": 4000, "broker.heartbeat.interval.ms": 500}
         return props | self.props
 
     # -- topics and questions -----------------------------------------------------------------------------------

@@ -14,7 +14,7 @@
 #include "tests/fake/model_source.h"
 
 static const struct transfer_limits no_limits = {INT64_MAX, INT64_MAX};
-static const struct partition_bounds wide = {.window_bytes = 1 << 20};
+static const struct partition_bounds wide = {.window_bytes = 1 << 20, .queue_bytes = 1 << 20};
 
 struct bench {
     struct model_source source;
@@ -200,10 +200,13 @@ static void the_window_bounds_what_flies_and_what_is_fetched(void **state)
         model_source_append(&bench->source, 2, -1, false);
     }
     place(bench, 0, 0, 0);
-    struct partition_bounds bounds = {.window_bytes = 1};
+    struct partition_bounds bounds = {.window_bytes = 1, .queue_bytes = 1 << 20};
+    const struct partition_bounds short_queue = {.window_bytes = 1 << 20, .queue_bytes = 1};
     assert_true(partition_wants(&bench->core, &bounds));
     assert_int_equal(take(bench, 0, 9), TOOK_OK);
     assert_false(partition_wants(&bench->core, &bounds));
+    assert_true(partition_wants(&bench->core, &wide));
+    assert_false(partition_wants(&bench->core, &short_queue));
     send(bench);
     assert_int_equal(answer(bench, 0, 0), ANSWERED_ADVANCED);
     assert_non_null(partition_peek(&bench->core, &bounds));

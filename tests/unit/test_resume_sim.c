@@ -395,7 +395,8 @@ static void settle_flights(struct world *world)
 static void send_one(struct world *world, int32_t index)
 {
     struct worker *worker = &world->workers[index];
-    const struct partition_bounds bounds = {.window_bytes = WINDOW_BYTES};
+    const struct partition_bounds bounds = {.window_bytes = WINDOW_BYTES,
+                                            .queue_bytes = WINDOW_BYTES};
     struct parcel *parcel = partition_peek(&worker->core, &bounds);
     if (parcel == NULL) {
         return;
@@ -830,7 +831,8 @@ static void advance_redis(struct world *world, struct worker *worker)
 
 static void fetch(struct world *world, struct worker *worker)
 {
-    const struct partition_bounds bounds = {.window_bytes = WINDOW_BYTES};
+    const struct partition_bounds bounds = {.window_bytes = WINDOW_BYTES,
+                                            .queue_bytes = WINDOW_BYTES};
     struct partition *core = &worker->core;
     if (!partition_wants(core, &bounds)) {
         return;
