@@ -7,6 +7,9 @@
 #include <string.h>
 #include <time.h>
 
+/* macros of a fortified libc under clang; who calls them finds the poison, not the macro */
+#undef sprintf
+#undef vsprintf
 #pragma GCC poison strcpy strcat sprintf vsprintf gets strncpy strtok gmtime localtime ctime asctime
 /* use: snprintf, memcpy with a checked length, strtok_r, gmtime_r, clock_rfc3339 */
 

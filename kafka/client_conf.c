@@ -22,6 +22,8 @@ static const char *const defaults[] = {
     "socket.nagle.disable", "true",
     "socket.keepalive.enable", "true",
     "topic.metadata.refresh.fast.interval.ms", "50",
+    /* Whom it takes for the controller may hang: every answer names another one (KRaft). */
+    "topic.metadata.refresh.interval.ms", "2000",
     /* A handle that has asked for its subscription to push metrics (KIP-714) takes a second to end. */
     "enable.metrics.push", "false",
     /* An idle connection that the broker closed is no event. */

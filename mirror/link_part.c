@@ -614,6 +614,6 @@ void part_conflict(struct link_part *part, const struct checkpoint *found)
             found->generation, (long long)found->source_next);
     if (part->state == PART_MIRRORING || part->state == PART_PLACED) {
         engine_hold(part->link->engine, part->task);
-        part_event(part, PART_EV_DOUBT, why.what);
+        part_event(part, part->acked ? PART_EV_DOUBT : PART_EV_WAIT, why.what);
     }
 }

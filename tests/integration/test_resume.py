@@ -448,6 +448,36 @@ def test_bytes_that_arrive_after_the_take_over(new_cluster, new_redis, own, fold
     one.prove()
 
 
+def test_a_worker_starts_beside_a_broker_that_hangs(new_cluster, new_redis, own, folder, source, name):
+    """One target broker answers nobody, and until its session is over (9 s) the cluster names it as the controller to
+    half of those who ask: what the others lead is mirrored all the same."""
+    one_copy = {"transaction.state.log.replication.factor": 1, "offsets.topic.num.partitions": 1}
+    target = new_cluster("dst", brokers=2, props=one_copy)
+    compact = {"cleanup.policy": "compact"}
+    target.create_topic("__consumer_offsets", assignment=[[1]], config=compact)
+    target.create_topic("__transaction_state", 4, assignment=[[1]] * 4, config=compact)
+    target.create_topic(f"ferry.control.{name}", assignment=[[1]], config=compact)
+    target.warm_coordinators()
+    source.create_topic(name, partitions=2)
+    target.create_topic(name, 2, assignment=[[1], [2]])
+    one = Line(own, folder, source, target, new_redis(), name, [name])
+    Load(source.bootstrap, name, "plain", count=2000, partitions=2).run()
+    broker = target.broker(2)
+    broker.sigstop()
+    one.worker("w1")
+    wait_for(
+        "partition 0 to be copied",
+        lambda: one.check_workers() or one.mirrored_to().get((name, 0), 0) >= 1000,
+        40,
+        every=0.1,
+        not_yet=(AssertionError, OSError),
+    )
+    assert one.mirrored_to().get((name, 1), 0) == 0
+    broker.sigcont()
+    one.wait_caught_up()
+    one.prove()
+
+
 def test_lost_answers_make_no_duplicate(own_sites, own, folder, name):
     """S24, S26: connections are cut with requests in flight, brokers are killed and come back, again and again."""
     source, target, redis = own_sites()
