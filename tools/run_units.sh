@@ -1,25 +1,27 @@
 #!/bin/bash
-# Runs unit test programs one by one: their closing lines always, everything when one fails or V=1.
+# Runs unit test programs, as many at once as there are cores: their closing lines always, everything when one fails or
+# V=1.
 #
 # usage: tools/run_units.sh PROGRAM...
 set -u
-failed=()
-for program in "$@"; do
-    log=$program.log
-    printf '%s\n' "$(basename "$program")"
+one() {
+    local program=$1 log=$1.log rc
     "$program" >"$log" 2>&1
     rc=$?
     # A program that ended before cmocka's last line has failed, whatever it returned.
     if [ $rc -eq 0 ] && grep -q '^\[  PASSED  \]' "$log"; then
-        if [ "${V:-}" = 1 ]; then cat "$log"; else grep -E '^\[(==========|  (PASSED|SKIPPED) ) ?\] ' "$log" | grep -v Running; fi
-    else
-        cat "$log"
-        printf '%s: exit %d\n' "$program" $rc
-        failed+=("$(basename "$program")")
+        [ "${V:-}" = 1 ] || set -- "$(grep -E '^\[(==========|  (PASSED|SKIPPED) ) ?\] ' "$log" | grep -v Running)"
+        [ "${V:-}" = 1 ] && set -- "$(cat "$log")"
+        printf '%s\n%s\n' "$(basename "$program")" "$1" # one write: lines of two programs do not mix
+        return 0
     fi
-done
-if [ ${#failed[@]} -gt 0 ]; then
-    printf '%d of %d unit test programs failed: %s\n' ${#failed[@]} $# "${failed[*]}"
+    printf '%s\n%s\n%s: exit %d\n' "$(basename "$program")" "$(cat "$log")" "$program" $rc
+    return 1
+}
+export -f one
+[ $# -gt 0 ] || exit 0
+if ! printf '%s\0' "$@" | xargs -0 -n1 -P"$(nproc)" bash -c 'one "$1"' one; then
+    printf 'unit test programs failed\n'
     exit 1
 fi
 printf '%d unit test programs, all passed\n' $#

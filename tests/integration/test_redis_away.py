@@ -120,7 +120,7 @@ def test_redis_down_at_the_start(line, source):
     judge(one)
 
 
-@pytest.mark.parametrize("how", ["stopped", "hanging", "slow"])
+@pytest.mark.parametrize("how", ["stopped", "hanging", pytest.param("slow", marks=pytest.mark.long)])
 def test_mirroring_never_waits_for_redis(line, how):
     """Down for 5 s, deaf for 4 s, late with each answer: the target grows as before, the map is whole later."""
     one = line()
@@ -149,6 +149,7 @@ def test_mirroring_never_waits_for_redis(line, how):
     one.prove()
 
 
+@pytest.mark.long
 def test_what_does_not_fit_into_map_memory_is_unmapped(line, source):
     """The oldest of what Redis missed is given up, recorded, and answered with "unmapped"; all else is exact."""
     many = 8

@@ -399,6 +399,7 @@ def test_old_data_with_a_broker_restart_in_between(own_sites, own, folder, name)
     one.prove()
 
 
+@pytest.mark.long
 def test_bytes_that_arrive_after_the_take_over(new_cluster, new_redis, own, folder, source, name):
     """S4: a worker is paused with a MiB of Produce requests in its broker's socket, and the broker reads them, slowly,
     when another worker has the partitions: whoever comes first wins, the other resumes."""
@@ -448,6 +449,7 @@ def test_bytes_that_arrive_after_the_take_over(new_cluster, new_redis, own, fold
     one.prove()
 
 
+@pytest.mark.long
 def test_a_worker_starts_beside_a_broker_that_hangs(new_cluster, new_redis, own, folder, source, name):
     """One target broker answers nobody, and until its session is over (9 s) the cluster names it as the controller to
     half of those who ask: what the others lead is mirrored all the same."""

@@ -48,6 +48,7 @@ def test_versions(probe, source):
         "Fetch": 16,
         "ListOffsets": 7,
         "Metadata": 12,
+        "OffsetFetch": 9,
         "FindCoordinator": 4,
         "LeaveGroup": 5,
         "ApiVersions": 3,
