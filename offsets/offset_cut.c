@@ -139,7 +139,7 @@ static void clip(struct offset_run *run, const struct checkpoint *end)
 static void floor_told(void *arg, const redisReply *reply, const struct err *err)
 {
     struct cut_call *made = arg;
-    struct stored stored;
+    struct stored stored = {0};
     struct err why = {0};
     if (reply == NULL || !parse_stored(made, reply, &stored, &why)) {
         found_over(made, NULL, reply == NULL ? err : &why);
@@ -277,7 +277,7 @@ static bool shorten(const struct cut_call *made, struct stored *stored, size_t c
 static void cut_floor_told(void *arg, const redisReply *reply, const struct err *err)
 {
     struct cut_call *made = arg;
-    struct stored stored;
+    struct stored stored = {0};
     struct err why = {0};
     if (reply == NULL || !parse_stored(made, reply, &stored, &why)) {
         cut_over(made, reply == NULL ? err : &why);

@@ -137,7 +137,7 @@ void offset_entry_pack(struct offset_entry *out, int64_t source_end, int64_t tar
         int64_t source_gap = runs[i].source_first - before->source_first - before->length;
         int64_t target_gap = runs[i].target_first - before->target_first - before->length;
         assert(before->length > 0 && source_gap >= 0 && target_gap >= 0 &&
-               source_gap + target_gap > 0);
+               (source_gap > 0 || target_gap > 0));
         len += offset_uvarint_put(out->packed + len, (uint64_t)before->length);
         len += offset_uvarint_put(out->packed + len, (uint64_t)source_gap);
         len += offset_uvarint_put(out->packed + len, (uint64_t)target_gap);

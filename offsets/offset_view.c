@@ -150,7 +150,7 @@ static bool choose(struct offset_lookup *lookup, const redisReply *list, int64_t
                    bool from_target, struct err *err)
 {
     char current[INCARNATION_BYTES] = "";
-    struct named_index named;
+    struct named_index named = {0};
     struct named_index oldest = {.index.ordinal = INT64_MAX};
     if (lookup->has_checkpoint) {
         checkpoint_incarnation(&lookup->checkpoint, current);
