@@ -5,6 +5,7 @@ import json
 import time
 
 import pytest
+from confluent_kafka import KafkaException
 
 from rig.ferry import EXIT_DONE, EXIT_REFUSED, Worker
 from rig.line import Line
@@ -51,7 +52,11 @@ def forget_everything(line):
 
 def roll_redis_back(line, checkpoints):
     """Redis shows an older copy of the checkpoints, the group's commits are gone."""
-    line.target.admin.delete_consumer_groups([line.group])[line.group].result(30)
+    wait_for(
+        "the group to be deleted",
+        lambda: line.target.admin.delete_consumer_groups([line.group])[line.group].result(30) is None,
+        not_yet=(KafkaException,),  # a broker that restarted just now loads its coordinators
+    )
     client = line.redis.client
     for key in list(client.scan_iter(match=f"*{{{line.service}}}*")):
         client.delete(key)

@@ -130,6 +130,7 @@ def test_a_follower_may_stop(new_cluster, name):
     """Two brokers: with the follower stopped the watermark stands still, and the leader knows more than it shows."""
     cluster = new_cluster("two", brokers=2, props={"replica.lag.time.max.ms": 60000})
     cluster.create_topic(name, assignment=[[1, 2]])
+    cluster.wait_offsets(name, {0: 0})
     some = [Record(n, 1000 + n, b"k", b"v", ()) for n in range(3)]
     state = {"producer_id": 4611686018427387906, "producer_epoch": 0}
     with RawClient(cluster.broker(1).address) as raw:
