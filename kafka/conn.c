@@ -23,10 +23,6 @@
 #define SEND_PIECES 128
 /* Of a long frame: a wake-up each 256 KiB instead of each packet. */
 #define LOWAT_FRAME_BYTES ((size_t)256 << 10)
-/* With so many requests in flight (only Produce goes so deep) a few answers are awaited together; each has at least 64
- * bytes: length, correlation id, tags, one topic, one partition of 34 bytes, throttle time. */
-#define LOWAT_IN_FLIGHT    16
-#define LOWAT_ANSWER_BYTES ((size_t)64)
 /* The correlation id, the least that a frame holds. */
 #define FRAME_MIN_BYTES 4
 
@@ -456,25 +452,17 @@ static bool receive_scratch(struct conn *conn, size_t *bytes)
     return got == room;
 }
 
-/* The kernel wakes us when so many bytes are there: of a long frame a good piece, of many answers in flight a few. Never
- * more than is sure to come, so nothing waits for ever; one wake-up for each packet would cost more than the copy. */
-static size_t sure_to_come(const struct conn *conn)
+/* The kernel wakes us when so many bytes are there. Within a frame they are sure to come and of no use alone; one wake-up
+ * for each packet would cost more than the copy. Between frames every answer counts at once. */
+static int wanted_lowat(const struct conn *conn)
 {
-    int32_t in_flight = conn_in_flight_count(conn);
-    if (conn->frame != NULL) {
-        size_t left = conn->frame_len - conn->frame->len;
-        return left < LOWAT_FRAME_BYTES ? left : LOWAT_FRAME_BYTES;
-    }
-    size_t answers = 1;
-    while (in_flight >= LOWAT_IN_FLIGHT && answers < (size_t)in_flight / 4) {
-        answers *= 2; /* in steps: few calls */
-    }
-    return answers == 1 ? 1 : answers / 2 * LOWAT_ANSWER_BYTES;
+    size_t left = conn->frame == NULL ? 1 : conn->frame_len - conn->frame->len;
+    return (int)(left < LOWAT_FRAME_BYTES ? left : LOWAT_FRAME_BYTES);
 }
 
 static void set_lowat(struct conn *conn)
 {
-    int wanted = (int)sure_to_come(conn);
+    int wanted = wanted_lowat(conn);
     if (conn->state != CONN_CLOSED && wanted != conn->lowat) {
         conn->lowat = wanted;
         (void)setsockopt(conn->fd, SOL_SOCKET, SO_RCVLOWAT, &wanted, sizeof(wanted));
