@@ -1,10 +1,12 @@
 #include "base/loop.h"
 
+#include <assert.h>
 #include <event2/event.h>
 #include <event2/thread.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 struct loop_call {
@@ -21,6 +23,17 @@ struct loop {
     struct loop_call *last;
     int wake_fd;
     struct event *wake;
+    bool stopped;
+    int32_t rest_us;          /* asked for in this turn */
+    struct loop_after *asked; /* those to be called at the end of this turn */
+};
+
+struct loop_after {
+    struct loop *loop;
+    bool pending;
+    struct loop_after *next;
+    void (*call)(void *arg);
+    void *arg;
 };
 
 struct loop_fd {
@@ -135,13 +148,46 @@ void loop_free(struct loop *loop)
     free(loop);
 }
 
+/* A call may ask for others, or free them. */
+static void end_turn(struct loop *loop)
+{
+    while (loop->asked != NULL) {
+        struct loop_after *after = loop->asked;
+        loop->asked = after->next;
+        after->pending = false;
+        after->call(after->arg);
+    }
+}
+
+static void rest(struct loop *loop)
+{
+    struct timespec time = {.tv_nsec = loop->rest_us * 1000L};
+    loop->rest_us = 0;
+    if (time.tv_nsec > 0) {
+        nanosleep(&time, NULL); /* a signal ends it: good */
+    }
+}
+
 void loop_run(struct loop *loop)
 {
-    event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY);
+    loop->stopped = false;
+    while (!loop->stopped) {
+        event_base_loop(loop->base, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY);
+        end_turn(loop);
+        rest(loop);
+    }
 }
+
 void loop_stop(struct loop *loop)
 {
+    loop->stopped = true;
     event_base_loopbreak(loop->base);
+}
+
+void loop_rest(struct loop *loop, int32_t us)
+{
+    assert(us >= 0 && us < 1000000);
+    loop->rest_us = us > loop->rest_us ? us : loop->rest_us;
 }
 
 static void nothing(evutil_socket_t fd, short what, void *arg)
@@ -158,6 +204,8 @@ void loop_run_once(struct loop *loop, int32_t wait_ms)
     event_add(limit, &wait);
     event_base_loop(loop->base, EVLOOP_ONCE);
     event_free(limit);
+    end_turn(loop);
+    loop->rest_us = 0;
 }
 
 const struct clock *loop_clock(const struct loop *loop)
@@ -218,7 +266,7 @@ void loop_fd_free(struct loop_fd *watch)
     free(watch);
 }
 
-/* --- timers and signals ------------------------------------------------------------------------------------------- */
+/* --- timers ------------------------------------------------------------------------------------------------------- */
 
 static void timer_add(struct loop_timer *timer, int64_t delay_ms)
 {
@@ -277,6 +325,41 @@ void loop_timer_free(struct loop_timer *timer)
     event_free(timer->event);
     free(timer);
 }
+
+/* --- the end of a turn -------------------------------------------------------------------------------------------- */
+
+struct loop_after *loop_after_new(struct loop *loop, void (*call)(void *arg), void *arg)
+{
+    struct loop_after *after = must(calloc(1, sizeof(*after)));
+    *after = (struct loop_after){.loop = loop, .call = call, .arg = arg};
+    return after;
+}
+
+void loop_after_ask(struct loop_after *after)
+{
+    if (!after->pending) {
+        after->pending = true;
+        after->next = after->loop->asked;
+        after->loop->asked = after;
+    }
+}
+
+void loop_after_free(struct loop_after *after)
+{
+    if (after == NULL) {
+        return;
+    }
+    struct loop_after **at = &after->loop->asked;
+    while (*at != NULL && *at != after) {
+        at = &(*at)->next;
+    }
+    if (*at == after) {
+        *at = after->next;
+    }
+    free(after);
+}
+
+/* --- signals ------------------------------------------------------------------------------------------------------ */
 
 static void signal_fired(evutil_socket_t fd, short what, void *arg)
 {

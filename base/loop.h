@@ -14,6 +14,7 @@ struct loop;
 struct loop_fd;
 struct loop_timer;
 struct loop_signal;
+struct loop_after;
 struct event_base; /* libevent's, for hiredis and evhttp only */
 
 enum { LOOP_READ = 1, LOOP_WRITE = 2 };
@@ -43,6 +44,15 @@ void loop_timer_set(struct loop_timer *timer, int64_t delay_ms);
 void loop_timer_cancel(struct loop_timer *timer);
 bool loop_timer_pending(const struct loop_timer *timer);
 void loop_timer_free(struct loop_timer *timer); /* NULL is fine */
+
+/* A call at the end of the turn, when all that was ready has had its callback: once, however often it was asked for. */
+struct loop_after *loop_after_new(struct loop *loop, void (*call)(void *arg), void *arg);
+void loop_after_ask(struct loop_after *after);
+void loop_after_free(struct loop_after *after); /* NULL is fine */
+
+/* More of the same is on its way: let it gather for `us` microseconds (below a second) before the next turn, so that one
+ * turn handles what would have cost many. Everybody on the loop waits that long. For this turn only. */
+void loop_rest(struct loop *loop, int32_t us);
 
 struct loop_signal *loop_signal_new(struct loop *loop, int signo, void (*fired)(void *arg),
                                     void *arg);

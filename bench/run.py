@@ -6,7 +6,8 @@
 
 Contenders, alternating within each round: `bare` (recv + send of the same bytes, no Kafka), `ferryd`, `mm2` (Apache
 MirrorMaker 2, tuned: mm2-tuned.properties). Every copy has a fresh target broker, the source's log files are in
-the page cache before each measurement, and the copy is counted afterwards.
+the page cache before each measurement, and the copy is counted afterwards. A plain producer has written a quarter of
+the load to the target broker first, so that the compilers of its JVM are not what is measured.
 
 CPU is user + system of the contender's process from /proc. MirrorMaker 2 is measured in its steady window (25 % to 95 %
 copied), after the JVM has warmed up; ferryd from its start to the last record, everything included.
@@ -66,21 +67,26 @@ def payload_file(folder, load):
     return path
 
 
-def preload(cluster, folder, load, records):
-    cluster.create_topic(TOPIC, partitions=PARTITIONS)
+def preload(cluster, folder, load, records, topic=TOPIC):
+    cluster.create_topic(topic, partitions=PARTITIONS)
     value = ["--record-size", str(load["size"])]
     if load["codec"] != "none":
         value = ["--payload-file", str(payload_file(folder, load))]
     properties = [f"bootstrap.servers={cluster.bootstrap}", f"compression.type={load['codec']}", "acks=all"]
     argv = jvm.command(
         "org.apache.kafka.tools.ProducerPerformance",
-        *("--topic", TOPIC, "--num-records", str(records), *value, "--throughput", "-1"),
+        *("--topic", topic, "--num-records", str(records), *value, "--throughput", "-1"),
         *("--producer-props", *properties),
         measured=True,
         archive=None,
     )
     subprocess.run([str(a) for a in argv], check=True, stdout=subprocess.DEVNULL)
-    assert sum(cluster.offsets(TOPIC, PARTITIONS).values()) == records
+    assert sum(cluster.offsets(topic, PARTITIONS).values()) == records
+
+
+def warm_target(target, folder, load, records):
+    target.warm_coordinators()
+    preload(target, folder, load, records // 4, topic="warm")
 
 
 def log_files(cluster):
@@ -160,12 +166,12 @@ def run_bare(files, log_bytes, records):
     }
 
 
-def run_ferryd(source, folder, log_bytes, records):
+def run_ferryd(source, folder, log_bytes, records, load):
     with (
         KafkaCluster("ferry-target", measured=True, workdir=folder) as target,
         RedisServer("bench", workdir=folder) as redis,
     ):
-        target.warm_coordinators()
+        warm_target(target, folder, load, records)
         conf = Configuration(folder / "ferry", {"primary": (source, None), "secondary": (target, redis)})
         conf.service("bench", topics=[TOPIC])
         Command(conf).enable("bench")
@@ -179,11 +185,12 @@ def run_ferryd(source, folder, log_bytes, records):
         return result(samples, True, log_bytes, records, rss)
 
 
-def run_mm2(source, folder, log_bytes, records, codec, linger=None):
+def run_mm2(source, folder, log_bytes, records, load, linger=None):
     with KafkaCluster("mm2-target", measured=True, workdir=folder) as target:
+        warm_target(target, folder, load, records)
         text = (ROOT / "bench" / "mm2-tuned.properties").read_text()
         text += f"\nprimary.bootstrap.servers={source.bootstrap}\nsecondary.bootstrap.servers={target.bootstrap}\n"
-        text += f"primary->secondary.topics={TOPIC}\nsecondary.producer.compression.type={codec}\n"
+        text += f"primary->secondary.topics={TOPIC}\nsecondary.producer.compression.type={load['codec']}\n"
         if linger is not None:
             text = text.replace("secondary.producer.linger.ms=50", f"secondary.producer.linger.ms={linger}")
         file = folder / "mm2.properties"
@@ -314,9 +321,9 @@ def run_load(name, args, folder):
                 if contender == "bare":
                     row = run_bare(files, log_bytes, records)
                 elif contender == "ferryd":
-                    row = run_ferryd(source, folder, log_bytes, records)
+                    row = run_ferryd(source, folder, log_bytes, records, load)
                 else:
-                    row = run_mm2(source, folder, log_bytes, records, load["codec"])
+                    row = run_mm2(source, folder, log_bytes, records, load)
                 rows[contender].append(row)
                 say(f"  round {number + 1} {contender:6} " + "  ".join(f"{k} {v:.3g}" for k, v in row.items()))
     return {"load": name, "text": load["text"], "records": records, "log_bytes": log_bytes, "rows": rows}

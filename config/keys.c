@@ -78,7 +78,7 @@ const struct key config_keys[] = {
     {.path = "mirror", .type = KEY_OBJECT, .help = "limits of the data path"},
     {.path = "mirror.partition_window", .type = KEY_BYTES, .default_text = "4MiB", .least = 64 * KIB, .most = 256 * MIB, .restart = true, .help = "unacknowledged and queued bytes of one partition"},
     {.path = "mirror.link_window", .type = KEY_BYTES, .default_text = "128MiB", .least = 4 * MIB, .most = 64 * GIB, .restart = true, .help = "fetched bytes held by one link"},
-    {.path = "mirror.fetch", .type = KEY_BYTES, .default_text = "1MiB", .least = 16 * KIB, .most = 64 * MIB, .restart = true, .help = "one Fetch answer"},
+    {.path = "mirror.fetch", .type = KEY_BYTES, .default_text = "4MiB", .least = 16 * KIB, .most = 64 * MIB, .restart = true, .help = "one Fetch answer"},
     {.path = "mirror.partition_fetch", .type = KEY_BYTES, .default_text = "1MiB", .least = 16 * KIB, .most = 64 * MIB, .restart = true, .help = "one partition's part of it"},
     {.path = "mirror.map_memory", .type = KEY_BYTES, .default_text = "64MiB", .least = 64 * KIB, .most = 64 * GIB, .restart = true, .help = "runs kept while Redis is away"},
     {.path = "mirror.resume_read", .type = KEY_BYTES, .default_text = "1GiB", .least = MIB, .most = TIB, .restart = true, .help = "how much of a log is read back to find the place"},

@@ -94,7 +94,9 @@ struct engine {
     uint32_t pins_count;
     struct loop_timer *tick;
     struct engine_counters counters;
-    struct loop_timer *pump; /* once after all answers of a loop turn: requests go out together */
+    struct loop_after *pump; /* once after all answers of a loop turn: requests go out together */
+    int64_t moved_bytes;     /* sent since the last look at the rate */
+    int64_t rested_ms;       /* when that was */
 };
 
 struct task *task_ref(struct task *task);

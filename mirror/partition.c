@@ -34,10 +34,16 @@ void partition_place(struct partition *partition, const struct checkpoint *at)
     partition->opened = false;
 }
 
+void parcel_release(struct parcel *parcel)
+{
+    buf_unref(parcel->block);
+    parcel->block = NULL;
+}
+
 void partition_drop(struct partition *partition)
 {
     while (partition->head != partition->tail) {
-        buf_unref(parcel_at(partition, partition->head++)->block);
+        parcel_release(parcel_at(partition, partition->head++));
     }
     partition->next = partition->tail;
     partition->queued_bytes = 0;
@@ -241,7 +247,7 @@ enum partition_answered partition_answer(struct partition *partition, int16_t er
     advance(partition, parcel, out_ack);
     partition->opened = true;
     partition->flight_bytes -= (int64_t)parcel->len;
-    buf_unref(parcel->block);
+    parcel_release(parcel);
     partition->head++;
     return ANSWERED_ADVANCED;
 }

@@ -24,7 +24,7 @@
 
 /* One batch on its way. */
 struct parcel {
-    struct buf *block; /* referenced */
+    struct buf *block; /* referenced until the connection has it; NULL then */
     const uint8_t *data;
     size_t len;
     int64_t source_first;
@@ -102,8 +102,11 @@ enum partition_took partition_take(struct partition *partition, struct fetch_par
 
 /* The next batch to send now, or NULL: window full, nothing queued, or not opened and one is in flight. */
 struct parcel *partition_peek(struct partition *partition, const struct partition_bounds *bounds);
-/* It was handed to the connection. */
+/* It goes out now. */
 void partition_sent(struct partition *partition, int64_t now_ms);
+/* The connection holds its bytes. Nothing is ever sent from here a second time: after a doubt they are fetched again. So
+ * blocks come back to the pool as soon as the kernel has them, still in the processor's cache. */
+void parcel_release(struct parcel *parcel);
 
 struct ack {               /* a stretch that is on the target: the arrow from sink to map */
     struct offset_run run; /* length 0: only a hole was passed */

@@ -169,6 +169,7 @@ static void advanced(struct task *task, const struct ack *ack)
     task->corrupt_count = 0;
     engine->counters.records += (uint64_t)ack->run.length;
     engine->counters.bytes += ack->bytes;
+    engine->moved_bytes += (int64_t)ack->bytes;
     engine->counters.batches++;
     engine->callbacks.ack(engine->callbacks.arg, task, ack);
     task_settle(task);
@@ -285,7 +286,7 @@ static void answered(void *arg, struct reader *reader, struct buf *block, const 
 
 struct sink_parcel { /* sorted by topic for the wire */
     struct task *task;
-    const struct parcel *parcel;
+    struct parcel *parcel;
 };
 
 static int compare_topic(const void *a, const void *b)
@@ -312,6 +313,7 @@ static int32_t collect(struct sink_lane *lane, struct sink_parcel *out)
         if (task->mode == TASK_CARRYING && parcel != NULL) {
             out[count++] = (struct sink_parcel){.task = task, .parcel = parcel};
             bytes += parcel->len;
+            engine->moved_bytes += (int64_t)parcel->len;
             partition_sent(&task->core, now_ms);
             sink_ready(task);
         }
@@ -362,6 +364,9 @@ static void put_and_send(struct sink_request *request, struct conn *conn,
     }
     conn_send(conn, API_PRODUCE, request->version, &writer, pieces, request->count,
               timeout_ms + ANSWER_GRACE_MS, answered, request);
+    for (int32_t i = 0; i < request->count; i++) {
+        parcel_release(parcels[i].parcel);
+    }
 }
 
 static void send_one(struct sink_lane *lane, struct conn *conn, int16_t version)

@@ -1,4 +1,5 @@
-/* base/loop: descriptors, timers that are never early, signals, calls from other threads, frees in callbacks. */
+/* base/loop: descriptors, timers that are never early, signals, calls from other threads, the end of a turn, frees in
+ * callbacks. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -294,6 +295,104 @@ static void calls_that_never_ran_are_not_run_by_free(void **state)
     assert_int_equal(count, 0);
 }
 
+struct turn {
+    struct loop *loop;
+    struct loop_after *after;
+    struct loop_after *other;
+    struct loop_timer *timer;
+    int32_t rest_us;
+    int ready_count;
+    int after_count;
+    int64_t ready_ms;
+    int64_t rested_ms;
+};
+
+static void end_of_turn(void *arg)
+{
+    struct turn *turn = arg;
+    turn->after_count++;
+    assert_int_equal(turn->ready_count, 2); /* both calls of the turn came first */
+}
+
+static void ask_twice(void *arg)
+{
+    struct turn *turn = arg;
+    turn->ready_count++;
+    loop_after_ask(turn->after);
+    loop_after_ask(turn->after);
+}
+
+static void the_end_of_a_turn_is_told_once_and_last(void **state)
+{
+    struct seen *seen = *state;
+    struct turn turn = {.loop = seen->loop};
+    turn.after = loop_after_new(seen->loop, end_of_turn, &turn);
+    loop_post(seen->loop, ask_twice, &turn);
+    loop_post(seen->loop, ask_twice, &turn);
+    loop_run_once(seen->loop, 1000);
+    assert_int_equal(turn.ready_count, 2);
+    assert_int_equal(turn.after_count, 1);
+    loop_after_ask(turn.after);
+    loop_after_free(turn.after); /* is not told any more */
+    loop_run_once(seen->loop, 1);
+    assert_int_equal(turn.after_count, 1);
+}
+
+static void free_other(void *arg)
+{
+    struct turn *turn = arg;
+    loop_after_free(turn->other);
+    turn->other = NULL;
+    loop_after_free(turn->after);
+    turn->after = NULL;
+}
+
+static void the_end_of_a_turn_may_free_itself_and_others(void **state)
+{
+    struct seen *seen = *state;
+    struct turn turn = {.loop = seen->loop};
+    turn.after = loop_after_new(seen->loop, free_other, &turn);
+    turn.other = loop_after_new(seen->loop, end_of_turn, &turn);
+    loop_after_ask(turn.other);
+    loop_after_ask(turn.after);
+    loop_run_once(seen->loop, 1);
+    assert_null(turn.after);
+    assert_int_equal(turn.after_count, 0);
+    loop_after_free(NULL);
+}
+
+static void next_turn(void *arg)
+{
+    struct turn *turn = arg;
+    turn->rested_ms = loop_now_ms(turn->loop);
+    loop_stop(turn->loop);
+}
+
+static void rest_then_more(void *arg)
+{
+    struct turn *turn = arg;
+    turn->ready_ms = loop_now_ms(turn->loop);
+    loop_rest(turn->loop, turn->rest_us);
+    loop_timer_set(turn->timer, 0);
+}
+
+static int64_t gap_behind_a_rest(struct loop *loop, int32_t rest_us)
+{
+    struct turn turn = {.loop = loop, .rest_us = rest_us};
+    turn.timer = loop_timer_new(loop, next_turn, &turn);
+    loop_post(loop, rest_then_more, &turn);
+    loop_run(loop);
+    loop_timer_free(turn.timer);
+    return turn.rested_ms - turn.ready_ms;
+}
+
+static void a_rest_delays_the_next_turn_and_no_later_one(void **state)
+{
+    struct seen *seen = *state;
+    assert_true(gap_behind_a_rest(seen->loop, 200000) >= 199);
+    assert_true(gap_behind_a_rest(seen->loop, 0) < 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -307,6 +406,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(calls_of_other_threads_run_here, setup, teardown),
         cmocka_unit_test_setup_teardown(calls_keep_their_order, setup, teardown),
         cmocka_unit_test_setup_teardown(calls_that_never_ran_are_not_run_by_free, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_end_of_a_turn_is_told_once_and_last, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_end_of_a_turn_may_free_itself_and_others, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_rest_delays_the_next_turn_and_no_later_one, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
