@@ -160,7 +160,8 @@ fuzz: ## every decoder's fuzzer for FUZZ_SECONDS (10)
 run-fuzz: $(fuzz_programs)
 	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) tools/run_fuzzers.sh $^
 
-pytest := $(PYTHON) -m pytest
+# Two sessions side by side, with clusters of their own: most of a test's time is waiting. ARGS="-n0" for one.
+pytest := $(PYTHON) -m pytest -n 2 --dist worksteal
 .PHONY: drivers
 drivers: $(driver_programs)
 
@@ -171,7 +172,7 @@ check-long: all drivers
 	$(Q)$(pytest) tests/integration -m long $(ARGS)
 
 # What was not there when this file was read (packages, libraries) is there after the set-up: hence a fresh make.
-again := $(MAKE) --no-print-directory
+again := $(MAKE) --no-print-directory -j$(shell nproc)
 test: setup ## everything that must pass before a change lands
 	$(Q)$(again) all
 	$(Q)$(again) lint-quick

@@ -26,7 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from confluent_kafka import Consumer, Producer, TopicPartition  # noqa: E402
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition  # noqa: E402
 
 from rig import jvm  # noqa: E402
 from rig.ferry import Command, Configuration, Worker  # noqa: E402
@@ -114,12 +114,14 @@ def follow(target, process, broker, records):
     samples = []
     began = time.monotonic()
     deadline = began + 900
+    target.wait_topic(TOPIC, PARTITIONS, timeout=120)
     while True:
         process.check()
         try:
             copied = sum(target.offsets(TOPIC, PARTITIONS).values())
-        except Exception:  # the topic is not there yet
+        except KafkaException:  # just created: leaders are not everywhere known
             copied = 0
+            target.wait_topic(TOPIC, PARTITIONS)
         now = time.monotonic()
         samples.append((copied / records, process.cpu_seconds(), now - began, broker.cpu_seconds()))
         if copied >= records:
@@ -185,14 +187,12 @@ def run_ferryd(source, folder, log_bytes, records, load):
         return result(samples, True, log_bytes, records, rss)
 
 
-def run_mm2(source, folder, log_bytes, records, load, linger=None):
+def run_mm2(source, folder, log_bytes, records, load):
     with KafkaCluster("mm2-target", measured=True, workdir=folder) as target:
         warm_target(target, folder, load, records)
         text = (ROOT / "bench" / "mm2-tuned.properties").read_text()
         text += f"\nprimary.bootstrap.servers={source.bootstrap}\nsecondary.bootstrap.servers={target.bootstrap}\n"
         text += f"primary->secondary.topics={TOPIC}\nsecondary.producer.compression.type={load['codec']}\n"
-        if linger is not None:
-            text = text.replace("secondary.producer.linger.ms=50", f"secondary.producer.linger.ms={linger}")
         file = folder / "mm2.properties"
         file.write_text(text)
         argv = jvm.command(

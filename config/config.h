@@ -74,7 +74,9 @@ struct config_cname {
     size_t at_count;
 };
 
+struct config;
 struct config_service {
+    const struct config *config; /* that it is part of */
     const char *name;
     const char *home;    /* site name */
     const char **others; /* site names in order of preference */
@@ -96,7 +98,7 @@ struct config_service {
 struct config_limits {              /* "mirror": {...} at the top level */
     int64_t partition_window_bytes; /* default 4 MiB: unacknowledged bytes of one partition  */
     int64_t link_window_bytes;      /* default 128 MiB: buffers held by one link             */
-    int64_t fetch_bytes;            /* default 1 MiB: one Fetch answer                       */
+    int64_t fetch_bytes;            /* default 4 MiB: one Fetch answer                       */
     int64_t partition_fetch_bytes;  /* default 1 MiB                                          */
     int64_t map_memory_bytes;       /* default 64 MiB: runs kept while Redis is away          */
     int64_t resume_read_bytes;      /* default 1 GiB: bound of step 4 of the resume procedure */
@@ -139,6 +141,9 @@ const char *config_client_get(const struct config_client *client,
 /* Does a topic or group of this name belong? Reserved names (ferry.*, ferry-*, __*) never do. */
 bool config_patterns_match(const struct config_patterns *patterns, const char *name);
 bool config_name_reserved(const char *name);
+/* Another service that has a site in common with this one and whose patterns match the topic too, or NULL. What is
+ * certain from the patterns alone was refused by config_load(). */
+const char *config_service_rival(const struct config_service *service, const char *topic);
 
 /* Read a secret now: heap text without the trailing newline, free with config_secret_free() which wipes it.
  * Refused: missing, empty, larger than 64 KiB, a file that group or others may write. */

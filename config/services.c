@@ -141,6 +141,7 @@ bool build_service(const struct build *build, struct config_service *service, co
     snprintf(path, sizeof(path), "services.%.400s", name);
     snprintf(topics, sizeof(topics), "%.500s.topics", path);
     snprintf(groups, sizeof(groups), "%.500s.groups", path);
+    service->config = build->config;
     service->name = build_copy(name);
     service->path = PATH_BATCHES;
     service->names = build_copy("identity");
@@ -249,4 +250,18 @@ bool build_services_apart(const struct build *build)
         }
     }
     return true;
+}
+
+const char *config_service_rival(const struct config_service *service, const char *topic)
+{
+    const struct config *config = service->config;
+
+    for (size_t i = 0; i < config->services_count; i++) {
+        const struct config_service *other = &config->services[i];
+        if (other != service && share_a_site(service, other) &&
+            config_patterns_match(&other->topics, topic)) {
+            return other->name;
+        }
+    }
+    return NULL;
 }

@@ -158,17 +158,32 @@ static void forced_drop_stale(struct turn *turn)
     }
 }
 
+/* Two services would write it twice. One that mirrors it already goes on: a new service must not stop an old one. */
+static void refuse_shared(const struct turn *turn, const struct remembered *before,
+                          struct topic_pair *pair)
+{
+    const char *rival = config_service_rival(turn->service, pair->name);
+    if (rival) {
+        bool ours = before && before->listed && uuid_equal(&before->target_id, &pair->target_id);
+        snprintf(
+            ours ? pair->warning : pair->problem, sizeof(pair->problem),
+            "service \"%.100s\" takes it too and has a site in common: exclude it in one of them",
+            rival);
+    }
+}
+
 static void decide(struct turn *turn)
 {
     turn->works = calloc(turn->count + 1, sizeof(*turn->works));
     assert(turn->works);
     for (size_t i = 0; i < turn->count; i++) {
-        const struct topic_pair *pair = &turn->pairs[i];
+        struct topic_pair *pair = &turn->pairs[i];
         struct work *work = &turn->works[i];
         const struct remembered *before = topic_memory_find(turn->memory, pair->name);
         bool same = topic_memory_same(before, pair);
+        refuse_shared(turn, before, pair);
         work->before = before;
-        work->create = uuid_is_zero(&pair->target_id);
+        work->create = uuid_is_zero(&pair->target_id) && !pair->problem[0];
         work->check =
             !work->create && !pair->problem[0] &&
             (!same || before->checked_ms < 0 || turn->now_ms - before->checked_ms >= RECHECK_MS);

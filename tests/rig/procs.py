@@ -59,9 +59,14 @@ def command_name(pid):
 
 
 def free_port():
-    """A port of 127.0.0.1 that nobody has, below the range of outgoing connections: it stays free over a restart."""
-    for _ in range(500):
-        port = random.randrange(20000, 32000)
+    """A port of 127.0.0.1 that nobody has, below the range of outgoing connections: it stays free over a restart.
+
+    Processes side by side take from different thousands: between the look and the server's own bind another would find
+    it free as well.
+    """
+    first = 20000 + os.getpid() % 12 * 1000
+    for _ in range(2000):
+        port = random.randrange(first, first + 1000)
         if port in _ports:
             continue
         with socket.socket() as probe:
@@ -72,7 +77,7 @@ def free_port():
                 continue
         _ports.add(port)
         return port
-    raise RuntimeError("no free port between 20000 and 32000")
+    raise RuntimeError(f"no free port between {first} and {first + 999}")
 
 
 # setpriv sets the parent-death signal and becomes the shell, that becomes the program: the process id is the program's.

@@ -462,6 +462,30 @@ static void what_was_forced_on_a_topic_is_not_given_back_to_its_successor(void *
 
 /* ---- what the source does not list ---- */
 
+static void a_topic_of_two_services_is_refused_by_name(void **state)
+{
+    struct rig *rig = *state;
+    fake_add(&rig->source, "shared", 1);
+    run(rig);
+    assert_int_equal(rig->sync.pairs_count, 1);
+    assert_non_null(strstr(rig->sync.pairs[0].problem, "service \"t\" takes it too"));
+    assert_null(fake_find(&rig->target, "shared"));
+}
+
+static void a_mirrored_topic_goes_on_when_another_service_takes_it_too(void **state)
+{
+    struct rig *rig = *state;
+    fake_add(&rig->source, "sharpd", 1);
+    run(rig);
+    run(rig);
+    assert_string_equal(rig->sync.pairs[0].problem, "");
+    /* as after a restart with another configuration */
+    memcpy((char *)(uintptr_t)rig->config->services[1].topics.include[0].text, "sharp?", 6);
+    run(rig);
+    assert_string_equal(rig->sync.pairs[0].problem, "");
+    assert_non_null(strstr(rig->sync.pairs[0].warning, "service \"t\" takes it too"));
+}
+
 static void a_deleted_topic_leaves_the_list(void **state)
 {
     struct rig *rig = *state;
