@@ -6,11 +6,12 @@
 
 Contenders, alternating within each round: `bare` (recv + send of the same bytes, no Kafka), `ferryd`, `mm2` (Apache
 MirrorMaker 2, tuned: mm2-tuned.properties). Every copy has a fresh target broker, the source's log files are in
-the page cache before each measurement, and the copy is counted afterwards. A plain producer has written a quarter of
-the load to the target broker first, so that the compilers of its JVM are not what is measured.
+the page cache before each measurement, and the copy is counted afterwards. A plain producer has written
+the same load to the target broker first, so that the compilers of its JVM are not what is measured.
 
 CPU is user + system of the contender's process from /proc. MirrorMaker 2 is measured in its steady window (25 % to 95 %
-copied), after the JVM has warmed up; ferryd from its start to the last record, everything included.
+copied), after the JVM has warmed up; ferryd from its start to the last record, everything included. The target broker's
+CPU is that of the same window (25 % to 95 %) for both.
 """
 
 import argparse
@@ -86,7 +87,7 @@ def preload(cluster, folder, load, records, topic=TOPIC):
 
 def warm_target(target, folder, load, records):
     target.warm_coordinators()
-    preload(target, folder, load, records // 4, topic="warm")
+    preload(target, folder, load, records, topic="warm")
 
 
 def log_files(cluster):
@@ -141,11 +142,10 @@ def window(samples, low=0.25, high=0.95):
 
 def result(samples, whole, log_bytes, records, rss):
     share, cpu, _wall, broker = window(samples)
+    broker_gb = log_bytes * share / 1e9
     if whole:  # everything included, from exec to the last record
         share, cpu = 1.0, samples[-1][1]
-        broker = samples[-1][3] - samples[0][3]
     gb = log_bytes * share / 1e9
-    broker_gb = log_bytes * (1.0 if whole else share) / 1e9
     return {
         "cpu_per_gb": cpu / gb,
         "cpu_per_million": cpu / (records * share / 1e6),
