@@ -5,9 +5,9 @@
     ... --latency                                             latency at 1,000 records/s as well
 
 Contenders, alternating within each round: `bare` (recv + send of the same bytes, no Kafka), `ferryd`, `mm2` (Apache
-MirrorMaker 2, tuned: mm2-tuned.properties). Every copy has a fresh target broker, the source's log files are in
-the page cache before each measurement, and the copy is counted afterwards. A plain producer has written
-the same load to the target broker first, so that the compilers of its JVM are not what is measured.
+MirrorMaker 2, tuned: mm2-tuned.properties). All copy to one target broker, which a plain producer has warmed up with
+the same load, twice: else the compilers of its JVM are what is measured. Between two copies every topic and group there is
+deleted. The source's log files are in the page cache before each measurement, and each copy is counted afterwards.
 
 CPU is user + system of the contender's process from /proc. MirrorMaker 2 is measured in its steady window (25 % to 95 %
 copied), after the JVM has warmed up; ferryd from its start to the last record, everything included. The target broker's
@@ -15,6 +15,7 @@ CPU is that of the same window (25 % to 95 %) for both.
 """
 
 import argparse
+import contextlib
 import json
 import random
 import re
@@ -85,9 +86,21 @@ def preload(cluster, folder, load, records, topic=TOPIC):
     assert sum(cluster.offsets(topic, PARTITIONS).values()) == records
 
 
+def empty(target):
+    """Nothing of the last contender is left: topics, groups."""
+    admin = target.admin
+    for group in admin.list_consumer_groups().result(30).valid:
+        for future in admin.delete_consumer_groups([group.group_id]).values():
+            with contextlib.suppress(KafkaException):  # members that were killed live on for a session
+                future.result(30)
+    for topic in [name for name in target.topics() if not name.startswith("__")]:
+        target.delete_topic(topic)
+
+
 def warm_target(target, folder, load, records):
     target.warm_coordinators()
-    preload(target, folder, load, records, topic="warm")
+    for n in range(2):
+        preload(target, folder, load, records, topic=f"warm-{n}")
 
 
 def log_files(cluster):
@@ -168,12 +181,8 @@ def run_bare(files, log_bytes, records):
     }
 
 
-def run_ferryd(source, folder, log_bytes, records, load):
-    with (
-        KafkaCluster("ferry-target", measured=True, workdir=folder) as target,
-        RedisServer("bench", workdir=folder) as redis,
-    ):
-        warm_target(target, folder, load, records)
+def run_ferryd(source, target, folder, log_bytes, records):
+    with RedisServer("bench", workdir=folder) as redis:
         conf = Configuration(folder / "ferry", {"primary": (source, None), "secondary": (target, redis)})
         conf.service("bench", topics=[TOPIC])
         Command(conf).enable("bench")
@@ -187,30 +196,28 @@ def run_ferryd(source, folder, log_bytes, records, load):
         return result(samples, True, log_bytes, records, rss)
 
 
-def run_mm2(source, folder, log_bytes, records, load):
-    with KafkaCluster("mm2-target", measured=True, workdir=folder) as target:
-        warm_target(target, folder, load, records)
-        text = (ROOT / "bench" / "mm2-tuned.properties").read_text()
-        text += f"\nprimary.bootstrap.servers={source.bootstrap}\nsecondary.bootstrap.servers={target.bootstrap}\n"
-        text += f"primary->secondary.topics={TOPIC}\nsecondary.producer.compression.type={load['codec']}\n"
-        file = folder / "mm2.properties"
-        file.write_text(text)
-        argv = jvm.command(
-            "org.apache.kafka.connect.mirror.MirrorMaker",
-            str(file),
-            heap="2g",
-            measured=True,
-            archive=None,
-            flags=MM2_FLAGS,
-        )
-        process = Process("mm2", argv, folder / "mm2.log", cwd=folder).start()
-        try:
-            samples = follow(target, process, target.broker(1).process, records)
-            rss = peak_rss_mb(process.pid)
-        finally:
-            process.kill9()
-        verify_count(target, records)
-        return result(samples, False, log_bytes, records, rss)
+def run_mm2(source, target, folder, log_bytes, records, codec):
+    text = (ROOT / "bench" / "mm2-tuned.properties").read_text()
+    text += f"\nprimary.bootstrap.servers={source.bootstrap}\nsecondary.bootstrap.servers={target.bootstrap}\n"
+    text += f"primary->secondary.topics={TOPIC}\nsecondary.producer.compression.type={codec}\n"
+    file = folder / "mm2.properties"
+    file.write_text(text)
+    argv = jvm.command(
+        "org.apache.kafka.connect.mirror.MirrorMaker",
+        str(file),
+        heap="2g",
+        measured=True,
+        archive=None,
+        flags=MM2_FLAGS,
+    )
+    process = Process("mm2", argv, folder / "mm2.log", cwd=folder).start()
+    try:
+        samples = follow(target, process, target.broker(1).process, records)
+        rss = peak_rss_mb(process.pid)
+    finally:
+        process.kill9()
+    verify_count(target, records)
+    return result(samples, False, log_bytes, records, rss)
 
 
 def verify_count(target, records):
@@ -306,24 +313,32 @@ def middle(rows, key):
     return (values[len(values) // 2], values[0], values[-1]) if values else None
 
 
+def run_one(contender, source, target, folder, files, log_bytes, records, load):
+    warm(files)
+    if contender == "bare":
+        return run_bare(files, log_bytes, records)
+    empty(target)
+    if contender == "ferryd":
+        return run_ferryd(source, target, folder, log_bytes, records)
+    return run_mm2(source, target, folder, log_bytes, records, load["codec"])
+
+
 def run_load(name, args, folder):
     load = LOADS[name]
     records = int(load["records"] * args.scale)
     rows = {contender: [] for contender in args.contenders}
-    with KafkaCluster(f"source-{name}", measured=True, heap="1g", workdir=folder) as source:
+    with (
+        KafkaCluster(f"source-{name}", measured=True, heap="1g", workdir=folder) as source,
+        KafkaCluster(f"target-{name}", measured=True, heap="1g", workdir=folder) as target,
+    ):
         preload(source, folder, load, records)
+        warm_target(target, folder, load, records)
         files = log_files(source)
         log_bytes = warm(files)
         say(f"load {name}: {load['text']}, {records:,} records, {log_bytes / 1e9:.2f} GB of log")
         for number in range(args.rounds):
             for contender in args.contenders:
-                warm(files)
-                if contender == "bare":
-                    row = run_bare(files, log_bytes, records)
-                elif contender == "ferryd":
-                    row = run_ferryd(source, folder, log_bytes, records, load)
-                else:
-                    row = run_mm2(source, folder, log_bytes, records, load)
+                row = run_one(contender, source, target, folder, files, log_bytes, records, load)
                 rows[contender].append(row)
                 say(f"  round {number + 1} {contender:6} " + "  ".join(f"{k} {v:.3g}" for k, v in row.items()))
     return {"load": name, "text": load["text"], "records": records, "log_bytes": log_bytes, "rows": rows}
