@@ -6,8 +6,9 @@
 
 Contenders, alternating within each round: `bare` (recv + send of the same bytes, no Kafka), `ferryd`, `mm2` (Apache
 MirrorMaker 2, tuned: mm2-tuned.properties). All copy to one target broker, which a plain producer has warmed up with
-the same load, twice: else the compilers of its JVM are what is measured. Between two copies every topic and group there is
-deleted. The source's log files are in the page cache before each measurement, and each copy is counted afterwards.
+the same load, twice: else the compilers of its JVM are what is measured. Between two copies every topic and group
+there is deleted. The source's log files are in the page cache before each measurement, and each copy is counted
+afterwards.
 
 CPU is user + system of the contender's process from /proc. MirrorMaker 2 is measured in its steady window (25 % to 95 %
 copied), after the JVM has warmed up; ferryd from its start to the last record, everything included. The target broker's
@@ -17,6 +18,7 @@ CPU is that of the same window (25 % to 95 %) for both.
 import argparse
 import contextlib
 import json
+import multiprocessing
 import random
 import re
 import statistics
@@ -45,6 +47,7 @@ LOADS = {
     "c": {"records": 10_000_000, "size": 100, "codec": "lz4", "text": "100 B, lz4"},
     "d": {"records": 2_000_000, "size": 1024, "codec": "zstd", "text": "1 KiB JSON-like, zstd"},
 }
+LATENCY_WARM_S = 60  # JVMs that have just started need a minute until 1,000 requests/s are easy for them
 MM2_FLAGS = [
     *("-Xms256m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35"),
     *("-XX:+ExplicitGCInvokesConcurrent", "-XX:MaxInlineLevel=15"),
@@ -98,9 +101,12 @@ def empty(target):
 
 
 def warm_target(target, folder, load, records):
+    """Returns what the load costs the broker when plain producers write it: CPU-seconds, the second time."""
     target.warm_coordinators()
     for n in range(2):
+        before = target.broker(1).process.cpu_seconds()
         preload(target, folder, load, records, topic=f"warm-{n}")
+    return target.broker(1).process.cpu_seconds() - before
 
 
 def log_files(cluster):
@@ -238,52 +244,76 @@ def verify_count(target, records):
 
 
 # ---- latency ----
-def latency(source, target, seconds, rate=1000):
-    """Milliseconds from the produce call to the return of poll, direct and behind the mirror, from one producer."""
-    got = {"direct": [], "mirror": []}
-    consumers = {}
-    for name, cluster in (("direct", source), ("mirror", target)):
-        consumers[name] = Consumer(
-            {"bootstrap.servers": cluster.bootstrap, "group.id": f"latency-{name}", "fetch.wait.max.ms": 100}
-        )
-        consumers[name].assign([TopicPartition("pulse", p, 0) for p in range(PARTITIONS)])
-    import threading
-
-    going = True
-
-    def read(name):
-        while going:
-            message = consumers[name].poll(0.5)
-            if message is not None and message.error() is None:
-                sent = float(message.value()[:20])
-                got[name].append((time.perf_counter() - sent) * 1000)
-
-    threads = [threading.Thread(target=read, args=(name,)) for name in consumers]
-    for thread in threads:
-        thread.start()
-    producer = Producer({"bootstrap.servers": source.bootstrap, "linger.ms": 0, "acks": "all"})
-    began = time.perf_counter()
+def pulse(bootstrap, seconds, rate, started):
+    """A record of 1 KiB each 1/rate s that carries when it was handed to the producer."""
+    nodelay = {"socket.nagle.disable": True}  # as Java's clients have it
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0, "acks": "all"} | nodelay)
+    began = time.monotonic()
+    started.wait()
     for n in range(int(seconds * rate)):
-        while time.perf_counter() - began < n / rate:
-            time.sleep(0.0002)
-        producer.produce("pulse", f"{time.perf_counter():020.9f}".encode() + b"x" * 1004, partition=n % PARTITIONS)
+        if n == 0:
+            began = time.monotonic()
+        if (ahead := began + n / rate - time.monotonic()) > 0:
+            time.sleep(ahead)
         producer.poll(0)
+        producer.produce("pulse", f"{time.monotonic():020.9f}".encode() + b"x" * 1004, partition=n % PARTITIONS)
     producer.flush(10)
-    time.sleep(1)
-    going = False
-    for thread in threads:
-        thread.join()
-    for consumer in consumers.values():
-        consumer.close()
-    skip = rate * 2  # the first two seconds warm up
-    return {
-        name: {
-            "p50": statistics.median(values[skip:]),
-            "p99": sorted(values[skip:])[int(len(values[skip:]) * 0.99)],
-            "records": len(values),
+
+
+def listen(bootstrap, seconds, ready, out):
+    """Milliseconds from the produce call to the return of poll."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "latency",
+            "fetch.wait.max.ms": 100,
+            "socket.nagle.disable": True,
         }
-        for name, values in got.items()
-    }
+    )
+    consumer.assign([TopicPartition("pulse", p, 0) for p in range(PARTITIONS)])
+    took = []
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        message = consumer.poll(0.1)
+        if message is not None and message.error() is None:
+            now = time.monotonic()
+            if not ready.is_set():  # the record that was there before
+                ready.set()
+                deadline = now + seconds
+                continue
+            took.append((now - float(message.value()[:20])) * 1000)
+    consumer.close()
+    out.put(took)
+
+
+def latency(source, target, seconds, rate=1000):
+    """Direct and behind the mirror, from one producer; each of the three is a process of its own."""
+    fork = multiprocessing.get_context("spawn")
+    started = fork.Event()
+    listeners = {}
+    for name, cluster in (("direct", source), ("mirror", target)):
+        ready, out = fork.Event(), fork.Queue()
+        process = fork.Process(target=listen, args=(cluster.bootstrap, seconds + 3, ready, out))
+        process.start()
+        listeners[name] = (process, ready, out)
+    producer = fork.Process(target=pulse, args=(source.bootstrap, seconds, rate, started))
+    producer.start()
+    first = Producer({"bootstrap.servers": source.bootstrap})
+    for partition in range(PARTITIONS):
+        first.produce("pulse", f"{time.monotonic():020.9f}".encode(), partition=partition)
+    first.flush(10)
+    for name, (_, ready, _) in listeners.items():
+        assert ready.wait(30), f"{name}: no record arrives"
+    started.set()
+    skip = rate * LATENCY_WARM_S
+    rows = {}
+    for name, (process, _, out) in listeners.items():
+        values = out.get(timeout=120)[skip:]
+        process.join()
+        p99 = sorted(values)[int(len(values) * 0.99)]
+        rows[name] = {"p50": statistics.median(values), "p99": p99, "records": len(values)}
+    producer.join()
+    return rows
 
 
 def run_latency(folder, rounds):
@@ -301,7 +331,7 @@ def run_latency(folder, rounds):
             Command(conf).enable("lat")
             worker = Worker(conf, "lat").start().wait_ready()
             wait_for("the topic at the target", lambda: "pulse" in target.topics())
-            rows.append(latency(source, target, 12))
+            rows.append(latency(source, target, LATENCY_WARM_S + 12))
             worker.stop()
             say(f"  latency {json.dumps(rows[-1])}")
     return rows
@@ -332,16 +362,18 @@ def run_load(name, args, folder):
         KafkaCluster(f"target-{name}", measured=True, heap="1g", workdir=folder) as target,
     ):
         preload(source, folder, load, records)
-        warm_target(target, folder, load, records)
+        produced = warm_target(target, folder, load, records)
         files = log_files(source)
         log_bytes = warm(files)
         say(f"load {name}: {load['text']}, {records:,} records, {log_bytes / 1e9:.2f} GB of log")
+        say(f"  written by plain producers it costs the target broker {produced / (log_bytes / 1e9):.3g} CPU-s/GB")
         for number in range(args.rounds):
             for contender in args.contenders:
                 row = run_one(contender, source, target, folder, files, log_bytes, records, load)
                 rows[contender].append(row)
                 say(f"  round {number + 1} {contender:6} " + "  ".join(f"{k} {v:.3g}" for k, v in row.items()))
-    return {"load": name, "text": load["text"], "records": records, "log_bytes": log_bytes, "rows": rows}
+    document = {"load": name, "text": load["text"], "records": records, "log_bytes": log_bytes, "rows": rows}
+    return document | {"producers_broker_cpu_per_gb": produced / (log_bytes / 1e9)}
 
 
 def table(results):
@@ -359,6 +391,8 @@ def table(results):
             shown = [f"{c[0]:.3g}" if c else "" for c in cells]
             shown[0] += f" ({cells[0][1]:.3g} - {cells[0][2]:.3g})"
             say(f"| {one['load']} {one['text']} | {contender} | " + " | ".join(shown) + " |")
+        producers = one["producers_broker_cpu_per_gb"]
+        say(f"| {one['load']} | plain producers | | | | {producers:.3g} | |")
         base = {c: middle(r, "cpu_per_gb")[0] for c, r in one["rows"].items()}
         if "ferryd" in base and "mm2" in base:
             say(f"| {one['load']} | **mm2 / ferryd** | **{base['mm2'] / base['ferryd']:.1f}** | | | | |")
@@ -373,15 +407,16 @@ def main():
     parser.add_argument("--loads", nargs="+", default=["a", "b", "c"], choices=LOADS)
     parser.add_argument("--contenders", nargs="+", default=["bare", "ferryd", "mm2"], choices=["bare", "ferryd", "mm2"])
     parser.add_argument("--latency", action="store_true")
+    parser.add_argument("--latency-only", action="store_true")
     parser.add_argument("--out", type=Path, default=BUILD / "bench" / "results.json")
     args = parser.parse_args()
     end_on_signals()
     folder = BUILD / "run" / "bench"
     folder.mkdir(parents=True, exist_ok=True)
-    results = [run_load(name, args, folder) for name in args.loads]
+    results = [] if args.latency_only else [run_load(name, args, folder) for name in args.loads]
     table(results)
     document = {"when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "rounds": args.rounds, "results": results}
-    if args.latency:
+    if args.latency or args.latency_only:
         document["latency"] = run_latency(folder, args.rounds)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(document, indent=2))

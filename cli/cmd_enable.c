@@ -72,33 +72,46 @@ static bool look_at_role(struct context *context, int64_t *out_epoch, struct err
     return ok;
 }
 
-/* A worker that saw an epoch says that the control topic was deleted: a fault of the service, not a beginning. Redis may
- * be away: it is asked as a witness, not needed. */
-static bool nobody_saw_role(struct context *context, struct err *err)
+/* The highest role epoch that Redis remembers: from `roles`, and from workers of this link. 0 = none, or no Redis. */
+static int64_t remembered_epoch(struct context *context)
 {
     const char *name;
     json_t *worker;
     char link[300];
-    int64_t epoch = 0;
-    json_t *workers =
-        context->to->redis == NULL ? NULL : context_service_hash(context, "workers", NULL);
+    json_t *roles = context_service_hash(context, "roles", NULL);
+    json_t *workers = context_service_hash(context, "workers", NULL);
+    int64_t epoch =
+        json_integer_value(json_object_get(json_object_get(roles, context->to->name), "epoch"));
     snprintf(link, sizeof(link), "%s>%s", context->from->name, context->to->name);
     json_object_foreach (workers, name, worker) {
         const char *of = json_string_value(json_object_get(worker, "link"));
         int64_t seen = json_integer_value(json_object_get(worker, "role_epoch"));
         epoch = of != NULL && strcmp(of, link) == 0 && seen > epoch ? seen : epoch;
     }
+    json_decref(roles);
     json_decref(workers);
+    return epoch;
+}
+
+/* An epoch that was seen says that the control topic was deleted: a fault of the service, not a beginning. Redis may be
+ * away: it is asked as a witness, not needed. */
+static bool nobody_saw_role(struct context *context, struct err *err)
+{
+    int64_t epoch = context->to->redis == NULL ? 0 : remembered_epoch(context);
     if (epoch == 0) {
         return true;
     }
-    char *key = context_key(context, "workers");
+    char *workers = context_key(context, "workers");
+    char *roles = context_key(context, "roles");
     err_set(err, ERR_REFUSED,
-            "no role epoch stands on %s, but its workers saw epoch %lld: the "
+            "no role epoch stands on %s, but Redis remembers epoch %lld: the "
             "control topic was deleted or emptied",
             context->to->name, (long long)epoch);
-    err_hint(err, "docs/faults.md#control; a new beginning is wanted: redis-cli DEL '%.100s'", key);
-    free(key);
+    err_hint(err,
+             "docs/faults.md#control; a new beginning is wanted: redis-cli DEL '%.80s' '%.80s'",
+             workers, roles);
+    free(workers);
+    free(roles);
     return false;
 }
 

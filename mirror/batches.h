@@ -112,6 +112,7 @@ void task_settle(struct task *task);
 
 void engine_pump_soon(struct engine *engine);
 void source_pump(struct engine *engine);
+bool source_idle(const struct engine *engine); /* some broker that we know has no Fetch of ours */
 void source_free(struct engine *engine);
 
 void sink_route(struct task *task);  /* find its lane by the target's leader */

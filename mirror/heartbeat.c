@@ -46,6 +46,8 @@ struct heartbeat {
     char workers_key[KEY_BYTES];
     char faults_key[KEY_BYTES];
     char orders_key[KEY_BYTES];
+    char roles_key[KEY_BYTES];
+    char *to;
     struct loop_timer *timer;
     struct fault *faults;
     uint64_t taken[ORDERS_TAKEN]; /* hashes of (field, value); 0 = free */
@@ -53,6 +55,7 @@ struct heartbeat {
     size_t orders_next; /* where the next beat begins in the hash */
     bool beat_in_flight;
     bool orders_in_flight;
+    bool role_in_flight;
     bool closed;
     int32_t refs_count; /* the owner and each call under way */
 };
@@ -71,6 +74,7 @@ static void heartbeat_unref(struct heartbeat *heartbeat)
         free(fault);
     }
     free(heartbeat->worker);
+    free(heartbeat->to);
     free(heartbeat);
 }
 
@@ -371,6 +375,69 @@ static void ask_orders(struct heartbeat *heartbeat)
     call_send(call_new(heartbeat, orders_done), 2, argv);
 }
 
+/* ---- the witness of roles ------------------------------------------------------------------------------------- */
+
+static bool role_parse(const struct redisReply *reply, struct heartbeat_role *out)
+{
+    struct err err;
+    if (reply->type != REDIS_REPLY_STRING || reply->len > ORDER_BYTES) {
+        return false;
+    }
+    json_t *json = json_parse(reply->str, reply->len, "roles", &err);
+    out->epoch = json_integer_value(json_object_get(json, "epoch"));
+    bool ok = out->epoch > 0 &&
+              uuid_parse_hex(json_string_value(json_object_get(json, "topic_id")), &out->topic_id);
+    json_decref(json);
+    return ok;
+}
+
+static void role_told(struct heartbeat *heartbeat, struct call *call,
+                      const struct redisReply *reply)
+{
+    (void)call;
+    (void)reply;
+    heartbeat->role_in_flight = false;
+}
+
+static void tell_role(struct heartbeat *heartbeat, const struct heartbeat_role *role)
+{
+    char text[200];
+    char id[UUID_TEXT_BYTES];
+    snprintf(text, sizeof(text), "{\"epoch\": %lld, \"topic_id\": \"%s\"}", (long long)role->epoch,
+             uuid_hex(&role->topic_id, id));
+    const char *argv[] = {"HSET", heartbeat->roles_key, heartbeat->to, text};
+    heartbeat->role_in_flight = true;
+    call_send(call_new(heartbeat, role_told), 4, argv);
+}
+
+static void role_arrived(struct heartbeat *heartbeat, struct call *call,
+                         const struct redisReply *reply)
+{
+    struct heartbeat_role seen = {0};
+    struct heartbeat_role ours;
+    (void)call;
+    heartbeat->role_in_flight = false;
+    if (heartbeat->closed || !reply || reply->type == REDIS_REPLY_ERROR) {
+        return;
+    }
+    if (role_parse(reply, &seen)) {
+        heartbeat->callbacks.role_seen(heartbeat->callbacks.arg, &seen);
+    }
+    if (heartbeat->callbacks.role(heartbeat->callbacks.arg, &ours) && ours.epoch > seen.epoch) {
+        tell_role(heartbeat, &ours);
+    }
+}
+
+static void ask_role(struct heartbeat *heartbeat)
+{
+    if (heartbeat->role_in_flight) {
+        return;
+    }
+    const char *argv[] = {"HGET", heartbeat->roles_key, heartbeat->to};
+    heartbeat->role_in_flight = true;
+    call_send(call_new(heartbeat, role_arrived), 3, argv);
+}
+
 /* ---- life ----------------------------------------------------------------------------------------------------- */
 
 static void beat(void *arg)
@@ -383,6 +450,7 @@ static void beat(void *arg)
     heartbeat->refs_count++; /* an order's callback may free us */
     send_beat(heartbeat);
     send_faults(heartbeat);
+    ask_role(heartbeat);
     ask_orders(heartbeat);
     heartbeat_unref(heartbeat);
 }
@@ -408,10 +476,13 @@ struct heartbeat *heartbeat_new(struct loop *loop, struct redis *redis,
     heartbeat->redis = redis;
     heartbeat->callbacks = *callbacks;
     heartbeat->worker = strdup(options->worker);
+    heartbeat->to = strdup(options->to);
+    assert(heartbeat->worker && heartbeat->to);
     heartbeat->refs_count = 1;
     key_make(heartbeat->workers_key, options, false, "workers");
     key_make(heartbeat->faults_key, options, true, "faults");
     key_make(heartbeat->orders_key, options, true, "orders");
+    key_make(heartbeat->roles_key, options, false, "roles");
     heartbeat->timer = loop_timer_new(loop, beat, heartbeat);
     loop_timer_set(heartbeat->timer, 0);
     return heartbeat;

@@ -1,7 +1,9 @@
 /* What this worker does, for `ferry status`, and orders from the command; both through Redis, so both may be away.
  *
  * Each second: HSET PREFIX{SERVICE}:workers WORKER JSON; faults to FROM>TO:faults; orders are read from FROM>TO:orders
- * (HGETALL) and handed to the link when the partition is ours, then deleted.
+ * (HGETALL) and handed to the link when the partition is ours, then deleted. `roles` remembers, for each target site, the
+ * highest role epoch that a worker saw and the control topic that it stood in: a witness against a control topic that was
+ * deleted and made again while no worker ran.
  */
 #ifndef FERRY_MIRROR_HEARTBEAT_H
 #define FERRY_MIRROR_HEARTBEAT_H
@@ -13,6 +15,7 @@
 
 #include "base/loop.h"
 #include "base/redis.h"
+#include "kafka/wire.h"
 
 struct heartbeat;
 
@@ -23,11 +26,19 @@ struct heartbeat_options {
     const char *to;
     const char *worker;
 };
+struct heartbeat_role {
+    int64_t epoch; /* 1 and up */
+    struct uuid topic_id;
+};
 struct heartbeat_callbacks {
     /* The worker's JSON now (new reference). */
     json_t *(*report)(void *arg);
     /* An order for a partition: true = taken (it is ours), the field is deleted. `order` is hostile until checked. */
     bool (*order)(void *arg, const char *topic, int32_t partition, const json_t *order);
+    /* The role epoch that our control topic shows; false = none that we trust. */
+    bool (*role)(void *arg, struct heartbeat_role *out);
+    /* What Redis remembers, each second. */
+    void (*role_seen)(void *arg, const struct heartbeat_role *seen);
     void *arg;
 };
 struct heartbeat *heartbeat_new(struct loop *loop, struct redis *redis,

@@ -448,22 +448,46 @@ static char *adopt_text(const char *role_json)
     return text;
 }
 
+/* NULL = it may be believed. */
+static const char *control_wrong(const struct link *link, const struct control_state *state)
+{
+    const struct heartbeat_role *witness = &link->witness;
+    bool has_topic = !uuid_is_zero(&state->topic_id);
+    if (has_topic && !uuid_is_zero(&link->control_topic_id) &&
+        !uuid_equal(&link->control_topic_id, &state->topic_id)) {
+        return "was deleted and created again";
+    }
+    if (state->role_epoch < link->role_epoch) {
+        return "shows an older role epoch than before";
+    }
+    if (state->role_epoch < witness->epoch) {
+        return "shows an older role epoch than Redis remembers";
+    }
+    if (has_topic && state->role_epoch == witness->epoch && witness->epoch > 0 &&
+        !uuid_equal(&witness->topic_id, &state->topic_id)) {
+        return "is another topic than the one that Redis remembers";
+    }
+    return NULL;
+}
+
 /* The topic was made anew or an older epoch stands there: not a beginning, a fault of the service. */
 static bool control_trusted(struct link *link, const struct control_state *state)
 {
-    bool other_topic = !uuid_is_zero(&link->control_topic_id) && !uuid_is_zero(&state->topic_id) &&
-                       !uuid_equal(&link->control_topic_id, &state->topic_id);
-    bool older = state->role_epoch < link->role_epoch;
-    if (!other_topic && !older) {
+    const char *wrong = control_wrong(link, state);
+    if (wrong == NULL) {
+        link->distrusted = false;
         return true;
     }
-    snprintf(link->why, sizeof(link->why), "the control topic on %.100s %s", link->to->name,
-             other_topic ? "was deleted and created again"
-                         : "shows an older role epoch than before");
-    log_error("control.distrusted",
-              "service=%s link=%s>%s why=%s hint=\"ferry status %s; docs/faults.md#control\"",
-              link->service->name, link->from->name, link->to->name, log_quote(link->why).text,
-              link->service->name);
+    snprintf(link->why, sizeof(link->why), "the control topic on %.100s %s", link->to->name, wrong);
+    if (!link->distrusted) {
+        log_error(
+            "control.distrusted",
+            "service=%s link=%s>%s epoch=%lld remembered=%lld why=%s doing=\"writing nothing\" "
+            "hint=\"ferry status %s; docs/faults.md#control\"",
+            link->service->name, link->from->name, link->to->name, (long long)state->role_epoch,
+            (long long)link->witness.epoch, log_quote(link->why).text, link->service->name);
+    }
+    link->distrusted = true;
     return false;
 }
 
@@ -645,6 +669,22 @@ static void redis_changed(void *arg, enum redis_state state, const struct err *w
     }
 }
 
+static bool role_now(void *arg, struct heartbeat_role *out)
+{
+    const struct link *link = arg;
+    *out = (struct heartbeat_role){.epoch = link->role_epoch, .topic_id = link->control_topic_id};
+    return !link->distrusted && out->epoch > 0;
+}
+
+/* Taken into account when the control topic is read next, within a second. */
+static void role_seen(void *arg, const struct heartbeat_role *seen)
+{
+    struct link *link = arg;
+    if (seen->epoch >= link->witness.epoch) {
+        link->witness = *seen;
+    }
+}
+
 static bool take_order(void *arg, const char *topic, int32_t partition, const json_t *order)
 {
     struct link *link = arg;
@@ -692,8 +732,11 @@ static void make_store(struct link *link)
                                            .from = link->from->name,
                                            .to = link->to->name,
                                            .worker = link->config->worker};
-    const struct heartbeat_callbacks beat_callbacks = {
-        .report = link_report, .order = take_order, .arg = link};
+    const struct heartbeat_callbacks beat_callbacks = {.report = link_report,
+                                                       .order = take_order,
+                                                       .role = role_now,
+                                                       .role_seen = role_seen,
+                                                       .arg = link};
     link->heartbeat = heartbeat_new(link->loop, link->redis, &beat, &beat_callbacks);
 }
 

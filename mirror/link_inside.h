@@ -99,6 +99,8 @@ struct link {
     int64_t control_read_ms;
     int64_t control_end;
     int64_t role_epoch;
+    struct heartbeat_role witness; /* what Redis remembers; epoch 0 = nothing, or Redis is away */
+    bool distrusted;               /* said already */
     bool role_ours;
     uint64_t streams_hash; /* ours */
     bool streams_match;

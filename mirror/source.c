@@ -392,6 +392,16 @@ static void ask(struct engine *engine, struct source_broker *broker)
               answered, request);
 }
 
+bool source_idle(const struct engine *engine)
+{
+    for (size_t i = 0; i < engine->brokers_count; i++) {
+        if (!engine->brokers[i]->asking) {
+            return true;
+        }
+    }
+    return engine->brokers_count == 0;
+}
+
 void source_pump(struct engine *engine)
 {
     for (size_t i = 0; i < engine->tasks_count; i++) {

@@ -1,10 +1,12 @@
 """The mirror copies real topics between two real clusters, batch by batch, exactly once, with an exact map."""
 
+import json
 import random
 import signal
 import time
 
 import pytest
+from confluent_kafka import Producer
 
 from rig.ferry import EXIT_CONFIGURATION, Worker
 from rig.kafka import KafkaCluster, start_together
@@ -240,6 +242,52 @@ def test_no_role_without_enable(line, source):
     assert done.returncode == 3, done.stdout + done.stderr
     assert f"ferry enable {one.service}" in done.stdout + done.stderr
     one.command.enable(one.service)
+    one.wait_caught_up()
+    one.prove()
+
+
+def role_record(one, epoch):
+    """Somebody else's `ferry enable` on a control topic that holds nothing."""
+    role = {
+        "epoch": epoch,
+        "primary": "a",
+        "secondaries": ["b"],
+        "by": "x",
+        "reason": "",
+        "time": "2026-01-01T00:00:00Z",
+    }
+    producer = Producer({"bootstrap.servers": one.target.bootstrap})
+    producer.produce(f"ferry.control.{one.service}", key="role", value=json.dumps(role))
+    assert producer.flush(10) == 0
+
+
+def test_a_control_topic_made_anew_while_nobody_ran_is_no_beginning(line, source):
+    """The old role epoch is remembered in Redis: neither a worker nor `ferry enable` takes the new topic's word."""
+    one = line()
+    Load(source.bootstrap, one.topics[0], count=400, partitions=4).run()
+    worker = one.worker("w1")
+    one.wait_caught_up()
+    roles = f"{{{one.service}}}:roles"
+    wait_for("the role to be remembered", lambda: one.redis.client.hget(roles, "b"), 10)
+    worker.stop()
+    control = f"ferry.control.{one.service}"
+    one.target.delete_topic(control)
+    refused = one.command.run("enable", one.service, "--yes")
+    assert refused.returncode == 3 and "deleted or emptied" in refused.stderr, refused.stdout + refused.stderr
+    if control not in one.target.topics():
+        one.target.create_topic(control, config={"cleanup.policy": "compact"})
+    role_record(one, 1)
+    Load(source.bootstrap, one.topics[0], count=400, partitions=4, serial=5000).run()
+    before = one.target.offsets(one.topics[0])
+    worker.start()
+    (said,) = worker.wait_event("control.distrusted")
+    assert "another topic than the one that Redis remembers" in said
+    time.sleep(3)
+    assert one.target.offsets(one.topics[0]) == before
+    assert len(worker.events("control.distrusted")) == 1, "said once, not each second"
+    one.redis.client.hdel(roles, "b")
+    worker.kill9()
+    worker.start()
     one.wait_caught_up()
     one.prove()
 

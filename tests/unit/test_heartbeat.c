@@ -106,6 +106,8 @@ struct rig {
     int32_t order_partition;
     char order_text[256];
     bool order_ours;
+    struct heartbeat_role role; /* epoch 0 = none */
+    struct heartbeat_role seen;
 };
 
 static json_t *report(void *arg)
@@ -126,6 +128,18 @@ static bool order(void *arg, const char *topic, int32_t partition, const json_t 
     return rig->order_ours;
 }
 
+static bool role(void *arg, struct heartbeat_role *out)
+{
+    const struct rig *rig = arg;
+    *out = rig->role;
+    return rig->role.epoch > 0;
+}
+
+static void role_seen(void *arg, const struct heartbeat_role *seen)
+{
+    ((struct rig *)arg)->seen = *seen;
+}
+
 static int setup(void **state)
 {
     struct rig *rig = calloc(1, sizeof(*rig));
@@ -134,7 +148,7 @@ static int setup(void **state)
     rig->redis.state = REDIS_READY;
     rig->order_ours = true;
     struct heartbeat_options options = {"p:", "orders", "a", "b", "w1"};
-    struct heartbeat_callbacks callbacks = {report, order, rig};
+    struct heartbeat_callbacks callbacks = {report, order, role, role_seen, rig};
     rig->heartbeat = heartbeat_new(&rig->loop, &rig->redis, &options, &callbacks);
     *state = rig;
     return 0;
@@ -250,6 +264,78 @@ static void a_worker_that_stops_takes_its_line_away(void **state)
     hdel->done(hdel->arg, NULL, NULL);
     beat(rig);
     assert_int_equal(rig->redis.count, 0);
+}
+
+/* ---- the witness of roles ---- */
+
+#define ID_1 "00000000000000000000000000000001"
+#define ID_2 "00000000000000000000000000000002"
+
+/* A beat, and the answer to its HGET of the role; everything else is answered with 1 afterwards. */
+static void answer_role(struct rig *rig, const char *text)
+{
+    redisReply reply = {.type = text ? REDIS_REPLY_STRING : REDIS_REPLY_NIL,
+                        .str = text ? strdup(text) : NULL,
+                        .len = text ? strlen(text) : 0};
+    beat(rig);
+    const struct asked *hget = asked_for(rig, "HGET", "p:{orders}:roles");
+    assert_non_null(hget);
+    assert_string_equal(hget->words[2], "b"); /* the target, where the role stands */
+    struct asked copy = *hget;
+    size_t at = (size_t)(hget - rig->redis.asked);
+    memmove(&rig->redis.asked[at], &rig->redis.asked[at + 1],
+            (rig->redis.count - at - 1) * sizeof(struct asked));
+    rig->redis.count--;
+    copy.done(copy.arg, &reply, NULL);
+    free(reply.str);
+}
+
+static void a_role_that_redis_does_not_know_is_remembered_there(void **state)
+{
+    struct rig *rig = *state;
+    rig->role.epoch = 3;
+    rig->role.topic_id.bytes[15] = 1;
+    answer_role(rig, NULL);
+    const struct asked *hset = asked_for(rig, "HSET", "p:{orders}:roles");
+    assert_non_null(hset);
+    assert_string_equal(hset->words[2], "b");
+    assert_string_equal(hset->words[3], "{\"epoch\": 3, \"topic_id\": \"" ID_1 "\"}");
+    assert_int_equal(rig->seen.epoch, 0);
+}
+
+static void a_higher_role_in_redis_is_told_and_stays(void **state)
+{
+    struct rig *rig = *state;
+    rig->role.epoch = 3;
+    answer_role(rig, "{\"epoch\": 4, \"topic_id\": \"" ID_2 "\"}");
+    assert_int_equal(rig->seen.epoch, 4);
+    assert_int_equal(rig->seen.topic_id.bytes[15], 2);
+    assert_null(asked_for(rig, "HSET", "p:{orders}:roles"));
+}
+
+static void a_worker_without_a_trusted_role_writes_none(void **state)
+{
+    struct rig *rig = *state;
+    answer_role(rig, NULL);
+    assert_null(asked_for(rig, "HSET", "p:{orders}:roles"));
+}
+
+static void garbage_for_a_role_is_nothing_and_is_replaced(void **state)
+{
+    static const char *const garbage[] = {"",
+                                          "{",
+                                          "[]",
+                                          "{\"epoch\": 9}",
+                                          "{\"epoch\": -1, \"topic_id\": \"" ID_1 "\"}",
+                                          "{\"epoch\": 9, \"topic_id\": \"12\"}"};
+    struct rig *rig = *state;
+    rig->role.epoch = 1;
+    for (size_t i = 0; i < sizeof(garbage) / sizeof(garbage[0]); i++) {
+        answer_role(rig, garbage[i]);
+        assert_int_equal(rig->seen.epoch, 0);
+        assert_non_null(asked_for(rig, "HSET", "p:{orders}:roles"));
+        answer_all(rig, &integer_reply);
+    }
 }
 
 /* ---- faults ---- */
@@ -398,6 +484,10 @@ int main(void)
         TEST(nothing_is_asked_of_a_redis_that_is_away),
         TEST(a_slow_redis_is_not_asked_twice),
         TEST(a_worker_that_stops_takes_its_line_away),
+        TEST(a_role_that_redis_does_not_know_is_remembered_there),
+        TEST(a_higher_role_in_redis_is_told_and_stays),
+        TEST(a_worker_without_a_trusted_role_writes_none),
+        TEST(garbage_for_a_role_is_nothing_and_is_replaced),
         TEST(a_fault_is_repeated_until_redis_took_it),
         TEST(a_fault_is_told_again_after_a_while),
         TEST(a_cleared_fault_is_deleted_and_forgotten),
