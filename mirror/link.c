@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "mirror/link_inside.h"
+#include "mirror/streams.h"
 
 #define TICK_MS             200
 #define CONTROL_FRESH_MS    8000 /* not read to its end for so long: nothing is produced */
@@ -563,6 +564,37 @@ static void control_trouble(struct link *link, const struct err *why)
              link->service->name, link->from->name, link->to->name, log_quote(why->what).text);
 }
 
+static void streams_see(struct link *link, const struct control_state *state)
+{
+    struct control_state *seen = &link->streams_seen;
+    seen->streams_epoch = state->streams_epoch;
+    seen->streams_hash = state->streams_hash;
+    seen->streams_previous_count = state->streams_previous_count;
+    memcpy(seen->streams_previous, state->streams_previous, sizeof(seen->streams_previous));
+}
+
+/* What we mirror by is the control topic's; a reload that waited for it comes into force. */
+static void streams_compare(struct link *link)
+{
+    const struct control_state *seen = &link->streams_seen;
+    if (link->streams_pending && streams_judge(seen, link->streams_next) == STREAMS_OURS) {
+        link->streams_pending = false;
+        link->streams_hash = link->streams_next;
+        log_info("link.streams", "service=%s link=%s>%s epoch=%lld hash=%016llx",
+                 link->service->name, link->from->name, link->to->name,
+                 (long long)seen->streams_epoch, (unsigned long long)link->streams_hash);
+    }
+    bool match = streams_judge(seen, link->streams_hash) == STREAMS_OURS;
+    if (seen->streams_epoch > 0 && !match && link->streams_match) {
+        log_error("link.streams_differ",
+                  "service=%s link=%s>%s doing=\"writing nothing\" hint=\"this worker's "
+                  "configuration of the service is not the newest: compare `ferry config show` on "
+                  "all workers, reload those with the old file\"",
+                  link->service->name, link->from->name, link->to->name);
+    }
+    link->streams_match = match;
+}
+
 static void control_changed(void *arg, const struct control_state *state, const struct err *err)
 {
     struct link *link = arg;
@@ -577,16 +609,8 @@ static void control_changed(void *arg, const struct control_state *state, const 
     link->control_read_ms = state->read_ms;
     link->control_end = state->end_offset;
     link->paused = state->paused;
-    bool match = state->streams_epoch > 0 && state->streams_hash == link->streams_hash;
-    if (state->streams_epoch > 0 && !match && link->streams_match) {
-        log_error("link.streams_differ",
-                  "service=%s link=%s>%s doing=\"writing nothing\" hint=\"this worker's "
-                  "configuration of the service is "
-                  "not the newest: compare `ferry config show` on all workers, restart those with "
-                  "the old file\"",
-                  link->service->name, link->from->name, link->to->name);
-    }
-    link->streams_match = match;
+    streams_see(link, state);
+    streams_compare(link);
     take_role(link, state);
     take_list(link, state);
     keeper_control(link->keeper, state);
@@ -848,6 +872,7 @@ struct link *link_new(struct loop *loop, const struct config *config,
     link->loop = loop;
     link->config = config;
     link->service = service;
+    config_ref(service->config);
     link->from = from;
     link->to = to;
     link->callbacks = *callbacks;
@@ -928,10 +953,44 @@ void link_free(struct link *link)
     free(link->adopt_json);
     free(link->parts);
     buf_pool_free(link->pool);
+    config_free(link->service->config);
     free(link);
 }
 
 bool link_configured(const struct link *link)
 {
     return link->state == LINK_RUNNING && link->role_ours && link->streams_match;
+}
+
+/* --- a configuration that was read again -------------------------------------------------------------------------- */
+
+bool link_reloadable(const struct link *link, const struct config *config, struct err *err)
+{
+    const struct config_service *service = config_service(config, link->service->name);
+    uint64_t hash = config_streams_hash(service);
+    if (hash == link->streams_hash || (link->streams_pending && hash == link->streams_next) ||
+        streams_judge(&link->streams_seen, hash) != STREAMS_OLDER) {
+        return true;
+    }
+    err_set(err, ERR_REFUSED,
+            "services.%s: these topics were mirrored before and replaced by others (streams epoch "
+            "%lld at site %s): a file that was put back counts as an older one",
+            service->name, (long long)link->streams_seen.streams_epoch, link->to->name);
+    return err_hint(err, "to go back to them, raise \"revision\" of the service above %lld",
+                    (long long)(service->revision > link->service->revision
+                                    ? service->revision
+                                    : link->service->revision));
+}
+
+void link_reload(struct link *link, const struct config *config)
+{
+    const struct config_service *before = link->service;
+    link->service = config_service(config, before->name);
+    config_ref(link->service->config);
+    keeper_reload(link->keeper, link->service);
+    config_free(before->config); /* `before` ends here, if nobody else has it */
+    uint64_t hash = config_streams_hash(link->service);
+    link->streams_next = hash;
+    link->streams_pending = hash != link->streams_hash;
+    streams_compare(link);
 }

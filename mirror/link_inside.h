@@ -103,6 +103,9 @@ struct link {
     bool distrusted;               /* said already */
     bool role_ours;
     uint64_t streams_hash; /* ours */
+    bool streams_pending;  /* a reload wants others, and the control topic does not say so yet */
+    uint64_t streams_next; /* their hash */
+    struct control_state streams_seen; /* of the control topic; its streams_* alone */
     bool streams_match;
     bool paused;
     bool has_list;
