@@ -605,6 +605,29 @@ struct cluster_leader cluster_leader(struct cluster *cluster, const char *topic,
     return topic_map_leader(cluster->topics, topic, partition);
 }
 
+static int32_t ready_lanes(const struct broker *broker)
+{
+    int32_t count = 0;
+
+    for (const struct lane *lane = broker->lanes; lane != NULL; lane = lane->next) {
+        count += lane->ready;
+    }
+    return count;
+}
+
+int32_t cluster_conns_count(const struct cluster *cluster)
+{
+    int32_t count = 0;
+
+    for (int32_t i = 0; i < cluster->brokers_count; i++) {
+        count += ready_lanes(cluster->brokers[i]);
+    }
+    for (int32_t i = 0; i < cluster->seeds_count; i++) {
+        count += ready_lanes(cluster->seeds[i]);
+    }
+    return count;
+}
+
 int32_t cluster_brokers_count(const struct cluster *cluster)
 {
     return cluster->listed_count;

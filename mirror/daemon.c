@@ -351,7 +351,7 @@ static bool start(struct daemon *daemon, struct err *err)
     }
     daemon->loop = loop_new(clock_system());
     daemon->metrics = metrics_new();
-    daemon->process = process_metrics_new(daemon->loop, daemon->metrics);
+    daemon->process = process_metrics_new(daemon->loop, daemon->metrics, daemon->config->worker);
     reload_metrics_init(&daemon->reloads, daemon->metrics,
                         clock_wall_ms(loop_clock(daemon->loop)));
     daemon->grace = loop_timer_new(daemon->loop, on_grace_over, daemon);

@@ -30,16 +30,33 @@ static void stopped(struct link *link, const struct err *why);
 
 /* --- gates -------------------------------------------------------------------------------------------------------- */
 
-static bool control_fresh(const struct link *link, int64_t now_ms)
+bool link_gate_open(const struct link *link, enum link_gate gate)
 {
-    return link->control_read_ms > 0 && now_ms - link->control_read_ms < CONTROL_FRESH_MS;
+    int64_t now_ms = loop_now_ms(link->loop);
+    switch (gate) {
+    case GATE_ROLE:
+        return link->role_ours;
+    case GATE_STREAMS:
+        return link->streams_match;
+    case GATE_ORDER:
+        return !link->paused;
+    case GATE_CONTROL:
+        return link->control_read_ms > 0 && now_ms - link->control_read_ms < CONTROL_FRESH_MS;
+    case GATE_DEADLINE:
+        return deadline_open(&link->deadline, now_ms);
+    case LINK_GATES_COUNT:
+        break;
+    }
+    return false;
 }
 
 bool link_may_send(const struct link *link)
 {
-    int64_t now_ms = loop_now_ms(link->loop);
-    return link->role_ours && link->streams_match && !link->paused && control_fresh(link, now_ms) &&
-           deadline_open(&link->deadline, now_ms);
+    bool may = true;
+    for (int gate = 0; may && gate < LINK_GATES_COUNT; gate++) {
+        may = link_gate_open(link, (enum link_gate)gate);
+    }
+    return may;
 }
 
 int64_t link_adopted_end(const struct link *link, const char *topic, int32_t partition)
@@ -126,6 +143,7 @@ static void assigned(void *arg, const struct membership_partition *parts, size_t
         if (strcmp(parts[i].topic, link->control_topic) == 0) {
             link->control_ours = true;
             link->control_committed = false;
+            link->keeper_terms++;
             log_info("keeper.elected", "service=%s link=%s>%s", link->service->name,
                      link->from->name, link->to->name);
         } else if (part_find(link, parts[i].topic, parts[i].partition) == NULL) {
@@ -794,7 +812,7 @@ static void tick(void *arg)
     if (link->state == LINK_JOINING && link->membership == NULL && link->has_list) {
         join(link);
     }
-    link_report_tick(link);
+    link_metrics_tick(link);
     if (link->stopping) {
         look_at_stop(link);
     }
@@ -901,7 +919,7 @@ struct link *link_new(struct loop *loop, const struct config *config,
     link->stop_timer = loop_timer_new(loop, stop_late, link);
     link->prepare_timer = loop_timer_new(loop, prepare_again, link);
     link->tick = loop_timer_new(loop, tick, link);
-    link_report_start(link, metrics);
+    link_metrics_start(link, metrics);
     const struct keeper_options keeper_options = {
         .service = service, .from = from, .to = to, .worker = config->worker, .interval_ms = 2000};
     const struct keeper_callbacks keeper_callbacks = {
