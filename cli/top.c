@@ -114,7 +114,7 @@ static void sum_up(struct top *top)
     }
 }
 
-/* Both sorted by place. A heartbeat that did not move, or another worker's, says nothing of a rate. */
+/* Both sorted by place. Another worker's heartbeat says nothing of a rate; one that did not move says what it said. */
 static void set_rates(struct top *top, const struct top *before)
 {
     size_t at = 0;
@@ -124,9 +124,13 @@ static void set_rates(struct top *top, const struct top *before)
             at++;
         }
         const struct top_row *old = at < before->count ? &before->rows[at] : NULL;
-        if (old != NULL && by_place(old, row) == 0 && strcmp(old->worker, row->worker) == 0 &&
-            old->told_ms >= 0 && row->told_ms > old->told_ms && old->source_next >= 0 &&
-            row->source_next >= old->source_next) {
+        if (old == NULL || by_place(old, row) != 0 || strcmp(old->worker, row->worker) != 0) {
+            continue;
+        }
+        if (row->told_ms == old->told_ms) {
+            row->records_per_s = old->records_per_s;
+        } else if (old->told_ms >= 0 && row->told_ms > old->told_ms && old->source_next >= 0 &&
+                   row->source_next >= old->source_next) {
             row->records_per_s = (double)(row->source_next - old->source_next) * 1000.0 /
                                  (double)(row->told_ms - old->told_ms);
         }
