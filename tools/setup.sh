@@ -180,7 +180,8 @@ stage_promtool() {
     local apt=$deps/apt/prometheus
     rm -rf "$apt"
     mkdir -p "$apt/tree" "$deps/bin"
-    (cd "$apt" && apt-get download -q prometheus && dpkg-deb -x prometheus_*.deb tree)
+    (cd "$apt" && { apt-get download -q prometheus || { as_root apt-get update -q && apt-get download -q prometheus; }; } &&
+        dpkg-deb -x prometheus_*.deb tree)
     cp "$apt/tree/usr/bin/promtool" "$deps/bin/promtool"
     rm -rf "$apt"
     "$deps/bin/promtool" --version
