@@ -19,6 +19,7 @@
 #include "config/config.h"
 #include "ferry_version.h"
 #include "http/server.h"
+#include "mirror/certificates.h"
 #include "mirror/link.h"
 #include "mirror/options.h"
 #include "mirror/process.h"
@@ -48,6 +49,7 @@ struct daemon {
     struct loop *loop;
     struct metrics *metrics;
     struct process_metrics *process;
+    struct certificates *certificates;
     struct process_lock *lock;
     struct reload_metrics reloads;
     struct http_server *http;
@@ -352,6 +354,7 @@ static bool start(struct daemon *daemon, struct err *err)
     daemon->loop = loop_new(clock_system());
     daemon->metrics = metrics_new();
     daemon->process = process_metrics_new(daemon->loop, daemon->metrics, daemon->config->worker);
+    daemon->certificates = certificates_new(daemon->loop, daemon->metrics, daemon->config);
     reload_metrics_init(&daemon->reloads, daemon->metrics,
                         clock_wall_ms(loop_clock(daemon->loop)));
     daemon->grace = loop_timer_new(daemon->loop, on_grace_over, daemon);
@@ -388,6 +391,7 @@ static void finish(struct daemon *daemon)
     loop_timer_free(daemon->http_timer);
     loop_timer_free(daemon->watchdog);
     process_metrics_free(daemon->process);
+    certificates_free(daemon->certificates);
     if (daemon->metrics) {
         metrics_free(daemon->metrics);
     }

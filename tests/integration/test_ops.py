@@ -12,10 +12,10 @@ import time
 
 import pytest
 
-from rig.ferry import EXIT_UNREACHABLE
+from rig.ferry import EXIT_UNREACHABLE, Worker
 from rig.line import Line
 from rig.paths import BIN, BUILD, ROOT
-from rig.procs import wait_for
+from rig.procs import free_port, wait_for
 from rig.records import Record, build
 from rig.wire import RawClient
 
@@ -202,6 +202,16 @@ def types(text):
     return dict(line.split()[2:4] for line in text.splitlines() if line.startswith("# TYPE"))
 
 
+class Plain:
+    """A configuration of sites that nobody answers for."""
+
+    def __init__(self, folder, sites):
+        self.dir, self.path = folder, folder / "ferry.json"
+        service = {"home": "a", "others": ["b"], "topics": {"include": ["t*"]}}
+        top = {"deployment": "test", "state_dir": str(folder / "state")}
+        self.path.write_text(json.dumps(top | {"sites": sites, "services": {"orders": service}}))
+
+
 @pytest.fixture(scope="module")
 def exposition(tmp_path_factory, sites, redis_server):
     """/metrics of a worker that mirrors."""
@@ -229,7 +239,10 @@ def test_metrics_are_as_prometheus_asks(exposition):
     for name, kind in found.items():
         assert (kind == "counter") == name.endswith("_total"), name
     known = {name for name, _, _ in exposition.rows}
-    assert {n for n, k in found.items() if k == "gauge"} - known <= {"ferry_link_faulted_partitions"}
+    assert {n for n, k in found.items() if k == "gauge"} - known <= {
+        "ferry_link_faulted_partitions",
+        "ferry_certificate_expiry_timestamp_seconds",
+    }
     labels = {label for _, row, _ in exposition.rows for label in row}
     assert labels <= {
         "service", "from", "to", "topic", "partition", "state", "gate", "end", "kind", "result", "version", "worker", "le",
@@ -284,6 +297,20 @@ def test_what_is_not_known_has_no_sample(own, folder, new_cluster, target, redis
     assert "nan" not in metrics.text.lower()
     source.broker(1).sigcont()
     worker.wait_metric("it to be known again", lambda m: m.get("ferry_link_at_risk_records") == 0, 60)
+
+
+def test_the_end_of_a_certificate_is_known(own, folder):
+    made = folder / "client.pem"
+    key = folder / "client.key"
+    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "9", "-subj", "/CN=ferry"]
+    assert subprocess.run([*request, "-keyout", key, "-out", made], capture_output=True, timeout=60).returncode == 0
+    sites = {n: {"kafka": {"bootstrap.servers": f"127.0.0.1:{free_port()}"}} for n in ("a", "b")}
+    sites["a"]["kafka"]["ssl.certificate.location"] = str(made)
+    sites["b"]["kafka"]["ssl.certificate.location"] = str(key)  # holds none
+    conf = Plain(folder, sites)
+    metrics = own(Worker(conf, "w1")).start().wait_healthy().metrics()
+    ((labels, ends),) = metrics.all("ferry_certificate_expiry_timestamp_seconds")
+    assert labels == {"site": "a"} and abs(ends - time.time() - 9 * 86400) < 3600
 
 
 # -- alerts -----------------------------------------------------------------------------------------------------------
@@ -401,8 +428,13 @@ ALERTS = {
         [series("ferry_config_last_reload_successful", {"instance": "h1:9464"}, "0x10 1x60")],
         {"instance": "h1:9464"},
     ),
+    "FerryCertificateEnds": (
+        [series("ferry_certificate_expiry_timestamp_seconds", {"instance": "h1:9464", "site": "a"}, f"{13 * 86400}x90")],
+        [series("ferry_certificate_expiry_timestamp_seconds", {"instance": "h1:9464", "site": "a"}, f"{15 * 86400}x90")],
+        {"instance": "h1:9464", "site": "a"},
+    ),
 }  # fmt: skip
-WHEN = {"FerryFewerWorkers": "55m"}
+WHEN = {"FerryFewerWorkers": "55m", "FerryCertificateEnds": "70m"}
 
 
 def expected(rule, labels):
