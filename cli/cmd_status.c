@@ -18,8 +18,8 @@
 #define WATCH_MS          2000
 #define LAG_WARNING_S     10
 #define LAG_CRITICAL_S    60
-#define BEAT_WATCH_MS 2500 /* a worker that lives has told something new by then */
-#define PARTS_SHOWN   8        /* that do not mirror; the rest is counted */
+#define BEAT_WATCH_MS     2500 /* a worker that lives has told something new by then */
+#define PARTS_SHOWN       8    /* that do not mirror; the rest is counted */
 
 /* --- gathering ---------------------------------------------------------------------------------------------------- */
 

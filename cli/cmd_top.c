@@ -120,9 +120,8 @@ static void print_line(const struct context *context, const struct top *top)
              bytes_text(top->bytes_per_s, bytes), render_count(top->lag_records, lag),
              render_seconds(top->lag_s, seconds));
     struct render_safe safe = render_safe(line);
-    printf("%s%s%s\n",
-           render_color(json_object_size(top->workers) == 0 ? COLOR_BAD : COLOR_NONE), safe.text,
-           render_color(COLOR_NONE));
+    printf("%s%s%s\n", render_color(json_object_size(top->workers) == 0 ? COLOR_BAD : COLOR_NONE),
+           safe.text, render_color(COLOR_NONE));
 }
 
 static void print_workers(const struct top *top)
@@ -206,10 +205,10 @@ static json_t *rows_json(const struct top *top)
     for (size_t i = 0; i < top->count; i++) {
         const struct top_row *row = &top->rows[i];
         json_array_append_new(
-            rows, json_pack("{sssisososososososo}", "topic", row->topic, "partition", row->partition,
-                            "state", render_string(row->state), "why", render_string(row->why),
-                            "worker", render_string(row->worker), "lag_records",
-                            render_int_or_null(row->lag_records), "lag_s",
+            rows, json_pack("{sssisososososososo}", "topic", row->topic, "partition",
+                            row->partition, "state", render_string(row->state), "why",
+                            render_string(row->why), "worker", render_string(row->worker),
+                            "lag_records", render_int_or_null(row->lag_records), "lag_s",
                             render_real_or_null(row->lag_s), "source_next",
                             render_int_or_null(row->source_next), "records_per_s",
                             render_real_or_null(row->records_per_s)));

@@ -87,13 +87,14 @@ static const struct shell bash = {
              "        case \"$path $word\" in\n",
     .open = "",
     .path = "path",
-    .middle = "        esac\n"
-              "    done\n"
-              "    case $prev in\n"
-              "        --config) mapfile -t COMPREPLY < <(compgen -f -- \"$cur\"); return ;;\n"
-              "        -o) mapfile -t COMPREPLY < <(compgen -W 'text json' -- \"$cur\"); return ;;\n"
-              "    esac\n"
-              "    case $path in\n",
+    .middle =
+        "        esac\n"
+        "    done\n"
+        "    case $prev in\n"
+        "        --config) mapfile -t COMPREPLY < <(compgen -f -- \"$cur\"); return ;;\n"
+        "        -o) mapfile -t COMPREPLY < <(compgen -W 'text json' -- \"$cur\"); return ;;\n"
+        "    esac\n"
+        "    case $path in\n",
     .end = "    esac\n"
            "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
            "}\n"

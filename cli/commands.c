@@ -37,11 +37,11 @@ static const struct command_option status_options[] = {
 };
 
 static const struct command_option top_options[] = {
-    {.name = "link", .value = "FROM:TO", .help = "only this link; default all of the service"},
-    {.name = "n", .value = "TIMES", .help = "so often, then end; default until interrupted"},
+    {.name = "link", .value = "FROM:TO", .help = "only this link; default all of the service"   },
+    {.name = "n",    .value = "TIMES",   .help = "so often, then end; default until interrupted"},
     {.name = "rows",
      .value = "PARTITIONS",
-     .help = "so many partitions of each link; default what fits the terminal, else 20"},
+     .help = "so many partitions of each link; default what fits the terminal, else 20"         },
     NO_OPTION,
 };
 
@@ -89,8 +89,8 @@ static const struct command_option retry_options[] = {
 };
 
 static const struct command_option help_options[] = {
-    {.name = "man", .help = "the manual page, as roff", .hidden = true},
-    {.name = "completion", .value = "bash|zsh", .help = "completions of a shell"},
+    {.name = "man",        .help = "the manual page, as roff", .hidden = true                  },
+    {.name = "completion", .value = "bash|zsh",                .help = "completions of a shell"},
     NO_OPTION,
 };
 

@@ -121,7 +121,7 @@ struct config {
     struct config_limits limits;
     enum log_level log_level; /* default info */
     const char *http_listen;  /* "127.0.0.1:9464", or "off" */
-    const char *worker;      /* this worker's name, default host name */
+    const char *worker;       /* this worker's name, default host name */
     const char
         *state_dir; /* flock and local journal copies, default /var/lib/ferry or $STATE_DIRECTORY */
     int32_t refs_count; /* private to config.c */

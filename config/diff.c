@@ -21,7 +21,8 @@ static void tell(const struct walk *walk, const struct key *key, const char *pat
         .path = path,
         .before = texts[0] == NULL ? "" : texts[0],
         .after = texts[1] == NULL ? "" : texts[1],
-        .restart = key == NULL || key->restart, /* what the table does not know is not ours to change */
+        .restart =
+            key == NULL || key->restart, /* what the table does not know is not ours to change */
     };
 
     walk->each(walk->arg, &change);

@@ -267,12 +267,11 @@ static void http_open(void *arg)
     if (strcmp(listen, "off") == 0) {
         return;
     }
-    daemon->http = http_server_new(daemon->loop, listen, daemon->metrics, is_healthy,
-                                   is_ready, daemon, &err);
+    daemon->http =
+        http_server_new(daemon->loop, listen, daemon->metrics, is_healthy, is_ready, daemon, &err);
     if (!daemon->http) {
         log_warn("http.failed", "listen=%s why=%s then=\"tried again in %d s\"",
-                 log_quote(listen).text, log_quote(err.what).text,
-                 HTTP_RETRY_MS / 1000);
+                 log_quote(listen).text, log_quote(err.what).text, HTTP_RETRY_MS / 1000);
         loop_timer_set(daemon->http_timer, HTTP_RETRY_MS);
         return;
     }
@@ -355,8 +354,7 @@ static bool start(struct daemon *daemon, struct err *err)
     daemon->metrics = metrics_new();
     daemon->process = process_metrics_new(daemon->loop, daemon->metrics, daemon->config->worker);
     daemon->certificates = certificates_new(daemon->loop, daemon->metrics, daemon->config);
-    reload_metrics_init(&daemon->reloads, daemon->metrics,
-                        clock_wall_ms(loop_clock(daemon->loop)));
+    reload_metrics_init(&daemon->reloads, daemon->metrics, clock_wall_ms(loop_clock(daemon->loop)));
     daemon->grace = loop_timer_new(daemon->loop, on_grace_over, daemon);
     daemon->farewell = loop_timer_new(daemon->loop, on_farewell_over, daemon);
     daemon->http_timer = loop_timer_new(daemon->loop, http_open, daemon);

@@ -34,9 +34,9 @@ struct keeper_shared { /* under the mutex */
     uint64_t term; /* counts ownerships: what was true in an earlier one is read again */
     bool fenced;
     int64_t fenced_ms;
-    struct control_state *state; /* our copy; NULL = not seen yet */
+    struct control_state *state;          /* our copy; NULL = not seen yet */
     const struct config_service *service; /* read again; NULL = nothing new */
-    int32_t refs_count;          /* the owner and each post under way */
+    int32_t refs_count;                   /* the owner and each post under way */
 };
 
 struct keeper_written { /* what we wrote that the reader may not have seen yet */

@@ -19,7 +19,8 @@
 struct keeper;
 
 struct keeper_options {
-    const struct config_service *service; /* its configuration is kept (config_ref) while it is used */
+    const struct config_service
+        *service; /* its configuration is kept (config_ref) while it is used */
     const struct config_site *from;
     const struct config_site *to;
     const char *worker;

@@ -29,7 +29,7 @@ struct link *link_new(struct loop *loop, const struct config *config,
                       const struct link_callbacks *callbacks, struct err *err);
 /* Drain the windows, checkpoint, commit, leave the group; then `stopped`. Bounded by limits.drain_timeout_ms. */
 void link_stop(struct link *link);
-void link_free(struct link *link);             /* at once, nothing is drained */
+void link_free(struct link *link); /* at once, nothing is drained */
 /* May this link go on with what `config`, read again, says of its service? Nothing changes. ERR_REFUSED: the streams that
  * it describes were replaced by newer ones already (docs/adr/0003), and this worker would write nothing. */
 MUST_CHECK

@@ -26,7 +26,14 @@
 #include "offsets/offset_store.h"
 
 /* What must be so before a batch leaves; why nothing does, for link_metrics. */
-enum link_gate { GATE_ROLE, GATE_STREAMS, GATE_ORDER, GATE_CONTROL, GATE_DEADLINE, LINK_GATES_COUNT };
+enum link_gate {
+    GATE_ROLE,
+    GATE_STREAMS,
+    GATE_ORDER,
+    GATE_CONTROL,
+    GATE_DEADLINE,
+    LINK_GATES_COUNT
+};
 
 struct link_part {
     struct link *link;

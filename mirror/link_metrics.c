@@ -139,9 +139,9 @@ void link_metrics_start(struct link *link, struct metrics *metrics)
         *(struct metric **)(void *)(base + row->at) =
             metrics_add(metrics, row->type, row->name, row->help, part_labels);
     }
-    link->metrics.faults = metrics_add(metrics, METRIC_GAUGE, "ferry_link_faulted_partitions",
-                                       "Partitions of this worker that are faulted, by kind.",
-                                       fault_labels);
+    link->metrics.faults =
+        metrics_add(metrics, METRIC_GAUGE, "ferry_link_faulted_partitions",
+                    "Partitions of this worker that are faulted, by kind.", fault_labels);
     start_states(link, metrics);
     start_gates(link, metrics);
 }
@@ -267,17 +267,15 @@ static void show_gates(struct link *link, int64_t now_ms)
 {
     int64_t left_ms = link->deadline.until_ms - now_ms;
     for (int gate = 0; gate < LINK_GATES_COUNT; gate++) {
-        series_set(link->metrics.gates[gate],
-                   link_gate_open(link, (enum link_gate)gate) ? 1 : 0);
+        series_set(link->metrics.gates[gate], link_gate_open(link, (enum link_gate)gate) ? 1 : 0);
     }
     series_set(link->metrics.may_send, link_may_send(link) ? 1 : 0);
     series_set(link->metrics.deadline_s, left_ms > 0 ? (double)left_ms / 1e3 : 0);
     set_known(link->metrics.commit_age, link->membership == NULL || link->commit_last_ms == 0
                                             ? -1
                                             : (double)(now_ms - link->commit_last_ms) / 1e3);
-    set_known(link->metrics.control_age, link->control_read_ms == 0
-                                             ? -1
-                                             : (double)(now_ms - link->control_read_ms) / 1e3);
+    set_known(link->metrics.control_age,
+              link->control_read_ms == 0 ? -1 : (double)(now_ms - link->control_read_ms) / 1e3);
 }
 
 /* Epochs are the control topic's: before it was read once they are not known. */

@@ -18,14 +18,14 @@ static json_t *part_json(struct link_part *part)
     int64_t source_end = link_part_end(part);
     bool placed = part->track != NULL;
     struct link_lag lag = link_part_lag(part);
-    return json_pack(
-        "{sssisssssosososososbsi}", "topic", part->topic, "partition", part->partition, "state",
-        part_state_name(part->state), "why", part->why, "source_next",
-        int_or_null(placed ? part->at.source_next : -1), "target_next",
-        int_or_null(placed ? part->at.target_next : -1), "source_end", int_or_null(source_end),
-        "lag_records", int_or_null(lag.records), "lag_s",
-        lag.ms < 0 ? json_null() : json_real((double)lag.ms / 1000.0), "order_not_guarded",
-        part->not_guarded ? 1 : 0, "generation", placed ? part->at.generation : -1);
+    return json_pack("{sssisssssosososososbsi}", "topic", part->topic, "partition", part->partition,
+                     "state", part_state_name(part->state), "why", part->why, "source_next",
+                     int_or_null(placed ? part->at.source_next : -1), "target_next",
+                     int_or_null(placed ? part->at.target_next : -1), "source_end",
+                     int_or_null(source_end), "lag_records", int_or_null(lag.records), "lag_s",
+                     lag.ms < 0 ? json_null() : json_real((double)lag.ms / 1000.0),
+                     "order_not_guarded", part->not_guarded ? 1 : 0, "generation",
+                     placed ? part->at.generation : -1);
 }
 
 static const char *map_word(const struct link *link)

@@ -27,7 +27,7 @@ static const struct option_row {
     {"--check",     NULL,            NULL,           OPTION_FLAG,  offsetof(struct options, check),
      "load and check the configuration, then exit"                                                                         },
     {"--log-level", "LEVEL",         NULL,           OPTION_LEVEL, offsetof(struct options, log_level),
-     "debug, info, warn or error (as the configuration says)"                                                                                   },
+     "debug, info, warn or error (as the configuration says)"                                                              },
     {"--version",   NULL,            NULL,           OPTION_FLAG,  offsetof(struct options, version),   "print the version"},
     {"--help",      NULL,            NULL,           OPTION_FLAG,  offsetof(struct options, help),      "print this"       },
 };

@@ -20,7 +20,7 @@
 #define STATE_DIR_DEFAULT "/var/lib/ferry"
 #define BEAT_MS           1000
 #define PROBE_MS          100 /* how late the loop is: a tenth of a percent of a core at most */
-#define FDS_EVERY         10 /* beats: counting 10,000 descriptors takes some 5 ms */
+#define FDS_EVERY         10  /* beats: counting 10,000 descriptors takes some 5 ms */
 
 void process_harden(void)
 {
@@ -245,9 +245,11 @@ struct process_metrics *process_metrics_new(struct loop *loop, struct metrics *m
     process->loop = loop;
     static const char *const build_labels[] = {"version", "worker", NULL};
     const char *const build_values[] = {FERRY_VERSION, worker};
-    series_set(metric_series(metrics_add(metrics, METRIC_GAUGE, "ferry_build_info",
-                                         "Which ferryd this is, and the name it has in the group; always 1.", build_labels),
-                             build_values),
+    series_set(metric_series(
+                   metrics_add(metrics, METRIC_GAUGE, "ferry_build_info",
+                               "Which ferryd this is, and the name it has in the group; always 1.",
+                               build_labels),
+                   build_values),
                1);
     series_set(plain(metrics, METRIC_GAUGE, "process_start_time_seconds",
                      "Start time of the process since the Unix epoch in seconds."),

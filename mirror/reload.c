@@ -78,9 +78,10 @@ void reload_metrics_init(struct reload_metrics *shown, struct metrics *metrics, 
                                          "Times the configuration was read again.", labels);
     shown->taken = metric_series(reloads, (const char *const[]){"taken"});
     shown->refused = metric_series(reloads, (const char *const[]){"refused"});
-    shown->ok = metric_series(metrics_add(metrics, METRIC_GAUGE, "ferry_config_last_reload_successful",
-                                          "1 when the file that was read last is in force.", NULL),
-                              NULL);
+    shown->ok =
+        metric_series(metrics_add(metrics, METRIC_GAUGE, "ferry_config_last_reload_successful",
+                                  "1 when the file that was read last is in force.", NULL),
+                      NULL);
     shown->time = metric_series(
         metrics_add(metrics, METRIC_GAUGE, "ferry_config_last_reload_success_timestamp_seconds",
                     "When the configuration in force was read, since the Unix epoch.", NULL),

@@ -270,7 +270,9 @@ def test_the_pages_name_what_there_is(exposition):
     found = types(exposition.text)
     page = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", (ROOT / "docs/metrics.md").read_text(), re.M))
     assert page == found
-    histograms = {f"{name}_{part}" for name, kind in found.items() if kind == "histogram" for part in ("bucket", "sum", "count")}
+    histograms = {
+        f"{name}_{part}" for name, kind in found.items() if kind == "histogram" for part in ("bucket", "sum", "count")
+    }
     dashboard = json.loads((ROOT / "docs/grafana.json").read_text())
     asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     asked += [rule["expr"] for rule in alert_rules()]

@@ -64,21 +64,22 @@ static void nothing_differs(void **state)
     (void)state;
     assert_string_equal(differ("\"t\"", "\"t\"").text, "");
     /* written out is what it was by default */
-    assert_string_equal(differ("\"deployment\"", "\"log_level\": \"info\", \"deployment\"").text, "");
+    assert_string_equal(differ("\"deployment\"", "\"log_level\": \"info\", \"deployment\"").text,
+                        "");
 }
 
 static void what_a_reload_takes_over(void **state)
 {
     (void)state;
     struct seen seen = differ("[\"t\"]", "[\"t\", {\"regex\": \"u+\"}]");
-    assert_string_equal(
-        seen.text, "services.s.topics.include [\"t\"] > [\"t\",{\"regex\":\"u+\"}];");
+    assert_string_equal(seen.text,
+                        "services.s.topics.include [\"t\"] > [\"t\",{\"regex\":\"u+\"}];");
     assert_int_equal(seen.restarts_count, 0);
-    seen = differ("\"deployment\"", "\"log_level\": \"debug\", \"mirror\": {\"resume_read\": \"2GiB\"}, "
-                                    "\"deployment\"");
+    seen = differ("\"deployment\"",
+                  "\"log_level\": \"debug\", \"mirror\": {\"resume_read\": \"2GiB\"}, "
+                  "\"deployment\"");
     assert_string_equal(
-        seen.text,
-        "log_level \"info\" > \"debug\";mirror.resume_read 1073741824 > 2147483648;");
+        seen.text, "log_level \"info\" > \"debug\";mirror.resume_read 1073741824 > 2147483648;");
     assert_int_equal(seen.restarts_count, 0);
 }
 
@@ -89,17 +90,18 @@ static void what_needs_a_restart(void **state)
         const char *with;
         const char *path;
     } rows[] = {
-        {"\"d\"",                     "\"e\"",                                                  "deployment "},
-        {"a:1",                       "a:2",         "sites.a.kafka.bootstrap.servers "},
-        {"FERRY_TEST_DIFF",           "OTHER",       "sites.a.secrets.sasl.password "  },
-        {"\"home\": \"a\", \"others\": [\"b\"]", "\"home\": \"b\", \"others\": [\"a\"]", "services.s.home "},
+        {"\"d\"",                                "\"e\"",                                                     "deployment "                     },
+        {"a:1",                                  "a:2",                                                       "sites.a.kafka.bootstrap.servers "},
+        {"FERRY_TEST_DIFF",                      "OTHER",                                                     "sites.a.secrets.sasl.password "  },
+        {"\"home\": \"a\", \"others\": [\"b\"]", "\"home\": \"b\", \"others\": [\"a\"]",
+         "services.s.home "                                                                                                                     },
         {"\"services\": {",
          "\"services\": {\"u\": {\"home\": \"a\", \"others\": [\"b\"], \"topics\": {\"include\": "
-         "[\"u\"]}}, ",                                                                         "services.u "},
-        {"\"b\": {\"kafka\": {", "\"b\": {\"redis\": {\"url\": \"redis://r\"}, \"kafka\": {",
-         "sites.b.redis "                                                                                    },
-        {"\"deployment\"", "\"mirror\": {\"fetch\": \"8MiB\"}, \"deployment\"", "mirror.fetch "              },
-        {"\"deployment\"", "\"http\": {\"listen\": \"off\"}, \"deployment\"", "http.listen "                 },
+         "[\"u\"]}}, ",                                                                                       "services.u "                     },
+        {"\"b\": {\"kafka\": {",                 "\"b\": {\"redis\": {\"url\": \"redis://r\"}, \"kafka\": {",
+         "sites.b.redis "                                                                                                                       },
+        {"\"deployment\"",                       "\"mirror\": {\"fetch\": \"8MiB\"}, \"deployment\"",         "mirror.fetch "                   },
+        {"\"deployment\"",                       "\"http\": {\"listen\": \"off\"}, \"deployment\"",           "http.listen "                    },
     };
     (void)state;
     setenv("FERRY_TEST_DIFF", "hunter2", 1);

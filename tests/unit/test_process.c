@@ -122,9 +122,12 @@ static void metrics_show_the_process(void **state)
 {
     (void)state;
     static const char *const names[] = {
-        "worker=\"w1\"} 1",               "process_resident_memory_bytes ",
-        "process_cpu_seconds_total ",     "process_open_fds ",
-        "ferry_loop_lag_seconds_count 1", "process_start_time_seconds ",
+        "worker=\"w1\"} 1",
+        "process_resident_memory_bytes ",
+        "process_cpu_seconds_total ",
+        "process_open_fds ",
+        "ferry_loop_lag_seconds_count 1",
+        "process_start_time_seconds ",
         "ferry_log_lines_dropped_total ",
     };
     struct loop *loop = loop_new(clock_system());

@@ -20,22 +20,28 @@ static json_t *parsed(const char *text)
     return tree;
 }
 
-#define PART(topic, partition, lag, late, next)                                                 \
-    "{\"topic\": \"" topic "\", \"partition\": " #partition ", \"state\": \"mirroring\", "      \
+#define PART(topic, partition, lag, late, next)                                            \
+    "{\"topic\": \"" topic "\", \"partition\": " #partition ", \"state\": \"mirroring\", " \
     "\"lag_records\": " #lag ", \"lag_s\": " #late ", \"source_next\": " #next "}"
 
 static const char first[] =
     "{\"w1\": {\"time_ms\": 1000, \"records_per_s\": 10.0, \"bytes_per_s\": 100.0, \"partitions\": "
-    "[" PART("a", 0, 0, 0.0, 50) "," PART("a", 1, 7, 0.5, 60) "]}, "
-    "\"w2\": {\"time_ms\": 5000, \"records_per_s\": 5.5, \"bytes_per_s\": 1.0, \"partitions\": "
-    "[" PART("b", 0, 2, 9.0, 5) "," PART("c", 3, null, null, null) "]}}";
+    "[" PART("a", 0, 0, 0.0, 50) "," PART(
+        "a", 1, 7, 0.5, 60) "]}, "
+                            "\"w2\": {\"time_ms\": 5000, \"records_per_s\": 5.5, \"bytes_per_s\": "
+                            "1.0, \"partitions\": "
+                            "[" PART("b", 0, 2, 9.0, 5) "," PART("c", 3, null, null, null) "]}}";
 static const char second[] =
     "{\"w1\": {\"time_ms\": 3000, \"records_per_s\": 10.0, \"bytes_per_s\": 100.0, \"partitions\": "
-    "[" PART("a", 0, 0, 0.0, 250) "," PART("a", 1, 7, 0.5, 50) "]}, "
-    "\"w2\": {\"time_ms\": 5000, \"records_per_s\": 5.5, \"bytes_per_s\": 1.0, \"partitions\": "
-    "[" PART("b", 0, 2, 9.0, 5) "]}, "
-    "\"w3\": {\"time_ms\": 5000, \"records_per_s\": 0.0, \"bytes_per_s\": 0.0, \"partitions\": "
-    "[" PART("c", 3, 1, 0.1, 9) "]}}";
+    "[" PART("a", 0, 0, 0.0, 250) "," PART(
+        "a", 1, 7, 0.5, 50) "]}, "
+                            "\"w2\": {\"time_ms\": 5000, \"records_per_s\": 5.5, \"bytes_per_s\": "
+                            "1.0, \"partitions\": "
+                            "[" PART("b", 0, 2, 9.0,
+                                     5) "]}, "
+                                        "\"w3\": {\"time_ms\": 5000, \"records_per_s\": 0.0, "
+                                        "\"bytes_per_s\": 0.0, \"partitions\": "
+                                        "[" PART("c", 3, 1, 0.1, 9) "]}}";
 
 static const struct top_row *row_of(const struct top *top, const char *topic, int32_t partition)
 {
@@ -103,14 +109,15 @@ static void what_is_no_heartbeat_hurts_nobody(void **state)
 {
     struct top top;
     (void)state;
-    top_take(&top,
-             parsed("{\"w\": {\"partitions\": [1, null, {}, {\"topic\": \"../x\", \"partition\": 0}, "
-                    "{\"topic\": \"t\", \"partition\": -1}, {\"topic\": \"t\", \"partition\": "
-                    "99999999999}, {\"topic\": 7, \"partition\": 0}, {\"topic\": \"t\", "
-                    "\"partition\": 2, \"lag_records\": 9223372036854775807, \"lag_s\": \"x\"}, "
-                    "{\"topic\": \"t\", \"partition\": 3, \"lag_records\": 9223372036854775807, "
-                    "\"lag_s\": 1e300}]}, \"v\": {\"partitions\": {\"a\": 1}}}"),
-             NULL);
+    top_take(
+        &top,
+        parsed("{\"w\": {\"partitions\": [1, null, {}, {\"topic\": \"../x\", \"partition\": 0}, "
+               "{\"topic\": \"t\", \"partition\": -1}, {\"topic\": \"t\", \"partition\": "
+               "99999999999}, {\"topic\": 7, \"partition\": 0}, {\"topic\": \"t\", "
+               "\"partition\": 2, \"lag_records\": 9223372036854775807, \"lag_s\": \"x\"}, "
+               "{\"topic\": \"t\", \"partition\": 3, \"lag_records\": 9223372036854775807, "
+               "\"lag_s\": 1e300}]}, \"v\": {\"partitions\": {\"a\": 1}}}"),
+        NULL);
     assert_int_equal(top.count, 2);
     assert_int_equal(top.lag_records, -1); /* more than a number holds */
     assert_string_equal(top.rows[0].state, "");
