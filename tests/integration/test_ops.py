@@ -19,7 +19,7 @@ from rig.procs import free_port, wait_for
 from rig.records import Record, build
 from rig.wire import RawClient
 
-# -- reload ---------------------------------------------------------------------------------------------------------
+# -- reload -----------------------------------------------------------------------------------------------------------
 
 
 def hang_up(worker, event, count=1):
@@ -245,7 +245,8 @@ def test_metrics_are_as_prometheus_asks(exposition):
     }
     labels = {label for _, row, _ in exposition.rows for label in row}
     assert labels <= {
-        "service", "from", "to", "topic", "partition", "state", "gate", "end", "kind", "result", "version", "worker", "le",
+        "service", "from", "to", "topic", "partition", "state", "gate", "end", "kind", "result", "version", "worker",
+        "le", "site",
     }  # fmt: skip
 
 
@@ -347,6 +348,15 @@ def link(metric, values, **more):
     return series(metric, HOST | more, values)
 
 
+def partitions(state, values):
+    return link("ferry_link_partitions", values, state=state)
+
+
+def certificate_ends(days):
+    labels = {"instance": "h1:9464", "site": "a"}
+    return series("ferry_certificate_expiry_timestamp_seconds", labels, f"{days * 86400}x90")
+
+
 # alert: what makes it fire after 20 minutes, what does not though it is near, the labels beside the rule's
 ALERTS = {
     "FerryWorkersGone": ([link("ferry_link_state", "2x5 _x60")], [link("ferry_link_state", "2x60")], LINK),
@@ -361,15 +371,19 @@ ALERTS = {
         [link("ferry_link_faulted_partitions", "1x5 0x60", kind="hole")],
         LINK | {"kind": "hole"},
     ),
-    "FerryLinkBehind": ([link("ferry_link_lag_seconds", "90x60")], [link("ferry_link_lag_seconds", "90x16 1 90x4")], LINK),
+    "FerryLinkBehind": (
+        [link("ferry_link_lag_seconds", "90x60")],
+        [link("ferry_link_lag_seconds", "90x16 1 90x4")],
+        LINK,
+    ),
     "FerryLagUnknown": (
         [link("ferry_link_lag_unknown_partitions", "3x60")],
         [link("ferry_link_lag_unknown_partitions", "3x16 0 3x4")],
         LINK,
     ),
     "FerryPartitionStalled": (
-        [link("ferry_link_partitions", "1x60", state="stalled"), link("ferry_link_partitions", "8x60", state="mirroring")],
-        [link("ferry_link_partitions", "0x60", state="stalled"), link("ferry_link_partitions", "9x60", state="mirroring")],
+        [partitions("stalled", "1x60"), partitions("mirroring", "8x60")],
+        [partitions("stalled", "0x60"), partitions("mirroring", "9x60")],
         LINK,
     ),
     "FerryNoRole": (
@@ -431,8 +445,8 @@ ALERTS = {
         {"instance": "h1:9464"},
     ),
     "FerryCertificateEnds": (
-        [series("ferry_certificate_expiry_timestamp_seconds", {"instance": "h1:9464", "site": "a"}, f"{13 * 86400}x90")],
-        [series("ferry_certificate_expiry_timestamp_seconds", {"instance": "h1:9464", "site": "a"}, f"{15 * 86400}x90")],
+        [certificate_ends(13)],
+        [certificate_ends(15)],
         {"instance": "h1:9464", "site": "a"},
     ),
 }  # fmt: skip
@@ -483,7 +497,7 @@ def test_alerts_fire_and_do_not_fire_for_nothing(folder):
     assert run_rules(folder, [wrong]).returncode != 0
 
 
-# -- ferry top ----------------------------------------------------------------------------------------------------------
+# -- ferry top --------------------------------------------------------------------------------------------------------
 
 
 def test_top_shows_rates_and_who_is_behind(own, folder, source, target, redis_server, name):
@@ -521,7 +535,7 @@ def test_top_says_what_it_does_not_know(own, folder, source, target, new_redis, 
     assert json.loads(done.stdout)["links"][0]["lag_records"] is None
 
 
-# -- installation -------------------------------------------------------------------------------------------------------
+# -- installation -----------------------------------------------------------------------------------------------------
 
 EXPOSURE = 2.0  # of systemd-analyze security: 10 is a service that may do everything
 INSTALL = ROOT / "package" / "install.sh"
@@ -628,7 +642,7 @@ def test_manual_pages_are_sound(laid, page):
     assert done.returncode == 0 and done.stderr == "", done.stderr
 
 
-# -- the package --------------------------------------------------------------------------------------------------------
+# -- the package ------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
