@@ -16,7 +16,8 @@ if ! git describe --exact-match --tags >/dev/null 2>&1; then
     version+=~git$(git log -1 --format=%cd --date=format:%Y%m%d%H%M 2>/dev/null || date +%Y%m%d%H%M)
 fi
 when=$(git log -1 --format=%cD 2>/dev/null || date -R)
-maintainer='The Ferry authors <ferry@localhost>'
+# An archive of packages has an address of its own: DEB_MAINTAINER.
+maintainer=${DEB_MAINTAINER:-The Ferry authors <ferry@packages.test>}
 
 lay() {
     rm -rf "$out"
