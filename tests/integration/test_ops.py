@@ -180,11 +180,47 @@ def test_one_worker_after_the_other_is_reloaded(own, folder, source, target, red
     line = Line(own, folder, source, target, redis_server, name, topics[:3])
     workers = [line.worker("w1", wait=True), line.worker("w2", wait=True)]
     line.wait_caught_up()
+    line.wait_shared(3)
+    wait_for("a keeper", lambda: sum(worker.metrics()["ferry_link_keeper"] for worker in workers) == 1, 20)
+    workers.sort(key=lambda worker: worker.metrics()["ferry_link_keeper"])
     include(line, *topics)
-    line.topics = topics
+    # Not the keeper first: until the keeper has the new file, both go on by the old one.
     for worker in workers:
         hang_up(worker, "ferryd.reloaded")
+        time.sleep(1.5)  # the control topic is read each second
+        for topic in topics[:3]:
+            write(source, topic)
+        line.wait_caught_up(timeout=15)
+        assert all(worker.metrics()["ferry_link_may_send"] == 1 for worker in workers)
+    line.topics = topics
     line.wait_caught_up()
+    line.prove()
+    assert all(worker.metrics()["ferry_link_streams_epoch"] == 2 for worker in workers)
+
+
+def test_a_worker_that_was_not_reloaded_writes_nothing_and_says_so(own, folder, source, target, redis_server, name):
+    topics = [f"{name}.{n}" for n in range(3)]
+    for topic in topics:
+        source.create_topic(topic)
+        write(source, topic)
+    line = Line(own, folder, source, target, redis_server, name, topics[:2])
+    old = line.conf.copy(folder / "old")
+    workers = [line.worker("w1", wait=True), line.worker("w2", conf=old, wait=True)]
+    line.wait_caught_up()
+    wait_for("a keeper", lambda: sum(worker.metrics()["ferry_link_keeper"] for worker in workers) == 1, 20)
+    other, keeper = sorted(workers, key=lambda worker: worker.metrics()["ferry_link_keeper"])
+    for conf in (line.conf, old):
+        if conf.path == keeper.conf.path:
+            conf.data["services"][name]["topics"]["include"] = topics
+            conf.write()
+    hang_up(keeper, "ferryd.reloaded")
+    other.wait_metric("the older worker to stop", lambda m: m["ferry_link_gate_open", {"gate": "streams"}] == 0)
+    assert other.events("link.streams_differ") and other.get("/readyz")[0] == 503
+    # The newest file and a hang-up, and it goes on; no restart.
+    other.conf.data["services"][name]["topics"]["include"] = topics
+    other.conf.write()
+    hang_up(other, "ferryd.reloaded")
+    line.topics = topics
     for topic in topics:
         write(source, topic)
     line.wait_caught_up()
