@@ -30,10 +30,13 @@ struct membership_callbacks {
     /* Incrementally taken. lost: the session is over, others may own them already: drop at once, commit nothing.
      * Otherwise drain, commit, then call membership_revoked_done() within ~max.poll.interval. */
     void (*revoked)(void *arg, const struct membership_partition *parts, size_t count, bool lost);
-    /* ERR_FATAL: fenced by a newcomer with our instance id, or librdkafka's fatal error. ERR_RETRY: not reachable now. */
+    /* ERR_FATAL: fenced by a newcomer with our instance id, or librdkafka's fatal error. ERR_RETRY: not reachable now;
+     * with code MEMBERSHIP_OUTLIVED nothing more will come: free this membership and make another. */
     void (*trouble)(void *arg, const struct err *why);
     void *arg;
 };
+
+#define MEMBERSHIP_OUTLIVED 82 /* FENCED_INSTANCE_ID, by ourselves */
 
 struct membership_options {
     const char *group;

@@ -261,18 +261,7 @@ static void revoked(void *arg, const struct membership_partition *parts, size_t 
     membership_revoked_done(link->membership);
 }
 
-static void membership_trouble(void *arg, const struct err *why)
-{
-    struct link *link = arg;
-    if (why->kind != ERR_FATAL) {
-        log_warn("membership.trouble", "link=%s>%s why=%s doing=\"librdkafka connects again\"",
-                 link->from->name, link->to->name, log_quote(why->what).text);
-        return;
-    }
-    drop_all(link);
-    link_event(link, LINK_EV_FENCED, why->what);
-    stopped(link, why);
-}
+static void membership_trouble(void *arg, const struct err *why);
 
 /* --- joining ------------------------------------------------------------------------------------------------------ */
 
@@ -322,6 +311,33 @@ static void leave_group(struct link *link)
     link->revoking = false;
     link->commit_flying = false;
     loop_timer_cancel(link->commit_timer);
+}
+
+/* librdkafka's handle is of no use any more, though nobody took our place. */
+static void join_anew(struct link *link)
+{
+    log_warn("membership.anew",
+             "link=%s>%s why=\"a commit outlived its session\" doing=\"joining with a new member\"",
+             link->from->name, link->to->name);
+    leave_group(link);
+    join(link);
+}
+
+static void membership_trouble(void *arg, const struct err *why)
+{
+    struct link *link = arg;
+    if (why->kind != ERR_FATAL && why->code == MEMBERSHIP_OUTLIVED && !link->stopping) {
+        join_anew(link);
+        return;
+    }
+    if (why->kind != ERR_FATAL) {
+        log_warn("membership.trouble", "link=%s>%s why=%s doing=\"librdkafka connects again\"",
+                 link->from->name, link->to->name, log_quote(why->what).text);
+        return;
+    }
+    drop_all(link);
+    link_event(link, LINK_EV_FENCED, why->what);
+    stopped(link, why);
 }
 
 /* --- states ------------------------------------------------------------------------------------------------------- */
