@@ -267,6 +267,7 @@ static void membership_trouble(void *arg, const struct err *why)
     if (why->kind != ERR_FATAL) {
         log_warn("membership.trouble", "link=%s>%s why=%s doing=\"librdkafka connects again\"",
                  link->from->name, link->to->name, log_quote(why->what).text);
+        link->join_again = membership_is_old(link->membership);
         return;
     }
     drop_all(link);
@@ -322,6 +323,18 @@ static void leave_group(struct link *link)
     link->revoking = false;
     link->commit_flying = false;
     loop_timer_cancel(link->commit_timer);
+}
+
+/* Its trouble may come of certificates that were renewed since librdkafka read them. A static member gets its partitions
+ * back; what was in flight is looked for by the resume procedure. */
+static void join_again(struct link *link)
+{
+    log_info("membership.renewed",
+             "link=%s>%s why=\"certificates were renewed\" doing=\"joining again\"",
+             link->from->name, link->to->name);
+    link->join_again = false;
+    leave_group(link);
+    join(link);
 }
 
 /* --- states ------------------------------------------------------------------------------------------------------- */
@@ -767,8 +780,12 @@ static void tick(void *arg)
 {
     struct link *link = arg;
     loop_timer_set(link->tick, TICK_MS);
-    if (link->state == LINK_JOINING && link->membership == NULL && link->has_list) {
+    if ((link->state == LINK_JOINING || link->state == LINK_RUNNING) && link->membership == NULL &&
+        link->has_list) {
         join(link);
+    }
+    if (link->join_again && link->membership != NULL && !link->stopping) {
+        join_again(link);
     }
     link_report_tick(link);
     if (link->stopping) {
@@ -786,21 +803,27 @@ static void prepare_again(void *arg)
 
 /* --- beginning and end -------------------------------------------------------------------------------------------- */
 
+static char *redis_password(void *arg, struct err *err)
+{
+    return config_secret_read(arg, err);
+}
+
 static bool make_redis(struct link *link, struct err *err)
 {
     const struct config_redis *redis = link->to->redis;
     if (redis == NULL) {
         return true;
     }
-    if (redis->password != NULL) {
-        link->redis_password = config_secret_read(redis->password, err);
-        if (link->redis_password == NULL) {
-            return err_wrap(err, "site %s: Redis", link->to->name);
-        }
+    char *password = NULL;
+    if (redis->password != NULL && (password = redis_password(redis->password, err)) == NULL) {
+        return err_wrap(err, "site %s: Redis", link->to->name); /* said now, not when it connects */
     }
+    config_secret_free(password);
     const struct redis_options options = {.url = redis->url,
                                           .username = redis->username,
-                                          .password = link->redis_password,
+                                          .read_password =
+                                              redis->password == NULL ? NULL : redis_password,
+                                          .password_arg = redis->password,
                                           .ca_file = redis->ca_file,
                                           .timeout_ms = redis->timeout_ms};
     link->redis = redis_new(link->loop, &options, redis_changed, link, err);
@@ -820,27 +843,11 @@ static struct cluster *make_cluster(struct link *link, const struct config_site 
     return cluster_new(link->loop, &options);
 }
 
-static bool wire_speaks(const struct config_site *site, struct err *err)
-{
-    const char *protocol = config_client_get(&site->kafka, "security.protocol");
-    if (protocol == NULL || strcasecmp(protocol, "PLAINTEXT") == 0) {
-        return true;
-    }
-    err_set(
-        err, ERR_CONFIG,
-        "sites.%s.kafka.security.protocol: the batches path speaks PLAINTEXT only for now, not %s",
-        site->name, protocol);
-    return err_hint(err, "TLS and sign-in come with the next release");
-}
-
 struct link *link_new(struct loop *loop, const struct config *config,
                       const struct config_service *service, const struct config_site *from,
                       const struct config_site *to, struct metrics *metrics,
                       const struct link_callbacks *callbacks, struct err *err)
 {
-    if (!wire_speaks(from, err) || !wire_speaks(to, err)) {
-        return NULL;
-    }
     struct link *link = calloc(1, sizeof(*link));
     if (link == NULL) {
         abort();
@@ -913,7 +920,6 @@ void link_free(struct link *link)
     }
     redis_free(link->redis);
     offset_store_free(link->store);
-    config_secret_free(link->redis_password);
     engine_detach(link->engine);
     cluster_free(link->source);
     cluster_free(link->target);
