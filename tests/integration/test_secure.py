@@ -1,5 +1,6 @@
-"""TLS and sign-in on real brokers and a real Redis: what is right works on both sides, what is wrong is said by name and mended
-without a restart, a session that ends is made anew under load, renewed certificates and passwords are taken from disk."""
+"""TLS and sign-in on real brokers and a real Redis: what is right works on both sides, what is wrong is said by name
+and mended without a restart, a session that ends is made anew under load, renewed certificates and passwords are taken
+from disk."""
 
 import shutil
 import time
@@ -115,7 +116,8 @@ def test_mirror_through(line, listener, mechanism):
     one.wait_caught_up()
     one.prove()
     assert doubts(worker) == 0
-    assert one.command.status(one.service)["lag_records"] == 0
+    (found,) = one.command.status(one.service)["services"]
+    assert found["links"][0]["lag_records"] == 0
     assert PASSWORD not in worker.process.log_text()
 
 
@@ -260,8 +262,8 @@ def test_password_is_rotated_under_load(line, folder, secured):
 
 
 def test_authority_of_clients_is_replaced_under_load(line, folder, secured):
-    """Certificates of another authority on disk, the brokers take only those from now on: librdkafka's handles read them
-    too, and the worker stays a member."""
+    """Certificates of another authority on disk, the brokers take only those from now on: librdkafka's handles read
+    them too, and the worker stays a member."""
     one = line("mtls")
     load = Load(one.source.bootstrap, one.topics[0], "lz4", count=None, partitions=4, rate=1000).start()
     worker = one.worker("w1", wait=True)
