@@ -6,6 +6,7 @@ import shutil
 import time
 
 import pytest
+from confluent_kafka import KafkaException
 
 from rig.kafka import KafkaCluster, start_together
 from rig.line import Line
@@ -84,6 +85,13 @@ def produce(one, count=2000, **more):
 
 def doubts(worker):
     return worker.metrics().sum("ferry_link_doubts_total")
+
+
+def copied_more(one, count=500):
+    """Wait until that many more records of a partition stand on the target."""
+    asked = lambda: one.target.offsets(one.topics[0])  # noqa: E731
+    before = wait_for("the target's offsets", asked, 60, not_yet=(KafkaException,))
+    one.wait_copied(one.topics[0], 0, before[0] + count, timeout=90)
 
 
 def said(worker, *texts, event="cluster.unreachable", timeout=30):
@@ -253,8 +261,7 @@ def test_password_is_rotated_under_load(line, folder, secured):
         cluster.listeners["sasl"].users["rotated"] = "second"
     for cluster in (secured.source, secured.target):
         cluster.broker(1).restart()
-    before = one.target.offsets(one.topics[0])[0]
-    one.wait_copied(one.topics[0], 0, before + 500)
+    copied_more(one)
     load.stop()
     one.wait_caught_up()
     one.prove()
@@ -275,8 +282,7 @@ def test_authority_of_clients_is_replaced_under_load(line, folder, secured):
         here.client_certificate(folder / f"fresh-{where.name}").copy_over(on_disk)
     for cluster in (secured.source, secured.target):
         cluster.broker(1).restart()
-    before = one.target.offsets(one.topics[0])[0]
-    one.wait_copied(one.topics[0], 0, before + 500, timeout=90)
+    copied_more(one)
     load.stop()
     one.wait_caught_up()
     one.prove()
@@ -295,8 +301,7 @@ def test_redis_with_tls_and_a_user(line, folder, secured, new_redis):
     worker = one.worker("w1", wait=True)
     one.wait_caught_up()
     one.prove()
-    clients = redis.client.execute_command("CLIENT", "LIST")
-    assert any(row["user"] == "mirror" for row in clients)
+    assert any(row["user"] == "mirror" for row in redis.client.client_list())
     assert one.command.json("offsets", "map", one.service, f"{one.topics[0]}:0")
     # Another password, and the connection is lost: the new one counts.
     redis.client.execute_command("ACL", "SETUSER", "mirror", "resetpass", ">other pw")
