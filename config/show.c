@@ -270,8 +270,8 @@ static const char reference_properties[] =
     "\n## Properties of a cluster (`sites.*.kafka`)\n\n"
     "librdkafka's names and meanings; the wire client keeps to them. What would change how records "
     "are read, written or shared out is refused by name.\n"
-    "`ferryd` refuses to start a link with a `security.protocol` other than PLAINTEXT in this "
-    "version.\n\n"
+    "Certificates, keys and passwords are looked at again for each connection. TLS 1.2 or "
+    "newer.\n\n"
     "| property | value |\n|---|---|\n";
 
 char *config_reference(void)

@@ -452,7 +452,9 @@ static void woken(void *arg, int what)
 
 static void tick(void *arg)
 {
-    serve(arg);
+    struct membership *membership = arg;
+    client_refresh(membership->client);
+    serve(membership);
 }
 
 /* ---- life ---- */
@@ -590,6 +592,11 @@ bool membership_subscribe(struct membership *membership, const char *const *topi
     rd_kafka_topic_partition_list_destroy(list);
     return !code || client_err(membership->client, err, code, "subscribe group '%s': %s",
                                membership->group, rd_kafka_err2str(code));
+}
+
+bool membership_is_old(struct membership *membership)
+{
+    return membership->client && client_is_old(membership->client);
 }
 
 int32_t membership_generation(const struct membership *membership)

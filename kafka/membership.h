@@ -47,13 +47,16 @@ struct membership_options {
     int32_t max_poll_interval_ms; /* 30,000 */
 };
 
-/* NULL with ERR_CONFIG when the settings are refused. `client` is read now. */
+/* NULL with ERR_CONFIG when the settings are refused. `client` is borrowed: its secrets are read now and then. */
 struct membership *membership_new(struct loop *loop, const struct config_client *client,
                                   const struct membership_options *options,
                                   const struct membership_callbacks *callbacks, struct err *err);
 /* Closes without leaving the group (a static member keeps its assignment for a restart); blocks at most ~1 s. Commits and
  * questions that are open are answered with ERR_RETRY before it returns; the callbacks are not called any more. */
 void membership_free(struct membership *membership);
+
+/* Certificates were renewed on disk: only a membership that is made anew reads them. When there is trouble, it is time. */
+bool membership_is_old(struct membership *membership);
 
 MUST_CHECK
 bool membership_subscribe(struct membership *membership, const char *const *topics, size_t count,

@@ -261,7 +261,23 @@ static void revoked(void *arg, const struct membership_partition *parts, size_t 
     membership_revoked_done(link->membership);
 }
 
-static void membership_trouble(void *arg, const struct err *why);
+static void membership_trouble(void *arg, const struct err *why)
+{
+    struct link *link = arg;
+    if (why->kind != ERR_FATAL) {
+        log_warn("membership.trouble", "link=%s>%s why=%s doing=\"librdkafka connects again\"",
+                 link->from->name, link->to->name, log_quote(why->what).text);
+        if (why->code == MEMBERSHIP_OUTLIVED) {
+            link->join_again = "a commit outlived its session";
+        } else if (membership_is_old(link->membership)) {
+            link->join_again = "certificates were renewed";
+        }
+        return;
+    }
+    drop_all(link);
+    link_event(link, LINK_EV_FENCED, why->what);
+    stopped(link, why);
+}
 
 /* --- joining ------------------------------------------------------------------------------------------------------ */
 
@@ -313,31 +329,15 @@ static void leave_group(struct link *link)
     loop_timer_cancel(link->commit_timer);
 }
 
-/* librdkafka's handle is of no use any more, though nobody took our place. */
-static void join_anew(struct link *link)
+/* librdkafka's handle is of no use any more: it read certificates that were renewed since, or gave up. A static member gets
+ * its partitions back; what was in flight is looked for by the resume procedure. */
+static void join_again(struct link *link)
 {
-    log_warn("membership.anew",
-             "link=%s>%s why=\"a commit outlived its session\" doing=\"joining with a new member\"",
-             link->from->name, link->to->name);
+    log_warn("membership.anew", "link=%s>%s why=\"%s\" doing=\"joining again\"", link->from->name,
+             link->to->name, link->join_again);
+    link->join_again = NULL;
     leave_group(link);
     join(link);
-}
-
-static void membership_trouble(void *arg, const struct err *why)
-{
-    struct link *link = arg;
-    if (why->kind != ERR_FATAL && why->code == MEMBERSHIP_OUTLIVED && !link->stopping) {
-        join_anew(link);
-        return;
-    }
-    if (why->kind != ERR_FATAL) {
-        log_warn("membership.trouble", "link=%s>%s why=%s doing=\"librdkafka connects again\"",
-                 link->from->name, link->to->name, log_quote(why->what).text);
-        return;
-    }
-    drop_all(link);
-    link_event(link, LINK_EV_FENCED, why->what);
-    stopped(link, why);
 }
 
 /* --- states ------------------------------------------------------------------------------------------------------- */
@@ -783,8 +783,12 @@ static void tick(void *arg)
 {
     struct link *link = arg;
     loop_timer_set(link->tick, TICK_MS);
-    if (link->state == LINK_JOINING && link->membership == NULL && link->has_list) {
+    if ((link->state == LINK_JOINING || link->state == LINK_RUNNING) && link->membership == NULL &&
+        link->has_list) {
         join(link);
+    }
+    if (link->join_again != NULL && link->membership != NULL && !link->stopping) {
+        join_again(link);
     }
     link_report_tick(link);
     if (link->stopping) {
@@ -802,21 +806,27 @@ static void prepare_again(void *arg)
 
 /* --- beginning and end -------------------------------------------------------------------------------------------- */
 
+static char *redis_password(void *arg, struct err *err)
+{
+    return config_secret_read(arg, err);
+}
+
 static bool make_redis(struct link *link, struct err *err)
 {
     const struct config_redis *redis = link->to->redis;
     if (redis == NULL) {
         return true;
     }
-    if (redis->password != NULL) {
-        link->redis_password = config_secret_read(redis->password, err);
-        if (link->redis_password == NULL) {
-            return err_wrap(err, "site %s: Redis", link->to->name);
-        }
+    char *password = NULL;
+    if (redis->password != NULL && (password = redis_password(redis->password, err)) == NULL) {
+        return err_wrap(err, "site %s: Redis", link->to->name); /* said now, not when it connects */
     }
+    config_secret_free(password);
     const struct redis_options options = {.url = redis->url,
                                           .username = redis->username,
-                                          .password = link->redis_password,
+                                          .read_password =
+                                              redis->password == NULL ? NULL : redis_password,
+                                          .password_arg = redis->password,
                                           .ca_file = redis->ca_file,
                                           .timeout_ms = redis->timeout_ms};
     link->redis = redis_new(link->loop, &options, redis_changed, link, err);
@@ -836,27 +846,11 @@ static struct cluster *make_cluster(struct link *link, const struct config_site 
     return cluster_new(link->loop, &options);
 }
 
-static bool wire_speaks(const struct config_site *site, struct err *err)
-{
-    const char *protocol = config_client_get(&site->kafka, "security.protocol");
-    if (protocol == NULL || strcasecmp(protocol, "PLAINTEXT") == 0) {
-        return true;
-    }
-    err_set(
-        err, ERR_CONFIG,
-        "sites.%s.kafka.security.protocol: the batches path speaks PLAINTEXT only for now, not %s",
-        site->name, protocol);
-    return err_hint(err, "TLS and sign-in come with the next release");
-}
-
 struct link *link_new(struct loop *loop, const struct config *config,
                       const struct config_service *service, const struct config_site *from,
                       const struct config_site *to, struct metrics *metrics,
                       const struct link_callbacks *callbacks, struct err *err)
 {
-    if (!wire_speaks(from, err) || !wire_speaks(to, err)) {
-        return NULL;
-    }
     struct link *link = calloc(1, sizeof(*link));
     if (link == NULL) {
         abort();
@@ -929,7 +923,6 @@ void link_free(struct link *link)
     }
     redis_free(link->redis);
     offset_store_free(link->store);
-    config_secret_free(link->redis_password);
     engine_detach(link->engine);
     cluster_free(link->source);
     cluster_free(link->target);

@@ -84,7 +84,6 @@ struct link {
     struct cluster *target;
     struct engine *engine;
     struct redis *redis; /* NULL: the site has none */
-    char *redis_password;
     struct offset_store *store;
     struct err map_err; /* why no map is kept now; ERR_REFUSED: until somebody changes that Redis */
     struct control *control;
@@ -118,7 +117,8 @@ struct link {
     struct link_part **parts;
     size_t parts_count;
     uint64_t ids_count;
-    bool revoking; /* membership waits for membership_revoked_done() */
+    const char *join_again; /* the membership is of no use any more, and why; NULL = it is */
+    bool revoking;          /* membership waits for membership_revoked_done() */
     bool revoke_flushed;
     struct loop_timer *revoke_timer;
     struct loop_timer *load_timer;

@@ -77,6 +77,10 @@ json_t *link_report(void *arg)
     } else if (link->state == LINK_RUNNING && !link_may_send(link)) {
         why = link->paused ? "paused by an order"
                            : "waits for the control topic or the send deadline";
+    } else if (!cluster_reachable(link->source)) {
+        why = cluster_last_error(link->source);
+    } else if (!cluster_reachable(link->target)) {
+        why = cluster_last_error(link->target);
     }
     return json_pack("{sssisssssssssssssssosfsfsssssssIsbsI}", "worker", link->config->worker,
                      "pid", (int)getpid(), "host", host, "version", FERRY_VERSION, "started",

@@ -26,8 +26,9 @@ EXIT_TIME, EXIT_UNREACHABLE, EXIT_CONFIGURATION, EXIT_UNCONFIRMED = 5, 6, 7, 8
 class Configuration:
     """One configuration file; every change through here writes it anew."""
 
-    def __init__(self, folder, sites, deployment="rig", **top):
-        """`sites`: {name: (KafkaCluster, RedisServer or None)}, home first. `top`: more top-level keys."""
+    def __init__(self, folder, sites, deployment="rig", secured=None, **top):
+        """`sites`: {name: (KafkaCluster, RedisServer or None)}, home first. `top`: more top-level keys.
+        `secured`: {name: rig.secure.Secured.settings(...)} of sites that are not reached in the clear."""
         folder.mkdir(parents=True, exist_ok=True)
         self.dir = folder
         self.path = folder / "ferry.json"
@@ -37,8 +38,9 @@ class Configuration:
         (folder / "state").mkdir(exist_ok=True)
         for name, (cluster, redis) in sites.items():
             site = {"region": f"region-{name}", "kafka": {"bootstrap.servers": cluster.bootstrap}}
+            site |= (secured or {}).get(name, {})
             if redis is not None:
-                site["redis"] = {"url": redis.url}
+                site["redis"] = redis.settings(folder)
             self.data["sites"][name] = site
         self.write()
 
