@@ -15,8 +15,8 @@ static bool is_far(int64_t round_us)
 static enum flow_limit before_target(const struct flow_look *look)
 {
     bool full = look->queued_bytes + look->flight_bytes >= look->window_bytes;
-    bool prompt = look->ack_ms >= 0 &&
-                  look->ack_ms <= look->target_round_us * 2 / 1000 + ACK_SLACK_MS;
+    bool prompt =
+        look->ack_ms >= 0 && look->ack_ms <= look->target_round_us * 2 / 1000 + ACK_SLACK_MS;
     return full && prompt && is_far(look->target_round_us) ? FLOW_WINDOW : FLOW_TARGET;
 }
 
@@ -71,8 +71,8 @@ void flow_look(struct flow *flow, enum flow_limit limit, int64_t now_ms)
 const char *flow_limit_name(enum flow_limit limit)
 {
     static const char *const names[FLOW_LIMITS_COUNT] = {
-        [FLOW_NOTHING] = "nothing", [FLOW_SOURCE] = "source", [FLOW_LINE] = "line",
-        [FLOW_WINDOW] = "window",   [FLOW_TARGET] = "target", [FLOW_MEMORY] = "memory",
+        [FLOW_NOTHING] = "nothing",      [FLOW_SOURCE] = "source", [FLOW_LINE] = "line",
+        [FLOW_WINDOW] = "window",        [FLOW_TARGET] = "target", [FLOW_MEMORY] = "memory",
         [FLOW_CONFIG] = "configuration",
     };
     return names[limit];

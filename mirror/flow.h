@@ -30,8 +30,8 @@ struct flow_look { /* at one partition, now */
     int64_t queued_bytes; /* fetched, not sent */
     int64_t flight_bytes; /* sent, not acknowledged */
     int64_t window_bytes;
-    int64_t ack_ms;           /* from sending to acknowledgment, of the last one; -1 = none yet */
-    int64_t source_round_us;  /* round trips; -1 = unknown */
+    int64_t ack_ms;          /* from sending to acknowledgment, of the last one; -1 = none yet */
+    int64_t source_round_us; /* round trips; -1 = unknown */
     int64_t target_round_us;
 };
 enum flow_limit flow_limit_of(const struct flow_look *look);

@@ -25,17 +25,15 @@ int64_t throttle_room(struct throttle *throttle, int64_t now_ms)
         return INT64_MAX;
     }
     int64_t most = burst(throttle);
-    int64_t missing = most - throttle->left;
     int64_t passed_ms = now_ms - throttle->filled_ms;
-    /* Whole bytes only; the rest of the time stays for the next look. */
-    double earned = (double)throttle->rate * (double)passed_ms / 1000.0;
-    if (earned >= (double)missing) {
+    throttle->filled_ms = now_ms;
+    if ((double)throttle->rate * (double)passed_ms / 1000.0 >= (double)(most - throttle->left)) {
         throttle->left = most;
-        throttle->filled_ms = now_ms;
-    } else if (earned >= 1) {
-        int64_t bytes = (int64_t)earned;
-        throttle->left += bytes;
-        throttle->filled_ms += (int64_t)((double)bytes * 1000.0 / (double)throttle->rate);
+        throttle->rest = 0;
+    } else { /* less than is missing, so nothing overflows */
+        int64_t earned = throttle->rate * passed_ms + throttle->rest;
+        throttle->left += earned / 1000;
+        throttle->rest = earned % 1000;
     }
     return throttle->left;
 }

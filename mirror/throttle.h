@@ -13,7 +13,8 @@
 struct throttle {      /* all zero = no limit */
     int64_t rate;      /* bytes a second; 0 = no limit */
     int64_t left;      /* bytes; below 0 = overdrawn */
-    int64_t filled_ms; /* when `left` was counted */
+    int64_t rest;      /* thousandths of a byte beyond it */
+    int64_t filled_ms; /* when they were counted */
 };
 
 /* A new limit counts from now on; the same one again changes nothing. */

@@ -113,7 +113,7 @@ static void the_reference_has_every_key(void **state)
         assert_non_null(strstr(reference, cell));
     }
     assert_non_null(
-        strstr(reference, "| `mirror.fetch` | size, 16KiB to 64MiB | 1MiB | restart | "));
+        strstr(reference, "| `mirror.fetch` | size, 16KiB to 64MiB | 4MiB | restart | "));
     free(reference);
 }
 

@@ -39,12 +39,12 @@ static void a_backlog_passes_at_the_rate(void **state)
     const struct {
         int64_t rate, piece, step_ms;
     } rows[] = {
-        {8 * MIB, 64 << 10,  100},
-        {8 * MIB, 64 << 10,  1  },
-        {8 * MIB, 4 * MIB,   100}, /* pieces larger than what a burst holds */
-        {MIB,     1 << 20,   7  },
-        {999,     61,        3  }, /* a step earns less than three bytes */
-        {3,       1,         1  },
+        {8 * MIB, 64 << 10, 100},
+        {8 * MIB, 64 << 10, 1  },
+        {8 * MIB, 4 * MIB,  100}, /* pieces larger than what a burst holds */
+        {MIB,     1 << 20,  7  },
+        {999,     61,       3  }, /* a step earns less than three bytes */
+        {3,       1,        1  },
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         int64_t sum = passed(rows[i].rate, rows[i].piece, rows[i].step_ms);
@@ -92,6 +92,8 @@ static void the_largest_rates_do_not_overflow(void **state)
     struct throttle throttle = {0};
     throttle_set(&throttle, INT64_MAX / 1000, 0);
     throttle_take(&throttle, MIB);
+    assert_true(throttle_room(&throttle, 1) > 0);
+    throttle_take(&throttle, INT64_MAX / 1000);
     assert_true(throttle_room(&throttle, INT64_MAX / 2) > 0);
 }
 
