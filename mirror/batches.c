@@ -156,10 +156,11 @@ static void tick(void *arg)
     int64_t now_ms = loop_now_ms(engine->loop);
     source_look(engine);
     sink_look(engine);
-    engine_pump(engine);
-    for (size_t i = 0; i < engine->tasks_count; i++) {
+    for (size_t i = 0; i < engine->tasks_count;
+         i++) { /* before what held them back is looked at anew */
         flow_look(&engine->tasks[i]->flow, limit_now(engine->tasks[i]), now_ms);
     }
+    engine_pump(engine);
     loop_timer_set(engine->tick, TICK_MS);
 }
 

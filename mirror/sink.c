@@ -17,8 +17,12 @@
     8 /* partitions that share a lane before the next is opened: one request carries a batch of each */
 #define ANSWER_GRACE_MS 3000 /* beyond the produce time-out */
 /* A connection that is silent for so long, beyond two round trips, may be blocked: a broker serves one request of a
- * connection at a time, and that one waits until all its partitions are replicated. Pauses of a JVM are shorter, mostly. */
-#define BLOCKED_MS       300
+ * connection at a time, and that one waits until all its partitions are replicated. It is blocked when a high watermark
+ * that it waits for then stands still for another while: a broker that is only busy moves it. */
+#define BLOCKED_MS 500
+#define STILL_MS   500
+#define TURNS_TO_KNOW \
+    32 /* answers until a connection's usual time is known: a cold broker is slow at first */
 #define PROBE_TIMEOUT_MS 2000
 #define USUAL_SHARE \
     8 /* the last answer's part in what is usual; and so many times that is unusual */
@@ -41,6 +45,10 @@ struct sink_lane {
     uint32_t turns_count; /* answers so far */
     double usual_ms;      /* that an answer lets wait, lately */
     bool probing;
+    uint32_t
+        still_turn; /* high watermarks that the first request waits for, summed up, at this turn */
+    int64_t still_sum;
+    int64_t still_ms;      /* since when */
     int64_t given_up_ms;   /* blocked, and made anew: not again at once */
     int64_t round_trip_us; /* -1 = unknown */
 };
@@ -237,7 +245,8 @@ static bool is_blocked(const struct sink_lane *lane, int64_t now_ms)
     int64_t far_ms = lane->round_trip_us > 0 ? lane->round_trip_us * 2 / 1000 : 0;
     int64_t patience_ms = BLOCKED_MS + far_ms + (int64_t)(lane->usual_ms * USUAL_SHARE);
     bool again = lane->given_up_ms > 0 && now_ms - lane->given_up_ms < BLOCKED_AGAIN_MS;
-    return lane->flying_first != NULL && !again && now_ms - lane->turn_ms >= patience_ms;
+    bool known = lane->turns_count >= TURNS_TO_KNOW;
+    return lane->flying_first != NULL && known && !again && now_ms - lane->turn_ms >= patience_ms;
 }
 
 /* Somebody beside those that the first request waits for. */
@@ -269,12 +278,14 @@ static bool current(const struct sink_request *request, int32_t at);
 static int32_t asked(const struct sink_request *request, bool by_id, const struct uuid *topic_id,
                      struct wire_string topic, int32_t partition, int32_t cursor);
 
-/* @return how many of the first request's partitions it waits for; they go to the slow connection */
-static int32_t mark_slow(const struct sink_request *request,
-                         const struct list_offsets_answer *answer)
+/* The first request's partitions that it waits for. @return how many; *out_sum of their high watermarks */
+static int32_t waited_for(const struct sink_request *request,
+                          const struct list_offsets_answer *answer, bool mark_slow,
+                          int64_t *out_sum)
 {
     int32_t count = 0;
     int32_t cursor = 0;
+    *out_sum = 0;
     for (int32_t i = 0; i < answer->parts_count; i++) {
         const struct list_offsets_part *part = &answer->parts[i];
         int32_t at = asked(request, false, NULL, part->topic, part->partition, cursor);
@@ -282,11 +293,36 @@ static int32_t mark_slow(const struct sink_request *request,
         if (at >= 0 && part->error == KAFKA_NONE && current(request, at) &&
             partition_flight_count(&request->tasks[at]->core) > 0 &&
             is_waited_for(request->tasks[at], part->offset)) {
-            sink_slow(request->tasks[at]);
+            *out_sum += part->offset % INT32_MAX;
             count++;
+            if (mark_slow) {
+                sink_slow(request->tasks[at]);
+            }
         }
     }
     return count;
+}
+
+/* Nothing has moved since an earlier look at the same request. */
+static bool stands_still(struct sink_lane *lane, int64_t sum)
+{
+    int64_t now_ms = loop_now_ms(lane->engine->loop);
+    if (lane->still_ms == 0 || lane->still_turn != lane->turns_count || lane->still_sum != sum) {
+        lane->still_turn = lane->turns_count;
+        lane->still_sum = sum;
+        lane->still_ms = now_ms;
+    }
+    return now_ms - lane->still_ms >= STILL_MS;
+}
+
+static void give_up(struct sink_lane *lane, int32_t count)
+{
+    char why[80];
+    snprintf(why, sizeof(why), "blocked by %d partitions that are not replicated", count);
+    log_info("sink.blocked", "broker=%d connection=%d why=%s doing=\"going on over a new one\"",
+             lane->broker, lane->lane, log_quote(why).text);
+    lane->given_up_ms = loop_now_ms(lane->engine->loop);
+    cluster_drop_conn(lane->engine->target, lane->broker, lane->lane, why);
 }
 
 /* The broker answers others, and still not this connection. Those behind it are resumed on a new one at once; those that
@@ -303,17 +339,13 @@ static void probe_answered(void *arg, struct reader *reader, struct buf *block,
     lane->probing = false;
     if (reader != NULL && proto_get_list_offsets(reader, probe->version, &answer, &bad)) {
         bool same = lane->flying_first != NULL && lane->turns_count == probe->turns_count;
-        int32_t count = same ? mark_slow(lane->flying_first, &answer) : 0;
-        list_offsets_answer_done(&answer);
-        if (count > 0) {
-            char why[80];
-            snprintf(why, sizeof(why), "blocked by %d partitions that are not replicated", count);
-            log_info("sink.blocked",
-                     "broker=%d connection=%d why=%s doing=\"going on over a new one\"",
-                     lane->broker, lane->lane, log_quote(why).text);
-            lane->given_up_ms = loop_now_ms(lane->engine->loop);
-            cluster_drop_conn(lane->engine->target, lane->broker, lane->lane, why);
+        int64_t sum = 0;
+        int32_t count = same ? waited_for(lane->flying_first, &answer, false, &sum) : 0;
+        if (count > 0 && stands_still(lane, sum)) {
+            waited_for(lane->flying_first, &answer, true, &sum);
+            give_up(lane, count);
         }
+        list_offsets_answer_done(&answer);
     }
     free(probe);
 }

@@ -18,7 +18,7 @@ MB = 1_000_000
 
 
 def preload(cluster, topic, megabytes, partitions, batch_bytes=16384):
-    """Records of 1,000 bytes that nothing compresses, in batches of the producer's default size, all partitions alike."""
+    """Records of 1,000 bytes that nothing compresses, in batches of the default size, all partitions alike."""
     producer = Producer(
         {
             "bootstrap.servers": cluster.bootstrap,
@@ -197,7 +197,7 @@ def test_the_first_copy_keeps_its_limit_and_what_follows_has_its_own(line, sourc
     status = one.command.status(one.service)
     assert 0.85 * limit < rate < 1.1 * limit, f"{rate / MB:.2f} MB/s"
     assert min(offsets) > 0.6 * max(offsets), f"one partition has more of the limit than another: {offsets}"
-    assert {part["limited_by"] for part in status["partitions"]} == {"configuration"}
+    assert {part["limited_by"] for part in status["services"][0]["links"][0]["partitions"]} == {"configuration"}
     assert "limited by configuration" in one.command.ok("status", one.service)
     one.wait_caught_up()
     preload(source, topic, 16, 4)
