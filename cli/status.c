@@ -62,8 +62,15 @@ static void give_part(struct status *status, const char *worker, const json_t *p
     struct status_part *of = &status->parts[row - status->positions.rows];
     /* Two workers may show one partition while it moves: the one that mirrors has it. */
     if (of->worker == NULL || !is_mirroring(of->state)) {
-        *of = (struct status_part){worker, text_of(part, "state"), text_of(part, "why"),
-                                   number_of(part, "lag_s")};
+        *of = (struct status_part){
+            .worker = worker,
+            .state = text_of(part, "state"),
+            .why = text_of(part, "why"),
+            .lag_s = number_of(part, "lag_s"),
+            .bytes_per_s = number_of(part, "bytes_per_s"),
+            .limited_by = json_string_value(json_object_get(part, "limited_by")),
+            .slow_connection = json_is_true(json_object_get(part, "slow_connection")),
+        };
     }
 }
 
@@ -146,7 +153,7 @@ void status_sum(struct status *status)
         abort();
     }
     for (size_t i = 0; i < status->positions.count; i++) {
-        status->parts[i].lag_s = -1;
+        status->parts[i].lag_s = status->parts[i].bytes_per_s = -1;
     }
     give_parts(status);
     sum_rates(status);

@@ -89,6 +89,8 @@ struct config_service {
         on_truncation; /* source lost records that were mirrored: default continue (new generation) */
     enum config_policy
         on_foreign_write; /* somebody else wrote to a mirror topic: default continue (a new run) */
+    int64_t limit_initial_bytes; /* a second, of one link; 0 = none */
+    int64_t limit_steady_bytes;
     struct config_patterns topics;
     struct config_patterns groups;
     struct config_cname *cnames;

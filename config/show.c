@@ -99,13 +99,15 @@ static json_t *service_json(const struct config_service *service)
         json_array_append_new(others, json_string(service->others[i]));
     }
     return json_pack(
-        "{sssosssssssIsssssososo}", "home", service->home, "others", others, "path", "batches",
-        "names", service->names, "start", service->start == START_EARLIEST ? "earliest" : "latest",
-        "revision", (json_int_t)service->revision, "on_truncation",
+        "{sssosssssssIsssss{sIsI}sososo}", "home", service->home, "others", others, "path",
+        "batches", "names", service->names, "start",
+        service->start == START_EARLIEST ? "earliest" : "latest", "revision",
+        (json_int_t)service->revision, "on_truncation",
         service->on_truncation == POLICY_FAULT ? "fault" : "continue", "on_foreign_write",
-        service->on_foreign_write == POLICY_FAULT ? "fault" : "continue", "topics",
-        patterns_json(&service->topics), "groups", patterns_json(&service->groups), "cname",
-        cnames_json(service));
+        service->on_foreign_write == POLICY_FAULT ? "fault" : "continue", "limits", "initial",
+        (json_int_t)service->limit_initial_bytes, "steady", (json_int_t)service->limit_steady_bytes,
+        "topics", patterns_json(&service->topics), "groups", patterns_json(&service->groups),
+        "cname", cnames_json(service));
 }
 
 static json_t *limits_json(const struct config_limits *limits)

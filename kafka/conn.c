@@ -14,6 +14,7 @@
 
 #include "ferry_version.h"
 #include "base/lookup.h"
+#include "base/tcp.h"
 #include "kafka/request_queue.h"
 #include "kafka/sign_in.h"
 #include "kafka/tls.h"
@@ -1025,4 +1026,9 @@ size_t conn_unsent_bytes(const struct conn *conn)
 const char *conn_name(const struct conn *conn)
 {
     return conn->name;
+}
+
+int64_t conn_round_trip_us(const struct conn *conn)
+{
+    return conn->fd < 0 ? -1 : tcp_round_trip_us(conn->fd);
 }

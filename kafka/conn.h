@@ -62,8 +62,9 @@ void conn_free(
 bool conn_is_ready(const struct conn *conn);
 const struct api_versions *conn_versions(const struct conn *conn);
 int32_t conn_in_flight_count(const struct conn *conn);
-size_t conn_unsent_bytes(const struct conn *conn); /* queued in user space */
-const char *conn_name(const struct conn *conn);    /* "host:port" */
+size_t conn_unsent_bytes(const struct conn *conn);   /* queued in user space */
+const char *conn_name(const struct conn *conn);      /* "host:port" */
+int64_t conn_round_trip_us(const struct conn *conn); /* shortest seen lately; -1 = unknown */
 
 /* Bytes between pieces of a request that are sent from where they were received. */
 struct conn_piece {

@@ -710,6 +710,16 @@ static bool take_order(void *arg, const char *topic, int32_t partition, const js
     if (part == NULL) {
         return false; /* another worker's */
     }
+    bool accepts = what != NULL && strcmp(what, "accept") == 0;
+    if (accepts || (what != NULL && strcmp(what, "resync") == 0)) {
+        if (accepts ? !part_accept(part, order) : !part_resync(part, order)) {
+            log_warn("order.outdated",
+                     "topic=%s partition=%d order=%s doing=\"nothing: another fault stands there, "
+                     "or none\"",
+                     topic, partition, what);
+        }
+        return true;
+    }
     if (what == NULL || strcmp(what, "retry") != 0) {
         log_warn("order.unknown",
                  "topic=%s partition=%d order=%s doing=\"deleted; is ferry newer than ferryd?\"",
@@ -779,10 +789,35 @@ void link_step(struct link *link)
     }
 }
 
+static int64_t part_of(int64_t limit, double part)
+{
+    int64_t rate = (int64_t)((double)limit * part);
+    return limit > 0 && rate < 1 ? 1 : rate;
+}
+
+/* A limit counts for all workers of the link together: each takes the part that its partitions are of all of them. */
+static void share_limits(struct link *link)
+{
+    const struct config_service *service = link->service;
+    int64_t total = 0;
+    for (size_t i = 0; i < link->topics_count; i++) {
+        const struct cluster_topic *topic = cluster_topic(link->source, link->topics[i]);
+        total += topic == NULL ? 0 : topic->partitions_count;
+    }
+    double part = total < (int64_t)link->parts_count || total == 0
+                      ? 1
+                      : (double)link->parts_count / (double)total;
+    if (part > 0) {
+        engine_rates(link->engine, part_of(service->limit_initial_bytes, part),
+                     part_of(service->limit_steady_bytes, part));
+    }
+}
+
 static void tick(void *arg)
 {
     struct link *link = arg;
     loop_timer_set(link->tick, TICK_MS);
+    share_limits(link);
     if ((link->state == LINK_JOINING || link->state == LINK_RUNNING) && link->membership == NULL &&
         link->has_list) {
         join(link);

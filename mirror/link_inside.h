@@ -47,7 +47,11 @@ struct link_part {
     struct task_stored stored;
     int64_t resume_depth;     /* bytes; an operator's retry may go deeper */
     int64_t foreign_seen_end; /* what a fault showed before an operator said retry */
-    bool not_guarded;         /* the broker holds no state of our id: order is not guarded by it */
+    int64_t accept_from;      /* source offsets that an operator leaves out; equal = none */
+    int64_t accept_to;
+    bool resync; /* an operator has it mirrored anew */
+    int64_t resync_from;
+    bool not_guarded; /* the broker holds no state of our id: order is not guarded by it */
     /* commits */
     bool
         commit_wanted; /* now: a position that must stand before the first batch, or the last one */
@@ -156,6 +160,10 @@ struct link {
         struct series *buffer_bytes;
         struct series *source_up;
         struct series *target_up;
+        struct series *limited[FLOW_LIMITS_COUNT];
+        struct series *slow;
+        struct series *limit_initial;
+        struct series *limit_steady;
         struct engine_counters shown;
     } metrics;
 };
@@ -177,6 +185,10 @@ void part_metadata(struct link_part *part); /* topic ids may have come or change
 void part_leave(struct link_part *part);    /* drain; link_look_at_leaving() when at rest */
 void part_committed(struct link_part *part);
 void part_retry(struct link_part *part, int64_t depth_bytes);
+/* Go on without the source offsets that the fault names. false: the fault that stands is not the one of the order. */
+bool part_accept(struct link_part *part, const json_t *order);
+/* Mirror it anew, behind what the target holds; false as above. */
+bool part_resync(struct link_part *part, const json_t *order);
 void part_conflict(struct link_part *part, const struct checkpoint *found);
 void link_engine_callbacks(struct link *link, struct engine_callbacks *out);
 void link_load_groups(void *arg); /* timer: one request for all that wait */

@@ -37,14 +37,18 @@ static json_t *part_json(struct link_part *part)
     int64_t lag_records = source_end < 0 || !placed ? -1 : source_end - part->at.source_next;
     int64_t late_ms =
         source_end < 0 || !placed ? -1 : lag_ms(&part->lag, now_ms, part->at.source_next);
+    const struct flow *flow = part->task == NULL ? NULL : task_flow(part->task);
     return json_pack(
-        "{sssisssssosososososbsi}", "topic", part->topic, "partition", part->partition, "state",
-        part_state_name(part->state), "why", part->why, "source_next",
+        "{sssisssssosososososbsisfsssb}", "topic", part->topic, "partition", part->partition,
+        "state", part_state_name(part->state), "why", part->why, "source_next",
         int_or_null(placed ? part->at.source_next : -1), "target_next",
         int_or_null(placed ? part->at.target_next : -1), "source_end", int_or_null(source_end),
         "lag_records", int_or_null(lag_records < 0 && lag_records != -1 ? 0 : lag_records), "lag_s",
         late_ms < 0 ? json_null() : json_real((double)late_ms / 1000.0), "order_not_guarded",
-        part->not_guarded ? 1 : 0, "generation", placed ? part->at.generation : -1);
+        part->not_guarded ? 1 : 0, "generation", placed ? part->at.generation : -1, "bytes_per_s",
+        flow == NULL ? 0.0 : flow->bytes_per_s, "limited_by",
+        flow_limit_name(flow == NULL ? FLOW_NOTHING : flow->limit), "slow_connection",
+        part->task != NULL && task_is_slow(part->task) ? 1 : 0);
 }
 
 static const char *map_word(const struct link *link)
@@ -56,6 +60,12 @@ static const char *map_word(const struct link *link)
         return "ready";
     }
     return link->map_err.kind == ERR_REFUSED ? "refused" : "away";
+}
+
+static json_t *round_trip(const struct link *link, bool of_source)
+{
+    int64_t us = engine_round_trip_us(link->engine, of_source);
+    return us < 0 ? json_null() : json_real((double)us / 1000.0);
 }
 
 json_t *link_report(void *arg)
@@ -82,7 +92,7 @@ json_t *link_report(void *arg)
     } else if (!cluster_reachable(link->target)) {
         why = cluster_last_error(link->target);
     }
-    return json_pack("{sssisssssssssssssssosfsfsssssssIsbsI}", "worker", link->config->worker,
+    return json_pack("{sssisssssssssssssssosfsfsssssssIsbsIsssoso}", "worker", link->config->worker,
                      "pid", (int)getpid(), "host", host, "version", FERRY_VERSION, "started",
                      clock_rfc3339(link->started_wall_ms, started), "time",
                      clock_rfc3339(clock_wall_ms(loop_clock(link->loop)), now), "link", link_name,
@@ -91,7 +101,9 @@ json_t *link_report(void *arg)
                      "redis", map_word(link), "redis_why", link->map_err.what, "redis_hint",
                      link->map_err.hint, "role_epoch", (json_int_t)link->role_epoch, "keeper",
                      link->control_ours ? 1 : 0, "resumes",
-                     (json_int_t)engine_counters(link->engine)->resumes);
+                     (json_int_t)engine_counters(link->engine)->resumes, "limited_by",
+                     flow_limit_name(engine_flow_limit(link->engine)), "source_round_trip_ms",
+                     round_trip(link, true), "target_round_trip_ms", round_trip(link, false));
 }
 
 void link_report_fault(struct link_part *part)
@@ -120,6 +132,7 @@ void link_report_fault(struct link_part *part)
 
 static const char *const link_labels[] = {"service", "from", "to", NULL};
 static const char *const part_labels[] = {"service", "from", "to", "topic", "partition", NULL};
+static const char *const limit_labels[] = {"service", "from", "to", "by", NULL};
 static const char *const state_labels[] = {"service", "from", "to", "state", NULL};
 
 static struct series *link_series(struct link *link, struct metrics *metrics, enum metric_type type,
@@ -173,6 +186,22 @@ void link_report_start(struct link *link, struct metrics *metrics)
                                 part_state_name((enum part_state)state)};
         m->partitions[state] = metric_series(partitions, values);
     }
+    struct metric *limited = metrics_add(metrics, METRIC_GAUGE, "ferry_link_limited_partitions",
+                                         "Partitions of this worker by what keeps them from "
+                                         "flowing faster; by=\"nothing\": all is copied.",
+                                         limit_labels);
+    for (int limit = 0; limit < FLOW_LIMITS_COUNT; limit++) {
+        const char *values[] = {link->service->name, link->from->name, link->to->name,
+                                flow_limit_name((enum flow_limit)limit)};
+        m->limited[limit] = metric_series(limited, values);
+    }
+    m->slow = link_series(link, metrics, METRIC_GAUGE, "ferry_link_slow_partitions",
+                          "Partitions on a slow connection: the target replicates them late.");
+    m->limit_initial = link_series(link, metrics, METRIC_GAUGE, "ferry_link_limit_initial_bytes",
+                                   "Bytes a second of the link in initial sync; 0 = no limit.");
+    m->limit_steady =
+        link_series(link, metrics, METRIC_GAUGE, "ferry_link_limit_steady_bytes",
+                    "Bytes a second of the link when it has caught up; 0 = no limit.");
 }
 
 void link_report_part(struct link_part *part)
@@ -236,9 +265,29 @@ static void show_rates(struct link *link, int64_t now_ms)
     link->rates_ms = now_ms;
 }
 
+static void show_flow(struct link *link)
+{
+    double limited[FLOW_LIMITS_COUNT] = {0};
+    double slow = 0;
+    for (size_t i = 0; i < link->parts_count; i++) {
+        const struct task *task = link->parts[i]->task;
+        if (task != NULL) {
+            limited[task_flow(task)->limit] += 1;
+            slow += task_is_slow(task) ? 1 : 0;
+        }
+    }
+    for (int limit = 0; limit < FLOW_LIMITS_COUNT; limit++) {
+        series_set(link->metrics.limited[limit], limited[limit]);
+    }
+    series_set(link->metrics.slow, slow);
+    series_set(link->metrics.limit_initial, (double)link->service->limit_initial_bytes);
+    series_set(link->metrics.limit_steady, (double)link->service->limit_steady_bytes);
+}
+
 void link_report_tick(struct link *link)
 {
     int64_t now_ms = loop_now_ms(link->loop);
+    show_flow(link);
     double counts[PART_STATES_COUNT] = {0};
     for (size_t i = 0; i < link->parts_count; i++) {
         show_part(link->parts[i], now_ms);

@@ -114,16 +114,19 @@ class Metrics:
 class Worker:
     """One ferryd."""
 
-    def __init__(self, conf, name, args=(), env=None, log=None):
+    def __init__(self, conf, name, args=(), env=None, log=None, place=None):
+        """`place`: a rig.netns.Place that it runs in."""
         self.conf = conf
         self.name = name
         self.port = free_port()
+        self.host = place.host if place else "127.0.0.1"
         argv = [
+            *(place.prefix if place else []),
             BIN / "ferryd",
             "--config",
             conf.path,
             "--http",
-            f"127.0.0.1:{self.port}",
+            f"{self.host}:{self.port}",
             "--worker",
             name,
             *args,
@@ -161,7 +164,7 @@ class Worker:
     def get(self, path, timeout=5):
         """(status, text) of the worker's HTTP server."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=timeout) as answer:
+            with urllib.request.urlopen(f"http://{self.host}:{self.port}{path}", timeout=timeout) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as err:
             return err.code, err.read().decode()

@@ -60,8 +60,12 @@ class Broker:
         self.process = None
 
     @property
+    def host(self):
+        return self.cluster.place.host if self.cluster.place else "127.0.0.1"
+
+    @property
     def address(self):
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def prepare(self):
         """Format the log folder: what StorageTool writes, without a JVM."""
@@ -87,6 +91,8 @@ class Broker:
             heap=self.cluster.heap,
             measured=self.cluster.measured,
         )
+        if self.cluster.place:
+            argv = [*self.cluster.place.prefix, *argv]
         log = self.dir / "broker.log"
         self._log_begin = log.stat().st_size if log.exists() else 0
         self.process = Process(f"{self.cluster.name} broker {self.id}", argv, log, cwd=self.dir)
@@ -167,11 +173,13 @@ class KafkaCluster:
         default_group_settings=False,
         controllers=None,
         listeners=None,
+        place=None,
     ):
         """
         props                   server properties over ours; a change counts from the next start of a broker
         measured                no flags that trade speed for a quick start
         default_group_settings  group.initial.rebalance.delay.ms and the offsets topic as Kafka has them
+        place                   a rig.netns.Place that the brokers run in
         controllers             how many brokers are controllers too; default: all of 3 or more, else the first
         listeners               {name: rig.secure.Listener} beside the one in the clear; clients of ours use that one
         """
@@ -183,6 +191,7 @@ class KafkaCluster:
         self.measured = measured
         self.default_group_settings = default_group_settings
         self.listeners = dict(listeners or {})
+        self.place = place
         self.cluster_id = new_cluster_id()
         count = controllers or (brokers if brokers >= 3 else 1)
         self.brokers = [Broker(self, n, controller=n <= count) for n in range(1, brokers + 1)]
@@ -251,7 +260,7 @@ class KafkaCluster:
             more |= listener.properties(name)
         roles = ["broker"]
         if broker.controller_port:
-            listeners.append(f"CONTROLLER://127.0.0.1:{broker.controller_port}")
+            listeners.append(f"CONTROLLER://{broker.host}:{broker.controller_port}")
             roles.append("controller")
         props = {
             "node.id": broker.id,
@@ -261,7 +270,7 @@ class KafkaCluster:
             "listener.security.protocol.map": ",".join(f"{k}:{v}" for k, v in protocols.items()),
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAINTEXT",
-            "controller.quorum.voters": ",".join(f"{b.id}@127.0.0.1:{b.controller_port}" for b in controllers),
+            "controller.quorum.voters": ",".join(f"{b.id}@{b.host}:{b.controller_port}" for b in controllers),
             "log.dirs": broker.logs,
             "auto.create.topics.enable": "false",
             "offsets.topic.replication.factor": copies,
