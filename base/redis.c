@@ -49,8 +49,10 @@ struct redis {
     struct redis_address address;
     char *username;
     char *password;
+    char *(*read_password)(void *arg, struct err *err);
+    void *password_arg;
+    char *ca_file;
     int32_t timeout_ms;
-    SSL_CTX *tls;
     void (*changed)(void *arg, enum redis_state state, const struct err *why);
     void *arg;
 
@@ -74,6 +76,8 @@ struct redis {
     bool busy;  /* callbacks run: redis_free() leaves the memory to leave() */
     bool freed; /* by a callback */
     char last_error[REASON_BYTES];
+    bool refusing; /* the server said no, or is not the one: drop() tells of each new reason */
+    char refused[REASON_BYTES]; /* the last one told */
 };
 
 static void *must(void *memory)
@@ -193,9 +197,15 @@ static void drop(struct redis *redis, const char *reason)
     while (redis->first != NULL) {
         answer(pending_pop(redis), NULL, &err);
     }
-    if (leave(redis)) {
-        tell(redis, REDIS_AWAY, &err);
+    if (!leave(redis)) {
+        return;
     }
+    if (redis->refusing && strcmp(redis->refused, redis->last_error) != 0) {
+        snprintf(redis->refused, sizeof(redis->refused), "%s", redis->last_error);
+        redis->told_once = false;
+    }
+    redis->refusing = false;
+    tell(redis, REDIS_AWAY, &err);
 }
 
 static void deadline_passed(void *arg)
@@ -344,9 +354,32 @@ static void send_whole(struct redis *redis, struct redis_pending *pending)
 
 /* --- greeting ----------------------------------------------------------------------------------------------------- */
 
+static void wipe(char *text)
+{
+    if (text != NULL) {
+        OPENSSL_cleanse(text, strlen(text));
+        free(text);
+    }
+}
+
+static bool find_password(struct redis *redis, struct err *err)
+{
+    if (redis->read_password == NULL) {
+        return true;
+    }
+    wipe(redis->password);
+    redis->password = redis->read_password(redis->password_arg, err);
+    return redis->password != NULL;
+}
+
 static void greet(struct redis *redis)
 {
     char database[16];
+    struct err err;
+    if (!find_password(redis, &err)) {
+        drop(redis, err.what);
+        return;
+    }
     const char *named[] = {"AUTH", redis->username, redis->password};
     const char *unnamed[] = {"AUTH", redis->password};
     const char *select[] = {"SELECT", database};
@@ -366,11 +399,12 @@ static const char *greeted(struct redis *redis, const redisReply *reply, char wh
 {
     if (reply->type == REDIS_REPLY_ERROR) {
         snprintf(why, REASON_BYTES, "%.200s", reply->str);
+        redis->refusing = true;
         return why;
     }
     if (--redis->greetings_left == 0) {
         redis->phase = PHASE_READY;
-        redis->last_error[0] = '\0';
+        redis->last_error[0] = redis->refused[0] = '\0';
         backoff_reset(&redis->backoff);
         loop_timer_cancel(redis->deadline);
     }
@@ -455,6 +489,7 @@ static void shake_hands(struct redis *redis)
     } else {
         char why[REASON_BYTES];
         redis_tls_reason(redis->ssl, why, sizeof(why));
+        redis->refusing = true;
         drop(redis, why);
     }
 }
@@ -469,11 +504,18 @@ static void connected(struct redis *redis)
         drop(redis, strerror(error));
         return;
     }
-    if (redis->tls == NULL) {
+    if (!redis->address.tls) {
         greet(redis);
         return;
     }
-    redis->ssl = redis_tls_begin(redis->context, redis->tls, &redis->address);
+    struct err err;
+    SSL_CTX *tls = redis_tls_new(redis->ca_file, &err);
+    if (tls == NULL) {
+        drop(redis, err.what);
+        return;
+    }
+    redis->ssl = redis_tls_begin(redis->context, tls, &redis->address);
+    SSL_CTX_free(tls); /* the session's now */
     if (redis->ssl == NULL) {
         drop(redis, redis->context->errstr);
         return;
@@ -593,21 +635,26 @@ struct redis *redis_new(struct loop *loop, const struct redis_options *options,
                         void *arg, struct err *err)
 {
     struct redis_address address;
-    SSL_CTX *tls = NULL;
 
     assert(options->timeout_ms > 0);
     if (!redis_address_parse(options->url, &address, err)) {
         return NULL;
     }
-    if (address.tls && (tls = redis_tls_new(options->ca_file, err)) == NULL) {
-        return NULL;
+    if (address.tls) { /* what cannot be read now is said now */
+        SSL_CTX *tls = redis_tls_new(options->ca_file, err);
+        if (tls == NULL) {
+            return NULL;
+        }
+        SSL_CTX_free(tls);
     }
     struct redis *redis = must(calloc(1, sizeof(*redis)));
     redis->loop = loop;
     redis->address = address;
-    redis->tls = tls;
+    redis->ca_file = copy_or_null(options->ca_file);
     redis->username = copy_or_null(options->username);
     redis->password = copy_or_null(options->password);
+    redis->read_password = options->read_password;
+    redis->password_arg = options->password_arg;
     redis->timeout_ms = options->timeout_ms;
     redis->changed = changed;
     redis->arg = arg;
@@ -618,14 +665,6 @@ struct redis *redis_new(struct loop *loop, const struct redis_options *options,
     return redis;
 }
 
-static void wipe(char *text)
-{
-    if (text != NULL) {
-        OPENSSL_cleanse(text, strlen(text));
-        free(text);
-    }
-}
-
 static void release(struct redis *redis)
 {
     loop_timer_free(redis->reconnect);
@@ -634,7 +673,7 @@ static void release(struct redis *redis)
     if (redis->addresses != NULL) {
         freeaddrinfo(redis->addresses);
     }
-    SSL_CTX_free(redis->tls);
+    free(redis->ca_file);
     free(redis->username);
     wipe(redis->password);
     free(redis);

@@ -24,7 +24,11 @@ struct redis_options {
     const char *url;      /* redis://HOST:PORT/DB or rediss:// ; never holds a password */
     const char *username; /* ACL user or NULL */
     const char *password; /* or NULL; copied, wiped by redis_free() */
-    const char *ca_file;  /* rediss:// only: CA bundle, NULL = system's */
+    /* Instead of `password`: asked for each connection, so that one that was changed counts. Heap, wiped and freed behind it;
+     * NULL with err = the connection is not made. */
+    char *(*read_password)(void *arg, struct err *err);
+    void *password_arg;
+    const char *ca_file; /* rediss:// only: CA bundle, NULL = system's; read for each connection */
     int32_t timeout_ms;
 };
 
@@ -34,7 +38,8 @@ enum redis_state { REDIS_AWAY, REDIS_READY };
 MUST_CHECK
 bool redis_url_ok(const char *url, struct err *err);
 
-/* `changed` is told each time the connection comes and goes (err says why it went). */
+/* `changed` is told each time the connection comes and goes (err says why it went), and when a server that is there does not
+ * let us in, for each new reason. */
 struct redis *redis_new(struct loop *loop, const struct redis_options *options,
                         void (*changed)(void *arg, enum redis_state state, const struct err *why),
                         void *arg, struct err *err);

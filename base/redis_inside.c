@@ -1,13 +1,13 @@
 #include "base/redis_inside.h"
 
-#include <arpa/inet.h>
 #include <hiredis/hiredis_ssl.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/tls_peer.h"
 
 /* --- the address -------------------------------------------------------------------------------------------------- */
 
@@ -128,22 +128,6 @@ SSL_CTX *redis_tls_new(const char *ca_file, struct err *err)
     return tls;
 }
 
-/* hiredis's own way checks the chain but not whose certificate it is. */
-static bool tls_expect(SSL *ssl, const char *host)
-{
-    unsigned char address[sizeof(struct in6_addr)];
-    bool numeric =
-        inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
-
-    if (numeric) {
-        return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1;
-    }
-    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    void *name = (void *)(uintptr_t)host; /* copied; OpenSSL's macro wants it so */
-    return SSL_set1_host(ssl, host) == 1 &&
-           SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, name) == 1;
-}
-
 SSL *redis_tls_begin(redisContext *context, SSL_CTX *tls, const struct redis_address *address)
 {
     SSL *ssl = SSL_new(tls);
@@ -152,7 +136,9 @@ SSL *redis_tls_begin(redisContext *context, SSL_CTX *tls, const struct redis_add
         abort();
     }
     SSL_set_options(ssl, SSL_OP_NO_RENEGOTIATION); /* a write never has to wait for a read */
-    bool ours = !tls_expect(ssl, address->host) || redisInitiateSSL(context, ssl) != REDIS_OK;
+    /* hiredis's own way checks the chain but not whose certificate it is */
+    bool ours =
+        !tls_peer_expect(ssl, address->host, true) || redisInitiateSSL(context, ssl) != REDIS_OK;
     if (!ours) {
         return ssl;
     }

@@ -1,4 +1,4 @@
-/* Partitions that stopped: what stopped them, and the order to look again. */
+/* Partitions that stopped: what stopped them, and the orders to look again, to go on without it, or to begin anew. */
 #include <hiredis.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,9 +8,11 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "cli/commands.h"
+#include "cli/confirm.h"
 #include "cli/context.h"
 #include "cli/render.h"
 #include "config/keys.h"
+#include "kafka/control.h"
 
 #define LOOK_MS 200 /* between two looks at what became of an order; workers look each second */
 
@@ -153,7 +155,9 @@ int cmd_fault_list(const struct command_line *line)
 
 struct retry {
     struct context *context;
+    enum order_kind { ORDER_RETRY, ORDER_ACCEPT, ORDER_RESYNC } kind;
     int64_t depth;   /* 0 = as configured */
+    int64_t from;    /* source offset that a resync begins at; -1 = the log's beginning */
     json_t *wanted;  /* TOPIC:PARTITION -> the fault as it was */
     json_t *results; /* TOPIC:PARTITION -> {"result": .., "fault": ..} */
     size_t open;
@@ -170,19 +174,59 @@ static bool order_id(char out[17], struct err *err)
     return true;
 }
 
-static bool order(struct retry *retry, const char *place, struct err *err)
+/* What a worker is told to do with a partition; new reference or NULL with err. */
+static json_t *order_json(const struct retry *retry, const char *place, struct err *err)
 {
-    struct context *context = retry->context;
+    static const char *const names[] = {"retry", "accept", "resync"};
     char who[CONTEXT_WHO_BYTES];
     char when[CLOCK_TEXT_BYTES];
     char id[17];
     if (!order_id(id, err)) {
-        return false;
+        return NULL;
     }
-    json_t *value = json_pack("{sssssssIss}", "order", "retry", "id", id, "by", context_who(who),
-                              "depth", (json_int_t)retry->depth, "time",
+    json_t *order = json_pack("{sssssssIss}", "order", names[retry->kind], "id", id, "by",
+                              context_who(who), "depth", (json_int_t)retry->depth, "time",
                               clock_rfc3339(clock_wall_ms(clock_system()), when));
-    char *text = json_text(value);
+    if (retry->kind == ORDER_RESYNC && retry->from >= 0) {
+        json_object_set_new(order, "from", json_integer(retry->from));
+    }
+    if (retry->kind != ORDER_RETRY) { /* about what was seen, nothing else */
+        const char *reason = command_get(retry->context->line, "reason");
+        json_t *fault = json_object_get(retry->wanted, place);
+        json_object_set_new(order, "reason", json_string(reason == NULL ? "" : reason));
+        json_object_set(order, "kind", json_object_get(fault, "kind"));
+        json_object_set(order, "source_from", json_object_get(fault, "source_from"));
+        json_object_set(order, "source_to", json_object_get(fault, "source_to"));
+    }
+    return order;
+}
+
+/* Durable before anything is done: who gave which part of the log up, and why. */
+static bool journal(struct retry *retry, const char *place, const json_t *order, struct err *err)
+{
+    struct context *context = retry->context;
+    char key[64];
+    json_t *record = json_deep_copy(order);
+    struct control_writer *writer =
+        control_writer_new(&context->to->kafka, context->service->name, "op", err);
+    snprintf(key, sizeof(key), "op/%s", json_string_value(json_object_get(order, "id")));
+    json_object_set_new(record, "open", json_false());
+    json_object_set_new(record, "partition", json_string(place));
+    char *text = json_text(record);
+    const struct control_record records[] = {
+        {.key = key, .value = text}
+    };
+    bool ok = writer != NULL && control_write(writer, records, 1, err);
+    control_writer_free(writer);
+    free(text);
+    json_decref(record);
+    return ok || err_wrap(err, "record the decision in the control topic on %s", context->to->name);
+}
+
+static bool give_order(struct context *context, const char *place, const json_t *order,
+                       struct err *err)
+{
+    char *text = json_text(order);
     char *key = context_link_key(context, "orders");
     const char *argv[] = {"HSET", key, place, text};
     struct redisReply *reply = redis_sync_call(context->redis, 4, argv, NULL, err);
@@ -190,7 +234,15 @@ static bool order(struct retry *retry, const char *place, struct err *err)
     freeReplyObject(reply); /* NULL is fine */
     free(key);
     free(text);
-    json_decref(value);
+    return ok || context_redis_failed(context, err);
+}
+
+static bool send_order(struct retry *retry, const char *place, struct err *err)
+{
+    json_t *order = order_json(retry, place, err);
+    bool ok = order != NULL && (retry->kind == ORDER_RETRY || journal(retry, place, order, err)) &&
+              give_order(retry->context, place, order, err);
+    json_decref(order);
     return ok;
 }
 
@@ -293,8 +345,8 @@ static bool order_all(struct retry *retry, struct err *err)
     const char *place;
     json_t *fault;
     json_object_foreach (retry->wanted, place, fault) {
-        if (!order(retry, place, err)) {
-            return context_redis_failed(retry->context, err);
+        if (!send_order(retry, place, err)) {
+            return false;
         }
         retry->open++;
     }
@@ -347,6 +399,78 @@ static void print_next(const struct retry *retry, int code)
             retry->context->service->name);
 }
 
+/* --- accept --------------------------------------------------------------------------------------------------------- */
+
+/* Only these two say exactly which records the target will never have. */
+static bool may_be_accepted(const json_t *fault)
+{
+    const char *kind = text_of(fault, "kind");
+    const json_t *from = json_object_get(fault, "source_from");
+    const json_t *to = json_object_get(fault, "source_to");
+    return (strcmp(kind, "gap") == 0 || strcmp(kind, "batch-refused") == 0) &&
+           json_is_integer(from) && json_is_integer(to) &&
+           json_integer_value(from) < json_integer_value(to);
+}
+
+static bool confirm_accept(struct retry *retry, struct err *err)
+{
+    const struct context *context = retry->context;
+    const char *place = context->line->args[1];
+    const json_t *fault = json_object_get(retry->wanted, place);
+    char question[700];
+    if (!may_be_accepted(fault)) {
+        err_set(err, ERR_REFUSED,
+                "a fault of kind '%s' cannot be accepted: it does not say which "
+                "records would be left out",
+                text_of(fault, "kind"));
+        return err_hint(err, "docs/faults.md#%s", text_of(fault, "kind"));
+    }
+    int64_t from = json_integer_value(json_object_get(fault, "source_from"));
+    int64_t to = json_integer_value(json_object_get(fault, "source_to"));
+    snprintf(question, sizeof(question),
+             "%.260s: source offsets %lld..%lld (%lld) will never stand on %s. Groups that have "
+             "not read them go on behind them there. This cannot be undone.",
+             place, (long long)from, (long long)to - 1, (long long)(to - from), context->to->name);
+    struct render_safe safe = render_safe(question);
+    return confirm(context->line, safe.text, context->service->name, err);
+}
+
+static bool confirm_resync(struct retry *retry, struct err *err)
+{
+    const struct context *context = retry->context;
+    const char *place = context->line->args[1];
+    const json_t *fault = json_object_get(retry->wanted, place);
+    char from[64] = "the beginning of the source's log";
+    char question[800];
+    if (strcmp(text_of(fault, "kind"), "garbage") == 0) {
+        err_set(err, ERR_REFUSED, "what is stored cannot be read, and nothing is written over it");
+        return err_hint(err, "docs/faults.md#garbage");
+    }
+    if (retry->from >= 0) {
+        snprintf(from, sizeof(from), "source offset %lld", (long long)retry->from);
+    }
+    snprintf(question, sizeof(question),
+             "%.260s is mirrored anew from %s, behind what %s holds. Records that stand there "
+             "already will stand there twice: for an empty copy, delete the target's records "
+             "first. Groups keep their offsets there.",
+             place, from, context->to->name);
+    struct render_safe safe = render_safe(question);
+    return confirm(context->line, safe.text, context->service->name, err);
+}
+
+static bool confirmed(struct retry *retry, struct err *err)
+{
+    switch (retry->kind) {
+    case ORDER_ACCEPT:
+        return confirm_accept(retry, err);
+    case ORDER_RESYNC:
+        return confirm_resync(retry, err);
+    case ORDER_RETRY:
+        break;
+    }
+    return true;
+}
+
 static bool parse_retry(struct retry *retry, struct err *err)
 {
     const struct command_line *line = retry->context->line;
@@ -365,14 +489,15 @@ static bool parse_retry(struct retry *retry, struct err *err)
     if (depth != NULL && (!keys_number(KEY_BYTES, depth, &retry->depth) || retry->depth < 1)) {
         return err_set(err, ERR_USAGE, "--depth: '%.100s' is no size such as 4GiB", depth);
     }
-    return true;
+    return command_option_number(line, "from", 0, INT64_MAX, &retry->from, err);
 }
 
 static int run_retry(struct retry *retry, struct err *err)
 {
     struct context *context = retry->context;
     retry->results = json_object();
-    if (!choose(retry, err) || !order_all(retry, err) || !follow(retry, err)) {
+    if (!choose(retry, err) || !confirmed(retry, err) || !order_all(retry, err) ||
+        !follow(retry, err)) {
         return command_fail(context->line, err);
     }
     size_t waiting = retry->open;
@@ -388,15 +513,30 @@ static int run_retry(struct retry *retry, struct err *err)
     return code;
 }
 
-int cmd_fault_retry(const struct command_line *line)
+static int run_order(const struct command_line *line, enum order_kind kind)
 {
     struct context context;
     struct err err = {0};
-    struct retry retry = {.context = &context};
+    struct retry retry = {.context = &context, .kind = kind, .from = -1};
     bool ok = context_open(&context, line, &err) && parse_retry(&retry, &err);
     int code = ok ? run_retry(&retry, &err) : command_fail(line, &err);
     json_decref(retry.wanted);
     json_decref(retry.results);
     context_close(&context);
     return code;
+}
+
+int cmd_fault_retry(const struct command_line *line)
+{
+    return run_order(line, ORDER_RETRY);
+}
+
+int cmd_fault_accept(const struct command_line *line)
+{
+    return run_order(line, ORDER_ACCEPT);
+}
+
+int cmd_fault_resync(const struct command_line *line)
+{
+    return run_order(line, ORDER_RESYNC);
 }

@@ -127,6 +127,9 @@ static json_t *position_json(const struct position *row, const struct status_par
     json_object_set_new(out, "source_recreated", json_boolean(row->of_other_topic));
     json_object_set_new(out, "worker", render_string(part->worker));
     json_object_set_new(out, "state", render_string(part->state));
+    json_object_set_new(out, "bytes_per_s", render_real_or_null(part->bytes_per_s));
+    json_object_set_new(out, "limited_by", render_string(part->limited_by));
+    json_object_set_new(out, "slow_connection", json_boolean(part->slow_connection));
     return out;
 }
 
@@ -293,20 +296,72 @@ static void print_map(const json_t *worker)
     render_wrapped(stdout, safe.text, RENDER_WIDTH, 4, 4);
 }
 
+#define FLOW_TEXT_BYTES 200
+
+/* " (80 ms to the source)"; "" when it is unknown. */
+static const char *round_trip_text(const json_t *worker, const char *to, char *out, size_t room)
+{
+    char key[64];
+    snprintf(key, sizeof(key), "%s_round_trip_ms", to);
+    double ms = json_number_value(json_object_get(worker, key));
+    if (ms <= 0 || ms > 1e6) {
+        return "";
+    }
+    snprintf(out, room, " (%.0f ms to the %s)", ms, to);
+    return out;
+}
+
+/* ", 11.2 MB/s limited by the line (80 ms to the source)" */
+static char *flow_text(const json_t *worker, char out[FLOW_TEXT_BYTES])
+{
+    static const struct {
+        const char *name;
+        const char *text;
+        const char *to; /* whose round trip is shown with it */
+    } rows[] = {
+        {"source",        " limited by the source",              NULL    },
+        {"line",          " limited by the line",                "source"},
+        {"window",        " limited by mirror.partition_window", "target"},
+        {"target",        " limited by the target",              NULL    },
+        {"memory",        " limited by mirror.link_window",      NULL    },
+        {"configuration", " limited by configuration",           NULL    },
+    };
+    char rate[40] = "";
+    char trip[60] = "";
+    const char *by = "";
+    const char *ms = "";
+    const char *name = word(worker, "limited_by");
+    double bytes = json_number_value(json_object_get(worker, "bytes_per_s"));
+    if (bytes >= 0 && bytes < 1e15) {
+        snprintf(rate, sizeof(rate), ", %.1f MB/s", bytes / 1e6);
+    }
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (strcmp(name, rows[i].name) == 0) {
+            by = rows[i].text;
+            ms = rows[i].to == NULL ? "" : round_trip_text(worker, rows[i].to, trip, sizeof(trip));
+        }
+    }
+    snprintf(out, FLOW_TEXT_BYTES, "%s%s%s", rate, by, ms);
+    return out;
+}
+
 static void print_worker(const struct status *status, const char *name, const json_t *worker)
 {
     char line[1200];
+    char flow[FLOW_TEXT_BYTES];
     char number[RENDER_NUMBER_BYTES];
     const json_t *rate = json_object_get(worker, "records_per_s");
     double age = (double)(status->now_ms - status_beat_ms(worker)) / 1000.0;
     const char *why = word(worker, "why");
     bool runs = strcmp(word(worker, "state"), "running") == 0 && why[0] == '\0';
-    snprintf(line, sizeof(line),
-             "worker %.64s on %.64s: %.32s%s%.200s, %zu partitions, %s records/s, map %.16s, %s%s",
-             name, word(worker, "host"), word(worker, "state"), runs ? "" : ": ", runs ? "" : why,
-             json_array_size(json_object_get(worker, "partitions")),
-             render_count(json_is_number(rate) ? (int64_t)json_number_value(rate) : -1, number),
-             word(worker, "redis"), age < -1 ? "clock ahead" : "", age < -1 ? "" : "told ");
+    snprintf(
+        line, sizeof(line),
+        "worker %.64s on %.64s: %.32s%s%.200s, %zu partitions, %s records/s%s, map %.16s, %s%s",
+        name, word(worker, "host"), word(worker, "state"), runs ? "" : ": ", runs ? "" : why,
+        json_array_size(json_object_get(worker, "partitions")),
+        render_count(json_is_number(rate) ? (int64_t)json_number_value(rate) : -1, number),
+        flow_text(worker, flow), word(worker, "redis"), age < -1 ? "clock ahead" : "",
+        age < -1 ? "" : "told ");
     size_t used = strlen(line);
     if (age >= -1) {
         snprintf(line + used, sizeof(line) - used, "%s ago",

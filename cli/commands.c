@@ -88,6 +88,25 @@ static const struct command_option retry_options[] = {
     NO_OPTION,
 };
 
+static const struct command_option accept_options[] = {
+    {.name = "reason", .value = "TEXT", .help = "recorded with the decision"},
+    {.name = "yes", .help = "do not ask"},
+    LINK_OPTION,
+    TO_OPTION,
+    NO_OPTION,
+};
+
+static const struct command_option resync_options[] = {
+    {.name = "from",
+     .value = "OFFSET",
+     .help = "source offset to begin at; default where the source's log begins"},
+    {.name = "reason", .value = "TEXT", .help = "recorded with the decision"},
+    {.name = "yes", .help = "do not ask"},
+    LINK_OPTION,
+    TO_OPTION,
+    NO_OPTION,
+};
+
 static const struct command_option help_options[] = {
     {.name = "man",        .help = "the manual page, as roff", .hidden = true                  },
     {.name = "completion", .value = "bash|zsh",                .help = "completions of a shell"},
@@ -134,6 +153,25 @@ static const struct command fault_commands[] = {
              "again (exit "
              "3). A retry never skips, repeats or rewrites anything.", .options = retry_options,
      .run = cmd_fault_retry},
+    {.name = "accept",
+     .args = "SERVICE TOPIC:PARTITION",
+     .args_least = 2,
+     .args_most = 2,
+     .summary = "go on without the records that the fault names: they are left out for good",
+     .text = "For faults of kind gap and batch-refused. Asks for the service's name first. Who "
+             "accepted what, when and why is recorded in the control topic before, and with the "
+             "exact range in Redis's events. The fault must still be the one that was shown; what "
+             "the source's retention has deleted beyond it meanwhile is left out too.", .options = accept_options,
+     .run = cmd_fault_accept},
+    {.name = "resync",
+     .args = "SERVICE TOPIC:PARTITION",
+     .args_least = 2,
+     .args_most = 2,
+     .summary = "mirror a faulted partition anew, behind what the target holds",
+     .text = "Asks for the service's name first; recorded as `accept` is. The generation is "
+             "raised and the map begins anew. Nothing is deleted: records that stand on the target "
+             "already stand there twice then.", .options = resync_options,
+     .run = cmd_fault_resync},
     {.name = NULL},
 };
 
@@ -184,6 +222,16 @@ static const struct command commands[] = {
              "the picture is renewed until interrupted; elsewhere it is printed plainly, again and "
              "again, or -n times.", .options = top_options,
      .run = cmd_top},
+    {.name = "check",
+     .args = "[SERVICE]",
+     .args_most = 1,
+     .summary = "can the service be mirrored as it stands? Reads only",
+     .text =
+         "Both clusters and Redis answer, both sites are two clusters, what the topics' settings "
+         "promise about acknowledged records, what may be read, eviction, clocks. Exit 3: "
+         "something cannot work, or the target may lose what it acknowledged; 6: something does "
+         "not answer. Warnings do not change the exit code.", .options = link_options,
+     .run = cmd_check},
     {.name = "offsets",
      .args = "",
      .summary = "the map of source and target offsets",

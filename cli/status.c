@@ -50,8 +50,15 @@ static void give_part(struct status *status, const char *worker, const json_t *p
     struct status_part *of = &status->parts[row - status->positions.rows];
     /* Two workers may show one partition while it moves: the one that mirrors has it. */
     if (of->worker == NULL || !is_mirroring(of->state)) {
-        *of = (struct status_part){worker, beat_text(part, "state"), beat_text(part, "why"),
-                                   beat_number(part, "lag_s")};
+        *of = (struct status_part){
+            .worker = worker,
+            .state = beat_text(part, "state"),
+            .why = beat_text(part, "why"),
+            .lag_s = beat_number(part, "lag_s"),
+            .bytes_per_s = beat_number(part, "bytes_per_s"),
+            .limited_by = json_string_value(json_object_get(part, "limited_by")),
+            .slow_connection = json_is_true(json_object_get(part, "slow_connection")),
+        };
     }
 }
 
@@ -134,7 +141,7 @@ void status_sum(struct status *status)
         abort();
     }
     for (size_t i = 0; i < status->positions.count; i++) {
-        status->parts[i].lag_s = -1;
+        status->parts[i].lag_s = status->parts[i].bytes_per_s = -1;
     }
     give_parts(status);
     sum_rates(status);

@@ -17,7 +17,10 @@ struct status_part {    /* what a worker says of a partition; one for each row o
     const char *worker; /* NULL: no live worker has it */
     const char *state;
     const char *why;
-    double lag_s; /* -1 = unknown */
+    double lag_s;           /* -1 = unknown */
+    double bytes_per_s;     /* -1 = unknown */
+    const char *limited_by; /* NULL = unknown */
+    bool slow_connection;
 };
 
 struct status {

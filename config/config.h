@@ -90,6 +90,8 @@ struct config_service {
         on_truncation; /* source lost records that were mirrored: default continue (new generation) */
     enum config_policy
         on_foreign_write; /* somebody else wrote to a mirror topic: default continue (a new run) */
+    int64_t limit_initial_bytes; /* a second, of one link; 0 = none */
+    int64_t limit_steady_bytes;
     struct config_patterns topics;
     struct config_patterns groups;
     struct config_cname *cnames;
@@ -168,6 +170,11 @@ const char *config_service_rival(const struct config_service *service, const cha
  * Refused: missing, empty, larger than 64 KiB, a file that group or others may write. */
 char *config_secret_read(const struct config_secret *secret, struct err *err);
 void config_secret_free(char *text);
+/* What a property of a client is set to, wherever it stands: a copy of its text, or its secret as it is now. *out is NULL
+ * when it is not set; free it with config_secret_free(). */
+MUST_CHECK
+bool config_client_read(const struct config_client *client, const char *property, char **out,
+                        struct err *err);
 
 /* 64-bit hash of what determines the streams of a service (filters, isolation, path, names, sites' order is not in
  * it): workers whose hash differs from the control topic's `streams` do not write. Stable over versions. */

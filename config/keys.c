@@ -60,6 +60,9 @@ const struct key config_keys[] = {
     {.path = "services.*.groups.include.[]", .type = KEY_PATTERN, .help = "likewise"},
     {.path = "services.*.groups.exclude", .type = KEY_ARRAY, .help = "patterns; exclude wins"},
     {.path = "services.*.groups.exclude.[]", .type = KEY_PATTERN, .help = "likewise"},
+    {.path = "services.*.limits", .type = KEY_OBJECT, .help = "bytes a second of each of its links, all workers together"},
+    {.path = "services.*.limits.initial", .type = KEY_BYTES, .default_text = "0", .least = 0, .most = 64 * GIB, .help = "of partitions that have not caught up since their worker took them; 0 = no limit"},
+    {.path = "services.*.limits.steady", .type = KEY_BYTES, .default_text = "0", .least = 0, .most = 64 * GIB, .help = "of partitions that have; 0 = no limit"},
     {.path = "services.*.cname", .type = KEY_ARRAY, .help = "records that move at a failover"},
     {.path = "services.*.cname.[]", .type = KEY_OBJECT, .help = "one record"},
     {.path = "services.*.cname.[].record", .type = KEY_STRING, .required = true, .help = "its name"},
@@ -87,7 +90,7 @@ const struct key config_keys[] = {
     {.path = "mirror.checkpoint_interval", .type = KEY_DURATION, .default_text = "250ms", .least = 10, .most = 10000, .restart = true, .help = "how often a moved checkpoint goes to Redis"},
     {.path = "mirror.session_timeout", .type = KEY_DURATION, .default_text = "10s", .least = 6000, .most = 300000, .restart = true, .help = "a worker that is silent for so long loses its partitions"},
     {.path = "mirror.tcp_user_timeout", .type = KEY_DURATION, .default_text = "3s", .least = 500, .most = 60000, .restart = true, .help = "the kernel gives up on unacknowledged bytes after so long"},
-    {.path = "mirror.connections_per_broker", .type = KEY_COUNT, .default_text = "2", .least = 1, .most = 8, .restart = true, .help = "to each target broker"},
+    {.path = "mirror.connections_per_broker", .type = KEY_COUNT, .default_text = "2", .least = 1, .most = 8, .restart = true, .help = "to each target broker; 8 to one that is far (a round trip of 5 ms)"},
     {.path = "mirror.drain_timeout", .type = KEY_DURATION, .default_text = "10s", .least = 100, .most = 300000, .help = "an orderly stop may take so long"},
 };
 /* clang-format on */

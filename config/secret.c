@@ -136,3 +136,22 @@ void config_secret_free(char *text)
         wipe(text, strlen(text));
     }
 }
+
+bool config_client_read(const struct config_client *client, const char *property, char **out,
+                        struct err *err)
+{
+    const char *value = config_client_get(client, property);
+
+    if (value != NULL) {
+        *out = build_heap(strdup(value));
+        return true;
+    }
+    for (size_t i = 0; i < client->secrets_count; i++) {
+        if (strcmp(client->secrets[i].name, property) == 0) {
+            *out = config_secret_read(&client->secrets[i], err);
+            return *out != NULL;
+        }
+    }
+    *out = NULL;
+    return true;
+}

@@ -149,6 +149,11 @@ bool build_service(const struct build *build, struct config_service *service, co
     service->revision = parse_number("services.*.revision", json_object_get(tree, "revision"));
     service->on_truncation = policy_of(tree, "on_truncation");
     service->on_foreign_write = policy_of(tree, "on_foreign_write");
+    const json_t *limits = json_object_get(tree, "limits");
+    service->limit_initial_bytes =
+        parse_number("services.*.limits.initial", json_object_get(limits, "initial"));
+    service->limit_steady_bytes =
+        parse_number("services.*.limits.steady", json_object_get(limits, "steady"));
     return build_name_ok(build, name, path) && build_sites(build, service, path, tree) &&
            build_patterns(build, &service->topics, topics, json_object_get(tree, "topics"), true) &&
            build_patterns(build, &service->groups, groups, json_object_get(tree, "groups"),

@@ -100,13 +100,15 @@ static json_t *service_json(const struct config_service *service)
         json_array_append_new(others, json_string(service->others[i]));
     }
     return json_pack(
-        "{sssosssssssIsssssososo}", "home", service->home, "others", others, "path", "batches",
-        "names", service->names, "start", service->start == START_EARLIEST ? "earliest" : "latest",
-        "revision", (json_int_t)service->revision, "on_truncation",
+        "{sssosssssssIsssss{sIsI}sososo}", "home", service->home, "others", others, "path",
+        "batches", "names", service->names, "start",
+        service->start == START_EARLIEST ? "earliest" : "latest", "revision",
+        (json_int_t)service->revision, "on_truncation",
         service->on_truncation == POLICY_FAULT ? "fault" : "continue", "on_foreign_write",
-        service->on_foreign_write == POLICY_FAULT ? "fault" : "continue", "topics",
-        patterns_json(&service->topics), "groups", patterns_json(&service->groups), "cname",
-        cnames_json(service));
+        service->on_foreign_write == POLICY_FAULT ? "fault" : "continue", "limits", "initial",
+        (json_int_t)service->limit_initial_bytes, "steady", (json_int_t)service->limit_steady_bytes,
+        "topics", patterns_json(&service->topics), "groups", patterns_json(&service->groups),
+        "cname", cnames_json(service));
 }
 
 static json_t *limits_json(const struct config_limits *limits)
@@ -282,8 +284,8 @@ static const char reference_properties[] =
     "\n## Properties of a cluster (`sites.*.kafka`)\n\n"
     "librdkafka's names and meanings; the wire client keeps to them. What would change how records "
     "are read, written or shared out is refused by name.\n"
-    "`ferryd` refuses to start a link with a `security.protocol` other than PLAINTEXT in this "
-    "version.\n\n"
+    "Certificates, keys and passwords are looked at again for each connection. TLS 1.2 or "
+    "newer.\n\n"
     "| property | value |\n|---|---|\n";
 
 char *config_reference(void)

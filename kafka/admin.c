@@ -46,9 +46,24 @@ void admin_free(struct admin *admin)
 
 /* ---- one call ---- */
 
+void admin_renew(struct admin *admin)
+{
+    struct err err;
+    client_refresh(admin->client);
+    if (!admin->settings || !client_is_old(admin->client)) { /* without: somebody else's handle */
+        return;
+    }
+    struct client *made = client_new(RD_KAFKA_PRODUCER, admin->settings, NULL, 0, &err);
+    if (made) { /* else files are being replaced: the next call tries again */
+        client_free(admin->client, CLIENT_END_MS);
+        admin->client = made;
+    }
+}
+
 void admin_call_begin(struct admin_call *call, struct admin *admin, rd_kafka_admin_op_t operation)
 {
     char why[128];
+    admin_renew(admin);
     rd_kafka_t *rk = client_handle(admin->client);
     *call = (struct admin_call){.admin = admin,
                                 .queue = rd_kafka_queue_new(rk),

@@ -20,6 +20,8 @@ struct admin_call {
 };
 
 /* Make queue and options with the admin's time limit; admin_call_done() in any case. */
+/* A password or certificate that was changed on disk counts from here on. Called by admin_call_begin(). */
+void admin_renew(struct admin *admin);
 void admin_call_begin(struct admin_call *call, struct admin *admin, rd_kafka_admin_op_t operation);
 /* Wait for the answer; false when it is an error or does not come. `what` begins the error: "list offsets". */
 MUST_CHECK

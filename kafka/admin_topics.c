@@ -190,6 +190,7 @@ bool admin_list_topics(struct admin *admin, struct admin_topic **out, size_t *ou
                        struct err *err)
 {
     const struct rd_kafka_metadata *all = NULL;
+    admin_renew(admin);
     rd_kafka_resp_err_t code =
         rd_kafka_metadata(client_handle(admin->client), 1, NULL, &all, admin->timeout_ms);
     if (code) {

@@ -7,10 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <openssl/evp.h>
+
 #include "base/log.h"
 #include "kafka/admin.h"
+#include "kafka/sign_in.h"
+#include "kafka/tls.h"
 
 #define LAST_ERROR_BYTES 256
+#define LOOK_MS          1000 /* at the files of a site's secrets and certificates */
+#define DIGEST_BYTES     32   /* SHA-256 */
 
 /* Outlives the struct client while librdkafka ends: its threads log until the last moment. */
 struct handle {
@@ -24,6 +30,12 @@ struct handle {
 
 struct client {
     struct handle *handle;
+    const struct config_client *settings;
+    uint8_t password[DIGEST_BYTES]; /* its digest, as librdkafka has it */
+    uint8_t material[TLS_MATERIAL_BYTES];
+    int64_t password_ms; /* looked at */
+    int64_t material_ms;
+    bool old;
 };
 
 /* ---- what librdkafka says ---- */
@@ -67,12 +79,90 @@ static struct handle *handle_new(void)
     return handle;
 }
 
+/* ---- what changes on disk ---- */
+
+/* User and password as they are now, and the password's digest. false: not to be read. */
+static bool read_sign_in(const struct config_client *settings, char **user, char **password,
+                         uint8_t digest[DIGEST_BYTES])
+{
+    struct err err;
+    *password = NULL;
+    if (!config_client_read(settings, "sasl.username", user, &err)) {
+        *user = NULL;
+        return false;
+    }
+    if (!config_client_read(settings, "sasl.password", password, &err)) {
+        *password = NULL;
+        return false;
+    }
+    return *user && *password &&
+           EVP_Digest(*password, strlen(*password), digest, NULL, EVP_sha256(), NULL) == 1;
+}
+
+static void note_files(struct client *client)
+{
+    char *user = NULL;
+    char *password = NULL;
+    client->password_ms = client->material_ms = client_now_ms();
+    if (sign_in_wanted(client->settings) &&
+        !read_sign_in(client->settings, &user, &password, client->password)) {
+        memset(client->password, 0, sizeof(client->password)); /* seen at the next look */
+    }
+    config_secret_free(user);
+    config_secret_free(password);
+    if (tls_wanted(client->settings) && !tls_material(client->settings, client->material)) {
+        memset(client->material, 0, sizeof(client->material));
+    }
+}
+
+void client_refresh(struct client *client)
+{
+    uint8_t now[DIGEST_BYTES];
+    char *user = NULL;
+    char *password = NULL;
+    if (!sign_in_wanted(client->settings) || client_now_ms() < client->password_ms + LOOK_MS) {
+        return;
+    }
+    client->password_ms = client_now_ms();
+    if (read_sign_in(client->settings, &user, &password, now) &&
+        memcmp(now, client->password, sizeof(now)) != 0) {
+        rd_kafka_error_t *error = rd_kafka_sasl_set_credentials(client->handle->rk, user, password);
+        if (error) { /* none is known for the mechanisms that we take */
+            rd_kafka_error_destroy(error);
+        } else {
+            memcpy(client->password, now, sizeof(now));
+        }
+    }
+    config_secret_free(user);
+    config_secret_free(password);
+}
+
+bool client_is_old(struct client *client)
+{
+    uint8_t now[TLS_MATERIAL_BYTES];
+    if (client->old || !tls_wanted(client->settings) ||
+        client_now_ms() < client->material_ms + LOOK_MS) {
+        return client->old;
+    }
+    client->material_ms = client_now_ms();
+    client->old =
+        tls_material(client->settings, now) && memcmp(now, client->material, sizeof(now)) != 0;
+    return client->old;
+}
+
 struct client *client_new(rd_kafka_type_t type, const struct config_client *settings,
                           const char *const *extra, int events, struct err *err)
 {
     char why[512];
+    struct client *client = calloc(1, sizeof(*client));
+    if (!client) {
+        abort();
+    }
+    client->settings = settings;
+    note_files(client); /* before librdkafka reads them: what changes meanwhile is seen */
     rd_kafka_conf_t *conf = client_conf_new(settings, extra, err);
     if (!conf) {
+        free(client);
         return NULL;
     }
     struct handle *handle = handle_new();
@@ -83,13 +173,10 @@ struct client *client_new(rd_kafka_type_t type, const struct config_client *sett
     if (!handle->rk) {
         rd_kafka_conf_destroy(conf);
         handle_free(handle);
+        free(client);
         /* Combinations of properties are checked here, threads are started here. */
         err_set(err, errno == EAGAIN ? ERR_RETRY : ERR_CONFIG, "kafka client: %s", why);
         return NULL;
-    }
-    struct client *client = calloc(1, sizeof(*client));
-    if (!client) {
-        abort();
     }
     client->handle = handle;
     return client;

@@ -18,6 +18,7 @@
 struct client;
 
 /* @param type    RD_KAFKA_PRODUCER or RD_KAFKA_CONSUMER
+ * @param settings  borrowed until client_free()
  * @param extra   properties that override the site's, NULL-terminated name, value pairs
  * @param events  RD_KAFKA_EVENT_... that come to the handle's queue
  * @return NULL with ERR_CONFIG by name when librdkafka refuses a property, ERR_RETRY when it cannot start threads */
@@ -30,6 +31,12 @@ struct client *client_new(rd_kafka_type_t type, const struct config_client *sett
 void client_free(struct client *client, int32_t wait_ms);
 
 rd_kafka_t *client_handle(const struct client *client);
+
+/* Before it is used, at least now and then: a password that was changed on disk counts from its next connection. What TLS
+ * is made from is read by a new handle only: client_is_old() says that it changed, and who owns the handle makes another
+ * one when it can. Both look at files once a second. Not from two threads at once. */
+void client_refresh(struct client *client);
+bool client_is_old(struct client *client);
 
 /* What a librdkafka code (its own: negative) or Kafka code means to who meets it: not reachable or busy ERR_RETRY, fenced
  * ERR_FATAL, all else ERR_REFUSED. */

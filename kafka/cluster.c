@@ -11,6 +11,8 @@
 
 #include "base/log.h"
 #include "kafka/lane.h"
+#include "kafka/sign_in.h"
+#include "kafka/tls.h"
 #include "kafka/topic_map.h"
 
 #define SEEDS_MAX           32
@@ -21,11 +23,13 @@
 #define BACKOFF_FIRST_MS    100
 #define BACKOFF_CAP_MS      2000 /* a broker that is back is used within this and a connect */
 #define DEFAULT_PORT        9092
+#define TELL_AGAIN_MS       30000 /* what stays wrong is said again */
 
 struct cluster {
     struct loop *loop;
     struct cluster_options options;
     struct lane_owner lanes;
+    struct tls_context *tls; /* or NULL */
     struct broker *seeds[SEEDS_MAX];
     int32_t seeds_count;
     struct broker **brokers;
@@ -35,6 +39,8 @@ struct cluster {
     struct topic_map *topics;
     char id[64];
     bool reachable;
+    int64_t told_ms;    /* when it was logged that nobody is reached; 0 = not, or over */
+    int64_t refused_ms; /* when it was logged that one broker refuses us */
     struct err last_error;
     struct loop_timer *refresh;
     int64_t refresh_at_ms;
@@ -236,9 +242,26 @@ static void lane_ready(void *arg, struct lane *lane)
     tell_conn(cluster, lane, NULL);
 }
 
+/* One broker among others that does not take us would be seen by its partitions alone. */
+static void tell_refused(struct cluster *cluster, const struct lane *lane, const struct err *why)
+{
+    int64_t now_ms = loop_now_ms(cluster->loop);
+
+    if (why->kind == ERR_RETRY || !cluster->reachable ||
+        (cluster->refused_ms != 0 && now_ms < cluster->refused_ms + TELL_AGAIN_MS)) {
+        return;
+    }
+    cluster->refused_ms = now_ms;
+    log_warn("cluster.refused", "site=%s broker=%d why=%s hint=%s doing=\"trying again\"",
+             cluster->options.name, lane->broker->id, log_quote(why->what).text,
+             log_quote(why->hint).text);
+}
+
 static void lane_lost(void *arg, struct lane *lane, bool was_ready, const struct err *why)
 {
     struct cluster *cluster = arg;
+
+    tell_refused(cluster, lane, why);
 
     if (lane->number == 0) {
         cluster->last_error = *why; /* unreachable only when a metadata request fails, too */
@@ -346,10 +369,13 @@ static bool check_cluster_id(const struct cluster *cluster, const struct metadat
 
 static void set_unreachable(struct cluster *cluster, const struct err *why)
 {
+    int64_t now_ms = loop_now_ms(cluster->loop);
+
     cluster->last_error = *why;
-    if (cluster->reachable) {
-        log_warn("cluster.unreachable", "site=%s why=%s doing=\"trying again\"",
-                 cluster->options.name, log_quote(why->what).text);
+    if (cluster->reachable || cluster->told_ms == 0 || now_ms >= cluster->told_ms + TELL_AGAIN_MS) {
+        cluster->told_ms = now_ms;
+        log_warn("cluster.unreachable", "site=%s why=%s hint=%s doing=\"trying again\"",
+                 cluster->options.name, log_quote(why->what).text, log_quote(why->hint).text);
     }
     cluster->reachable = false;
 }
@@ -361,6 +387,7 @@ static void set_reachable(struct cluster *cluster)
                  cluster->id, cluster->listed_count);
     }
     cluster->reachable = true;
+    cluster->told_ms = 0;
     err_clear(&cluster->last_error);
 }
 
@@ -489,7 +516,8 @@ static bool speaks_protocol(struct cluster *cluster)
     const char *protocol = config_client_get(cluster->options.client, "security.protocol");
 
     return protocol == NULL || strcasecmp(protocol, "plaintext") == 0 ||
-           err_set(&cluster->last_error, ERR_CONFIG, "security.protocol=%s is not spoken yet",
+           tls_wanted(cluster->options.client) || sign_in_wanted(cluster->options.client) ||
+           err_set(&cluster->last_error, ERR_CONFIG, "security.protocol=%s is not spoken",
                    protocol);
 }
 
@@ -498,6 +526,7 @@ static void fill_lanes(struct cluster *cluster)
     const struct config_client *client = cluster->options.client;
     const char *client_id = config_client_get(client, "client.id");
 
+    cluster->tls = tls_wanted(client) ? tls_context_new(client) : NULL;
     cluster->lanes = (struct lane_owner){
         .loop = cluster->loop,
         .options =
@@ -508,6 +537,8 @@ static void fill_lanes(struct cluster *cluster)
                       .tcp_user_timeout_ms = cluster->options.tcp_user_timeout_ms,
                       .max_answer_bytes = cluster->options.max_answer_bytes,
                       .pool = cluster->options.pool,
+                      .tls = cluster->tls,
+                      .sign_in = sign_in_wanted(client) ? client : NULL,
                       },
         .backoff_first_ms = property_ms(client, "reconnect.backoff.ms", BACKOFF_FIRST_MS),
         .backoff_cap_ms = property_ms(client, "reconnect.backoff.max.ms", BACKOFF_CAP_MS),
@@ -549,6 +580,7 @@ void cluster_free(struct cluster *cluster)
         broker_free(cluster->brokers[i]);
     }
     free(cluster->brokers);
+    tls_context_free(cluster->tls);
     topic_map_free(cluster->topics);
     loop_timer_free(cluster->refresh);
     free(cluster);

@@ -1,4 +1,5 @@
-/* See conn.h. One state after the other: LOOKUP, CONNECT, HANDSHAKE, READY; from each of them to BREAKING or CLOSED.
+/* See conn.h. One state after the other: LOOKUP, CONNECT, TLS, HANDSHAKE, SIGN_IN, READY; from each of them to BREAKING or
+ * CLOSED. TLS and SIGN_IN are passed over where they are not asked for.
  *
  * Callbacks may free the connection: each entry from the loop counts `depth`, and the memory goes with the last one.
  */
@@ -13,7 +14,10 @@
 
 #include "ferry_version.h"
 #include "base/lookup.h"
+#include "base/tcp.h"
 #include "kafka/request_queue.h"
+#include "kafka/sign_in.h"
+#include "kafka/tls.h"
 
 /* Begins of frames, and small frames whole. Larger ones continue straight into their block. */
 #define SCRATCH_BYTES ((size_t)16 << 10)
@@ -23,13 +27,20 @@
 #define SEND_PIECES 128
 /* Of a long frame: a wake-up each 256 KiB instead of each packet. */
 #define LOWAT_FRAME_BYTES ((size_t)256 << 10)
+/* A record of TLS that has come in parts stands inside OpenSSL: its bytes wake nobody. It may be counted as read from the
+ * socket, whole, and so may the overhead of others: two records. */
+#define LOWAT_TLS_SLACK ((size_t)2 * TLS_RECORD_BYTES)
+/* A secret that cannot be read when it is time to sign in anew is looked for again: the session has some time left. */
+#define SIGN_IN_RETRY_MS 1000
 /* The correlation id, the least that a frame holds. */
 #define FRAME_MIN_BYTES 4
 
 enum conn_state {
     CONN_LOOKUP,
     CONN_CONNECT,
-    CONN_HANDSHAKE,
+    CONN_TLS,
+    CONN_HANDSHAKE, /* ApiVersions */
+    CONN_SIGN_IN,
     CONN_READY,
     CONN_BREAKING, /* found broken inside a call of the owner: closed in the next turn */
     CONN_CLOSED,
@@ -54,10 +65,17 @@ struct conn {
     struct addrinfo *address; /* being tried */
     int64_t connect_deadline_ms;
     int64_t answered_ms; /* when the last answer came */
+    bool served;         /* an answer came since it is ready */
     struct err why;      /* why it broke, or the last address failed */
     struct api_versions versions;
+    struct conn_io io;
+    struct tls *tls; /* or NULL */
+    struct sign_in sign_in;
+    bool signing;             /* anew: requests go to `held` */
+    struct loop_timer *again; /* when it is time for that */
     int32_t next_correlation;
     struct request_queue queue;
+    struct request_queue held;
     struct buf *frame; /* being received; frame->len bytes are there */
     size_t frame_len;
     size_t scratch_len;
@@ -82,15 +100,21 @@ static ssize_t plain_sendmsg(void *arg, int fd, const struct msghdr *message)
     return sendmsg(fd, message, MSG_NOSIGNAL);
 }
 
-static const struct conn_io plain_io = {plain_recv, plain_sendmsg, NULL};
+static const struct conn_io plain_io = {.recv = plain_recv, .sendmsg = plain_sendmsg};
+
+static bool io_pending(const struct conn *conn)
+{
+    return conn->io.pending != NULL && conn->io.pending(conn->io.arg);
+}
 
 /* --- life ------------------------------------------------------------------------------------------------------ */
 
 static void conn_delete(struct conn *conn)
 {
-    assert(conn->state == CONN_CLOSED && conn->queue.head == NULL);
+    assert(conn->state == CONN_CLOSED && conn->queue.head == NULL && conn->held.head == NULL);
     loop_timer_free(conn->timer);
     loop_timer_free(conn->kick);
+    loop_timer_free(conn->again);
     free((char *)(uintptr_t)conn->options.host);
     free((char *)(uintptr_t)conn->options.client_id);
     free(conn);
@@ -112,6 +136,8 @@ static void release_socket(struct conn *conn)
 {
     loop_fd_free(conn->watch);
     conn->watch = NULL;
+    tls_free(conn->tls);
+    conn->tls = NULL;
     if (conn->fd >= 0) {
         close(conn->fd);
     }
@@ -123,6 +149,8 @@ static void release_all(struct conn *conn)
     release_socket(conn);
     loop_timer_cancel(conn->timer);
     loop_timer_cancel(conn->kick);
+    loop_timer_cancel(conn->again);
+    sign_in_done(&conn->sign_in);
     lookup_free(conn->lookup);
     conn->lookup = NULL;
     if (conn->addresses != NULL) {
@@ -131,17 +159,23 @@ static void release_all(struct conn *conn)
     conn->addresses = NULL;
     buf_unref(conn->frame);
     conn->frame = NULL;
-    conn->queue.unsent = NULL;
-    conn->queue.unsent_bytes = 0;
+    conn->queue.unsent = conn->held.unsent = NULL;
+    conn->queue.unsent_bytes = conn->held.unsent_bytes = 0;
+}
+
+static void fail_queue(struct request_queue *queue, const struct err *why)
+{
+    while (queue->head != NULL) {
+        struct request *request = request_queue_pop(queue);
+        request->answer(request->arg, NULL, NULL, why);
+        request_free(request);
+    }
 }
 
 static void fail_all(struct conn *conn, const struct err *why)
 {
-    while (conn->queue.head != NULL) {
-        struct request *request = request_queue_pop(&conn->queue);
-        request->answer(request->arg, NULL, NULL, why);
-        request_free(request);
-    }
+    fail_queue(&conn->queue, why);
+    fail_queue(&conn->held, why);
 }
 
 /* The end: nothing is received or sent from here on; everybody who waits is told, the owner last. The caller stands
@@ -176,10 +210,44 @@ static void break_format(struct conn *conn, const char *format, ...)
     conn_break(conn, &why);
 }
 
+/* With the connection's name before it. */
+static void break_with(struct conn *conn, struct err *why)
+{
+    err_wrap(why, "%s", conn->name);
+    conn_break(conn, why);
+}
+
+/* What a failed recv or sendmsg was: the socket's errno, or TLS's own words. */
+static void io_error(const struct conn *conn, const char *what, int error, struct err *out)
+{
+    if (error == EPROTO && conn->tls != NULL) {
+        tls_error(conn->tls, out);
+        err_wrap(out, "%s", conn->name);
+    } else {
+        err_set_code(out, ERR_RETRY, error, "%s: %s: %s", conn->name, what, strerror(error));
+    }
+}
+
+/* A broker that does not understand us, or whom we did not tell who we are, just closes. */
+static void break_closed(struct conn *conn)
+{
+    struct err why;
+
+    err_set(&why, ERR_RETRY, "%s: closed by the broker", conn->name);
+    if (conn->state == CONN_HANDSHAKE && conn->tls == NULL) {
+        err_hint(&why, "a listener with TLS does so when it is spoken to in the clear: compare "
+                       "security.protocol of this site with the listener's");
+    } else if (conn->state == CONN_READY && !conn->served && conn->options.sign_in == NULL) {
+        err_hint(&why, "a listener that asks for a sign-in does so: compare security.protocol of "
+                       "this site with the listener's");
+    }
+    conn_break(conn, &why);
+}
+
 /* Found while the owner calls us: told in the next turn, so that no call calls back. */
 static void break_later(struct conn *conn, const char *what, int error)
 {
-    err_set_code(&conn->why, ERR_RETRY, error, "%s: %s: %s", conn->name, what, strerror(error));
+    io_error(conn, what, error, &conn->why);
     conn->state = CONN_BREAKING;
     loop_fd_interest(conn->watch, 0);
     conn->interest = 0;
@@ -247,6 +315,8 @@ static void timer_fired(void *arg)
     } else if (conn->state == CONN_CONNECT) {
         err_set_code(&conn->why, ERR_RETRY, ETIMEDOUT, "%s: connect: no answer", conn->name);
         connect_next(conn);
+    } else if (conn->state == CONN_TLS) {
+        break_format(conn, "TLS handshake: no answer");
     } else {
         check_deadlines(conn);
     }
@@ -271,7 +341,7 @@ static void flush(struct conn *conn)
         int count = 0;
         size_t offered = request_queue_gather(&conn->queue, segments, SEND_PIECES, &count);
         struct msghdr message = {.msg_iov = segments, .msg_iovlen = (size_t)count};
-        ssize_t sent = conn->options.io->sendmsg(conn->options.io->arg, conn->fd, &message);
+        ssize_t sent = conn->io.sendmsg(conn->io.arg, conn->fd, &message);
         if (sent < 0 && errno == EINTR) {
             continue;
         }
@@ -288,6 +358,19 @@ static void flush(struct conn *conn)
     want(conn, LOOP_READ);
 }
 
+static int32_t next_correlation(struct conn *conn)
+{
+    int32_t correlation = conn->next_correlation;
+
+    conn->next_correlation = correlation == INT32_MAX ? 0 : correlation + 1;
+    return correlation;
+}
+
+static bool is_sign_in(enum api_key api)
+{
+    return api == API_SASL_HANDSHAKE || api == API_SASL_AUTHENTICATE;
+}
+
 static void send_request(struct conn *conn, enum api_key api, int16_t version,
                          struct writer *writer, const struct conn_piece *pieces,
                          int32_t pieces_count, int32_t timeout_ms, conn_answer_fn *answer,
@@ -299,12 +382,15 @@ static void send_request(struct conn *conn, enum api_key api, int16_t version,
 
     request->api = api;
     request->version = version;
-    request->correlation = conn->next_correlation;
     request->timeout_ms = timeout_ms;
     request->sent_ms = loop_now_ms(conn->loop);
     request->answer = answer;
     request->arg = arg;
-    conn->next_correlation = conn->next_correlation == INT32_MAX ? 0 : conn->next_correlation + 1;
+    if (conn->signing && !is_sign_in(api)) { /* its correlation id is given when it goes */
+        request_queue_push(&conn->held, request, client_id);
+        return;
+    }
+    request->correlation = next_correlation(conn);
     request_queue_push(&conn->queue, request, client_id);
     if (conn->state == CONN_BREAKING) { /* answered with the others in the next turn */
         return;
@@ -326,6 +412,24 @@ void conn_send(struct conn *conn, enum api_key api, int16_t version, struct writ
     send_request(conn, api, version, writer, pieces, pieces_count, timeout_ms, answer, arg);
 }
 
+/* What was asked for while we signed in anew. */
+static void send_held(struct conn *conn)
+{
+    bool idle = conn->queue.unsent == NULL;
+
+    conn->signing = false;
+    while (conn->held.head != NULL) {
+        request_queue_move_head(&conn->held, &conn->queue, next_correlation(conn));
+    }
+    if (conn->state == CONN_BREAKING || conn->queue.head == NULL) {
+        return;
+    }
+    watch_deadline(conn, head_deadline_ms(conn));
+    if (idle) {
+        flush(conn);
+    }
+}
+
 /* --- receiving ------------------------------------------------------------------------------------------------- */
 
 /* Takes the frame's reference. The reader stands behind the header when the owner gets it. */
@@ -340,8 +444,7 @@ static void deliver(struct conn *conn, struct buf *frame)
         buf_unref(frame);
         return;
     }
-    if (conn->queue.head->api !=
-        API_VERSIONS) { /* that one keeps the old header: it is asked before versions are known */
+    if (api_answer_tagged(conn->queue.head->api)) {
         wire_skip_tags(&reader);
     }
     if (reader.bad) {
@@ -351,6 +454,7 @@ static void deliver(struct conn *conn, struct buf *frame)
     }
     struct request *request = request_queue_pop(&conn->queue);
     conn->answered_ms = loop_now_ms(conn->loop);
+    conn->served = conn->state == CONN_READY;
     if (conn->queue.head != NULL) {
         watch_deadline(conn, head_deadline_ms(conn));
     }
@@ -405,15 +509,17 @@ static size_t receive(struct conn *conn, void *data, size_t len)
     ssize_t got;
 
     do {
-        got = conn->options.io->recv(conn->options.io->arg, conn->fd, data, len);
+        got = conn->io.recv(conn->io.arg, conn->fd, data, len);
     } while (got < 0 && errno == EINTR);
     if (got > 0) {
         return (size_t)got;
     }
     if (got == 0) {
-        break_format(conn, "closed by the broker");
+        break_closed(conn);
     } else if (errno != EAGAIN && errno != EWOULDBLOCK) {
-        break_format(conn, "receive: %s", strerror(errno));
+        struct err why;
+        io_error(conn, "receive", errno, &why);
+        conn_break(conn, &why);
     }
     return 0;
 }
@@ -457,6 +563,10 @@ static bool receive_scratch(struct conn *conn, size_t *bytes)
 static int wanted_lowat(const struct conn *conn)
 {
     size_t left = conn->frame == NULL ? 1 : conn->frame_len - conn->frame->len;
+
+    if (conn->tls != NULL) {
+        left = left > LOWAT_TLS_SLACK ? left - LOWAT_TLS_SLACK : 1;
+    }
     return (int)(left < LOWAT_FRAME_BYTES ? left : LOWAT_FRAME_BYTES);
 }
 
@@ -474,10 +584,137 @@ static void readable(struct conn *conn)
     size_t bytes = 0;
     bool more = true;
 
-    while (more && bytes < TURN_BYTES && conn->state != CONN_CLOSED) {
+    while (conn->state != CONN_CLOSED && bytes < TURN_BYTES && (more || io_pending(conn))) {
         more = conn->frame != NULL ? receive_frame(conn, &bytes) : receive_scratch(conn, &bytes);
     }
+    if (conn->state == CONN_CLOSED) {
+        return;
+    }
     set_lowat(conn);
+    if (io_pending(conn)) { /* the loop does not know of it */
+        loop_timer_set(conn->kick, 0);
+    }
+    if (conn->tls != NULL && tls_read_waits(conn->tls)) {
+        want(conn, LOOP_READ | LOOP_WRITE);
+    }
+}
+
+/* --- sign-in --------------------------------------------------------------------------------------------------- */
+
+static int32_t connect_left_ms(const struct conn *conn)
+{
+    int64_t left_ms = conn->connect_deadline_ms - loop_now_ms(conn->loop);
+    return left_ms > 1 ? (int32_t)left_ms : 1;
+}
+
+static void be_ready(struct conn *conn);
+
+static void sign_in_ask(struct conn *conn, enum api_key api, struct writer *writer,
+                        conn_answer_fn *answer)
+{
+    int32_t timeout_ms = conn->signing ? conn->options.connect_timeout_ms : connect_left_ms(conn);
+    int16_t version = api == API_SASL_HANDSHAKE ? 1 : 2;
+
+    send_request(conn, api, version, writer, NULL, 0, timeout_ms, answer, conn);
+}
+
+static void signed_in(struct conn *conn)
+{
+    int64_t again_ms = sign_in_again_ms(&conn->sign_in);
+
+    if (again_ms >= 0) {
+        loop_timer_set(conn->again, again_ms);
+    }
+    if (conn->signing) {
+        send_held(conn);
+    } else {
+        be_ready(conn);
+    }
+}
+
+static void sign_in_step(void *arg, struct reader *reader, struct buf *block, const struct err *err)
+{
+    struct conn *conn = arg;
+    struct writer writer;
+    struct err why;
+    bool done = false;
+
+    (void)block;
+    if (err != NULL) {
+        return; /* broken already */
+    }
+    writer_init(&writer);
+    if (!sign_in_answered(&conn->sign_in, reader, &writer, &done, &why)) {
+        break_with(conn, &why);
+    } else if (done) {
+        signed_in(conn);
+    } else {
+        sign_in_ask(conn, API_SASL_AUTHENTICATE, &writer, sign_in_step);
+    }
+    writer_done(&writer);
+}
+
+static void sign_in_first(void *arg, struct reader *reader, struct buf *block,
+                          const struct err *err)
+{
+    struct conn *conn = arg;
+    struct writer writer;
+    struct err why;
+
+    (void)block;
+    if (err != NULL) {
+        return;
+    }
+    writer_init(&writer);
+    if (sign_in_agreed(&conn->sign_in, reader, &writer, &why)) {
+        sign_in_ask(conn, API_SASL_AUTHENTICATE, &writer, sign_in_step);
+    } else {
+        break_with(conn, &why);
+    }
+    writer_done(&writer);
+}
+
+static bool sign_in_offered(const struct conn *conn, struct err *err)
+{
+    return (conn->versions.version[API_SASL_HANDSHAKE] >= 0 &&
+            conn->versions.version[API_SASL_AUTHENTICATE] >= 0) ||
+           err_set(err, ERR_REFUSED, "a broker that offers no sign-in (SaslAuthenticate 2)");
+}
+
+static void sign_in(struct conn *conn)
+{
+    struct writer writer;
+    struct err why;
+
+    writer_init(&writer);
+    if (sign_in_offered(conn, &why) && sign_in_begin(&conn->sign_in, &writer, &why)) {
+        sign_in_ask(conn, API_SASL_HANDSHAKE, &writer, sign_in_first);
+    } else {
+        break_with(conn, &why);
+    }
+    writer_done(&writer);
+}
+
+/* The broker answers what is in flight first, so that its answers need nobody's attention here. */
+static void sign_in_again(void *arg)
+{
+    struct conn *conn = arg;
+    struct writer writer;
+    struct err why;
+
+    if (conn->state != CONN_READY) {
+        return; /* about to be closed */
+    }
+    conn_enter(conn);
+    writer_init(&writer);
+    if (sign_in_begin(&conn->sign_in, &writer, &why)) {
+        conn->signing = true;
+        sign_in_ask(conn, API_SASL_HANDSHAKE, &writer, sign_in_first);
+    } else {
+        loop_timer_set(conn->again, SIGN_IN_RETRY_MS);
+    }
+    writer_done(&writer);
+    conn_leave(conn);
 }
 
 /* --- handshake ------------------------------------------------------------------------------------------------- */
@@ -486,6 +723,15 @@ static bool versions_serve(const struct api_versions *versions)
 {
     return versions->version[API_METADATA] >= 0 && versions->version[API_FETCH] >= 0 &&
            versions->version[API_PRODUCE] >= 0;
+}
+
+static void be_ready(struct conn *conn)
+{
+    if (conn->state == CONN_BREAKING) {
+        return;
+    }
+    conn->state = CONN_READY;
+    conn->callbacks.ready(conn->callbacks.arg, conn);
 }
 
 static void handshake_answered(void *arg, struct reader *reader, struct buf *block,
@@ -499,8 +745,7 @@ static void handshake_answered(void *arg, struct reader *reader, struct buf *blo
         return; /* broken already */
     }
     if (!proto_get_api_versions(reader, &conn->versions, &why)) {
-        err_wrap(&why, "%s", conn->name);
-        conn_break(conn, &why);
+        break_with(conn, &why);
         return;
     }
     if (!versions_serve(&conn->versions)) {
@@ -510,25 +755,63 @@ static void handshake_answered(void *arg, struct reader *reader, struct buf *blo
         conn_break(conn, &why);
         return;
     }
-    conn->state = CONN_READY;
-    conn->callbacks.ready(conn->callbacks.arg, conn);
+    if (conn->options.sign_in == NULL || conn->state == CONN_BREAKING) {
+        be_ready(conn);
+        return;
+    }
+    conn->state = CONN_SIGN_IN;
+    sign_in(conn);
 }
 
 static void handshake(struct conn *conn)
 {
     struct writer writer;
-    int64_t left_ms = conn->connect_deadline_ms - loop_now_ms(conn->loop);
 
     conn->state = CONN_HANDSHAKE;
     loop_timer_cancel(conn->timer);
-    freeaddrinfo(conn->addresses);
-    conn->addresses = NULL;
-    conn->address = NULL;
     writer_init(&writer);
     proto_put_api_versions(&writer, FERRY_VERSION);
-    send_request(conn, API_VERSIONS, 3, &writer, NULL, 0, left_ms > 1 ? (int32_t)left_ms : 1,
-                 handshake_answered, conn);
+    send_request(conn, API_VERSIONS, 3, &writer, NULL, 0, connect_left_ms(conn), handshake_answered,
+                 conn);
     writer_done(&writer);
+}
+
+/* --- TLS ------------------------------------------------------------------------------------------------------- */
+
+static void shake_hands(struct conn *conn)
+{
+    struct err why;
+
+    switch (tls_handshake(conn->tls, &why)) {
+    case TLS_DONE:
+        handshake(conn);
+        break;
+    case TLS_WANTS_READ:
+        want(conn, LOOP_READ);
+        break;
+    case TLS_WANTS_WRITE:
+        want(conn, LOOP_WRITE);
+        break;
+    case TLS_FAILED:
+        break_with(conn, &why);
+        break;
+    }
+}
+
+static void begin_tls(struct conn *conn)
+{
+    struct err why;
+
+    conn->state = CONN_TLS;
+    conn->tls = tls_new(conn->options.tls, conn->options.host, conn->fd, &why);
+    if (conn->tls == NULL) {
+        break_with(conn, &why);
+        return;
+    }
+    conn->io = (struct conn_io){
+        .recv = tls_recv, .sendmsg = tls_sendmsg, .pending = tls_pending, .arg = conn->tls};
+    loop_timer_set(conn->timer, connect_left_ms(conn));
+    shake_hands(conn);
 }
 
 /* --- connecting ------------------------------------------------------------------------------------------------ */
@@ -561,7 +844,14 @@ static void connected(struct conn *conn)
         connect_next(conn);
         return;
     }
-    handshake(conn);
+    freeaddrinfo(conn->addresses);
+    conn->addresses = NULL;
+    conn->address = NULL;
+    if (conn->options.tls != NULL) {
+        begin_tls(conn);
+    } else {
+        handshake(conn);
+    }
 }
 
 static void fd_ready(void *arg, int what)
@@ -571,11 +861,14 @@ static void fd_ready(void *arg, int what)
     conn_enter(conn);
     if (conn->state == CONN_CONNECT) {
         connected(conn);
+    } else if (conn->state == CONN_TLS) {
+        shake_hands(conn);
     } else {
+        bool read = (what & LOOP_READ) || (conn->tls != NULL && tls_read_waits(conn->tls));
         if ((what & LOOP_WRITE) && conn->state != CONN_BREAKING) {
             flush(conn);
         }
-        if ((what & LOOP_READ) && conn->state != CONN_BREAKING) {
+        if (read && conn->state != CONN_BREAKING) {
             readable(conn);
         }
     }
@@ -662,8 +955,10 @@ static void kicked(void *arg)
     conn_enter(conn);
     if (conn->state == CONN_BREAKING) {
         conn_break(conn, &conn->why);
-    } else {
+    } else if (conn->state == CONN_LOOKUP) {
         begin(conn);
+    } else {
+        readable(conn);
     }
     conn_leave(conn);
 }
@@ -694,9 +989,8 @@ struct conn *conn_new(struct loop *loop, const struct conn_options *options,
     conn->options = *options;
     conn->options.host = copy_text(options->host);
     conn->options.client_id = copy_text(options->client_id);
-    if (conn->options.io == NULL) {
-        conn->options.io = &plain_io;
-    }
+    conn->io = options->io == NULL ? plain_io : *options->io;
+    sign_in_init(&conn->sign_in, options->sign_in);
     conn->callbacks = *callbacks;
     conn->fd = -1;
     snprintf(conn->name, sizeof(conn->name), strchr(options->host, ':') ? "[%s]:%d" : "%s:%d",
@@ -704,6 +998,7 @@ struct conn *conn_new(struct loop *loop, const struct conn_options *options,
     api_versions_none(&conn->versions);
     conn->timer = loop_timer_new(loop, timer_fired, conn);
     conn->kick = loop_timer_new(loop, kicked, conn);
+    conn->again = loop_timer_new(loop, sign_in_again, conn);
     loop_timer_set(conn->kick, 0);
     return conn;
 }
@@ -720,15 +1015,20 @@ const struct api_versions *conn_versions(const struct conn *conn)
 
 int32_t conn_in_flight_count(const struct conn *conn)
 {
-    return conn->queue.count;
+    return conn->queue.count + conn->held.count;
 }
 
 size_t conn_unsent_bytes(const struct conn *conn)
 {
-    return conn->queue.unsent_bytes;
+    return conn->queue.unsent_bytes + conn->held.unsent_bytes;
 }
 
 const char *conn_name(const struct conn *conn)
 {
     return conn->name;
+}
+
+int64_t conn_round_trip_us(const struct conn *conn)
+{
+    return conn->fd < 0 ? -1 : tcp_round_trip_us(conn->fd);
 }

@@ -1,6 +1,7 @@
-/* One connection to one broker: connect, ApiVersions, requests in flight in order, time limits.
+/* One connection to one broker: connect, TLS, ApiVersions, sign-in, requests in flight in order, time limits.
  *
- * Plain sockets now; bytes go through `struct conn_io` so that TLS and SASL come in without touching the rest.
+ * A sign-in that ends (KIP-368) is made anew on the same connection before it does: what is in flight is answered first,
+ * what is asked meanwhile waits inside and goes out in order. Nobody outside notices.
  * All on the loop's thread. A connection that breaks answers every request in flight with ERR_RETRY, then tells
  * `closed`, and is dead: the owner makes another one (with its own backoff).
  */
@@ -23,8 +24,13 @@ struct conn;
 struct conn_io {
     ssize_t (*recv)(void *arg, int fd, void *data, size_t len);
     ssize_t (*sendmsg)(void *arg, int fd, const struct msghdr *message);
+    /* Is there more to recv() that the socket's readiness does not tell of? NULL = never */
+    bool (*pending)(const void *arg);
     void *arg;
 };
+
+struct tls_context;
+struct config_client;
 
 struct conn_options {
     const char *host;
@@ -35,11 +41,13 @@ struct conn_options {
         tcp_user_timeout_ms; /* the kernel gives up on bytes unacknowledged for so long; 0 = system's */
     size_t max_answer_bytes;  /* a longer frame drops the connection before anything is allocated */
     struct buf_pool *pool;    /* answers are received into its blocks; NULL = heap */
-    const struct conn_io *io; /* NULL = plain sockets; borrowed until conn_free() */
+    const struct conn_io *io; /* NULL = plain sockets; copied. TLS has its own */
+    struct tls_context *tls;  /* NULL = in the clear; borrowed until conn_free() */
+    const struct config_client *sign_in; /* NULL = nobody asks; borrowed likewise */
 };
 
 struct conn_callbacks {
-    void (*ready)(void *arg, struct conn *conn); /* connected, versions known */
+    void (*ready)(void *arg, struct conn *conn); /* connected, versions known, signed in */
     void (*closed)(void *arg, struct conn *conn,
                    const struct err *why); /* once; conn_free() may be called here */
     void *arg;
@@ -54,8 +62,9 @@ void conn_free(
 bool conn_is_ready(const struct conn *conn);
 const struct api_versions *conn_versions(const struct conn *conn);
 int32_t conn_in_flight_count(const struct conn *conn);
-size_t conn_unsent_bytes(const struct conn *conn); /* queued in user space */
-const char *conn_name(const struct conn *conn);    /* "host:port" */
+size_t conn_unsent_bytes(const struct conn *conn);   /* queued in user space */
+const char *conn_name(const struct conn *conn);      /* "host:port" */
+int64_t conn_round_trip_us(const struct conn *conn); /* shortest seen lately; -1 = unknown */
 
 /* Bytes between pieces of a request that are sent from where they were received. */
 struct conn_piece {

@@ -83,6 +83,8 @@ struct control_writer;
 struct control_writer *control_writer_new(const struct config_client *client, const char *service,
                                           const char *role, struct err *err);
 void control_writer_free(struct control_writer *writer);
+/* Certificates were renewed on disk: a writer that is made anew reads them. */
+bool control_writer_is_old(struct control_writer *writer);
 struct control_record {
     const char *key;
     const char *value; /* NULL = tombstone */

@@ -156,7 +156,7 @@ static void take_client(struct control_reader *reader, struct client *client)
 /* Begin anew with a new handle: the old one remembers leader epochs and offsets of a topic that is no more. */
 static bool forget_all(struct control_reader *reader, struct err *err)
 {
-    if (reader->handle) {
+    if (reader->handle || client_is_old(reader->client)) {
         struct client *client = new_client(reader->settings, err);
         if (!client) {
             return false;
@@ -286,10 +286,10 @@ static bool ask_end(struct control_reader *reader, struct admin_topic *topic, in
     return true;
 }
 
-static bool is_other(const struct control_reader *reader, const struct uuid *id, int64_t end_offset)
+static bool is_other(struct control_reader *reader, const struct uuid *id, int64_t end_offset)
 {
     return reader->broken.kind != ERR_NONE || !uuid_equal(&reader->id, id) ||
-           end_offset < reader->end_offset;
+           end_offset < reader->end_offset || client_is_old(reader->client);
 }
 
 bool control_reader_read(struct control_reader *reader, int32_t timeout_ms, const atomic_bool *stop,
@@ -299,6 +299,7 @@ bool control_reader_read(struct control_reader *reader, int32_t timeout_ms, cons
     struct admin_topic topic;
     int64_t end_offset = -1;
     reader->admin->timeout_ms = timeout_ms < ASK_MS ? timeout_ms : ASK_MS;
+    client_refresh(reader->client);
     if (!ask_end(reader, &topic, &end_offset, err)) {
         return false;
     }

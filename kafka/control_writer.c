@@ -198,10 +198,16 @@ static bool put(struct control_writer *writer, const struct control_record *reco
                                writer->topic, rd_kafka_err2str(code));
 }
 
+bool control_writer_is_old(struct control_writer *writer)
+{
+    return client_is_old(writer->client);
+}
+
 bool control_write(struct control_writer *writer, const struct control_record *records,
                    size_t count, struct err *err)
 {
     int64_t until_ms = client_now_ms() + CALL_MS;
+    client_refresh(writer->client);
     if (!end_open(writer, until_ms, err)) {
         return false;
     }

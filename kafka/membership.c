@@ -57,9 +57,33 @@ static void tell_trouble(struct membership *membership, const struct err *why)
     membership->callbacks.trouble(membership->callbacks.arg, why);
 }
 
-static void tell_fenced(struct membership *membership)
+/* A session that ended without an answer (the coordinator was away) is begun anew with our instance id and gets another
+ * member id. A commit that waited for the coordinator carries the old one: it is fenced by ourselves, and librdkafka
+ * takes that for the end of its handle. Nobody else is there. */
+static bool fenced_by_ourselves(const struct membership *membership)
+{
+    const struct group_call *call;
+    if (membership->old_until_ms == INT64_MAX) {
+        return true;
+    }
+    LIST_FOREACH (call, &membership->calls, entry) {
+        if (call->sent_ms <= membership->old_until_ms) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void tell_fenced(struct membership *membership, bool by_ourselves)
 {
     struct err why;
+    if (by_ourselves) {
+        err_set_code(&why, ERR_RETRY, MEMBERSHIP_OUTLIVED,
+                     "group '%s': a commit outlived its session, and librdkafka gave up",
+                     membership->group);
+        tell_trouble(membership, &why);
+        return;
+    }
     err_set_code(&why, ERR_FATAL, FENCED_INSTANCE_ID,
                  "group '%s': another process joined with our id '%s'", membership->group,
                  membership->instance_id);
@@ -74,7 +98,7 @@ static void tell_error(struct membership *membership, int code, const char *text
         return;
     }
     if (code == FENCED_INSTANCE_ID) {
-        tell_fenced(membership);
+        tell_fenced(membership, fenced_by_ourselves(membership));
         return;
     }
     client_err(membership->client, &why, code, "group '%s': %s", membership->group,
@@ -156,6 +180,9 @@ static rd_kafka_error_t *unassign(rd_kafka_t *rk, const rd_kafka_topic_partition
 static void on_assign(struct membership *membership, const rd_kafka_topic_partition_list_t *parts)
 {
     read_generation(membership);
+    if (membership->old_until_ms == INT64_MAX) {
+        membership->old_until_ms = loop_now_ms(membership->loop);
+    }
     answer(membership, rd_kafka_incremental_assign);
     if (membership->client) { /* trouble may have ended us */
         tell_parts(membership, tell_assigned, parts, false);
@@ -168,6 +195,7 @@ static void on_revoke(struct membership *membership, const rd_kafka_topic_partit
     membership->revoking = true;
     if (lost) {
         membership->generation = -1; /* what is still on its way counts no more */
+        membership->old_until_ms = INT64_MAX;
     }
     if (parts->cnt == 0) {
         membership_revoked_done(membership);
@@ -301,6 +329,7 @@ static void on_committed(struct membership *membership, rd_kafka_event_t *event)
     struct err why = {0};
     int whole = rd_kafka_event_error(event);
     int first = 0;
+    bool old = call->sent_ms <= membership->old_until_ms;
     size_t failed = take_errors(call, rd_kafka_event_topic_partition_list(event), &first);
     int code = first != 0 ? first : whole;
     if (code != 0) {
@@ -314,7 +343,7 @@ static void on_committed(struct membership *membership, rd_kafka_event_t *event)
         call_end(call, code != 0 ? &why : NULL);
     }
     if (code == FENCED_INSTANCE_ID) {
-        tell_fenced(membership); /* sooner than the next heartbeat */
+        tell_fenced(membership, old); /* sooner than the next heartbeat */
     }
 }
 
@@ -423,7 +452,9 @@ static void woken(void *arg, int what)
 
 static void tick(void *arg)
 {
-    serve(arg);
+    struct membership *membership = arg;
+    client_refresh(membership->client);
+    serve(membership);
 }
 
 /* ---- life ---- */
@@ -495,6 +526,7 @@ struct membership *membership_new(struct loop *loop, const struct config_client 
     membership->client = made;
     membership->wake_fd = wake_fd;
     membership->generation = -1;
+    membership->old_until_ms = -1;
     LIST_INIT(&membership->calls);
     LIST_INIT(&membership->committeds);
     watch_queue(membership);
@@ -560,6 +592,11 @@ bool membership_subscribe(struct membership *membership, const char *const *topi
     rd_kafka_topic_partition_list_destroy(list);
     return !code || client_err(membership->client, err, code, "subscribe group '%s': %s",
                                membership->group, rd_kafka_err2str(code));
+}
+
+bool membership_is_old(struct membership *membership)
+{
+    return membership->client && client_is_old(membership->client);
 }
 
 int32_t membership_generation(const struct membership *membership)

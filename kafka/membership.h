@@ -30,10 +30,13 @@ struct membership_callbacks {
     /* Incrementally taken. lost: the session is over, others may own them already: drop at once, commit nothing.
      * Otherwise drain, commit, then call membership_revoked_done() within ~max.poll.interval. */
     void (*revoked)(void *arg, const struct membership_partition *parts, size_t count, bool lost);
-    /* ERR_FATAL: fenced by a newcomer with our instance id, or librdkafka's fatal error. ERR_RETRY: not reachable now. */
+    /* ERR_FATAL: fenced by a newcomer with our instance id, or librdkafka's fatal error. ERR_RETRY: not reachable now;
+     * with code MEMBERSHIP_OUTLIVED nothing more will come: free this membership and make another. */
     void (*trouble)(void *arg, const struct err *why);
     void *arg;
 };
+
+#define MEMBERSHIP_OUTLIVED 82 /* FENCED_INSTANCE_ID, by ourselves */
 
 struct membership_options {
     const char *group;
@@ -44,13 +47,16 @@ struct membership_options {
     int32_t max_poll_interval_ms; /* 30,000 */
 };
 
-/* NULL with ERR_CONFIG when the settings are refused. `client` is read now. */
+/* NULL with ERR_CONFIG when the settings are refused. `client` is borrowed: its secrets are read now and then. */
 struct membership *membership_new(struct loop *loop, const struct config_client *client,
                                   const struct membership_options *options,
                                   const struct membership_callbacks *callbacks, struct err *err);
 /* Closes without leaving the group (a static member keeps its assignment for a restart); blocks at most ~1 s. Commits and
  * questions that are open are answered with ERR_RETRY before it returns; the callbacks are not called any more. */
 void membership_free(struct membership *membership);
+
+/* Certificates were renewed on disk: only a membership that is made anew reads them. When there is trouble, it is time. */
+bool membership_is_old(struct membership *membership);
 
 MUST_CHECK
 bool membership_subscribe(struct membership *membership, const char *const *topics, size_t count,

@@ -6,7 +6,7 @@
 #include "kafka/error.h"
 #include "kafka/proto_private.h"
 
-/* The one place that knows which versions we speak: all flexible, so that one header form serves. */
+/* The one place that knows which versions we speak: all flexible but SaslHandshake, so that one header form serves. */
 static const struct api_info {
     enum api_key key;
     const char *name;
@@ -20,8 +20,10 @@ static const struct api_info {
     {API_OFFSET_FETCH,            "OffsetFetch",          7,  9 },
     {API_FIND_COORDINATOR,        "FindCoordinator",      3,  4 },
     {API_LEAVE_GROUP,             "LeaveGroup",           4,  5 },
+    {API_SASL_HANDSHAKE,          "SaslHandshake",        1,  1 },
     {API_VERSIONS,                "ApiVersions",          3,  3 },
     {API_OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch", 4,  4 },
+    {API_SASL_AUTHENTICATE,       "SaslAuthenticate",     2,  2 },
     {API_DESCRIBE_PRODUCERS,      "DescribeProducers",    0,  0 },
 };
 _Static_assert(sizeof(apis) / sizeof(apis[0]) == API_KEYS_COUNT, "one row an API");
@@ -52,6 +54,17 @@ const char *api_name(enum api_key key)
 {
     const struct api_info *api = api_find((int)key);
     return api == NULL ? "unknown API" : api->name;
+}
+
+bool api_request_tagged(enum api_key key)
+{
+    return key != API_SASL_HANDSHAKE;
+}
+
+bool api_answer_tagged(enum api_key key)
+{
+    /* ApiVersions keeps the old header: it is asked before versions are known. */
+    return key != API_VERSIONS && key != API_SASL_HANDSHAKE;
 }
 
 bool proto_speaks(enum api_key api, int16_t version)

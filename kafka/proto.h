@@ -1,4 +1,4 @@
-/* Requests and responses of the few Kafka APIs that we speak, flexible versions (KIP-482) only.
+/* Requests and responses of the few Kafka APIs that we speak, flexible versions (KIP-482) only, where an API has them.
  *
  * | API                   | key | versions we speak                                     |
  * | Produce               | 0   | 9 .. 12 (topic names), 13 (topic ids)                 |
@@ -8,8 +8,10 @@
  * | OffsetFetch           | 9   | 7 (one group), 8 .. 9 (many groups)                   |
  * | FindCoordinator       | 10  | 3 .. 4                                                |
  * | LeaveGroup            | 13  | 4 .. 5                                                |
+ * | SaslHandshake         | 17  | 1 (never flexible: headers v1 and v0)                 |
  * | ApiVersions           | 18  | 3 (answer header v0)                                  |
  * | OffsetForLeaderEpoch  | 23  | 4                                                     |
+ * | SaslAuthenticate      | 36  | 2                                                     |
  * | DescribeProducers     | 61  | 0                                                     |
  *
  * A request is written without length and header: kafka/conn puts them before it. A response reader starts after the
@@ -36,15 +38,20 @@ enum api_key {
     API_OFFSET_FETCH = 9,
     API_FIND_COORDINATOR = 10,
     API_LEAVE_GROUP = 13,
+    API_SASL_HANDSHAKE = 17,
     API_VERSIONS = 18,
     API_OFFSET_FOR_LEADER_EPOCH = 23,
+    API_SASL_AUTHENTICATE = 36,
     API_DESCRIBE_PRODUCERS = 61,
-    API_KEYS_COUNT = 10,
+    API_KEYS_COUNT = 12,
 };
 
 /* Name for logs, and the range we speak; false when we do not speak this API. */
 bool api_range(enum api_key key, int16_t *out_min, int16_t *out_max);
 const char *api_name(enum api_key key);
+/* Do the headers of its requests and of its answers end in tagged fields? */
+bool api_request_tagged(enum api_key key);
+bool api_answer_tagged(enum api_key key);
 
 /* What a broker offers, one entry for each API we speak; version -1 = not offered in a version that we speak. */
 struct api_versions {
@@ -56,6 +63,29 @@ void proto_put_api_versions(struct writer *writer, const char *software_version)
 /* Takes v3 answers and the v0 form that a broker sends with UNSUPPORTED_VERSION. */
 MUST_CHECK
 bool proto_get_api_versions(struct reader *reader, struct api_versions *out, struct err *err);
+
+/* --- sign-in --------------------------------------------------------------------------------------------------- */
+void proto_put_sasl_handshake(struct writer *writer, const char *mechanism);
+#define SASL_OFFERED_MAX 16 /* Kafka knows five mechanisms; more than these are skipped */
+struct sasl_handshake_answer {
+    int16_t error;
+    struct wire_string offered[SASL_OFFERED_MAX];
+    int32_t offered_count;
+};
+MUST_CHECK
+bool proto_get_sasl_handshake(struct reader *reader, struct sasl_handshake_answer *out,
+                              struct err *err);
+
+void proto_put_sasl_authenticate(struct writer *writer, const void *bytes, size_t len);
+struct sasl_authenticate_answer {
+    int16_t error;
+    struct wire_string message; /* of the error */
+    struct wire_string bytes;
+    int64_t session_lifetime_ms; /* 0 = no end */
+};
+MUST_CHECK
+bool proto_get_sasl_authenticate(struct reader *reader, struct sasl_authenticate_answer *out,
+                                 struct err *err);
 
 /* --- Metadata -------------------------------------------------------------------------------------------------- */
 struct metadata_broker {

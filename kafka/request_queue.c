@@ -2,12 +2,14 @@
 #include "kafka/request_queue.h"
 
 #include <assert.h>
+#include <openssl/crypto.h>
 
 /* Requests in flight: 8,192 partitions that each ask one thing while they resume, eight times over. */
 #define IN_FLIGHT_MAX 65536
 
 /* Length, ApiKey, version, correlation id, client id, no tags. */
 #define PREFIX_BYTES(client_id_len) (4 + 2 + 2 + 4 + 2 + (client_id_len) + 1)
+#define CORRELATION_AT              8
 
 static void put_prefix(struct request *request, const char *client_id, size_t frame_len)
 {
@@ -19,7 +21,9 @@ static void put_prefix(struct request *request, const char *client_id, size_t fr
     writer_i16(&writer, request->version);
     writer_i32(&writer, request->correlation);
     wire_put_string(&writer, client_id);
-    wire_put_no_tags(&writer);
+    if (api_request_tagged(request->api)) {
+        wire_put_no_tags(&writer);
+    }
     assert(writer.len == request->prefix_len);
     memcpy(request->prefix, writer.data, writer.len);
     writer_done(&writer);
@@ -49,24 +53,38 @@ struct request *request_new(struct writer *writer, const char *client_id,
     return request;
 }
 
+/* A sign-in's bytes may be a password: they do not stay in memory that is given back. */
+static void drop_body(struct request *request)
+{
+    if (request->body != NULL && request->api == API_SASL_AUTHENTICATE) {
+        OPENSSL_cleanse(request->body->data, request->body->len);
+    }
+    buf_unref(request->body);
+    request->body = NULL;
+}
+
 void request_free(struct request *request)
 {
     for (int32_t i = 0; i < request->pieces_count; i++) {
         buf_unref(request->pieces[i].block); /* NULL when it is gone */
     }
-    buf_unref(request->body);
+    drop_body(request);
     free(request);
 }
 
-void request_queue_push(struct request_queue *queue, struct request *request, const char *client_id)
+static size_t request_len(const struct request *request)
 {
-    size_t frame_len = request->prefix_len - 4 + request->body->len;
+    size_t len = request->prefix_len + request->body->len;
 
     for (int32_t i = 0; i < request->pieces_count; i++) {
-        frame_len += request->pieces[i].len;
+        len += request->pieces[i].len;
     }
-    assert(frame_len <= INT32_MAX);
-    put_prefix(request, client_id, frame_len);
+    return len;
+}
+
+static void append(struct request_queue *queue, struct request *request, size_t len)
+{
+    request->next = NULL;
     if (queue->tail == NULL) {
         queue->head = request;
     } else {
@@ -77,8 +95,39 @@ void request_queue_push(struct request_queue *queue, struct request *request, co
         queue->unsent = request;
     }
     queue->count++;
-    queue->unsent_bytes += frame_len + 4;
+    queue->unsent_bytes += len;
     assert(queue->count <= IN_FLIGHT_MAX);
+}
+
+void request_queue_push(struct request_queue *queue, struct request *request, const char *client_id)
+{
+    if (!api_request_tagged(request->api)) {
+        request->prefix_len--; /* room was made for the byte that says "no tags" */
+    }
+    size_t len = request_len(request);
+    assert(len - 4 <= INT32_MAX);
+    put_prefix(request, client_id, len - 4);
+    append(queue, request, len);
+}
+
+void request_queue_move_head(struct request_queue *from, struct request_queue *to,
+                             int32_t correlation)
+{
+    struct request *request = from->head;
+    size_t len = request_len(request);
+
+    assert(from->unsent == request && request->segment == 0 && request->segment_sent == 0);
+    from->head = from->unsent = request->next;
+    if (from->head == NULL) {
+        from->tail = NULL;
+    }
+    from->count--;
+    from->unsent_bytes -= len;
+    request->correlation = correlation;
+    for (int i = 0; i < 4; i++) {
+        request->prefix[CORRELATION_AT + i] = (uint8_t)((uint32_t)correlation >> (24 - 8 * i));
+    }
+    append(to, request, len);
 }
 
 struct request *request_queue_pop(struct request_queue *queue)
@@ -155,8 +204,7 @@ static void segment_gone(struct request *request)
     request->segment++;
     request->segment_sent = 0;
     if (request->segment == segments_count(request)) {
-        buf_unref(request->body);
-        request->body = NULL;
+        drop_body(request);
     }
 }
 

@@ -42,9 +42,12 @@ struct request *request_new(struct writer *writer, const char *client_id,
                             const struct conn_piece *pieces, int32_t pieces_count);
 void request_free(struct request *request);
 
-/* Writes the prefix and appends. */
+/* Writes the prefix (api, version and correlation are filled) and appends. */
 void request_queue_push(struct request_queue *queue, struct request *request,
                         const char *client_id);
+/* The head, nothing of which is gone, goes to the end of another queue under another correlation id. */
+void request_queue_move_head(struct request_queue *from, struct request_queue *to,
+                             int32_t correlation);
 /* The head, for request_free(); the queue is not empty. */
 struct request *request_queue_pop(struct request_queue *queue);
 /* Up to `max` segments that are to be sent next, of as many requests as fit. @return their bytes */

@@ -132,9 +132,34 @@ void task_settle(struct task *task)
 
 /* --- the engine --------------------------------------------------------------------------------------------------- */
 
+static enum flow_limit limit_now(const struct task *task)
+{
+    const struct partition *core = &task->core;
+    const struct flow_look look = {
+        .behind = task->behind,
+        .fetching = task->fetching,
+        .throttled = task->throttled && !task->fetching,
+        .memory_full = task->engine->memory_full && !task->fetching,
+        .queued_bytes = core->queued_bytes,
+        .flight_bytes = core->flight_bytes,
+        .window_bytes = task->engine->options.limits->partition_window_bytes,
+        .ack_ms = task->ack_ms,
+        .source_round_us = source_round_trip_us(task),
+        .target_round_us = sink_round_trip_us(task),
+    };
+    return task->mode == TASK_CARRYING ? flow_limit_of(&look) : FLOW_NOTHING;
+}
+
 static void tick(void *arg)
 {
     struct engine *engine = arg;
+    int64_t now_ms = loop_now_ms(engine->loop);
+    source_look(engine);
+    sink_look(engine);
+    for (size_t i = 0; i < engine->tasks_count;
+         i++) { /* before what held them back is looked at anew */
+        flow_look(&engine->tasks[i]->flow, limit_now(engine->tasks[i]), now_ms);
+    }
     engine_pump(engine);
     loop_timer_set(engine->tick, TICK_MS);
 }
@@ -153,7 +178,7 @@ static void rest_in_stream(struct engine *engine)
     engine->rested_ms = now_ms;
 }
 
-/* Behind acknowledgments there is nothing to ask for while every source broker has a Fetch of ours: thousands of
+/* Behind acknowledgments there is nothing to ask for while every source broker is asked already: thousands of
  * partitions are not looked through for nothing. What changed otherwise is seen by the tick. */
 static void pump(void *arg)
 {
@@ -319,6 +344,7 @@ struct task *engine_add(struct engine *engine, const char *topic, int32_t partit
                          cluster_id(engine->source), cluster_id(engine->target), source_topic_id);
     task->source_end = -1;
     task->source_end_at_ms = -1;
+    task->ack_ms = -1;
     task->target_leader = (struct cluster_leader){.broker = -1, .epoch = -1};
     task->lane_pin = engine->pins_count++;
     partition_init(&task->core);
@@ -392,7 +418,11 @@ void engine_start(struct engine *engine, struct task *task)
     task->mode = TASK_CARRYING;
     task->epoch_unchecked = false;
     task->hold_until_ms = 0;
-    sink_route(task);
+    task->coming_back = false;
+    if (task->slow) { /* the time of proof begins */
+        sink_slow(task);
+    }
+    sink_route_anew(task);
     engine_pump(engine);
 }
 
@@ -443,6 +473,45 @@ int64_t task_id_base(const struct task *task)
 const char *task_trouble(const struct task *task)
 {
     return task->trouble;
+}
+const struct flow *task_flow(const struct task *task)
+{
+    return &task->flow;
+}
+bool task_is_slow(const struct task *task)
+{
+    return task->slow;
+}
+
+enum flow_limit engine_flow_limit(const struct engine *engine)
+{
+    int32_t counts[FLOW_LIMITS_COUNT] = {0};
+    enum flow_limit most = FLOW_NOTHING;
+    for (size_t i = 0; i < engine->tasks_count; i++) {
+        enum flow_limit limit = engine->tasks[i]->flow.limit;
+        if (limit != FLOW_NOTHING && ++counts[limit] > counts[most]) {
+            most = limit;
+        }
+    }
+    return most;
+}
+
+int64_t engine_round_trip_us(const struct engine *engine, bool of_source)
+{
+    int64_t longest_us = -1;
+    for (size_t i = 0; i < engine->tasks_count; i++) {
+        const struct task *task = engine->tasks[i];
+        int64_t us = of_source ? source_round_trip_us(task) : sink_round_trip_us(task);
+        longest_us = us > longest_us ? us : longest_us;
+    }
+    return longest_us;
+}
+
+void engine_rates(struct engine *engine, int64_t first_copy, int64_t steady)
+{
+    int64_t now_ms = loop_now_ms(engine->loop);
+    throttle_set(&engine->first_copy, first_copy, now_ms);
+    throttle_set(&engine->steady, steady, now_ms);
 }
 
 int64_t task_source_end(const struct task *task, int64_t *out_at_ms)

@@ -1,6 +1,6 @@
 /* Inside of the batches engine: what its parts (batches, source, sink, resume_io) share. Nobody else includes this.
  *
- *   source  one Fetch in flight a source broker, many partitions  -> partition_take()
+ *   source  one Fetch in flight a source broker, many partitions; several, to a far one  -> partition_take()
  *   sink    Produce requests of one batch for each of many partitions, pinned lanes -> partition_answer()
  *   resume_io  does what mirror/resume asks
  *   batches the tasks, their modes, and the rest before every doubt: a task resumes only when nothing of it flies
@@ -9,6 +9,18 @@
 #define FERRY_MIRROR_BATCHES_H
 
 #include "mirror/engine.h"
+#include "mirror/flow.h"
+#include "mirror/throttle.h"
+
+/* Connections to one broker, by purpose. Fetches go to the source, Produce requests to the target; either is spread over
+ * LANES_MAX of them when the broker is far. */
+#define LANE_SMALL 0 /* small requests: nothing waits behind a long one */
+#define LANE_FIRST 1
+#define LANES_MAX \
+    8 /* brokers as they come hold 100 KiB a connection on the line: 8 are 10 MB/s at 80 ms */
+#define LANE_READ 9 /* long reads of resume */
+#define LANE_SLOW \
+    10 /* target: partitions whose acknowledgments do not come stop no neighbour there */
 
 enum task_mode {
     TASK_IDLE, /* waits for the link's word */
@@ -52,6 +64,8 @@ struct task {
     bool behind;   /* the last Fetch answer was full of it: more waits at the source */
     bool
         epoch_unchecked; /* the leader does not know our last epoch any more: resume proved the position */
+    bool steady;         /* caught up with the source once; before: its first copy */
+    bool throttled;        /* not asked for at the last look: a rate limit */
     int64_t hold_until_ms; /* after an error of its own */
     char trouble[128];
     int64_t source_end; /* last stable offset as told; -1 unknown */
@@ -63,6 +77,11 @@ struct task {
     uint32_t lane_pin;
     bool ready; /* in the lane's queue */
     struct task *ready_next;
+    bool slow;             /* on the broker's slow connection */
+    bool coming_back;      /* from it: nothing is sent until what flies has landed */
+    int64_t slow_until_ms; /* acknowledged in time until then: it comes back */
+    int64_t ack_ms;        /* from sending to acknowledgment, of the last one; -1 = none yet */
+    struct flow flow;
     /* resuming */
     struct resume_run *run;
     bool resume_wanted; /* as soon as nothing flies */
@@ -72,9 +91,12 @@ struct task {
 struct source_broker {
     struct engine *engine;
     int32_t broker;
-    bool asking;
-    bool wanted;   /* by some task, in this pump */
-    uint32_t turn; /* which task stands first: brokers fill answers in the order asked */
+    uint32_t asking;       /* lanes that have a Fetch in flight, a bit each */
+    bool wanted;           /* by some task, in this pump */
+    uint32_t turn;         /* which task stands first: brokers fill answers in the order asked */
+    int32_t lanes_count;   /* connections that its partitions are fetched over */
+    int32_t led_count;     /* our partitions that it leads */
+    int64_t round_trip_us; /* -1 = unknown */
 };
 
 struct engine {
@@ -94,6 +116,12 @@ struct engine {
     uint32_t pins_count;
     struct loop_timer *tick;
     struct engine_counters counters;
+    struct throttle first_copy; /* bytes fetched of partitions that never caught up yet */
+    struct throttle steady;     /* of those that did */
+    int32_t first_copy_count;   /* tasks that carry, of each kind */
+    int32_t steady_count;
+    int64_t asked_bytes;     /* of Fetch answers that are not here yet, beyond one a broker */
+    bool memory_full;        /* at the last pump: nothing was asked for */
     struct loop_after *pump; /* once after all answers of a loop turn: requests go out together */
     int64_t moved_bytes;     /* sent since the last look at the rate */
     int64_t rested_ms;       /* when that was */
@@ -112,13 +140,23 @@ void task_settle(struct task *task);
 
 void engine_pump_soon(struct engine *engine);
 void source_pump(struct engine *engine);
-bool source_idle(const struct engine *engine); /* some broker that we know has no Fetch of ours */
+bool source_idle(
+    const struct engine *engine); /* some broker that we know could be asked for more */
+/* Ten times a second: how far brokers are, who is in its first copy. */
+void source_look(struct engine *engine);
+int64_t source_round_trip_us(const struct task *task); /* to its source broker; -1 = unknown */
 void source_free(struct engine *engine);
 
-void sink_route(struct task *task);  /* find its lane by the target's leader */
-void sink_ready(struct task *task);  /* something may be sendable */
-void sink_unlink(struct task *task); /* nothing of it is to be sent */
+void sink_route(struct task *task);      /* find its lane by the target's leader */
+void sink_route_anew(struct task *task); /* nothing of it flies: also the connection may change */
+void sink_ready(struct task *task);      /* something may be sendable */
+void sink_unlink(struct task *task);     /* nothing of it is to be sent */
 void sink_pump(struct engine *engine);
+/* Ten times a second: is a connection blocked by a partition that is not replicated, may a slow one come back? */
+void sink_look(struct engine *engine);
+/* Its acknowledgments do not come: its next batches go over the slow connection. Nothing of it flies. */
+void sink_slow(struct task *task);
+int64_t sink_round_trip_us(const struct task *task); /* to its target broker; -1 = unknown */
 void sink_conn_changed(struct engine *engine, int32_t broker, int32_t lane, bool lost);
 void sink_free(struct engine *engine);
 

@@ -13,6 +13,7 @@
 #include "base/loop.h"
 #include "config/config.h"
 #include "kafka/cluster.h"
+#include "mirror/flow.h"
 #include "mirror/partition.h"
 #include "mirror/resume.h"
 
@@ -100,6 +101,19 @@ int64_t task_id_base(const struct task *task);
 int64_t task_source_end(const struct task *task, int64_t *out_at_ms);
 /* Its errors on the source side that hold it back, "" when none (lag is unknown then). */
 const char *task_trouble(const struct task *task);
+/* How much of it flows, and what keeps it from flowing faster. */
+const struct flow *task_flow(const struct task *task);
+/* Its acknowledgments came late: it has a connection apart from the others. */
+bool task_is_slow(const struct task *task);
+
+/* What most of the partitions are held back by that are held back at all. */
+enum flow_limit engine_flow_limit(const struct engine *engine);
+/* The longest round trip to a broker that a partition flows from, or to; -1 = unknown. */
+int64_t engine_round_trip_us(const struct engine *engine, bool of_source);
+
+/* Bytes a second that may be fetched, of partitions that have not caught up since they were added and of those that have;
+ * 0 = no limit. Counts from now on. */
+void engine_rates(struct engine *engine, int64_t first_copy, int64_t steady);
 
 struct engine_counters {
     uint64_t records;

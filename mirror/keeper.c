@@ -313,6 +313,10 @@ static bool open_admins(struct keeper *keeper, struct err *err)
 static bool write_records(struct keeper *keeper, const struct control_record *records, size_t count,
                           struct err *err)
 {
+    if (keeper->writer && control_writer_is_old(keeper->writer)) {
+        control_writer_free(keeper->writer);
+        keeper->writer = NULL;
+    }
     if (!keeper->writer) {
         /* The first call of a term fences the keeper before us. */
         keeper->writer = control_writer_new(&keeper->options.to->kafka,

@@ -286,6 +286,11 @@ static void membership_trouble(void *arg, const struct err *why)
     if (why->kind != ERR_FATAL) {
         log_warn("membership.trouble", "link=%s>%s why=%s doing=\"librdkafka connects again\"",
                  link->from->name, link->to->name, log_quote(why->what).text);
+        if (why->code == MEMBERSHIP_OUTLIVED) {
+            link->join_again = "a commit outlived its session";
+        } else if (membership_is_old(link->membership)) {
+            link->join_again = "certificates were renewed";
+        }
         return;
     }
     drop_all(link);
@@ -341,6 +346,17 @@ static void leave_group(struct link *link)
     link->revoking = false;
     link->commit_flying = false;
     loop_timer_cancel(link->commit_timer);
+}
+
+/* librdkafka's handle is of no use any more: it read certificates that were renewed since, or gave up. A static member gets
+ * its partitions back; what was in flight is looked for by the resume procedure. */
+static void join_again(struct link *link)
+{
+    log_warn("membership.anew", "link=%s>%s why=\"%s\" doing=\"joining again\"", link->from->name,
+             link->to->name, link->join_again);
+    link->join_again = NULL;
+    leave_group(link);
+    join(link);
 }
 
 /* --- states ------------------------------------------------------------------------------------------------------- */
@@ -736,6 +752,16 @@ static bool take_order(void *arg, const char *topic, int32_t partition, const js
     if (part == NULL) {
         return false; /* another worker's */
     }
+    bool accepts = what != NULL && strcmp(what, "accept") == 0;
+    if (accepts || (what != NULL && strcmp(what, "resync") == 0)) {
+        if (accepts ? !part_accept(part, order) : !part_resync(part, order)) {
+            log_warn("order.outdated",
+                     "topic=%s partition=%d order=%s doing=\"nothing: another fault stands there, "
+                     "or none\"",
+                     topic, partition, what);
+        }
+        return true;
+    }
     if (what == NULL || strcmp(what, "retry") != 0) {
         log_warn("order.unknown",
                  "topic=%s partition=%d order=%s doing=\"deleted; is ferry newer than ferryd?\"",
@@ -805,12 +831,41 @@ void link_step(struct link *link)
     }
 }
 
+static int64_t part_of(int64_t limit, double part)
+{
+    int64_t rate = (int64_t)((double)limit * part);
+    return limit > 0 && rate < 1 ? 1 : rate;
+}
+
+/* A limit counts for all workers of the link together: each takes the part that its partitions are of all of them. */
+static void share_limits(struct link *link)
+{
+    const struct config_service *service = link->service;
+    int64_t total = 0;
+    for (size_t i = 0; i < link->topics_count; i++) {
+        const struct cluster_topic *topic = cluster_topic(link->source, link->topics[i]);
+        total += topic == NULL ? 0 : topic->partitions_count;
+    }
+    double part = total < (int64_t)link->parts_count || total == 0
+                      ? 1
+                      : (double)link->parts_count / (double)total;
+    if (part > 0) {
+        engine_rates(link->engine, part_of(service->limit_initial_bytes, part),
+                     part_of(service->limit_steady_bytes, part));
+    }
+}
+
 static void tick(void *arg)
 {
     struct link *link = arg;
     loop_timer_set(link->tick, TICK_MS);
-    if (link->state == LINK_JOINING && link->membership == NULL && link->has_list) {
+    share_limits(link);
+    if ((link->state == LINK_JOINING || link->state == LINK_RUNNING) && link->membership == NULL &&
+        link->has_list) {
         join(link);
+    }
+    if (link->join_again != NULL && link->membership != NULL && !link->stopping) {
+        join_again(link);
     }
     link_metrics_tick(link);
     if (link->stopping) {
@@ -828,21 +883,27 @@ static void prepare_again(void *arg)
 
 /* --- beginning and end -------------------------------------------------------------------------------------------- */
 
+static char *redis_password(void *arg, struct err *err)
+{
+    return config_secret_read(arg, err);
+}
+
 static bool make_redis(struct link *link, struct err *err)
 {
     const struct config_redis *redis = link->to->redis;
     if (redis == NULL) {
         return true;
     }
-    if (redis->password != NULL) {
-        link->redis_password = config_secret_read(redis->password, err);
-        if (link->redis_password == NULL) {
-            return err_wrap(err, "site %s: Redis", link->to->name);
-        }
+    char *password = NULL;
+    if (redis->password != NULL && (password = redis_password(redis->password, err)) == NULL) {
+        return err_wrap(err, "site %s: Redis", link->to->name); /* said now, not when it connects */
     }
+    config_secret_free(password);
     const struct redis_options options = {.url = redis->url,
                                           .username = redis->username,
-                                          .password = link->redis_password,
+                                          .read_password =
+                                              redis->password == NULL ? NULL : redis_password,
+                                          .password_arg = redis->password,
                                           .ca_file = redis->ca_file,
                                           .timeout_ms = redis->timeout_ms};
     link->redis = redis_new(link->loop, &options, redis_changed, link, err);
@@ -862,27 +923,11 @@ static struct cluster *make_cluster(struct link *link, const struct config_site 
     return cluster_new(link->loop, &options);
 }
 
-static bool wire_speaks(const struct config_site *site, struct err *err)
-{
-    const char *protocol = config_client_get(&site->kafka, "security.protocol");
-    if (protocol == NULL || strcasecmp(protocol, "PLAINTEXT") == 0) {
-        return true;
-    }
-    err_set(
-        err, ERR_CONFIG,
-        "sites.%s.kafka.security.protocol: the batches path speaks PLAINTEXT only for now, not %s",
-        site->name, protocol);
-    return err_hint(err, "TLS and sign-in come with the next release");
-}
-
 struct link *link_new(struct loop *loop, const struct config *config,
                       const struct config_service *service, const struct config_site *from,
                       const struct config_site *to, struct metrics *metrics,
                       const struct link_callbacks *callbacks, struct err *err)
 {
-    if (!wire_speaks(from, err) || !wire_speaks(to, err)) {
-        return NULL;
-    }
     struct link *link = calloc(1, sizeof(*link));
     if (link == NULL) {
         abort();
@@ -956,7 +1001,6 @@ void link_free(struct link *link)
     }
     redis_free(link->redis);
     offset_store_free(link->store);
-    config_secret_free(link->redis_password);
     engine_detach(link->engine);
     cluster_free(link->source);
     cluster_free(link->target);

@@ -58,7 +58,11 @@ struct link_part {
     struct task_stored stored;
     int64_t resume_depth;     /* bytes; an operator's retry may go deeper */
     int64_t foreign_seen_end; /* what a fault showed before an operator said retry */
-    bool not_guarded;         /* the broker holds no state of our id: order is not guarded by it */
+    int64_t accept_from;      /* source offsets that an operator leaves out; equal = none */
+    int64_t accept_to;
+    bool resync; /* an operator has it mirrored anew */
+    int64_t resync_from;
+    bool not_guarded; /* the broker holds no state of our id: order is not guarded by it */
     /* commits */
     bool
         commit_wanted; /* now: a position that must stand before the first batch, or the last one */
@@ -99,7 +103,6 @@ struct link {
     struct cluster *target;
     struct engine *engine;
     struct redis *redis; /* NULL: the site has none */
-    char *redis_password;
     struct offset_store *store;
     struct err map_err; /* why no map is kept now; ERR_REFUSED: until somebody changes that Redis */
     struct control *control;
@@ -136,7 +139,8 @@ struct link {
     struct link_part **parts;
     size_t parts_count;
     uint64_t ids_count;
-    bool revoking; /* membership waits for membership_revoked_done() */
+    const char *join_again; /* the membership is of no use any more, and why; NULL = it is */
+    bool revoking;          /* membership waits for membership_revoked_done() */
     bool revoke_flushed;
     struct loop_timer *revoke_timer;
     struct loop_timer *load_timer;
@@ -201,6 +205,10 @@ struct link {
         struct series *map_stored;
         struct series *map_unmapped;
         struct series *map_unmapped_offsets;
+        struct series *limited[FLOW_LIMITS_COUNT];
+        struct series *slow;
+        struct series *limit_initial;
+        struct series *limit_steady;
     } metrics;
 };
 
@@ -222,6 +230,10 @@ void part_metadata(struct link_part *part); /* topic ids may have come or change
 void part_leave(struct link_part *part);    /* drain; link_look_at_leaving() when at rest */
 void part_committed(struct link_part *part);
 void part_retry(struct link_part *part, int64_t depth_bytes);
+/* Go on without the source offsets that the fault names. false: the fault that stands is not the one of the order. */
+bool part_accept(struct link_part *part, const json_t *order);
+/* Mirror it anew, behind what the target holds; false as above. */
+bool part_resync(struct link_part *part, const json_t *order);
 void part_conflict(struct link_part *part, const struct checkpoint *found);
 void link_engine_callbacks(struct link *link, struct engine_callbacks *out);
 void link_load_groups(void *arg); /* timer: one request for all that wait */

@@ -73,6 +73,9 @@ static const struct metric_row link_rows[] = {
     {AT(target_up), METRIC_GAUGE, "ferry_link_target_up", "1 while the target cluster answers.", NULL, NULL},
     {AT(source_conns), METRIC_GAUGE, "ferry_link_connections", "Connections to brokers that are ready.", "end", "source"},
     {AT(target_conns), METRIC_GAUGE, "ferry_link_connections", "", "end", "target"},
+    {AT(slow), METRIC_GAUGE, "ferry_link_slow_partitions", "Partitions on a slow connection: the target replicates them late.", NULL, NULL},
+    {AT(limit_initial), METRIC_GAUGE, "ferry_link_limit_initial_bytes", "Bytes a second of the link in initial sync; 0 = no limit.", NULL, NULL},
+    {AT(limit_steady), METRIC_GAUGE, "ferry_link_limit_steady_bytes", "Bytes a second of the link when it has caught up; 0 = no limit.", NULL, NULL},
     {AT(redis_up), METRIC_GAUGE, "ferry_redis_up", "1 while the connection to the target site's Redis stands.", NULL, NULL},
     {AT(map_ready), METRIC_GAUGE, "ferry_map_ready", "1 while checkpoints and maps reach Redis.", NULL, NULL},
     {AT(map_pending), METRIC_GAUGE, "ferry_map_pending_runs", "Runs of the map that are in memory and not in Redis yet.", NULL, NULL},
@@ -125,6 +128,19 @@ static void start_gates(struct link *link, struct metrics *metrics)
     }
 }
 
+static void start_limited(struct link *link, struct metrics *metrics)
+{
+    for (int limit = 0; limit < FLOW_LIMITS_COUNT; limit++) {
+        const struct metric_row row = {.type = METRIC_GAUGE,
+                                       .name = "ferry_link_limited_partitions",
+                                       .help = "Partitions of this worker by what keeps them from "
+                                               "flowing faster; by=\"nothing\": all is copied.",
+                                       .label = "by",
+                                       .value = flow_limit_name((enum flow_limit)limit)};
+        link->metrics.limited[limit] = series_of(link, metrics, &row);
+    }
+}
+
 void link_metrics_start(struct link *link, struct metrics *metrics)
 {
     static const char *const part_labels[] = {"service", "from", "to", "topic", "partition", NULL};
@@ -144,6 +160,7 @@ void link_metrics_start(struct link *link, struct metrics *metrics)
                     "Partitions of this worker that are faulted, by kind.", fault_labels);
     start_states(link, metrics);
     start_gates(link, metrics);
+    start_limited(link, metrics);
 }
 
 /* --- partitions --------------------------------------------------------------------------------------------------- */
@@ -322,6 +339,25 @@ static void show_clusters(struct link *link)
     series_set(link->metrics.target_conns, (double)cluster_conns_count(link->target));
 }
 
+static void show_flow(struct link *link)
+{
+    double limited[FLOW_LIMITS_COUNT] = {0};
+    double slow = 0;
+    for (size_t i = 0; i < link->parts_count; i++) {
+        const struct task *task = link->parts[i]->task;
+        if (task != NULL) {
+            limited[task_flow(task)->limit] += 1;
+            slow += task_is_slow(task) ? 1 : 0;
+        }
+    }
+    for (int limit = 0; limit < FLOW_LIMITS_COUNT; limit++) {
+        series_set(link->metrics.limited[limit], limited[limit]);
+    }
+    series_set(link->metrics.slow, slow);
+    series_set(link->metrics.limit_initial, (double)link->service->limit_initial_bytes);
+    series_set(link->metrics.limit_steady, (double)link->service->limit_steady_bytes);
+}
+
 /* Once a second: what the heartbeat tells of it, and what costs more than a look. */
 static void take_second(struct link *link, int64_t now_ms)
 {
@@ -349,6 +385,7 @@ void link_metrics_tick(struct link *link)
     show_control(link);
     show_map(link);
     show_clusters(link);
+    show_flow(link);
     series_set(link->metrics.state, (double)link->state);
     take_second(link, now_ms);
 }

@@ -95,6 +95,10 @@ static void resume(struct link_part *part)
         .foreign_seen_end = part->foreign_seen_end,
         .adopt_end = link_adopted_end(link, part->topic, part->partition),
         .read_bytes = part->resume_depth,
+        .accept_from = part->accept_from,
+        .accept_to = part->accept_to,
+        .resync = part->resync,
+        .resync_from = part->resync_from,
     };
     if (part->track !=
         NULL) { /* what it holds is flushed by the store; the next position is resume's to say */
@@ -446,6 +450,19 @@ static void tell_events(struct link_part *part, const struct resume *resume)
         record_event(part, "source.records_gone",
                      json_pack("{sI}", "records", (json_int_t)event->gone_count));
     }
+    if (event->accepted_to > event->accepted_from) {
+        record_event(part, "source.left_out",
+                     json_pack("{sIsIsIsi}", "source_from", (json_int_t)event->accepted_from,
+                               "source_to", (json_int_t)event->accepted_to, "target_next",
+                               (json_int_t)resume->at.target_next, "generation",
+                               resume->at.generation));
+    }
+    if (event->resynced) {
+        record_event(part, "partition.resynced",
+                     json_pack("{sIsIsi}", "source_next", (json_int_t)resume->at.source_next,
+                               "target_next", (json_int_t)resume->at.target_next, "generation",
+                               resume->at.generation));
+    }
     if (event->by_count) {
         record_event(part, "target.tail_counted",
                      json_pack("{sIsI}", "source_next", (json_int_t)resume->at.source_next,
@@ -464,6 +481,8 @@ static void place(struct link_part *part, const struct resume *resume)
                                    resume->event.began ? NULL : &resume->runs_from, &part->at,
                                    resume->runs.runs, resume->runs.runs_count, part);
     part->resume_depth = link->config->limits.resume_read_bytes;
+    part->accept_from = part->accept_to = 0;
+    part->resync = false;
     char why[128];
     snprintf(why, sizeof(why), "%s source offset %lld, target offset %lld, generation %d",
              resume->event.began ? "beginning at" : "going on at", (long long)part->at.source_next,
@@ -605,6 +624,48 @@ void part_retry(struct link_part *part, int64_t depth_bytes)
         part->foreign_seen_end = part->fault_target_to;
     }
     part_event(part, PART_EV_RETRY, "an operator asked for it");
+}
+
+/* The order is about the fault that stands, not about one that was there when somebody looked. */
+static bool is_about(const struct link_part *part, const json_t *order)
+{
+    const char *kind = json_string_value(json_object_get(order, "kind"));
+    return part->state == PART_FAULTED && kind != NULL &&
+           strcmp(kind, resume_fault_name(part->fault)) == 0;
+}
+
+static void record_order(struct link_part *part, const char *kind, const json_t *order)
+{
+    record_event(part, kind, json_deep_copy(order));
+}
+
+bool part_accept(struct link_part *part, const json_t *order)
+{
+    int64_t from = json_integer_value(json_object_get(order, "source_from"));
+    int64_t to = json_integer_value(json_object_get(order, "source_to"));
+    bool can = part->fault == FAULT_GAP || part->fault == FAULT_BATCH_REFUSED;
+    if (!can || !is_about(part, order) || from != part->fault_source_from ||
+        to != part->fault_source_to || from >= to) {
+        return false;
+    }
+    record_order(part, "fault.accepted", order);
+    part->accept_from = from;
+    part->accept_to = to;
+    part_event(part, PART_EV_RETRY, "an operator leaves out what stopped it");
+    return true;
+}
+
+bool part_resync(struct link_part *part, const json_t *order)
+{
+    const json_t *from = json_object_get(order, "from");
+    if (!is_about(part, order) || part->fault == FAULT_GARBAGE) {
+        return false;
+    }
+    record_order(part, "fault.resync", order);
+    part->resync = true;
+    part->resync_from = json_is_integer(from) ? json_integer_value(from) : -1;
+    part_event(part, PART_EV_RETRY, "an operator has it mirrored anew");
+    return true;
 }
 
 void part_conflict(struct link_part *part, const struct checkpoint *found)

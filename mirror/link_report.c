@@ -18,14 +18,18 @@ static json_t *part_json(struct link_part *part)
     int64_t source_end = link_part_end(part);
     bool placed = part->track != NULL;
     struct link_lag lag = link_part_lag(part);
-    return json_pack("{sssisssssosososososbsi}", "topic", part->topic, "partition", part->partition,
-                     "state", part_state_name(part->state), "why", part->why, "source_next",
-                     int_or_null(placed ? part->at.source_next : -1), "target_next",
+    const struct flow *flow = part->task == NULL ? NULL : task_flow(part->task);
+    return json_pack("{sssisssssosososososbsisfsssb}", "topic", part->topic, "partition",
+                     part->partition, "state", part_state_name(part->state), "why", part->why,
+                     "source_next", int_or_null(placed ? part->at.source_next : -1), "target_next",
                      int_or_null(placed ? part->at.target_next : -1), "source_end",
                      int_or_null(source_end), "lag_records", int_or_null(lag.records), "lag_s",
                      lag.ms < 0 ? json_null() : json_real((double)lag.ms / 1000.0),
                      "order_not_guarded", part->not_guarded ? 1 : 0, "generation",
-                     placed ? part->at.generation : -1);
+                     placed ? part->at.generation : -1, "bytes_per_s",
+                     flow == NULL ? 0.0 : flow->bytes_per_s, "limited_by",
+                     flow_limit_name(flow == NULL ? FLOW_NOTHING : flow->limit), "slow_connection",
+                     part->task != NULL && task_is_slow(part->task) ? 1 : 0);
 }
 
 static const char *map_word(const struct link *link)
@@ -37,6 +41,12 @@ static const char *map_word(const struct link *link)
         return "ready";
     }
     return link->map_err.kind == ERR_REFUSED ? "refused" : "away";
+}
+
+static json_t *round_trip(const struct link *link, bool of_source)
+{
+    int64_t us = engine_round_trip_us(link->engine, of_source);
+    return us < 0 ? json_null() : json_real((double)us / 1000.0);
 }
 
 json_t *link_report(void *arg)
@@ -58,8 +68,12 @@ json_t *link_report(void *arg)
     } else if (link->state == LINK_RUNNING && !link_may_send(link)) {
         why = link->paused ? "paused by an order"
                            : "waits for the control topic or the send deadline";
+    } else if (!cluster_reachable(link->source)) {
+        why = cluster_last_error(link->source);
+    } else if (!cluster_reachable(link->target)) {
+        why = cluster_last_error(link->target);
     }
-    return json_pack("{sssisssssssssssssssosfsfsssssssIsbsI}", "worker", link->config->worker,
+    return json_pack("{sssisssssssssssssssosfsfsssssssIsbsIsssoso}", "worker", link->config->worker,
                      "pid", (int)getpid(), "host", host, "version", FERRY_VERSION, "started",
                      clock_rfc3339(link->started_wall_ms, started), "time",
                      clock_rfc3339(clock_wall_ms(loop_clock(link->loop)), now), "link", link_name,
@@ -68,7 +82,9 @@ json_t *link_report(void *arg)
                      "redis", map_word(link), "redis_why", link->map_err.what, "redis_hint",
                      link->map_err.hint, "role_epoch", (json_int_t)link->role_epoch, "keeper",
                      link->control_ours ? 1 : 0, "resumes",
-                     (json_int_t)engine_counters(link->engine)->resumes);
+                     (json_int_t)engine_counters(link->engine)->resumes, "limited_by",
+                     flow_limit_name(engine_flow_limit(link->engine)), "source_round_trip_ms",
+                     round_trip(link, true), "target_round_trip_ms", round_trip(link, false));
 }
 
 void link_report_fault(struct link_part *part)

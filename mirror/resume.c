@@ -96,6 +96,54 @@ enum resume_need resume_again(struct resume *resume, int32_t waited_ms)
     return NEED_TARGET;
 }
 
+static int32_t highest_generation(const struct resume *resume)
+{
+    int32_t highest = -1;
+    for (int32_t i = 0; i < resume->target.ids_count; i++) {
+        if (resume->target.ids[i].generation > highest) {
+            highest = resume->target.ids[i].generation;
+        }
+    }
+    return highest;
+}
+
+/* All that retention has deleted by now goes with it: the operator knows that what is gone stays gone. */
+static int64_t accepted_end(const struct resume *resume, int64_t source_next)
+{
+    const struct resume_options *options = &resume->options;
+    bool covers = source_next >= options->accept_from && source_next < options->accept_to;
+    if (!covers) {
+        return source_next;
+    }
+    return resume->source.log_start > options->accept_to ? resume->source.log_start
+                                                         : options->accept_to;
+}
+
+/* What is left out changes which record a sequence means, so the stream goes on behind it as another one. */
+static bool leave_out(struct resume *resume, int64_t to)
+{
+    struct checkpoint *at = &resume->at;
+    int32_t highest = highest_generation(resume);
+    resume->event.accepted_from = at->source_next;
+    resume->event.accepted_to = to;
+    at->generation = (highest > at->generation ? highest : at->generation) + 1;
+    at->source_next = to;
+    at->sequence_next = to;
+    at->leader_epoch = -1; /* of the batch before it, which we never saw */
+    resume->generation = at->generation;
+    offset_map_done(&resume->runs);
+    offset_map_init(&resume->runs);
+    return at->generation <= GENERATION_MAX;
+}
+
+static enum resume_need generations_used(struct resume *resume)
+{
+    err_set(&resume->err, ERR_FATAL, "all %d generations of the stream are used",
+            GENERATION_MAX + 1);
+    err_hint(&resume->err, "give the link another deployment id, or mirror into a new topic");
+    return fault(resume, FAULT_GENERATIONS);
+}
+
 static enum resume_need finish(struct resume *resume, int64_t source_next, int64_t target_next,
                                int64_t sequence_next, int32_t leader_epoch)
 {
@@ -106,14 +154,19 @@ static enum resume_need finish(struct resume *resume, int64_t source_next, int64
                                      .target_next = target_next,
                                      .sequence_next = sequence_next,
                                      .leader_epoch = leader_epoch};
-    if (source_next < resume->source.log_start) {
+    int64_t behind = accepted_end(resume, source_next);
+    if (behind > source_next && !leave_out(resume, behind)) {
+        return generations_used(resume);
+    }
+    if (behind < resume->source.log_start) {
         resume->fault_source_from = source_next;
         resume->fault_source_to = resume->source.log_start;
         err_set(&resume->err, ERR_REFUSED,
                 "source offsets %lld..%lld were deleted by the source's retention before they were "
                 "mirrored",
                 (long long)source_next, (long long)resume->source.log_start - 1);
-        err_hint(&resume->err, "they cannot be had any more; see docs/faults.md#gap");
+        err_hint(&resume->err, "they cannot be had any more; see docs/faults.md#gap; to go on "
+                               "without them: ferry fault accept SERVICE TOPIC:PARTITION");
         return fault(resume, FAULT_GAP);
     }
     bool unseen = resume->event.foreign_count > 0 &&
@@ -170,6 +223,7 @@ enum resume_need resume_give_checkpoints(struct resume *resume, enum resume_foun
 {
     resume->has_checkpoint = false;
     resume->has_stored = redis_found == CHECKPOINT_FOUND;
+    resume->generation = 0;
     if (redis_found == CHECKPOINT_GARBAGE || group_found == CHECKPOINT_GARBAGE) {
         resume->err = *garbage;
         return fault(resume, FAULT_GARBAGE);
@@ -186,6 +240,13 @@ enum resume_need resume_give_checkpoints(struct resume *resume, enum resume_foun
     }
     if (group_found == CHECKPOINT_FOUND) {
         choose(resume, group);
+    }
+    if (resume->options.resync) { /* only the generation counts: none is used twice */
+        resume->generation = resume->has_checkpoint ? resume->runs_from.generation : 0;
+        resume->has_checkpoint = false;
+        resume->ask_epoch = -1;
+        resume->step = STEP_SOURCE;
+        return NEED_SOURCE;
     }
     if (!resume->has_checkpoint) {
         if (redis_found == CHECKPOINT_FOUND || group_found == CHECKPOINT_FOUND) {
@@ -272,17 +333,6 @@ enum resume_need resume_give_source(struct resume *resume, const struct resume_s
 
 /* --- step 2: the target ------------------------------------------------------------------------------------------- */
 
-static int32_t highest_generation(const struct resume *resume)
-{
-    int32_t highest = -1;
-    for (int32_t i = 0; i < resume->target.ids_count; i++) {
-        if (resume->target.ids[i].generation > highest) {
-            highest = resume->target.ids[i].generation;
-        }
-    }
-    return highest;
-}
-
 /* The broker's last sequence for a generation, widened near `near`; -1 = it holds no state. */
 static int64_t broker_sequence_end(const struct resume *resume, int32_t generation, int64_t near)
 {
@@ -343,10 +393,7 @@ static enum resume_need raise_generation(struct resume *resume, int32_t leader_e
         resume->generation = highest;
     }
     if (++resume->generation > GENERATION_MAX) {
-        err_set(&resume->err, ERR_FATAL, "all %d generations of the stream are used",
-                GENERATION_MAX + 1);
-        err_hint(&resume->err, "give the link another deployment id, or mirror into a new topic");
-        return fault(resume, FAULT_GENERATIONS);
+        return generations_used(resume);
     }
     resume->event.truncated_target_from = resume->runs_from.target_next;
     offset_map_done(&resume->runs);
@@ -362,6 +409,21 @@ static enum resume_need begin(struct resume *resume)
     int64_t start = resume->options.start == START_EARLIEST ? resume->source.log_start
                                                             : resume->source.stable_end;
     return finish(resume, start, resume->target.end, start, -1);
+}
+
+/* The same records again as another stream: what stands on the target stays, and no sequence of it counts. */
+static enum resume_need resync(struct resume *resume)
+{
+    const struct resume_source *source = &resume->source;
+    int32_t highest = highest_generation(resume);
+    resume->generation = (highest > resume->generation ? highest : resume->generation) + 1;
+    resume->event.began = resume->event.resynced = true;
+    int64_t place = resume->options.resync_from;
+    place = place < source->log_start ? source->log_start : place;
+    place = place > source->stable_end ? source->stable_end : place;
+    return resume->generation > GENERATION_MAX
+               ? generations_used(resume)
+               : finish(resume, place, resume->target.end, place, -1);
 }
 
 static enum resume_need read_back(struct resume *resume)
@@ -391,6 +453,9 @@ static enum resume_need decide_target(struct resume *resume)
 {
     const struct resume_target *target = &resume->target;
     const struct checkpoint *from = &resume->runs_from;
+    if (resume->options.resync) {
+        return resync(resume);
+    }
     if (!resume->has_checkpoint) {
         return without_checkpoint(resume);
     }

@@ -46,6 +46,12 @@ struct resume_options {
     int64_t foreign_seen_end; /* foreign records below are known to an operator: no fault */
     int64_t adopt_end; /* `ferry enable --adopt` saw foreign records up to here; -1 = not adopted */
     int64_t read_bytes; /* bound of each stretch that is read back */
+    /* An operator leaves these source offsets out (`ferry fault accept`); equal = none. */
+    int64_t accept_from;
+    int64_t accept_to;
+    /* An operator has the partition mirrored anew, behind what the target holds (`ferry fault resync`). */
+    bool resync;
+    int64_t resync_from; /* source offset; -1 = where the source's log begins */
 };
 
 enum resume_need {
@@ -117,7 +123,10 @@ struct resume_event { /* what has to be told and recorded, beside the position *
     int64_t foreign_from;
     int64_t foreign_to;
     int64_t gone_count;
-    bool began; /* beginning of the partition */
+    int64_t accepted_from; /* source offsets that are left out for good; equal = none */
+    int64_t accepted_to;
+    bool began;    /* beginning of the partition */
+    bool resynced; /* again, behind what the target holds: an operator wanted it */
     bool without_checkpoint;
     bool by_count;    /* step 7 */
     bool unprotected; /* the broker holds no state of our id although records of ours stand there */

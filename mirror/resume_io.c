@@ -9,8 +9,6 @@
 #include "mirror/batches.h"
 #include "mirror/sequence.h"
 
-#define SMALL_LANE       0
-#define READ_LANE        9 /* its own connection: long reads stop no small request */
 #define SMALL_TIMEOUT_MS 5000
 #define READ_TIMEOUT_MS  15000
 #define READ_WAIT_MS     100
@@ -18,6 +16,7 @@
 #define NO_CONN_WAIT_MS  50
 #define NO_CONN_TRIES    200 /* 10 s without a connection to the leader: the link backs off */
 #define READ_EMPTY_TRIES 20  /* 2 s of empty answers below the end */
+#define READ_EMPTY_END   3 /* so many, and the log says that it goes as far: nothing is left there */
 
 enum run_stage {
     RUN_LOAD,
@@ -39,6 +38,7 @@ struct resume_run {
     enum run_stage stage;
     struct loop_timer *timer;
     int32_t tries_count;
+    int32_t empty_count; /* answers without records in a row */
     int32_t wait_ms;
     int64_t position; /* of the read that is under way */
     struct resume_source source;
@@ -216,7 +216,7 @@ static void step(struct resume_run *run)
                                   : "the target partition has no leader");
         return;
     }
-    int32_t lane = reads ? READ_LANE : SMALL_LANE;
+    int32_t lane = reads ? LANE_READ : LANE_SMALL;
     struct conn *conn = cluster_conn(cluster, leader.broker, lane);
     if (conn == NULL) {
         retry_soon(run, cluster_last_error(cluster));
@@ -244,7 +244,7 @@ static void step(struct resume_run *run)
 static void go(struct resume_run *run, enum run_stage stage)
 {
     run->stage = stage;
-    run->tries_count = 0;
+    run->tries_count = run->empty_count = 0;
     step(run);
 }
 
@@ -385,7 +385,11 @@ static void take_offset(struct resume_run *run, const struct run_question *quest
         go(run, RUN_TARGET_END);
     } else {
         run->target.end = offset;
-        follow(run, resume_give_target(&run->resume, &run->target));
+        enum resume_need need = resume_give_target(&run->resume, &run->target);
+        if (need == RESUME_WAIT) { /* its followers are late: it goes on where it stops nobody */
+            sink_slow(run->task);
+        }
+        follow(run, need);
     }
 }
 
@@ -502,10 +506,25 @@ static void read_on(struct resume_run *run, int64_t before, const char *what)
     loop_timer_set(run->timer, NO_CONN_WAIT_MS);
 }
 
+/* Compaction may have removed all that stood before an end. A broker that lags would say a lower end. */
+static bool nothing_left(struct resume_run *run, const struct fetch_partition *fetched,
+                         int64_t log_end, int64_t wanted_end)
+{
+    bool empty = fetched->records_len == 0 && log_end >= wanted_end;
+    run->empty_count = empty ? run->empty_count + 1 : 0;
+    return run->empty_count >= READ_EMPTY_END;
+}
+
 static void take_read(struct resume_run *run, const struct run_question *question,
                       struct fetch_partition *fetched)
 {
     int64_t before = run->position;
+    bool of_target = question->stage == RUN_READ_TARGET;
+    int64_t end = of_target ? run->resume.ask_to : fetched->last_stable_offset;
+    if (run->position < end &&
+        nothing_left(run, fetched, of_target ? fetched->high_watermark : end, end)) {
+        run->position = end;
+    }
     if (question->stage == RUN_READ_TARGET) {
         bool go_on = feed_target(run, fetched);
         if (!go_on || run->position >= run->resume.ask_to) {

@@ -1,3 +1,5 @@
+#include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -5,7 +7,6 @@
 #include "mirror/batches.h"
 #include "mirror/sequence.h"
 
-#define LANE_FIRST      1   /* lane 0 is for small requests */
 #define LANE_FLIGHT_MAX 512 /* requests; 4 MiB a partition of 16 KiB batches are 256 */
 #define LANE_UNSENT_MAX \
     (128 << 10) /* bytes queued in user space: the socket's own buffer keeps the line busy */
@@ -15,6 +16,19 @@
 #define LANE_TASKS \
     8 /* partitions that share a lane before the next is opened: one request carries a batch of each */
 #define ANSWER_GRACE_MS 3000 /* beyond the produce time-out */
+/* A connection that is silent for so long, beyond two round trips, may be blocked: a broker serves one request of a
+ * connection at a time, and that one waits until all its partitions are replicated. It is blocked when a high watermark
+ * that it waits for then stands still for another while: a broker that is only busy moves it. */
+#define BLOCKED_MS 500
+#define STILL_MS   500
+#define TURNS_TO_KNOW \
+    32 /* answers until a connection's usual time is known: a cold broker is slow at first */
+#define PROBE_TIMEOUT_MS 2000
+#define USUAL_SHARE \
+    8 /* the last answer's part in what is usual; and so many times that is unusual */
+#define BLOCKED_AGAIN_MS \
+    5000 /* between two connections that are given up: a broker in trouble is not helped by new ones */
+#define SLOW_MS 5000 /* acknowledged in time for so long, a partition leaves the slow connection */
 #define CORRUPT_TRIES \
     2 /* a flipped bit on the way is fetched again; one on the source's disk stays */
 
@@ -25,11 +39,24 @@ struct sink_lane {
     int32_t lane;
     struct task *ready_first; /* queue through task->ready_next */
     struct task *ready_last;
+    struct sink_request *flying_first; /* queue through request->next: answers come in this order */
+    struct sink_request *flying_last;
+    int64_t turn_ms;      /* since when the first of them is the first */
+    uint32_t turns_count; /* answers so far */
+    double usual_ms;      /* that an answer lets wait, lately */
+    bool probing;
+    uint32_t
+        still_turn; /* high watermarks that the first request waits for, summed up, at this turn */
+    int64_t still_sum;
+    int64_t still_ms;      /* since when */
+    int64_t given_up_ms;   /* blocked, and made anew: not again at once */
+    int64_t round_trip_us; /* -1 = unknown */
 };
 
 struct sink_request {
     struct engine *engine;
     struct sink_lane *lane;
+    struct sink_request *next;
     int16_t version;
     int32_t count;
     struct task **tasks; /* references */
@@ -50,7 +77,8 @@ static struct sink_lane *lane_of(struct engine *engine, int32_t broker, int32_t 
     if (engine->lanes == NULL || made == NULL) {
         abort();
     }
-    *made = (struct sink_lane){.engine = engine, .broker = broker, .lane = lane};
+    *made =
+        (struct sink_lane){.engine = engine, .broker = broker, .lane = lane, .round_trip_us = -1};
     engine->lanes[engine->lanes_count++] = made;
     return made;
 }
@@ -84,30 +112,50 @@ void sink_unlink(struct task *task)
     task->ready = false;
 }
 
-void sink_route(struct task *task)
+/* Near, partitions share a connection, so that one request carries a batch of each. Far, more connections carry more: the
+ * broker's socket buffers hold only so much on the line for each of them. */
+static int32_t lane_for(const struct task *task, int32_t broker)
 {
     struct engine *engine = task->engine;
-    struct cluster_leader leader = cluster_leader(engine->target, task->topic, task->index);
-    if (task->lane != NULL && leader.broker == task->target_leader.broker &&
-        leader.epoch == task->target_leader.epoch) {
-        return;
+    struct conn *conn = cluster_conn(engine->target, broker, LANE_SMALL);
+    uint32_t near_count = (uint32_t)engine->options.limits->connections_per_broker;
+    if (task->slow) {
+        return LANE_SLOW;
     }
+    if (conn != NULL && conn_round_trip_us(conn) >= FLOW_FAR_US) {
+        return LANE_FIRST + (int32_t)(task->lane_pin % LANES_MAX);
+    }
+    return LANE_FIRST + (int32_t)(task->lane_pin / LANE_TASKS % near_count);
+}
+
+static void route_to(struct task *task, struct cluster_leader leader)
+{
     sink_unlink(task);
     task->target_leader = leader;
-    task->lane =
-        leader.broker < 0
-            ? NULL
-            : lane_of(engine, leader.broker,
-                      LANE_FIRST +
-                          (int32_t)(task->lane_pin / LANE_TASKS %
-                                    (uint32_t)engine->options.limits->connections_per_broker));
+    task->lane = leader.broker < 0
+                     ? NULL
+                     : lane_of(task->engine, leader.broker, lane_for(task, leader.broker));
+}
+
+void sink_route(struct task *task)
+{
+    struct cluster_leader leader = cluster_leader(task->engine->target, task->topic, task->index);
+    if (task->lane == NULL || leader.broker != task->target_leader.broker ||
+        leader.epoch != task->target_leader.epoch) {
+        route_to(task, leader);
+    }
+}
+
+void sink_route_anew(struct task *task)
+{
+    route_to(task, cluster_leader(task->engine->target, task->topic, task->index));
 }
 
 void sink_ready(struct task *task)
 {
     struct partition_bounds bounds = {.window_bytes =
                                           task->engine->options.limits->partition_window_bytes};
-    if (task->ready || task->lane == NULL || task->mode != TASK_CARRYING ||
+    if (task->ready || task->lane == NULL || task->mode != TASK_CARRYING || task->coming_back ||
         partition_peek(&task->core, &bounds) == NULL) {
         return;
     }
@@ -131,6 +179,231 @@ static struct task *ready_pop(struct sink_lane *lane)
     task->ready_next = NULL;
     task->ready = false;
     return task;
+}
+
+/* --- the slow connection ------------------------------------------------------------------------------------------ */
+
+void sink_slow(struct task *task)
+{
+    if (!task->slow) {
+        log_info("sink.slow",
+                 "topic=%s partition=%d broker=%d doing=\"on the broker's slow connection until it "
+                 "is replicated in time again\"",
+                 task->topic, task->index, task->target_leader.broker);
+    }
+    task->slow = true;
+    task->coming_back = false;
+    task->slow_until_ms = loop_now_ms(task->engine->loop) + SLOW_MS;
+}
+
+/* Nothing of it flies: what it sends next may go over another connection. */
+static void come_back(struct task *task)
+{
+    log_info("sink.in_time", "topic=%s partition=%d doing=\"back beside the others\"", task->topic,
+             task->index);
+    task->slow = false;
+    task->coming_back = false;
+    sink_route_anew(task);
+    partition_reopen(&task->core);
+    sink_ready(task);
+}
+
+static void look_at_slow(struct task *task, int64_t now_ms)
+{
+    int64_t oldest_ms = partition_oldest_sent_ms(&task->core);
+    if (oldest_ms >= 0 && now_ms - oldest_ms >= BLOCKED_MS) {
+        task->slow_until_ms = now_ms + SLOW_MS;
+    }
+    if (now_ms < task->slow_until_ms || task->coming_back) {
+        return;
+    }
+    if (partition_flight_count(&task->core) == 0) {
+        come_back(task);
+    } else {
+        task->coming_back = true;
+        sink_unlink(task);
+    }
+}
+
+static void acknowledged(struct task *task, int64_t sent_ms)
+{
+    int64_t now_ms = loop_now_ms(task->engine->loop);
+    task->ack_ms = now_ms - sent_ms;
+    if (!task->slow) {
+        return;
+    }
+    if (task->ack_ms >= BLOCKED_MS) {
+        task->slow_until_ms = now_ms + SLOW_MS;
+    }
+    if (task->coming_back && partition_flight_count(&task->core) == 0) {
+        come_back(task);
+    }
+}
+
+static bool is_blocked(const struct sink_lane *lane, int64_t now_ms)
+{
+    int64_t far_ms = lane->round_trip_us > 0 ? lane->round_trip_us * 2 / 1000 : 0;
+    int64_t patience_ms = BLOCKED_MS + far_ms + (int64_t)(lane->usual_ms * USUAL_SHARE);
+    bool again = lane->given_up_ms > 0 && now_ms - lane->given_up_ms < BLOCKED_AGAIN_MS;
+    bool known = lane->turns_count >= TURNS_TO_KNOW;
+    return lane->flying_first != NULL && known && !again && now_ms - lane->turn_ms >= patience_ms;
+}
+
+/* Somebody beside those that the first request waits for. */
+static bool has_neighbours(const struct sink_lane *lane)
+{
+    const struct engine *engine = lane->engine;
+    int32_t count = 0;
+    for (size_t i = 0; i < engine->tasks_count; i++) {
+        count += engine->tasks[i]->lane == lane && engine->tasks[i]->mode == TASK_CARRYING;
+    }
+    return count > 1;
+}
+
+struct sink_probe {
+    struct sink_lane *lane;
+    uint32_t turns_count;
+    int16_t version;
+};
+
+/* The first request waits for this one: its batch was appended, and is not below the high watermark. */
+static bool is_waited_for(const struct task *task, int64_t high_watermark)
+{
+    const struct partition *core = &task->core;
+    const struct parcel *parcel = &core->parcels[core->head & (core->parcels_capacity - 1)];
+    return high_watermark < parcel->target_first + parcel->count;
+}
+
+static bool current(const struct sink_request *request, int32_t at);
+static int32_t asked(const struct sink_request *request, bool by_id, const struct uuid *topic_id,
+                     struct wire_string topic, int32_t partition, int32_t cursor);
+
+/* The first request's partitions that it waits for. @return how many; *out_sum of their high watermarks */
+static int32_t waited_for(const struct sink_request *request,
+                          const struct list_offsets_answer *answer, bool mark_slow,
+                          int64_t *out_sum)
+{
+    int32_t count = 0;
+    int32_t cursor = 0;
+    *out_sum = 0;
+    for (int32_t i = 0; i < answer->parts_count; i++) {
+        const struct list_offsets_part *part = &answer->parts[i];
+        int32_t at = asked(request, false, NULL, part->topic, part->partition, cursor);
+        cursor = at < 0 ? cursor : at + 1;
+        if (at >= 0 && part->error == KAFKA_NONE && current(request, at) &&
+            partition_flight_count(&request->tasks[at]->core) > 0 &&
+            is_waited_for(request->tasks[at], part->offset)) {
+            *out_sum += part->offset % INT32_MAX;
+            count++;
+            if (mark_slow) {
+                sink_slow(request->tasks[at]);
+            }
+        }
+    }
+    return count;
+}
+
+/* Nothing has moved since an earlier look at the same request. */
+static bool stands_still(struct sink_lane *lane, int64_t sum)
+{
+    int64_t now_ms = loop_now_ms(lane->engine->loop);
+    if (lane->still_ms == 0 || lane->still_turn != lane->turns_count || lane->still_sum != sum) {
+        lane->still_turn = lane->turns_count;
+        lane->still_sum = sum;
+        lane->still_ms = now_ms;
+    }
+    return now_ms - lane->still_ms >= STILL_MS;
+}
+
+static void give_up(struct sink_lane *lane, int32_t count)
+{
+    char why[80];
+    snprintf(why, sizeof(why), "blocked by %d partitions that are not replicated", count);
+    log_info("sink.blocked", "broker=%d connection=%d why=%s doing=\"going on over a new one\"",
+             lane->broker, lane->lane, log_quote(why).text);
+    lane->given_up_ms = loop_now_ms(lane->engine->loop);
+    cluster_drop_conn(lane->engine->target, lane->broker, lane->lane, why);
+}
+
+/* The broker answers others, and still not this connection. Those behind it are resumed on a new one at once; those that
+ * are not replicated wait apart. A broker that does not answer at all is none of this: time limits end its connections. */
+static void probe_answered(void *arg, struct reader *reader, struct buf *block,
+                           const struct err *err)
+{
+    struct sink_probe *probe = arg;
+    struct sink_lane *lane = probe->lane;
+    struct list_offsets_answer answer;
+    struct err bad;
+    (void)block;
+    (void)err;
+    lane->probing = false;
+    if (reader != NULL && proto_get_list_offsets(reader, probe->version, &answer, &bad)) {
+        bool same = lane->flying_first != NULL && lane->turns_count == probe->turns_count;
+        int64_t sum = 0;
+        int32_t count = same ? waited_for(lane->flying_first, &answer, false, &sum) : 0;
+        if (count > 0 && stands_still(lane, sum)) {
+            waited_for(lane->flying_first, &answer, true, &sum);
+            give_up(lane, count);
+        }
+        list_offsets_answer_done(&answer);
+    }
+    free(probe);
+}
+
+static void probe(struct sink_lane *lane)
+{
+    const struct sink_request *request = lane->flying_first;
+    struct conn *conn = cluster_conn(lane->engine->target, lane->broker, LANE_SMALL);
+    if (conn == NULL || lane->probing || !has_neighbours(lane)) {
+        return;
+    }
+    struct topic_partition *places = calloc((size_t)request->count, sizeof(*places));
+    struct sink_probe *asks = calloc(1, sizeof(*asks));
+    if (places == NULL || asks == NULL) {
+        abort();
+    }
+    for (int32_t i = 0; i < request->count; i++) {
+        places[i] = (struct topic_partition){.topic = request->tasks[i]->topic,
+                                             .partition = request->tasks[i]->index};
+    }
+    *asks = (struct sink_probe){.lane = lane,
+                                .turns_count = lane->turns_count,
+                                .version = conn_versions(conn)->version[API_LIST_OFFSETS]};
+    struct writer writer;
+    writer_init(&writer);
+    proto_put_list_offsets(&writer, asks->version, false, LIST_OFFSETS_LATEST, places,
+                           request->count);
+    lane->probing = true;
+    conn_send(conn, API_LIST_OFFSETS, asks->version, &writer, NULL, 0, PROBE_TIMEOUT_MS,
+              probe_answered, asks);
+    free(places);
+}
+
+void sink_look(struct engine *engine)
+{
+    int64_t now_ms = loop_now_ms(engine->loop);
+    for (size_t i = 0; i < engine->tasks_count; i++) {
+        if (engine->tasks[i]->slow && engine->tasks[i]->mode == TASK_CARRYING) {
+            look_at_slow(engine->tasks[i], now_ms);
+        }
+    }
+    for (size_t i = 0; i < engine->lanes_count; i++) {
+        struct sink_lane *lane = engine->lanes[i];
+        struct conn *conn = lane->flying_first == NULL
+                                ? NULL
+                                : cluster_conn(engine->target, lane->broker, lane->lane);
+        if (conn != NULL) {
+            lane->round_trip_us = conn_round_trip_us(conn);
+        }
+        if (lane->lane != LANE_SLOW && is_blocked(lane, now_ms)) {
+            probe(lane);
+        }
+    }
+}
+
+int64_t sink_round_trip_us(const struct task *task)
+{
+    return task->lane == NULL ? -1 : task->lane->round_trip_us;
 }
 
 /* --- answers ------------------------------------------------------------------------------------------------------ */
@@ -171,8 +444,10 @@ static void advanced(struct task *task, const struct ack *ack)
     engine->counters.bytes += ack->bytes;
     engine->moved_bytes += (int64_t)ack->bytes;
     engine->counters.batches++;
+    flow_moved(&task->flow, (int64_t)ack->bytes);
     engine->callbacks.ack(engine->callbacks.arg, task, ack);
     task_settle(task);
+    acknowledged(task, ack->sent_ms);
     sink_ready(task);
 }
 
@@ -188,6 +463,10 @@ static void take_part(struct task *task, const struct produce_answer_part *part)
         advanced(task, &ack);
         break;
     case ANSWERED_DOUBT:
+        if (part->error == KAFKA_REQUEST_TIMED_OUT ||
+            part->error == KAFKA_NOT_ENOUGH_REPLICAS_AFTER_APPEND) {
+            sink_slow(task); /* it waited for its followers, and everybody behind it with it */
+        }
         task_doubt(task, &why);
         break;
     case ANSWERED_REFUSED:
@@ -200,18 +479,16 @@ static void take_part(struct task *task, const struct produce_answer_part *part)
     }
 }
 
-static int32_t asked(const struct sink_request *request, const struct produce_answer_part *part,
-                     int32_t cursor)
+static int32_t asked(const struct sink_request *request, bool by_id, const struct uuid *topic_id,
+                     struct wire_string topic, int32_t partition, int32_t cursor)
 {
     for (int32_t tries = 0; tries < request->count; tries++) {
         int32_t at = (cursor + tries) % request->count;
         const struct task *task = request->tasks[at];
-        bool same_topic =
-            request->version >= 13
-                ? uuid_equal(&task->target_topic_id, &part->topic_id)
-                : part->topic.len == (int32_t)strlen(task->topic) &&
-                      memcmp(part->topic.data, task->topic, (size_t)part->topic.len) == 0;
-        if (same_topic && task->index == part->partition) {
+        bool same_topic = by_id ? uuid_equal(&task->target_topic_id, topic_id)
+                                : topic.len == (int32_t)strlen(task->topic) &&
+                                      memcmp(topic.data, task->topic, (size_t)topic.len) == 0;
+        if (same_topic && task->index == partition) {
             return at;
         }
     }
@@ -229,12 +506,14 @@ static void take_answer(struct sink_request *request, const struct produce_answe
     request->engine->counters.target_throttle_ms +=
         answer->throttle_ms > 0 ? (uint64_t)answer->throttle_ms : 0;
     for (int32_t i = 0; i < answer->parts_count; i++) {
-        int32_t at = asked(request, &answer->parts[i], cursor);
+        const struct produce_answer_part *part = &answer->parts[i];
+        int32_t at = asked(request, request->version >= 13, &part->topic_id, part->topic,
+                           part->partition, cursor);
         if (at >= 0 && !told[at]) {
             told[at] = true;
             cursor = at + 1;
             if (current(request, at)) {
-                take_part(request->tasks[at], &answer->parts[i]);
+                take_part(request->tasks[at], part);
             }
         }
     }
@@ -246,6 +525,32 @@ static void take_answer(struct sink_request *request, const struct produce_answe
         }
     }
     free(told);
+}
+
+static void flying_push(struct sink_request *request)
+{
+    struct sink_lane *lane = request->lane;
+    if (lane->flying_last == NULL) {
+        lane->flying_first = request;
+        lane->turn_ms = loop_now_ms(lane->engine->loop);
+    } else {
+        lane->flying_last->next = request;
+    }
+    lane->flying_last = request;
+}
+
+static void flying_pop(struct sink_request *request)
+{
+    struct sink_lane *lane = request->lane;
+    assert(lane->flying_first == request); /* a connection's answers come in order, failures too */
+    lane->flying_first = request->next;
+    if (lane->flying_first == NULL) {
+        lane->flying_last = NULL;
+    }
+    int64_t now_ms = loop_now_ms(lane->engine->loop);
+    lane->usual_ms += ((double)(now_ms - lane->turn_ms) - lane->usual_ms) / USUAL_SHARE;
+    lane->turn_ms = now_ms;
+    lane->turns_count++;
 }
 
 static void lost(struct sink_request *request, const struct err *err)
@@ -266,6 +571,7 @@ static void answered(void *arg, struct reader *reader, struct buf *block, const 
     struct produce_answer answer;
     struct err bad = {0};
     (void)block;
+    flying_pop(request);
     if (reader == NULL) {
         lost(request, err);
     } else if (!proto_get_produce(reader, request->version, &answer, &bad)) {
@@ -395,6 +701,7 @@ static void send_one(struct sink_lane *lane, struct conn *conn, int16_t version)
         parcels[i].task->flying_count++;
     }
     lane->engine->counters.produces++;
+    flying_push(request);
     put_and_send(request, conn, parcels);
 }
 

@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "mirror/batches.h"
 
-#define FETCH_LANE         1
 #define FETCH_WAIT_MS      500
 #define FETCH_WAIT_HELD_MS 100 /* while a partition is held back, so that it joins soon */
 #define FETCH_GRACE_MS \
@@ -19,11 +18,14 @@
 struct source_request {
     struct engine *engine;
     int32_t broker;
+    int32_t lane;
     int16_t version;
-    int32_t share; /* bytes asked of each */
+    int32_t share;       /* bytes asked of each; less of those that a rate limit holds back */
+    int64_t asked_bytes; /* counted in engine->asked_bytes */
     int32_t count;
     struct task **tasks; /* references */
     uint32_t *tickets;
+    int32_t *shares;
 };
 
 static struct source_broker *broker_of(struct engine *engine, int32_t broker)
@@ -39,7 +41,8 @@ static struct source_broker *broker_of(struct engine *engine, int32_t broker)
     if (engine->brokers == NULL || made == NULL) {
         abort();
     }
-    *made = (struct source_broker){.engine = engine, .broker = broker};
+    *made = (struct source_broker){
+        .engine = engine, .broker = broker, .lanes_count = 1, .round_trip_us = -1};
     engine->brokers[engine->brokers_count++] = made;
     return made;
 }
@@ -58,9 +61,16 @@ static void request_free(struct source_request *request)
         request->tasks[i]->fetching = false;
         task_unref(request->tasks[i]);
     }
+    request->engine->asked_bytes -= request->asked_bytes;
     free(request->tasks);
     free(request->tickets);
+    free(request->shares);
     free(request);
+}
+
+static struct throttle *throttle_of(struct task *task)
+{
+    return task->steady ? &task->engine->steady : &task->engine->first_copy;
 }
 
 static void hold(struct task *task, int64_t ms)
@@ -175,6 +185,7 @@ static void take_partition(struct task *task, struct fetch_partition *fetched, s
         task->source_end = fetched->last_stable_offset;
         task->source_end_at_ms = loop_now_ms(task->engine->loop);
     }
+    throttle_take(throttle_of(task), (int64_t)fetched->records_len);
     if (fetched->diverging) {
         diverged(task, fetched);
         return;
@@ -182,11 +193,13 @@ static void take_partition(struct task *task, struct fetch_partition *fetched, s
     if (fetched->records_len > 0) {
         take_records(task, fetched, block);
     }
+    task->steady = task->steady || task->core.fetch_next >= task->source_end;
 }
 
-/* The task that an answered partition belongs to; answers come in the order asked, mostly. */
-static struct task *asked(struct source_request *request, const struct fetch_partition *fetched,
-                          int32_t *cursor)
+/* The place in the request of the task that an answered partition belongs to, -1 = nobody's; answers come in the order
+ * asked, mostly. */
+static int32_t asked(const struct source_request *request, const struct fetch_partition *fetched,
+                     int32_t *cursor)
 {
     for (int32_t tries = 0; tries < request->count; tries++) {
         int32_t at = (*cursor + tries) % request->count;
@@ -199,10 +212,10 @@ static struct task *asked(struct source_request *request, const struct fetch_par
         if (same_topic && task->index == fetched->partition) {
             *cursor = at + 1;
             bool current = task->mode == TASK_CARRYING && task->ticket == request->tickets[at];
-            return current ? task : NULL;
+            return current ? at : -1;
         }
     }
-    return NULL;
+    return -1;
 }
 
 static void take_answer(struct source_request *request, struct reader *reader, struct buf *block)
@@ -210,7 +223,7 @@ static void take_answer(struct source_request *request, struct reader *reader, s
     struct fetch_answer answer;
     struct err err = {0};
     if (!proto_get_fetch(reader, request->version, &answer, &err)) {
-        cluster_drop_conn(request->engine->source, request->broker, FETCH_LANE, err.what);
+        cluster_drop_conn(request->engine->source, request->broker, request->lane, err.what);
         return;
     }
     if (answer.error != KAFKA_NONE) {
@@ -221,9 +234,10 @@ static void take_answer(struct source_request *request, struct reader *reader, s
     request->engine->counters.source_throttle_ms +=
         answer.throttle_ms > 0 ? (uint64_t)answer.throttle_ms : 0;
     for (int32_t i = 0; i < answer.partitions_count; i++) {
-        struct task *task = asked(request, &answer.partitions[i], &cursor);
-        if (task != NULL) {
-            task->behind = answer.partitions[i].records_len >= (size_t)request->share / 2;
+        int32_t at = asked(request, &answer.partitions[i], &cursor);
+        if (at >= 0) {
+            struct task *task = request->tasks[at];
+            task->behind = answer.partitions[i].records_len >= (size_t)request->shares[at] / 2;
             take_partition(task, &answer.partitions[i], block);
         }
     }
@@ -235,7 +249,7 @@ static void answered(void *arg, struct reader *reader, struct buf *block, const 
     struct source_request *request = arg;
     struct engine *engine = request->engine;
     (void)err; /* a lost connection is told by the cluster; the next pump asks again */
-    broker_of(engine, request->broker)->asking = false;
+    broker_of(engine, request->broker)->asking &= ~(1u << request->lane);
     if (reader != NULL) {
         engine->counters.fetches++;
         take_answer(request, reader, block);
@@ -255,19 +269,34 @@ static bool is_led_by(const struct task *task, int32_t broker)
            cluster_leader(task->engine->source, task->topic, task->index).broker == broker;
 }
 
-/* Bytes of one partition in one answer: those that are behind share it evenly. An answer full of one partition would
- * leave Produce requests with a batch of one partition each, and needs deep queues to mix them again: memory that has
- * left the processor's cache when it is sent. */
-static int32_t share_of(const struct engine *engine, int32_t broker)
+/* Bytes of one partition in one answer: those that are behind share it evenly, up to `most` of them. An answer full of one
+ * partition would leave Produce requests with a batch of one partition each, and needs deep queues to mix them again:
+ * memory that has left the processor's cache when it is sent. */
+static int32_t share_of(const struct engine *engine, int32_t broker, int32_t most)
 {
-    int64_t most = engine->options.limits->partition_fetch_bytes;
+    int64_t most_bytes = engine->options.limits->partition_fetch_bytes;
     int64_t behind_count = 0;
     for (size_t i = 0; i < engine->tasks_count; i++) {
         behind_count += engine->tasks[i]->behind && is_led_by(engine->tasks[i], broker);
     }
+    behind_count = behind_count < most ? behind_count : most;
     int64_t share = engine->options.limits->fetch_bytes / (behind_count > 0 ? behind_count : 1);
     share = share > SHARE_LEAST_BYTES ? share : SHARE_LEAST_BYTES;
-    return (int32_t)(share < most ? share : most);
+    return (int32_t)(share < most_bytes ? share : most_bytes);
+}
+
+/* What a rate limit leaves of a share: the same for everybody who is under it. 0 = nothing now. */
+static int32_t limited_share(struct task *task, int32_t share, int64_t now_ms)
+{
+    const struct engine *engine = task->engine;
+    int64_t room = throttle_room(throttle_of(task), now_ms);
+    int32_t count = task->steady ? engine->steady_count : engine->first_copy_count;
+    if (room <= 0) {
+        return 0;
+    }
+    int64_t part = room / (count > 0 ? count : 1);
+    part = part > SHARE_LEAST_BYTES ? part : SHARE_LEAST_BYTES;
+    return part < share ? (int32_t)part : share;
 }
 
 static bool wanted(const struct task *task, int32_t broker, int64_t now_ms,
@@ -311,38 +340,59 @@ static void turn_order(const struct engine *engine, size_t turn, size_t *out_ord
     }
 }
 
-static struct source_request *collect(struct engine *engine, struct source_broker *broker,
-                                      bool *out_held)
+static struct source_request *request_new(struct engine *engine, int32_t broker, int32_t lane)
 {
-    int32_t share = share_of(engine, broker->broker);
-    struct partition_bounds bounds = {.window_bytes =
-                                          engine->options.limits->partition_window_bytes,
-                                      .queue_bytes = share / QUEUE_PARTS};
-    int64_t now_ms = loop_now_ms(engine->loop);
-    size_t *order = calloc(engine->tasks_count, sizeof(*order));
     struct source_request *request = calloc(1, sizeof(*request));
-    if (order == NULL || request == NULL) {
+    if (request == NULL) {
         abort();
     }
     request->engine = engine;
-    request->broker = broker->broker;
-    request->share = share;
+    request->broker = broker;
+    request->lane = lane;
     request->tasks = calloc(engine->tasks_count, sizeof(struct task *));
     request->tickets = calloc(engine->tasks_count, sizeof(*request->tickets));
-    if (request->tasks == NULL || request->tickets == NULL) {
+    request->shares = calloc(engine->tasks_count, sizeof(*request->shares));
+    if (request->tasks == NULL || request->tickets == NULL || request->shares == NULL) {
+        abort();
+    }
+    return request;
+}
+
+static void add(struct source_request *request, struct task *task, int32_t share)
+{
+    task->fetching = true;
+    request->tickets[request->count] = task->ticket;
+    request->shares[request->count] = share;
+    request->tasks[request->count++] = task_ref(task);
+}
+
+/* Up to `most` tasks that want to be fetched. *out_held: others do not want now. */
+static void collect(struct source_request *request, struct source_broker *broker, int32_t most,
+                    bool *out_held)
+{
+    struct engine *engine = request->engine;
+    request->share = share_of(engine, broker->broker, most);
+    struct partition_bounds bounds = {.window_bytes =
+                                          engine->options.limits->partition_window_bytes,
+                                      .queue_bytes = request->share / QUEUE_PARTS};
+    int64_t now_ms = loop_now_ms(engine->loop);
+    size_t *order = calloc(engine->tasks_count, sizeof(*order));
+    if (order == NULL) {
         abort();
     }
     turn_order(engine, broker->turn++ % engine->tasks_count, order);
-    for (size_t i = 0; i < engine->tasks_count; i++) {
+    for (size_t i = 0; i < engine->tasks_count && request->count < most; i++) {
         struct task *task = engine->tasks[order[i]];
         if (wanted(task, broker->broker, now_ms, &bounds, out_held)) {
-            task->fetching = true;
-            request->tickets[request->count] = task->ticket;
-            request->tasks[request->count++] = task_ref(task);
+            int32_t share = limited_share(task, request->share, now_ms);
+            task->throttled = share == 0;
+            *out_held = *out_held || task->throttled;
+            if (share > 0) {
+                add(request, task, share);
+            }
         }
     }
     free(order);
-    return request;
 }
 
 static void put_request(struct source_request *request, bool held, struct writer *writer)
@@ -361,43 +411,119 @@ static void put_request(struct source_request *request, bool held, struct writer
             .current_leader_epoch = cluster_leader(engine->source, task->topic, task->index).epoch,
             .offset = task->core.fetch_next,
             .last_fetched_epoch = task->epoch_unchecked ? -1 : task->core.fetch_epoch,
-            .max_bytes = request->share};
+            .max_bytes = request->shares[i]};
     }
     proto_put_fetch(writer, request->version, held ? FETCH_WAIT_HELD_MS : FETCH_WAIT_MS, 1,
                     (int32_t)engine->options.limits->fetch_bytes, true, wants, request->count);
     free(wants);
 }
 
-static void ask(struct engine *engine, struct source_broker *broker)
+/* The first connection asks while one answer more fits beside what is held; the others only while all that was asked
+ * over them would fit too. */
+static bool has_room(const struct engine *engine, int32_t lane)
 {
-    size_t used = buf_pool_used_bytes(engine->pool);
-    if (broker->asking || used + (size_t)engine->options.limits->fetch_bytes >
-                              (size_t)engine->options.limits->link_window_bytes) {
-        return; /* acknowledgments give the room back and pump again */
+    int64_t used = (int64_t)buf_pool_used_bytes(engine->pool) + engine->options.limits->fetch_bytes;
+    if (lane > LANE_FIRST) {
+        used += engine->asked_bytes;
     }
-    struct conn *conn = cluster_conn(engine->source, broker->broker, FETCH_LANE);
-    if (conn == NULL) {
-        return;
+    return used <= engine->options.limits->link_window_bytes;
+}
+
+/* @return false when nobody is left to ask for */
+static bool ask_over(struct engine *engine, struct source_broker *broker, int32_t lane)
+{
+    if ((broker->asking & (1u << lane)) != 0) {
+        return true;
+    }
+    if (!has_room(engine, lane)) {
+        engine->memory_full = true;
+        return false; /* acknowledgments give the room back and pump again */
+    }
+    struct conn *conn = cluster_conn(engine->source, broker->broker, lane);
+    int16_t version = conn == NULL ? -1 : conn_versions(conn)->version[API_FETCH];
+    if (version < 0) {
+        return true;
     }
     bool held = false;
-    struct source_request *request = collect(engine, broker, &held);
-    request->version = conn_versions(conn)->version[API_FETCH];
-    if (request->count == 0 || request->version < 0) {
+    int32_t lanes = broker->lanes_count;
+    struct source_request *request = request_new(engine, broker->broker, lane);
+    request->version = version;
+    collect(request, broker, lanes == 1 ? INT32_MAX : (broker->led_count + lanes - 1) / lanes,
+            &held);
+    if (request->count == 0) {
         request_free(request);
-        return;
+        return false;
+    }
+    if (lane > LANE_FIRST) {
+        request->asked_bytes = engine->options.limits->fetch_bytes;
+        engine->asked_bytes += request->asked_bytes;
     }
     struct writer writer;
     writer_init(&writer);
     put_request(request, held, &writer);
-    broker->asking = true;
+    broker->asking |= 1u << lane;
     conn_send(conn, API_FETCH, request->version, &writer, NULL, 0, FETCH_WAIT_MS + FETCH_GRACE_MS,
               answered, request);
+    return true;
+}
+
+static void ask(struct engine *engine, struct source_broker *broker)
+{
+    int32_t lane = LANE_FIRST;
+    while (lane < LANE_FIRST + broker->lanes_count && ask_over(engine, broker, lane)) {
+        lane++;
+    }
+}
+
+/* Near, one Fetch brings all partitions of a broker: the fewest requests. Far, the line would idle from the end of an
+ * answer until what was asked next arrives; so partitions divide over connections whose answers come in turns. Not
+ * pipelined on one connection: a Fetch that waits for records would hold back those behind it. */
+static int32_t lanes_for(const struct source_broker *broker)
+{
+    if (broker->round_trip_us < FLOW_FAR_US || broker->led_count < 2) {
+        return 1;
+    }
+    return broker->led_count < LANES_MAX ? broker->led_count : LANES_MAX;
+}
+
+void source_look(struct engine *engine)
+{
+    engine->first_copy_count = engine->steady_count = 0;
+    for (size_t i = 0; i < engine->brokers_count; i++) {
+        engine->brokers[i]->led_count = 0;
+    }
+    for (size_t i = 0; i < engine->tasks_count; i++) {
+        struct task *task = engine->tasks[i];
+        if (task->mode == TASK_CARRYING) {
+            int32_t leader = cluster_leader(engine->source, task->topic, task->index).broker;
+            engine->steady_count += task->steady;
+            engine->first_copy_count += !task->steady;
+            if (leader >= 0) {
+                broker_of(engine, leader)->led_count++;
+            }
+        }
+    }
+    for (size_t i = 0; i < engine->brokers_count; i++) {
+        struct source_broker *broker = engine->brokers[i];
+        struct conn *conn = broker->led_count == 0
+                                ? NULL
+                                : cluster_conn(engine->source, broker->broker, LANE_FIRST);
+        broker->round_trip_us = conn == NULL ? -1 : conn_round_trip_us(conn);
+        broker->lanes_count = lanes_for(broker);
+    }
+}
+
+int64_t source_round_trip_us(const struct task *task)
+{
+    int32_t leader = cluster_leader(task->engine->source, task->topic, task->index).broker;
+    return leader < 0 ? -1 : broker_of(task->engine, leader)->round_trip_us;
 }
 
 bool source_idle(const struct engine *engine)
 {
     for (size_t i = 0; i < engine->brokers_count; i++) {
-        if (!engine->brokers[i]->asking) {
+        const struct source_broker *broker = engine->brokers[i];
+        if (broker->asking == 0 || __builtin_popcount(broker->asking) < broker->lanes_count) {
             return true;
         }
     }
@@ -406,6 +532,7 @@ bool source_idle(const struct engine *engine)
 
 void source_pump(struct engine *engine)
 {
+    engine->memory_full = false;
     for (size_t i = 0; i < engine->tasks_count; i++) {
         struct task *task = engine->tasks[i];
         if (task->mode == TASK_CARRYING && !task->fetching) {

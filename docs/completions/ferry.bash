@@ -7,6 +7,7 @@ _ferry() {
         "ferry enable") path="$path $word" ;;
         "ferry status") path="$path $word" ;;
         "ferry top") path="$path $word" ;;
+        "ferry check") path="$path $word" ;;
         "ferry offsets") path="$path $word" ;;
         "ferry offsets translate") path="$path $word" ;;
         "ferry offsets map") path="$path $word" ;;
@@ -14,6 +15,8 @@ _ferry() {
         "ferry fault") path="$path $word" ;;
         "ferry fault list") path="$path $word" ;;
         "ferry fault retry") path="$path $word" ;;
+        "ferry fault accept") path="$path $word" ;;
+        "ferry fault resync") path="$path $word" ;;
         "ferry config") path="$path $word" ;;
         "ferry config check") path="$path $word" ;;
         "ferry config show") path="$path $word" ;;
@@ -27,17 +30,20 @@ _ferry() {
         -o) mapfile -t COMPREPLY < <(compgen -W 'text json' -- "$cur"); return ;;
     esac
     case $path in
-        "ferry") words='enable status top offsets verify fault config version help ' ;;
+        "ferry") words='enable status top check offsets verify fault config version help ' ;;
         "ferry enable") words='--to --adopt --reason --yes --config -o -q --timeout --help ' ;;
         "ferry status") words='--link --watch --check --warning --critical --config -o -q --timeout --help ' ;;
         "ferry top") words='--link -n --rows --config -o -q --timeout --help ' ;;
+        "ferry check") words='--link --to --config -o -q --timeout --help ' ;;
         "ferry offsets") words='translate map ' ;;
         "ferry offsets translate") words='--from-target --link --to --config -o -q --timeout --help ' ;;
         "ferry offsets map") words='--limit --link --to --config -o -q --timeout --help ' ;;
         "ferry verify") words='--topic --sample --since --limit --link --to --config -o -q --timeout --help ' ;;
-        "ferry fault") words='list retry ' ;;
+        "ferry fault") words='list retry accept resync ' ;;
         "ferry fault list") words='--link --to --config -o -q --timeout --help ' ;;
         "ferry fault retry") words='--all --depth --link --to --config -o -q --timeout --help ' ;;
+        "ferry fault accept") words='--reason --yes --link --to --config -o -q --timeout --help ' ;;
+        "ferry fault resync") words='--from --reason --yes --link --to --config -o -q --timeout --help ' ;;
         "ferry config") words='check show reference ' ;;
         "ferry config check") words='--config -o -q --timeout --help ' ;;
         "ferry config show") words='--config -o -q --timeout --help ' ;;

@@ -25,6 +25,8 @@ static const int selectors[] = {
     SELECT(API_OFFSET_FETCH, 7),
     SELECT(API_OFFSET_FETCH, 8),
     SELECT(API_OFFSET_FETCH, 9),
+    SELECT(API_SASL_HANDSHAKE, 1),
+    SELECT(API_SASL_AUTHENTICATE, 2),
 };
 #define SELECTORS_COUNT (sizeof(selectors) / sizeof(selectors[0]))
 
@@ -143,6 +145,22 @@ static void rest(struct reader *reader, int api, int16_t version)
     }
 }
 
+static void sign_in(struct reader *reader, int api)
+{
+    struct sasl_handshake_answer handshake;
+    struct sasl_authenticate_answer answer;
+    struct err err;
+
+    if (api == API_SASL_HANDSHAKE && proto_get_sasl_handshake(reader, &handshake, &err)) {
+        for (int32_t i = 0; i < handshake.offered_count; i++) {
+            touch(handshake.offered[i]);
+        }
+    } else if (api == API_SASL_AUTHENTICATE && proto_get_sasl_authenticate(reader, &answer, &err)) {
+        touch(answer.message);
+        touch(answer.bytes);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0) {
@@ -160,6 +178,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         metadata(&reader, version);
     } else if (api == API_OFFSET_FETCH) {
         group_offsets(&reader, version);
+    } else if (api == API_SASL_HANDSHAKE || api == API_SASL_AUTHENTICATE) {
+        sign_in(&reader, api);
     } else {
         offsets(&reader, api, version);
         rest(&reader, api, version);

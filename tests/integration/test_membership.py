@@ -313,6 +313,36 @@ def test_broker_restart_loses_nothing(new_cluster, own):
         assert own_of(one, 5) == names("t", 4)
 
 
+@pytest.mark.long
+def test_a_commit_that_outlives_its_session_is_no_newcomer(new_cluster, own):
+    """The coordinator is away longer than the session, with commits waiting for it. They carry the old member id when
+    it is back, and are fenced: by ourselves. It is not told as another process with our id, for which we would end."""
+    cluster = new_cluster("outlived", default_group_settings=True)
+    cluster.warm_coordinators()
+    cluster.create_topic("t", partitions=4)
+    one = own(Driver("membership_driver", cluster.bootstrap, "g", "w1", "t"))
+    one.expect("assigned")
+    cluster.broker(1).kill9()
+    down = time.monotonic()
+    outlived = []
+    while not outlived and time.monotonic() - down < 30:
+        one.send("commit", "t", 0, 9, "late")
+        one.drain(0.05)
+        if any(line["event"] == "revoked" for line in one.seen):
+            one.send("revoked_done")
+        if not cluster.broker(1).alive and time.monotonic() - down > 6:
+            cluster.broker(1).start(wait=False)
+        outlived = [line for line in one.seen if line["event"] == "trouble" and line["code"] == "82"]
+        assert not any(line["event"] == "trouble" and line["kind"] == "fatal" for line in one.seen)
+        one.seen = [line for line in one.seen if line["event"] == "trouble"]
+    assert outlived, "no commit outlived its session: nothing was tested"
+    assert outlived[0]["kind"] == "retry", outlived
+    again = own(Driver("membership_driver", cluster.bootstrap, "g", "w1", "t"))
+    assert parts(again.expect("assigned", timeout=30)) == names("t", 4)
+    again.send("commit", "t", 0, 9, "after")
+    assert again.expect("commit", timeout=15)["bad"] == "0"
+
+
 def test_broker_killed_while_asked(new_cluster, own):
     """Questions for what is committed are on their way when the coordinator dies: all are answered, nobody aborts."""
     cluster = new_cluster("killed", default_group_settings=True)

@@ -485,6 +485,28 @@ def test_a_worker_starts_beside_a_broker_that_hangs(new_cluster, new_redis, own,
     one.prove()
 
 
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_target_that_is_away_longer_than_the_session(own_sites, own, folder, name):
+    """S24: the session is over when the coordinator comes back, and commits with the old member id still wait for it.
+    The answer to those says "fenced by another member": it is ourselves, and nobody must stop for it."""
+    source, target, redis = own_sites()
+    source.create_topic("t", partitions=4)
+    one = Line(own, folder, source, target, redis, name, ["t"])
+    load = Load(source.bootstrap, "t", "lz4", count=120_000, partitions=4, rate=2_000).start()
+    worker = one.worker("w1")
+    one.wait_copied("t", 0, 500)
+    broker = target.broker(1)
+    for away_s in (5.5, 6, 6.5, 7, 10.5):
+        broker.kill9()
+        time.sleep(away_s)
+        broker.start()
+        wait_for("it to mirror again", lambda: one.mirroring(worker) == 4, 30)
+    load.wait()
+    one.wait_caught_up()
+    one.prove()
+
+
 def test_lost_answers_make_no_duplicate(own_sites, own, folder, name):
     """S24, S26: connections are cut with requests in flight, brokers are killed and come back, again and again."""
     source, target, redis = own_sites()

@@ -26,8 +26,9 @@ EXIT_TIME, EXIT_UNREACHABLE, EXIT_CONFIGURATION, EXIT_UNCONFIRMED = 5, 6, 7, 8
 class Configuration:
     """One configuration file; every change through here writes it anew."""
 
-    def __init__(self, folder, sites, deployment="rig", **top):
-        """`sites`: {name: (KafkaCluster, RedisServer or None)}, home first. `top`: more top-level keys."""
+    def __init__(self, folder, sites, deployment="rig", secured=None, **top):
+        """`sites`: {name: (KafkaCluster, RedisServer or None)}, home first. `top`: more top-level keys.
+        `secured`: {name: rig.secure.Secured.settings(...)} of sites that are not reached in the clear."""
         folder.mkdir(parents=True, exist_ok=True)
         self.dir = folder
         self.path = folder / "ferry.json"
@@ -37,8 +38,9 @@ class Configuration:
         (folder / "state").mkdir(exist_ok=True)
         for name, (cluster, redis) in sites.items():
             site = {"region": f"region-{name}", "kafka": {"bootstrap.servers": cluster.bootstrap}}
+            site |= (secured or {}).get(name, {})
             if redis is not None:
-                site["redis"] = {"url": redis.url}
+                site["redis"] = redis.settings(folder)
             self.data["sites"][name] = site
         self.write()
 
@@ -112,16 +114,19 @@ class Metrics:
 class Worker:
     """One ferryd."""
 
-    def __init__(self, conf, name, args=(), env=None, log=None):
+    def __init__(self, conf, name, args=(), env=None, log=None, place=None):
+        """`place`: a rig.netns.Place that it runs in."""
         self.conf = conf
         self.name = name
         self.port = free_port()
+        self.host = place.host if place else "127.0.0.1"
         argv = [
+            *(place.prefix if place else []),
             BIN / "ferryd",
             "--config",
             conf.path,
             "--http",
-            f"127.0.0.1:{self.port}",
+            f"{self.host}:{self.port}",
             "--worker",
             name,
             *args,
@@ -159,7 +164,7 @@ class Worker:
     def get(self, path, timeout=5):
         """(status, text) of the worker's HTTP server."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=timeout) as answer:
+            with urllib.request.urlopen(f"http://{self.host}:{self.port}{path}", timeout=timeout) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as err:
             return err.code, err.read().decode()

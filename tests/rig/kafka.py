@@ -40,6 +40,7 @@ from confluent_kafka.admin import (
 from rig import jvm, logdir
 from rig.paths import TEMPLATE, run_dir
 from rig.procs import Process, ProcessFailed, TimeIsUp, free_port, wait_for
+from rig.secure import Secured, set_scram
 
 
 def new_cluster_id():
@@ -59,8 +60,12 @@ class Broker:
         self.process = None
 
     @property
+    def host(self):
+        return self.cluster.place.host if self.cluster.place else "127.0.0.1"
+
+    @property
     def address(self):
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def prepare(self):
         """Format the log folder: what StorageTool writes, without a JVM."""
@@ -86,6 +91,8 @@ class Broker:
             heap=self.cluster.heap,
             measured=self.cluster.measured,
         )
+        if self.cluster.place:
+            argv = [*self.cluster.place.prefix, *argv]
         log = self.dir / "broker.log"
         self._log_begin = log.stat().st_size if log.exists() else 0
         self.process = Process(f"{self.cluster.name} broker {self.id}", argv, log, cwd=self.dir)
@@ -165,12 +172,16 @@ class KafkaCluster:
         measured=False,
         default_group_settings=False,
         controllers=None,
+        listeners=None,
+        place=None,
     ):
         """
         props                   server properties over ours; a change counts from the next start of a broker
         measured                no flags that trade speed for a quick start
         default_group_settings  group.initial.rebalance.delay.ms and the offsets topic as Kafka has them
+        place                   a rig.netns.Place that the brokers run in
         controllers             how many brokers are controllers too; default: all of 3 or more, else the first
+        listeners               {name: rig.secure.Listener} beside the one in the clear; clients of ours use that one
         """
         self.name = name
         self.dir = (workdir or run_dir("kafka")) / name
@@ -179,6 +190,8 @@ class KafkaCluster:
         self.heap = heap
         self.measured = measured
         self.default_group_settings = default_group_settings
+        self.listeners = dict(listeners or {})
+        self.place = place
         self.cluster_id = new_cluster_id()
         count = controllers or (brokers if brokers >= 3 else 1)
         self.brokers = [Broker(self, n, controller=n <= count) for n in range(1, brokers + 1)]
@@ -200,7 +213,14 @@ class KafkaCluster:
             broker.wait_started(timeout)
         if len(self.brokers) > 1:
             wait_for("all brokers in the metadata", lambda: len(self.metadata().brokers) == len(self.brokers))
+        for listener in self.listeners.values():
+            for user, password in listener.users.items():
+                set_scram(self, user, password)
         return self
+
+    def secured(self, name):
+        """The cluster as clients of that listener see it."""
+        return Secured(self, name)
 
     def stop(self, timeout=15, remove=False):
         """Stop all at once. Nobody reads these logs any more, so a hard stop is no loss: timeout=0 kills."""
@@ -230,19 +250,27 @@ class KafkaCluster:
         controllers = [b for b in self.brokers if b.controller_port]
         copies = min(3, len(self.brokers))
         listeners = [f"PLAINTEXT://{broker.address}"]
+        advertised = list(listeners)
+        protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT"}
+        more = {}
+        for name, listener in self.listeners.items():
+            protocols[name.upper()] = listener.protocol
+            listeners.append(f"{name.upper()}://127.0.0.1:{listener.port(broker)}")
+            advertised.append(f"{name.upper()}://{listener.host}:{listener.port(broker)}")
+            more |= listener.properties(name)
         roles = ["broker"]
         if broker.controller_port:
-            listeners.append(f"CONTROLLER://127.0.0.1:{broker.controller_port}")
+            listeners.append(f"CONTROLLER://{broker.host}:{broker.controller_port}")
             roles.append("controller")
         props = {
             "node.id": broker.id,
             "process.roles": ",".join(roles),
             "listeners": ",".join(listeners),
-            "advertised.listeners": f"PLAINTEXT://{broker.address}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "advertised.listeners": ",".join(advertised),
+            "listener.security.protocol.map": ",".join(f"{k}:{v}" for k, v in protocols.items()),
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAINTEXT",
-            "controller.quorum.voters": ",".join(f"{b.id}@127.0.0.1:{b.controller_port}" for b in controllers),
+            "controller.quorum.voters": ",".join(f"{b.id}@{b.host}:{b.controller_port}" for b in controllers),
             "log.dirs": broker.logs,
             "auto.create.topics.enable": "false",
             "offsets.topic.replication.factor": copies,
@@ -261,7 +289,7 @@ class KafkaCluster:
             # A killed broker may register again when its old session is over: 9 s by default. With followers it
             # stays so: a stopped one must not fall out of the replicas in sync at once.
             props |= {"broker.session.timeout.ms": 4000, "broker.heartbeat.interval.ms": 500}
-        return props | self.props
+        return props | more | self.props
 
     # -- topics and questions -----------------------------------------------------------------------------------
 

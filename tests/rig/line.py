@@ -18,7 +18,7 @@ from rig.wire import RawClient
 
 
 class Line:
-    def __init__(self, own, folder, source, target, redis, service, topics, enable=True, **service_keys):
+    def __init__(self, own, folder, source, target, redis, service, topics, enable=True, secured=None, **service_keys):
         self.own = own
         self.folder = folder
         self.source = source
@@ -26,7 +26,7 @@ class Line:
         self.redis = redis
         self.service = service
         self.topics = topics
-        self.conf = Configuration(folder / "ferry", {"a": (source, None), "b": (target, redis)})
+        self.conf = Configuration(folder / "ferry", {"a": (source, None), "b": (target, redis)}, secured=secured)
         self.conf.service(service, topics=topics, **service_keys)
         self.command = Command(self.conf)
         self.workers = []

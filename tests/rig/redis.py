@@ -17,12 +17,16 @@ from redis.retry import Retry
 
 from rig.paths import REDIS_SERVER, run_dir
 from rig.procs import Process, free_port, wait_for
+from rig.secure import write_secret
 
 
 class RedisServer:
-    def __init__(self, name, persistent=False, options=(), workdir=None):
-        """`options`: more arguments of redis-server, for example ("--maxmemory", "20mb")."""
+    def __init__(self, name, persistent=False, options=(), workdir=None, tls=None, user=None):
+        """`options`: more arguments of redis-server, for example ("--maxmemory", "20mb"). `tls`: (rig.secure.Authority,
+        Certificate), then there is no port in the clear. `user`: (name, password) that Ferry signs in as."""
         self.name = name
+        self.tls = tls
+        self.user = user
         self.port = free_port()
         self.dir = (workdir or run_dir("redis")) / f"redis-{name}"
         self.persistent = persistent
@@ -35,14 +39,33 @@ class RedisServer:
 
     @property
     def url(self):
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"rediss://localhost:{self.port}/0" if self.tls else f"redis://127.0.0.1:{self.port}/0"
+
+    def settings(self, folder):
+        """`redis` of a site."""
+        site = {"url": self.url}
+        if self.tls:
+            site["ca_file"] = str(self.tls[0].pem)
+        if self.user:
+            password = folder / "redis-password"
+            write_secret(password, self.user[1])
+            site |= {"username": self.user[0], "password": {"file": str(password)}}
+        return site
 
     def connect(self, timeout=10):
         """A client that does not try again: what happens is what is seen."""
-        return redis.Redis(port=self.port, socket_timeout=timeout, retry=Retry(NoBackoff(), 0))
+        secure = {"ssl": True, "ssl_ca_certs": str(self.tls[0].pem)} if self.tls else {}
+        return redis.Redis(port=self.port, socket_timeout=timeout, retry=Retry(NoBackoff(), 0), **secure)
 
     def start(self):
-        argv = [REDIS_SERVER, "--port", self.port, "--bind", "127.0.0.1", "--dir", self.dir, "--save", ""]
+        argv = [REDIS_SERVER, "--port", 0 if self.tls else self.port]
+        argv += ["--bind", "127.0.0.1", "--dir", self.dir, "--save", ""]
+        if self.tls:
+            authority, certificate = self.tls
+            argv += ["--tls-port", self.port, "--tls-cert-file", certificate.pem, "--tls-key-file", certificate.key]
+            argv += ["--tls-ca-cert-file", authority.pem, "--tls-auth-clients", "no"]
+        if self.user:
+            argv += ["--user", self.user[0], "on", f">{self.user[1]}", "~*", "&*", "+@all"]
         argv += ["--appendonly", "yes" if self.persistent else "no", "--daemonize", "no"]
         argv += ["--enable-debug-command", "local", *self.options]
         self.process = Process(f"redis {self.name}", argv, self.dir / "redis.log").start()

@@ -637,10 +637,23 @@ static void nothing_goes_in_the_clear_that_was_configured_otherwise(void **state
 
     f->properties[3] = (struct config_property){"security.protocol", "SASL_SSL"};
     open_cluster(f, 100);
+    fake_run_for(f->loop,
+                 300); /* the broker waits for the rest of a hello that it takes for a length */
+    assert_true(fake_broker_accepted(f->brokers[0]) > 0);
+    assert_int_equal(fake_broker_requests(f->brokers[0], API_VERSIONS), 0);
+    assert_false(cluster_reachable(f->cluster));
+}
+
+static void a_protocol_that_nobody_knows_connects_nowhere(void **state)
+{
+    struct fixture *f = *state;
+
+    f->properties[3] = (struct config_property){"security.protocol", "SASL_TLS"};
+    open_cluster(f, 100);
     fake_run_for(f->loop, 300);
     assert_int_equal(fake_broker_accepted(f->brokers[0]), 0);
     assert_false(cluster_reachable(f->cluster));
-    assert_non_null(strstr(cluster_last_error(f->cluster), "SASL_SSL"));
+    assert_non_null(strstr(cluster_last_error(f->cluster), "SASL_TLS"));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -671,6 +684,7 @@ int main(void)
         TEST(asking_again_inside_a_failed_answer),
         TEST(freed_with_requests_in_flight),
         TEST(nothing_goes_in_the_clear_that_was_configured_otherwise),
+        TEST(a_protocol_that_nobody_knows_connects_nowhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -60,7 +60,7 @@ static void defaults(void **state)
     assert_string_equal(config->http_listen, "127.0.0.1:9464");
     assert_int_equal(config->limits.partition_window_bytes, 4 << 20);
     assert_int_equal(config->limits.link_window_bytes, 128 << 20);
-    assert_int_equal(config->limits.fetch_bytes, 1 << 20);
+    assert_int_equal(config->limits.fetch_bytes, 4 << 20);
     assert_int_equal(config->limits.partition_fetch_bytes, 1 << 20);
     assert_int_equal(config->limits.map_memory_bytes, 64 << 20);
     assert_int_equal(config->limits.resume_read_bytes, 1 << 30);

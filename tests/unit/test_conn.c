@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "config/config.h"
 #include "kafka/conn.h"
 #include "kafka/error.h"
 #include "tests/fake/answers.h"
@@ -332,7 +333,7 @@ static ssize_t send_seven_bytes(void *arg, int fd, const struct msghdr *message)
 
 static void one_byte_at_a_time(void **state)
 {
-    static const struct conn_io io = {recv_one_byte, send_seven_bytes, NULL};
+    static const struct conn_io io = {.recv = recv_one_byte, .sendmsg = send_seven_bytes};
     struct fixture *f = *state;
     struct conn_options options = options_of(f);
     struct asked asked[4] = {0};
@@ -790,7 +791,7 @@ static void a_send_that_fails_does_not_call_back(void **state)
     struct fixture *f = *state;
     struct conn_options options = options_of(f);
     int sends_left = 1;
-    struct conn_io io = {recv_one_byte, send_fails, &sends_left};
+    struct conn_io io = {.recv = recv_one_byte, .sendmsg = send_fails, .arg = &sends_left};
     struct asked asked[2] = {0};
 
     options.io = &io;
@@ -833,7 +834,7 @@ static ssize_t interrupted_send(void *arg, int fd, const struct msghdr *message)
 
 static void signals_in_between_are_nothing(void **state)
 {
-    static const struct conn_io io = {interrupted_recv, interrupted_send, NULL};
+    static const struct conn_io io = {.recv = interrupted_recv, .sendmsg = interrupted_send};
     struct fixture *f = *state;
     struct conn_options options = options_of(f);
     struct asked asked = {0};
@@ -845,6 +846,225 @@ static void signals_in_between_are_nothing(void **state)
     ask(f, &asked, 70000, 1000);
     assert_true(fake_run_until(f->loop, &asked.done, PATIENCE_MS));
     assert_true(asked.ok);
+}
+
+/* --- bytes that no socket tells of ----------------------------------------------------------------------------- */
+
+struct hoard { /* takes what the socket has and gives it out in its own time, as TLS does */
+    uint8_t data[65536];
+    size_t at;
+    size_t len;
+};
+
+static ssize_t recv_hoarded(void *arg, int fd, void *data, size_t len)
+{
+    struct hoard *hoard = arg;
+
+    if (hoard->at == hoard->len) {
+        ssize_t got = recv(fd, hoard->data, sizeof(hoard->data), 0);
+        if (got <= 0) {
+            return got;
+        }
+        hoard->at = 0;
+        hoard->len = (size_t)got;
+    }
+    len = len < hoard->len - hoard->at ? len : hoard->len - hoard->at;
+    memcpy(data, hoard->data + hoard->at, len);
+    hoard->at += len;
+    return (ssize_t)len;
+}
+
+static ssize_t send_all(void *arg, int fd, const struct msghdr *message)
+{
+    (void)arg;
+    return sendmsg(fd, message, MSG_NOSIGNAL);
+}
+
+static bool hoards(const void *arg)
+{
+    const struct hoard *hoard = arg;
+    return hoard->at < hoard->len;
+}
+
+static void what_io_holds_is_asked_for(void **state)
+{
+    struct fixture *f = *state;
+    struct hoard *hoard = calloc(1, sizeof(*hoard));
+    const struct conn_io io = {
+        .recv = recv_hoarded, .sendmsg = send_all, .pending = hoards, .arg = hoard};
+    struct conn_options options = options_of(f);
+    struct asked asked[60] = {0};
+
+    options.io = &io;
+    connect_with(f, &options);
+    assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
+    fake_broker_on(f->broker, API_FETCH, echo, NULL);
+    fake_broker_faults(f->broker)->coalesce_count = 60; /* one write, then silence */
+    for (int i = 0; i < 60; i++) {
+        ask(f, &asked[i], i % 3 == 0 ? 30000 : 500, 2000);
+    }
+    assert_true(fake_run_until(f->loop, &asked[59].done, PATIENCE_MS));
+    for (int i = 0; i < 60; i++) {
+        assert_true(asked[i].ok);
+    }
+    free(hoard);
+}
+
+/* --- sign-in --------------------------------------------------------------------------------------------------- */
+
+struct gate { /* the broker's side */
+    int64_t lifetime_ms;
+    int16_t error;
+    bool open;          /* between SaslHandshake and the end nothing else may come */
+    int32_t close_from; /* this sign-in is hung up on; 0 = none */
+    int32_t signed_in;
+};
+
+static enum fake_action agree(void *arg, const struct fake_request *request, struct writer *answer)
+{
+    struct gate *gate = arg;
+    struct reader body = request->body;
+    struct wire_string mechanism = wire_string(&body);
+
+    assert_int_equal(request->version, 1);
+    assert_int_equal(mechanism.len, 5);
+    assert_int_equal(reader_left(&body), 0);
+    assert_false(gate->open);
+    gate->open = true;
+    writer_i16(answer, 0);
+    writer_i32(answer, 1);
+    wire_put_string(answer, "PLAIN");
+    return FAKE_ANSWER;
+}
+
+static enum fake_action let_in(void *arg, const struct fake_request *request, struct writer *answer)
+{
+    struct gate *gate = arg;
+    struct reader body = request->body;
+    struct wire_string bytes = wire_compact_string(&body);
+
+    assert_true(gate->open);
+    assert_int_equal(bytes.len, 13);
+    assert_memory_equal(bytes.data, "\0ferry\0pencil", 13);
+    gate->open = false;
+    gate->signed_in++;
+    if (gate->close_from > 0 && gate->signed_in >= gate->close_from) {
+        return FAKE_CLOSE;
+    }
+    writer_i16(answer, gate->error);
+    wire_put_compact_string(answer, gate->error != 0 ? "go away" : NULL);
+    wire_put_uvarint(answer, 1);
+    writer_i64(answer, gate->lifetime_ms);
+    wire_put_no_tags(answer);
+    return FAKE_ANSWER;
+}
+
+static enum fake_action echo_behind_gate(void *arg, const struct fake_request *request,
+                                         struct writer *answer)
+{
+    const struct gate *gate = arg;
+
+    assert_false(gate->open);
+    return echo(NULL, request, answer);
+}
+
+static struct config_property sign_in_properties[] = {
+    {"sasl.mechanism", "PLAIN" },
+    {"sasl.username",  "ferry" },
+    {"sasl.password",  "pencil"}
+};
+static const struct config_client sign_in_client = {.properties = sign_in_properties,
+                                                    .properties_count = 3};
+
+static void connect_signing_in(struct fixture *f, struct gate *gate)
+{
+    struct conn_options options = options_of(f);
+
+    fake_broker_on(f->broker, API_SASL_HANDSHAKE, agree, gate);
+    fake_broker_on(f->broker, API_SASL_AUTHENTICATE, let_in, gate);
+    fake_broker_on(f->broker, API_FETCH, echo_behind_gate, gate);
+    options.sign_in = &sign_in_client;
+    connect_with(f, &options);
+}
+
+static void it_signs_in_before_it_is_ready(void **state)
+{
+    struct fixture *f = *state;
+    struct gate gate = {0};
+    struct asked asked = {0};
+
+    connect_signing_in(f, &gate);
+    assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
+    assert_int_equal(gate.signed_in, 1);
+    ask(f, &asked, 100, 1000);
+    assert_true(fake_run_until(f->loop, &asked.done, PATIENCE_MS));
+    assert_true(asked.ok);
+}
+
+static void who_is_refused_is_never_ready(void **state)
+{
+    struct fixture *f = *state;
+    struct gate gate = {.error = KAFKA_SASL_AUTHENTICATION_FAILED};
+
+    connect_signing_in(f, &gate);
+    assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
+    assert_false(f->ready);
+    assert_int_equal(f->why.kind, ERR_REFUSED);
+    assert_non_null(strstr(f->why.what, "go away"));
+    assert_non_null(strstr(f->why.what, "127.0.0.1:"));
+}
+
+/* Requests all the time; the broker asserts that none comes in between. */
+static void it_signs_in_anew_and_nobody_notices(void **state)
+{
+    struct fixture *f = *state;
+    struct gate gate = {.lifetime_ms = 1500};
+    struct asked asked[400] = {0};
+    int32_t order = 0;
+
+    connect_signing_in(f, &gate);
+    assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
+    fake_broker_faults(f->broker)->delay_ms = 15;
+    for (int i = 0; i < 400; i++) {
+        asked[i].orders = &order;
+        ask(f, &asked[i], i, 2000);
+        fake_run_for(f->loop, 7);
+    }
+    assert_true(fake_run_until(f->loop, &asked[399].done, PATIENCE_MS));
+    for (int i = 0; i < 400; i++) {
+        assert_true(asked[i].ok);
+        assert_int_equal(asked[i].calls, 1);
+        assert_int_equal(asked[i].order, i);
+        assert_int_equal(asked[i].value, i);
+    }
+    assert_true(gate.signed_in >= 3);
+    assert_int_equal(fake_broker_accepted(f->broker), 1);
+    assert_int_equal(conn_in_flight_count(f->conn), 0);
+    assert_int_equal(conn_unsent_bytes(f->conn), 0);
+}
+
+static void what_is_held_is_answered_when_it_breaks(void **state)
+{
+    struct fixture *f = *state;
+    struct gate gate = {.lifetime_ms = 1500, .close_from = 2};
+    struct asked asked[200] = {0};
+    int32_t failed = 0;
+    int made = 0;
+
+    connect_signing_in(f, &gate);
+    assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
+    fake_broker_faults(f->broker)->delay_ms = 30;
+    for (; made < 200 && !f->closed; made++) {
+        ask(f, &asked[made], made, 2000);
+        fake_run_for(f->loop, 10);
+    }
+    assert_true(f->closed);
+    for (int i = 0; i < made; i++) {
+        assert_int_equal(asked[i].calls, 1);
+        failed += asked[i].ok ? 0 : 1;
+    }
+    assert_true(failed > 0);
+    assert_true(made > failed);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -878,6 +1098,11 @@ int main(void)
         TEST(a_requests_time_begins_when_it_is_first),
         TEST(answered_requests_have_no_time_limit),
         TEST(a_late_answer_in_time_is_fine),
+        TEST(what_io_holds_is_asked_for),
+        TEST(it_signs_in_before_it_is_ready),
+        TEST(who_is_refused_is_never_ready),
+        TEST(it_signs_in_anew_and_nobody_notices),
+        TEST(what_is_held_is_answered_when_it_breaks),
         TEST(freed_in_an_answer),
         TEST(freed_in_a_failed_answer),
         TEST(freed_with_requests_in_flight),

@@ -69,6 +69,12 @@ struct control_writer *control_writer_new(const struct config_client *client, co
     return writer;
 }
 
+bool control_writer_is_old(struct control_writer *writer)
+{
+    (void)writer;
+    return false;
+}
+
 void control_writer_free(struct control_writer *writer)
 {
     free(writer);

@@ -58,8 +58,10 @@ static void the_table_has_every_api(void **state)
         {API_OFFSET_FETCH,            7,  9 },
         {API_FIND_COORDINATOR,        3,  4 },
         {API_LEAVE_GROUP,             4,  5 },
+        {API_SASL_HANDSHAKE,          1,  1 },
         {API_VERSIONS,                3,  3 },
         {API_OFFSET_FOR_LEADER_EPOCH, 4,  4 },
+        {API_SASL_AUTHENTICATE,       2,  2 },
         {API_DESCRIBE_PRODUCERS,      0,  0 },
     };
     int16_t min;
@@ -208,6 +210,12 @@ static void small_requests(void **state)
     writer_init(&writer);
     proto_put_leave_group(&writer, 5, "ferry-orders-a-b", "", "worker-1", "drained");
     assert_written(&writer, (struct vector)VECTOR(leave_group_request_v5));
+    writer_init(&writer);
+    proto_put_sasl_handshake(&writer, "SCRAM-SHA-512");
+    assert_written(&writer, (struct vector)VECTOR(sasl_handshake_request_v1));
+    writer_init(&writer);
+    proto_put_sasl_authenticate(&writer, "n,,n=u,r=x", 10);
+    assert_written(&writer, (struct vector)VECTOR(sasl_authenticate_request_v2));
 }
 
 static void offset_fetch_requests(void **state)
@@ -496,6 +504,29 @@ static void group_answers(void **state)
     }
 }
 
+static void sign_in_answers(void **state)
+{
+    struct sasl_handshake_answer handshake;
+    struct sasl_authenticate_answer signed_in;
+    struct reader reader = reader_over(sasl_handshake_answer_v1, sizeof(sasl_handshake_answer_v1));
+
+    (void)state;
+    assert_true(proto_get_sasl_handshake(&reader, &handshake, NULL));
+    assert_int_equal(handshake.error, KAFKA_UNSUPPORTED_SASL_MECHANISM);
+    assert_int_equal(handshake.offered_count, 2);
+    assert_true(is(handshake.offered[0], "PLAIN"));
+    assert_true(is(handshake.offered[1], "SCRAM-SHA-256"));
+    reader = reader_over(sasl_authenticate_answer_v2, sizeof(sasl_authenticate_answer_v2));
+    assert_true(proto_get_sasl_authenticate(&reader, &signed_in, NULL));
+    assert_int_equal(signed_in.error, KAFKA_NONE);
+    assert_true(is(signed_in.bytes, "v=abc"));
+    assert_int_equal(signed_in.session_lifetime_ms, 60000);
+    reader = reader_over(sasl_authenticate_refused_v2, sizeof(sasl_authenticate_refused_v2));
+    assert_true(proto_get_sasl_authenticate(&reader, &signed_in, NULL));
+    assert_int_equal(signed_in.error, KAFKA_SASL_AUTHENTICATION_FAILED);
+    assert_true(is(signed_in.message, "no"));
+}
+
 static void offset_fetch_answers(void **state)
 {
     static const struct vector vectors[] = {VECTOR(offset_fetch_answer_v7),
@@ -563,6 +594,9 @@ static const struct answer_case cases[] = {
     CASE(API_OFFSET_FETCH, 7, offset_fetch_answer_v7),
     CASE(API_OFFSET_FETCH, 8, offset_fetch_answer_v8),
     CASE(API_OFFSET_FETCH, 9, offset_fetch_answer_v9),
+    CASE(API_SASL_HANDSHAKE, 1, sasl_handshake_answer_v1),
+    CASE(API_SASL_AUTHENTICATE, 2, sasl_authenticate_answer_v2),
+    CASE(API_SASL_AUTHENTICATE, 2, sasl_authenticate_refused_v2),
 };
 
 union any_answer {
@@ -575,6 +609,8 @@ union any_answer {
     struct epoch_end_answer end;
     struct describe_producers_answer producers;
     struct find_coordinator_answer coordinator;
+    struct sasl_handshake_answer handshake;
+    struct sasl_authenticate_answer signed_in;
     int16_t error;
 };
 
@@ -617,6 +653,12 @@ static bool decode_small(struct reader *reader, enum api_key api, int16_t versio
     }
     if (api == API_LEAVE_GROUP) {
         return proto_get_leave_group(reader, version, &any.error, err);
+    }
+    if (api == API_SASL_HANDSHAKE) {
+        return proto_get_sasl_handshake(reader, &any.handshake, err);
+    }
+    if (api == API_SASL_AUTHENTICATE) {
+        return proto_get_sasl_authenticate(reader, &any.signed_in, err);
     }
     if (proto_get_describe_producers(reader, &any.producers, err)) {
         describe_producers_answer_done(&any.producers);
@@ -741,6 +783,7 @@ int main(void)
         cmocka_unit_test(small_answers),
         cmocka_unit_test(group_answers),
         cmocka_unit_test(offset_fetch_answers),
+        cmocka_unit_test(sign_in_answers),
         cmocka_unit_test(every_cut_is_refused),
         cmocka_unit_test(bytes_left_over_are_refused),
         cmocka_unit_test(changed_bytes_harm_nothing),

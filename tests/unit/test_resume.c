@@ -371,6 +371,57 @@ static void what_retention_took_is_a_gap(void **state)
     assert_int_equal(bench->resume.fault_source_to, 8);
 }
 
+static void an_operator_leaves_out_what_is_gone(void **state)
+{
+    struct bench *bench = *state;
+    grow(bench, 4, 4);
+    copy(bench, 0);
+    model_source_delete_before(&bench->source, 8);
+    stored(bench, 4, 4, 4, 0);
+    bench->options.accept_from = 4;
+    bench->options.accept_to = 8;
+    stands_at(bench, 8, 4, 8, 1);
+    assert_int_equal(bench->resume.event.accepted_from, 4);
+    assert_int_equal(bench->resume.event.accepted_to, 8);
+    model_source_delete_before(&bench->source, 12); /* more is gone by now */
+    stands_at(bench, 12, 4, 12, 1);
+    bench->options.accept_from = 6; /* that was another fault */
+    runs_into(bench, FAULT_GAP);
+}
+
+static void an_operator_leaves_out_a_batch_that_is_there(void **state)
+{
+    struct bench *bench = *state;
+    grow(bench, 3, 4);
+    copy(bench, 0);
+    stored(bench, 4, 4, 4, 0);
+    bench->options.accept_from = 4;
+    bench->options.accept_to = 8;
+    stands_at(bench, 8, 4, 8, 1);
+    bench->options.accept_to = 4;
+    stands_at(bench, 4, 4, 4, 0);
+}
+
+static void an_operator_has_all_of_it_mirrored_anew(void **state)
+{
+    struct bench *bench = *state;
+    grow(bench, 3, 4);
+    copy(bench, 0);
+    copy(bench, 4);
+    copy_as(bench, 8, 8, 3); /* a generation that no checkpoint knows of */
+    stored(bench, 8, 8, 8, 0);
+    bench->options.resync = true;
+    bench->options.resync_from = -1;
+    stands_at(bench, 0, 12, 0, 4);
+    assert_true(bench->resume.event.began && bench->resume.event.resynced);
+    bench->options.resync_from = 4;
+    stands_at(bench, 4, 12, 4, 4);
+    bench->options.resync_from = 1000; /* beyond the end */
+    stands_at(bench, 12, 12, 12, 4);
+    bench->redis_found = CHECKPOINT_NONE;
+    stands_at(bench, 12, 12, 12, 4);
+}
+
 static void the_last_generation_is_a_fault(void **state)
 {
     struct bench *bench = *state;
@@ -955,6 +1006,9 @@ int main(void)
         T(an_unknown_epoch_is_a_fault),
         T(a_source_that_ends_early_is_waited_for_then_faulted),
         T(what_retention_took_is_a_gap),
+        T(an_operator_leaves_out_what_is_gone),
+        T(an_operator_leaves_out_a_batch_that_is_there),
+        T(an_operator_has_all_of_it_mirrored_anew),
         T(the_last_generation_is_a_fault),
         T(a_target_with_others_records_is_refused),
         T(an_emptied_target_is_no_beginning),

@@ -271,6 +271,17 @@ public class ProtoVectors {
         print("describe_producers_answer", 0, producers);
     }
 
+    static void signIn() {
+        print("sasl_handshake_request", 1, new SaslHandshakeRequestData().setMechanism("SCRAM-SHA-512"));
+        print("sasl_handshake_answer", 1, new SaslHandshakeResponseData().setErrorCode((short) 33)
+            .setMechanisms(List.of("PLAIN", "SCRAM-SHA-256")));
+        print("sasl_authenticate_request", 2, new SaslAuthenticateRequestData().setAuthBytes("n,,n=u,r=x".getBytes()));
+        SaslAuthenticateResponseData answer = new SaslAuthenticateResponseData().setAuthBytes("v=abc".getBytes()).setSessionLifetimeMs(60000);
+        answer.unknownTaggedFields().add(UNKNOWN);
+        print("sasl_authenticate_answer", 2, answer);
+        print("sasl_authenticate_refused", 2, new SaslAuthenticateResponseData().setErrorCode((short) 58).setErrorMessage("no"));
+    }
+
     public static void main(String[] args) {
         System.out.println("/* Printed by ProtoVectors.java: bytes as Apache Kafka's own classes encode them. Do not edit. */");
         System.out.println("#ifndef FERRY_TESTS_PROTO_VECTORS_H\n#define FERRY_TESTS_PROTO_VECTORS_H\n");
@@ -293,6 +304,7 @@ public class ProtoVectors {
             offsetFetch(version);
         }
         small();
+        signIn();
         System.out.println("/* clang-format on */\n\n#endif");
     }
 }

@@ -1,0 +1,346 @@
+/* Can this service be mirrored as it stands, and what would make its promises a lie? Reads only; every finding says what,
+ * where, and the next step. Refused (exit 3): what cannot work, or loses acknowledged records at the target. The rest
+ * is a warning.
+ */
+#include <hiredis.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "cli/commands.h"
+#include "cli/context.h"
+#include "cli/render.h"
+#include "kafka/control.h"
+
+#define CLOCK_APART_MS 5000
+
+enum level { LEVEL_OK, LEVEL_WARNING, LEVEL_REFUSED, LEVEL_UNREACHABLE };
+static const char *const level_names[] = {"ok", "warning", "refused", "unreachable"};
+
+struct check {
+    struct context *context;
+    json_t *findings; /* of this link */
+    enum level worst;
+    char source_id[64];
+    char target_id[64];
+};
+
+static void found(struct check *check, enum level level, const char *what, const char *hint)
+{
+    json_t *row = json_object();
+    json_object_set_new(row, "level", json_string(level_names[level]));
+    json_object_set_new(row, "what", render_string(what));
+    json_object_set_new(row, "next", hint[0] == '\0' ? json_null() : render_string(hint));
+    json_array_append_new(check->findings, row);
+    check->worst = level > check->worst ? level : check->worst;
+    if (check->context->json || (level == LEVEL_OK && check->context->quiet)) {
+        return;
+    }
+    char head[32];
+    snprintf(head, sizeof(head), "%s: ", level_names[level]);
+    enum render_color color = level == LEVEL_OK        ? COLOR_GOOD
+                              : level == LEVEL_WARNING ? COLOR_WARN
+                                                       : COLOR_BAD;
+    printf("%s%s%s", render_color(color), head, render_color(COLOR_NONE));
+    struct render_safe safe = render_safe(what);
+    render_wrapped(stdout, safe.text, RENDER_WIDTH, (int)strlen(head), 4);
+    if (hint[0] != '\0') {
+        safe = render_safe(hint);
+        fputs("    next: ", stdout);
+        render_wrapped(stdout, safe.text, RENDER_WIDTH, 10, 4);
+    }
+}
+
+static void failed(struct check *check, const struct err *err)
+{
+    found(check, err->kind == ERR_RETRY ? LEVEL_UNREACHABLE : LEVEL_REFUSED, err->what, err->hint);
+}
+
+/* --- clusters ------------------------------------------------------------------------------------------------------- */
+
+static bool check_cluster(struct check *check, bool of_source)
+{
+    struct context *context = check->context;
+    const struct config_site *site = of_source ? context->from : context->to;
+    char *id = of_source ? check->source_id : check->target_id;
+    char what[400];
+    int32_t brokers = 0;
+    struct err err = {0};
+    struct admin *admin = of_source ? context_source(context, &err) : context_target(context, &err);
+    if (admin == NULL || !admin_cluster_id(admin, id, &brokers, &err)) {
+        failed(check, &err);
+        return false;
+    }
+    snprintf(what, sizeof(what), "%.100s answers: cluster %s, %d brokers", site->name, id, brokers);
+    found(check, LEVEL_OK, what, "");
+    return true;
+}
+
+static void check_sites(struct check *check)
+{
+    const struct config_site *from = check->context->from;
+    const struct config_site *to = check->context->to;
+    char what[400];
+    if (check->source_id[0] != '\0' && strcmp(check->source_id, check->target_id) == 0) {
+        snprintf(what, sizeof(what), "sites %.100s and %.100s are one cluster", from->name,
+                 to->name);
+        found(check, LEVEL_REFUSED, what, "compare bootstrap.servers of both sites");
+    }
+    if (from->region != NULL && to->region != NULL && strcmp(from->region, to->region) == 0) {
+        snprintf(what, sizeof(what), "both sites are in region %.100s: they may be lost together",
+                 from->region);
+        found(check, LEVEL_WARNING, what, "");
+    }
+}
+
+/* --- durability ----------------------------------------------------------------------------------------------------- */
+
+static const char *setting(const struct admin_topic_config *config, const char *name)
+{
+    for (size_t i = 0; i < config->settings_count; i++) {
+        if (strcmp(config->settings[i].name, name) == 0) {
+            return config->settings[i].value;
+        }
+    }
+    return "";
+}
+
+/* What a topic's records survive; "" = the loss of a broker, and nothing acknowledged is lost. */
+static const char *weakness(const struct admin_topic *topic,
+                            const struct admin_topic_config *config, char out[200])
+{
+    int least = atoi(setting(config, "min.insync.replicas"));
+    out[0] = '\0';
+    if (topic->replication_factor < 2) {
+        snprintf(out, 200, "one replica: a lost disk loses its records");
+    } else if (least == 1) {
+        snprintf(out, 200,
+                 "min.insync.replicas 1 with %d replicas: a record that one broker holds alone is "
+                 "acknowledged",
+                 topic->replication_factor);
+    } else if (strcmp(setting(config, "unclean.leader.election.enable"), "true") == 0) {
+        snprintf(out, 200,
+                 "unclean.leader.election.enable: a leader that lags may forget acknowledged "
+                 "records");
+    }
+    return out;
+}
+
+static void check_durability(struct check *check, bool of_source, struct admin_topic *topics,
+                             struct admin_topic_config *configs, size_t count)
+{
+    const struct config_site *site = of_source ? check->context->from : check->context->to;
+    char what[700];
+    char weak[200];
+    for (size_t i = 0; i < count; i++) {
+        if (configs[i].err.kind != ERR_NONE) {
+            failed(check, &configs[i].err);
+        } else if (weakness(&topics[i], &configs[i], weak)[0] != '\0') {
+            snprintf(what, sizeof(what), "%.100s: topic %s has %s", site->name, topics[i].name,
+                     weak);
+            /* At the source the records are the customer's; at the target they are our promise. */
+            found(check, of_source ? LEVEL_WARNING : LEVEL_REFUSED, what,
+                  of_source ? "" : "three replicas, min.insync.replicas 2, no unclean elections");
+        }
+    }
+}
+
+static void check_topics(struct check *check, bool of_source)
+{
+    struct context *context = check->context;
+    struct admin *admin = of_source ? context_source(context, NULL) : context_target(context, NULL);
+    struct admin_topic *topics = NULL;
+    size_t all = 0;
+    size_t count = 0;
+    char what[300];
+    struct err err = {0};
+    if (admin == NULL || !admin_list_topics(admin, &topics, &all, &err)) {
+        if (admin != NULL) {
+            failed(check, &err);
+        }
+        return;
+    }
+    for (size_t i = 0; i < all; i++) {
+        if (config_patterns_match(&context->service->topics, topics[i].name)) {
+            topics[count++] = topics[i];
+        }
+    }
+    struct admin_topic_config *configs = calloc(count + 1, sizeof(*configs));
+    if (configs == NULL) {
+        abort();
+    }
+    for (size_t i = 0; i < count; i++) {
+        configs[i].topic = topics[i].name;
+    }
+    admin_topics_settings(admin, configs, count);
+    snprintf(what, sizeof(what), "%.100s: %zu topics of the service, settings readable",
+             of_source ? context->from->name : context->to->name, count);
+    found(check, count > 0 || !of_source ? LEVEL_OK : LEVEL_WARNING, what,
+          count > 0 || !of_source ? "" : "no topic matches the service's patterns");
+    check_durability(check, of_source, topics, configs, count);
+    for (size_t i = 0; i < count; i++) {
+        admin_settings_free(configs[i].settings, configs[i].settings_count);
+    }
+    free(configs);
+    free(topics);
+}
+
+/* --- permissions ---------------------------------------------------------------------------------------------------- */
+
+static void check_control(struct check *check)
+{
+    struct context *context = check->context;
+    struct err err = {0};
+    struct control_state *state =
+        control_read(&context->to->kafka, context->service->name, context->timeout_ms, &err);
+    if (state != NULL) {
+        found(check, LEVEL_OK, "the control topic can be read", "");
+        control_state_free(state);
+    } else if (err.kind == ERR_REFUSED && err.code == 3) {
+        found(check, LEVEL_OK, "no control topic yet: `ferry enable` makes it", "");
+    } else {
+        failed(check, &err);
+    }
+}
+
+static void check_group(struct check *check)
+{
+    struct context *context = check->context;
+    struct admin *admin = context_target(context, NULL);
+    struct admin_group_offset *offsets = NULL;
+    size_t count = 0;
+    char group[300];
+    struct err err = {0};
+    snprintf(group, sizeof(group), "ferry-%s-%s-%s", context->service->name, context->from->name,
+             context->to->name);
+    if (admin == NULL) {
+        return;
+    }
+    if (!admin_group_offsets(admin, group, &offsets, &count, &err)) {
+        failed(check, &err);
+        return;
+    }
+    admin_group_offsets_free(offsets, count);
+    found(check, LEVEL_OK, "ferry's group on the target can be read", "");
+}
+
+/* --- Redis ---------------------------------------------------------------------------------------------------------- */
+
+static void check_policy(struct check *check)
+{
+    const char *argv[] = {"INFO", "memory"};
+    struct err err = {0};
+    struct redisReply *reply = redis_sync_call(check->context->redis, 2, argv, NULL, &err);
+    if (reply == NULL) {
+        failed(check, &err);
+        return;
+    }
+    const char *policy =
+        reply->type == REDIS_REPLY_STRING ? strstr(reply->str, "maxmemory_policy:") : NULL;
+    if (policy != NULL && strncmp(policy + strlen("maxmemory_policy:"), "allkeys-", 8) == 0) {
+        found(check, LEVEL_REFUSED, "Redis may evict keys: a map with holes would be wrong",
+              "CONFIG SET maxmemory-policy noeviction");
+    } else {
+        found(check, LEVEL_OK, "Redis answers, and evicts nothing of ours", "");
+    }
+    freeReplyObject(reply);
+}
+
+/* Times in events and reports are each host's own; nothing is decided by comparing them. */
+static void check_clock(struct check *check)
+{
+    const char *argv[] = {"TIME"};
+    char what[200];
+    struct redisReply *reply = redis_sync_call(check->context->redis, 1, argv, NULL, NULL);
+    if (reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+        reply->element[0]->type == REDIS_REPLY_STRING) {
+        int64_t theirs_ms = strtoll(reply->element[0]->str, NULL, 10) * 1000;
+        int64_t apart_ms = clock_wall_ms(clock_system()) - theirs_ms;
+        if (apart_ms > CLOCK_APART_MS || apart_ms < -CLOCK_APART_MS) {
+            snprintf(what, sizeof(what),
+                     "this host's clock and Redis's are %lld s apart: times in reports mislead",
+                     (long long)(apart_ms / 1000));
+            found(check, LEVEL_WARNING, what, "see to time synchronisation on both hosts");
+        }
+    }
+    freeReplyObject(reply);
+}
+
+static void check_redis(struct check *check)
+{
+    struct context *context = check->context;
+    struct err err = {0};
+    if (context->to->redis == NULL) {
+        found(check, LEVEL_WARNING,
+              "the target's site has no Redis: no offset is translated, no group is moved exactly",
+              "");
+    } else if (!context_redis(context, &err)) {
+        failed(check, &err);
+    } else {
+        check_policy(check);
+        check_clock(check);
+    }
+}
+
+/* --- the command ------------------------------------------------------------------------------------------------------ */
+
+static void check_link(struct check *check)
+{
+    struct context *context = check->context;
+    if (!context->json) {
+        printf("%s  %s > %s\n", context->service->name, context->from->name, context->to->name);
+    }
+    bool source = check_cluster(check, true);
+    bool target = check_cluster(check, false);
+    check_sites(check);
+    if (source) {
+        check_topics(check, true);
+    }
+    if (target) {
+        check_topics(check, false);
+        check_control(check);
+        check_group(check);
+    }
+    check_redis(check);
+}
+
+static json_t *link_json(struct check *check)
+{
+    const struct context *context = check->context;
+    return json_pack("{sssssssO}", "from", context->from->name, "to", context->to->name, "result",
+                     level_names[check->worst], "findings", check->findings);
+}
+
+int cmd_check(const struct command_line *line)
+{
+    static const int codes[] = {EXIT_DONE, EXIT_DONE, EXIT_REFUSED, EXIT_UNREACHABLE};
+    struct context context;
+    struct err err = {0};
+    if (!context_open(&context, line, &err)) {
+        int code = command_fail(line, &err);
+        context_close(&context);
+        return code;
+    }
+    const struct config_service *service = context.service;
+    bool one = command_has(line, "link") || command_has(line, "to");
+    enum level worst = LEVEL_OK;
+    json_t *links = json_array();
+    for (size_t i = 0; i < (one ? 1 : service->others_count); i++) {
+        if (!one) {
+            context_link(&context, service, config_site(context.config, service->home),
+                         config_site(context.config, service->others[i]));
+        }
+        struct check check = {.context = &context, .findings = json_array()};
+        check_link(&check);
+        json_array_append_new(links, link_json(&check));
+        json_decref(check.findings);
+        worst = check.worst > worst ? check.worst : worst;
+    }
+    if (context.json) {
+        render_json(json_pack("{sssssO}", "service", service->name, "result", level_names[worst],
+                              "links", links));
+    }
+    json_decref(links);
+    context_close(&context);
+    return codes[worst];
+}

@@ -1,0 +1,85 @@
+"""Two places with a long line between them: network namespaces, a TUN device each, and our relay (drivers/far_line.c).
+
+with FarLine(delay_ms=40, bytes_per_s=50e6) as far:            80 ms there and back
+    KafkaCluster("a", place=far.a) ... Worker(conf, "w1", place=far.b)
+
+We stand outside and reach both places directly, without delay. Nothing leaves the machine. Needs root.
+"""
+
+import os
+import subprocess
+
+from rig.paths import BUILD, run_dir
+from rig.procs import Process, wait_for
+
+
+def possible():
+    return os.geteuid() == 0 and os.path.exists("/dev/net/tun")
+
+
+def ip(*args):
+    done = subprocess.run(["ip", *map(str, args)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"ip {' '.join(map(str, args))}: {done.stderr}"
+
+
+class Place:
+    """A namespace with an address that we and the other place reach."""
+
+    def __init__(self, word, number, block):
+        self.name = f"ferry-{word}-{os.getpid()}"
+        self.host = f"10.{block}.{number}.2"  # of the place
+        self.us = f"10.{block}.{number}.1"
+        self.device = f"fy{number}x{os.getpid()}"
+
+    @property
+    def prefix(self):
+        return ["ip", "netns", "exec", self.name]
+
+    def make(self):
+        ip("netns", "add", self.name)
+        ip("link", "add", self.device, "type", "veth", "peer", "name", "us", "netns", self.name)
+        ip("addr", "add", f"{self.us}/24", "dev", self.device)
+        ip("link", "set", self.device, "up")
+        for args in (
+            ["link", "set", "lo", "up"],
+            ["addr", "add", f"{self.host}/24", "dev", "us"],
+            ["link", "set", "us", "up"],
+        ):
+            ip("-n", self.name, *args)
+
+    def route_far(self, other):
+        ip("-n", self.name, "link", "set", "far", "up", "mtu", 1500, "txqueuelen", 5000)
+        ip("-n", self.name, "route", "add", f"{other.host}/32", "dev", "far", "src", self.host)
+
+    def remove(self):
+        subprocess.run(["ip", "link", "del", self.device], capture_output=True, check=False)
+        subprocess.run(["ip", "netns", "del", self.name], capture_output=True, check=False)
+
+
+class FarLine:
+    def __init__(self, delay_ms, bytes_per_s):
+        block = 100 + os.getpid() % 100
+        self.a = Place("a", 1, block)
+        self.b = Place("b", 2, block)
+        driver = BUILD / "drivers" / "far_line"
+        argv = [driver, self.a.name, self.b.name, delay_ms, int(bytes_per_s)]
+        self.relay = Process("far line", argv, run_dir("line") / "far_line.log")
+
+    def __enter__(self):
+        for place in (self.a, self.b):
+            place.make()
+        self.relay.start()
+
+        def ready():
+            self.relay.check()
+            return "ready" in self.relay.log_text()
+
+        wait_for("the far line", ready, 10)
+        self.a.route_far(self.b)
+        self.b.route_far(self.a)
+        return self
+
+    def __exit__(self, *_):
+        self.relay.kill9()
+        for place in (self.a, self.b):
+            place.remove()
