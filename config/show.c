@@ -79,6 +79,14 @@ static json_t *patterns_json(const struct config_patterns *patterns)
                      "exclude", pattern_list(patterns->exclude, patterns->exclude_count));
 }
 
+static json_t *topic_config_json(const struct config_service *service)
+{
+    const struct config_patterns *settings = &service->topic_config;
+    return json_pack("{sbsoso}", "sync", service->topic_config_sync, "always",
+                     pattern_list(settings->include, settings->include_count), "exclude",
+                     pattern_list(settings->exclude, settings->exclude_count));
+}
+
 static json_t *cnames_json(const struct config_service *service)
 {
     json_t *list = json_array();
@@ -99,7 +107,7 @@ static json_t *service_json(const struct config_service *service)
     for (size_t i = 0; i < service->others_count; i++) {
         json_array_append_new(others, json_string(service->others[i]));
     }
-    return json_pack(
+    json_t *tree = json_pack(
         "{sssosssssssIsssss{sIsI}sososo}", "home", service->home, "others", others, "path",
         "batches", "names", service->names, "start",
         service->start == START_EARLIEST ? "earliest" : "latest", "revision",
@@ -109,6 +117,9 @@ static json_t *service_json(const struct config_service *service)
         (json_int_t)service->limit_initial_bytes, "steady", (json_int_t)service->limit_steady_bytes,
         "topics", patterns_json(&service->topics), "groups", patterns_json(&service->groups),
         "cname", cnames_json(service));
+    json_object_set_new(tree, "on_source_deleted", json_string("keep"));
+    json_object_set_new(tree, "topic_config", topic_config_json(service));
+    return tree;
 }
 
 static json_t *limits_json(const struct config_limits *limits)

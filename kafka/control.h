@@ -5,7 +5,7 @@
  *   role     {"epoch":N,"primary":SITE,"secondaries":[SITE..],"adopt":{TOPIC:[[PARTITION,END],..]},"by":..,"reason":..,"time":..}
  *   streams  {"epoch":N,"hash":"16 hex","previous":["16 hex"..]}
  *   topics   {"epoch":N,"topics":[{"name":..,"source_id":"32 hex","target_id":"32 hex","partitions":N,
- *             "forced":{SETTING:[OLD|null, NEW]}}..]}
+ *             "forced":{SETTING:[OLD|null, NEW]},"synced":{likewise}}..],"kept":{..},"gone":{..}}
  *   keeper   {"worker":..,"since":..}
  *   order    {"state":"run"|"pause","by":..,"reason":..,"time":..}
  *   op/ID    {"open":true|false,..}   operations (failover/); one that cannot be read counts as open
