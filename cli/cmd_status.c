@@ -11,6 +11,7 @@
 #include "cli/context.h"
 #include "cli/render.h"
 #include "cli/status.h"
+#include "cli/topics.h"
 #include "cli/watch.h"
 #include "kafka/control.h"
 
@@ -186,6 +187,8 @@ static json_t *link_json(const struct status *status)
     json_object_set_new(out, "seen_time", render_time_or_null(status->seen_ms));
     json_object_set_new(out, "records_per_s", render_real_or_null(status->records_per_s));
     json_object_set_new(out, "partitions", partitions_json(status));
+    json_object_set_new(out, "topics",
+                        or_null((json_t *)(uintptr_t)topics_report(status->workers)));
     json_object_set_new(out, "workers", or_null(status->workers));
     json_object_set_new(out, "gone_workers", or_null(status->gone));
     json_object_set_new(out, "faults", or_null(status->faults));
@@ -477,6 +480,7 @@ static void print_text(const struct status *status)
     if (status->positions.count > 0) {
         print_topics(status);
     }
+    topics_print(stdout, topics_report(status->workers));
     print_idle(status);
     print_catching_up(status);
     print_faults(status);

@@ -185,9 +185,9 @@ bool build_patterns(const struct build *build, struct config_patterns *patterns,
         return refuse(build, include, "names no topic: nothing would be mirrored");
     }
     return build_pattern_list(build, &patterns->include, &patterns->include_count, include,
-                      json_object_get(tree, "include"), topics) &&
+                              json_object_get(tree, "include"), topics) &&
            build_pattern_list(build, &patterns->exclude, &patterns->exclude_count, exclude,
-                      json_object_get(tree, "exclude"), topics);
+                              json_object_get(tree, "exclude"), topics);
 }
 
 static void list_done(struct config_pattern *patterns, size_t count)

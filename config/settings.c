@@ -57,9 +57,8 @@ bool config_setting_excluded(const struct config_service *service, const char *n
 static bool always_ok(const struct build *build, const struct config_pattern *pattern,
                       const char *path)
 {
-    enum config_setting_rule rule = pattern->kind == PATTERN_GLOB
-                                        ? config_setting_rule(pattern->text)
-                                        : SETTING_FOLLOWS;
+    enum config_setting_rule rule =
+        pattern->kind == PATTERN_GLOB ? config_setting_rule(pattern->text) : SETTING_FOLLOWS;
     if (rule != SETTING_FORCED && rule != SETTING_NEVER) {
         return true;
     }

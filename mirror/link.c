@@ -651,6 +651,32 @@ static void control_changed(void *arg, const struct control_state *state, const 
     link_step(link);
 }
 
+static int64_t count_in(const json_t *report, const char *key)
+{
+    return json_integer_value(json_object_get(report, key));
+}
+
+/* For status and metrics; what the keeper changed, for the events. */
+static void take_topics_report(struct link *link, const struct topic_sync *sync)
+{
+    size_t index;
+    json_t *change;
+    json_decref(link->topics_report);
+    link->topics_report = topic_sync_report(sync);
+    link->drifted_topics = count_in(link->topics_report, "drifted_topics");
+    link->not_mirrored_topics = count_in(link->topics_report, "not_mirrored_count");
+    link->source_deleted_topics = count_in(link->topics_report, "source_deleted_count");
+    json_array_foreach (sync->news, index, change) {
+        link->topic_changes++;
+        if (link->store != NULL) {
+            char *text = json_text(change);
+            offset_store_event(link->store, "topic.setting",
+                               json_string_value(json_object_get(change, "topic")), -1, text);
+            free(text);
+        }
+    }
+}
+
 static void keeper_synced(void *arg, const struct topic_sync *sync, const struct err *err)
 {
     struct link *link = arg;
@@ -659,6 +685,9 @@ static void keeper_synced(void *arg, const struct topic_sync *sync, const struct
                  "service=%s link=%s>%s why=%s hint=%s doing=\"trying again\"", link->service->name,
                  link->from->name, link->to->name, log_quote(err->what).text,
                  log_quote(err->hint).text);
+    }
+    if (sync != NULL) {
+        take_topics_report(link, sync);
     }
     if (link->state != LINK_JOINING || link->membership != NULL || link->stopping) {
         control_poke(link->control); /* the list may have changed */
@@ -1012,6 +1041,7 @@ void link_free(struct link *link)
     loop_timer_free(link->prepare_timer);
     loop_timer_free(link->tick);
     topics_free(link);
+    json_decref(link->topics_report);
     free(link->adopt_json);
     free(link->parts);
     buf_pool_free(link->pool);

@@ -160,7 +160,12 @@ struct link {
     int64_t rates_ms;
     double records_per_s;
     double bytes_per_s;
-    uint64_t keeper_terms; /* times that the control topic's partition was given to us */
+    json_t *topics_report; /* topic_sync_report() of our keeper; NULL = it has not looked */
+    int64_t drifted_topics;
+    int64_t not_mirrored_topics;
+    int64_t source_deleted_topics;
+    uint64_t topic_changes; /* settings that our keeper changed at the target */
+    uint64_t keeper_terms;  /* times that the control topic's partition was given to us */
     struct link_metrics {
         struct metric *part_lag_records;
         struct metric *part_lag_seconds;
@@ -209,6 +214,11 @@ struct link {
         struct series *slow;
         struct series *limit_initial;
         struct series *limit_steady;
+        /* of topics: the keeper's */
+        struct series *drifted_topics;
+        struct series *not_mirrored_topics;
+        struct series *source_deleted_topics;
+        struct series *topic_changes;
     } metrics;
 };
 

@@ -49,9 +49,8 @@ static json_t *round_trip(const struct link *link, bool of_source)
     return us < 0 ? json_null() : json_real((double)us / 1000.0);
 }
 
-json_t *link_report(void *arg)
+static json_t *worker_json(struct link *link)
 {
-    struct link *link = arg;
     char started[CLOCK_TEXT_BYTES];
     char now[CLOCK_TEXT_BYTES];
     char host[256] = "";
@@ -85,6 +84,16 @@ json_t *link_report(void *arg)
                      (json_int_t)engine_counters(link->engine)->resumes, "limited_by",
                      flow_limit_name(engine_flow_limit(link->engine)), "source_round_trip_ms",
                      round_trip(link, true), "target_round_trip_ms", round_trip(link, false));
+}
+
+json_t *link_report(void *arg)
+{
+    struct link *link = arg;
+    json_t *report = worker_json(link);
+    if (link->control_ours && link->topics_report != NULL) { /* the keeper's word */
+        json_object_set(report, "topics", link->topics_report);
+    }
+    return report;
 }
 
 void link_report_fault(struct link_part *part)

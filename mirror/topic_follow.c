@@ -95,7 +95,8 @@ static struct wish safe_side(const struct topic_follow *follow, const struct adm
     if (strcmp(setting->value, "false") == 0) { /* unclean.leader.election.enable */
         return (struct wish){setting->value, NULL};
     }
-    return (struct wish){NULL, "only followed to the safe side, unless topic_config.always names it"};
+    return (struct wish){NULL,
+                         "only followed to the safe side, unless topic_config.always names it"};
 }
 
 static struct wish wish_of(const struct topic_follow *follow, const struct admin_setting *setting,

@@ -21,9 +21,10 @@ struct topic_follow {
     struct topic_settings source; /* known */
     struct topic_settings target; /* known */
     int32_t target_replicas;
-    bool ours;             /* topic_plan_looks_ours(): what it has of the source's was put there by us */
-    const json_t *synced;  /* {SETTING:[old|null,new]}: what we put there; NULL = nothing */
-    const json_t *refused; /* {SETTING:{"value":..,"why":..}}: what the target will not have now; NULL = nothing */
+    bool ours; /* topic_plan_looks_ours(): what it has of the source's was put there by us */
+    const json_t *synced; /* {SETTING:[old|null,new]}: what we put there; NULL = nothing */
+    const json_t *
+        refused; /* {SETTING:{"value":..,"why":..}}: what the target will not have now; NULL = nothing */
 };
 
 /* What is to be done, each with `follows`; and [{"setting","source","target","why"}]: what stays different. Nothing of

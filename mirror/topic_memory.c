@@ -7,7 +7,8 @@
 
 #include "base/json.h"
 
-#define REFUSED_AGAIN_MS 300000 /* its operator may have mended it; each try takes a request a setting */
+#define REFUSED_AGAIN_MS \
+    300000 /* its operator may have mended it; each try takes a request a setting */
 
 struct topic_memory *topic_memory_new(void)
 {
@@ -241,8 +242,8 @@ void topic_memory_refuse(struct topic_memory *memory, const char *topic, const c
                          const char *value, const char *why, int64_t now_ms)
 {
     json_t *refused = json_object_get(memory->refused, topic);
-    json_t *entry = json_pack("{s:s, s:s, s:I}", "value", value, "why", why, "at_ms",
-                              (json_int_t)now_ms);
+    json_t *entry =
+        json_pack("{s:s, s:s, s:I}", "value", value, "why", why, "at_ms", (json_int_t)now_ms);
     if (!entry) { /* not text: asked for again at the next check */
         return;
     }

@@ -27,7 +27,8 @@ struct remembered {
 struct topic_memory {
     struct remembered *topics; /* sorted by name */
     size_t topics_count;
-    json_t *kept; /* {TOPIC:{"target_id":hex,"forced":{SETTING:[old|null,new]},"synced":{likewise}}} */
+    json_t
+        *kept; /* {TOPIC:{"target_id":hex,"forced":{SETTING:[old|null,new]},"synced":{likewise}}} */
     json_t *gone; /* deleted at the source: {TOPIC:{"source_id":hex,"target_id":hex,"since":..}} */
     json_t *drifts;  /* {TOPIC:[row of topic_drift()]}: as of its last check */
     json_t *refused; /* {TOPIC:{SETTING:{"value":..,"why":..,"at_ms":..}}}: by the target, lately */

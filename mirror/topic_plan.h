@@ -29,8 +29,8 @@ struct topic_pair {
     int32_t
         target_partitions; /* 0: to be created; more than the source's is an error of this topic */
     int32_t target_replicas;
-    char problem[256];     /* not mirrored, and why; "" = fine */
-    char warning[256];     /* mirrored, but; "" = fine */
+    char problem[256]; /* not mirrored, and why; "" = fine */
+    char warning[256]; /* mirrored, but; "" = fine */
 };
 
 /* The topics of `source` that the service's patterns match, reserved names never, with their twins of `target`; sorted
@@ -59,9 +59,10 @@ struct topic_change {
     char *old;     /* what stood there before us; NULL = nothing of its own */
     bool set;      /* false: it has this value already, only what is recorded is news */
     bool recorded; /* `old` must stand in the control topic */
-    bool follows;  /* the source's; false: forced, to be given back when the target becomes primary */
-    bool ends;     /* it is not ours any more once it is done: out of the record */
-    bool first;    /* nothing was recorded before */
+    bool
+        follows; /* the source's; false: forced, to be given back when the target becomes primary */
+    bool ends;   /* it is not ours any more once it is done: out of the record */
+    bool first;  /* nothing was recorded before */
 };
 struct topic_changes {
     struct topic_change *list;

@@ -248,8 +248,7 @@ static void decide(struct turn *turn)
         refuse_shared(turn, before, pair);
         work->before = before;
         work->create = uuid_is_zero(&pair->target_id) && !pair->problem[0];
-        work->check =
-            !work->create && !pair->problem[0] && (!same || before->checked_ms < 0);
+        work->check = !work->create && !pair->problem[0] && (!same || before->checked_ms < 0);
     }
     decide_rechecks(turn);
 }
@@ -460,7 +459,7 @@ static void add_drift(struct topic_sync *out, const char *topic, json_t *row)
 {
     out->drifts_count++;
     if (json_array_size(out->drifts) < TOPIC_ROWS_MOST) {
-        json_t *copy = json_copy(row);
+        json_t *copy = json_deep_copy(row); /* it goes to another thread */
         json_object_set_new(copy, "topic", json_string(topic));
         json_array_append_new(out->drifts, copy);
     }
@@ -472,8 +471,8 @@ static void add_partitions_drift(struct topic_sync *out, const struct topic_pair
     char target[16];
     snprintf(source, sizeof(source), "%d", pair->source_partitions);
     snprintf(target, sizeof(target), "%d", pair->target_partitions);
-    json_t *row = topic_drift("partitions", source, target,
-                              pair->problem[0] ? pair->problem : pair->warning);
+    json_t *row =
+        topic_drift("partitions", source, target, pair->problem[0] ? pair->problem : pair->warning);
     add_drift(out, pair->name, row);
     json_decref(row);
 }
@@ -840,7 +839,8 @@ static void followed(struct turn *turn, size_t i, const struct topic_change *cha
         return;
     }
     log_info("topic.setting", "topic=%s setting=%s value=%s before=%s why=%s", topic, change->name,
-             log_quote(change->value ? change->value : "").text, log_quote(before ? before : "").text,
+             log_quote(change->value ? change->value : "").text,
+             log_quote(before ? before : "").text,
              change->ends ? "\"the source's topic has none any more\""
                           : "\"the source's topic has it\"");
     json_t *news = json_pack("{s:s, s:s, s:s?, s:s?}", "topic", topic, "setting", change->name,
@@ -859,8 +859,8 @@ static void not_followed(struct turn *turn, size_t i, const struct topic_change 
     const struct admin_setting *there = topic_setting(settings_of(&work->target), change->name);
     char why[256];
     bool refused = refuses_settings(err);
-    snprintf(why, sizeof(why), "%s%.200s", refused ? "the target refuses it: " : "not changed: ",
-             err->what);
+    snprintf(why, sizeof(why), "%s%.200s",
+             refused ? "the target refuses it: " : "not changed: ", err->what);
     if (change->first) {
         topic_memory_unnote(turn->memory, topic, change->name);
     }
@@ -870,8 +870,8 @@ static void not_followed(struct turn *turn, size_t i, const struct topic_change 
     log_warn("topic.setting_differs", "topic=%s setting=%s value=%s why=%s then=\"tried again\"",
              topic, change->name, log_quote(change->value ? change->value : "").text,
              log_quote(why).text);
-    json_array_append_new(work->drifts, topic_drift(change->name, change->value,
-                                                    there ? there->value : NULL, why));
+    json_array_append_new(
+        work->drifts, topic_drift(change->name, change->value, there ? there->value : NULL, why));
 }
 
 /* The first `count` of these changes in one request. */

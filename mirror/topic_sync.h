@@ -28,13 +28,15 @@ struct topic_sync {
     char *
         forced_json; /* {"TOPIC":{"SETTING":["old"|null,"new"]}}: what was changed, for the record in the control topic */
     char *synced_json; /* likewise: what was put there because the source's topic has it */
-    char *gone_json;   /* {"TOPIC":{"source_id":..,"target_id":..,"since":RFC 3339}}: deleted at the source */
+    char *
+        gone_json; /* {"TOPIC":{"source_id":..,"target_id":..,"since":RFC 3339}}: deleted at the source */
     char *
         target_ids_json; /* {"TOPIC":"32 hex"}: which topic of that name forced_json speaks of; zeros = being created */
-    json_t *drifts;    /* [{"topic","setting","source","target","why"}], the first TOPIC_ROWS_MOST */
+    json_t *drifts; /* [{"topic","setting","source","target","why"}], the first TOPIC_ROWS_MOST */
     int64_t drifts_count;
     int64_t drifted_count; /* topics that have any */
-    json_t *news; /* [{"topic","setting","before","after"}]: settings changed since the last outcome */
+    json_t
+        *news; /* [{"topic","setting","before","after"}]: settings changed since the last outcome */
 };
 #define TOPIC_ROWS_MOST 50 /* each of ~300 bytes, in each heartbeat */
 
