@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define VALUE_SHOWN 100 /* a list of throttled replicas may have megabytes */
+#define WHY_SHOWN   250
 
 /* What is wanted at the target; value NULL: nothing of the source's. why: it is not as the source has it. */
 struct wish {
@@ -15,15 +16,15 @@ struct wish {
 
 /* ---- what stays different ------------------------------------------------------------------------------------ */
 
-/* Cut, and never within a character: what is no text is no JSON either. */
-static json_t *shown(const char *value)
+/* Cut; bytes that are no text are no JSON either. */
+static json_t *shown(const char *value, int most)
 {
-    char cut[VALUE_SHOWN + 4];
+    char cut[WHY_SHOWN + 4];
     if (!value) {
         return json_null();
     }
-    if (strlen(value) > VALUE_SHOWN) {
-        snprintf(cut, sizeof(cut), "%.*s...", VALUE_SHOWN, value);
+    if (strlen(value) > (size_t)most) {
+        snprintf(cut, sizeof(cut), "%.*s...", most, value);
         value = cut;
     }
     json_t *text = json_string(value);
@@ -32,8 +33,9 @@ static json_t *shown(const char *value)
 
 json_t *topic_drift(const char *setting, const char *source, const char *target, const char *why)
 {
-    return json_pack("{s:o, s:o, s:o, s:o}", "setting", shown(setting), "source", shown(source),
-                     "target", shown(target), "why", shown(why));
+    return json_pack("{s:o, s:o, s:o, s:o}", "setting", shown(setting, VALUE_SHOWN), "source",
+                     shown(source, VALUE_SHOWN), "target", shown(target, VALUE_SHOWN), "why",
+                     shown(why, WHY_SHOWN));
 }
 
 /* ---- rules --------------------------------------------------------------------------------------------------- */
