@@ -213,6 +213,44 @@ static void follow_one(const struct topic_follow *follow, const struct admin_set
     }
 }
 
+/* What a forced setting is given back to, noted; what it is stays. */
+static void note_give_back(const char *name, const char *old, struct topic_changes *out)
+{
+    struct topic_change *change = topic_changes_add(out, name, topic_plan_forced_value(name));
+    change->old = copy_or_null(old);
+    change->set = false;
+    change->recorded = true;
+}
+
+/* A setting that is forced meanwhile follows in what it is given back to when the target becomes the primary. */
+static void follow_forced(const struct topic_follow *follow, const struct admin_setting *there,
+                          struct topic_changes *out)
+{
+    const char *name = there->name;
+    const char *value = topic_plan_forced_value(name);
+    const char *source = topic_setting_own(follow->source, name);
+    const char *gives = topic_setting_own(follow->target, name);
+    const char *before = NULL;
+    const char *text;
+    if (!value || config_setting_excluded(follow->service, name)) {
+        return;
+    }
+    bool forced = topic_recorded(follow->forced, name, &gives, &text);
+    bool synced = topic_recorded(follow->synced, name, &before, &text);
+    if (!source && synced) {
+        note_give_back(name, before, out);
+        struct topic_change *change = add(out, name, NULL);
+        change->set = change->recorded = false;
+        change->ends = true;
+    } else if (source && (synced ? strcmp(text, source) != 0
+                                 : forced || follow->ours || strcmp(source, value) != 0)) {
+        note_give_back(name, source, out);
+        struct topic_change *change = add(out, name, source);
+        change->old = copy_or_null(synced ? before : follow->ours ? NULL : gives);
+        change->set = false;
+    }
+}
+
 /* What brokers decide is not carried, but here it decides what is kept. */
 static void compare_default(const struct topic_follow *follow, const char *name, json_t *drifts)
 {
@@ -234,7 +272,8 @@ void topic_follow_plan(const struct topic_follow *follow, struct topic_changes *
     static const char *const kept_by[] = {"cleanup.policy", "retention.bytes", "retention.ms"};
     const char *name;
     json_t *entry;
-    topic_changes_init(out, follow->source.count + json_object_size(follow->synced) + 1);
+    topic_changes_init(out, follow->source.count + json_object_size(follow->synced) +
+                                2 * follow->target.count + 1);
     *out_drifts = json_array();
     if (!follow->service->topic_config_sync) {
         return;
@@ -246,11 +285,14 @@ void topic_follow_plan(const struct topic_follow *follow, struct topic_changes *
         }
     }
     json_object_foreach ((json_t *)(uintptr_t)follow->synced, name, entry) {
-        if (!topic_setting_own(follow->source, name) &&
+        if (!topic_setting_own(follow->source, name) && !topic_plan_forced_value(name) &&
             (config_setting_always(follow->service, name) ||
              !config_setting_excluded(follow->service, name))) {
             take_back(follow, name, out);
         }
+    }
+    for (size_t i = 0; i < follow->target.count; i++) {
+        follow_forced(follow, &follow->target.list[i], out);
     }
     for (size_t i = 0; i < sizeof(kept_by) / sizeof(kept_by[0]); i++) {
         compare_default(follow, kept_by[i], *out_drifts);

@@ -4,7 +4,7 @@
  * What the source's topic sets itself is carried, by the rules of config_setting_rule() and the service's topic_config;
  * defaults of its brokers are not. What is not set there is the target's own affair: a value that stood there before us
  * comes back, one that somebody set there stays. Taken back is only what is recorded as put there by us and still has
- * that value. See docs/topics.md.
+ * that value. Of a forced setting what is given back one day follows. See docs/topics.md.
  */
 #ifndef FERRY_MIRROR_TOPIC_FOLLOW_H
 #define FERRY_MIRROR_TOPIC_FOLLOW_H
@@ -22,6 +22,7 @@ struct topic_follow {
     struct topic_settings target; /* known */
     int32_t target_replicas;
     bool ours; /* topic_plan_looks_ours(): what it has of the source's was put there by us */
+    const json_t *forced; /* {SETTING:[old|null,new]}: what is given back one day; NULL = nothing */
     const json_t *synced; /* {SETTING:[old|null,new]}: what we put there; NULL = nothing */
     const json_t *
         refused; /* {SETTING:{"value":..,"why":..}}: what the target will not have now; NULL = nothing */

@@ -135,7 +135,7 @@ void topic_changes_keep_forced(struct topic_changes *changes)
 {
     size_t kept = 0;
     for (size_t i = 0; i < changes->count; i++) {
-        if (changes->list[i].follows) {
+        if (changes->list[i].follows && changes->list[i].set) {
             free(changes->list[i].value);
             free(changes->list[i].old);
         } else {
@@ -187,6 +187,16 @@ int64_t topic_setting_number(const struct admin_setting *setting)
     errno = 0;
     long long number = strtoll(setting->value, &end, 10);
     return errno || *end || number < 0 ? -1 : number;
+}
+
+const char *topic_plan_forced_value(const char *name)
+{
+    for (size_t i = 0; i < FORCED_COUNT; i++) {
+        if (strcmp(forced_rules[i].name, name) == 0) {
+            return forced_rules[i].value;
+        }
+    }
+    return NULL;
 }
 
 /* ---- a new topic -------------------------------------------------------------------------------------------- */
@@ -246,18 +256,29 @@ static void note_old(struct topic_change *change, const char *old)
     change->old = change->recorded ? copy_or_null(old) : NULL;
 }
 
+/* What is given back is the source's: mirror/topic_follow keeps it so. */
+static void note_source(const char *name, const char *own, struct topic_changes *out)
+{
+    if (own && topic_plan_forced_value(name)) {
+        struct topic_change *change = topic_changes_add(out, name, own);
+        change->set = false;
+        change->follows = change->recorded = true;
+    }
+}
+
 void topic_plan_creation(const struct config_service *service, struct topic_settings source,
                          struct topic_settings known, struct topic_changes *out)
 {
-    topic_changes_init(out, source.count + FORCED_COUNT);
+    topic_changes_init(out, source.count + 2 * FORCED_COUNT);
     creation_copy(service, source, known, out);
     for (size_t i = 0; i < FORCED_COUNT; i++) {
         const char *value = creation_value(&forced_rules[i], source, known);
         if (value) {
             /* Set even where the target's default is the same: brokers' defaults change, and all of them together are
              * how a topic of ours is known again. */
-            note_old(topic_changes_add(out, forced_rules[i].name, value),
-                     topic_setting_own(source, forced_rules[i].name));
+            const char *own = topic_setting_own(source, forced_rules[i].name);
+            note_old(topic_changes_add(out, forced_rules[i].name, value), own);
+            note_source(forced_rules[i].name, own, out);
         }
     }
 }

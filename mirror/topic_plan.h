@@ -77,11 +77,14 @@ void topic_changes_done(struct topic_changes *changes);
 bool topic_changes_any_set(const struct topic_changes *changes);
 /* NULL-terminated name, value pairs of what is to be set, for admin calls: heap array of borrowed text. */
 const char **topic_changes_pairs(const struct topic_changes *changes);
-/* Take out what follows the source: the target refused to create the topic with it. */
+/* Take out what is set because the source has it: the target refused to create the topic with it. */
 void topic_changes_keep_forced(struct topic_changes *changes);
 /* What a record {SETTING:[old|null,new]} says; false when it says nothing that makes sense. Borrowed. */
 bool topic_recorded(const json_t *recorded, const char *name, const char **out_old,
                     const char **out_new);
+
+/* The value that a setting is forced to, whatever the source has; NULL for all others, the size too. */
+const char *topic_plan_forced_value(const char *name);
 
 /* What a topic is created with: those of the source topic's own settings that follow (never what belongs to a cluster:
  * throttles, durability, tiered storage), and everything that is forced.

@@ -345,6 +345,7 @@ static void plan_follow(struct turn *turn, size_t i)
         .target_replicas = turn->pairs[i].target_replicas,
         .ours = topic_plan_looks_ours(settings_of(&work->target),
                                       topic_memory_forced(turn->memory, name)),
+        .forced = topic_memory_forced(turn->memory, name),
         .synced = topic_memory_synced(turn->memory, name),
         .refused = topic_memory_refused(turn->memory, name, turn->now_ms)};
     /* Before a term nothing is recorded, so nothing is changed. */

@@ -433,6 +433,17 @@ ALERTS = {
         [link("ferry_link_state", "0x60"), series("ferry_link_state", LINK | {"instance": "h2:9464"}, "2x60")],
         LINK,
     ),
+    "FerryTopicNotMirrored": (
+        [link("ferry_link_not_mirrored_topics", "2x60")],
+        # created, and waiting for its settings
+        [link("ferry_link_not_mirrored_topics", "0x17 1 0x60")],
+        LINK,
+    ),
+    "FerryTopicsDiffer": (
+        [link("ferry_link_drifted_topics", "1x60")],
+        [link("ferry_link_drifted_topics", "0x60")],
+        LINK,
+    ),
     "FerryClusterAway": (
         [link("ferry_link_source_up", "0x60"), link("ferry_link_target_up", "1x60")],
         # one worker's network, not the cluster

@@ -247,14 +247,48 @@ static void forced_settings_and_names_of_brokers_never_follow(void **state)
     struct rig *rig = *state;
     configure(rig, "{\"always\": [\"*\"]}");
     plan(rig,
-         SETTINGS(OWN("compression.type", "gzip"), OWN("message.timestamp.type", "LogAppendTime"),
-                  OWN("max.message.bytes", "1"), OWN("message.timestamp.after.max.ms", "1"),
+         SETTINGS(OWN("compression.type", "producer"), OWN("message.timestamp.type", "CreateTime"),
+                  OWN("max.message.bytes", "1"),
                   OWN("leader.replication.throttled.replicas", "0:1"),
                   OWN("confluent.placement", "x")),
          SETTINGS(OWN("compression.type", "producer"), OWN("message.timestamp.type", "CreateTime"),
-                  OWN("max.message.bytes", "9"), OWN("message.timestamp.after.max.ms", "9"),
+                  OWN("max.message.bytes", "9"),
                   DEFAULT("leader.replication.throttled.replicas", "")));
     assert_quiet(rig);
+}
+
+/* name: what is given back and whose it is; NULL = no word of it, "-" = nothing stood there. */
+static void assert_gives_back(const struct rig *rig, const char *old, const char *before)
+{
+    const struct topic_change *forced = &rig->changes.list[0];
+    const struct topic_change *source = &rig->changes.list[1];
+    assert_int_equal(rig->changes.count, 2);
+    assert_true(forced->recorded && !forced->set && !forced->follows);
+    assert_string_equal(forced->value, "producer");
+    assert_string_equal(forced->old ? forced->old : "-", old);
+    assert_true(source->follows && !source->set && source->ends == !before);
+    if (before) {
+        assert_string_equal(source->old ? source->old : "-", before);
+    }
+}
+
+/* The source's compression changes while ours is forced: after a failover it is the source's of that day. */
+static void what_a_forced_setting_is_given_back_to_follows(void **state)
+{
+    struct rig *rig = *state;
+    json_t *forced = json_pack("{s:[s,s]}", "compression.type", "zstd", "producer");
+    struct topic_settings target = SETTINGS(OWN("compression.type", "producer"));
+    rig->follow.forced = forced;
+    plan(rig, SETTINGS(OWN("compression.type", "gzip")), target);
+    assert_gives_back(rig, "gzip", "zstd");
+    put_before(rig, "compression.type", "zstd", "gzip");
+    plan(rig, SETTINGS(OWN("compression.type", "gzip")), target);
+    assert_quiet(rig);
+    plan(rig, SETTINGS(OWN("compression.type", "lz4")), target);
+    assert_gives_back(rig, "lz4", "zstd");
+    plan(rig, SETTINGS(DEFAULT("compression.type", "producer")), target);
+    assert_gives_back(rig, "zstd", NULL);
+    json_decref(forced);
 }
 
 static void without_sync_nothing_follows(void **state)
@@ -403,6 +437,7 @@ int main(void)
         TEST(what_is_excluded_stays_and_is_told),
         TEST(always_beats_exclude_and_what_is_asked_for),
         TEST(forced_settings_and_names_of_brokers_never_follow),
+        TEST(what_a_forced_setting_is_given_back_to_follows),
         TEST(without_sync_nothing_follows),
         TEST(what_the_target_does_not_know_is_told),
         TEST(what_was_refused_is_not_asked_for_again_until_it_changes),
