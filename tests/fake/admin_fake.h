@@ -12,7 +12,7 @@
 
 #include "kafka/admin.h"
 
-#define FAKE_TOPICS   64
+#define FAKE_TOPICS   160
 #define FAKE_SETTINGS 16
 
 struct fake_setting {

@@ -1,6 +1,7 @@
 """Topics and partitions of the target follow the source, with the settings that the path needs."""
 
 import json
+import signal
 import time
 
 import pytest
@@ -244,10 +245,15 @@ def test_settings_follow_the_source(own, folder, source, target, redis_server, n
     assert [
         fields for _, fields in events if fields[b"kind"] == b"topic.setting" and b"retention.ms" in fields[b"detail"]
     ]
+    # Another list, taken over by a reload: looked at at once.
+    conf.service(name, topics=[f"{name}.*"])
+    worker.process.signal(signal.SIGHUP)
+    wait_config(target, topic, {"flush.ms": "1000"})
     # Taken back there: what stood here before comes back, and the topic follows its brokers again.
     source.remove_topic_config(topic, ["retention.ms", "segment.ms", "flush.ms", "min.compaction.lag.ms"])
     source.remove_topic_config(topic, ["compression.type"])
-    wait_config(target, topic, forced | {"retention.ms": "7200000", "segment.ms": None, "segment.bytes": "2000000"})
+    back = {"retention.ms": "7200000", "segment.ms": None, "segment.bytes": "2000000", "flush.ms": None}
+    wait_config(target, topic, forced | back)
     assert target.topic_config(topic)["max.compaction.lag.ms"] == "1000"
     wait_for("the record", lambda: "synced" not in recorded(target, name, topic), 5)
     assert recorded(target, name, topic)["forced"]["compression.type"] == ["zstd", "producer"]

@@ -460,22 +460,35 @@ static void before_a_term_nothing_follows(void **state)
     assert_int_equal(rig->sync.drifts_count, 0);
 }
 
+/* Whole requests of 100, the oldest first, so that each has its turn. */
 static void many_topics_are_checked_in_turns(void **state)
 {
     struct rig *rig = *state;
-    for (int i = 0; i < 60; i++) {
+    const int *read = &rig->source.settings_topics_count;
+    for (int i = 0; i < 130; i++) {
         char name[16];
-        snprintf(name, sizeof(name), "t%02d", i);
+        snprintf(name, sizeof(name), "t%03d", i);
         fake_add(&rig->source, name, 1);
     }
+    rig->now_ms = 1000;
     run(rig);
+    fake_set(fake_find(&rig->source, "t129"), "cleanup.policy", "compact");
+    int before = *read;
     pass(rig, 10000);
-    int before = rig->source.settings_topics_count;
-    pass(rig, 10000);
-    assert_int_equal(rig->source.settings_topics_count, before + 60);
+    assert_int_equal(*read, before + 100);
+    assert_string_equal(at_target(rig, "t129", "cleanup.policy"), "-");
+    pass(rig, 2000);
+    assert_int_equal(*read, before + 130);
+    assert_string_equal(at_target(rig, "t129", "cleanup.policy"), "compact");
+    pass(rig, 2000);
+    assert_int_equal(*read, before + 130);
     topic_memory_recheck(rig->memory); /* another configuration: at once */
     pass(rig, 2000);
-    assert_int_equal(rig->source.settings_topics_count, before + 120);
+    assert_int_equal(*read, before + 230);
+    fake_set(fake_find(&rig->source, "t129"), "cleanup.policy", NULL);
+    pass(rig, 10000); /* all are due: those that waited longer come first */
+    assert_int_equal(*read, before + 330);
+    assert_string_equal(at_target(rig, "t129", "cleanup.policy"), "-");
 }
 
 static void what_differs_is_bounded_and_counted(void **state)
