@@ -579,6 +579,18 @@ static void control_trouble(struct link *link, const struct err *why)
              link->service->name, link->from->name, link->to->name, log_quote(why->what).text);
 }
 
+/* The filter of the records changed: what is mirrored from now on is another stream. */
+static void take_generation(struct link *link, int32_t least)
+{
+    if (least <= link->streams_generation) {
+        return;
+    }
+    link->streams_generation = least;
+    for (size_t i = 0; i < link->parts_count; i++) {
+        part_refilter(link->parts[i]);
+    }
+}
+
 static void control_changed(void *arg, const struct control_state *state, const struct err *err)
 {
     struct link *link = arg;
@@ -603,6 +615,7 @@ static void control_changed(void *arg, const struct control_state *state, const 
                   link->service->name, link->from->name, link->to->name);
     }
     link->streams_match = match;
+    take_generation(link, match ? state->streams_generation : link->streams_generation);
     take_role(link, state);
     take_list(link, state);
     keeper_control(link->keeper, state);
@@ -912,7 +925,10 @@ struct link *link_new(struct loop *loop, const struct config *config,
     link_engine_callbacks(link, &engine_callbacks);
     const struct engine_options engine_options = {.limits = &config->limits,
                                                   .id_deployment = config->deployment,
-                                                  .id_service = service->name};
+                                                  .id_service = service->name,
+                                                  .filter = service->filter,
+                                                  .compression = service->compression,
+                                                  .merge = service->merge};
     link->engine = batches_new(loop, link->source, link->target, link->pool, &engine_options,
                                &engine_callbacks);
     link->load_timer = loop_timer_new(loop, link_load_groups, link);

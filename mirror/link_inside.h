@@ -107,6 +107,7 @@ struct link {
     bool role_ours;
     uint64_t streams_hash; /* ours */
     bool streams_match;
+    int32_t streams_generation; /* least that a stream may go on in */
     bool paused;
     bool has_list;
     int64_t list_epoch;
@@ -165,6 +166,10 @@ struct link {
         struct series *limit_initial;
         struct series *limit_steady;
         struct engine_counters shown;
+        struct series *recoded[BATCH_VERDICTS_COUNT]; /* NULL: never a reason to re-encode */
+        struct series *recode_made;
+        struct series *filtered[RECORD_VERDICTS_COUNT];
+        struct recode_counts recode_shown;
     } metrics;
 };
 
@@ -177,6 +182,8 @@ void link_look_at_leaving(struct link *link);
 int64_t link_adopted_end(const struct link *link, const char *topic, int32_t partition);
 
 /* link_part */
+/* Its stream may be older than the filter: resume looks. */
+void part_refilter(struct link_part *part);
 struct link_part *part_new(struct link *link, const char *topic, int32_t partition);
 void part_free(struct link_part *part); /* removes it from the link */
 struct link_part *part_find(struct link *link, const char *topic, int32_t partition);

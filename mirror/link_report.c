@@ -51,6 +51,26 @@ static json_t *part_json(struct link_part *part)
         part->task != NULL && task_is_slow(part->task) ? 1 : 0);
 }
 
+/* What was re-encoded and what was filtered since the start, by reason; reasons that never came are left out. */
+static json_t *recoded_json(const struct recode_counts *counts)
+{
+    json_t *out = json_object();
+    for (int why = 0; why < BATCH_VERDICTS_COUNT; why++) {
+        if (counts->batches[why] > 0) {
+            json_object_set_new(out, batch_verdict_name((enum batch_verdict)why),
+                                json_integer((json_int_t)counts->batches[why]));
+        }
+    }
+    return out;
+}
+
+static json_t *filtered_json(const struct recode_counts *counts)
+{
+    return json_pack("{sIsI}", record_verdict_name(RECORD_KEY),
+                     (json_int_t)counts->records[RECORD_KEY], record_verdict_name(RECORD_HEADER),
+                     (json_int_t)counts->records[RECORD_HEADER]);
+}
+
 static const char *map_word(const struct link *link)
 {
     if (link->redis == NULL) {
@@ -92,18 +112,20 @@ json_t *link_report(void *arg)
     } else if (!cluster_reachable(link->target)) {
         why = cluster_last_error(link->target);
     }
-    return json_pack("{sssisssssssssssssssosfsfsssssssIsbsIsssoso}", "worker", link->config->worker,
-                     "pid", (int)getpid(), "host", host, "version", FERRY_VERSION, "started",
-                     clock_rfc3339(link->started_wall_ms, started), "time",
-                     clock_rfc3339(clock_wall_ms(loop_clock(link->loop)), now), "link", link_name,
-                     "state", link_state_name(link->state), "why", why, "partitions", parts,
-                     "records_per_s", link->records_per_s, "bytes_per_s", link->bytes_per_s,
-                     "redis", map_word(link), "redis_why", link->map_err.what, "redis_hint",
-                     link->map_err.hint, "role_epoch", (json_int_t)link->role_epoch, "keeper",
-                     link->control_ours ? 1 : 0, "resumes",
-                     (json_int_t)engine_counters(link->engine)->resumes, "limited_by",
-                     flow_limit_name(engine_flow_limit(link->engine)), "source_round_trip_ms",
-                     round_trip(link, true), "target_round_trip_ms", round_trip(link, false));
+    const struct recode_counts *recoded = engine_recoded(link->engine);
+    return json_pack(
+        "{sssisssssssssssssssosfsfsssssssIsbsIsssosososo}", "worker", link->config->worker, "pid",
+        (int)getpid(), "host", host, "version", FERRY_VERSION, "started",
+        clock_rfc3339(link->started_wall_ms, started), "time",
+        clock_rfc3339(clock_wall_ms(loop_clock(link->loop)), now), "link", link_name, "state",
+        link_state_name(link->state), "why", why, "partitions", parts, "records_per_s",
+        link->records_per_s, "bytes_per_s", link->bytes_per_s, "redis", map_word(link), "redis_why",
+        link->map_err.what, "redis_hint", link->map_err.hint, "role_epoch",
+        (json_int_t)link->role_epoch, "keeper", link->control_ours ? 1 : 0, "resumes",
+        (json_int_t)engine_counters(link->engine)->resumes, "limited_by",
+        flow_limit_name(engine_flow_limit(link->engine)), "source_round_trip_ms",
+        round_trip(link, true), "target_round_trip_ms", round_trip(link, false), "recoded_batches",
+        recoded_json(recoded), "filtered_records", filtered_json(recoded));
 }
 
 void link_report_fault(struct link_part *part)
@@ -133,6 +155,7 @@ void link_report_fault(struct link_part *part)
 static const char *const link_labels[] = {"service", "from", "to", NULL};
 static const char *const part_labels[] = {"service", "from", "to", "topic", "partition", NULL};
 static const char *const limit_labels[] = {"service", "from", "to", "by", NULL};
+static const char *const reason_labels[] = {"service", "from", "to", "reason", NULL};
 static const char *const state_labels[] = {"service", "from", "to", "state", NULL};
 
 static struct series *link_series(struct link *link, struct metrics *metrics, enum metric_type type,
@@ -140,6 +163,42 @@ static struct series *link_series(struct link *link, struct metrics *metrics, en
 {
     const char *values[] = {link->service->name, link->from->name, link->to->name};
     return metric_series(metrics_add(metrics, type, name, help, link_labels), values);
+}
+
+static bool is_reason(enum batch_verdict why)
+{
+    return why == BATCH_OLD_FORMAT || why == BATCH_INNER_HOLES || why == BATCH_APPEND_TIME ||
+           why == BATCH_TOO_LARGE || why == BATCH_INSIDE || why == BATCH_FILTERED ||
+           why == BATCH_OTHER_CODEC || why == BATCH_SMALL;
+}
+
+static struct series *reason_series(struct link *link, struct metric *metric, const char *reason)
+{
+    const char *values[] = {link->service->name, link->from->name, link->to->name, reason};
+    return metric_series(metric, values);
+}
+
+static void start_recode(struct link *link, struct metrics *metrics)
+{
+    struct link_metrics *m = &link->metrics;
+    struct metric *recoded = metrics_add(
+        metrics, METRIC_COUNTER, "ferry_link_recoded_batches_total",
+        "Batches of the source that were opened and written anew, by reason.", reason_labels);
+    struct metric *filtered = metrics_add(
+        metrics, METRIC_COUNTER, "ferry_link_filtered_records_total",
+        "Records that the service's filter leaves out, by what they fail by.", reason_labels);
+    for (int why = 0; why < BATCH_VERDICTS_COUNT; why++) {
+        m->recoded[why] =
+            is_reason((enum batch_verdict)why)
+                ? reason_series(link, recoded, batch_verdict_name((enum batch_verdict)why))
+                : NULL;
+    }
+    for (int by = RECORD_KEY; by < RECORD_VERDICTS_COUNT; by++) {
+        m->filtered[by] =
+            reason_series(link, filtered, record_verdict_name((enum record_verdict)by));
+    }
+    m->recode_made = link_series(link, metrics, METRIC_COUNTER, "ferry_link_recode_made_total",
+                                 "Batches made of those that were opened.");
 }
 
 void link_report_start(struct link *link, struct metrics *metrics)
@@ -159,6 +218,7 @@ void link_report_start(struct link *link, struct metrics *metrics)
                              "Times a partition went through the resume procedure.");
     m->doubts = link_series(link, metrics, METRIC_COUNTER, "ferry_link_doubts_total",
                             "Times the outcome of a batch was in doubt.");
+    start_recode(link, metrics);
     m->state = link_series(link, metrics, METRIC_GAUGE, "ferry_link_state",
                            "0 no role, 1 joining, 2 running, 3 draining, 4 stopped.");
     m->role_epoch = link_series(link, metrics, METRIC_GAUGE, "ferry_link_role_epoch",
@@ -252,6 +312,22 @@ static void show_counters(struct link *link)
     *shown = *now;
 }
 
+static void show_recoded(struct link *link)
+{
+    const struct recode_counts *now = engine_recoded(link->engine);
+    struct link_metrics *m = &link->metrics;
+    for (int why = 0; why < BATCH_VERDICTS_COUNT; why++) {
+        if (m->recoded[why] != NULL) {
+            series_add(m->recoded[why], (double)(now->batches[why] - m->recode_shown.batches[why]));
+        }
+    }
+    for (int by = RECORD_KEY; by < RECORD_VERDICTS_COUNT; by++) {
+        series_add(m->filtered[by], (double)(now->records[by] - m->recode_shown.records[by]));
+    }
+    series_add(m->recode_made, (double)(now->made - m->recode_shown.made));
+    m->recode_shown = *now;
+}
+
 static void show_rates(struct link *link, int64_t now_ms)
 {
     if (now_ms - link->rates_ms < RATE_MS) {
@@ -297,6 +373,7 @@ void link_report_tick(struct link *link)
         series_set(link->metrics.partitions[state], counts[state]);
     }
     show_counters(link);
+    show_recoded(link);
     show_rates(link, now_ms);
     int64_t left_ms = link->deadline.until_ms - now_ms;
     series_set(link->metrics.state, (double)link->state);
