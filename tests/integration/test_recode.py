@@ -4,6 +4,7 @@ Every test ends in the same proof: both sides read by somebody else, record by r
 each record (rig.verify, rig.offsetmap).
 """
 
+import itertools
 import random
 import time
 
@@ -177,7 +178,7 @@ def test_compacted_topic_with_killed_workers(own_line):
     assert all(b.count == b.last_offset_delta + 1 and not b.transactional for b in ours)
     # A position in a hole goes to the next record that is there.
     runs, _ = one.map().runs("t", 0)
-    gaps = [(a.source + a.length, b) for a, b in zip(runs, runs[1:], strict=False) if b.source > a.source + a.length]
+    gaps = [(a.source + a.length, b) for a, b in itertools.pairwise(runs) if b.source > a.source + a.length]
     assert len(gaps) > 20
     for first, behind in random.sample(gaps, 5):
         told = one.command.translate(one.service, "t", 0, first)

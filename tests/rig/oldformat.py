@@ -43,7 +43,9 @@ def _compress(codec, data, magic):
     if codec == "snappy":  # the Java library's frames
         block = bytes(cramjam.snappy.compress_raw(data))
         return b"\x82SNAPPY\x00" + struct.pack(">iii", 1, 1, len(block)) + block
-    frame = bytearray(cramjam.lz4.compress(data))
+    packer = cramjam.lz4.Compressor(block_linked=False)  # Kafka's reader knows independent blocks alone
+    packer.compress(data)
+    frame = bytearray(packer.finish())
     if magic == 0:  # KAFKA-3160: the header's checksum was made over the magic too; any other byte is as wrong
         frame[14 if frame[4] & 8 else 6] ^= 0x5A
     return bytes(frame)
