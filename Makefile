@@ -40,7 +40,7 @@ units := $(wildcard tests/unit/test_*.c)
 fuzzers := $(wildcard tests/fuzz/fuzz_*.c)
 drivers := $(wildcard tests/integration/drivers/*.c)
 c_files := $(foreach f,$(folders) bench tests/unit tests/fuzz tests/fake tests/integration/drivers,$(wildcard $(f)/*.c $(f)/*.h))
-scripts := $(wildcard tools/*.sh docker/*.sh .ci/run)
+scripts := $(wildcard tools/*.sh package/*.sh docker/*.sh .ci/run)
 
 library := $(B)/libferry.a
 objects := $(sources:%.c=$(B)/obj/%.o)
@@ -75,7 +75,8 @@ optimize := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recov
 san_link := -fsanitize=$(SAN)
 endif
 
-language := -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -I$(B)/generated -include base/banned.h
+# <sys/queue.h> looks at a list's head as if it were an entry (TAILQ_LAST): gcc -O2 may reorder that, and did.
+language := -std=gnu17 -fno-strict-aliasing -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -I$(B)/generated -include base/banned.h
 all_cflags = $(language) $(warnings) $(optimize) $(hardening) $(package_cflags) $(CPPFLAGS) $(CFLAGS)
 all_ldflags := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(san_link) $(LDFLAGS)
 
@@ -183,6 +184,7 @@ test: setup ## everything that must pass before a change lands
 test-long: setup ## storms, gigabytes and minutes
 	$(Q)$(again) all
 	$(Q)$(again) lint
+	$(Q)$(again) run-unit
 	$(Q)$(again) check SAN=thread
 	$(Q)$(again) fuzz FUZZ_SECONDS=60
 	$(Q)$(again) check-long
@@ -235,18 +237,27 @@ format: ## clang-format and ruff, in place
 	$(Q)$(if $(c_files),build/venv/bin/clang-format -i $(c_files))
 	$(Q)$(PYTHON) -m ruff format -q . && $(PYTHON) -m ruff check -q --fix .
 
-docs: programs ## the pages that are printed by the program: man page, table of keys
+docs: programs ## what is printed by the program: man page, table of keys, completions
 	$(Q)$(B)/bin/ferry help --man >docs/man/ferry.1
 	$(Q)$(B)/bin/ferry config reference >docs/configuration.md
+	$(Q)mkdir -p docs/completions
+	$(Q)$(B)/bin/ferry help --completion bash >docs/completions/ferry.bash
+	$(Q)$(B)/bin/ferry help --completion zsh >docs/completions/_ferry
 
 top: ## longest functions and files, medians
 	$(Q)$(if $(wildcard $(PYTHON)),$(PYTHON),python3) tools/top.py $(filter %.c,$(c_files))
 
 # ---- install, clean ---------------------------------------------------------------------------------------------
-.PHONY: install clean distclean
-install: all ## into DESTDIR and PREFIX (/usr/local)
-	$(Q)install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(programs)
-	$(Q)install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ferry README.md CHANGELOG.md LICENSE NOTICE
+.PHONY: install uninstall deb clean distclean
+export DESTDIR PREFIX SYSCONFDIR UNITDIR
+install: all ## programs, man pages, units, completions, example; DESTDIR, PREFIX (/usr/local), SYSCONFDIR (/etc)
+	$(Q)package/install.sh install $(B)/bin
+
+uninstall: ## what install laid; configuration and state stay
+	$(Q)package/install.sh uninstall $(B)/bin
+
+deb: all ## a Debian package into build/deb
+	$(Q)package/deb.sh $(B)/bin build/deb
 
 clean: ## what was compiled; set-up stays
 	$(Q)rm -rf build/obj build/bin build/unit build/fuzz build/drivers build/libferry.a build/libfake.a build/flags build/generated build/analyzer \

@@ -173,6 +173,7 @@ struct series *metric_series(struct metric *metric, const char *const *values)
     }
     struct series *series = must(calloc(1, sizeof(*series)));
     series->labels = labels;
+    series->value = metric->type == METRIC_GAUGE ? NAN : 0;
     series_link(metric, series, slot);
     return series;
 }
@@ -219,9 +220,7 @@ void series_observe(struct series *series, double seconds)
 
 static void put_number(FILE *out, double value)
 {
-    if (isnan(value)) {
-        fputs("NaN\n", out);
-    } else if (isinf(value)) {
+    if (isinf(value)) {
         fputs(value < 0 ? "-Inf\n" : "+Inf\n", out);
     } else {
         fprintf(out, fabs(value) < 1e15 && value == floor(value) ? "%.0f\n" : "%.17g\n", value);
@@ -261,8 +260,10 @@ static void put_series(FILE *out, const struct series *series)
         put_histogram(out, series);
         return;
     }
-    put_name(out, series, "", "");
-    put_number(out, series->value);
+    if (!isnan(series->value)) {
+        put_name(out, series, "", "");
+        put_number(out, series->value);
+    }
 }
 
 char *metrics_text(const struct metrics *metrics, size_t *out_len)

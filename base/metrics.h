@@ -1,6 +1,7 @@
 /* Counters, gauges and histograms; text exposition for Prometheus (version 0.0.4).
  *
  * A metric is registered once with name, help and label names; a series is found once by its label values and kept.
+ * Counters and histograms begin at 0, gauges unknown.
  * Loop thread only, except metrics_text() which renders a snapshot there too.
  */
 #ifndef FERRY_BASE_METRICS_H
@@ -31,7 +32,7 @@ void series_remove(struct series *series); /* a partition that is not ours any m
 
 void series_add(struct series *series, double amount);
 void series_set(struct series *series, double value);
-/* An unknown gauge is shown as NaN, never as 0. */
+/* An unknown gauge has no sample: never 0, and nothing that a rule could compare. As it is before it was set first. */
 void series_set_unknown(struct series *series);
 /* Observe into buckets 1 ms .. 60 s (seconds, log spaced). */
 void series_observe(struct series *series, double seconds);

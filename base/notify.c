@@ -2,10 +2,12 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 /* "/path" or "@abstract". */
@@ -40,6 +42,16 @@ bool notify_send(const char *state)
     ssize_t sent = sendto(fd, state, len, MSG_NOSIGNAL, (struct sockaddr *)&address, address_len);
     close(fd);
     return sent == (ssize_t)len;
+}
+
+bool notify_reloading(void)
+{
+    struct timespec now;
+    char text[64];
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%lld",
+             (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+    return notify_send(text);
 }
 
 static int64_t number_of(const char *name)

@@ -11,6 +11,8 @@
 /* Send lines such as "READY=1\nSTATUS=2 links". false: nobody asked, or it could not be sent. Never blocks. @thread any */
 bool notify_send(const char *state);
 
+/* The configuration is being read again; READY=1 ends that. */
+bool notify_reloading(void);
 /* How often "WATCHDOG=1" is expected at least, from WATCHDOG_USEC (and WATCHDOG_PID, which must be ours); 0 = never. */
 int64_t notify_watchdog_ms(void);
 

@@ -4,26 +4,22 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/clock.h"
+#include "cli/beats.h"
 #include "cli/commands.h"
 #include "cli/context.h"
 #include "cli/render.h"
 #include "cli/status.h"
+#include "cli/watch.h"
 #include "kafka/control.h"
 
 #define STATUS_TIMEOUT_MS 5000 /* a dead thing is waited for once; three of them take 15 s */
 #define WATCH_MS          2000
 #define LAG_WARNING_S     10
 #define LAG_CRITICAL_S    60
-/* A heartbeat comes each second. One whose time differs by more from ours is watched: the other host's clock may be
- * wrong. One that differs by more than ten minutes is of a worker that is gone. */
-#define BEAT_FRESH_MS 5000
-#define BEAT_WATCH_MS 2500
-#define BEAT_GONE_MS  600000
-#define BEAT_SHOWN_MS 86400000 /* for a day */
-#define PARTS_SHOWN   8        /* that do not mirror; the rest is counted */
+#define BEAT_WATCH_MS     2500 /* a worker that lives has told something new by then */
+#define PARTS_SHOWN       8    /* that do not mirror; the rest is counted */
 
 /* --- gathering ---------------------------------------------------------------------------------------------------- */
 
@@ -47,21 +43,6 @@ static void ask_control(struct status *status, struct context *context)
     control_state_free(state);
 }
 
-static bool is_of_link(const struct status *status, const json_t *worker)
-{
-    char link[300];
-    const char *of = json_string_value(json_object_get(worker, "link"));
-    snprintf(link, sizeof(link), "%s>%s", status->from, status->to);
-    return of != NULL && strcmp(of, link) == 0;
-}
-
-static bool in_doubt(const json_t *worker, int64_t now_ms)
-{
-    int64_t age_ms = now_ms - status_beat_ms(worker);
-    age_ms = age_ms < 0 ? -age_ms : age_ms;
-    return age_ms > BEAT_FRESH_MS && age_ms < BEAT_GONE_MS;
-}
-
 /* The workers again after a while if any of them may be alive with a wrong clock. Takes `first`. */
 static json_t *look_again(struct status *status, struct context *context, json_t *take_first,
                           json_t **out_before)
@@ -70,7 +51,8 @@ static json_t *look_again(struct status *status, struct context *context, json_t
     json_t *worker;
     bool doubt = false;
     json_object_foreach (take_first, name, worker) {
-        doubt = doubt || (is_of_link(status, worker) && in_doubt(worker, status->now_ms));
+        doubt = doubt || (beat_of_link(worker, status->from, status->to) &&
+                          beat_in_doubt(worker, status->now_ms));
     }
     if (!doubt) {
         return take_first;
@@ -81,14 +63,6 @@ static json_t *look_again(struct status *status, struct context *context, json_t
     return context_service_hash(context, "workers", &status->redis_err);
 }
 
-static bool is_alive(const struct status *status, const json_t *worker, const json_t *before)
-{
-    int64_t at_ms = status_beat_ms(worker);
-    int64_t age_ms = status->now_ms - at_ms;
-    bool moved = before != NULL && status_beat_ms(before) != at_ms;
-    return moved || (at_ms >= 0 && age_ms <= BEAT_FRESH_MS && age_ms >= -BEAT_FRESH_MS);
-}
-
 static void sort_workers(struct status *status, json_t *all, const json_t *before)
 {
     const char *name;
@@ -96,9 +70,9 @@ static void sort_workers(struct status *status, json_t *all, const json_t *befor
     status->workers = json_object();
     status->gone = json_object();
     json_object_foreach (all, name, worker) {
-        bool alive = is_alive(status, worker, json_object_get(before, name));
-        bool recent = status->now_ms - status_beat_ms(worker) < BEAT_SHOWN_MS;
-        if (is_of_link(status, worker) && (alive || recent)) {
+        bool alive = beat_alive(worker, json_object_get(before, name), status->now_ms);
+        if (beat_of_link(worker, status->from, status->to) &&
+            (alive || beat_recent(worker, status->now_ms))) {
             json_object_set(alive ? status->workers : status->gone, name, worker);
         }
     }
@@ -632,8 +606,9 @@ static void show_service(struct show *show, const struct config_service *service
                                     links));
 }
 
-static void show_all(struct show *show)
+static void show_all(void *arg)
 {
+    struct show *show = arg;
     struct context *context = show->context;
     show->services = json_array();
     show->code = 0;
@@ -653,25 +628,6 @@ static void show_all(struct show *show)
     } else {
         render_json(out);
     }
-}
-
-static int watch(struct show *show)
-{
-    const struct timespec nap = {WATCH_MS / 1000, WATCH_MS % 1000 * 1000000L};
-    bool clear = isatty(STDOUT_FILENO) != 0 && !show->context->json;
-    while (!ferror(stdout)) {
-        fputs(clear ? "\033[H\033[2J" : "", stdout);
-        show_all(show);
-        fputs(clear || show->context->json ? "" : "\n", stdout);
-        fflush(stdout);
-        nanosleep(&nap, NULL);
-        if (show->context->source.err.kind != ERR_NONE ||
-            show->context->target.err.kind != ERR_NONE ||
-            show->context->redis_err.kind != ERR_NONE) {
-            context_retry(show->context); /* what did not answer is tried anew each round */
-        }
-    }
-    return show->code;
 }
 
 static bool open_status(struct show *show, const struct command_line *line, struct err *err)
@@ -701,7 +657,8 @@ int cmd_status(const struct command_line *line)
         code = command_fail(line, &err);
         code = show.check ? (int)STATUS_UNKNOWN : code;
     } else if (command_has(line, "watch")) {
-        code = watch(&show);
+        watch_run(&context, WATCH_MS, 0, show_all, &show);
+        code = show.code;
     } else {
         show_all(&show);
         code = show.code;

@@ -99,6 +99,10 @@ void command_help(const struct command_line *line, FILE *out);
 /* roff of the whole tree for man 1. */
 void command_man(const struct command *root, FILE *out);
 
+/* Completions of the whole tree for a shell, "bash" or "zsh"; false: another one. */
+MUST_CHECK
+bool command_completion(const struct command *root, const char *name, FILE *out);
+
 /* Say on stderr what went wrong and what to type next (without a hint: what fits its kind), and give the exit code. */
 int command_fail(const struct command_line *line, const struct err *err);
 /* The exit code alone. */

@@ -36,6 +36,15 @@ static const struct command_option status_options[] = {
     NO_OPTION,
 };
 
+static const struct command_option top_options[] = {
+    {.name = "link", .value = "FROM:TO", .help = "only this link; default all of the service"   },
+    {.name = "n",    .value = "TIMES",   .help = "so often, then end; default until interrupted"},
+    {.name = "rows",
+     .value = "PARTITIONS",
+     .help = "so many partitions of each link; default what fits the terminal, else 20"         },
+    NO_OPTION,
+};
+
 static const struct command_option translate_options[] = {
     {.name = "from-target", .help = "OFFSET is the target's; find the source's"},
     LINK_OPTION,
@@ -99,7 +108,8 @@ static const struct command_option resync_options[] = {
 };
 
 static const struct command_option help_options[] = {
-    {.name = "man", .help = "the manual page, as roff", .hidden = true},
+    {.name = "man",        .help = "the manual page, as roff", .hidden = true                  },
+    {.name = "completion", .value = "bash|zsh",                .help = "completions of a shell"},
     NO_OPTION,
 };
 
@@ -203,6 +213,15 @@ static const struct command commands[] = {
              "when the "
              "target does not say.", .options = status_options,
      .run = cmd_status},
+    {.name = "top",
+     .args = "[SERVICE]",
+     .args_most = 1,
+     .summary = "links and partitions as they run: rates, lag, states, once a second",
+     .text = "What the workers tell through the target's Redis each second; partitions that are "
+             "furthest behind stand first, those whose lag is not known before all. On a terminal "
+             "the picture is renewed until interrupted; elsewhere it is printed plainly, again and "
+             "again, or -n times.", .options = top_options,
+     .run = cmd_top},
     {.name = "check",
      .args = "[SERVICE]",
      .args_most = 1,
@@ -266,6 +285,11 @@ int cmd_help(const struct command_line *line)
     if (command_has(line, "man")) {
         command_man(&ferry_commands, stdout);
         return EXIT_DONE;
+    }
+    if (command_has(line, "completion")) {
+        return command_completion(&ferry_commands, command_get(line, "completion"), stdout)
+                   ? EXIT_DONE
+                   : EXIT_USAGE;
     }
     for (int i = 0; i < line->args_count; i++) {
         argv[i + 2] = (char *)(uintptr_t)line->args[i];

@@ -7,6 +7,7 @@
 extern const struct command ferry_commands;
 
 int cmd_enable(const struct command_line *line);
+int cmd_top(const struct command_line *line);
 int cmd_status(const struct command_line *line);
 int cmd_offsets_translate(const struct command_line *line);
 int cmd_offsets_map(const struct command_line *line);

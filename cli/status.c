@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "cli/beats.h"
 #include "cli/render.h"
 
 void status_done(struct status *status)
@@ -30,19 +31,6 @@ int64_t status_beat_ms(const json_t *worker)
     return seconds < 0 || seconds > INT64_MAX / 1000 ? -1 : seconds * 1000;
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text == NULL ? "" : text;
-}
-
-static double number_of(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    double number = json_is_number(value) ? json_number_value(value) : -1;
-    return number >= 0 ? number : -1;
-}
-
 static bool is_mirroring(const char *state)
 {
     return strcmp(state, "mirroring") == 0;
@@ -51,7 +39,7 @@ static bool is_mirroring(const char *state)
 static void give_part(struct status *status, const char *worker, const json_t *part)
 {
     int64_t partition = json_integer_value(json_object_get(part, "partition"));
-    const char *topic = text_of(part, "topic");
+    const char *topic = beat_text(part, "topic");
     struct position *row =
         partition < 0 || partition > INT32_MAX || strlen(topic) >= sizeof(row->topic)
             ? NULL
@@ -64,10 +52,10 @@ static void give_part(struct status *status, const char *worker, const json_t *p
     if (of->worker == NULL || !is_mirroring(of->state)) {
         *of = (struct status_part){
             .worker = worker,
-            .state = text_of(part, "state"),
-            .why = text_of(part, "why"),
-            .lag_s = number_of(part, "lag_s"),
-            .bytes_per_s = number_of(part, "bytes_per_s"),
+            .state = beat_text(part, "state"),
+            .why = beat_text(part, "why"),
+            .lag_s = beat_number(part, "lag_s"),
+            .bytes_per_s = beat_number(part, "bytes_per_s"),
             .limited_by = json_string_value(json_object_get(part, "limited_by")),
             .slow_connection = json_is_true(json_object_get(part, "slow_connection")),
         };
@@ -93,7 +81,7 @@ static void sum_rates(struct status *status)
     json_t *worker;
     status->records_per_s = status->workers == NULL ? -1 : 0;
     json_object_foreach (status->workers, name, worker) {
-        double rate = number_of(worker, "records_per_s");
+        double rate = beat_number(worker, "records_per_s");
         status->records_per_s =
             rate < 0 || status->records_per_s < 0 ? -1 : status->records_per_s + rate;
     }
@@ -238,7 +226,7 @@ static const char *workers_state(const struct status *status)
     const char *running = NULL;
     const char *other = NULL;
     json_object_foreach (status->workers, name, worker) {
-        const char *state = text_of(worker, "state");
+        const char *state = beat_text(worker, "state");
         if (strcmp(state, "running") == 0) {
             running = state;
         } else if (state[0] != '\0') {
@@ -293,7 +281,7 @@ static bool maps_are_kept(const struct status *status)
     const char *name;
     json_t *worker;
     json_object_foreach (status->workers, name, worker) {
-        const char *map = text_of(worker, "redis");
+        const char *map = beat_text(worker, "redis");
         if (strcmp(map, "refused") == 0 || strcmp(map, "away") == 0) {
             return false;
         }

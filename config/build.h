@@ -1,4 +1,5 @@
-/* From a checked tree to a struct config: what config.c, sites.c, services.c and patterns.c share. Nobody else. */
+/* From a checked tree to a struct config: what config.c, sites.c, services.c and patterns.c share, and back
+ * to one for show.c and diff.c. Nobody else. */
 #ifndef FERRY_CONFIG_BUILD_H
 #define FERRY_CONFIG_BUILD_H
 
@@ -58,6 +59,10 @@ MUST_CHECK
 bool build_secret(const struct build *build, struct config_secret *secret, const char *path,
                   const char *name, const json_t *value);
 void build_secret_done(struct config_secret *secret);
+
+/* The effective configuration, defaults included, secrets by reference; new reference. Its members are named as the
+ * keys are. */
+json_t *build_tree(const struct config *config);
 
 /* Whole small file as heap text with a 0 behind it; NULL with ERR_CONFIG.
  * @param others_may_write  false: refused when group or others may write it */

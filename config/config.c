@@ -88,6 +88,18 @@ static bool limits_ok(const struct build *build)
     return true;
 }
 
+static enum log_level log_level(const json_t *tree)
+{
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+    const char *name = json_string_value(json_object_get(tree, "log_level"));
+    enum log_level level = LOG_INFO;
+
+    for (size_t i = 0; name != NULL && i < sizeof(names) / sizeof(names[0]); i++) {
+        level = strcmp(name, names[i]) == 0 ? (enum log_level)i : level;
+    }
+    return level;
+}
+
 static const char *worker_name(const json_t *tree)
 {
     char host[256] = "";
@@ -148,6 +160,7 @@ static bool build_top(const struct build *build, const json_t *tree)
     config->deployment = build_copy(json_string_value(json_object_get(tree, "deployment")));
     config->worker = worker_name(tree);
     config->state_dir = state_dir(tree);
+    config->log_level = log_level(tree);
     config->http_listen = build_string(json_object_get(tree, "http"), "listen");
     if (config->http_listen == NULL) {
         config->http_listen = build_copy(keys_find("http.listen")->default_text);
@@ -196,6 +209,7 @@ struct config *config_parse(const char *text, size_t len, const char *name, stru
         return NULL;
     }
     struct config *config = build_heap(calloc(1, sizeof(*config)));
+    config->refs_count = 1;
     config->file = build_copy(name);
     struct build build = {.config = config, .file = &file, .err = err};
     bool ok = build_all(&build, tree);
@@ -205,6 +219,22 @@ struct config *config_parse(const char *text, size_t len, const char *name, stru
         return NULL;
     }
     return config;
+}
+
+static void replace(const char **at, const char *with)
+{
+    const char *before = *at;
+
+    if (with != NULL) {
+        *at = build_copy(with);
+        build_drop(before);
+    }
+}
+
+void config_override(struct config *config, const char *worker, const char *http_listen)
+{
+    replace(&config->worker, worker);
+    replace(&config->http_listen, http_listen);
 }
 
 struct config *config_load(const char *file, struct err *err)
@@ -221,9 +251,23 @@ struct config *config_load(const char *file, struct err *err)
     return config;
 }
 
-void config_free(struct config *config)
+/* Owners hold it as const, because it never changes for them; the count is nobody's. */
+static int32_t *refs_of(const struct config *config)
 {
-    if (config == NULL) {
+    return &((struct config *)(uintptr_t)config)->refs_count;
+}
+
+const struct config *config_ref(const struct config *config)
+{
+    if (config != NULL) {
+        __atomic_add_fetch(refs_of(config), 1, __ATOMIC_RELAXED);
+    }
+    return config;
+}
+
+void config_free(const struct config *config)
+{
+    if (config == NULL || __atomic_sub_fetch(refs_of(config), 1, __ATOMIC_ACQ_REL) > 0) {
         return;
     }
     for (size_t i = 0; i < config->sites_count; i++) {
@@ -239,7 +283,7 @@ void config_free(struct config *config)
     build_drop(config->http_listen);
     build_drop(config->worker);
     build_drop(config->state_dir);
-    free(config);
+    free((void *)(uintptr_t)config);
 }
 
 const struct config_site *config_site(const struct config *config, const char *name)

@@ -1,7 +1,7 @@
 /* Sites, services and links as the configuration file names them: loaded whole or not at all.
  *
- * A loaded configuration never changes; a reload makes another one. Everything is owned by the struct config and
- * lives until config_free(). Secrets are read from their file or environment when asked for, never kept in here,
+ * A loaded configuration never changes, but for the limits of the one that ferryd began with; a reload makes another one.
+ * Everything is owned by the struct config and lives until its last owner's config_free(). Secrets are read from their file or environment when asked for, never kept in here,
  * never printed: `ferry config show` prints where they come from.
  */
 #ifndef FERRY_CONFIG_CONFIG_H
@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/log.h"
 
 struct config_property { /* a librdkafka property as written, name and value */
     const char *name;
@@ -145,10 +146,12 @@ struct config {
     struct config_service *services;
     size_t services_count;
     struct config_limits limits;
-    const char *http_listen; /* "127.0.0.1:9464", or "off" */
-    const char *worker;      /* this worker's name, default host name */
+    enum log_level log_level; /* default info */
+    const char *http_listen;  /* "127.0.0.1:9464", or "off" */
+    const char *worker;       /* this worker's name, default host name */
     const char
         *state_dir; /* flock and local journal copies, default /var/lib/ferry or $STATE_DIRECTORY */
+    int32_t refs_count; /* private to config.c */
 };
 
 /* Load and check `file`. NULL with ERR_CONFIG; `what` is "FILE:LINE:COLUMN: PATH: reason", every error of the file
@@ -157,7 +160,23 @@ struct config {
 struct config *config_load(const char *file, struct err *err);
 /* As config_load() from memory; `name` stands for the file in errors. */
 struct config *config_parse(const char *text, size_t len, const char *name, struct err *err);
-void config_free(struct config *config);
+/* What the command line said beats the file; NULL = it said nothing. Before anybody else has the configuration. */
+void config_override(struct config *config, const char *worker, const char *http_listen);
+/* One more owner, who gives it back with config_free(): a link and its keeper's thread let go of a configuration that was
+ * replaced at times of their own. @thread any */
+const struct config *config_ref(const struct config *config);
+/* Let go; the last owner frees it. NULL is fine. @thread any */
+void config_free(const struct config *config);
+
+/* What differs between two configurations in effect, key by key; secrets by reference. */
+struct config_change {
+    const char *path;   /* "services.orders.topics.include" */
+    const char *before; /* JSON; "" = was not there */
+    const char *after;  /* JSON; "" = is not there any more */
+    bool restart;       /* only a restart takes it over */
+};
+void config_diff(const struct config *before, const struct config *after,
+                 void (*each)(void *arg, const struct config_change *change), void *arg);
 
 const struct config_site *config_site(const struct config *config, const char *name); /* or NULL */
 const struct config_service *config_service(const struct config *config,

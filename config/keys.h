@@ -31,7 +31,8 @@ struct key {
     int64_t most;
     const char *choices; /* "a|b" for KEY_CHOICE */
     bool required;
-    bool restart; /* a change will need a restart of the worker even when files are read again */
+    bool
+        restart; /* a change needs a restart of the worker: a reload (SIGHUP) that holds one is refused whole */
     const char *help;
 };
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "config/build.h"
 #include "config/config.h"
 #include "config/keys.h"
 #include "config/properties.h"
@@ -139,24 +140,33 @@ static json_t *limits_json(const struct config_limits *limits)
         limits->connections_per_broker, "drain_timeout", limits->drain_timeout_ms);
 }
 
-char *config_show(const struct config *config)
+json_t *build_tree(const struct config *config)
 {
+    static const char *const levels[] = {"debug", "info", "warn", "error"};
     json_t *sites = json_object();
     json_t *services = json_object();
-    json_t *hashes = json_object();
     for (size_t i = 0; i < config->sites_count; i++) {
         json_object_set_new(sites, config->sites[i].name, site_json(&config->sites[i]));
     }
     for (size_t i = 0; i < config->services_count; i++) {
+        json_object_set_new(services, config->services[i].name, service_json(&config->services[i]));
+    }
+    return json_pack("{sssssssssosos{ss}so}", "deployment", config->deployment, "worker",
+                     config->worker, "state_dir", config->state_dir, "log_level",
+                     levels[config->log_level], "sites", sites, "services", services, "http",
+                     "listen", config->http_listen, "mirror", limits_json(&config->limits));
+}
+
+char *config_show(const struct config *config)
+{
+    json_t *tree = build_tree(config);
+    json_t *hashes = json_object();
+    for (size_t i = 0; i < config->services_count; i++) {
         char hash[17];
         snprintf(hash, sizeof(hash), "%016" PRIx64, config_streams_hash(&config->services[i]));
-        json_object_set_new(services, config->services[i].name, service_json(&config->services[i]));
         json_object_set_new(hashes, config->services[i].name, json_string(hash));
     }
-    json_t *tree = json_pack("{sssssssosos{ss}soso}", "deployment", config->deployment, "worker",
-                             config->worker, "state_dir", config->state_dir, "sites", sites,
-                             "services", services, "http", "listen", config->http_listen, "mirror",
-                             limits_json(&config->limits), "streams_hash", hashes);
+    json_object_set_new(tree, "streams_hash", hashes);
     char *text = json_pretty(tree);
     json_decref(tree);
     return text;
@@ -279,8 +289,10 @@ static const char reference_begin[] =
     "\"...\"}`, a POSIX extended expression that must match the whole name\n"
     "  (no counts in braces, no back references). Names that begin with `ferry.`, `ferry-` or "
     "`__` are never matched.\n"
-    "- **change**: what takes a change over, once files are read again while ferryd runs. This "
-    "version reads its file at start only: restart.\n\n"
+    "- **change**: `reload` is taken over while ferryd runs (SIGHUP, `systemctl reload ferryd`); "
+    "`restart` needs a restart: a reload that\n  finds such a change is refused whole, by name, "
+    "and the configuration before goes on. What a secret's file holds is read when it is used: "
+    "neither is needed.\n\n"
     "| key | type | default | change | meaning |\n|---|---|---|---|---|\n";
 
 static const char reference_properties[] =

@@ -177,14 +177,28 @@ static void refresh_in(struct cluster *cluster, int64_t delay_ms)
 
 /* --- lanes ----------------------------------------------------------------------------------------------------- */
 
-/* Brokers in turn, then the seeds. */
-static struct lane *any_ready_lane(struct cluster *cluster)
+/* A broker in turn; `idle`: nothing that was asked of it is unanswered. */
+static struct lane *ready_in_turn(struct cluster *cluster, bool idle)
 {
     struct lane *lane = NULL;
 
     for (int32_t i = 0; i < cluster->brokers_count && lane == NULL; i++) {
         cluster->turn = (cluster->turn + 1) % cluster->brokers_count;
         lane = lane_find_ready(cluster->brokers[cluster->turn], 0);
+        if (lane != NULL && idle && conn_in_flight_count(lane->conn) > 0) {
+            lane = NULL;
+        }
+    }
+    return lane;
+}
+
+/* Brokers in turn, then the seeds. One that owes an answer may be one that hangs: the others come first. */
+static struct lane *any_ready_lane(struct cluster *cluster)
+{
+    struct lane *lane = ready_in_turn(cluster, true);
+
+    if (lane == NULL) {
+        lane = ready_in_turn(cluster, false);
     }
     for (int32_t i = 0; i < cluster->seeds_count && lane == NULL; i++) {
         lane = lane_find_ready(cluster->seeds[i], 0);
@@ -635,6 +649,29 @@ const struct cluster_topic *cluster_topic_at(struct cluster *cluster, int32_t in
 struct cluster_leader cluster_leader(struct cluster *cluster, const char *topic, int32_t partition)
 {
     return topic_map_leader(cluster->topics, topic, partition);
+}
+
+static int32_t ready_lanes(const struct broker *broker)
+{
+    int32_t count = 0;
+
+    for (const struct lane *lane = broker->lanes; lane != NULL; lane = lane->next) {
+        count += lane->ready;
+    }
+    return count;
+}
+
+int32_t cluster_conns_count(const struct cluster *cluster)
+{
+    int32_t count = 0;
+
+    for (int32_t i = 0; i < cluster->brokers_count; i++) {
+        count += ready_lanes(cluster->brokers[i]);
+    }
+    for (int32_t i = 0; i < cluster->seeds_count; i++) {
+        count += ready_lanes(cluster->seeds[i]);
+    }
+    return count;
 }
 
 int32_t cluster_brokers_count(const struct cluster *cluster)

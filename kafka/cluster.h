@@ -65,6 +65,7 @@ struct cluster_leader {
 };
 struct cluster_leader cluster_leader(struct cluster *cluster, const char *topic, int32_t partition);
 int32_t cluster_brokers_count(const struct cluster *cluster);
+int32_t cluster_conns_count(const struct cluster *cluster); /* ready ones, of all lanes */
 
 /* A ready connection to a broker for a purpose ("lane"): lane 0 is for small requests (metadata, offsets, producers),
  * 1.. are the caller's (fetch, produce connections). NULL while it is being made or waits for its backoff;

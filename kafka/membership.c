@@ -66,7 +66,8 @@ static bool fenced_by_ourselves(const struct membership *membership)
     if (membership->old_until_ms == INT64_MAX) {
         return true;
     }
-    LIST_FOREACH (call, &membership->calls, entry) {
+    LIST_FOREACH(call, &membership->calls, entry)
+    {
         if (call->sent_ms <= membership->old_until_ms) {
             return true;
         }

@@ -37,7 +37,8 @@ struct membership {
     struct loop_fd *wake;
     struct loop_timer *tick;
     int32_t generation;
-    int64_t old_until_ms; /* commits handed over until then may carry the member id of a session that is over */
+    int64_t
+        old_until_ms; /* commits handed over until then may carry the member id of a session that is over */
     bool revoking; /* told to the owner, not given back yet */
     struct group_calls calls;
     struct committeds committeds; /* questions for what is committed */

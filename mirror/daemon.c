@@ -19,9 +19,11 @@
 #include "config/config.h"
 #include "ferry_version.h"
 #include "http/server.h"
+#include "mirror/certificates.h"
 #include "mirror/link.h"
 #include "mirror/options.h"
 #include "mirror/process.h"
+#include "mirror/reload.h"
 
 #define EXIT_FAILED  1
 #define EXIT_USAGE   2
@@ -41,13 +43,15 @@ struct daemon_link {
 };
 
 struct daemon {
-    struct config *config;
-    const char *worker; /* option or configuration */
-    const char *http_listen;
+    struct config *config; /* that it began with: sites and everything that a restart takes over */
+    const struct config *running; /* read last: services; the limits of `config` follow it */
+    const struct options *options;
     struct loop *loop;
     struct metrics *metrics;
     struct process_metrics *process;
+    struct certificates *certificates;
     struct process_lock *lock;
+    struct reload_metrics reloads;
     struct http_server *http;
     struct loop_timer *http_timer;
     struct loop_timer *watchdog;
@@ -132,12 +136,74 @@ static void on_stop_signal(void *arg)
     stop_all(daemon);
 }
 
+/* ---- reading the configuration again ------------------------------------------------------------------------------ */
+
+static bool all_reloadable(const struct daemon *daemon, const struct config *fresh, struct err *err)
+{
+    for (size_t i = 0; i < daemon->links_count; i++) {
+        if (!daemon->links[i].stopped && !link_reloadable(daemon->links[i].link, fresh, err)) {
+            return err_wrap(err, "link %s", daemon->links[i].name);
+        }
+    }
+    return true;
+}
+
+static void take_over(struct daemon *daemon, const struct config *take_fresh)
+{
+    const struct config *before = daemon->running;
+    daemon->running = take_fresh;
+    daemon->config->limits = take_fresh->limits; /* links and engines look at these */
+    if (!daemon->options->log_level_given) {
+        log_set_level(take_fresh->log_level);
+    }
+    for (size_t i = 0; i < daemon->links_count; i++) {
+        if (!daemon->links[i].stopped) {
+            link_reload(daemon->links[i].link, take_fresh);
+        }
+    }
+    config_free(before);
+}
+
+static bool reload(struct daemon *daemon, struct err *err)
+{
+    const struct options *options = daemon->options;
+    struct config *fresh = reload_read(daemon->running, options->worker, options->http, err);
+    if (!fresh || !all_reloadable(daemon, fresh, err)) {
+        config_free(fresh);
+        return false;
+    }
+    size_t count = reload_tell(daemon->running, fresh);
+    take_over(daemon, fresh);
+    log_info("ferryd.reloaded", "config=%s changes=%zu", log_quote(fresh->file).text, count);
+    return true;
+}
+
+static void say_ready(const struct daemon *daemon, const char *more)
+{
+    char text[400];
+    snprintf(text, sizeof(text), "READY=1\nSTATUS=%zu links%.300s", daemon->links_count, more);
+    notify_send(text);
+}
+
 static void on_hangup(void *arg)
 {
-    (void)arg;
-    log_warn("ferryd.not_reloaded",
-             "why=\"the configuration is read at the start\" then=\"goes on as it is\"");
+    struct daemon *daemon = arg;
+    struct err err = {0};
+    if (daemon->stopping) {
+        return;
+    }
+    notify_reloading();
+    bool ok = reload(daemon, &err);
+    if (!ok) {
+        log_error("ferryd.not_reloaded",
+                  "why=%s hint=%s then=\"goes on with the configuration before\"",
+                  log_quote(err.what).text, log_quote(err.hint).text);
+    }
+    reload_metrics_show(&daemon->reloads, ok, clock_wall_ms(loop_clock(daemon->loop)));
+    say_ready(daemon, ok ? "" : "; the last reload was refused, see the log");
 }
+
+/* ---- the end ------------------------------------------------------------------------------------------------------ */
 
 static void on_grace_over(void *arg)
 {
@@ -197,19 +263,19 @@ static void http_open(void *arg)
 {
     struct daemon *daemon = arg;
     struct err err = {0};
-    if (strcmp(daemon->http_listen, "off") == 0) {
+    const char *listen = daemon->config->http_listen;
+    if (strcmp(listen, "off") == 0) {
         return;
     }
-    daemon->http = http_server_new(daemon->loop, daemon->http_listen, daemon->metrics, is_healthy,
-                                   is_ready, daemon, &err);
+    daemon->http =
+        http_server_new(daemon->loop, listen, daemon->metrics, is_healthy, is_ready, daemon, &err);
     if (!daemon->http) {
         log_warn("http.failed", "listen=%s why=%s then=\"tried again in %d s\"",
-                 log_quote(daemon->http_listen).text, log_quote(err.what).text,
-                 HTTP_RETRY_MS / 1000);
+                 log_quote(listen).text, log_quote(err.what).text, HTTP_RETRY_MS / 1000);
         loop_timer_set(daemon->http_timer, HTTP_RETRY_MS);
         return;
     }
-    log_info("http.listening", "listen=%s port=%d", log_quote(daemon->http_listen).text,
+    log_info("http.listening", "listen=%s port=%d", log_quote(listen).text,
              http_server_port(daemon->http));
 }
 
@@ -267,7 +333,7 @@ static bool start_links(struct daemon *daemon, struct err *err)
 static bool take_lock(struct daemon *daemon, struct err *err)
 {
     char *state_dir = process_state_dir(daemon->config->state_dir);
-    daemon->lock = process_lock_new(state_dir, daemon->worker, err);
+    daemon->lock = process_lock_new(state_dir, daemon->config->worker, err);
     free(state_dir);
     return daemon->lock != NULL;
 }
@@ -286,7 +352,9 @@ static bool start(struct daemon *daemon, struct err *err)
     }
     daemon->loop = loop_new(clock_system());
     daemon->metrics = metrics_new();
-    daemon->process = process_metrics_new(daemon->loop, daemon->metrics);
+    daemon->process = process_metrics_new(daemon->loop, daemon->metrics, daemon->config->worker);
+    daemon->certificates = certificates_new(daemon->loop, daemon->metrics, daemon->config);
+    reload_metrics_init(&daemon->reloads, daemon->metrics, clock_wall_ms(loop_clock(daemon->loop)));
     daemon->grace = loop_timer_new(daemon->loop, on_grace_over, daemon);
     daemon->farewell = loop_timer_new(daemon->loop, on_farewell_over, daemon);
     daemon->http_timer = loop_timer_new(daemon->loop, http_open, daemon);
@@ -299,11 +367,9 @@ static bool start(struct daemon *daemon, struct err *err)
     if (notify_watchdog_ms() > 0) {
         watchdog_fired(daemon);
     }
-    char ready[64];
-    snprintf(ready, sizeof(ready), "READY=1\nSTATUS=%zu links", daemon->links_count);
-    notify_send(ready);
+    say_ready(daemon, "");
     log_info("ferryd.started", "version=%s worker=%s config=%s links=%zu", FERRY_VERSION,
-             daemon->worker, log_quote(daemon->config->file).text, daemon->links_count);
+             daemon->config->worker, log_quote(daemon->config->file).text, daemon->links_count);
     return true;
 }
 
@@ -323,6 +389,7 @@ static void finish(struct daemon *daemon)
     loop_timer_free(daemon->http_timer);
     loop_timer_free(daemon->watchdog);
     process_metrics_free(daemon->process);
+    certificates_free(daemon->certificates);
     if (daemon->metrics) {
         metrics_free(daemon->metrics);
     }
@@ -330,11 +397,13 @@ static void finish(struct daemon *daemon)
         loop_free(daemon->loop);
     }
     process_lock_free(daemon->lock);
+    config_free(daemon->running);
 }
 
 static int run(struct daemon *daemon)
 {
     struct err err = {0};
+    daemon->running = config_ref(daemon->config);
     if (!start(daemon, &err)) {
         complain(&err);
         daemon->exit_code = exit_code_of(&err);
@@ -363,12 +432,9 @@ static int run_configured(const struct options *options)
         complain(&err);
         return EXIT_CONFIG;
     }
-    const char *worker_before = config->worker; /* config_free() gets back what it made */
-    const char *http_before = config->http_listen;
-    config->worker = options->worker ? options->worker : config->worker;
-    config->http_listen = options->http ? options->http : config->http_listen;
-    struct daemon daemon = {
-        .config = config, .worker = config->worker, .http_listen = config->http_listen};
+    config_override(config, options->worker, options->http);
+    log_set_level(options->log_level_given ? options->log_level : config->log_level);
+    struct daemon daemon = {.config = config, .options = options};
     int code = 0;
     if (!options_worker_valid(config->worker)) {
         fprintf(stderr, "ferryd: worker '%s' is not a name: letters, digits, '.', '_', '-'\n",
@@ -377,8 +443,6 @@ static int run_configured(const struct options *options)
     } else {
         code = options->check ? say_ok(config) : run(&daemon);
     }
-    config->worker = worker_before;
-    config->http_listen = http_before;
     config_free(config);
     return code;
 }

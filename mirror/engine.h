@@ -126,6 +126,8 @@ struct engine_counters {
     uint64_t produces;
     uint64_t resumes;
     uint64_t doubts;
+    uint64_t source_throttle_ms; /* that brokers' quotas held us back, by their own word */
+    uint64_t target_throttle_ms;
 };
 const struct engine_counters *engine_counters(const struct engine *engine);
 /* What was re-encoded and why, what was filtered. */

@@ -34,8 +34,9 @@ struct keeper_shared { /* under the mutex */
     uint64_t term; /* counts ownerships: what was true in an earlier one is read again */
     bool fenced;
     int64_t fenced_ms;
-    struct control_state *state; /* our copy; NULL = not seen yet */
-    int32_t refs_count;          /* the owner and each post under way */
+    struct control_state *state;          /* our copy; NULL = not seen yet */
+    const struct config_service *service; /* read again; NULL = nothing new */
+    int32_t refs_count;                   /* the owner and each post under way */
 };
 
 struct keeper_written { /* what we wrote that the reader may not have seen yet */
@@ -247,6 +248,10 @@ static void keeper_unref(struct keeper *keeper)
     pthread_mutex_unlock(&keeper->mutex);
     if (last) {
         state_drop(keeper->shared.state);
+        if (keeper->shared.service) {
+            config_free(keeper->shared.service->config);
+        }
+        config_free(keeper->options.service->config);
         pthread_cond_destroy(&keeper->changed);
         pthread_mutex_destroy(&keeper->mutex);
         free(keeper);
@@ -538,6 +543,18 @@ static void do_prepare(struct keeper *keeper)
 
 enum job { JOB_STOP, JOB_PREPARE, JOB_TURN };
 
+/* With the mutex, between two jobs: what the last one worked with is nobody's any more. */
+static void take_service(struct keeper *keeper)
+{
+    if (keeper->shared.service) {
+        config_free(keeper->options.service->config);
+        keeper->options.service = keeper->shared.service;
+        keeper->shared.service = NULL;
+        keeper->hash = config_streams_hash(keeper->options.service);
+        keeper->next_turn_ms = 0;
+    }
+}
+
 /* What to do next; waits for it. @param out_state our copy with JOB_TURN */
 static enum job next_job(struct keeper *keeper, struct control_state **out_state,
                          uint64_t *out_term)
@@ -546,6 +563,7 @@ static enum job next_job(struct keeper *keeper, struct control_state **out_state
     enum job job = JOB_STOP;
     pthread_mutex_lock(&keeper->mutex);
     while (!shared->stop) {
+        take_service(keeper);
         int64_t wait_ms = keeper->next_turn_ms - now_ms(keeper);
         if (shared->term != keeper->term) {
             wait_ms = 0; /* a new term begins at once */
@@ -616,6 +634,7 @@ struct keeper *keeper_new(struct loop *loop, const struct keeper_options *option
     keeper->options = *options;
     keeper->callbacks = *callbacks;
     keeper->hash = config_streams_hash(options->service);
+    config_ref(options->service->config);
     keeper->memory = topic_memory_new();
     keeper->written.end_offset = -1;
     keeper->shared.refs_count = 1;
@@ -641,6 +660,19 @@ void keeper_free(struct keeper *keeper)
     pthread_join(keeper->thread, NULL);
     keeper->closed = true;
     keeper_unref(keeper);
+}
+
+void keeper_reload(struct keeper *keeper, const struct config_service *service)
+{
+    config_ref(service->config);
+    pthread_mutex_lock(&keeper->mutex);
+    const struct config_service *before = keeper->shared.service; /* that no turn has seen */
+    keeper->shared.service = service;
+    pthread_cond_broadcast(&keeper->changed);
+    pthread_mutex_unlock(&keeper->mutex);
+    if (before) {
+        config_free(before->config);
+    }
 }
 
 void keeper_prepare(struct keeper *keeper)

@@ -19,7 +19,8 @@
 struct keeper;
 
 struct keeper_options {
-    const struct config_service *service; /* borrowed for the lifetime */
+    const struct config_service
+        *service; /* its configuration is kept (config_ref) while it is used */
     const struct config_site *from;
     const struct config_site *to;
     const char *worker;
@@ -41,6 +42,8 @@ void keeper_free(
     struct keeper
         *keeper); /* waits for the act that is under way, bounded by the admin time-outs */
 
+/* From the next turn on, which begins at once: the service as a configuration that was read again has it. */
+void keeper_reload(struct keeper *keeper, const struct config_service *service);
 /* Before joining, when the control topic holds no list yet: any worker creates the topics once (no record is written);
  * `synced` is told. */
 void keeper_prepare(struct keeper *keeper);

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "mirror/link_inside.h"
+#include "mirror/streams.h"
 
 #define TICK_MS             200
 #define CONTROL_FRESH_MS    8000 /* not read to its end for so long: nothing is produced */
@@ -29,16 +30,33 @@ static void stopped(struct link *link, const struct err *why);
 
 /* --- gates -------------------------------------------------------------------------------------------------------- */
 
-static bool control_fresh(const struct link *link, int64_t now_ms)
+bool link_gate_open(const struct link *link, enum link_gate gate)
 {
-    return link->control_read_ms > 0 && now_ms - link->control_read_ms < CONTROL_FRESH_MS;
+    int64_t now_ms = loop_now_ms(link->loop);
+    switch (gate) {
+    case GATE_ROLE:
+        return link->role_ours;
+    case GATE_STREAMS:
+        return link->streams_match;
+    case GATE_ORDER:
+        return !link->paused;
+    case GATE_CONTROL:
+        return link->control_read_ms > 0 && now_ms - link->control_read_ms < CONTROL_FRESH_MS;
+    case GATE_DEADLINE:
+        return deadline_open(&link->deadline, now_ms);
+    case LINK_GATES_COUNT:
+        break;
+    }
+    return false;
 }
 
 bool link_may_send(const struct link *link)
 {
-    int64_t now_ms = loop_now_ms(link->loop);
-    return link->role_ours && link->streams_match && !link->paused && control_fresh(link, now_ms) &&
-           deadline_open(&link->deadline, now_ms);
+    bool may = true;
+    for (int gate = 0; may && gate < LINK_GATES_COUNT; gate++) {
+        may = link_gate_open(link, (enum link_gate)gate);
+    }
+    return may;
 }
 
 int64_t link_adopted_end(const struct link *link, const char *topic, int32_t partition)
@@ -125,6 +143,7 @@ static void assigned(void *arg, const struct membership_partition *parts, size_t
         if (strcmp(parts[i].topic, link->control_topic) == 0) {
             link->control_ours = true;
             link->control_committed = false;
+            link->keeper_terms++;
             log_info("keeper.elected", "service=%s link=%s>%s", link->service->name,
                      link->from->name, link->to->name);
         } else if (part_find(link, parts[i].topic, parts[i].partition) == NULL) {
@@ -579,6 +598,37 @@ static void control_trouble(struct link *link, const struct err *why)
              link->service->name, link->from->name, link->to->name, log_quote(why->what).text);
 }
 
+static void streams_see(struct link *link, const struct control_state *state)
+{
+    struct control_state *seen = &link->streams_seen;
+    seen->streams_epoch = state->streams_epoch;
+    seen->streams_hash = state->streams_hash;
+    seen->streams_previous_count = state->streams_previous_count;
+    memcpy(seen->streams_previous, state->streams_previous, sizeof(seen->streams_previous));
+}
+
+/* What we mirror by is the control topic's; a reload that waited for it comes into force. */
+static void streams_compare(struct link *link)
+{
+    const struct control_state *seen = &link->streams_seen;
+    if (link->streams_pending && streams_judge(seen, link->streams_next) == STREAMS_OURS) {
+        link->streams_pending = false;
+        link->streams_hash = link->streams_next;
+        log_info("link.streams", "service=%s link=%s>%s epoch=%lld hash=%016llx",
+                 link->service->name, link->from->name, link->to->name,
+                 (long long)seen->streams_epoch, (unsigned long long)link->streams_hash);
+    }
+    bool match = streams_judge(seen, link->streams_hash) == STREAMS_OURS;
+    if (seen->streams_epoch > 0 && !match && link->streams_match) {
+        log_error("link.streams_differ",
+                  "service=%s link=%s>%s doing=\"writing nothing\" hint=\"this worker's "
+                  "configuration of the service is not the newest: compare `ferry config show` on "
+                  "all workers, reload those with the old file\"",
+                  link->service->name, link->from->name, link->to->name);
+    }
+    link->streams_match = match;
+}
+
 /* The filter of the records changed: what is mirrored from now on is another stream. */
 static void take_generation(struct link *link, int32_t least)
 {
@@ -605,17 +655,9 @@ static void control_changed(void *arg, const struct control_state *state, const 
     link->control_read_ms = state->read_ms;
     link->control_end = state->end_offset;
     link->paused = state->paused;
-    bool match = state->streams_epoch > 0 && state->streams_hash == link->streams_hash;
-    if (state->streams_epoch > 0 && !match && link->streams_match) {
-        log_error("link.streams_differ",
-                  "service=%s link=%s>%s doing=\"writing nothing\" hint=\"this worker's "
-                  "configuration of the service is "
-                  "not the newest: compare `ferry config show` on all workers, restart those with "
-                  "the old file\"",
-                  link->service->name, link->from->name, link->to->name);
-    }
-    link->streams_match = match;
-    take_generation(link, match ? state->streams_generation : link->streams_generation);
+    streams_see(link, state);
+    streams_compare(link);
+    take_generation(link, link->streams_match ? state->streams_generation : link->streams_generation);
     take_role(link, state);
     take_list(link, state);
     keeper_control(link->keeper, state);
@@ -838,7 +880,7 @@ static void tick(void *arg)
     if (link->join_again != NULL && link->membership != NULL && !link->stopping) {
         join_again(link);
     }
-    link_report_tick(link);
+    link_metrics_tick(link);
     if (link->stopping) {
         look_at_stop(link);
     }
@@ -906,6 +948,7 @@ struct link *link_new(struct loop *loop, const struct config *config,
     link->loop = loop;
     link->config = config;
     link->service = service;
+    config_ref(service->config);
     link->from = from;
     link->to = to;
     link->callbacks = *callbacks;
@@ -937,7 +980,7 @@ struct link *link_new(struct loop *loop, const struct config *config,
     link->stop_timer = loop_timer_new(loop, stop_late, link);
     link->prepare_timer = loop_timer_new(loop, prepare_again, link);
     link->tick = loop_timer_new(loop, tick, link);
-    link_report_start(link, metrics);
+    link_metrics_start(link, metrics);
     const struct keeper_options keeper_options = {
         .service = service, .from = from, .to = to, .worker = config->worker, .interval_ms = 2000};
     const struct keeper_callbacks keeper_callbacks = {
@@ -988,10 +1031,44 @@ void link_free(struct link *link)
     free(link->adopt_json);
     free(link->parts);
     buf_pool_free(link->pool);
+    config_free(link->service->config);
     free(link);
 }
 
 bool link_configured(const struct link *link)
 {
     return link->state == LINK_RUNNING && link->role_ours && link->streams_match;
+}
+
+/* --- a configuration that was read again -------------------------------------------------------------------------- */
+
+bool link_reloadable(const struct link *link, const struct config *config, struct err *err)
+{
+    const struct config_service *service = config_service(config, link->service->name);
+    uint64_t hash = config_streams_hash(service);
+    if (hash == link->streams_hash || (link->streams_pending && hash == link->streams_next) ||
+        streams_judge(&link->streams_seen, hash) != STREAMS_OLDER) {
+        return true;
+    }
+    err_set(err, ERR_REFUSED,
+            "services.%s: these topics were mirrored before and replaced by others (streams epoch "
+            "%lld at site %s): a file that was put back counts as an older one",
+            service->name, (long long)link->streams_seen.streams_epoch, link->to->name);
+    return err_hint(err, "to go back to them, raise \"revision\" of the service above %lld",
+                    (long long)(service->revision > link->service->revision
+                                    ? service->revision
+                                    : link->service->revision));
+}
+
+void link_reload(struct link *link, const struct config *config)
+{
+    const struct config_service *before = link->service;
+    link->service = config_service(config, before->name);
+    config_ref(link->service->config);
+    keeper_reload(link->keeper, link->service);
+    config_free(before->config); /* `before` ends here, if nobody else has it */
+    uint64_t hash = config_streams_hash(link->service);
+    link->streams_next = hash;
+    link->streams_pending = hash != link->streams_hash;
+    streams_compare(link);
 }

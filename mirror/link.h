@@ -29,7 +29,14 @@ struct link *link_new(struct loop *loop, const struct config *config,
                       const struct link_callbacks *callbacks, struct err *err);
 /* Drain the windows, checkpoint, commit, leave the group; then `stopped`. Bounded by limits.drain_timeout_ms. */
 void link_stop(struct link *link);
-void link_free(struct link *link);             /* at once, nothing is drained */
+void link_free(struct link *link); /* at once, nothing is drained */
+/* May this link go on with what `config`, read again, says of its service? Nothing changes. ERR_REFUSED: the streams that
+ * it describes were replaced by newer ones already (docs/adr/0003), and this worker would write nothing. */
+MUST_CHECK
+bool link_reloadable(const struct link *link, const struct config *config, struct err *err);
+/* Go on with it: topics and groups, policies. What changes the streams counts when the control topic says so; until then
+ * the link mirrors by what it had. Its other keys are the ones of the configuration that it began with. */
+void link_reload(struct link *link, const struct config *config);
 bool link_configured(const struct link *link); /* member and has a role: /readyz */
 
 #endif

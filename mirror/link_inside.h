@@ -3,7 +3,8 @@
  *   link         sites, role, membership, gates, stop
  *   link_part    one partition: its states, resume inputs, acks, faults
  *   link_commit  the second checkpoint and the send deadline that its success gives
- *   link_report  heartbeat, metrics
+ *   link_report  heartbeat, faults
+ *   link_metrics what Prometheus reads
  */
 #ifndef FERRY_MIRROR_LINK_INSIDE_H
 #define FERRY_MIRROR_LINK_INSIDE_H
@@ -23,6 +24,16 @@
 #include "mirror/link.h"
 #include "mirror/link_fsm.h"
 #include "offsets/offset_store.h"
+
+/* What must be so before a batch leaves; why nothing does, for link_metrics. */
+enum link_gate {
+    GATE_ROLE,
+    GATE_STREAMS,
+    GATE_ORDER,
+    GATE_CONTROL,
+    GATE_DEADLINE,
+    LINK_GATES_COUNT
+};
 
 struct link_part {
     struct link *link;
@@ -68,8 +79,12 @@ struct link_part {
     int64_t fault_source_from, fault_source_to, fault_target_from, fault_target_to;
     int64_t fault_wall_ms;
     struct lag lag;
-    struct series *lag_records_series;
-    struct series *lag_seconds_series;
+    struct link_part_metrics {
+        struct series *lag_records;
+        struct series *lag_seconds;
+        struct series *records;
+        struct series *bytes;
+    } metrics;
 };
 
 struct link {
@@ -106,6 +121,9 @@ struct link {
     bool distrusted;               /* said already */
     bool role_ours;
     uint64_t streams_hash; /* ours */
+    bool streams_pending;  /* a reload wants others, and the control topic does not say so yet */
+    uint64_t streams_next; /* their hash */
+    struct control_state streams_seen; /* of the control topic; its streams_* alone */
     bool streams_match;
     int32_t streams_generation; /* least that a stream may go on in */
     bool paused;
@@ -143,9 +161,17 @@ struct link {
     int64_t rates_ms;
     double records_per_s;
     double bytes_per_s;
+    uint64_t keeper_terms; /* times that the control topic's partition was given to us */
     struct link_metrics {
-        struct metric *lag_records;
-        struct metric *lag_seconds;
+        struct metric *part_lag_records;
+        struct metric *part_lag_seconds;
+        struct metric *part_records;
+        struct metric *part_bytes;
+        struct metric *faults;
+        struct series *faults_by_kind[FAULT_KINDS_COUNT]; /* NULL: there was none of it */
+        struct series *partitions[PART_STATES_COUNT];
+        struct series *gates[LINK_GATES_COUNT];
+        /* of engine counters */
         struct series *records;
         struct series *bytes;
         struct series *batches;
@@ -153,29 +179,47 @@ struct link {
         struct series *produces;
         struct series *resumes;
         struct series *doubts;
-        struct series *partitions[PART_STATES_COUNT];
+        struct series *source_throttle;
+        struct series *target_throttle;
+        /* of the link */
         struct series *state;
+        struct series *may_send;
         struct series *role_epoch;
+        struct series *streams_epoch;
         struct series *deadline_s;
-        struct series *redis_ready;
+        struct series *commit_age;
+        struct series *control_age;
+        struct series *keeper;
+        struct series *keeper_terms;
+        struct series *at_risk;
+        struct series *lag_seconds;
+        struct series *lag_unknown;
         struct series *buffer_bytes;
         struct series *source_up;
         struct series *target_up;
+        struct series *source_conns;
+        struct series *target_conns;
+        /* of the map */
+        struct series *redis_up;
+        struct series *map_ready;
+        struct series *map_pending;
+        struct series *map_stored;
+        struct series *map_unmapped;
+        struct series *map_unmapped_offsets;
         struct series *limited[FLOW_LIMITS_COUNT];
         struct series *slow;
         struct series *limit_initial;
         struct series *limit_steady;
-        struct engine_counters shown;
         struct series *recoded[BATCH_VERDICTS_COUNT]; /* NULL: never a reason to re-encode */
         struct series *recode_made;
         struct series *filtered[RECORD_VERDICTS_COUNT];
-        struct recode_counts recode_shown;
     } metrics;
 };
 
 /* link */
 void link_step(struct link *link);
 bool link_may_send(const struct link *link);
+bool link_gate_open(const struct link *link, enum link_gate gate);
 /* Parts that were told to go are at rest: flush, commit, give back. */
 void link_look_at_leaving(struct link *link);
 /* End offset up to which foreign records of this partition were adopted; -1 = none. */
@@ -205,11 +249,21 @@ void link_commit_soon(struct link *link);
 void link_commit(void *arg); /* timer */
 
 /* link_report */
-void link_report_start(struct link *link, struct metrics *metrics);
-void link_report_part(struct link_part *part);
-void link_report_part_gone(struct link_part *part);
-void link_report_tick(struct link *link);
 json_t *link_report(void *arg);
 void link_report_fault(struct link_part *part);
+
+/* link_metrics */
+struct link_lag { /* -1 = unknown */
+    int64_t records;
+    int64_t ms;
+};
+/* The source's end as far as it is known now; -1 = unknown (not told lately, or an error stands in between). */
+int64_t link_part_end(const struct link_part *part);
+struct link_lag link_part_lag(const struct link_part *part);
+void link_metrics_start(struct link *link, struct metrics *metrics);
+void link_metrics_part(struct link_part *part);
+void link_metrics_part_gone(struct link_part *part);
+void link_metrics_ack(struct link_part *part, const struct ack *ack);
+void link_metrics_tick(struct link *link);
 
 #endif

@@ -58,7 +58,7 @@ struct link_part *part_new(struct link *link, const char *topic, int32_t partiti
     part->timer = loop_timer_new(link->loop, timer_fired, part);
     backoff_init(&part->backoff, STALL_FIRST_MS, STALL_CAP_MS, (uint32_t)part->id);
     link->parts[link->parts_count++] = part;
-    link_report_part(part);
+    link_metrics_part(part);
     part_metadata(part);
     return part;
 }
@@ -66,7 +66,7 @@ struct link_part *part_new(struct link *link, const char *topic, int32_t partiti
 void part_free(struct link_part *part)
 {
     struct link *link = part->link;
-    link_report_part_gone(part);
+    link_metrics_part_gone(part);
     if (part->track != NULL) {
         offset_track_free(part->track);
     }
@@ -561,6 +561,7 @@ static void engine_ack(void *arg, struct task *task, const struct ack *ack)
         backoff_reset(&part->backoff);
     }
     offset_track_ack(part->track, ack->run, &part->at);
+    link_metrics_ack(part, ack);
 }
 
 static void engine_doubt(void *arg, struct task *task, const struct err *why)

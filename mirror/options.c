@@ -27,7 +27,7 @@ static const struct option_row {
     {"--check",     NULL,            NULL,           OPTION_FLAG,  offsetof(struct options, check),
      "load and check the configuration, then exit"                                                                         },
     {"--log-level", "LEVEL",         NULL,           OPTION_LEVEL, offsetof(struct options, log_level),
-     "debug, info, warn or error (info)"                                                                                   },
+     "debug, info, warn or error (as the configuration says)"                                                              },
     {"--version",   NULL,            NULL,           OPTION_FLAG,  offsetof(struct options, version),   "print the version"},
     {"--help",      NULL,            NULL,           OPTION_FLAG,  offsetof(struct options, help),      "print this"       },
 };
@@ -71,6 +71,7 @@ static bool apply(const struct option_row *row, const char *value, struct option
             err_set(err, ERR_USAGE, "--log-level: '%s' is not debug, info, warn or error", value);
             return refused(err);
         }
+        out->log_level_given = true;
         return true;
     }
     return false;

@@ -14,6 +14,7 @@ struct options {
     const char *http;   /* NULL: as the configuration says */
     const char *worker; /* NULL: likewise */
     enum log_level log_level;
+    bool log_level_given; /* it beats the configuration's */
     bool check;
     bool version;
     bool help;

@@ -19,7 +19,8 @@
 
 #define STATE_DIR_DEFAULT "/var/lib/ferry"
 #define BEAT_MS           1000
-#define FDS_EVERY         10 /* beats: counting 10,000 descriptors takes some 5 ms */
+#define PROBE_MS          100 /* how late the loop is: a tenth of a percent of a core at most */
+#define FDS_EVERY         10  /* beats: counting 10,000 descriptors takes some 5 ms */
 
 void process_harden(void)
 {
@@ -147,7 +148,8 @@ void process_lock_free(struct process_lock *lock)
 struct process_metrics {
     struct loop *loop;
     struct loop_timer *timer;
-    int64_t due_ms;
+    struct loop_timer *probe;
+    int64_t due_ms; /* the probe */
     uint64_t beats_count;
     double cpu_seconds; /* as shown */
     struct series *resident;
@@ -206,8 +208,6 @@ static void set_or_unknown(struct series *series, double value)
 static void beat(void *arg)
 {
     struct process_metrics *process = arg;
-    int64_t late_ms = loop_now_ms(process->loop) - process->due_ms;
-    series_set(process->lag, late_ms > 0 ? (double)late_ms / 1e3 : 0);
     set_or_unknown(process->resident, resident_bytes());
     double cpu = cpu_seconds();
     if (cpu > process->cpu_seconds) {
@@ -219,8 +219,16 @@ static void beat(void *arg)
     }
     series_add(process->log_dropped,
                (double)log_dropped_count() - series_value(process->log_dropped));
-    process->due_ms = loop_now_ms(process->loop) + BEAT_MS;
     loop_timer_set(process->timer, BEAT_MS);
+}
+
+static void probe(void *arg)
+{
+    struct process_metrics *process = arg;
+    int64_t late_ms = loop_now_ms(process->loop) - process->due_ms;
+    series_observe(process->lag, late_ms > 0 ? (double)late_ms / 1e3 : 0);
+    process->due_ms = loop_now_ms(process->loop) + PROBE_MS;
+    loop_timer_set(process->probe, PROBE_MS);
 }
 
 static struct series *plain(struct metrics *metrics, enum metric_type type, const char *name,
@@ -229,16 +237,19 @@ static struct series *plain(struct metrics *metrics, enum metric_type type, cons
     return metric_series(metrics_add(metrics, type, name, help, NULL), NULL);
 }
 
-struct process_metrics *process_metrics_new(struct loop *loop, struct metrics *metrics)
+struct process_metrics *process_metrics_new(struct loop *loop, struct metrics *metrics,
+                                            const char *worker)
 {
     struct process_metrics *process = calloc(1, sizeof(*process));
     assert(process);
     process->loop = loop;
-    static const char *const build_labels[] = {"version", NULL};
-    static const char *const build_values[] = {FERRY_VERSION};
-    series_set(metric_series(metrics_add(metrics, METRIC_GAUGE, "ferry_build_info",
-                                         "Which ferryd this is; always 1.", build_labels),
-                             build_values),
+    static const char *const build_labels[] = {"version", "worker", NULL};
+    const char *const build_values[] = {FERRY_VERSION, worker};
+    series_set(metric_series(
+                   metrics_add(metrics, METRIC_GAUGE, "ferry_build_info",
+                               "Which ferryd this is, and the name it has in the group; always 1.",
+                               build_labels),
+                   build_values),
                1);
     series_set(plain(metrics, METRIC_GAUGE, "process_start_time_seconds",
                      "Start time of the process since the Unix epoch in seconds."),
@@ -249,13 +260,15 @@ struct process_metrics *process_metrics_new(struct loop *loop, struct metrics *m
                          "Total user and system CPU time spent in seconds.");
     process->fds =
         plain(metrics, METRIC_GAUGE, "process_open_fds", "Number of open file descriptors.");
-    process->lag = plain(metrics, METRIC_GAUGE, "ferry_loop_lag_seconds",
-                         "How late the event loop ran its last one-second timer.");
+    process->lag = plain(metrics, METRIC_HISTOGRAM, "ferry_loop_lag_seconds",
+                         "How late the event loop runs a timer, ten times a second.");
     process->log_dropped = plain(metrics, METRIC_COUNTER, "ferry_log_lines_dropped_total",
                                  "Log lines dropped because standard error was full.");
     process->timer = loop_timer_new(loop, beat, process);
+    process->probe = loop_timer_new(loop, probe, process);
     process->due_ms = loop_now_ms(loop);
     beat(process);
+    probe(process);
     return process;
 }
 
@@ -263,6 +276,7 @@ void process_metrics_free(struct process_metrics *process)
 {
     if (process) {
         loop_timer_free(process->timer);
+        loop_timer_free(process->probe);
         free(process);
     }
 }

@@ -25,7 +25,8 @@ char *process_state_dir(const char *configured);
 
 /* ferry_build_info, process_* as Prometheus' clients name them, ferry_loop_lag_seconds; renewed each second. */
 struct process_metrics;
-struct process_metrics *process_metrics_new(struct loop *loop, struct metrics *metrics);
+struct process_metrics *process_metrics_new(struct loop *loop, struct metrics *metrics,
+                                            const char *worker);
 void process_metrics_free(struct process_metrics *process);
 
 #endif

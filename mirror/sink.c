@@ -518,6 +518,8 @@ static void take_answer(struct sink_request *request, const struct produce_answe
         abort();
     }
     int32_t cursor = 0;
+    request->engine->counters.target_throttle_ms +=
+        answer->throttle_ms > 0 ? (uint64_t)answer->throttle_ms : 0;
     for (int32_t i = 0; i < answer->parts_count; i++) {
         const struct produce_answer_part *part = &answer->parts[i];
         int32_t at = asked(request, request->version >= 13, &part->topic_id, part->topic,

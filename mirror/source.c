@@ -238,6 +238,8 @@ static void take_answer(struct source_request *request, struct reader *reader, s
                  request->broker, kafka_error_name(answer.error));
     }
     int32_t cursor = 0;
+    request->engine->counters.source_throttle_ms +=
+        answer.throttle_ms > 0 ? (uint64_t)answer.throttle_ms : 0;
     for (int32_t i = 0; i < answer.partitions_count; i++) {
         int32_t at = asked(request, &answer.partitions[i], &cursor);
         if (at >= 0) {

@@ -35,6 +35,7 @@ struct offset_store {
     char *meta_key;
     char *events_key;
     struct offset_totals totals;
+    struct offset_counters counters;
     struct offset_track **tracks;
     size_t tracks_count;
     bool ready;

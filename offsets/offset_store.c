@@ -268,6 +268,11 @@ void offset_store_free(struct offset_store *store)
     free(store);
 }
 
+const struct offset_counters *offset_store_counters(const struct offset_store *store)
+{
+    return &store->counters;
+}
+
 bool offset_store_ready(const struct offset_store *store)
 {
     return store->ready;

@@ -88,6 +88,12 @@ void offset_track_ack_part(struct offset_track *track, struct offset_run run);
  * Redis is away or refuses, nothing was mirrored before: it may begin at the end. */
 bool offset_track_stored(const struct offset_track *track, struct checkpoint *out);
 int64_t offset_track_pending_runs(const struct offset_track *track);
+struct offset_counters { /* of what Redis confirmed, since the start */
+    uint64_t advances;
+    uint64_t unmapped_stretches; /* recorded as unmapped */
+    uint64_t unmapped_offsets;   /* source offsets in them */
+};
+const struct offset_counters *offset_store_counters(const struct offset_store *store);
 /* Send all pending advances now and call `done` when each was answered or `timeout_ms` is over (orderly stop). */
 void offset_store_flush(struct offset_store *store, int32_t timeout_ms,
                         void (*done)(void *arg, bool all), void *arg);

@@ -113,6 +113,23 @@ static void looked(void *arg, const redisReply *reply, const struct err *err)
     rest(track, reply != NULL);
 }
 
+/* What next .. sent recorded; before they are confirmed. */
+static void count_stored(struct offset_track *track)
+{
+    struct offset_counters *counters = &track->store->counters;
+    counters->advances++;
+    for (const struct offset_chunk *chunk = track->backlog.next;; chunk = TAILQ_NEXT(chunk, link)) {
+        struct offset_stretch stretch;
+        if (offset_chunk_stretch(chunk, &stretch)) {
+            counters->unmapped_stretches++;
+            counters->unmapped_offsets += (uint64_t)(stretch.until.source - stretch.begin.source);
+        }
+        if (chunk == track->backlog.sent) {
+            return;
+        }
+    }
+}
+
 /* @return true: as much as one call takes, so there is more */
 static bool confirmed(struct offset_track *track, const char *index)
 {
@@ -126,6 +143,7 @@ static bool confirmed(struct offset_track *track, const char *index)
     snprintf(track->letter.index, sizeof(track->letter.index), "%s", index);
     snprintf(track->letter.top, sizeof(track->letter.top), "%s", track->sent.top);
     remember(track, &track->backlog.sent->after);
+    count_stored(track);
     offset_backlog_confirm(&track->backlog);
     offset_totals_trim(&track->store->totals, KEPT_BYTES);
     return count >= CHUNKS_A_CALL;

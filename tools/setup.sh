@@ -1,7 +1,7 @@
 #!/bin/bash
 # Everything that building and testing Ferry needs, once: packages, libraries, Kafka's jars, a Python environment.
 #
-# usage: tools/setup.sh [--plan] [STAGE...]      stages: packages libraries python jars broker
+# usage: tools/setup.sh [--plan] [STAGE...]      stages: packages libraries python jars broker promtool
 #
 # Promises: a stage that is up to date costs nothing and needs no network; nothing outside build/ is written except by
 # apt; sudo is used for apt alone, and only when we are not root; no service is started or enabled.
@@ -24,7 +24,8 @@ build_packages=(gcc make pkg-config git ca-certificates debian-archive-keyring l
     libevent-dev libjansson-dev libcurl4-openssl-dev libssl-dev libsasl2-dev
     libzstd-dev liblz4-dev libsnappy-dev zlib1g-dev libldns-dev)
 test_packages=(libcmocka-dev python3 python3-venv openssl redis-tools maven
-    clang libclang-rt-dev clang-tidy cppcheck shellcheck)
+    clang libclang-rt-dev clang-tidy cppcheck shellcheck
+    systemd dpkg-dev lintian man-db)
 
 die() {
     printf 'setup: %s\n' "$*" >&2
@@ -174,6 +175,18 @@ stage_broker() {
     PYTHONPATH=tests "$build/venv/bin/python" -m rig.prepare
 }
 
+# The checker of rules and metrics alone: the package it comes in would start a server, so it is unpacked, not installed.
+stage_promtool() {
+    local apt=$deps/apt/prometheus
+    rm -rf "$apt"
+    mkdir -p "$apt/tree" "$deps/bin"
+    (cd "$apt" && { apt-get download -q prometheus || { as_root apt-get update -q && apt-get download -q prometheus; }; } &&
+        dpkg-deb -x prometheus_*.deb tree)
+    cp "$apt/tree/usr/bin/promtool" "$deps/bin/promtool"
+    rm -rf "$apt"
+    "$deps/bin/promtool" --version
+}
+
 # What a stage depends on: when this text is what it was, the stage is done.
 inputs() {
     case $1 in
@@ -185,6 +198,7 @@ inputs() {
     python) cat tests/requirements.txt && /usr/bin/python3 --version && printf '%s\n' "$build" ;;
     jars) cat tests/rig/pom.xml ;;
     broker) cat tests/rig/pom.xml tests/rig/prepare.py tests/rig/jvm.py && java -version 2>&1 && printf '%s\n' "$build" ;;
+    promtool) printf '%s\n' "$deps" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
     *) die "unknown stage '$1'" ;;
     esac
 }
@@ -226,10 +240,11 @@ takes() {
     libraries) printf 'about 90 s' ;;
     python | broker) printf 'about 15 s' ;;
     jars) printf 'about 30 s' ;;
+    promtool) printf 'about 5 s' ;;
     esac
 }
 
-stages=(packages libraries python jars broker)
+stages=(packages libraries python jars broker promtool)
 
 # What a run would do, for a person to agree to.
 plan() {
@@ -268,6 +283,7 @@ does() { # stage, missing packages
     libraries) printf 'librdkafka and hiredis where too old here, from Debian sources (16 MB to fetch)' ;;
     python) printf 'clients for the producers and the proof (30 MB to fetch, 100 MB on disk)' ;;
     jars) printf 'Apache Kafka and MirrorMaker 2 by Maven (80 MB to fetch, 150 MB on disk)' ;;
+    promtool) printf 'the checker of alert rules, unpacked from a Debian package (25 MB to fetch)' ;;
     broker) printf 'class data for quick broker starts (nothing to fetch, 40 MB on disk)' ;;
     esac
 }

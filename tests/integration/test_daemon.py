@@ -100,11 +100,11 @@ def test_an_interrupt_stops_it_too(own, conf):
     assert worker.process.wait(20) == EXIT_DONE
 
 
-def test_a_hangup_changes_nothing(own, conf):
+def test_a_hangup_reads_the_file_again(own, conf):
     worker = own(Worker(conf, "w1").start())
     worker.wait_event("ferryd.started")
     worker.process.signal(signal.SIGHUP)
-    worker.wait_event("ferryd.not_reloaded")
+    assert "changes=0" in worker.wait_event("ferryd.reloaded")[0]
     assert worker.stop() == EXIT_DONE
 
 

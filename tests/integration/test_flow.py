@@ -110,7 +110,7 @@ class Latencies:
 
     def take(self):
         rows, self.rows = sorted(self.rows), []
-        assert len(rows) > 1000, "too few records to say anything"
+        assert len(rows) > 500, "too few records to say anything"
         return {"p50": rows[len(rows) // 2], "p99": rows[len(rows) * 99 // 100], "max": rows[-1]}
 
     def stop(self):
@@ -139,29 +139,31 @@ def test_a_stuck_partition_stops_no_neighbour(own, folder, source, redis_server,
     target.create_topic(topic, partitions=8, assignment=[[1, 3]] + [[1, 2]] * 7, config={"min.insync.replicas": 2})
     line = Line(own, folder, source, target, redis_server, name, [topic])
     worker = line.worker("w1")
-    load = Load(source.bootstrap, topic, "plain", count=None, partitions=8, rate=1600).start()
-    line.wait_copied(topic, 1, 500)
+    load = Load(source.bootstrap, topic, "plain", count=None, partitions=8, rate=400, linger_ms=20).start()
+    line.wait_copied(topic, 1, 200)
     seen = Latencies(target, topic, range(1, 8))
     time.sleep(5)
     seen.take()
     time.sleep(15)
     calm = seen.take()
     target.broker(3).sigstop()
-    time.sleep(60)
+    time.sleep(10)
+    hit = seen.take()
+    time.sleep(30)
     stuck = seen.take()
-    before = target.offsets(topic, [0])[0]
-    print(f"\nseconds from producer to consumer, calm {calm}, beside a stuck partition {stuck}")
-    assert target.offsets(topic, [0])[0] == before, "nothing was stuck"
+    before = target.offsets(topic, 1)[0]
+    print(f"\nseconds from producer to consumer, calm {calm}, when it sticks {hit}, beside it {stuck}")
+    assert target.offsets(topic, 1)[0] == before, "nothing was stuck"
     target.broker(3).sigcont()
     worker.wait_metric("on the slow connection", lambda m: m.sum("ferry_link_slow_partitions") == 1, 30)
-    wait_for("the stuck one to flow", lambda: target.offsets(topic, [0])[0] > before + 500, 30)
+    wait_for("the stuck one to flow", lambda: target.offsets(topic, 1)[0] > before + 100, 30)
     worker.wait_metric("back beside the others", lambda m: m.sum("ferry_link_slow_partitions") == 0, 30)
     load.stop()
     seen.stop()
     line.wait_caught_up()
     line.prove()
     assert stuck["p99"] <= calm["p99"] * 2 + 0.05
-    assert stuck["max"] < 2, "a neighbour waited for the produce time-out"
+    assert hit["max"] < 8, "neighbours waited for longer than it takes to see what blocks them, and to resume"
 
 
 # -- rate limits -----------------------------------------------------------------------------------------------------

@@ -281,6 +281,33 @@ static void man_page_is_the_printed_one(void **state)
     free(printed);
 }
 
+static void check_completion(const char *shell, const char *path)
+{
+    char *printed = NULL;
+    size_t len = 0;
+    char stored[65536];
+    FILE *out = open_memstream(&printed, &len);
+    assert_true(command_completion(&ferry_commands, shell, out));
+    fclose(out);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    stored[fread(stored, 1, sizeof(stored) - 1, file)] = '\0';
+    fclose(file);
+    if (strcmp(printed, stored) != 0) {
+        fail_msg("%s is older than the tree: make docs", path);
+    }
+    assert_null(strstr(printed, "--man")); /* hidden */
+    free(printed);
+}
+
+static void completions_are_the_printed_ones(void **state)
+{
+    (void)state;
+    check_completion("bash", "docs/completions/ferry.bash");
+    check_completion("zsh", "docs/completions/_ferry");
+    assert_false(command_completion(&ferry_commands, "fish", stdout));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -294,6 +321,7 @@ int main(void)
         cmocka_unit_test(exit_codes),
         cmocka_unit_test(help_fits_a_terminal),
         cmocka_unit_test(man_page_is_the_printed_one),
+        cmocka_unit_test(completions_are_the_printed_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

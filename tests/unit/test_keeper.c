@@ -357,6 +357,35 @@ static void a_newer_configuration_raises_the_epoch(void **state)
     assert_non_null(strstr(last_of("streams"), "\"previous\":[\"0000000000000001\"]"));
 }
 
+/* A configuration that was read again: its hash is the newest, its topics come, and nothing of the one before is used. */
+static void a_reload_raises_the_epoch_and_the_list(void **state)
+{
+    struct rig *rig = *state;
+    static const char text[] = "{\"deployment\": \"test\", \"sites\": {"
+                               "\"a\": {\"kafka\": {\"bootstrap.servers\": \"localhost:1\"}},"
+                               "\"b\": {\"kafka\": {\"bootstrap.servers\": \"localhost:2\"}}},"
+                               "\"services\": {\"s\": {\"home\": \"a\", \"others\": [\"b\"], "
+                               "\"topics\": {\"include\": [\"pay*\"]}}}}";
+    struct err err;
+    act(rig);
+    show(rig);
+    wait_until(rig, &rig->synced_count, 1);
+    {
+        FAKE_LOCKED;
+        fake_add(&source, "payments", 1);
+    }
+    struct config *fresh = config_parse(text, strlen(text), "test", &err);
+    assert_non_null(fresh);
+    keeper_reload(rig->keeper, &fresh->services[0]);
+    keeper_reload(rig->keeper, &fresh->services[0]); /* twice before a turn */
+    config_free(fresh);
+    wait_until(rig, &rig->synced_count, rig->synced_count + 2);
+    assert_int_equal(count_of("streams"), 2);
+    assert_non_null(strstr(last_of("streams"), "\"epoch\":2"));
+    assert_non_null(strstr(last_of("topics"), "payments"));
+    assert_null(strstr(last_of("topics"), "\"name\":\"orders\""));
+}
+
 static void a_new_topic_raises_the_lists_epoch(void **state)
 {
     struct rig *rig = *state;
@@ -464,6 +493,7 @@ int main(void)
         TEST(nothing_is_done_without_a_role_or_during_an_operation),
         TEST(an_older_configuration_does_nothing_and_says_so),
         TEST(a_newer_configuration_raises_the_epoch),
+        TEST(a_reload_raises_the_epoch_and_the_list),
         TEST(a_new_topic_raises_the_lists_epoch),
         TEST(the_next_term_reads_what_stands_there),
         TEST(a_fenced_keeper_stops_and_tells),

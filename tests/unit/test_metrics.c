@@ -55,7 +55,7 @@ static void unknown_is_not_zero(void **state)
     struct series *lag =
         metric_series(metrics_add(metrics, METRIC_GAUGE, "lag", "Lag.", NULL), NULL);
     series_set_unknown(lag);
-    shows(metrics, "# HELP lag Lag.\n# TYPE lag gauge\nlag NaN\n");
+    shows(metrics, "# HELP lag Lag.\n# TYPE lag gauge\n");
     series_set(lag, -5);
     shows(metrics, "# HELP lag Lag.\n# TYPE lag gauge\nlag -5\n");
     series_set(lag, 1.0 / 0.0);

@@ -35,6 +35,11 @@ static void the_manager_gets_the_state(void **state)
     assert_true(notify_send("READY=1\nSTATUS=2 links"));
     assert_int_equal(recv(fd, got, sizeof(got) - 1, MSG_DONTWAIT), 22);
     assert_string_equal(got, "READY=1\nSTATUS=2 links");
+    char began[64] = "";
+    assert_true(notify_reloading());
+    assert_true(recv(fd, began, sizeof(began) - 1, MSG_DONTWAIT) > 0);
+    assert_ptr_equal(strstr(began, "RELOADING=1\nMONOTONIC_USEC="), began);
+    assert_true(atoll(strchr(strchr(began, '=') + 1, '=') + 1) > 0);
     close(fd);
     assert_false(notify_send("READY=1")); /* the manager is gone: no signal, no wait */
 }

@@ -122,14 +122,17 @@ static void metrics_show_the_process(void **state)
 {
     (void)state;
     static const char *const names[] = {
-        "ferry_build_info{version=",      "process_resident_memory_bytes ",
-        "process_cpu_seconds_total ",     "process_open_fds ",
-        "ferry_loop_lag_seconds 0",       "process_start_time_seconds ",
+        "worker=\"w1\"} 1",
+        "process_resident_memory_bytes ",
+        "process_cpu_seconds_total ",
+        "process_open_fds ",
+        "ferry_loop_lag_seconds_count 1",
+        "process_start_time_seconds ",
         "ferry_log_lines_dropped_total ",
     };
     struct loop *loop = loop_new(clock_system());
     struct metrics *metrics = metrics_new();
-    struct process_metrics *process = process_metrics_new(loop, metrics);
+    struct process_metrics *process = process_metrics_new(loop, metrics, "w1");
     size_t len;
     char *text = metrics_text(metrics, &len);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {

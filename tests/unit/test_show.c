@@ -114,6 +114,8 @@ static void the_reference_has_every_key(void **state)
     }
     assert_non_null(
         strstr(reference, "| `mirror.fetch` | size, 16KiB to 64MiB | 4MiB | restart | "));
+    assert_non_null(strstr(reference, "| `services.*.topics.include.[]` | pattern |  | reload | "));
+    assert_non_null(strstr(reference, "| `services.*.home` | string | **needed** | restart | "));
     free(reference);
 }
 

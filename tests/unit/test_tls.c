@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -20,6 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kafka/conn.h"
 #include "kafka/tls.h"
 
 #define DAY_S (24 * 3600)
@@ -595,6 +597,220 @@ static void hostile_bytes_cost_the_session(void **state)
     }
 }
 
+/* --- under a connection ---------------------------------------------------------------------------------------- */
+
+struct broker { /* speaks TLS into memory, so that the test decides when which byte goes out */
+    struct loop *loop;
+    int listener;
+    int port;
+    int fd;
+    SSL *ssl;
+    BIO *in;
+    BIO *out;
+    struct conn *conn;
+    bool ready;
+    bool closed;
+    bool answered;
+    size_t answer_len;
+};
+
+static void broker_listen(struct broker *broker)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(address);
+
+    broker->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    assert_int_equal(bind(broker->listener, (struct sockaddr *)&address, len), 0);
+    assert_int_equal(listen(broker->listener, 1), 0);
+    getsockname(broker->listener, (struct sockaddr *)&address, &len);
+    broker->port = ntohs(address.sin_port);
+    broker->fd = -1;
+}
+
+/* So many bytes of what waits go out. */
+static void broker_send(struct broker *broker, size_t most)
+{
+    uint8_t bytes[65536];
+    int len = BIO_read(broker->out, bytes, (int)(most < sizeof(bytes) ? most : sizeof(bytes)));
+
+    if (len > 0) {
+        assert_int_equal(write(broker->fd, bytes, (size_t)len), len);
+    }
+}
+
+static void broker_turn(struct broker *broker)
+{
+    uint8_t bytes[4096];
+    ssize_t got;
+
+    loop_run_once(broker->loop, 5);
+    if (broker->fd < 0) {
+        broker->fd = accept(broker->listener, NULL, NULL);
+        if (broker->fd < 0) {
+            return;
+        }
+        fcntl(broker->fd, F_SETFL, O_NONBLOCK);
+    }
+    while ((got = read(broker->fd, bytes, sizeof(bytes))) > 0) {
+        BIO_write(broker->in, bytes, (int)got);
+    }
+    if (SSL_do_handshake(broker->ssl) != 1) {
+        ERR_clear_error();
+    }
+    broker_send(broker, sizeof(bytes) * 4);
+}
+
+/* The next request's correlation id. */
+static int32_t broker_read(struct broker *broker)
+{
+    uint8_t frame[512];
+    size_t got = 0;
+
+    for (int i = 0; i < 400; i++) {
+        broker_turn(broker);
+        ERR_clear_error();
+        if (SSL_read_ex(broker->ssl, frame, sizeof(frame), &got) == 1) {
+            struct reader reader = reader_over(frame + 8, got - 8);
+            return reader_i32(&reader);
+        }
+    }
+    fail_msg("no request came");
+    return -1;
+}
+
+/* A frame of `len` bytes behind the correlation id, encrypted and not sent. */
+static void broker_answer(struct broker *broker, int32_t correlation, const void *body, size_t len)
+{
+    struct writer frame;
+    size_t written = 0;
+
+    writer_init(&frame);
+    writer_i32(&frame, (int32_t)len + 4);
+    writer_i32(&frame, correlation);
+    writer_bytes(&frame, body, len);
+    for (size_t at = 0; at < frame.len; at += written) {
+        assert_int_equal(SSL_write_ex(broker->ssl, frame.data + at, frame.len - at, &written), 1);
+    }
+    writer_done(&frame);
+}
+
+static void broker_versions(struct broker *broker, int32_t correlation)
+{
+    struct writer body;
+
+    writer_init(&body);
+    writer_i16(&body, 0);
+    wire_put_compact_array(&body, 3);
+    for (int16_t api = API_PRODUCE; api <= API_METADATA;
+         api = api == API_FETCH ? API_METADATA : (int16_t)(api + 1)) {
+        writer_i16(&body, api);
+        writer_i16(&body, 0);
+        writer_i16(&body, 99);
+        wire_put_no_tags(&body);
+    }
+    writer_i32(&body, 0);
+    wire_put_no_tags(&body);
+    broker_answer(broker, correlation, body.data, body.len);
+    broker_send(broker, 65536);
+    writer_done(&body);
+}
+
+static void conn_ready(void *arg, struct conn *conn)
+{
+    (void)conn;
+    ((struct broker *)arg)->ready = true;
+}
+
+static void conn_closed(void *arg, struct conn *conn, const struct err *why)
+{
+    (void)conn;
+    print_message("%s\n", why->what);
+    ((struct broker *)arg)->closed = true;
+}
+
+static void conn_answered(void *arg, struct reader *reader, struct buf *block,
+                          const struct err *err)
+{
+    struct broker *broker = arg;
+
+    (void)block;
+    (void)err;
+    broker->answered = reader != NULL;
+    broker->answer_len = reader == NULL ? 0 : reader_left(reader);
+}
+
+static void broker_open(struct broker *broker, struct fixture *f)
+{
+    const struct conn_callbacks callbacks = {conn_ready, conn_closed, broker};
+
+    make_server(f);
+    SSL_CTX_clear_mode(f->server_ctx, SSL_MODE_ENABLE_PARTIAL_WRITE);
+    broker->loop = loop_new(clock_system());
+    broker_listen(broker);
+    broker->ssl = SSL_new(f->server_ctx);
+    broker->in = BIO_new(BIO_s_mem());
+    broker->out = BIO_new(BIO_s_mem());
+    SSL_set_bio(broker->ssl, broker->in, broker->out);
+    SSL_set_accept_state(broker->ssl);
+    const struct conn_options options = {.host = "127.0.0.1",
+                                         .port = broker->port,
+                                         .client_id = "t",
+                                         .connect_timeout_ms = 2000,
+                                         .max_answer_bytes = 1 << 20,
+                                         .tls = f->context};
+    broker->conn = conn_new(broker->loop, &options, &callbacks);
+    broker_versions(broker, broker_read(broker));
+    for (int i = 0; i < 400 && !broker->ready; i++) {
+        broker_turn(broker);
+    }
+    assert_true(broker->ready);
+}
+
+static void broker_close(struct broker *broker)
+{
+    conn_free(broker->conn);
+    SSL_free(broker->ssl);
+    close(broker->fd);
+    close(broker->listener);
+    loop_free(broker->loop);
+}
+
+/* The last record of a long frame comes in two parts: all but its last bytes stand inside OpenSSL when the kernel is told how
+ * much is missing. The rest must wake us, however little it is. */
+static void the_rest_of_a_record_wakes(void **state)
+{
+    struct fixture *f = *state;
+    struct broker broker = {0};
+    size_t len = 60000;
+    uint8_t *body = calloc(1, len);
+    struct writer writer;
+
+    broker_open(&broker, f);
+    for (size_t missing = 1; missing < 20000; missing = missing * 3 + 7) {
+        broker.answered = false;
+        writer_init(&writer);
+        conn_send(broker.conn, API_FETCH, 16, &writer, NULL, 0, 60000, conn_answered, &broker);
+        broker_answer(&broker, broker_read(&broker), body, len);
+        broker_send(&broker, BIO_ctrl_pending(broker.out) - missing);
+        for (int i = 0; i < 10; i++) {
+            loop_run_once(broker.loop, 5);
+        }
+        assert_false(broker.answered);
+        broker_send(&broker, missing);
+        for (int i = 0; i < 200 && !broker.answered; i++) {
+            loop_run_once(broker.loop, 5);
+        }
+        if (!broker.answered) {
+            fail_msg("%zu bytes came and woke nobody", missing);
+        }
+        assert_int_equal(broker.answer_len, len - 1); /* no tags */
+        writer_done(&writer);
+    }
+    assert_false(broker.closed);
+    broker_close(&broker);
+    free(body);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 int main(void)
 {
@@ -610,6 +826,7 @@ int main(void)
         TEST(lists_that_openssl_does_not_know_are_refused),
         TEST(bytes_go_both_ways),
         TEST(pending_tells_of_what_no_socket_tells),
+        TEST(the_rest_of_a_record_wakes),
         TEST(a_server_without_tls_is_named),
         TEST(hostile_bytes_cost_the_session),
     };

@@ -1,0 +1,52 @@
+#include "cli/beats.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/status.h"
+
+/* A heartbeat comes each second. One whose time differs by more from ours is watched: the other host's clock may be
+ * wrong. One that differs by more than ten minutes is of a worker that is gone. */
+#define FRESH_MS  5000
+#define GONE_MS   600000
+#define RECENT_MS 86400000
+
+bool beat_of_link(const json_t *worker, const char *from, const char *to)
+{
+    char link[300];
+    snprintf(link, sizeof(link), "%s>%s", from, to);
+    return strcmp(beat_text(worker, "link"), link) == 0;
+}
+
+bool beat_in_doubt(const json_t *worker, int64_t now_ms)
+{
+    int64_t age_ms = now_ms - status_beat_ms(worker);
+    age_ms = age_ms < 0 ? -age_ms : age_ms;
+    return age_ms > FRESH_MS && age_ms < GONE_MS;
+}
+
+bool beat_alive(const json_t *worker, const json_t *before, int64_t now_ms)
+{
+    int64_t at_ms = status_beat_ms(worker);
+    int64_t age_ms = now_ms - at_ms;
+    bool moved = before != NULL && status_beat_ms(before) != at_ms;
+    return moved || (at_ms >= 0 && age_ms <= FRESH_MS && age_ms >= -FRESH_MS);
+}
+
+bool beat_recent(const json_t *worker, int64_t now_ms)
+{
+    return now_ms - status_beat_ms(worker) < RECENT_MS;
+}
+
+const char *beat_text(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text == NULL ? "" : text;
+}
+
+double beat_number(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    double number = json_is_number(value) ? json_number_value(value) : -1;
+    return number >= 0 ? number : -1;
+}

@@ -1,0 +1,56 @@
+# Printed by `ferry help --completion bash` from the tree of commands: change that.
+_ferry() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+    local path=ferry words= word
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        case "$path $word" in
+        "ferry enable") path="$path $word" ;;
+        "ferry status") path="$path $word" ;;
+        "ferry top") path="$path $word" ;;
+        "ferry check") path="$path $word" ;;
+        "ferry offsets") path="$path $word" ;;
+        "ferry offsets translate") path="$path $word" ;;
+        "ferry offsets map") path="$path $word" ;;
+        "ferry verify") path="$path $word" ;;
+        "ferry fault") path="$path $word" ;;
+        "ferry fault list") path="$path $word" ;;
+        "ferry fault retry") path="$path $word" ;;
+        "ferry fault accept") path="$path $word" ;;
+        "ferry fault resync") path="$path $word" ;;
+        "ferry config") path="$path $word" ;;
+        "ferry config check") path="$path $word" ;;
+        "ferry config show") path="$path $word" ;;
+        "ferry config reference") path="$path $word" ;;
+        "ferry version") path="$path $word" ;;
+        "ferry help") path="$path $word" ;;
+        esac
+    done
+    case $prev in
+        --config) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+        -o) mapfile -t COMPREPLY < <(compgen -W 'text json' -- "$cur"); return ;;
+    esac
+    case $path in
+        "ferry") words='enable status top check offsets verify fault config version help ' ;;
+        "ferry enable") words='--to --adopt --reason --yes --config -o -q --timeout --help ' ;;
+        "ferry status") words='--link --watch --check --warning --critical --config -o -q --timeout --help ' ;;
+        "ferry top") words='--link -n --rows --config -o -q --timeout --help ' ;;
+        "ferry check") words='--link --to --config -o -q --timeout --help ' ;;
+        "ferry offsets") words='translate map ' ;;
+        "ferry offsets translate") words='--from-target --link --to --config -o -q --timeout --help ' ;;
+        "ferry offsets map") words='--limit --link --to --config -o -q --timeout --help ' ;;
+        "ferry verify") words='--topic --sample --since --limit --link --to --config -o -q --timeout --help ' ;;
+        "ferry fault") words='list retry accept resync ' ;;
+        "ferry fault list") words='--link --to --config -o -q --timeout --help ' ;;
+        "ferry fault retry") words='--all --depth --link --to --config -o -q --timeout --help ' ;;
+        "ferry fault accept") words='--reason --yes --link --to --config -o -q --timeout --help ' ;;
+        "ferry fault resync") words='--from --reason --yes --link --to --config -o -q --timeout --help ' ;;
+        "ferry config") words='check show reference ' ;;
+        "ferry config check") words='--config -o -q --timeout --help ' ;;
+        "ferry config show") words='--config -o -q --timeout --help ' ;;
+        "ferry config reference") words='--config -o -q --timeout --help ' ;;
+        "ferry version") words='--config -o -q --timeout --help ' ;;
+        "ferry help") words='--completion --config -o -q --timeout --help ' ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+}
+complete -F _ferry ferry
