@@ -14,6 +14,9 @@
 #include "kafka/sign_in.h"
 #include "kafka/tls.h"
 
+/* Before, a topic that is deleted and created again makes it free memory twice: docs/adr/0007-librdkafka-2.11.md. */
+_Static_assert(RD_KAFKA_VERSION >= 0x020b0000, "librdkafka 2.11 or newer is needed: make setup");
+
 #define LAST_ERROR_BYTES 256
 #define LOOK_MS          1000 /* at the files of a site's secrets and certificates */
 #define DIGEST_BYTES     32   /* SHA-256 */

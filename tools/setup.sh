@@ -14,10 +14,12 @@ stamps=$build/stamps
 jobs=$(nproc)
 unset MAKEFLAGS MFLAGS MAKELEVEL # ours say --no-builtin-rules, which other projects' Makefiles stand on
 
-# The newest libraries that Debian's stable release has; older systems build them from Debian's own source packages.
-rdkafka_min=2.8.0
+# Where a system has older ones they are built from Debian's own source packages. librdkafka before 2.11 frees memory twice
+# when a topic is deleted and created again (docs/adr/0007-librdkafka-2.11.md).
+rdkafka_min=2.11.0
 hiredis_min=1.2.0
-source_suite=trixie
+rdkafka_suite=forky
+hiredis_suite=trixie
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 build_packages=(gcc make pkg-config git ca-certificates debian-archive-keyring libc6-dev
@@ -104,11 +106,13 @@ debian_uri() {
 # Source packages come through apt, with list files of our own: the machine's sources stay as they are, and apt checks
 # the archive's signature and each file's hash.
 fetch_sources() {
-    local uri apt=$deps/apt
+    local uri suite apt=$deps/apt
     uri=$(debian_uri)
     [ -n "$uri" ] || die "no Debian archive in this machine's apt sources"
     mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$deps/src"
-    printf 'deb-src [signed-by=%s] %s %s main\n' $keyring "$uri" $source_suite >"$apt/sources.list"
+    for suite in $rdkafka_suite $hiredis_suite; do
+        printf 'deb-src [signed-by=%s] %s %s main\n' $keyring "$uri" "$suite"
+    done >"$apt/sources.list"
     local options=(-q -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
         -o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o "APT::Sandbox::User=$(id -un)")
     apt-get update "${options[@]}"
@@ -147,12 +151,12 @@ build_hiredis() {
 
 stage_libraries() {
     local wanted=()
-    pkg-config --atleast-version=$rdkafka_min rdkafka 2>/dev/null || wanted+=(librdkafka)
-    pkg-config --atleast-version=$hiredis_min hiredis 2>/dev/null || wanted+=(hiredis)
+    pkg-config --atleast-version=$rdkafka_min rdkafka 2>/dev/null || wanted+=("librdkafka/$rdkafka_suite")
+    pkg-config --atleast-version=$hiredis_min hiredis 2>/dev/null || wanted+=("hiredis/$hiredis_suite")
     [ ${#wanted[@]} -gt 0 ] || return 0
     fetch_sources "${wanted[@]}"
     local name
-    for name in "${wanted[@]}"; do
+    for name in "${wanted[@]%/*}"; do
         "build_${name#lib}"
     done
 }
@@ -194,7 +198,7 @@ inputs() {
         missing_packages
         printf '%s\n' "${build_packages[@]}" "${test_packages[@]}"
         ;;
-    libraries) printf '%s\n' $rdkafka_min $hiredis_min $source_suite "$deps" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
+    libraries) printf '%s\n' $rdkafka_min $hiredis_min $rdkafka_suite $hiredis_suite "$deps" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
     python) cat tests/requirements.txt && /usr/bin/python3 --version && printf '%s\n' "$build" ;;
     jars) cat tests/rig/pom.xml ;;
     broker) cat tests/rig/pom.xml tests/rig/prepare.py tests/rig/jvm.py && java -version 2>&1 && printf '%s\n' "$build" ;;

@@ -669,7 +669,7 @@ def complete(laid, words):
 def test_bash_completes_commands_and_options(laid):
     assert {"enable", "status", "top", "offsets", "fault"} <= set(complete(laid, ["ferry", ""]))
     assert complete(laid, ["ferry", "sta"]) == ["status"]
-    assert complete(laid, ["ferry", "fault", ""]) == ["list", "retry"]
+    assert complete(laid, ["ferry", "fault", ""]) == ["list", "retry", "accept", "resync"]
     assert complete(laid, ["ferry", "status", "orders", "--wat"]) == ["--watch"]
     assert complete(laid, ["ferry", "-q", "offsets", "map", "--li"]) == ["--limit", "--link"]
     assert complete(laid, ["ferry", "status", "-o", ""]) == ["text", "json"]

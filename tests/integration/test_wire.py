@@ -54,6 +54,8 @@ def test_versions(probe, source):
         "ApiVersions": 3,
         "OffsetForLeaderEpoch": 4,
         "DescribeProducers": 0,
+        "SaslHandshake": 1,
+        "SaslAuthenticate": 2,
     }
 
 

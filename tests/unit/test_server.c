@@ -198,7 +198,7 @@ static void large_metrics(struct rig *rig)
     for (int i = 0; i < 50000; i++) {
         snprintf(name, sizeof(name), "partition-number-%d-of-a-topic-with-a-name-that-is-%s", i,
                  "long-enough-to-make-the-whole-large");
-        metric_series(metric, (const char *const[]){name});
+        series_set(metric_series(metric, (const char *const[]){name}), 1);
     }
 }
 

@@ -621,6 +621,8 @@ int main(void)
         TEST(forced_settings_of_a_topic_with_a_problem_are_kept),
         TEST(a_recreated_target_topic_has_nothing_to_give_back),
         TEST(what_was_forced_on_a_topic_is_not_given_back_to_its_successor),
+        TEST(a_topic_of_two_services_is_refused_by_name),
+        TEST(a_mirrored_topic_goes_on_when_another_service_takes_it_too),
         TEST(a_deleted_topic_leaves_the_list),
         TEST(a_hidden_topic_stays_in_the_list),
         TEST(a_list_that_fails_changes_nothing),
