@@ -657,7 +657,8 @@ static void control_changed(void *arg, const struct control_state *state, const 
     link->paused = state->paused;
     streams_see(link, state);
     streams_compare(link);
-    take_generation(link, link->streams_match ? state->streams_generation : link->streams_generation);
+    take_generation(link,
+                    link->streams_match ? state->streams_generation : link->streams_generation);
     take_role(link, state);
     take_list(link, state);
     keeper_control(link->keeper, state);
