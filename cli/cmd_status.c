@@ -348,6 +348,30 @@ static char *flow_text(const json_t *worker, char out[FLOW_TEXT_BYTES])
     return out;
 }
 
+/* "batches re-encoded since its start: 12 (inner-holes 10, small 2)"; nothing when there is nothing. */
+static void print_counts(const json_t *counts, const char *what)
+{
+    const char *reason;
+    json_t *value;
+    const char *before = " (";
+    json_int_t sum = 0;
+    json_object_foreach ((json_t *)(uintptr_t)counts, reason, value) {
+        sum += json_integer_value(value);
+    }
+    if (sum == 0) {
+        return;
+    }
+    printf("  %s: %lld", what, (long long)sum);
+    json_object_foreach ((json_t *)(uintptr_t)counts, reason, value) {
+        if (json_integer_value(value) > 0) {
+            struct render_safe safe = render_safe(reason);
+            printf("%s%.40s %lld", before, safe.text, (long long)json_integer_value(value));
+            before = ", ";
+        }
+    }
+    printf(")\n");
+}
+
 static void print_worker(const struct status *status, const char *name, const json_t *worker)
 {
     char line[1200];
@@ -373,6 +397,8 @@ static void print_worker(const struct status *status, const char *name, const js
     struct render_safe safe = render_safe(line);
     render_wrapped(stdout, safe.text, RENDER_WIDTH, 0, 4);
     print_map(worker);
+    print_counts(json_object_get(worker, "recoded_batches"), "batches re-encoded since its start");
+    print_counts(json_object_get(worker, "filtered_records"), "records filtered since its start");
 }
 
 static void print_workers(const struct status *status)

@@ -58,6 +58,12 @@ bool build_topic_config(const struct build *build, struct config_patterns *patte
                         const char *path, const json_t *tree);
 void build_patterns_done(struct config_patterns *patterns);
 
+/* services.*.filter; *out stays NULL without one. */
+MUST_CHECK
+bool build_filter(const struct build *build, struct config_filter **out, const char *path,
+                  const json_t *tree);
+void build_filter_done(struct config_filter *filter);
+
 /* {"file": ...} or {"env": ...}; refused when others may write the file. */
 MUST_CHECK
 bool build_secret(const struct build *build, struct config_secret *secret, const char *path,

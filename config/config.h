@@ -65,6 +65,28 @@ struct config_patterns { /* exclude wins; reserved names never match */
     size_t exclude_count;
 };
 
+struct config_header { /* one header that a filter looks at */
+    const char *name;
+    struct config_patterns globs; /* over its value */
+};
+
+/* Which records belong. Globs over bytes; exclude wins; no include = everything. */
+struct config_filter {
+    struct config_patterns key;
+    struct config_header *headers;
+    size_t headers_count;
+};
+
+enum config_compression {                     /* of what is written to the target */
+                          COMPRESSION_SOURCE, /* as the source has it: batches pass unopened */
+                          COMPRESSION_NONE,
+                          COMPRESSION_GZIP,
+                          COMPRESSION_SNAPPY,
+                          COMPRESSION_LZ4,
+                          COMPRESSION_ZSTD,
+};
+const char *config_compression_name(enum config_compression compression);
+
 enum config_path { PATH_BATCHES, PATH_RECORDS, PATH_AUTO };
 enum config_start { START_EARLIEST, START_LATEST };
 enum config_policy { POLICY_FAULT, POLICY_CONTINUE };
@@ -96,6 +118,9 @@ struct config_service {
     bool topic_config_sync;              /* settings of topics follow; false: only at creation */
     struct config_patterns topic_config; /* of names of settings; include is the list `always` */
     struct config_patterns groups;
+    struct config_filter *filter; /* or NULL: every record belongs */
+    enum config_compression compression;
+    bool merge; /* small neighbours; default true */
     struct config_cname *cnames;
     size_t cnames_count;
 };
@@ -194,6 +219,8 @@ bool config_client_read(const struct config_client *client, const char *property
 /* 64-bit hash of what determines the streams of a service (filters, isolation, path, names, sites' order is not in
  * it): workers whose hash differs from the control topic's `streams` do not write. Stable over versions. */
 uint64_t config_streams_hash(const struct config_service *service);
+/* Of the filter alone; 0 = there is none. */
+uint64_t config_filter_hash(const struct config_service *service);
 
 /* The whole effective configuration with defaults, as JSON text without secrets; heap. For `ferry config show`. */
 char *config_show(const struct config *config);

@@ -101,6 +101,16 @@ static json_t *cnames_json(const struct config_service *service)
     return list;
 }
 
+static json_t *filter_json(const struct config_filter *filter)
+{
+    json_t *headers = json_object();
+    for (size_t i = 0; i < filter->headers_count; i++) {
+        json_object_set_new(headers, filter->headers[i].name,
+                            patterns_json(&filter->headers[i].globs));
+    }
+    return json_pack("{soso}", "key", patterns_json(&filter->key), "headers", headers);
+}
+
 static json_t *service_json(const struct config_service *service)
 {
     json_t *others = json_array();
@@ -108,7 +118,7 @@ static json_t *service_json(const struct config_service *service)
         json_array_append_new(others, json_string(service->others[i]));
     }
     json_t *tree = json_pack(
-        "{sssosssssssIsssss{sIsI}sososo}", "home", service->home, "others", others, "path",
+        "{sssosssssssIsssss{sIsI}sososssbso}", "home", service->home, "others", others, "path",
         "batches", "names", service->names, "start",
         service->start == START_EARLIEST ? "earliest" : "latest", "revision",
         (json_int_t)service->revision, "on_truncation",
@@ -116,9 +126,13 @@ static json_t *service_json(const struct config_service *service)
         service->on_foreign_write == POLICY_FAULT ? "fault" : "continue", "limits", "initial",
         (json_int_t)service->limit_initial_bytes, "steady", (json_int_t)service->limit_steady_bytes,
         "topics", patterns_json(&service->topics), "groups", patterns_json(&service->groups),
-        "cname", cnames_json(service));
+        "compression", config_compression_name(service->compression), "merge",
+        service->merge ? 1 : 0, "cname", cnames_json(service));
     json_object_set_new(tree, "on_source_deleted", json_string("keep"));
     json_object_set_new(tree, "topic_config", topic_config_json(service));
+    if (service->filter != NULL) {
+        json_object_set_new(tree, "filter", filter_json(service->filter));
+    }
     return tree;
 }
 

@@ -3,7 +3,7 @@
  * its own; written through fenced transactional producers. Each key has one writer.
  *
  *   role     {"epoch":N,"primary":SITE,"secondaries":[SITE..],"adopt":{TOPIC:[[PARTITION,END],..]},"by":..,"reason":..,"time":..}
- *   streams  {"epoch":N,"hash":"16 hex","previous":["16 hex"..]}
+ *   streams  {"epoch":N,"hash":"16 hex","previous":["16 hex"..],"filter":"16 hex","generation":N}
  *   topics   {"epoch":N,"topics":[{"name":..,"source_id":"32 hex","target_id":"32 hex","partitions":N,
  *             "forced":{SETTING:[OLD|null, NEW]},"synced":{likewise}}..],"kept":{..},"gone":{..}}
  *   keeper   {"worker":..,"since":..}
@@ -44,6 +44,8 @@ struct control_state {    /* one snapshot, immutable once published */
     uint64_t streams_hash;
     uint64_t streams_previous[16];
     size_t streams_previous_count;
+    uint64_t streams_filter;    /* hash of the records' filter; 0 = none */
+    int32_t streams_generation; /* least generation of a stream: how often the filter changed */
     bool has_topics;
     int64_t topics_epoch;
     char *topics_json; /* whole record (forced settings), NULL when none */

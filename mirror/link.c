@@ -629,6 +629,18 @@ static void streams_compare(struct link *link)
     link->streams_match = match;
 }
 
+/* The filter of the records changed: what is mirrored from now on is another stream. */
+static void take_generation(struct link *link, int32_t least)
+{
+    if (least <= link->streams_generation) {
+        return;
+    }
+    link->streams_generation = least;
+    for (size_t i = 0; i < link->parts_count; i++) {
+        part_refilter(link->parts[i]);
+    }
+}
+
 static void control_changed(void *arg, const struct control_state *state, const struct err *err)
 {
     struct link *link = arg;
@@ -645,6 +657,8 @@ static void control_changed(void *arg, const struct control_state *state, const 
     link->paused = state->paused;
     streams_see(link, state);
     streams_compare(link);
+    take_generation(link,
+                    link->streams_match ? state->streams_generation : link->streams_generation);
     take_role(link, state);
     take_list(link, state);
     keeper_control(link->keeper, state);
@@ -984,7 +998,10 @@ struct link *link_new(struct loop *loop, const struct config *config,
     link_engine_callbacks(link, &engine_callbacks);
     const struct engine_options engine_options = {.limits = &config->limits,
                                                   .id_deployment = config->deployment,
-                                                  .id_service = service->name};
+                                                  .id_service = service->name,
+                                                  .filter = service->filter,
+                                                  .compression = service->compression,
+                                                  .merge = service->merge};
     link->engine = batches_new(loop, link->source, link->target, link->pool, &engine_options,
                                &engine_callbacks);
     link->load_timer = loop_timer_new(loop, link_load_groups, link);

@@ -125,6 +125,7 @@ struct link {
     uint64_t streams_next; /* their hash */
     struct control_state streams_seen; /* of the control topic; its streams_* alone */
     bool streams_match;
+    int32_t streams_generation; /* least that a stream may go on in */
     bool paused;
     bool has_list;
     int64_t list_epoch;
@@ -219,6 +220,9 @@ struct link {
         struct series *not_mirrored_topics;
         struct series *source_deleted_topics;
         struct series *topic_changes;
+        struct series *recoded[BATCH_VERDICTS_COUNT]; /* NULL: never a reason to re-encode */
+        struct series *recode_made;
+        struct series *filtered[RECORD_VERDICTS_COUNT];
     } metrics;
 };
 
@@ -232,6 +236,8 @@ void link_look_at_leaving(struct link *link);
 int64_t link_adopted_end(const struct link *link, const char *topic, int32_t partition);
 
 /* link_part */
+/* Its stream may be older than the filter: resume looks. */
+void part_refilter(struct link_part *part);
 struct link_part *part_new(struct link *link, const char *topic, int32_t partition);
 void part_free(struct link_part *part); /* removes it from the link */
 struct link_part *part_find(struct link *link, const char *topic, int32_t partition);

@@ -54,6 +54,7 @@ static const struct metric_row link_rows[] = {
     {AT(produces), METRIC_COUNTER, "ferry_link_produces_total", "Produce requests to the target.", NULL, NULL},
     {AT(resumes), METRIC_COUNTER, "ferry_link_resumes_total", "Times a partition went through the resume procedure.", NULL, NULL},
     {AT(doubts), METRIC_COUNTER, "ferry_link_doubts_total", "Times the outcome of a batch was in doubt.", NULL, NULL},
+    {AT(recode_made), METRIC_COUNTER, "ferry_link_recode_made_total", "Batches made of those that were opened.", NULL, NULL},
     {AT(source_throttle), METRIC_COUNTER, "ferry_link_throttle_seconds_total", "Time that brokers' quotas held this link back, as they told it.", "end", "source"},
     {AT(target_throttle), METRIC_COUNTER, "ferry_link_throttle_seconds_total", "", "end", "target"},
     {AT(state), METRIC_GAUGE, "ferry_link_state", "0 no role, 1 joining, 2 running, 3 draining, 4 stopped.", NULL, NULL},
@@ -145,6 +146,34 @@ static void start_limited(struct link *link, struct metrics *metrics)
     }
 }
 
+static bool is_reason(enum batch_verdict why)
+{
+    return why == BATCH_OLD_FORMAT || why == BATCH_INNER_HOLES || why == BATCH_APPEND_TIME ||
+           why == BATCH_TOO_LARGE || why == BATCH_INSIDE || why == BATCH_FILTERED ||
+           why == BATCH_OTHER_CODEC || why == BATCH_SMALL;
+}
+
+static void start_recode(struct link *link, struct metrics *metrics)
+{
+    struct metric_row row = {.type = METRIC_COUNTER,
+                             .name = "ferry_link_recoded_batches_total",
+                             .help = "Batches of the source that were opened and written anew, by "
+                                     "reason.",
+                             .label = "reason"};
+    for (int why = 0; why < BATCH_VERDICTS_COUNT; why++) {
+        if (is_reason((enum batch_verdict)why)) {
+            row.value = batch_verdict_name((enum batch_verdict)why);
+            link->metrics.recoded[why] = series_of(link, metrics, &row);
+        }
+    }
+    row.name = "ferry_link_filtered_records_total";
+    row.help = "Records that the service's filter leaves out, by what they fail by.";
+    for (int by = RECORD_KEY; by < RECORD_VERDICTS_COUNT; by++) {
+        row.value = record_verdict_name((enum record_verdict)by);
+        link->metrics.filtered[by] = series_of(link, metrics, &row);
+    }
+}
+
 void link_metrics_start(struct link *link, struct metrics *metrics)
 {
     static const char *const part_labels[] = {"service", "from", "to", "topic", "partition", NULL};
@@ -165,6 +194,7 @@ void link_metrics_start(struct link *link, struct metrics *metrics)
     start_states(link, metrics);
     start_gates(link, metrics);
     start_limited(link, metrics);
+    start_recode(link, metrics);
 }
 
 /* --- partitions --------------------------------------------------------------------------------------------------- */
@@ -284,6 +314,20 @@ static void show_counters(struct link *link)
     show_count(link->metrics.keeper_terms, (double)link->keeper_terms);
 }
 
+static void show_recoded(struct link *link)
+{
+    const struct recode_counts *now = engine_recoded(link->engine);
+    for (int why = 0; why < BATCH_VERDICTS_COUNT; why++) {
+        if (link->metrics.recoded[why] != NULL) {
+            show_count(link->metrics.recoded[why], (double)now->batches[why]);
+        }
+    }
+    for (int by = RECORD_KEY; by < RECORD_VERDICTS_COUNT; by++) {
+        show_count(link->metrics.filtered[by], (double)now->records[by]);
+    }
+    show_count(link->metrics.recode_made, (double)now->made);
+}
+
 static void show_gates(struct link *link, int64_t now_ms)
 {
     int64_t left_ms = link->deadline.until_ms - now_ms;
@@ -396,6 +440,7 @@ void link_metrics_tick(struct link *link)
     show_lag(link, now_ms);
     show_partitions(link);
     show_counters(link);
+    show_recoded(link);
     show_gates(link, now_ms);
     show_control(link);
     show_map(link);

@@ -93,6 +93,7 @@ static void resume(struct link_part *part)
         .on_truncation = link->service->on_truncation,
         .on_foreign_write = link->service->on_foreign_write,
         .foreign_seen_end = part->foreign_seen_end,
+        .generation_least = part->link->streams_generation,
         .adopt_end = link_adopted_end(link, part->topic, part->partition),
         .read_bytes = part->resume_depth,
         .accept_from = part->accept_from,
@@ -522,6 +523,7 @@ static void engine_resumed(void *arg, struct task *task, const struct resume *re
     tell_events(part, resume);
     if (how == RESUME_DONE) {
         place(part, resume);
+        part_refilter(part); /* the filter may have changed while it was looked for */
         return;
     }
     set_fault(part, resume->fault, resume->fault_source_from, resume->fault_source_to,
@@ -547,6 +549,10 @@ static void engine_ack(void *arg, struct task *task, const struct ack *ack)
 {
     struct link *link = arg;
     struct link_part *part = task_owner(task);
+    if (!ack->last) {
+        offset_track_ack_part(part->track, ack->run);
+        return;
+    }
     part->at = ack->at;
     part->at.time_ms = clock_wall_ms(loop_clock(link->loop));
     part->bytes_since_commit += (int64_t)ack->bytes;
@@ -668,14 +674,26 @@ bool part_resync(struct link_part *part, const json_t *order)
     return true;
 }
 
+static void hold_and_resume(struct link_part *part, const char *why)
+{
+    if (part->state == PART_MIRRORING || part->state == PART_PLACED) {
+        engine_hold(part->link->engine, part->task);
+        part_event(part, part->acked ? PART_EV_DOUBT : PART_EV_WAIT, why);
+    }
+}
+
+void part_refilter(struct link_part *part)
+{
+    if (part->at.generation < part->link->streams_generation) {
+        hold_and_resume(part, "the filter changed: the stream goes on in a new generation");
+    }
+}
+
 void part_conflict(struct link_part *part, const struct checkpoint *found)
 {
     struct err why = {0};
     err_set(&why, ERR_RETRY,
             "another worker's checkpoint stands in Redis (generation %d, source offset %lld)",
             found->generation, (long long)found->source_next);
-    if (part->state == PART_MIRRORING || part->state == PART_PLACED) {
-        engine_hold(part->link->engine, part->task);
-        part_event(part, part->acked ? PART_EV_DOUBT : PART_EV_WAIT, why.what);
-    }
+    hold_and_resume(part, why.what);
 }

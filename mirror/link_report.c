@@ -32,6 +32,26 @@ static json_t *part_json(struct link_part *part)
                      part->task != NULL && task_is_slow(part->task) ? 1 : 0);
 }
 
+/* What was re-encoded and what was filtered since the start, by reason; reasons that never came are left out. */
+static json_t *recoded_json(const struct recode_counts *counts)
+{
+    json_t *out = json_object();
+    for (int why = 0; why < BATCH_VERDICTS_COUNT; why++) {
+        if (counts->batches[why] > 0) {
+            json_object_set_new(out, batch_verdict_name((enum batch_verdict)why),
+                                json_integer((json_int_t)counts->batches[why]));
+        }
+    }
+    return out;
+}
+
+static json_t *filtered_json(const struct recode_counts *counts)
+{
+    return json_pack("{sIsI}", record_verdict_name(RECORD_KEY),
+                     (json_int_t)counts->records[RECORD_KEY], record_verdict_name(RECORD_HEADER),
+                     (json_int_t)counts->records[RECORD_HEADER]);
+}
+
 static const char *map_word(const struct link *link)
 {
     if (link->redis == NULL) {
@@ -72,18 +92,20 @@ static json_t *worker_json(struct link *link)
     } else if (!cluster_reachable(link->target)) {
         why = cluster_last_error(link->target);
     }
-    return json_pack("{sssisssssssssssssssosfsfsssssssIsbsIsssoso}", "worker", link->config->worker,
-                     "pid", (int)getpid(), "host", host, "version", FERRY_VERSION, "started",
-                     clock_rfc3339(link->started_wall_ms, started), "time",
-                     clock_rfc3339(clock_wall_ms(loop_clock(link->loop)), now), "link", link_name,
-                     "state", link_state_name(link->state), "why", why, "partitions", parts,
-                     "records_per_s", link->records_per_s, "bytes_per_s", link->bytes_per_s,
-                     "redis", map_word(link), "redis_why", link->map_err.what, "redis_hint",
-                     link->map_err.hint, "role_epoch", (json_int_t)link->role_epoch, "keeper",
-                     link->control_ours ? 1 : 0, "resumes",
-                     (json_int_t)engine_counters(link->engine)->resumes, "limited_by",
-                     flow_limit_name(engine_flow_limit(link->engine)), "source_round_trip_ms",
-                     round_trip(link, true), "target_round_trip_ms", round_trip(link, false));
+    const struct recode_counts *recoded = engine_recoded(link->engine);
+    return json_pack(
+        "{sssisssssssssssssssosfsfsssssssIsbsIsssosososo}", "worker", link->config->worker, "pid",
+        (int)getpid(), "host", host, "version", FERRY_VERSION, "started",
+        clock_rfc3339(link->started_wall_ms, started), "time",
+        clock_rfc3339(clock_wall_ms(loop_clock(link->loop)), now), "link", link_name, "state",
+        link_state_name(link->state), "why", why, "partitions", parts, "records_per_s",
+        link->records_per_s, "bytes_per_s", link->bytes_per_s, "redis", map_word(link), "redis_why",
+        link->map_err.what, "redis_hint", link->map_err.hint, "role_epoch",
+        (json_int_t)link->role_epoch, "keeper", link->control_ours ? 1 : 0, "resumes",
+        (json_int_t)engine_counters(link->engine)->resumes, "limited_by",
+        flow_limit_name(engine_flow_limit(link->engine)), "source_round_trip_ms",
+        round_trip(link, true), "target_round_trip_ms", round_trip(link, false), "recoded_batches",
+        recoded_json(recoded), "filtered_records", filtered_json(recoded));
 }
 
 json_t *link_report(void *arg)

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "mirror/sequence.h"
 
@@ -67,6 +68,18 @@ enum resume_need resume_start(struct resume *resume)
 }
 
 /* --- the ways out ------------------------------------------------------------------------------------------------- */
+
+/* Records of the source do not all belong to the stream. */
+static bool filtered(const struct resume *resume)
+{
+    return resume->options.filter != NULL || resume->any_filter;
+}
+
+/* What the source's records of this stretch have to pass. */
+static const struct config_filter *filter_of(const struct resume *resume)
+{
+    return resume->any_filter ? NULL : resume->options.filter;
+}
 
 /* The text is in resume->err already. */
 static enum resume_need fault(struct resume *resume, enum resume_fault kind)
@@ -144,9 +157,26 @@ static enum resume_need generations_used(struct resume *resume)
     return fault(resume, FAULT_GENERATIONS);
 }
 
+/* The filter changed since: the records behind the position are another function of their sequence. The generation is
+ * the caller's to have committed before its first batch; the runs belong to the one before. The map knows the beginning
+ * of an incarnation by its sequence and by no epoch before it; the epoch was compared just now. */
+static void go_on_refiltered(struct resume *resume, int64_t source_next, int64_t *sequence_next,
+                             int32_t *leader_epoch)
+{
+    if (resume->generation >= resume->options.generation_least) {
+        return;
+    }
+    resume->generation = resume->options.generation_least;
+    *sequence_next = source_next;
+    *leader_epoch = -1;
+    offset_map_done(&resume->runs);
+    offset_map_init(&resume->runs);
+}
+
 static enum resume_need finish(struct resume *resume, int64_t source_next, int64_t target_next,
                                int64_t sequence_next, int32_t leader_epoch)
 {
+    go_on_refiltered(resume, source_next, &sequence_next, &leader_epoch);
     resume->at = (struct checkpoint){.source_topic_id = resume->options.source_topic_id,
                                      .target_topic_id = resume->options.target_topic_id,
                                      .generation = resume->generation,
@@ -259,6 +289,9 @@ enum resume_need resume_give_checkpoints(struct resume *resume, enum resume_foun
     }
     resume->waited_ms = 0;
     resume->generation = resume->has_checkpoint ? resume->runs_from.generation : 0;
+    resume->any_filter =
+        resume->has_checkpoint && resume->generation < resume->options.generation_least;
+    resume->ask_records = filtered(resume); /* batches say nothing then */
     resume->ask_epoch = resume->has_checkpoint ? resume->runs_from.leader_epoch : -1;
     resume->step = STEP_SOURCE;
     return NEED_SOURCE;
@@ -536,10 +569,16 @@ static void count_foreign(struct resume *resume, int64_t from, int64_t to)
     resume->event.foreign_to = to;
 }
 
+/* @param from    records below do not belong to the stretch; a batch that begins before it is taken record by record.
+ *                (Looking for a tail there is no position, only the lowest place: whole batches are what it is found by.)
+ * @param filter  of the source; on the target everything passed it */
 static bool add_unit(struct resume *resume, struct pair_list *list, const struct batch *batch,
-                     const char *side)
+                     const char *side, int64_t from, const struct config_filter *filter)
 {
-    if (!resume->ask_records) {
+    const struct pair_reading reading = {
+        .max_bytes = RECORDS_BYTES_MAX, .from = from, .filter = filter};
+    bool whole = batch->magic == 2 && (resume->step == STEP_FIND || batch->base_offset >= from);
+    if (!resume->ask_records && whole) {
         pair_list_batch(list, batch);
         return true;
     }
@@ -548,7 +587,7 @@ static bool add_unit(struct resume *resume, struct pair_list *list, const struct
     if (too_deep(resume, side)) {
         return false;
     }
-    if (!pair_list_records(list, batch, RECORDS_BYTES_MAX, &resume->err)) {
+    if (!pair_list_records(list, batch, &reading, &resume->err)) {
         resume->fault = FAULT_GARBAGE;
         return false;
     }
@@ -578,7 +617,17 @@ static bool forward_batch(struct resume *resume, const struct batch *batch, bool
     resume->sequence_end =
         sequence_widen(batch->base_sequence, near) + batch->last_offset_delta + 1;
     resume->ours_end = batch_next_offset(batch);
-    return add_unit(resume, &resume->target_units, batch, "target");
+    return add_unit(resume, &resume->target_units, batch, "target", batch->base_offset, NULL);
+}
+
+static void keep_newest(struct pair_list *units)
+{
+    size_t drop = units->count - RESUME_TAIL_UNITS;
+    for (size_t i = 0; i < drop; i++) {
+        units->records_count -= units->units[i].count;
+    }
+    memmove(units->units, units->units + drop, RESUME_TAIL_UNITS * sizeof(*units->units));
+    units->count = RESUME_TAIL_UNITS;
 }
 
 /* Reading back from the end: only the newest batches of the highest generation matter. */
@@ -592,18 +641,13 @@ static bool back_batch(struct resume *resume, const struct batch *batch, bool ou
         pair_list_clear(&resume->target_units);
         resume->generation = generation;
     }
-    if (resume->target_units.count == (size_t)RESUME_TAIL_UNITS * 2) { /* keep the newest half */
-        struct pair_list *units = &resume->target_units;
-        for (size_t i = 0; i < RESUME_TAIL_UNITS; i++) {
-            units->records_count -= units->units[i].count;
-            units->units[i] = units->units[i + RESUME_TAIL_UNITS];
-        }
-        units->count = RESUME_TAIL_UNITS;
+    if (resume->target_units.count >= (size_t)RESUME_TAIL_UNITS * 2) {
+        keep_newest(&resume->target_units);
     }
     resume->ours_end = batch_next_offset(batch);
     resume->sequence_end =
         batch->base_sequence + (int64_t)batch->last_offset_delta + 1; /* wire; widened later */
-    return add_unit(resume, &resume->target_units, batch, "target");
+    return add_unit(resume, &resume->target_units, batch, "target", batch->base_offset, NULL);
 }
 
 bool resume_target_batch(struct resume *resume, const struct batch *batch)
@@ -641,6 +685,8 @@ static enum resume_need rebase(struct resume *resume)
     resume->runs_from.sequence_next = resume->newer_sequence;
     resume->runs_from.target_next = resume->newer_first;
     resume->runs_from.leader_epoch = -1;
+    resume->any_filter = resume->generation < resume->options.generation_least;
+    resume->ask_records = filtered(resume);
     resume->truncation_new_generation = false;
     resume->event.source_truncated = false;
     if (resume->newer_sequence > resume->source.stable_end) {
@@ -687,7 +733,7 @@ static enum resume_need count_vanished(struct resume *resume)
     }
     resume->sequence_end = sequence_end;
     resume->count_left = sequence_end - from->sequence_next;
-    resume->ask_records = false;
+    resume->ask_records = filtered(resume);
     resume->event.by_count = true;
     return read_source(resume, STEP_COUNT, from->source_next);
 }
@@ -875,26 +921,25 @@ enum resume_need resume_give_floor(struct resume *resume, bool found, struct off
 
 bool resume_source_batch(struct resume *resume, const struct batch *batch, bool kept)
 {
-    if (batch->magic < 2) {
-        err_set(&resume->err, ERR_REFUSED, "old record format (magic %d) at source offset %lld",
-                batch->magic, (long long)batch->base_offset);
-        resume->fault = FAULT_BATCH_REFUSED;
-        return false;
-    }
-    if (batch_next_offset(batch) <= resume->source_expected) {
+    int64_t from = resume->source_expected;
+    if (batch_next_offset(batch) <= from) {
         return true;
     }
     resume->read_bytes += (int64_t)batch->len;
     if (too_deep(resume, "source")) {
         return false;
     }
-    pair_list_missing(&resume->source_units, resume->source_expected, batch->base_offset);
     resume->source_expected = batch_next_offset(batch);
+    if (batch->magic < 2) {
+        return add_unit(resume, &resume->source_units, batch, "source", from, filter_of(resume));
+    }
+    pair_list_missing(&resume->source_units, from, batch->base_offset);
     if (batch->count == 0 && !batch_is_control(batch)) { /* compaction kept the header alone */
         pair_list_missing(&resume->source_units, batch->base_offset, batch_next_offset(batch));
         return true;
     }
-    return !kept || add_unit(resume, &resume->source_units, batch, "source");
+    return !kept ||
+           add_unit(resume, &resume->source_units, batch, "source", from, filter_of(resume));
 }
 
 bool resume_source_enough(const struct resume *resume)
@@ -1002,7 +1047,7 @@ static enum resume_need pair_end(struct resume *resume, int64_t next, bool at_en
     struct pairing pairing;
     enum resume_need need;
     pairing_run(&pairing, &resume->target_units, &resume->source_units, !resume->ask_records,
-                at_end, resume->runs_from.leader_epoch);
+                resume->any_filter, at_end, resume->runs_from.leader_epoch);
     switch (pairing.verdict) {
     case PAIRING_DONE:
         need = paired(resume, &pairing);
@@ -1104,8 +1149,9 @@ static bool place_fits(const struct resume *resume, size_t index, bool *out_exac
     if (unit->next > from->source_next || !tail_stands_where_it_stood(resume)) {
         return false;
     }
-    if (resume->hint_source >= 0) {
-        return unit->next == resume->hint_source;
+    if (resume->hint_source >= 0) { /* behind its record; nothing is left up to the batch's end */
+        return unit->first + unit->count <= resume->hint_source &&
+               resume->hint_source <= unit->next;
     }
     int64_t counted = from->sequence_next - resume->sequence_end;
     int64_t records = records_to_checkpoint(resume, index);
@@ -1162,6 +1208,7 @@ static bool map_stands_alone(const struct resume *resume)
 static enum resume_need pair_from_first(struct resume *resume)
 {
     resume->from_first = true;
+    resume->ask_records = filtered(resume);
     resume->has_checkpoint = true;
     resume->generation =
         -1; /* any generation is newer: rebase() takes the highest one's first batch */
@@ -1210,6 +1257,11 @@ static enum resume_need find_end(struct resume *resume)
     if (map_stands_alone(
             resume)) { /* what stands before it is of the checkpoint's epoch or an older one */
         return found_place(resume, resume->hint_source, resume->ask_epoch);
+    }
+    if (places == 0 &&
+        !resume->ask_records) { /* what was re-encoded or merged is known by its records alone */
+        resume->ask_records = true;
+        return read_back(resume);
     }
     if (resume->hint_source < 0 && !same_stream(resume) && resume->target.log_start == 0 &&
         !resume->from_first) {

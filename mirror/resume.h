@@ -51,7 +51,10 @@ struct resume_options {
     int64_t accept_to;
     /* An operator has the partition mirrored anew, behind what the target holds (`ferry fault resync`). */
     bool resync;
-    int64_t resync_from; /* source offset; -1 = where the source's log begins */
+    int64_t resync_from;                /* source offset; -1 = where the source's log begins */
+    const struct config_filter *filter; /* borrowed; what fails it is not mirrored. NULL = none */
+    int32_t
+        generation_least; /* a stream that is older passed another filter, and goes on in this one */
 };
 
 enum resume_need {
@@ -186,6 +189,7 @@ struct resume {
     int64_t count_left; /* step 7 */
     int64_t back_span;
     bool truncation_new_generation;
+    bool any_filter; /* the checkpoint's stream passed a filter that we do not know */
 };
 
 void resume_init(struct resume *resume, const struct resume_options *options);

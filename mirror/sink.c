@@ -29,8 +29,6 @@
 #define BLOCKED_AGAIN_MS \
     5000 /* between two connections that are given up: a broker in trouble is not helped by new ones */
 #define SLOW_MS 5000 /* acknowledged in time for so long, a partition leaves the slow connection */
-#define CORRUPT_TRIES \
-    2 /* a flipped bit on the way is fetched again; one on the source's disk stays */
 
 /* One pinned connection to one target broker, and who has something to send on it. */
 struct sink_lane {
@@ -425,14 +423,25 @@ static bool current(const struct sink_request *request, int32_t at)
            (task->mode == TASK_CARRYING || task->mode == TASK_DRAINING);
 }
 
+/* What we made is larger than the target takes (its limit is not ours to read): smaller ones, made of the same records. */
+static bool can_be_smaller(struct partition *core, const struct parcel *parcel, int16_t error)
+{
+    if (error != KAFKA_MESSAGE_TOO_LARGE || parcel->runs == NULL || parcel->count == 1) {
+        return false;
+    }
+    core->recode_bytes_max = parcel->len / 2;
+    return true;
+}
+
 static void refused(struct task *task, int16_t error, const struct err *why)
 {
-    if (error == KAFKA_CORRUPT_MESSAGE && ++task->corrupt_count < CORRUPT_TRIES) {
+    struct partition *core = &task->core;
+    const struct parcel *parcel = &core->parcels[core->head & (core->parcels_capacity - 1)];
+    if ((error == KAFKA_CORRUPT_MESSAGE && ++task->corrupt_count < CORRUPT_TRIES) ||
+        can_be_smaller(core, parcel, error)) {
         task_doubt(task, why);
         return;
     }
-    struct partition *core = &task->core;
-    const struct parcel *parcel = &core->parcels[core->head & (core->parcels_capacity - 1)];
     task_fault(task, FAULT_BATCH_REFUSED, parcel->source_first, parcel->source_next, why);
 }
 
@@ -443,12 +452,14 @@ static void advanced(struct task *task, const struct ack *ack)
     engine->counters.records += (uint64_t)ack->run.length;
     engine->counters.bytes += ack->bytes;
     engine->moved_bytes += (int64_t)ack->bytes;
-    engine->counters.batches++;
+    engine->counters.batches += ack->last;
     flow_moved(&task->flow, (int64_t)ack->bytes);
     engine->callbacks.ack(engine->callbacks.arg, task, ack);
-    task_settle(task);
-    acknowledged(task, ack->sent_ms);
-    sink_ready(task);
+    if (ack->last) {
+        task_settle(task);
+        acknowledged(task, ack->sent_ms);
+        sink_ready(task);
+    }
 }
 
 static void take_part(struct task *task, const struct produce_answer_part *part)
@@ -460,7 +471,11 @@ static void take_part(struct task *task, const struct produce_answer_part *part)
     }
     switch (partition_answer(&task->core, part->error, part->base_offset, &ack, &why)) {
     case ANSWERED_ADVANCED:
-        advanced(task, &ack);
+        do {
+            advanced(task, &ack);
+        } while (partition_more(&task->core, &ack));
+        task_settle(task);
+        sink_ready(task);
         break;
     case ANSWERED_DOUBT:
         if (part->error == KAFKA_REQUEST_TIMED_OUT ||

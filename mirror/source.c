@@ -94,13 +94,20 @@ static void trouble(struct task *task, const char *what)
 
 /* --- an answer ---------------------------------------------------------------------------------------------------- */
 
-static void refused(struct task *task, const struct partition_refusal *refusal)
+/* @param detail  what exactly is broken, when it is */
+static void refused(struct task *task, const struct partition_refusal *refusal,
+                    const struct err *detail)
 {
     struct err why = {0};
+    bool broken = refusal->verdict == BATCH_CORRUPT || refusal->verdict == BATCH_BOMB;
     err_set(&why, ERR_REFUSED,
-            "the batch of source offsets %lld..%lld (%zu bytes) may not pass: %s",
+            "the batch of source offsets %lld..%lld (%zu bytes) may not pass: %s%s%s",
             (long long)refusal->source_first, (long long)refusal->source_next - 1, refusal->bytes,
-            batch_verdict_text(refusal->verdict));
+            batch_verdict_text(refusal->verdict), broken ? ": " : "", broken ? detail->what : "");
+    if (refusal->verdict == BATCH_CORRUPT && ++task->corrupt_count < CORRUPT_TRIES) {
+        task_doubt(task, &why); /* fetched again: it may have been the way here */
+        return;
+    }
     err_hint(&why, "see docs/faults.md#batch-refused");
     task_fault(task, FAULT_BATCH_REFUSED, refusal->source_first, refusal->source_next, &why);
 }
@@ -109,9 +116,8 @@ static void take_records(struct task *task, struct fetch_partition *fetched, str
 {
     struct partition_refusal refusal;
     struct err err = {0};
-    const struct transfer_limits limits = {.max_message_bytes = INT64_MAX,
-                                           .max_timestamp = INT64_MAX};
-    switch (partition_take(&task->core, fetched, block, &limits, &refusal, &err)) {
+    switch (partition_take(&task->core, fetched, block, &task->engine->transfer_limits, &refusal,
+                           &err)) {
     case TOOK_OK:
         sink_ready(task);
         task_settle(task);
@@ -120,7 +126,7 @@ static void take_records(struct task *task, struct fetch_partition *fetched, str
         /* What stands before it goes first; the fault comes when the position has reached it. */
         if (partition_flight_count(&task->core) + partition_queued_count(&task->core) == 0) {
             task_settle(task);
-            refused(task, &refusal);
+            refused(task, &refusal, &err);
         } else {
             hold(task, HOLD_ERROR_MS);
             sink_ready(task);
@@ -128,6 +134,7 @@ static void take_records(struct task *task, struct fetch_partition *fetched, str
         break;
     case TOOK_BAD:
     case TOOK_BACK:
+    case TOOK_FULL: /* never told outside */
         task_doubt(task, &err);
         break;
     }

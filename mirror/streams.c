@@ -41,7 +41,7 @@ static json_t *hash_json(uint64_t hash)
     return json_string(hex);
 }
 
-char *streams_advance(struct control_state *state, uint64_t hash)
+char *streams_advance(struct control_state *state, uint64_t hash, uint64_t filter)
 {
     static_assert(sizeof(state->streams_previous) / sizeof(state->streams_previous[0]) ==
                       STREAMS_PREVIOUS_MAX,
@@ -49,7 +49,9 @@ char *streams_advance(struct control_state *state, uint64_t hash)
     assert(streams_judge(state, hash) == STREAMS_WRITE);
     if (state->streams_epoch > 0) {
         previous_push(state, state->streams_hash);
+        state->streams_generation += filter != state->streams_filter;
     }
+    state->streams_filter = filter;
     state->streams_epoch++;
     state->streams_hash = hash;
     json_t *previous = json_array();
@@ -58,6 +60,10 @@ char *streams_advance(struct control_state *state, uint64_t hash)
     }
     json_t *record = json_pack("{s:I, s:o, s:o}", "epoch", (json_int_t)state->streams_epoch, "hash",
                                hash_json(hash), "previous", previous);
+    if (filter != 0 || state->streams_generation > 0) { /* there is, or was, a filter */
+        json_object_set_new(record, "filter", hash_json(filter));
+        json_object_set_new(record, "generation", json_integer(state->streams_generation));
+    }
     char *text = json_text(record);
     json_decref(record);
     return text;

@@ -437,6 +437,13 @@ void offset_backlog_ack(struct offset_backlog *backlog, struct offset_run run,
     backlog->at = *after;
 }
 
+void offset_backlog_ack_part(struct offset_backlog *backlog, struct offset_run run)
+{
+    assert(run.length > 0 && !place_before(run_begin(run), place_of(&backlog->at)));
+    struct offset_chunk *chunk = add_run(backlog, run);
+    chunk_set_position(chunk, chunk->end);
+}
+
 /* --- unmapped stretches ------------------------------------------------------------------------------------------- */
 
 static struct offset_chunk *split_growth(struct offset_chunk *chunk, struct offset_place from)

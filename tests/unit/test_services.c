@@ -136,6 +136,37 @@ static void what_can_never_follow_is_refused_by_name(void **state)
     assert_int_equal(config_setting_rule("confluent.tier.enable"), SETTING_NEVER);
 }
 
+static void filters_and_codecs(void **state)
+{
+    (void)state;
+    struct config *config = accepted(
+        "\"s\": {\"home\": \"a\", \"others\": [\"b\"]" TOPICS
+        ", \"compression\": \"zstd\", \"merge\": false, "
+        "\"filter\": {\"key\": {\"include\": [\"__k*\", \"[\"]}, "
+        "\"headers\": {\"a.b\": {\"exclude\": [\"x\"]}}}},"
+        "\"plain\": {\"home\": \"d\", \"others\": [\"b\"], \"topics\": {\"include\": [\"u\"]}}");
+    const struct config_service *service = config_service(config, "s");
+    assert_int_equal(service->compression, COMPRESSION_ZSTD);
+    assert_false(service->merge);
+    assert_int_equal(service->filter->key.include_count, 2); /* no name of a key is reserved */
+    assert_string_equal(service->filter->key.include[0].text, "__k*");
+    assert_int_equal(service->filter->headers_count, 1);
+    assert_string_equal(service->filter->headers[0].name, "a.b");
+    assert_string_equal(service->filter->headers[0].globs.exclude[0].text, "x");
+    assert_true(config_filter_hash(service) != 0);
+    service = config_service(config, "plain");
+    assert_int_equal(service->compression, COMPRESSION_SOURCE);
+    assert_true(service->merge);
+    assert_null(service->filter);
+    assert_int_equal(config_filter_hash(service), 0);
+    config_free(config);
+    refused("\"s\": {\"home\": \"a\", \"others\": [\"b\"]" TOPICS ",\n\"filter\": {}}",
+            "f:3:1: services.s.filter: filters nothing: leave it out");
+    refused("\"s\": {\"home\": \"a\", \"others\": [\"b\"]" TOPICS
+            ",\n\"filter\": {\"key\": {\"include\": []}}}",
+            "f:3:20: services.s.filter.key.include: names nothing: no record would be mirrored");
+}
+
 static void sites_must_be_defined(void **state)
 {
     (void)state;
@@ -230,13 +261,14 @@ static void one_topic_one_service(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(settings_of_topics_have_three_lists),
+        cmocka_unit_test(what_can_never_follow_is_refused_by_name),
         cmocka_unit_test(a_service_and_its_defaults),
+        cmocka_unit_test(filters_and_codecs),
         cmocka_unit_test(sites_must_be_defined),
         cmocka_unit_test(names_of_clients),
         cmocka_unit_test(names_and_patterns),
         cmocka_unit_test(one_topic_one_service),
-        cmocka_unit_test(settings_of_topics_have_three_lists),
-        cmocka_unit_test(what_can_never_follow_is_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
