@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define VALUE_SHOWN 100 /* a list of throttled replicas may have megabytes */
 #define WHY_SHOWN   250
@@ -94,7 +95,7 @@ static struct wish safe_side(const struct topic_follow *follow, const struct adm
     if (strcmp(setting->name, "min.insync.replicas") == 0) {
         return min_insync(follow, setting, there, text);
     }
-    if (strcmp(setting->value, "false") == 0) { /* unclean.leader.election.enable */
+    if (strcasecmp(setting->value, "false") == 0) { /* unclean.leader.election.enable */
         return (struct wish){setting->value, NULL};
     }
     return (struct wish){NULL,
@@ -152,6 +153,25 @@ static void take_back(const struct topic_follow *follow, const char *name,
     change->recorded = false;
     change->ends = true;
     change->set = own && strcmp(own, ours) == 0 && (!old || strcmp(old, own) != 0);
+}
+
+/* Its policy would become the brokers' again, which most delete by: as policy_trouble(). */
+static bool take_back_waits(const struct topic_follow *follow, const char *name, json_t *drifts)
+{
+    const char *old = NULL;
+    const char *ours;
+    const char *own = topic_setting_own(follow->target, name);
+    const struct admin_setting *source = topic_setting(follow->source, name);
+    if (strcmp(name, "cleanup.policy") != 0 || !topic_recorded(follow->synced, name, &old, &ours) ||
+        !own || strcmp(own, ours) != 0) {
+        return false;
+    }
+    const char *trouble = policy_trouble(follow, old ? old : "delete", own);
+    if (trouble) {
+        json_array_append_new(drifts,
+                              topic_drift(name, source ? source->value : NULL, own, trouble));
+    }
+    return trouble != NULL;
 }
 
 static void give(const struct topic_follow *follow, const char *name, const char *value,
@@ -287,7 +307,8 @@ void topic_follow_plan(const struct topic_follow *follow, struct topic_changes *
     json_object_foreach ((json_t *)(uintptr_t)follow->synced, name, entry) {
         if (!topic_setting_own(follow->source, name) && !topic_plan_forced_value(name) &&
             (config_setting_always(follow->service, name) ||
-             !config_setting_excluded(follow->service, name))) {
+             !config_setting_excluded(follow->service, name)) &&
+            !take_back_waits(follow, name, *out_drifts)) {
             take_back(follow, name, out);
         }
     }

@@ -400,6 +400,21 @@ static void a_policy_that_would_delete_more_than_the_source_waits(void **state)
     assert_set(rig, "retention.ms", "-1", NULL);
 }
 
+/* Without a policy of its own it would be deleted from by the target's brokers, sooner than at the source. */
+static void a_policy_is_not_taken_back_into_deletion(void **state)
+{
+    struct rig *rig = *state;
+    put_before(rig, "cleanup.policy", NULL, "compact");
+    plan(rig, SETTINGS(DEFAULT("cleanup.policy", "delete")),
+         SETTINGS(OWN("cleanup.policy", "compact"), DEFAULT("retention.ms", "604800000")));
+    assert_int_equal(rig->changes.count, 0);
+    assert_drift(rig, "cleanup.policy", "delete", "compact", "keeps less");
+    plan(rig, SETTINGS(DEFAULT("cleanup.policy", "delete"), DEFAULT("retention.ms", "604800000")),
+         SETTINGS(OWN("cleanup.policy", "compact"), DEFAULT("retention.ms", "604800000")));
+    assert_true(change_of(rig, "cleanup.policy")->set);
+    assert_null(change_of(rig, "cleanup.policy")->value);
+}
+
 static void defaults_that_keep_another_time_are_told(void **state)
 {
     struct rig *rig = *state;
@@ -445,6 +460,7 @@ int main(void)
         TEST(durability_never_sinks_below_the_targets_own),
         TEST(safety_follows),
         TEST(a_policy_that_would_delete_more_than_the_source_waits),
+        TEST(a_policy_is_not_taken_back_into_deletion),
         TEST(defaults_that_keep_another_time_are_told),
         TEST(long_values_and_bytes_that_are_no_text_are_cut),
     };
