@@ -110,14 +110,14 @@ static void copy(rd_kafka_t *producer, rd_kafka_message_t *message)
     rd_kafka_resp_err_t err;
     rd_kafka_message_detach_headers(message, &headers);
     do {
-        err = rd_kafka_producev(
-            producer, RD_KAFKA_V_TOPIC(rd_kafka_topic_name(message->rkt)),
-            RD_KAFKA_V_PARTITION(message->partition), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-            RD_KAFKA_V_KEY(message->key, message->key_len),
-            RD_KAFKA_V_VALUE(message->payload, message->len),
-            RD_KAFKA_V_TIMESTAMP(rd_kafka_message_timestamp(message, NULL)),
-            RD_KAFKA_V_OPAQUE((void *)(intptr_t)message->offset), RD_KAFKA_V_HEADERS(headers),
-            RD_KAFKA_V_END);
+        err = rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(rd_kafka_topic_name(message->rkt)),
+                                RD_KAFKA_V_PARTITION(message->partition),
+                                RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                                RD_KAFKA_V_KEY(message->key, message->key_len),
+                                RD_KAFKA_V_VALUE(message->payload, message->len),
+                                RD_KAFKA_V_TIMESTAMP(rd_kafka_message_timestamp(message, NULL)),
+                                RD_KAFKA_V_OPAQUE((void *)(intptr_t)message->offset),
+                                RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
         rd_kafka_poll(producer, err == RD_KAFKA_RESP_ERR__QUEUE_FULL ? 50 : 0);
     } while (err == RD_KAFKA_RESP_ERR__QUEUE_FULL);
     if (err) {
