@@ -400,6 +400,7 @@ static enum resume_need read_source(struct resume *resume, enum resume_step step
     resume->read_bytes = 0;
     resume->step = step;
     resume->source_expected = from;
+    resume->source_begun = false;
     if (from < resume->source.log_start) {
         pair_list_missing(&resume->source_units, from, resume->source.log_start);
         resume->source_expected = resume->source.log_start;
@@ -557,6 +558,19 @@ static bool too_deep(struct resume *resume, const char *side)
     return true;
 }
 
+/* The first batch of an answer may begin before what was asked for; BaseOffset is under no checksum. */
+static bool in_order(struct resume *resume, const struct batch *batch, int64_t expected,
+                     const char *side)
+{
+    if (batch->base_offset >= expected) {
+        return true;
+    }
+    resume->broken = true;
+    return err_set(&resume->err, ERR_RETRY,
+                   "batch at %s offset %lld stands behind one that ends at %lld", side,
+                   (long long)batch->base_offset, (long long)expected);
+}
+
 static void count_foreign(struct resume *resume, int64_t from, int64_t to)
 {
     if (to <= from) {
@@ -655,6 +669,10 @@ bool resume_target_batch(struct resume *resume, const struct batch *batch)
     int64_t next = batch->magic < 2 ? batch->base_offset + 1 : batch_next_offset(batch);
     if (next <= resume->ask_from || batch->base_offset >= resume->ask_to) {
         return true;
+    }
+    bool begun = resume->target_expected > resume->ask_from;
+    if (begun && !in_order(resume, batch, resume->target_expected, "target")) {
+        return false;
     }
     resume->read_bytes += (int64_t)batch->len;
     if (too_deep(resume, "target")) {
@@ -899,6 +917,9 @@ static enum resume_need back_end(struct resume *resume)
 
 enum resume_need resume_target_end(struct resume *resume)
 {
+    if (resume->broken) {
+        return RESUME_BROKEN;
+    }
     if (resume->fault != FAULT_NONE) {
         return RESUME_FAULT;
     }
@@ -925,6 +946,10 @@ bool resume_source_batch(struct resume *resume, const struct batch *batch, bool 
     if (batch_next_offset(batch) <= from) {
         return true;
     }
+    if (resume->source_begun && batch->magic == 2 && !in_order(resume, batch, from, "source")) {
+        return false;
+    }
+    resume->source_begun = true;
     resume->read_bytes += (int64_t)batch->len;
     if (too_deep(resume, "source")) {
         return false;
@@ -1299,6 +1324,9 @@ enum resume_need resume_give_cut(struct resume *resume)
 
 enum resume_need resume_source_end(struct resume *resume, int64_t next, bool at_end)
 {
+    if (resume->broken) {
+        return RESUME_BROKEN;
+    }
     if (resume->fault != FAULT_NONE) {
         return RESUME_FAULT;
     }

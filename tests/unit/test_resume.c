@@ -161,6 +161,7 @@ static enum resume_need answer(struct bench *bench, enum resume_need need)
         return resume_again(resume, resume->ask_wait_ms);
     case RESUME_DONE:
     case RESUME_FAULT:
+    case RESUME_BROKEN:
         break;
     }
     fail();
@@ -177,7 +178,8 @@ static enum resume_need run(struct bench *bench)
     bench->waited_ms = 0;
     resume_init(&bench->resume, &bench->options);
     enum resume_need need = resume_start(&bench->resume);
-    for (int steps = 0; need != RESUME_DONE && need != RESUME_FAULT; steps++) {
+    for (int steps = 0; need != RESUME_DONE && need != RESUME_FAULT && need != RESUME_BROKEN;
+         steps++) {
         assert_true(steps < 5000);
         if (need == RESUME_WAIT && bench->resume.stalled) {
             return RESUME_WAIT;
@@ -1107,6 +1109,58 @@ static void another_filter_is_another_generation(void **state)
     stands_at(bench, 8, 4, 8, 3);
 }
 
+/* --- answers that cannot be true ---------------------------------------------------------------------------------- */
+
+/* The batch says of itself where it stands: no checksum is over that. */
+static void stands_elsewhere(uint8_t *data, int64_t base)
+{
+    for (int i = 0; i < 8; i++) {
+        data[i] = (uint8_t)((uint64_t)base >> (56 - 8 * i));
+    }
+}
+
+static void is_broken(struct bench *bench, const char *what)
+{
+    assert_int_equal(run(bench), RESUME_BROKEN);
+    assert_int_equal(bench->resume.err.kind, ERR_RETRY);
+    assert_non_null(strstr(bench->resume.err.what, what));
+}
+
+static void batches_of_the_target_that_overlap_are_broken(void **state)
+{
+    struct bench *bench = *state;
+    grow(bench, 3, 3);
+    stored(bench, 0, 0, 0, -1);
+    copy(bench, 0);
+    copy(bench, 3);
+    copy(bench, 6);
+    stands_elsewhere(bench->target.entries[1].data, 0); /* the same place as the first */
+    is_broken(bench, "target offset 0");
+    stands_elsewhere(bench->target.entries[1].data, 2);
+    is_broken(bench, "target offset 2");
+    bench->redis_found = CHECKPOINT_NONE; /* read backwards likewise */
+    is_broken(bench, "target offset 2");
+    stands_elsewhere(bench->target.entries[1].data, 3);
+    stands_at(bench, 9, 9, 9, 0);
+}
+
+static void batches_of_the_source_that_overlap_are_broken(void **state)
+{
+    struct bench *bench = *state;
+    grow(bench, 1, 2);
+    grow(bench, 2, 3);
+    stored(bench, 0, 0, 0, -1);
+    copy(bench, 0);
+    copy(bench, 2);
+    copy(bench, 5);
+    stands_elsewhere(bench->source.batches[1].data, 0);
+    is_broken(bench, "source offset 0");
+    stands_elsewhere(bench->source.batches[1].data, 1);
+    is_broken(bench, "source offset 1");
+    stands_elsewhere(bench->source.batches[1].data, 2);
+    stands_at(bench, 8, 8, 8, 0);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -1164,6 +1218,8 @@ int main(void)
         T(a_batch_that_stands_where_it_never_stood_is_no_place),
         T(a_batch_across_the_checkpoint_means_a_cut),
         T(both_logs_truncated),
+        T(batches_of_the_target_that_overlap_are_broken),
+        T(batches_of_the_source_that_overlap_are_broken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -845,6 +845,9 @@ static void step_resume(struct world *world, struct worker *worker)
     case RESUME_FAULT:
         faulted(world, worker);
         break;
+    case RESUME_BROKEN: /* the log was cut and grew again while it was read */
+        ok = false;
+        break;
     }
     if (!ok) {
         say(world, "worker %d begins anew (need %d at %lld)", (int)(worker - world->workers),
