@@ -67,6 +67,9 @@ void part_free(struct link_part *part)
 {
     struct link *link = part->link;
     link_metrics_part_gone(part);
+    if (link->heartbeat != NULL) {
+        heartbeat_forget(link->heartbeat, part->topic, part->partition);
+    }
     if (part->track != NULL) {
         offset_track_free(part->track);
     }
@@ -488,10 +491,8 @@ static void place(struct link_part *part, const struct resume *resume)
     snprintf(why, sizeof(why), "%s source offset %lld, target offset %lld, generation %d",
              resume->event.began ? "beginning at" : "going on at", (long long)part->at.source_next,
              (long long)part->at.target_next, part->at.generation);
-    if (part->fault != FAULT_NONE) {
-        part->fault = FAULT_NONE;
-        link_report_fault(part);
-    }
+    part->fault = FAULT_NONE;
+    link_report_fault(part); /* also one that an earlier owner told */
     part_event(part, PART_EV_PLACED, why);
 }
 
@@ -628,6 +629,9 @@ void part_retry(struct link_part *part, int64_t depth_bytes)
     part->resume_depth = depth_bytes;
     if (part->fault == FAULT_FOREIGN_WRITE) { /* these; what comes behind them is another fault */
         part->foreign_seen_end = part->fault_target_to;
+    }
+    if (part->fault == FAULT_NONE && part->track != NULL) { /* there is none, whatever Redis says */
+        link_report_fault(part);
     }
     part_event(part, PART_EV_RETRY, "an operator asked for it");
 }
