@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "kafka/error.h"
 #include "mirror/topic_memory.h"
 
 #define RECHECK_MS \
@@ -88,7 +89,8 @@ static bool pair_exists(const struct turn *turn, const char *name)
 /* ---- what the source does not list any more ------------------------------------------------------------------ */
 
 /* Access that was taken away also hides topics from the list, and so may a broker that has just started: only the
- * source's word about this very name ends its mirroring. */
+ * source's word about this very name ends its mirroring, two turns in a row: a topic that is being created again keeps
+ * its place, and its partitions their owners. */
 static bool unlisted_is_gone(struct turn *turn, const struct remembered *before, bool may_ask,
                              struct topic_pair *out)
 {
@@ -98,7 +100,8 @@ static bool unlisted_is_gone(struct turn *turn, const struct remembered *before,
     struct admin_topic topic;
     struct err err = {0};
     if (may_ask && !admin_describe_topic(turn->source, before->name, &topic, &err)) {
-        if (err.kind == ERR_REFUSED && err.code == 3) { /* UNKNOWN_TOPIC_OR_PARTITION */
+        out->gone_once = err.kind == ERR_REFUSED && err.code == KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+        if (out->gone_once && before->gone_once) {
             log_info("topic.gone", "topic=%s why=\"the source has no such topic any more\"",
                      before->name);
             return true;
@@ -639,6 +642,7 @@ static void remember(struct turn *turn)
         now->listed = !pair->problem[0] && !uuid_is_zero(&pair->target_id);
         bool same = topic_memory_same(work->before, pair);
         now->checked_ms = work->checked ? turn->now_ms : same ? work->before->checked_ms : -1;
+        now->gone_once = pair->gone_once;
         now->told_hash = told_hash(pair);
         tell(pair, work->before, now->told_hash);
     }
