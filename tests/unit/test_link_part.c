@@ -470,6 +470,20 @@ static void mirrors(void)
     assert_int_equal(rig->part->state, PART_MIRRORING);
 }
 
+static bool order(const char *text)
+{
+    char json[256];
+    snprintf(json, sizeof(json), "%s", text);
+    for (char *at = json; *at != '\0'; at++) {
+        *at = *at == '\'' ? '"' : *at;
+    }
+    json_t *order = json_loads(json, 0, NULL);
+    assert_non_null(order);
+    bool taken = part_order(rig->part, order);
+    json_decref(order);
+    return taken;
+}
+
 /* ---- faults ---- */
 
 /* The worker that faulted it is gone, with the memory of it: whoever goes on takes the fault out of Redis. */
@@ -487,9 +501,71 @@ static void a_retry_of_what_mirrors_takes_a_stale_fault_away(void **state)
     (void)state;
     mirrors();
     rig->told_count = 0;
-    part_retry(rig->part, 0);
+    assert_true(order("{'order': 'retry'}"));
     assert_int_equal(rig->told_count, 1);
     assert_int_equal(rig->told, FAULT_NONE);
+}
+
+/* ---- orders ---- */
+
+#define RESYNC  "{'order': 'resync', 'id': '12', 'kind': 'source-recreated'}"
+#define RESYNC2 "{'order': 'resync', 'id': '13', 'kind': 'source-recreated'}"
+#define ACCEPT  "{'order': 'accept', 'id': '12', 'kind': 'gap', 'source_from': -1, 'source_to': -1}"
+
+/* Its fault may be just what the order is about: that shows when it was resumed. */
+static void orders_wait_while_a_partition_looks_for_its_place(void **state)
+{
+    (void)state;
+    assert_int_equal(rig->part->state, PART_RESUMING);
+    assert_false(order(RESYNC));
+    assert_false(order(ACCEPT));
+    assert_false(order("{'order': 'retry'}"));
+    struct err err = {.kind = ERR_RETRY};
+    callbacks().waits(&rig->link, task(), &err, true);
+    assert_int_equal(rig->part->state, PART_STALLED);
+    assert_false(order(RESYNC));
+    assert_int_equal(task()->resumes_count, 1);
+    assert_true(order("{'order': 'retry'}")); /* that is what it does anyway, now */
+    assert_int_equal(task()->resumes_count, 2);
+    resumed(RESUME_FAULT, FAULT_SOURCE_RECREATED, 0);
+    assert_false(order(RESYNC));
+    assert_int_equal(task()->resumes_count, 3);
+    assert_true(task()->options.resync);
+}
+
+/* The order is Redis's until the position is there: a partition that changes its owner in between is resynced by the
+ * next one. */
+static void a_decision_stands_until_it_is_carried_out(void **state)
+{
+    (void)state;
+    resumed(RESUME_FAULT, FAULT_SOURCE_RECREATED, 0);
+    assert_false(order(RESYNC));
+    assert_false(order(RESYNC));
+    assert_int_equal(task()->resumes_count, 2);
+    resumed(RESUME_DONE, FAULT_NONE, 10);
+    assert_true(order(RESYNC));
+    assert_int_equal(task()->resumes_count, 2);
+}
+
+static void a_decision_that_faults_again_is_not_carried_out_again(void **state)
+{
+    (void)state;
+    resumed(RESUME_FAULT, FAULT_SOURCE_RECREATED, 0);
+    assert_false(order(RESYNC));
+    resumed(RESUME_FAULT, FAULT_SOURCE_RECREATED, 0);
+    assert_true(order(RESYNC));
+    assert_int_equal(task()->resumes_count, 2);
+    assert_false(order(RESYNC2)); /* another one is */
+    assert_int_equal(task()->resumes_count, 3);
+}
+
+static void an_order_about_another_fault_is_outdated(void **state)
+{
+    (void)state;
+    resumed(RESUME_FAULT, FAULT_HOLE, 0);
+    assert_true(order(RESYNC));
+    assert_true(order(ACCEPT));
+    assert_int_equal(task()->resumes_count, 1);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -499,6 +575,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_placed_partition_has_no_fault_in_redis),
         TEST(a_retry_of_what_mirrors_takes_a_stale_fault_away),
+        TEST(orders_wait_while_a_partition_looks_for_its_place),
+        TEST(a_decision_stands_until_it_is_carried_out),
+        TEST(a_decision_that_faults_again_is_not_carried_out_again),
+        TEST(an_order_about_another_fault_is_outdated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
