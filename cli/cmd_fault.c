@@ -315,14 +315,15 @@ static bool look(struct retry *retry, struct err *err)
 {
     const char *place;
     json_t *before;
-    json_t *orders = context_link_hash(retry->context, "orders", err);
-    json_t *faults = orders == NULL ? NULL : context_link_hash(retry->context, "faults", err);
-    if (faults != NULL) {
+    /* In this order: a fault seen beside an order was there before it was taken. */
+    json_t *faults = context_link_hash(retry->context, "faults", err);
+    json_t *orders = faults == NULL ? NULL : context_link_hash(retry->context, "orders", err);
+    if (orders != NULL) {
         json_object_foreach (retry->wanted, place, before) {
             look_at(retry, place, before, orders, faults);
         }
     }
-    bool ok = faults != NULL;
+    bool ok = orders != NULL;
     json_decref(orders);
     json_decref(faults);
     return ok;
