@@ -158,17 +158,14 @@ static enum resume_need generations_used(struct resume *resume)
 }
 
 /* The filter changed since: the records behind the position are another function of their sequence. The generation is
- * the caller's to have committed before its first batch; the runs belong to the one before. The map knows the beginning
- * of an incarnation by its sequence and by no epoch before it; the epoch was compared just now. */
-static void go_on_refiltered(struct resume *resume, int64_t source_next, int64_t *sequence_next,
-                             int32_t *leader_epoch)
+ * the caller's to have committed before its first batch; the runs belong to the one before. */
+static void go_on_refiltered(struct resume *resume, int64_t source_next, int64_t *sequence_next)
 {
     if (resume->generation >= resume->options.generation_least) {
         return;
     }
     resume->generation = resume->options.generation_least;
     *sequence_next = source_next;
-    *leader_epoch = -1;
     offset_map_done(&resume->runs);
     offset_map_init(&resume->runs);
 }
@@ -176,7 +173,7 @@ static void go_on_refiltered(struct resume *resume, int64_t source_next, int64_t
 static enum resume_need finish(struct resume *resume, int64_t source_next, int64_t target_next,
                                int64_t sequence_next, int32_t leader_epoch)
 {
-    go_on_refiltered(resume, source_next, &sequence_next, &leader_epoch);
+    go_on_refiltered(resume, source_next, &sequence_next);
     resume->at = (struct checkpoint){.source_topic_id = resume->options.source_topic_id,
                                      .target_topic_id = resume->options.target_topic_id,
                                      .generation = resume->generation,
