@@ -132,6 +132,16 @@ static int64_t accepted_end(const struct resume *resume, int64_t source_next)
                                                          : options->accept_to;
 }
 
+/* The next generation; -1: none is left. A raise stays below the generations of the filter after this one, or the stream
+ * would pass for one that went through it. */
+static int32_t generation_behind(const struct resume *resume, int32_t generation)
+{
+    int32_t next = generation + 1;
+    bool of_next_filter =
+        next % GENERATIONS_A_FILTER == 0 && next > resume->options.generation_least;
+    return next > GENERATION_MAX || of_next_filter ? -1 : next;
+}
+
 /* What is left out changes which record a sequence means, so the stream goes on behind it as another one. */
 static bool leave_out(struct resume *resume, int64_t to)
 {
@@ -139,20 +149,21 @@ static bool leave_out(struct resume *resume, int64_t to)
     int32_t highest = highest_generation(resume);
     resume->event.accepted_from = at->source_next;
     resume->event.accepted_to = to;
-    at->generation = (highest > at->generation ? highest : at->generation) + 1;
+    at->generation = generation_behind(resume, highest > at->generation ? highest : at->generation);
     at->source_next = to;
     at->sequence_next = to;
     at->leader_epoch = -1; /* of the batch before it, which we never saw */
     resume->generation = at->generation;
     offset_map_done(&resume->runs);
     offset_map_init(&resume->runs);
-    return at->generation <= GENERATION_MAX;
+    return at->generation >= 0;
 }
 
 static enum resume_need generations_used(struct resume *resume)
 {
-    err_set(&resume->err, ERR_FATAL, "all %d generations of the stream are used",
-            GENERATION_MAX + 1);
+    err_set(&resume->err, ERR_FATAL,
+            "all generations of the stream are used: %d under one filter, %d filters",
+            GENERATIONS_A_FILTER, (GENERATION_MAX + 1) / GENERATIONS_A_FILTER);
     err_hint(&resume->err, "give the link another deployment id, or mirror into a new topic");
     return fault(resume, FAULT_GENERATIONS);
 }
@@ -174,6 +185,9 @@ static enum resume_need finish(struct resume *resume, int64_t source_next, int64
                                int64_t sequence_next, int32_t leader_epoch)
 {
     go_on_refiltered(resume, source_next, &sequence_next);
+    if (resume->generation > GENERATION_MAX) {
+        return generations_used(resume);
+    }
     resume->at = (struct checkpoint){.source_topic_id = resume->options.source_topic_id,
                                      .target_topic_id = resume->options.target_topic_id,
                                      .generation = resume->generation,
@@ -423,7 +437,8 @@ static enum resume_need raise_generation(struct resume *resume, int32_t leader_e
     if (highest > resume->generation) {
         resume->generation = highest;
     }
-    if (++resume->generation > GENERATION_MAX) {
+    resume->generation = generation_behind(resume, resume->generation);
+    if (resume->generation < 0) {
         return generations_used(resume);
     }
     resume->event.truncated_target_from = resume->runs_from.target_next;
@@ -447,14 +462,14 @@ static enum resume_need resync(struct resume *resume)
 {
     const struct resume_source *source = &resume->source;
     int32_t highest = highest_generation(resume);
-    resume->generation = (highest > resume->generation ? highest : resume->generation) + 1;
+    resume->generation =
+        generation_behind(resume, highest > resume->generation ? highest : resume->generation);
     resume->event.began = resume->event.resynced = true;
     int64_t place = resume->options.resync_from;
     place = place < source->log_start ? source->log_start : place;
     place = place > source->stable_end ? source->stable_end : place;
-    return resume->generation > GENERATION_MAX
-               ? generations_used(resume)
-               : finish(resume, place, resume->target.end, place, -1);
+    return resume->generation < 0 ? generations_used(resume)
+                                  : finish(resume, place, resume->target.end, place, -1);
 }
 
 static enum resume_need read_back(struct resume *resume)

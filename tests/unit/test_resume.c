@@ -1162,6 +1162,26 @@ static void batches_of_the_source_that_overlap_are_broken(void **state)
     stands_at(bench, 8, 8, 8, 0);
 }
 
+/* A stream that a truncation or an operator raised passed the filter before it all the same. */
+static void a_raised_stream_is_older_than_the_next_filter(void **state)
+{
+    struct bench *bench = *state;
+    grow(bench, 4, 3);
+    stored(bench, 0, 0, 0, -1);
+    bench->redis.generation = GENERATIONS_A_FILTER - 1; /* the highest that a raise gets to */
+    copy_records(bench, (const int64_t[]){0, 2, 5, 7}, 4, 0, 0);
+    bench->options.resync = true;
+    runs_into(bench, FAULT_GENERATIONS); /* no further under this filter */
+    bench->options.generation_least = GENERATIONS_A_FILTER;
+    stands_at(bench, 0, 4, 0, GENERATIONS_A_FILTER);
+    bench->options.resync = false;
+    stored(bench, 8, 4, 4, 0);
+    bench->redis.generation = GENERATIONS_A_FILTER - 1;
+    stands_at(bench, 8, 4, 8, GENERATIONS_A_FILTER);
+    bench->options.generation_least = GENERATION_MAX + 1; /* filters have run out */
+    runs_into(bench, FAULT_GENERATIONS);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -1171,6 +1191,7 @@ int main(void)
         T(a_compacted_batch_leaves_its_holes_in_the_runs),
         T(a_merged_tail_is_found_without_a_checkpoint),
         T(another_filter_is_another_generation),
+        T(a_raised_stream_is_older_than_the_next_filter),
         T(garbage_is_a_fault),
         T(topics_created_again_are_faults),
         T(the_group_must_answer),
