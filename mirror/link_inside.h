@@ -46,14 +46,16 @@ struct link_part {
     struct uuid target_topic_id;
     struct offset_track *track; /* NULL until placed */
     struct checkpoint at;
-    bool acked;    /* since it was placed */
-    char why[256]; /* of the state, for people */
+    uint64_t
+        placements; /* times that it was placed: a commit that was sent before is of another position */
+    uint64_t question; /* to the store and the group; answers to earlier ones are nobody's */
+    bool acked;        /* since it was placed */
+    char why[256];     /* of the state, for people */
     int64_t since_ms;
     struct loop_timer *timer; /* stalled: when to try again */
     struct backoff backoff;
     /* resume inputs */
     bool load_group_wanted;
-    bool load_group_asked;
     int32_t loads_left;
     struct task_stored stored;
     int64_t resume_depth;     /* bytes; an operator's retry may go deeper */

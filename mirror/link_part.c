@@ -186,6 +186,8 @@ static void forget_task(struct link_part *part, const char *why)
         part->track = NULL;
     }
     loop_timer_cancel(part->timer);
+    part->question++;
+    part->load_group_wanted = false;
     part->commit_wanted = false;
     part->state = PART_WAITING;
     snprintf(part->why, sizeof(part->why), "%s", why);
@@ -225,9 +227,11 @@ void part_metadata(struct link_part *part)
 
 /* --- reading what is stored --------------------------------------------------------------------------------------- */
 
-struct part_call { /* an answer that finds its part by id, or nobody */
+struct
+    part_call { /* an answer that finds its part by id, while that has asked nothing newer, or nobody */
     struct link *link;
     uint64_t id;
+    uint64_t question;
 };
 
 static struct part_call *call_new(struct link_part *part)
@@ -238,6 +242,7 @@ static struct part_call *call_new(struct link_part *part)
     }
     call->link = part->link;
     call->id = part->id;
+    call->question = part->question;
     return call;
 }
 
@@ -245,8 +250,9 @@ static struct link_part *call_take(void *arg)
 {
     struct part_call *call = arg;
     struct link_part *part = part_by_id(call->link, call->id);
+    bool still_asked = part != NULL && part->question == call->question;
     free(call);
-    return part;
+    return still_asked ? part : NULL;
 }
 
 static void loaded_one(struct link_part *part)
@@ -303,6 +309,7 @@ static void group_found(struct link_part *part, const struct membership_commit *
 struct load_call {
     struct link *link;
     uint64_t ids[MEMBERSHIP_COMMIT_MAX];
+    uint64_t questions[MEMBERSHIP_COMMIT_MAX];
 };
 
 static void groups_loaded(void *arg, const struct membership_commit *found, size_t count,
@@ -311,8 +318,7 @@ static void groups_loaded(void *arg, const struct membership_commit *found, size
     struct load_call *call = arg;
     for (size_t i = 0; i < count; i++) {
         struct link_part *part = part_by_id(call->link, call->ids[i]);
-        if (part != NULL && part->load_group_asked) {
-            part->load_group_asked = false;
+        if (part != NULL && part->question == call->questions[i]) {
             group_found(part, &found[i], err);
         }
     }
@@ -334,8 +340,8 @@ void link_load_groups(void *arg)
         struct link_part *part = link->parts[i];
         if (part->load_group_wanted) {
             part->load_group_wanted = false;
-            part->load_group_asked = true;
             call->ids[count] = part->id;
+            call->questions[count] = part->question;
             wants[count++] =
                 (struct membership_commit){.topic = part->topic, .partition = part->partition};
         }
@@ -356,6 +362,7 @@ static void engine_load(void *arg, struct task *task)
     struct link *link = arg;
     struct link_part *part = task_owner(task);
     part->stored = (struct task_stored){.redis_found = CHECKPOINT_NONE};
+    part->question++;
     part->loads_left = 2;
     part->load_group_wanted = true;
     if (!loop_timer_pending(link->load_timer)) {
@@ -386,6 +393,7 @@ static void engine_floor_wanted(void *arg, struct task *task, const struct check
         engine_floor(link->engine, task, false, (struct offset_run){0});
         return;
     }
+    part->question++;
     offset_store_floor_target(link->store, part->topic, part->partition, end_at, target_offset,
                               floor_found, call_new(part));
 }
@@ -413,6 +421,7 @@ static void engine_cut_wanted(void *arg, struct task *task, const struct checkpo
         engine_cut_done(link->engine, task);
         return;
     }
+    part->question++;
     offset_store_cut(link->store, part->topic, part->partition, to, "the target was truncated",
                      cut_done, call_new(part));
 }
@@ -479,6 +488,7 @@ static void place(struct link_part *part, const struct resume *resume)
 {
     struct link *link = part->link;
     const struct checkpoint *stored = resume->has_stored ? &resume->stored : NULL;
+    part->placements++;
     part->at = resume->at;
     part->at.time_ms = clock_wall_ms(loop_clock(link->loop));
     part->track = offset_track_new(link->store, part->topic, part->partition, stored,

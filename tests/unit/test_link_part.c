@@ -11,7 +11,6 @@
 
 #include <cmocka.h>
 
-#include "base/json.h"
 #include "base/log.h"
 #include "mirror/link_inside.h"
 
@@ -568,6 +567,103 @@ static void an_order_about_another_fault_is_outdated(void **state)
     assert_int_equal(task()->resumes_count, 1);
 }
 
+/* ---- answers that come late ---- */
+
+/* A renewal flies while a doubt gives the partition another position, perhaps in a generation that stands nowhere yet. */
+static void only_its_own_commit_starts_a_placed_partition(void **state)
+{
+    (void)state;
+    mirrors();
+    rig->part->commit_wanted = true;
+    link_commit(&rig->link);
+    struct asked old = owed(ASKED_COMMIT);
+    struct err why = {.kind = ERR_RETRY};
+    rig->part->acked = true;
+    callbacks().doubt(&rig->link, task(), &why);
+    resumed(RESUME_DONE, FAULT_NONE, 20);
+    assert_int_equal(rig->part->state, PART_PLACED);
+    answer(&old);
+    assert_int_equal(rig->part->state, PART_PLACED);
+    assert_int_equal(task()->starts_count, 1);
+    link_commit(&rig->link);
+    struct asked own = owed(ASKED_COMMIT);
+    assert_int_equal(own.commits[0].offset, 20);
+    answer(&own);
+    assert_int_equal(rig->part->state, PART_MIRRORING);
+    assert_int_equal(task()->starts_count, 2);
+}
+
+static void load(void)
+{
+    callbacks().load(&rig->link, task());
+    link_load_groups(&rig->link);
+}
+
+static void the_topic_is_created_again(void)
+{
+    rig->source.topic.id.bytes[0]++;
+    part_metadata(rig->part);
+    assert_int_equal(rig->part->state, PART_RESUMING);
+}
+
+static void answers_to_a_forgotten_task_are_nobodys(void **state)
+{
+    (void)state;
+    load();
+    struct asked redis = owed(ASKED_LOAD);
+    struct asked group = owed(ASKED_GROUP);
+    the_topic_is_created_again();
+    answer(&redis);
+    answer(&group);
+    assert_int_equal(task()->loaded_count, 0); /* it asked nothing yet */
+    load();
+    struct asked redis2 = owed(ASKED_LOAD);
+    struct asked group2 = owed(ASKED_GROUP);
+    answer(&redis2);
+    assert_int_equal(task()->loaded_count, 0);
+    answer(&group2);
+    assert_int_equal(task()->loaded_count, 1);
+}
+
+/* Redis's answer to the first load is not the group's to the second. */
+static void a_load_waits_for_both_of_its_own_answers(void **state)
+{
+    (void)state;
+    load();
+    struct asked redis = owed(ASKED_LOAD);
+    struct asked group = owed(ASKED_GROUP);
+    the_topic_is_created_again();
+    load();
+    struct asked redis2 = owed(ASKED_LOAD);
+    struct asked group2 = owed(ASKED_GROUP);
+    answer(&redis);
+    answer(&redis2);
+    answer(&group);
+    assert_int_equal(task()->loaded_count, 0);
+    answer(&group2);
+    assert_int_equal(task()->loaded_count, 1);
+}
+
+static void a_floor_and_a_cut_are_answered_to_who_asked(void **state)
+{
+    (void)state;
+    const struct checkpoint at = {0};
+    callbacks().floor(&rig->link, task(), &at, 5);
+    struct asked floor = owed(ASKED_FLOOR);
+    the_topic_is_created_again();
+    answer(&floor);
+    assert_int_equal(task()->floors_count, 0);
+    callbacks().cut(&rig->link, task(), &at);
+    struct asked cut = owed(ASKED_CUT);
+    the_topic_is_created_again();
+    answer(&cut);
+    assert_int_equal(task()->cuts_count, 0);
+    callbacks().cut(&rig->link, task(), &at);
+    cut = owed(ASKED_CUT);
+    answer(&cut);
+    assert_int_equal(task()->cuts_count, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -579,6 +675,10 @@ int main(void)
         TEST(a_decision_stands_until_it_is_carried_out),
         TEST(a_decision_that_faults_again_is_not_carried_out_again),
         TEST(an_order_about_another_fault_is_outdated),
+        TEST(only_its_own_commit_starts_a_placed_partition),
+        TEST(answers_to_a_forgotten_task_are_nobodys),
+        TEST(a_load_waits_for_both_of_its_own_answers),
+        TEST(a_floor_and_a_cut_are_answered_to_who_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
