@@ -45,7 +45,7 @@ struct control_state {    /* one snapshot, immutable once published */
     uint64_t streams_previous[16];
     size_t streams_previous_count;
     uint64_t streams_filter;    /* hash of the records' filter; 0 = none */
-    int32_t streams_generation; /* least generation of a stream: how often the filter changed */
+    int32_t streams_generation; /* least generation of a stream; raised with the filter */
     bool has_topics;
     int64_t topics_epoch;
     char *topics_json; /* whole record (forced settings), NULL when none */

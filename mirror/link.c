@@ -788,32 +788,8 @@ static void role_seen(void *arg, const struct heartbeat_role *seen)
 
 static bool take_order(void *arg, const char *topic, int32_t partition, const json_t *order)
 {
-    struct link *link = arg;
-    struct link_part *part = part_find(link, topic, partition);
-    const char *what = json_string_value(json_object_get(order, "order"));
-    int64_t depth = json_integer_value(json_object_get(order, "depth"));
-    if (part == NULL) {
-        return false; /* another worker's */
-    }
-    bool accepts = what != NULL && strcmp(what, "accept") == 0;
-    if (accepts || (what != NULL && strcmp(what, "resync") == 0)) {
-        if (accepts ? !part_accept(part, order) : !part_resync(part, order)) {
-            log_warn("order.outdated",
-                     "topic=%s partition=%d order=%s doing=\"nothing: another fault stands there, "
-                     "or none\"",
-                     topic, partition, what);
-        }
-        return true;
-    }
-    if (what == NULL || strcmp(what, "retry") != 0) {
-        log_warn("order.unknown",
-                 "topic=%s partition=%d order=%s doing=\"deleted; is ferry newer than ferryd?\"",
-                 topic, partition, log_quote(what == NULL ? "" : what).text);
-        return true;
-    }
-    int64_t least = link->config->limits.resume_read_bytes;
-    part_retry(part, depth > least ? depth : least);
-    return true;
+    struct link_part *part = part_find(arg, topic, partition);
+    return part != NULL && part_order(part, order); /* else another worker's */
 }
 
 static void make_store(struct link *link)

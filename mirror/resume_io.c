@@ -307,6 +307,9 @@ static void follow(struct resume_run *run, enum resume_need need)
     case RESUME_FAULT:
         end(run, need);
         break;
+    case RESUME_BROKEN:
+        give_up(run, &run->resume.err, false);
+        break;
     }
 }
 
@@ -515,6 +518,17 @@ static bool nothing_left(struct resume_run *run, const struct fetch_partition *f
     return run->empty_count >= READ_EMPTY_END;
 }
 
+static void follow_read(struct resume_run *run, const struct run_question *question,
+                        enum resume_need need)
+{
+    if (need == RESUME_BROKEN) {
+        struct err why = run->resume.err;
+        broken(run, question, &why);
+        return;
+    }
+    follow(run, need);
+}
+
 static void take_read(struct resume_run *run, const struct run_question *question,
                       struct fetch_partition *fetched)
 {
@@ -528,7 +542,7 @@ static void take_read(struct resume_run *run, const struct run_question *questio
     if (question->stage == RUN_READ_TARGET) {
         bool go_on = feed_target(run, fetched);
         if (!go_on || run->position >= run->resume.ask_to) {
-            follow(run, resume_target_end(&run->resume));
+            follow_read(run, question, resume_target_end(&run->resume));
             return;
         }
         read_on(run, before, "the target");
@@ -537,7 +551,7 @@ static void take_read(struct resume_run *run, const struct run_question *questio
     bool go_on = feed_source(run, fetched);
     bool at_end = run->position >= fetched->last_stable_offset;
     if (!go_on || at_end || resume_source_enough(&run->resume)) {
-        follow(run, resume_source_end(&run->resume, run->position, at_end));
+        follow_read(run, question, resume_source_end(&run->resume, run->position, at_end));
         return;
     }
     read_on(run, before, "the source");

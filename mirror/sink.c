@@ -423,10 +423,12 @@ static bool current(const struct sink_request *request, int32_t at)
            (task->mode == TASK_CARRYING || task->mode == TASK_DRAINING);
 }
 
-/* What we made is larger than the target takes (its limit is not ours to read): smaller ones, made of the same records. */
+/* What we made is larger than the target takes (its limit is not ours to read), or holds a record that it does not take:
+ * smaller ones, made of the same records, until what is refused stands alone. */
 static bool can_be_smaller(struct partition *core, const struct parcel *parcel, int16_t error)
 {
-    if (error != KAFKA_MESSAGE_TOO_LARGE || parcel->runs == NULL || parcel->count == 1) {
+    bool helps = error == KAFKA_MESSAGE_TOO_LARGE || error == KAFKA_INVALID_RECORD;
+    if (!helps || parcel->runs == NULL || parcel->count == 1) {
         return false;
     }
     core->recode_bytes_max = parcel->len / 2;
@@ -441,6 +443,9 @@ static void refused(struct task *task, int16_t error, const struct err *why)
         can_be_smaller(core, parcel, error)) {
         task_doubt(task, why);
         return;
+    }
+    if (error == KAFKA_INVALID_RECORD) {
+        core->recode_bytes_max = 0; /* it is found; the others may be as large as ever */
     }
     task_fault(task, FAULT_BATCH_REFUSED, parcel->source_first, parcel->source_next, why);
 }

@@ -116,7 +116,11 @@ static void take_records(struct task *task, struct fetch_partition *fetched, str
 {
     struct partition_refusal refusal;
     struct err err = {0};
-    switch (partition_take(&task->core, fetched, block, &task->engine->transfer_limits, &refusal,
+    const struct engine *engine = task->engine;
+    const struct partition_bounds bounds = {.window_bytes =
+                                                engine->options.limits->partition_window_bytes};
+    recode_plain_bytes(engine->recode, (size_t)engine->options.limits->link_window_bytes / 2);
+    switch (partition_take(&task->core, fetched, block, &engine->transfer_limits, &bounds, &refusal,
                            &err)) {
     case TOOK_OK:
         sink_ready(task);

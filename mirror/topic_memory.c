@@ -141,6 +141,7 @@ void topic_memory_load(struct topic_memory *memory, const struct control_state *
         bool same = before && uuid_equal(&before->source_id, &now->source_id) &&
                     uuid_equal(&before->target_id, &now->target_id);
         now->checked_ms = same ? before->checked_ms : -1; /* this worker looked before it joined */
+        now->gone_once = before && before->gone_once;
         now->told_hash = before ? before->told_hash : 0;
     }
     if (count > 0) {

@@ -21,6 +21,7 @@ struct remembered {
     int32_t partitions;
     int64_t checked_ms; /* settings of both sides were compared then; -1 = never */
     bool listed;        /* stands in the record: is mirrored */
+    bool gone_once;     /* the last turn's word was that the source has no such topic */
     uint32_t told_hash; /* of the problem and warning logged last */
 };
 

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "kafka/error.h"
 #include "mirror/topic_follow.h"
 #include "mirror/topic_memory.h"
 
@@ -121,7 +122,8 @@ static void note_gone(struct turn *turn, const struct remembered *before)
 }
 
 /* Access that was taken away also hides topics from the list, and so may a broker that has just started: only the
- * source's word about this very name ends its mirroring. */
+ * source's word about this very name ends its mirroring, two turns in a row: a topic that is being created again keeps
+ * its place, and its partitions their owners. */
 static bool unlisted_is_gone(struct turn *turn, const struct remembered *before, bool may_ask,
                              struct topic_pair *out)
 {
@@ -131,7 +133,8 @@ static bool unlisted_is_gone(struct turn *turn, const struct remembered *before,
     struct admin_topic topic;
     struct err err = {0};
     if (may_ask && !admin_describe_topic(turn->source, before->name, &topic, &err)) {
-        if (err.kind == ERR_REFUSED && err.code == 3) { /* UNKNOWN_TOPIC_OR_PARTITION */
+        out->gone_once = err.kind == ERR_REFUSED && err.code == KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+        if (out->gone_once && before->gone_once) {
             note_gone(turn, before);
             return true;
         }
@@ -865,6 +868,7 @@ static void remember(struct turn *turn)
         now->listed = !pair->problem[0] && !uuid_is_zero(&pair->target_id);
         bool same = topic_memory_same(work->before, pair);
         now->checked_ms = work->checked ? turn->now_ms : same ? work->before->checked_ms : -1;
+        now->gone_once = pair->gone_once;
         now->told_hash = told_hash(pair);
         tell(pair, work->before, now->told_hash);
     }

@@ -349,7 +349,8 @@ void offset_backlog_init(struct offset_backlog *backlog, struct offset_totals *t
     TAILQ_INIT(&backlog->chunks);
     assert(!place_before(place_of(at), place_of(&backlog->base)));
     assert(runs_count == 0 || !place_before(run_begin(runs[0]), place_of(&backlog->base)));
-    if (is_beginning(&backlog->base)) {
+    bool raised = from != NULL && !has_from && from->generation < at->generation;
+    if (raised || is_beginning(&backlog->base)) {
         backlog->start_known = true;
         backlog->start = place_of(&backlog->base);
     }

@@ -504,6 +504,93 @@ static void test_everything_at_once_is_never_wrong(void **state)
     play_many(&(struct story){true, true, true, true, true}, true);
 }
 
+/* --- between two streams ------------------------------------------------------------------------------------------ */
+
+/* The old stream's checkpoint in Redis is `next`; the stream behind it began at `first`. */
+static struct translation past_the_old_stream(struct offset_place next, struct offset_place first,
+                                              int64_t offset, bool by_target)
+{
+    struct checkpoint old = {.generation = 0};
+    struct offset_lookup lookup = {
+        .has_checkpoint = true,
+        .checkpoint = {.generation = 1,
+                       .source_next = first.source + 50,
+                       .target_next = first.target + 50},
+        .has_current = true,
+        .has_chosen = true,
+        .chosen =
+            {.ordinal = 1, .first = {0, 0}, .next = next, .run_end = {100, 100}, .top = {0, 0}},
+        .has_successor = true,
+        .successor = {.ordinal = 2, .first = first},
+        .floor = {.there = true, .runs_count = 1},
+        .top = {0, 0}
+    };
+    struct translation got;
+    struct err err;
+    checkpoint_incarnation(&old, lookup.chosen_name);
+    assert_true(offset_lookup_translate(&lookup, offset, by_target, &got, &err));
+    return got;
+}
+
+/* A worker was killed with its last runs in memory, and the next one had to raise the generation: what stands between
+ * Redis's checkpoint and the new stream was mirrored, but where each record stands nobody wrote down. */
+static void what_the_old_stream_never_told_is_unmapped(void **state)
+{
+    (void)state;
+    const struct offset_place next = {100, 100};
+    const struct offset_place first[] = {
+        {150, 150}, /* another filter */
+        {200, 150}, /* and a gap that was accepted */
+        {120, 150}, /* the source lost what stood behind 120 */
+    };
+    for (size_t i = 0; i < sizeof(first) / sizeof(first[0]); i++) {
+        assert_int_equal(past_the_old_stream(next, first[i], 110, false).verdict, VERDICT_UNMAPPED);
+        assert_int_equal(past_the_old_stream(next, first[i], 140, true).verdict, VERDICT_UNMAPPED);
+        assert_int_equal(past_the_old_stream(next, first[i], 40, false).verdict, VERDICT_EXACT);
+    }
+}
+
+static void behind_all_of_the_old_stream_the_next_one_goes_on(void **state)
+{
+    (void)state;
+    /* Nothing was mirrored in between: source offsets were left out ... */
+    struct translation got = past_the_old_stream((struct offset_place){100, 100},
+                                                 (struct offset_place){200, 100}, 150, false);
+    assert_int_equal(got.verdict, VERDICT_ROUNDED);
+    assert_int_equal(got.target_offset, 100);
+    /* ... or others wrote to the target. */
+    got = past_the_old_stream((struct offset_place){100, 100}, (struct offset_place){100, 130}, 110,
+                              true);
+    assert_int_equal(got.verdict, VERDICT_ROUNDED);
+    assert_int_equal(got.source_offset, 100);
+}
+
+/* It goes on behind a batch of a known leader epoch, which has to be told again when the source is truncated again. */
+static void a_raised_generation_begins_where_it_was_raised(void **state)
+{
+    (void)state;
+    make_truth(0, 0, 10);
+    struct checkpoint old = position(40, 0);
+    struct checkpoint at = position(40, 0);
+    at.generation = old.generation + 1;
+    at.source_next = at.sequence_next = truth[30].source;
+    struct offset_totals totals;
+    struct offset_backlog backlog;
+    offset_totals_init(&totals);
+    offset_backlog_init(&backlog, &totals, &old, &old, &at, NULL, 0);
+    const struct offset_found found = {
+        .has_checkpoint = true, .checkpoint = old, .top = {-1, -1}
+    };
+    assert_true(offset_backlog_reconcile(&backlog, &found));
+    assert_true(offset_backlog_take(&backlog, 10, true));
+    struct offset_index index = offset_backlog_index_after(&backlog);
+    assert_int_equal(index.first.source, at.source_next);
+    assert_int_equal(index.first.target, at.target_next);
+    struct offset_stretch stretch;
+    assert_false(offset_chunk_stretch(backlog.next, &stretch));
+    offset_backlog_done(&backlog);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -512,6 +599,9 @@ int main(void)
         cmocka_unit_test(test_restarts_lose_nothing_while_redis_keeps),
         cmocka_unit_test(test_what_is_dropped_is_unmapped),
         cmocka_unit_test(test_everything_at_once_is_never_wrong),
+        cmocka_unit_test(what_the_old_stream_never_told_is_unmapped),
+        cmocka_unit_test(behind_all_of_the_old_stream_the_next_one_goes_on),
+        cmocka_unit_test(a_raised_generation_begins_where_it_was_raised),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

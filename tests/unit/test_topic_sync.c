@@ -714,6 +714,8 @@ static void a_deleted_topic_leaves_the_list(void **state)
     run(rig);
     fake_remove(&rig->source, "orders");
     run(rig);
+    assert_string_equal(pair_of(rig, "orders")->problem, ""); /* it may come back at once */
+    run(rig);
     assert_int_equal(rig->sync.pairs_count, 0);
     assert_non_null(fake_find(&rig->target, "orders")); /* nothing is ever deleted */
     assert_non_null(strstr(rig->sync.forced_json, "orders"));
@@ -744,6 +746,28 @@ static void a_topic_that_the_source_has_again_is_not_called_deleted(void **state
     run(rig);
     assert_string_equal(rig->sync.gone_json, "{}");
     assert_string_equal(pair_of(rig, "orders")->problem, ""); /* its partitions fault by name */
+}
+
+/* Its place in the list is its partitions' owners: they would be taken away, and given back two turns later. */
+static void a_topic_that_is_created_again_never_leaves_the_list(void **state)
+{
+    struct rig *rig = *state;
+    fake_add(&rig->source, "orders", 1);
+    run(rig);
+    for (int i = 0; i < 3; i++) { /* once is not twice, however often */
+        fake_remove(&rig->source, "orders");
+        run(rig);
+        reload(rig); /* another keeper: it counts anew */
+        run(rig);
+        const struct topic_pair *pair = pair_of(rig, "orders");
+        assert_non_null(pair);
+        assert_string_equal(pair->problem, "");
+        int id = fake_add(&rig->source, "orders", 1)->id;
+        run(rig);
+        pair = pair_of(rig, "orders");
+        assert_non_null(pair);
+        assert_int_equal(pair->source_id.bytes[15], id);
+    }
 }
 
 /* Access that was taken away hides a topic from the list: its mirroring is not ended by that. */
@@ -885,6 +909,7 @@ int main(void)
         TEST(a_mirrored_topic_goes_on_when_another_service_takes_it_too),
         TEST(a_deleted_topic_leaves_the_list),
         TEST(a_topic_that_the_source_has_again_is_not_called_deleted),
+        TEST(a_topic_that_is_created_again_never_leaves_the_list),
         TEST(a_hidden_topic_stays_in_the_list),
         TEST(a_list_that_fails_changes_nothing),
         TEST(a_keeper_that_lost_its_term_changes_nothing),
