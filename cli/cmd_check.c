@@ -11,6 +11,7 @@
 #include "cli/context.h"
 #include "cli/render.h"
 #include "kafka/control.h"
+#include "mirror/link.h"
 
 #define CLOCK_APART_MS 5000
 
@@ -145,6 +146,22 @@ static void check_durability(struct check *check, bool of_source, struct admin_t
     }
 }
 
+/* A batch is fetched whole, however large: one that no answer may be as long as would never arrive. */
+static void check_sizes(struct check *check, const struct admin_topic_config *configs, size_t count)
+{
+    long long most = check->context->config->limits.fetch_bytes + LINK_ANSWER_SLACK_BYTES;
+    char what[500];
+    for (size_t i = 0; i < count; i++) {
+        long long largest = atoll(setting(&configs[i], "max.message.bytes"));
+        if (largest > most) {
+            snprintf(what, sizeof(what),
+                     "%.100s: topic %.249s takes batches of %lld bytes; ferryd takes %lld at once",
+                     check->context->from->name, configs[i].topic, largest, most);
+            found(check, LEVEL_REFUSED, what, "raise mirror.fetch, or lower max.message.bytes");
+        }
+    }
+}
+
 static void check_topics(struct check *check, bool of_source)
 {
     struct context *context = check->context;
@@ -178,6 +195,9 @@ static void check_topics(struct check *check, bool of_source)
     found(check, count > 0 || !of_source ? LEVEL_OK : LEVEL_WARNING, what,
           count > 0 || !of_source ? "" : "no topic matches the service's patterns");
     check_durability(check, of_source, topics, configs, count);
+    if (of_source) {
+        check_sizes(check, configs, count);
+    }
     for (size_t i = 0; i < count; i++) {
         admin_settings_free(configs[i].settings, configs[i].settings_count);
     }

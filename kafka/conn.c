@@ -463,14 +463,29 @@ static void deliver(struct conn *conn, struct buf *frame)
     buf_unref(frame);
 }
 
+/* Does what follows the length belong to the request that waits first? */
+static bool is_head_fetch(const struct conn *conn, struct reader behind)
+{
+    const struct request *head = conn->queue.head;
+    return head != NULL && head->api == API_FETCH && reader_left(&behind) >= 4 &&
+           reader_i32(&behind) == head->correlation;
+}
+
 /* The length stands before the frame and is a claim: nothing is reserved for one that is out of bounds. */
-static bool frame_length_ok(struct conn *conn, int32_t len)
+static bool frame_length_ok(struct conn *conn, int32_t len, const struct reader *behind)
 {
     if (len >= FRAME_MIN_BYTES && (size_t)len <= conn->options.max_answer_bytes) {
         return true;
     }
-    break_format(conn, "an answer of %d bytes; %d to %zu are taken", len, FRAME_MIN_BYTES,
-                 conn->options.max_answer_bytes);
+    struct err why;
+    err_set(&why, ERR_RETRY, "%s: an answer of %d bytes; %d to %zu are taken", conn->name, len,
+            FRAME_MIN_BYTES, conn->options.max_answer_bytes);
+    if (len >= FRAME_MIN_BYTES && is_head_fetch(conn, *behind)) {
+        why.kind = ERR_REFUSED; /* it would be as long each time: a batch is given whole (KIP-74) */
+        err_hint(&why, "one batch of a topic is as large: raise mirror.fetch (answers are taken up "
+                       "to 16 MiB beyond it) and restart ferryd");
+    }
+    conn_break(conn, &why);
     return false;
 }
 
@@ -482,7 +497,7 @@ static void parse_scratch(struct conn *conn)
     while (conn->state != CONN_CLOSED && conn->frame == NULL && conn->scratch_len - at >= 4) {
         struct reader reader = reader_over(conn->scratch + at, conn->scratch_len - at);
         int32_t len = reader_i32(&reader);
-        if (!frame_length_ok(conn, len)) {
+        if (!frame_length_ok(conn, len, &reader)) {
             return;
         }
         struct buf *frame = buf_new(conn->options.pool, (size_t)len);
@@ -1006,6 +1021,11 @@ struct conn *conn_new(struct loop *loop, const struct conn_options *options,
 bool conn_is_ready(const struct conn *conn)
 {
     return conn->state == CONN_READY;
+}
+
+bool conn_served(const struct conn *conn)
+{
+    return conn->served;
 }
 
 const struct api_versions *conn_versions(const struct conn *conn)

@@ -60,6 +60,7 @@ void conn_free(
     struct conn *conn); /* requests in flight are answered with ERR_RETRY first; NULL is fine */
 
 bool conn_is_ready(const struct conn *conn);
+bool conn_served(const struct conn *conn); /* an answer came since it is ready */
 const struct api_versions *conn_versions(const struct conn *conn);
 int32_t conn_in_flight_count(const struct conn *conn);
 size_t conn_unsent_bytes(const struct conn *conn);   /* queued in user space */

@@ -559,6 +559,24 @@ static void lengths_out_of_bounds_break_before_anything_is_reserved(void **state
     }
 }
 
+/* A batch that is larger than we take comes again each time: that is to be told, and mended by hand. */
+static void a_fetch_answer_that_is_too_long_is_refused_with_a_hint(void **state)
+{
+    static const uint8_t frame[] = {0, 0x80, 0, 1, 0, 0, 0, 1};
+    struct fixture *f = *state;
+    struct asked asked = {0};
+
+    connect_ready(f);
+    assert_false(conn_served(f->conn));
+    fake_broker_faults(f->broker)->silent = true;
+    ask(f, &asked, 1, 1000);
+    fake_broker_send(f->broker, frame, sizeof(frame));
+    assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
+    assert_int_equal(f->why.kind, ERR_REFUSED);
+    assert_non_null(strstr(f->why.what, "8388609 bytes"));
+    assert_non_null(strstr(f->why.hint, "mirror.fetch"));
+}
+
 static void a_length_that_lies_breaks(void **state)
 {
     struct fixture *f = *state;
@@ -1090,6 +1108,7 @@ int main(void)
         TEST(a_negative_correlation_id_breaks),
         TEST(an_answer_that_nobody_asked_for_breaks),
         TEST(lengths_out_of_bounds_break_before_anything_is_reserved),
+        TEST(a_fetch_answer_that_is_too_long_is_refused_with_a_hint),
         TEST(a_length_that_lies_breaks),
         TEST(a_broken_answer_header_breaks),
         TEST(an_answer_before_the_request_is_gone_breaks),
