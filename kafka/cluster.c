@@ -16,6 +16,7 @@
 #include "kafka/topic_map.h"
 
 #define SEEDS_MAX           32
+#define BROKERS_MAX         4096 /* each is looked up in a list of them: 16 M steps an answer */
 #define REFRESH_GAP_MS      200  /* at most five metadata requests a second */
 #define LEADERLESS_MS       500  /* elections take some hundred milliseconds */
 #define METADATA_TIMEOUT_MS 3000 /* what a broker that hangs costs, once; then another is asked */
@@ -350,6 +351,10 @@ static bool check_brokers(const struct metadata *metadata, struct err *err)
 {
     if (metadata->brokers_count == 0) {
         return err_set(err, ERR_RETRY, "metadata without brokers");
+    }
+    if (metadata->brokers_count > BROKERS_MAX) {
+        return err_set(err, ERR_RETRY, "metadata with %d brokers; up to %d are taken",
+                       metadata->brokers_count, BROKERS_MAX);
     }
     for (int32_t i = 0; i < metadata->brokers_count; i++) {
         if (!check_broker(&metadata->brokers[i])) {
