@@ -556,6 +556,7 @@ static void fill_lanes(struct cluster *cluster)
                       .tcp_user_timeout_ms = cluster->options.tcp_user_timeout_ms,
                       .max_answer_bytes = cluster->options.max_answer_bytes,
                       .pool = cluster->options.pool,
+                      .produce_until_ms = cluster->options.produce_until_ms,
                       .tls = cluster->tls,
                       .sign_in = sign_in_wanted(client) ? client : NULL,
                       },

@@ -32,6 +32,8 @@
 #define LOWAT_TLS_SLACK ((size_t)2 * TLS_RECORD_BYTES)
 /* A secret that cannot be read when it is time to sign in anew is looked for again: the session has some time left. */
 #define SIGN_IN_RETRY_MS 1000
+/* What one answer may take then: batches wait behind it, and their send deadline runs. */
+#define SIGN_IN_AGAIN_STEP_MS 5000
 /* The correlation id, the least that a frame holds. */
 #define FRAME_MIN_BYTES 4
 
@@ -244,10 +246,9 @@ static void break_closed(struct conn *conn)
     conn_break(conn, &why);
 }
 
-/* Found while the owner calls us: told in the next turn, so that no call calls back. */
-static void break_later(struct conn *conn, const char *what, int error)
+/* Found while the owner calls us (`why` is filled): told in the next turn, so that no call calls back. */
+static void break_later(struct conn *conn)
 {
-    io_error(conn, what, error, &conn->why);
     conn->state = CONN_BREAKING;
     loop_fd_interest(conn->watch, 0);
     conn->interest = 0;
@@ -333,12 +334,35 @@ static void want(struct conn *conn, int interest)
     }
 }
 
+/* A batch that waits here past its worker's send deadline may meet another worker at the target: nothing of it leaves,
+ * nor the rest of one that has begun. All have the same deadline. */
+static bool is_late(const struct conn *conn)
+{
+    const int64_t *until_ms = conn->options.produce_until_ms;
+
+    if (until_ms == NULL || loop_now_ms(conn->loop) < *until_ms) {
+        return false;
+    }
+    for (const struct request *r = conn->queue.unsent; r != NULL; r = r->next) {
+        if (r->api == API_PRODUCE) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Send what the socket takes. Never calls back: an error is kept for the next turn. */
 static void flush(struct conn *conn)
 {
     while (conn->queue.unsent != NULL) {
         struct iovec segments[SEND_PIECES];
         int count = 0;
+        if (is_late(conn)) {
+            err_set(&conn->why, ERR_RETRY, "%s: batches stood unsent until the send deadline",
+                    conn->name);
+            break_later(conn);
+            return;
+        }
         size_t offered = request_queue_gather(&conn->queue, segments, SEND_PIECES, &count);
         struct msghdr message = {.msg_iov = segments, .msg_iovlen = (size_t)count};
         ssize_t sent = conn->io.sendmsg(conn->io.arg, conn->fd, &message);
@@ -346,7 +370,8 @@ static void flush(struct conn *conn)
             continue;
         }
         if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
-            break_later(conn, "send", errno);
+            io_error(conn, "send", errno, &conn->why);
+            break_later(conn);
             return;
         }
         request_queue_sent(&conn->queue, sent < 0 ? 0 : (size_t)sent);
@@ -627,7 +652,9 @@ static void be_ready(struct conn *conn);
 static void sign_in_ask(struct conn *conn, enum api_key api, struct writer *writer,
                         conn_answer_fn *answer)
 {
-    int32_t timeout_ms = conn->signing ? conn->options.connect_timeout_ms : connect_left_ms(conn);
+    int32_t most_ms = conn->options.connect_timeout_ms;
+    int32_t again_ms = most_ms < SIGN_IN_AGAIN_STEP_MS ? most_ms : SIGN_IN_AGAIN_STEP_MS;
+    int32_t timeout_ms = conn->signing ? again_ms : connect_left_ms(conn);
     int16_t version = api == API_SASL_HANDSHAKE ? 1 : 2;
 
     send_request(conn, api, version, writer, NULL, 0, timeout_ms, answer, conn);

@@ -762,6 +762,20 @@ void sink_pump(struct engine *engine)
     }
 }
 
+void sink_drop_unsent(struct engine *engine)
+{
+    for (size_t i = 0; i < engine->lanes_count; i++) {
+        const struct sink_lane *lane = engine->lanes[i];
+        struct conn *conn = lane->flying_first == NULL
+                                ? NULL
+                                : cluster_conn(engine->target, lane->broker, lane->lane);
+        if (conn != NULL && conn_unsent_bytes(conn) > 0) {
+            cluster_drop_conn(engine->target, lane->broker, lane->lane,
+                              "batches unsent of partitions that were taken from us");
+        }
+    }
+}
+
 void sink_conn_changed(struct engine *engine, int32_t broker, int32_t lane, bool is_lost)
 {
     if (is_lost) { /* its requests were answered with an error first: whoever had one is in doubt already */

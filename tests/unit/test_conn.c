@@ -936,6 +936,7 @@ struct gate { /* the broker's side */
     bool open;          /* between SaslHandshake and the end nothing else may come */
     int32_t close_from; /* this sign-in is hung up on; 0 = none */
     int32_t signed_in;
+    int32_t silent_from; /* from this sign-in on its last step is not answered; 0 = none */
 };
 
 static enum fake_action agree(void *arg, const struct fake_request *request, struct writer *answer)
@@ -968,6 +969,9 @@ static enum fake_action let_in(void *arg, const struct fake_request *request, st
     gate->signed_in++;
     if (gate->close_from > 0 && gate->signed_in >= gate->close_from) {
         return FAKE_CLOSE;
+    }
+    if (gate->silent_from > 0 && gate->signed_in >= gate->silent_from) {
+        return FAKE_SILENT;
     }
     writer_i16(answer, gate->error);
     wire_put_compact_string(answer, gate->error != 0 ? "go away" : NULL);
@@ -1085,6 +1089,97 @@ static void what_is_held_is_answered_when_it_breaks(void **state)
     assert_true(made > failed);
 }
 
+static void produce(struct fixture *f, struct asked *asked, size_t len)
+{
+    struct writer writer;
+
+    writer_init(&writer);
+    for (size_t i = 0; i < len; i += 8) {
+        writer_i64(&writer, 0);
+    }
+    conn_send(f->conn, API_PRODUCE, 13, &writer, NULL, 0, 5000, answered, asked);
+    writer_done(&writer);
+}
+
+/* A batch that was held while we signed in anew may meet another worker's when its deadline is past. */
+static void no_batch_leaves_behind_a_sign_in_past_its_deadline(void **state)
+{
+    struct fixture *f = *state;
+    struct gate gate = {.lifetime_ms = 1500};
+    struct asked asked = {0};
+    int64_t until_ms = INT64_MAX;
+    struct conn_options options = options_of(f);
+
+    fake_broker_on(f->broker, API_SASL_HANDSHAKE, agree, &gate);
+    fake_broker_on(f->broker, API_SASL_AUTHENTICATE, let_in, &gate);
+    fake_broker_on(f->broker, API_PRODUCE, echo, NULL);
+    options.sign_in = &sign_in_client;
+    options.produce_until_ms = &until_ms;
+    connect_with(f, &options);
+    assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
+    produce(f, &asked, 8);
+    assert_true(fake_run_until(f->loop, &asked.done, PATIENCE_MS));
+    assert_true(asked.ok);
+    asked = (struct asked){0};
+    fake_broker_faults(f->broker)->delay_ms = 200;
+    while (!gate.open) {
+        loop_run_once(f->loop, 10);
+    }
+    produce(f, &asked, 8);
+    until_ms = loop_now_ms(f->loop) + 100;
+    fake_run_until(f->loop, &f->closed, PATIENCE_MS);
+    assert_int_equal(fake_broker_requests(f->broker, API_PRODUCE), 1);
+    assert_true(f->closed && asked.done && !asked.ok);
+    assert_non_null(strstr(f->why.what, "send deadline"));
+}
+
+/* As after SIGSTOP: the rest of what was queued does not go when the broker reads again. */
+static void no_batch_leaves_a_full_socket_past_its_deadline(void **state)
+{
+    struct fixture *f = *state;
+    struct asked asked[16] = {0};
+    int64_t until_ms = INT64_MAX;
+    struct conn_options options = options_of(f);
+
+    options.produce_until_ms = &until_ms;
+    connect_with(f, &options);
+    assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
+    fake_broker_on(f->broker, API_PRODUCE, echo, NULL);
+    fake_broker_faults(f->broker)->deaf = true;
+    for (int i = 0; i < 16; i++) {
+        produce(f, &asked[i], 1 << 20);
+    }
+    assert_true(conn_unsent_bytes(f->conn) > 0);
+    until_ms = 0;
+    fake_run_for(f->loop, 50);
+    assert_false(f->closed); /* what has left may still be answered */
+    fake_broker_faults(f->broker)->deaf = false;
+    fake_broker_hear(f->broker);
+    fake_run_until(f->loop, &f->closed, PATIENCE_MS);
+    assert_true(fake_broker_requests(f->broker, API_PRODUCE) < 16);
+    assert_true(f->closed);
+    assert_non_null(strstr(f->why.what, "send deadline"));
+}
+
+/* What waits behind it has little time: no step of a later sign-in may take as long as a connect. */
+static void a_later_sign_in_waits_for_five_seconds_at_most(void **state)
+{
+    struct fixture *f = *state;
+    struct gate gate = {.lifetime_ms = 1300, .silent_from = 2};
+    struct conn_options options = options_of(f);
+    int64_t began_ms;
+
+    fake_broker_on(f->broker, API_SASL_HANDSHAKE, agree, &gate);
+    fake_broker_on(f->broker, API_SASL_AUTHENTICATE, let_in, &gate);
+    options.sign_in = &sign_in_client;
+    options.connect_timeout_ms = 60000;
+    connect_with(f, &options);
+    assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
+    began_ms = loop_now_ms(f->loop);
+    assert_true(fake_run_until(f->loop, &f->closed, 12000));
+    assert_true(loop_now_ms(f->loop) - began_ms < 8000);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 int main(void)
 {
@@ -1122,6 +1217,9 @@ int main(void)
         TEST(who_is_refused_is_never_ready),
         TEST(it_signs_in_anew_and_nobody_notices),
         TEST(what_is_held_is_answered_when_it_breaks),
+        TEST(no_batch_leaves_behind_a_sign_in_past_its_deadline),
+        TEST(no_batch_leaves_a_full_socket_past_its_deadline),
+        TEST(a_later_sign_in_waits_for_five_seconds_at_most),
         TEST(freed_in_an_answer),
         TEST(freed_in_a_failed_answer),
         TEST(freed_with_requests_in_flight),
