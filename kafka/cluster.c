@@ -540,6 +540,17 @@ static bool speaks_protocol(struct cluster *cluster)
                    protocol);
 }
 
+/* As client_conf_new(): of the pair the site may name one, and the other gives way. */
+static void fill_backoff(struct lane_owner *lanes, const struct config_client *client)
+{
+    bool first_named = config_client_get(client, "reconnect.backoff.ms") != NULL;
+    int32_t first_ms = property_ms(client, "reconnect.backoff.ms", BACKOFF_FIRST_MS);
+    int32_t cap_ms = property_ms(client, "reconnect.backoff.max.ms", BACKOFF_CAP_MS);
+
+    lanes->backoff_first_ms = first_named || first_ms < cap_ms ? first_ms : cap_ms;
+    lanes->backoff_cap_ms = cap_ms > lanes->backoff_first_ms ? cap_ms : lanes->backoff_first_ms;
+}
+
 static void fill_lanes(struct cluster *cluster)
 {
     const struct config_client *client = cluster->options.client;
@@ -560,13 +571,12 @@ static void fill_lanes(struct cluster *cluster)
                       .tls = cluster->tls,
                       .sign_in = sign_in_wanted(client) ? client : NULL,
                       },
-        .backoff_first_ms = property_ms(client, "reconnect.backoff.ms", BACKOFF_FIRST_MS),
-        .backoff_cap_ms = property_ms(client, "reconnect.backoff.max.ms", BACKOFF_CAP_MS),
         .random_state = (uint32_t)loop_now_ms(cluster->loop) ^ (uint32_t)(uintptr_t)cluster,
         .ready = lane_ready,
         .lost = lane_lost,
         .arg = cluster,
     };
+    fill_backoff(&cluster->lanes, client);
 }
 
 struct cluster *cluster_new(struct loop *loop, const struct cluster_options *options)
