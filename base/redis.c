@@ -616,8 +616,8 @@ static void connect_again(void *arg)
     struct redis *redis = arg;
 
     redis->phase = PHASE_LOOKUP;
-    redis->lookup =
-        lookup_new(redis->loop, redis->address.host, redis->address.port, looked_up, redis);
+    redis->lookup = lookup_new(redis->loop, redis->address.host, redis->address.port, AF_UNSPEC,
+                               looked_up, redis);
     if (redis->lookup == NULL) {
         drop(redis, "out of file descriptors");
     }

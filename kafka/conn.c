@@ -34,6 +34,8 @@
 #define SIGN_IN_RETRY_MS 1000
 /* What one answer may take then: batches wait behind it, and their send deadline runs. */
 #define SIGN_IN_AGAIN_STEP_MS 5000
+/* An idle connection is probed: what stands between (NAT, firewalls) forgets after some minutes. */
+#define KEEP_IDLE_S 60
 /* The correlation id, the least that a frame holds. */
 #define FRAME_MIN_BYTES 4
 
@@ -868,6 +870,13 @@ static void set_options(const struct conn *conn)
 {
     set_option(conn->fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(conn->fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_option(conn->fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEP_IDLE_S);
+    if (conn->options.send_buffer_bytes > 0) { /* before connect(): the window's scale follows */
+        set_option(conn->fd, SOL_SOCKET, SO_SNDBUF, conn->options.send_buffer_bytes);
+    }
+    if (conn->options.receive_buffer_bytes > 0) {
+        set_option(conn->fd, SOL_SOCKET, SO_RCVBUF, conn->options.receive_buffer_bytes);
+    }
     if (conn->options.tcp_user_timeout_ms > 0) {
         set_option(conn->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, conn->options.tcp_user_timeout_ms);
     }
@@ -982,7 +991,8 @@ static void looked_up(void *arg, struct addrinfo *addresses, const struct err *e
 static void begin(struct conn *conn)
 {
     conn->connect_deadline_ms = loop_now_ms(conn->loop) + conn->options.connect_timeout_ms;
-    conn->lookup = lookup_new(conn->loop, conn->options.host, conn->options.port, looked_up, conn);
+    conn->lookup = lookup_new(conn->loop, conn->options.host, conn->options.port,
+                              conn->options.address_family, looked_up, conn);
     if (conn->lookup == NULL) {
         break_format(conn, "look up: %s", strerror(EMFILE));
         return;

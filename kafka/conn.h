@@ -39,6 +39,9 @@ struct conn_options {
     int32_t connect_timeout_ms;
     int32_t
         tcp_user_timeout_ms; /* the kernel gives up on bytes unacknowledged for so long; 0 = system's */
+    int address_family;      /* AF_INET or AF_INET6 alone; 0 = AF_UNSPEC, any */
+    int32_t send_buffer_bytes; /* of the socket; 0 = system's */
+    int32_t receive_buffer_bytes;
     size_t max_answer_bytes;  /* a longer frame drops the connection before anything is allocated */
     struct buf_pool *pool;    /* answers are received into its blocks; NULL = heap */
     const struct conn_io *io; /* NULL = plain sockets; copied. TLS has its own */

@@ -652,6 +652,22 @@ static void freed_with_requests_in_flight(void **state)
     assert_int_equal(f->told.lost, told.lost);
 }
 
+/* What goes to librdkafka counts for the wire client, too. */
+static void properties_reach_its_connections(void **state)
+{
+    struct fixture *f = *state;
+
+    f->properties[3] = (struct config_property){"broker.address.family", "v6"};
+    open_cluster(f, 60000);
+    fake_run_for(f->loop, 300);
+    assert_int_equal(fake_broker_accepted(f->brokers[0]), 0); /* listens at 127.0.0.1 */
+    assert_non_null(strstr(cluster_last_error(f->cluster), "look up"));
+    cluster_free(f->cluster);
+    f->properties[3] = (struct config_property){"broker.address.family", "v4"};
+    open_cluster(f, 60000);
+    UNTIL(f, cluster_reachable(f->cluster));
+}
+
 static void nothing_goes_in_the_clear_that_was_configured_otherwise(void **state)
 {
     struct fixture *f = *state;
@@ -705,6 +721,7 @@ int main(void)
         TEST(a_lost_lane_waits_to_be_asked_for),
         TEST(asking_again_inside_a_failed_answer),
         TEST(freed_with_requests_in_flight),
+        TEST(properties_reach_its_connections),
         TEST(nothing_goes_in_the_clear_that_was_configured_otherwise),
         TEST(a_protocol_that_nobody_knows_connects_nowhere),
     };

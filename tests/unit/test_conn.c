@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <unistd.h>
 
 #include "config/config.h"
@@ -850,6 +852,45 @@ static ssize_t interrupted_send(void *arg, int fd, const struct msghdr *message)
     return sendmsg(fd, message, MSG_NOSIGNAL);
 }
 
+static ssize_t recv_noting_fd(void *arg, int fd, void *data, size_t len)
+{
+    *(int *)arg = fd;
+    return recv(fd, data, len, 0);
+}
+
+static ssize_t send_plainly(void *arg, int fd, const struct msghdr *message)
+{
+    (void)arg;
+    return sendmsg(fd, message, MSG_NOSIGNAL);
+}
+
+static int option_of(int fd, int level, int option)
+{
+    int value = -1;
+    socklen_t len = sizeof(value);
+
+    assert_int_equal(getsockopt(fd, level, option, &value, &len), 0);
+    return value;
+}
+
+static void a_socket_is_as_the_site_says(void **state)
+{
+    struct fixture *f = *state;
+    struct conn_options options = options_of(f);
+    int fd = -1;
+    struct conn_io io = {.recv = recv_noting_fd, .sendmsg = send_plainly, .arg = &fd};
+
+    options.io = &io;
+    options.send_buffer_bytes = 20000;
+    options.receive_buffer_bytes = 30000;
+    connect_with(f, &options);
+    assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
+    assert_int_equal(option_of(fd, SOL_SOCKET, SO_SNDBUF), 40000); /* Linux tells the double */
+    assert_int_equal(option_of(fd, SOL_SOCKET, SO_RCVBUF), 60000);
+    assert_int_equal(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+    assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), 60);
+}
+
 static void signals_in_between_are_nothing(void **state)
 {
     static const struct conn_io io = {.recv = interrupted_recv, .sendmsg = interrupted_send};
@@ -1224,6 +1265,7 @@ int main(void)
         TEST(freed_in_a_failed_answer),
         TEST(freed_with_requests_in_flight),
         TEST(a_send_that_fails_does_not_call_back),
+        TEST(a_socket_is_as_the_site_says),
         TEST(signals_in_between_are_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,6 +103,23 @@ static void properties_are_checked_where_they_stand(void **state)
             "f:2:17: sites.a.kafka.socket.timeout.ms: expected a whole number in 10..300000");
 }
 
+static void properties_fit_together(void **state)
+{
+    (void)state;
+    refused("\"kafka\": {\"bootstrap.servers\": \"PLAINTEXT://h:1\", \"security.protocol\": "
+            "\"SSL\"}",
+            "f:2:17: sites.a.kafka.bootstrap.servers: names another protocol than "
+            "security.protocol, SSL");
+    refused("\"kafka\": {\"bootstrap.servers\": \"h:1\", \"ssl.ca.location\": \"/a\", "
+            "\"ssl.ca.pem\": \"b\"}",
+            "f:2:70: sites.a.kafka.ssl.ca.pem: stands beside ssl.ca.location: write one of them");
+    refused("\"kafka\": {\"bootstrap.servers\": \"h:1\", \"reconnect.backoff.ms\": 200, "
+            "\"reconnect.backoff.max.ms\": 100}",
+            "f:2:45: sites.a.kafka.reconnect.backoff.ms: is above reconnect.backoff.max.ms");
+    config_free(accepted("\"kafka\": {\"bootstrap.servers\": \"plaintext://h:1\", "
+                         "\"reconnect.backoff.ms\": 100, \"reconnect.backoff.max.ms\": 100}"));
+}
+
 static void a_sign_in_is_whole(void **state)
 {
     (void)state;
@@ -238,6 +255,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_client_has_its_properties),
         cmocka_unit_test(properties_are_checked_where_they_stand),
+        cmocka_unit_test(properties_fit_together),
         cmocka_unit_test(a_sign_in_is_whole),
         cmocka_unit_test(secrets_are_properties),
         cmocka_unit_test(a_file_that_others_may_write_is_refused),
