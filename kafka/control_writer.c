@@ -206,6 +206,17 @@ static bool put(struct control_writer *writer, const struct control_record *reco
                                writer->topic, rd_kafka_err2str(code));
 }
 
+bool control_write_unknown(const struct control_writer *writer)
+{
+    return writer->open == OPEN_COMMIT;
+}
+
+bool control_write_again(struct control_writer *writer, struct err *err)
+{
+    assert(writer->open == OPEN_COMMIT);
+    return commit_open(writer, client_now_ms() + CALL_MS, err);
+}
+
 bool control_writer_is_old(struct control_writer *writer)
 {
     return client_is_old(writer->client);
