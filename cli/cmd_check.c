@@ -77,6 +77,18 @@ static bool check_cluster(struct check *check, bool of_source)
     return true;
 }
 
+static void check_weakness(struct check *check, const struct config_site *site, bool of_operator)
+{
+    const struct config_client *client = of_operator ? site->operator_kafka : &site->kafka;
+    const char *weak;
+    char what[400];
+    for (size_t i = 0; client != NULL && (weak = config_client_weakness(client, i)) != NULL; i++) {
+        snprintf(what, sizeof(what), "site %.100s%s: %s", site->name,
+                 of_operator ? ", operator" : "", weak);
+        found(check, LEVEL_WARNING, what, "https identification, SASL_SSL or SCRAM");
+    }
+}
+
 static void check_sites(struct check *check)
 {
     const struct config_site *from = check->context->from;
@@ -91,6 +103,10 @@ static void check_sites(struct check *check)
         snprintf(what, sizeof(what), "both sites are in region %.100s: they may be lost together",
                  from->region);
         found(check, LEVEL_WARNING, what, "");
+    }
+    for (int of_operator = 0; of_operator < 2; of_operator++) {
+        check_weakness(check, from, of_operator == 1);
+        check_weakness(check, to, of_operator == 1);
     }
 }
 

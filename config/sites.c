@@ -20,6 +20,36 @@ const char *config_client_get(const struct config_client *client, const char *pr
     return NULL;
 }
 
+static bool says(const struct config_client *client, const char *property, const char *value)
+{
+    const char *text = config_client_get(client, property);
+    return text != NULL && strcasecmp(text, value) == 0;
+}
+
+const char *config_client_weakness(const struct config_client *client, size_t index)
+{
+    bool tls =
+        says(client, "security.protocol", "SSL") || says(client, "security.protocol", "SASL_SSL");
+    const struct {
+        bool is_so;
+        const char *what;
+    } rows[] = {
+        {tls && says(client, "enable.ssl.certificate.verification", "false"),
+         "enable.ssl.certificate.verification is false: whoever answers is taken for a broker"},
+        {tls && says(client, "ssl.endpoint.identification.algorithm", "none"),
+         "ssl.endpoint.identification.algorithm is none: a certificate for any host is taken"},
+        {says(client, "security.protocol", "SASL_PLAINTEXT") &&
+             says(client, "sasl.mechanism", "PLAIN"),
+         "sasl.mechanism PLAIN with SASL_PLAINTEXT: the password goes over the line in the clear"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (rows[i].is_so && index-- == 0) {
+            return rows[i].what;
+        }
+    }
+    return NULL;
+}
+
 static const char *scalar_text(const json_t *value)
 {
     char text[64];

@@ -351,6 +351,19 @@ static void watch_signals(struct daemon *daemon)
     daemon->signals[2] = loop_signal_new(daemon->loop, SIGHUP, on_hangup, daemon);
 }
 
+/* Chosen by the site, perhaps for an hour, perhaps forgotten: said at every start. */
+static void tell_weakness(const struct config *config)
+{
+    for (size_t i = 0; i < config->sites_count; i++) {
+        const struct config_site *site = &config->sites[i];
+        const char *weak;
+        for (size_t n = 0; (weak = config_client_weakness(&site->kafka, n)) != NULL; n++) {
+            log_warn("site.weak", "site=%s why=%s doing=\"as configured\"", site->name,
+                     log_quote(weak).text);
+        }
+    }
+}
+
 static bool start(struct daemon *daemon, struct err *err)
 {
     if (!take_lock(daemon, err)) {
@@ -374,6 +387,7 @@ static bool start(struct daemon *daemon, struct err *err)
         watchdog_fired(daemon);
     }
     say_ready(daemon, "");
+    tell_weakness(daemon->config);
     log_info("ferryd.started", "version=%s worker=%s config=%s links=%zu", FERRY_VERSION,
              daemon->config->worker, log_quote(daemon->config->file).text, daemon->links_count);
     return true;

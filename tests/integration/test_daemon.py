@@ -167,6 +167,20 @@ def test_a_secret_that_is_mounted_later(own, conf):
     assert worker.stop() == EXIT_DONE
 
 
+def test_what_a_site_leaves_open_is_said_everywhere(own, conf):
+    conf.data["sites"]["b"]["kafka"] |= {"security.protocol": "SSL", "enable.ssl.certificate.verification": False}
+    conf.path.write_text(json.dumps(conf.data))
+    worker = own(Worker(conf, "w1").start())
+    (line,) = worker.wait_event("site.weak")
+    assert "site=b" in line and "enable.ssl.certificate.verification" in line
+    assert worker.stop() == EXIT_DONE
+    for command in ("check", "status"):
+        argv = [BIN / "ferry", "--config", conf.path, command, "orders", "--timeout", "1"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+        text = " ".join(done.stdout.split())
+        assert "warning: site b: enable.ssl.certificate.verification is false" in text, done
+
+
 def test_the_service_manager_is_told(own, conf):
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     name = f"ferry-test-{os.getpid()}"
