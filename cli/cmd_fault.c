@@ -164,6 +164,7 @@ struct retry {
         again; /* TOPIC:PARTITION -> {"fault": .., "since": ms}: another one, may be on its way out */
     json_t *results; /* TOPIC:PARTITION -> {"result": .., "fault": ..} */
     size_t open;
+    bool given; /* an order, or a decision in the control topic, was written, or may have been */
 };
 
 /* What may be written beside another operator's order: the id says whose it was. */
@@ -187,16 +188,16 @@ static json_t *order_json(const struct retry *retry, const char *place, struct e
     if (!order_id(id, err)) {
         return NULL;
     }
-    json_t *order = json_pack("{sssssssIss}", "order", names[retry->kind], "id", id, "by",
-                              context_who(who), "depth", (json_int_t)retry->depth, "time",
-                              clock_rfc3339(clock_wall_ms(clock_system()), when));
+    json_t *order = json_pack("{sssssosIss}", "order", names[retry->kind], "id", id, "by",
+                              render_string(context_who(who)), "depth", (json_int_t)retry->depth,
+                              "time", clock_rfc3339(clock_wall_ms(clock_system()), when));
     if (retry->kind == ORDER_RESYNC && retry->from >= 0) {
         json_object_set_new(order, "from", json_integer(retry->from));
     }
     if (retry->kind != ORDER_RETRY) { /* about what was seen, nothing else */
         const char *reason = command_get(retry->context->line, "reason");
         json_t *fault = json_object_get(retry->wanted, place);
-        json_object_set_new(order, "reason", json_string(reason == NULL ? "" : reason));
+        json_object_set_new(order, "reason", render_string(reason == NULL ? "" : reason));
         json_object_set(order, "kind", json_object_get(fault, "kind"));
         json_object_set(order, "source_from", json_object_get(fault, "source_from"));
         json_object_set(order, "source_to", json_object_get(fault, "source_to"));
@@ -219,22 +220,26 @@ static bool journal(struct retry *retry, const char *place, const json_t *order,
     const struct control_record records[] = {
         {.key = key, .value = text}
     };
-    bool ok = writer != NULL && control_write(writer, records, 1, err);
+    bool ok =
+        writer != NULL && (control_write(writer, records, 1, err) ||
+                           (control_write_unknown(writer) && control_write_again(writer, err)));
+    retry->given = retry->given || ok || (writer != NULL && control_write_unknown(writer));
     control_writer_free(writer);
     free(text);
     json_decref(record);
     return ok || err_wrap(err, "record the decision in the control topic on %s", context->to->name);
 }
 
-static bool give_order(struct context *context, const char *place, const json_t *order,
-                       struct err *err)
+static bool give_order(struct retry *retry, const char *place, const json_t *order, struct err *err)
 {
+    struct context *context = retry->context;
     char *text = json_text(order);
     char *key = context_link_key(context, "orders");
     const char *argv[] = {"HSET", key, place, text};
     struct redisReply *reply = redis_sync_call(context->redis, 4, argv, NULL, err);
     bool ok = reply != NULL;
-    freeReplyObject(reply); /* NULL is fine */
+    retry->given = retry->given || ok || err->kind == ERR_RETRY; /* lost, before or behind it */
+    freeReplyObject(reply);                                      /* NULL is fine */
     free(key);
     free(text);
     return ok || context_redis_failed(context, err);
@@ -244,7 +249,7 @@ static bool send_order(struct retry *retry, const char *place, struct err *err)
 {
     json_t *order = order_json(retry, place, err);
     bool ok = order != NULL && (retry->kind == ORDER_RETRY || journal(retry, place, order, err)) &&
-              give_order(retry->context, place, order, err);
+              give_order(retry, place, order, err);
     json_decref(order);
     return ok;
 }
@@ -526,7 +531,12 @@ static int run_retry(struct retry *retry, struct err *err)
     retry->again = json_object();
     if (!choose(retry, err) || !confirmed(retry, err) || !order_all(retry, err) ||
         !follow(retry, err)) {
-        return command_fail(context->line, err);
+        if (retry->given) {
+            err_hint(err, "orders were given, or may have been: ferry fault list %s, then again",
+                     context->service->name);
+        }
+        int failed = command_fail(context->line, err);
+        return retry->given ? EXIT_PARTLY : failed;
     }
     size_t waiting = retry->open;
     settle_rest(retry);

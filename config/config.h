@@ -185,6 +185,8 @@ const struct config_service *config_service(const struct config *config,
                                             const char *name); /* or NULL */
 const char *config_client_get(const struct config_client *client,
                               const char *property); /* or NULL */
+/* What would let somebody on the line read or change what is said, by the site's own settings: index 0.. until NULL. */
+const char *config_client_weakness(const struct config_client *client, size_t index);
 
 /* Does a topic or group of this name belong? Reserved names (ferry.*, ferry-*, __*) never do. */
 bool config_patterns_match(const struct config_patterns *patterns, const char *name);

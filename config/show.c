@@ -279,7 +279,7 @@ static void put_property(FILE *out, const struct property *property)
         fputs("`HOST:PORT`, and more behind commas", out);
         break;
     }
-    fputs(" |\n", out);
+    fprintf(out, " | %s |\n", property->note == NULL ? "" : property->note);
 }
 
 static const char reference_begin[] =
@@ -311,7 +311,7 @@ static const char reference_properties[] =
     "are read, written or shared out is refused by name.\n"
     "Certificates, keys and passwords are looked at again for each connection. TLS 1.2 or "
     "newer.\n\n"
-    "| property | value |\n|---|---|\n";
+    "| property | value | note |\n|---|---|---|\n";
 
 char *config_reference(void)
 {

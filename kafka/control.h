@@ -97,6 +97,11 @@ struct control_record {
 MUST_CHECK
 bool control_write(struct control_writer *writer, const struct control_record *records,
                    size_t count, struct err *err);
+/* After one that failed: may what it wrote come to count all the same? */
+bool control_write_unknown(const struct control_writer *writer);
+/* Then: end it once more. true: it counts. */
+MUST_CHECK
+bool control_write_again(struct control_writer *writer, struct err *err);
 /* Read the topic to its end once, blocking; NULL with err (ERR_REFUSED code 3: the topic does not exist). */
 struct control_state *control_read(const struct config_client *client, const char *service,
                                    int32_t timeout_ms, struct err *err);

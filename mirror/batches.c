@@ -321,6 +321,11 @@ void engine_metadata(struct engine *engine)
     engine_pump(engine);
 }
 
+void engine_drop_unsent(struct engine *engine)
+{
+    sink_drop_unsent(engine);
+}
+
 void engine_pump(struct engine *engine)
 {
     sink_pump(engine);

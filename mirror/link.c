@@ -13,10 +13,8 @@
 #define TICK_MS             200
 #define CONTROL_FRESH_MS    8000 /* not read to its end for so long: nothing is produced */
 #define METADATA_REFRESH_MS 2000
-#define ANSWER_BYTES_SLACK \
-    (16 << 20) /* beyond fetch_bytes: one batch may be larger than what was asked for */
-#define HEARTBEAT_MS 500
-#define MAX_POLL_MS  30000
+#define HEARTBEAT_MS        500
+#define MAX_POLL_MS         30000
 #define REVOKE_MS \
     4000 /* what flies lands or fails within produce time-out + grace; then it is given back */
 #define LEAVE_MS           2000
@@ -218,6 +216,7 @@ static void revoke_late(void *arg)
     log_warn("membership.revoke_late",
              "link=%s>%s doing=\"giving the partitions back; their next owner resumes\"",
              link->from->name, link->to->name);
+    engine_drop_unsent(link->engine);
     give_back(link);
 }
 
@@ -276,6 +275,7 @@ static void revoked(void *arg, const struct membership_partition *parts, size_t 
             part_free(part);
         }
     }
+    engine_drop_unsent(link->engine);
     link->revoking = false;
     membership_revoked_done(link->membership);
 }
@@ -333,6 +333,7 @@ static void drop_all(struct link *link)
     while (link->parts_count > 0) {
         part_free(link->parts[link->parts_count - 1]);
     }
+    engine_drop_unsent(link->engine);
     if (link->control_ours) {
         control_lost(link);
     }
@@ -937,8 +938,9 @@ static struct cluster *make_cluster(struct link *link, const struct config_site 
                                             .pool = link->pool,
                                             .refresh_ms = METADATA_REFRESH_MS,
                                             .tcp_user_timeout_ms = limits->tcp_user_timeout_ms,
-                                            .max_answer_bytes =
-                                                (size_t)limits->fetch_bytes + ANSWER_BYTES_SLACK};
+                                            .produce_until_ms = &link->deadline.until_ms,
+                                            .max_answer_bytes = (size_t)limits->fetch_bytes +
+                                                                LINK_ANSWER_SLACK_BYTES};
     return cluster_new(link->loop, &options);
 }
 

@@ -336,7 +336,8 @@ static void probe_answered(void *arg, struct reader *reader, struct buf *block,
     (void)err;
     lane->probing = false;
     if (reader != NULL && proto_get_list_offsets(reader, probe->version, &answer, &bad)) {
-        bool same = lane->flying_first != NULL && lane->turns_count == probe->turns_count;
+        bool same = lane->flying_first != NULL && lane->turns_count == probe->turns_count &&
+                    answer.parts_count <= lane->flying_first->count;
         int64_t sum = 0;
         int32_t count = same ? waited_for(lane->flying_first, &answer, false, &sum) : 0;
         if (count > 0 && stands_still(lane, sum)) {
@@ -352,7 +353,8 @@ static void probe(struct sink_lane *lane)
 {
     const struct sink_request *request = lane->flying_first;
     struct conn *conn = cluster_conn(lane->engine->target, lane->broker, LANE_SMALL);
-    if (conn == NULL || lane->probing || !has_neighbours(lane)) {
+    int16_t version = conn == NULL ? -1 : conn_versions(conn)->version[API_LIST_OFFSETS];
+    if (version < 0 || lane->probing || !has_neighbours(lane)) {
         return;
     }
     struct topic_partition *places = calloc((size_t)request->count, sizeof(*places));
@@ -364,9 +366,7 @@ static void probe(struct sink_lane *lane)
         places[i] = (struct topic_partition){.topic = request->tasks[i]->topic,
                                              .partition = request->tasks[i]->index};
     }
-    *asks = (struct sink_probe){.lane = lane,
-                                .turns_count = lane->turns_count,
-                                .version = conn_versions(conn)->version[API_LIST_OFFSETS]};
+    *asks = (struct sink_probe){.lane = lane, .turns_count = lane->turns_count, .version = version};
     struct writer writer;
     writer_init(&writer);
     proto_put_list_offsets(&writer, asks->version, false, LIST_OFFSETS_LATEST, places,
@@ -584,6 +584,22 @@ static void lost(struct sink_request *request, const struct err *err)
     }
 }
 
+/* Each of its parts is looked for among those sent: more than those no honest broker answers. */
+static bool get_answer(const struct sink_request *request, struct reader *reader,
+                       struct produce_answer *out, struct err *err)
+{
+    if (!proto_get_produce(reader, request->version, out, err)) {
+        return false;
+    }
+    if (out->parts_count <= request->count) {
+        return true;
+    }
+    err_set(err, ERR_RETRY, "Produce v%d: %d partitions in the answer, %d were sent",
+            request->version, out->parts_count, request->count);
+    produce_answer_done(out);
+    return false;
+}
+
 static void answered(void *arg, struct reader *reader, struct buf *block, const struct err *err)
 {
     struct sink_request *request = arg;
@@ -594,7 +610,7 @@ static void answered(void *arg, struct reader *reader, struct buf *block, const 
     flying_pop(request);
     if (reader == NULL) {
         lost(request, err);
-    } else if (!proto_get_produce(reader, request->version, &answer, &bad)) {
+    } else if (!get_answer(request, reader, &answer, &bad)) {
         lost(request, &bad);
         cluster_drop_conn(engine->target, request->lane->broker, request->lane->lane, bad.what);
     } else {
@@ -748,6 +764,20 @@ void sink_pump(struct engine *engine)
 {
     for (size_t i = 0; i < engine->lanes_count; i++) {
         lane_pump(engine->lanes[i]);
+    }
+}
+
+void sink_drop_unsent(struct engine *engine)
+{
+    for (size_t i = 0; i < engine->lanes_count; i++) {
+        const struct sink_lane *lane = engine->lanes[i];
+        struct conn *conn = lane->flying_first == NULL
+                                ? NULL
+                                : cluster_conn(engine->target, lane->broker, lane->lane);
+        if (conn != NULL && conn_unsent_bytes(conn) > 0) {
+            cluster_drop_conn(engine->target, lane->broker, lane->lane,
+                              "batches unsent of partitions that were taken from us");
+        }
     }
 }
 

@@ -478,6 +478,68 @@ static void play_many(const struct story *story, bool may_be_unmapped)
     }
 }
 
+/* --- a Redis that says what cannot be ----------------------------------------------------------------------------- */
+static struct checkpoint place_at(int64_t source, int64_t target)
+{
+    struct checkpoint at = position(1, 0);
+    at.source_next = source;
+    at.target_next = target;
+    return at;
+}
+
+/* Mirrored: 100 records from 100/100 on that let the run before them grow; then, after a hole, 10 more. */
+static void begin_at_100(struct offset_backlog *backlog, struct offset_totals *totals)
+{
+    struct checkpoint base = place_at(100, 100);
+    struct checkpoint at = place_at(230, 210);
+    struct offset_run runs[] = {
+        {100, 100, 100},
+        {220, 200, 10 }
+    };
+    offset_totals_init(totals);
+    offset_backlog_init(backlog, totals, &base, &base, &at, runs, 2);
+}
+
+static struct offset_found stored_at(int64_t source, int64_t target)
+{
+    struct offset_found found = {.has_checkpoint = true, .has_index = true};
+    found.checkpoint = place_at(source, target);
+    found.index.next = found.index.run_end = (struct offset_place){source, target};
+    found.index.top = found.top = (struct offset_place){1, 0};
+    return found;
+}
+
+static void test_a_place_behind_and_ahead_at_once_is_not_gone_on_from(void **state)
+{
+    (void)state;
+    random_state = 1;
+    make_truth(0, 0, 1);
+    static const struct {
+        int64_t source, target;
+        bool in_sync; /* false: resume looks, and takes Redis's place if it can be proven */
+        bool anew;
+    } rows[] = {
+        {100, 100, true,  false}, /* as it is */
+        {90,  90,  true,  false}, /* an older copy */
+        {90,  150, false, false},
+        {150, 90,  true,  true }, /* resume would take ours again */
+        {240, 150, false, false},
+        {120, 205, false, false},
+        {210, 150, false, false},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct offset_totals totals;
+        struct offset_backlog backlog;
+        begin_at_100(&backlog, &totals);
+        struct offset_found known = stored_at(100, 100);
+        assert_true(offset_backlog_reconcile(&backlog, &known));
+        struct offset_found found = stored_at(rows[i].source, rows[i].target);
+        assert_int_equal(offset_backlog_reconcile(&backlog, &found), rows[i].in_sync);
+        assert_int_equal(backlog.anew, rows[i].anew);
+        offset_backlog_done(&backlog);
+    }
+}
+
 static void test_lost_answers_lose_nothing(void **state)
 {
     (void)state;
@@ -594,6 +656,7 @@ static void a_raised_generation_begins_where_it_was_raised(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_place_behind_and_ahead_at_once_is_not_gone_on_from),
         cmocka_unit_test(test_lost_answers_lose_nothing),
         cmocka_unit_test(test_restored_copies_are_sent_again_from_memory),
         cmocka_unit_test(test_restarts_lose_nothing_while_redis_keeps),
