@@ -657,7 +657,8 @@ static void control_changed(void *arg, const struct control_state *state, const 
     link->paused = state->paused;
     streams_see(link, state);
     streams_compare(link);
-    take_generation(link, link->streams_match ? state->streams_generation : link->streams_generation);
+    take_generation(link,
+                    link->streams_match ? state->streams_generation : link->streams_generation);
     take_role(link, state);
     take_list(link, state);
     keeper_control(link->keeper, state);
@@ -819,6 +820,7 @@ static void make_store(struct link *link)
                                                        .role_seen = role_seen,
                                                        .arg = link};
     link->heartbeat = heartbeat_new(link->loop, link->redis, &beat, &beat_callbacks);
+    link_rebuild_start(link);
 }
 
 /* Whatever came: is there something to begin? */
@@ -1007,6 +1009,7 @@ void link_free(struct link *link)
     while (link->parts_count > 0) {
         part_free(link->parts[link->parts_count - 1]);
     }
+    link_rebuild_done(link);
     keeper_free(link->keeper);
     control_free(link->control);
     if (link->membership != NULL) {

@@ -66,6 +66,7 @@ struct link_part *part_new(struct link *link, const char *topic, int32_t partiti
 void part_free(struct link_part *part)
 {
     struct link *link = part->link;
+    link_rebuild_forget(part);
     link_metrics_part_gone(part);
     if (part->track != NULL) {
         offset_track_free(part->track);
@@ -107,6 +108,7 @@ static void resume(struct link_part *part)
         part->track = NULL;
     }
     part->commit_wanted = false;
+    link_rebuild_forget(part);
     engine_resume(link->engine, part->task, &options);
 }
 

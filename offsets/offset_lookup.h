@@ -35,7 +35,8 @@ struct offset_lookup {
     struct offset_place top; /* newest entry in the stream */
     bool has_unmapped;
     struct offset_stretch unmapped;
-    bool has_piece; /* at or below the offset, of the chosen incarnation: what was rebuilt from the logs */
+    bool
+        has_piece; /* at or below the offset, of the chosen incarnation: what was rebuilt from the logs */
     struct offset_piece piece;
 };
 

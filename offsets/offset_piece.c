@@ -7,7 +7,7 @@
 
 #include "offsets/checkpoint.h"
 
-#define PADDED        19 /* digits of INT64_MAX */
+#define PADDED 19 /* digits of INT64_MAX */
 
 /* --- text --------------------------------------------------------------------------------------------------------- */
 
@@ -38,12 +38,12 @@ size_t offset_piece_text(const struct offset_piece *piece, char out[OFFSET_PIECE
         first = (struct offset_place){piece->runs[0].source_first, piece->runs[0].target_first};
         last_length = piece->runs[piece->runs_count - 1].length;
     }
-    int len = snprintf(
-        out, OFFSET_PIECE_BYTES,
-        "%s %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRIu64 " %d ",
-        offset_piece_head(piece->span.begin, head), piece->span.until.source,
-        piece->span.until.target, first.source, first.target, last_length, piece->unknown,
-        piece->tail_unknown ? 1 : 0);
+    int len =
+        snprintf(out, OFFSET_PIECE_BYTES,
+                 "%s %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRIu64 " %d ",
+                 offset_piece_head(piece->span.begin, head), piece->span.until.source,
+                 piece->span.until.target, first.source, first.target, last_length, piece->unknown,
+                 piece->tail_unknown ? 1 : 0);
     assert(len > 0 && (size_t)len + entry.packed_len <= OFFSET_PIECE_BYTES);
     memcpy(out + len, entry.packed, entry.packed_len);
     return (size_t)len + entry.packed_len;
@@ -102,9 +102,8 @@ static const char *take_head(const char *text, size_t len, struct head *out)
             return NULL;
         }
         size_t digits = (size_t)(space - text);
-        bool ok = numbers[i] == NULL
-                      ? take_mask(text, digits, &out->unknown)
-                      : decimal_parse(text, digits, numbers[i]) && *numbers[i] >= 0;
+        bool ok = numbers[i] == NULL ? take_mask(text, digits, &out->unknown)
+                                     : decimal_parse(text, digits, numbers[i]) && *numbers[i] >= 0;
         if (!ok) {
             return NULL;
         }
@@ -116,8 +115,7 @@ static const char *take_head(const char *text, size_t len, struct head *out)
 static bool run_within(const struct offset_run *run, const struct offset_place *until)
 {
     return run->length > 0 && run->source_first <= until->source &&
-           run->target_first <= until->target &&
-           run->length <= until->source - run->source_first &&
+           run->target_first <= until->target && run->length <= until->source - run->source_first &&
            run->length <= until->target - run->target_first;
 }
 

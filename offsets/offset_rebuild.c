@@ -9,7 +9,9 @@
 
 struct unmapped_call {
     char incarnation[INCARNATION_BYTES];
-    void (*done)(void *arg, const struct offset_open *open, size_t count, const struct err *err);
+    struct checkpoint at;
+    void (*done)(void *arg, enum offset_unmapped_what what, const struct offset_open *open,
+                 size_t count, const struct err *err);
     void *arg;
 };
 
@@ -70,7 +72,7 @@ static bool take_all(const redisReply *reply, const char *incarnation, struct of
                      size_t count, struct err *err)
 {
     for (size_t i = 0; i < count; i++) {
-        if (!take_open(reply, i * 2, incarnation, &out[i], err)) {
+        if (!take_open(reply, 1 + i * 2, incarnation, &out[i], err)) {
             return false;
         }
     }
@@ -78,46 +80,59 @@ static bool take_all(const redisReply *reply, const char *incarnation, struct of
     return true;
 }
 
-static void unmapped_over(struct unmapped_call *made, const struct offset_open *open, size_t count,
-                          const struct err *err)
+static void unmapped_away(struct unmapped_call *take_call, const struct err *err)
 {
-    made->done(made->arg, open, count, err);
-    free(made);
+    take_call->done(take_call->arg, UNMAPPED_AWAY, NULL, 0, err);
+    free(take_call);
+}
+
+static bool has_checkpoint(const struct unmapped_call *made, const redisReply *text)
+{
+    struct checkpoint found;
+    return checkpoint_parse(text->str, text->len, &found, NULL) &&
+           checkpoint_same_incarnation(&found, &made->at);
 }
 
 static void unmapped_told(void *arg, const redisReply *reply, const struct err *err)
 {
     struct unmapped_call *made = arg;
     struct err why = {0};
-    if (reply == NULL) {
-        unmapped_over(made, NULL, 0, err);
+    if (reply == NULL || script_text(reply, 0) == NULL) {
+        err_set(&why, ERR_REFUSED, "Redis answers in a strange form");
+        unmapped_away(made, reply == NULL ? err : &why);
         return;
     }
-    size_t count = reply->type == REDIS_REPLY_ARRAY ? reply->elements / 2 : 0;
+    size_t count = reply->elements / 2;
     struct offset_open *open = must(calloc(count + 1, sizeof(*open)));
-    if (take_all(reply, made->incarnation, open, count, &why)) {
-        unmapped_over(made, open, count < OFFSET_OPEN_MAX ? count : OFFSET_OPEN_MAX, NULL);
+    if (!has_checkpoint(made, reply->element[0])) {
+        made->done(made->arg, UNMAPPED_FLUSHED, NULL, 0, NULL);
+        free(made);
+    } else if (take_all(reply, made->incarnation, open, count, &why)) {
+        count = count < OFFSET_OPEN_MAX ? count : OFFSET_OPEN_MAX;
+        made->done(made->arg, UNMAPPED_KNOWN, open, count, NULL);
+        free(made);
     } else {
-        unmapped_over(made, NULL, 0, &why);
+        unmapped_away(made, &why);
     }
     free(open);
 }
 
 void offset_store_unmapped(struct offset_store *store, const char *topic, int32_t partition,
                            const struct checkpoint *at,
-                           void (*done)(void *arg, const struct offset_open *open, size_t count,
+                           void (*done)(void *arg, enum offset_unmapped_what what,
+                                        const struct offset_open *open, size_t count,
                                         const struct err *err),
                            void *arg)
 {
     struct err why = {0};
+    struct unmapped_call *made = must(calloc(1, sizeof(*made)));
+    *made = (struct unmapped_call){.at = *at, .done = done, .arg = arg};
+    checkpoint_incarnation(at, made->incarnation);
     if (!offset_store_usable(store, &why)) {
-        done(arg, NULL, 0, &why);
+        unmapped_away(made, &why);
         return;
     }
     struct script_arguments arguments = {0};
-    struct unmapped_call *made = must(calloc(1, sizeof(*made)));
-    *made = (struct unmapped_call){.done = done, .arg = arg};
-    checkpoint_incarnation(at, made->incarnation);
     script_put_part(&arguments, store->base, topic, partition, made->incarnation);
     offset_store_call(store, &offset_script_unmapped, PART_KEYS_COUNT, &arguments, unmapped_told,
                       made);

@@ -19,12 +19,18 @@ static inline bool offset_open_done(const struct offset_open *open)
     return open->top.source <= open->stretch.begin.source;
 }
 
-/* Stretches of `at`'s incarnation, newest first, those without a rest too. count 0 with err: not known now. `open` is
- * valid in the call only. May call back at once.
+enum offset_unmapped_what {
+    UNMAPPED_KNOWN,
+    UNMAPPED_FLUSHED, /* there is no checkpoint of the incarnation, so nothing is recorded either */
+    UNMAPPED_AWAY,    /* not known now: `err` */
+};
+
+/* Stretches of `at`'s incarnation, newest first, those without a rest too. `open` is valid in the call only. May call back at once.
  * ERR_REFUSED: what is stored is nothing that ferry writes */
 void offset_store_unmapped(struct offset_store *store, const char *topic, int32_t partition,
                            const struct checkpoint *at,
-                           void (*done)(void *arg, const struct offset_open *open, size_t count,
+                           void (*done)(void *arg, enum offset_unmapped_what what,
+                                        const struct offset_open *open, size_t count,
                                         const struct err *err),
                            void *arg);
 

@@ -182,7 +182,7 @@ struct redis_script offset_script_unmapped = {
     .text = LUA_LOWEST
             "local head = ARGV[2] .. ' '\n"
             "local function pad(text) return string.rep('0', 19 - #text) .. text end\n"
-            "local all = {}\n"
+            "local all = {redis.call('HGET', KEYS[1], ARGV[1]) or ''}\n"
             "for _, one in ipairs(redis.call('SMEMBERS', KEYS[4])) do\n"
             "  local begin, to = string.match(one, ' (%d+) %d+ (%d+) %d+$')\n"
             "  if begin and string.sub(one, 1, #head) == head then\n"

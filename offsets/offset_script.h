@@ -41,7 +41,8 @@ extern struct redis_script offset_script_floor;
 #define FLOOR_REPLY_UNMAPPED     6
 #define FLOOR_REPLY_PIECE        7
 #define FLOOR_REPLY_ELEMENTS     8
-/* ARGV: field, incarnation -> {member of unmapped, first two numbers of its lowest piece or "", ...} of the incarnation */
+/* ARGV: field, incarnation -> {checkpoint, member of unmapped, first two numbers of its lowest piece or "", ...} of the
+ * incarnation */
 extern struct redis_script offset_script_unmapped;
 /* ARGV: field, incarnation, stretch, bounds of its pieces [from, until), first two numbers of its lowest piece as they are
  * expected or "", then pieces -> {"ok"} or {"no"}: nothing was changed */

@@ -330,8 +330,8 @@ static bool ask_pieces(struct pieces *pieces, struct err *err)
         from[0] = '(';
         memcpy(from + 1, last->str, last->len);
     }
-    const char *argv[] = {
-        "ZRANGEBYLEX", pieces->key, from == NULL ? "-" : from, "+", "LIMIT", "0", PIECES_A_CALL};
+    const char *argv[] = {"ZRANGEBYLEX", pieces->key,  from == NULL ? "-" : from, "+", "LIMIT",
+                          "0",           PIECES_A_CALL};
     size_t lens[] = {11, strlen(pieces->key), from_len, 1, 5, 1, strlen(PIECES_A_CALL)};
     redisReply *reply = redis_sync_call(pieces->view->redis, 7, argv, lens, err);
     free(from);
@@ -374,8 +374,8 @@ static bool next_rebuilt(struct pieces *pieces, const struct offset_run **out_ru
 
 static void tell_one(struct walk *walk, const struct offset_run *run)
 {
-    walk->told = (struct offset_place){run->source_first + run->length,
-                                       run->target_first + run->length};
+    walk->told =
+        (struct offset_place){run->source_first + run->length, run->target_first + run->length};
     walk->more = walk->each(walk->arg, walk->incarnation, run);
 }
 
