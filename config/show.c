@@ -110,7 +110,7 @@ static json_t *service_json(const struct config_service *service)
         json_array_append_new(others, json_string(service->others[i]));
     }
     json_t *tree = json_pack(
-        "{sssosssssssIsssss{sIsI}sosossssbso}", "home", service->home, "others", others, "path",
+        "{sssosssssssIsssss{sIsI}sososssbso}", "home", service->home, "others", others, "path",
         "batches", "names", service->names, "start",
         service->start == START_EARLIEST ? "earliest" : "latest", "revision",
         (json_int_t)service->revision, "on_truncation",

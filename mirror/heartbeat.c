@@ -384,10 +384,13 @@ static bool role_parse(const struct redisReply *reply, struct heartbeat_role *ou
         return false;
     }
     json_t *json = json_parse(reply->str, reply->len, "roles", &err);
-    out->epoch = json_integer_value(json_object_get(json, "epoch"));
-    bool ok = out->epoch > 0 &&
-              uuid_parse_hex(json_string_value(json_object_get(json, "topic_id")), &out->topic_id);
+    const char *topic_id = json_string_value(json_object_get(json, "topic_id"));
+    struct heartbeat_role role = {.epoch = json_integer_value(json_object_get(json, "epoch"))};
+    bool ok = role.epoch > 0 && topic_id && uuid_parse_hex(topic_id, &role.topic_id);
     json_decref(json);
+    if (ok) {
+        *out = role;
+    }
     return ok;
 }
 

@@ -43,7 +43,9 @@ static int setup(void **state)
                                "\"a\": {\"kafka\": {\"bootstrap.servers\": \"localhost:1\"}},"
                                "\"b\": {\"kafka\": {\"bootstrap.servers\": \"localhost:2\"}}},"
                                "\"services\": {\"s\": {\"home\": \"a\", \"others\": [\"b\"], "
-                               "\"topics\": {\"include\": [\"*\"]}}}}";
+                               "\"topics\": {\"include\": [\"*\"]}}, "
+                               "\"t\": {\"home\": \"a\", \"others\": [\"b\"], "
+                               "\"topics\": {\"include\": [\"share?\"]}}}}";
     struct rig *rig = calloc(1, sizeof(*rig));
     log_set_level(LOG_ERROR);
     rig->config = config_parse(text, strlen(text), "test", &rig->err);
