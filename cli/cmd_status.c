@@ -390,6 +390,35 @@ static void print_counts(const json_t *counts, const char *what)
     printf(")\n");
 }
 
+/* "  map: 120,000 source offsets are unmapped, being rebuilt at 8,000/s, about 15 s left" */
+static void print_rebuild(const json_t *worker)
+{
+    const json_t *rebuild = json_object_get(worker, "rebuild");
+    json_int_t left = json_integer_value(json_object_get(rebuild, "left_offsets"));
+    json_int_t stopped = json_integer_value(json_object_get(rebuild, "stopped_offsets"));
+    double rate = json_number_value(json_object_get(rebuild, "offsets_per_s"));
+    const json_t *left_s = json_object_get(rebuild, "left_s");
+    const char *why = json_string_value(json_object_get(rebuild, "why"));
+    char number[RENDER_NUMBER_BYTES];
+    char time_left[RENDER_NUMBER_BYTES];
+    char per_s[RENDER_NUMBER_BYTES];
+    char line[1000];
+    if (left > 0) {
+        double seconds = json_is_number(left_s) ? json_number_value(left_s) : -1;
+        printf("  map: %s source offsets are unmapped, being rebuilt at %s/s, %s left\n",
+               render_count(left, number),
+               render_count(rate >= 0 && rate < 1e15 ? (int64_t)rate : -1, per_s),
+               render_seconds(seconds < 1e9 ? seconds : -1, time_left));
+    }
+    if (stopped > 0) {
+        snprintf(line, sizeof(line), "map: %s source offsets stay unmapped: %.700s",
+                 render_count(stopped, number), why == NULL ? "unknown why" : why);
+        struct render_safe safe = render_safe(line);
+        fputs("  ", stdout);
+        render_wrapped(stdout, safe.text, RENDER_WIDTH, 2, 4);
+    }
+}
+
 static void print_worker(const struct status *status, const char *name, const json_t *worker)
 {
     char line[1200];
@@ -415,6 +444,7 @@ static void print_worker(const struct status *status, const char *name, const js
     struct render_safe safe = render_safe(line);
     render_wrapped(stdout, safe.text, RENDER_WIDTH, 0, 4);
     print_map(worker);
+    print_rebuild(worker);
     print_counts(json_object_get(worker, "recoded_batches"), "batches re-encoded since its start");
     print_counts(json_object_get(worker, "filtered_records"), "records filtered since its start");
 }

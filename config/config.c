@@ -61,6 +61,7 @@ static void build_limits(struct config_limits *limits, const json_t *mirror)
     limits->partition_fetch_bytes = LIMIT("partition_fetch");
     limits->map_memory_bytes = LIMIT("map_memory");
     limits->resume_read_bytes = LIMIT("resume_read");
+    limits->rebuild_bytes = LIMIT("rebuild_rate");
     limits->produce_timeout_ms = (int32_t)LIMIT("produce_timeout");
     limits->checkpoint_interval_ms = (int32_t)LIMIT("checkpoint_interval");
     limits->session_timeout_ms = (int32_t)LIMIT("session_timeout");

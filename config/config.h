@@ -132,6 +132,7 @@ struct config_limits {              /* "mirror": {...} at the top level */
     int64_t partition_fetch_bytes;  /* default 1 MiB                                          */
     int64_t map_memory_bytes;       /* default 64 MiB: runs kept while Redis is away          */
     int64_t resume_read_bytes;      /* default 1 GiB: bound of step 4 of the resume procedure */
+    int64_t rebuild_bytes;          /* default 8 MiB a second and link; 0 = no rebuilding     */
     int32_t produce_timeout_ms;     /* default 2000 */
     int32_t checkpoint_interval_ms; /* default 250: how often a moved checkpoint goes to Redis */
     int32_t session_timeout_ms;     /* default 10000 */

@@ -107,6 +107,7 @@ const struct key config_keys[] = {
     {.path = "mirror.partition_fetch", .type = KEY_BYTES, .default_text = "1MiB", .least = 16 * KIB, .most = 64 * MIB, .help = "one partition's part of it"},
     {.path = "mirror.map_memory", .type = KEY_BYTES, .default_text = "64MiB", .least = 64 * KIB, .most = 64 * GIB, .restart = true, .help = "runs kept while Redis is away"},
     {.path = "mirror.resume_read", .type = KEY_BYTES, .default_text = "1GiB", .least = MIB, .most = TIB, .help = "how much of a log is read back to find the place"},
+    {.path = "mirror.rebuild_rate", .type = KEY_BYTES, .default_text = "8MiB", .least = 0, .most = 64 * GIB, .help = "bytes a second of both logs that a worker reads for each link to rebuild unmapped stretches of its map; 0: none is rebuilt"},
     {.path = "mirror.produce_timeout", .type = KEY_DURATION, .default_text = "2s", .least = 100, .most = 60000, .help = "the target has so long to replicate a batch"},
     {.path = "mirror.checkpoint_interval", .type = KEY_DURATION, .default_text = "250ms", .least = 10, .most = 10000, .restart = true, .help = "how often a moved checkpoint goes to Redis"},
     {.path = "mirror.session_timeout", .type = KEY_DURATION, .default_text = "10s", .least = 6000, .most = 300000, .restart = true, .help = "a worker that is silent for so long loses its partitions"},

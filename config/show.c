@@ -139,15 +139,16 @@ static json_t *service_json(const struct config_service *service)
 static json_t *limits_json(const struct config_limits *limits)
 {
     return json_pack(
-        "{sIsIsIsIsIsIsisisisisisi}", "partition_window",
+        "{sIsIsIsIsIsIsIsisisisisisi}", "partition_window",
         (json_int_t)limits->partition_window_bytes, "link_window",
         (json_int_t)limits->link_window_bytes, "fetch", (json_int_t)limits->fetch_bytes,
         "partition_fetch", (json_int_t)limits->partition_fetch_bytes, "map_memory",
         (json_int_t)limits->map_memory_bytes, "resume_read", (json_int_t)limits->resume_read_bytes,
-        "produce_timeout", limits->produce_timeout_ms, "checkpoint_interval",
-        limits->checkpoint_interval_ms, "session_timeout", limits->session_timeout_ms,
-        "tcp_user_timeout", limits->tcp_user_timeout_ms, "connections_per_broker",
-        limits->connections_per_broker, "drain_timeout", limits->drain_timeout_ms);
+        "rebuild_rate", (json_int_t)limits->rebuild_bytes, "produce_timeout",
+        limits->produce_timeout_ms, "checkpoint_interval", limits->checkpoint_interval_ms,
+        "session_timeout", limits->session_timeout_ms, "tcp_user_timeout",
+        limits->tcp_user_timeout_ms, "connections_per_broker", limits->connections_per_broker,
+        "drain_timeout", limits->drain_timeout_ms);
 }
 
 json_t *build_tree(const struct config *config)

@@ -826,6 +826,7 @@ static void make_store(struct link *link)
                                                        .role_seen = role_seen,
                                                        .arg = link};
     link->heartbeat = heartbeat_new(link->loop, link->redis, &beat, &beat_callbacks);
+    link_rebuild_start(link);
 }
 
 /* Whatever came: is there something to begin? */
@@ -1015,6 +1016,7 @@ void link_free(struct link *link)
     while (link->parts_count > 0) {
         part_free(link->parts[link->parts_count - 1]);
     }
+    link_rebuild_done(link);
     keeper_free(link->keeper);
     control_free(link->control);
     if (link->membership != NULL) {

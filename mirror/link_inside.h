@@ -5,6 +5,7 @@
  *   link_commit  the second checkpoint and the send deadline that its success gives
  *   link_report  heartbeat, faults
  *   link_metrics what Prometheus reads
+ *   link_rebuild what of the map is unmapped, and its rebuilding from the logs
  */
 #ifndef FERRY_MIRROR_LINK_INSIDE_H
 #define FERRY_MIRROR_LINK_INSIDE_H
@@ -23,6 +24,9 @@
 #include "mirror/lag.h"
 #include "mirror/link.h"
 #include "mirror/link_fsm.h"
+#include "mirror/rebuild_io.h"
+#include "mirror/throttle.h"
+#include "offsets/offset_rebuild.h"
 #include "offsets/offset_store.h"
 
 /* What must be so before a batch leaves; why nothing does, for link_metrics. */
@@ -33,6 +37,23 @@ enum link_gate {
     GATE_CONTROL,
     GATE_DEADLINE,
     LINK_GATES_COUNT
+};
+
+struct part_stretch { /* of the map, unmapped */
+    struct offset_open open;
+    bool stopped; /* the rest cannot be rebuilt */
+};
+
+struct part_rebuild {
+    bool known; /* `stretches` is what Redis said */
+    bool asking;
+    bool wanted; /* ask again as soon as possible */
+    int64_t looked_ms;
+    int64_t again_ms;               /* after a failure: not before */
+    struct part_stretch *stretches; /* newest first */
+    size_t stretches_count;
+    struct rebuild_pace pace;
+    char why[512]; /* of the last one that stopped */
 };
 
 struct link_part {
@@ -81,6 +102,7 @@ struct link_part {
     struct err fault_err;
     int64_t fault_source_from, fault_source_to, fault_target_from, fault_target_to;
     int64_t fault_wall_ms;
+    struct part_rebuild rebuild;
     struct lag lag;
     struct link_part_metrics {
         struct series *lag_records;
@@ -169,7 +191,23 @@ struct link {
     int64_t not_mirrored_topics;
     int64_t source_deleted_topics;
     uint64_t topic_changes; /* settings that our keeper changed at the target */
-    uint64_t keeper_terms;  /* times that the control topic's partition was given to us */
+    struct link_rebuild {
+        struct loop_timer *tick;
+        struct throttle throttle;
+        struct rebuild_run *run; /* one block at a time */
+        uint64_t run_part;       /* whose; its id */
+        size_t run_stretch;      /* which, of its stretches */
+        uint64_t runs_count;     /* so far: an answer to an older one is nobody's */
+        size_t turn;             /* which part is looked at next */
+        bool away;               /* Redis was, at the last look */
+        uint64_t stretches_seen; /* recorded by us so far */
+        uint64_t bytes;
+        uint64_t offsets;        /* source offsets that are mapped again */
+        uint64_t offsets_before; /* at the last look at the rate */
+        int64_t rate_ms;
+        double offsets_per_s; /* while there is something to do */
+    } rebuild;
+    uint64_t keeper_terms; /* times that the control topic's partition was given to us */
     struct link_metrics {
         struct metric *part_lag_records;
         struct metric *part_lag_seconds;
@@ -214,6 +252,10 @@ struct link {
         struct series *map_stored;
         struct series *map_unmapped;
         struct series *map_unmapped_offsets;
+        struct series *map_left;
+        struct series *map_stopped;
+        struct series *map_rebuilt;
+        struct series *map_rebuild_bytes;
         struct series *limited[FLOW_LIMITS_COUNT];
         struct series *slow;
         struct series *limit_initial;
@@ -259,6 +301,22 @@ void link_load_groups(void *arg); /* timer: one request for all that wait */
 /* link_commit */
 void link_commit_soon(struct link *link);
 void link_commit(void *arg); /* timer */
+
+/* link_rebuild */
+void link_rebuild_start(struct link *link);
+void link_rebuild_done(struct link *link);
+/* The map of a part is another one by now, or nobody's: what was known is forgotten. */
+void link_rebuild_forget(struct link_part *part);
+struct
+    rebuild_left { /* source offsets; `known` false: Redis did not say of every part that mirrors */
+    bool known;
+    int64_t offsets;   /* will be rebuilt */
+    int64_t stopped;   /* cannot be */
+    int64_t stretches; /* with a rest of either kind */
+    const char *why;   /* of one that cannot; NULL = none */
+};
+struct rebuild_left link_rebuild_left(const struct link *link);
+struct rebuild_left link_rebuild_part_left(const struct link_part *part);
 
 /* link_report */
 json_t *link_report(void *arg);

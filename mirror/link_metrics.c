@@ -87,6 +87,10 @@ static const struct metric_row link_rows[] = {
     {AT(map_stored), METRIC_COUNTER, "ferry_map_advances_total", "Advances of checkpoints and maps that Redis took.", NULL, NULL},
     {AT(map_unmapped), METRIC_COUNTER, "ferry_map_unmapped_stretches_total", "Stretches of the map that could not be kept and are recorded as unmapped.", NULL, NULL},
     {AT(map_unmapped_offsets), METRIC_COUNTER, "ferry_map_unmapped_offsets_total", "Source offsets in those stretches.", NULL, NULL},
+    {AT(map_left), METRIC_GAUGE, "ferry_map_unmapped_offsets", "Source offsets that are unmapped now and will be rebuilt from the logs.", NULL, NULL},
+    {AT(map_stopped), METRIC_GAUGE, "ferry_map_unmapped_stopped_offsets", "Source offsets that stay unmapped: the logs do not hold what they are rebuilt from.", NULL, NULL},
+    {AT(map_rebuilt), METRIC_COUNTER, "ferry_map_rebuilt_offsets_total", "Source offsets that were unmapped and were rebuilt.", NULL, NULL},
+    {AT(map_rebuild_bytes), METRIC_COUNTER, "ferry_map_rebuild_bytes_total", "Bytes of both logs read for it.", NULL, NULL},
 };
 static const struct metric_row part_rows[] = {
     {AT(part_lag_records), METRIC_GAUGE, "ferry_partition_lag_records", "Source offsets not mirrored yet.", NULL, NULL},
@@ -376,6 +380,11 @@ static void show_map(struct link *link)
         show_count(link->metrics.map_unmapped, (double)counters->unmapped_stretches);
         show_count(link->metrics.map_unmapped_offsets, (double)counters->unmapped_offsets);
     }
+    struct rebuild_left left = link_rebuild_left(link);
+    set_known(link->metrics.map_left, left.known ? (double)left.offsets : -1);
+    set_known(link->metrics.map_stopped, left.known ? (double)left.stopped : -1);
+    show_count(link->metrics.map_rebuilt, (double)link->rebuild.offsets);
+    show_count(link->metrics.map_rebuild_bytes, (double)link->rebuild.bytes);
 }
 
 static void show_clusters(struct link *link)

@@ -66,6 +66,7 @@ struct link_part *part_new(struct link *link, const char *topic, int32_t partiti
 void part_free(struct link_part *part)
 {
     struct link *link = part->link;
+    link_rebuild_forget(part);
     link_metrics_part_gone(part);
     if (link->heartbeat != NULL) {
         heartbeat_forget(link->heartbeat, part->topic, part->partition);
@@ -110,6 +111,7 @@ static void resume(struct link_part *part)
         part->track = NULL;
     }
     part->commit_wanted = false;
+    link_rebuild_forget(part);
     engine_resume(link->engine, part->task, &options);
 }
 

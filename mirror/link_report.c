@@ -13,23 +13,45 @@ static json_t *int_or_null(int64_t value)
     return value < 0 ? json_null() : json_integer(value);
 }
 
+/* Source offsets of the map that are unmapped, and what becomes of them. */
+static json_t *rebuild_json(const struct link *link)
+{
+    struct rebuild_left left = link_rebuild_left(link);
+    double rate = link->rebuild.offsets_per_s;
+    json_t *out = json_object();
+    json_object_set_new(out, "left_offsets", int_or_null(left.known ? left.offsets : -1));
+    json_object_set_new(out, "stopped_offsets", int_or_null(left.known ? left.stopped : -1));
+    json_object_set_new(out, "stretches", int_or_null(left.known ? left.stretches : -1));
+    json_object_set_new(out, "offsets_per_s", json_real(rate));
+    json_object_set_new(out, "left_s",
+                        left.known && left.offsets == 0 ? json_real(0)
+                        : left.known && rate > 0        ? json_real((double)left.offsets / rate)
+                                                        : json_null());
+    json_object_set_new(out, "why", left.why == NULL ? json_null() : json_string(left.why));
+    return out;
+}
+
 static json_t *part_json(struct link_part *part)
 {
     int64_t source_end = link_part_end(part);
     bool placed = part->track != NULL;
     struct link_lag lag = link_part_lag(part);
     const struct flow *flow = part->task == NULL ? NULL : task_flow(part->task);
-    return json_pack("{sssisssssosososososbsisfsssb}", "topic", part->topic, "partition",
-                     part->partition, "state", part_state_name(part->state), "why", part->why,
-                     "source_next", int_or_null(placed ? part->at.source_next : -1), "target_next",
-                     int_or_null(placed ? part->at.target_next : -1), "source_end",
-                     int_or_null(source_end), "lag_records", int_or_null(lag.records), "lag_s",
-                     lag.ms < 0 ? json_null() : json_real((double)lag.ms / 1000.0),
-                     "order_not_guarded", part->not_guarded ? 1 : 0, "generation",
-                     placed ? part->at.generation : -1, "bytes_per_s",
-                     flow == NULL ? 0.0 : flow->bytes_per_s, "limited_by",
-                     flow_limit_name(flow == NULL ? FLOW_NOTHING : flow->limit), "slow_connection",
-                     part->task != NULL && task_is_slow(part->task) ? 1 : 0);
+    struct rebuild_left left = link_rebuild_part_left(part);
+    int64_t unmapped = left.known ? left.offsets + left.stopped : -1;
+    json_t *out = json_pack(
+        "{sssisssssosososososbsisfsssb}", "topic", part->topic, "partition", part->partition,
+        "state", part_state_name(part->state), "why", part->why, "source_next",
+        int_or_null(placed ? part->at.source_next : -1), "target_next",
+        int_or_null(placed ? part->at.target_next : -1), "source_end", int_or_null(source_end),
+        "lag_records", int_or_null(lag.records), "lag_s",
+        lag.ms < 0 ? json_null() : json_real((double)lag.ms / 1000.0), "order_not_guarded",
+        part->not_guarded ? 1 : 0, "generation", placed ? part->at.generation : -1, "bytes_per_s",
+        flow == NULL ? 0.0 : flow->bytes_per_s, "limited_by",
+        flow_limit_name(flow == NULL ? FLOW_NOTHING : flow->limit), "slow_connection",
+        part->task != NULL && task_is_slow(part->task) ? 1 : 0);
+    json_object_set_new(out, "unmapped_offsets", int_or_null(unmapped));
+    return out;
 }
 
 /* What was re-encoded and what was filtered since the start, by reason; reasons that never came are left out. */
@@ -93,7 +115,7 @@ static json_t *worker_json(struct link *link)
         why = cluster_last_error(link->target);
     }
     const struct recode_counts *recoded = engine_recoded(link->engine);
-    return json_pack(
+    json_t *out = json_pack(
         "{sssisssssssssssssssosfsfsssssssIsbsIsssosososo}", "worker", link->config->worker, "pid",
         (int)getpid(), "host", host, "version", FERRY_VERSION, "started",
         clock_rfc3339(link->started_wall_ms, started), "time",
@@ -106,6 +128,10 @@ static json_t *worker_json(struct link *link)
         flow_limit_name(engine_flow_limit(link->engine)), "source_round_trip_ms",
         round_trip(link, true), "target_round_trip_ms", round_trip(link, false), "recoded_batches",
         recoded_json(recoded), "filtered_records", filtered_json(recoded));
+    if (link->redis != NULL) { /* else there is no map */
+        json_object_set_new(out, "rebuild", rebuild_json(link));
+    }
+    return out;
 }
 
 json_t *link_report(void *arg)

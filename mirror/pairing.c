@@ -72,7 +72,8 @@ static bool add_record(void *arg, const struct record *record)
 {
     struct records_arg *add = arg;
     bool last = --add->left == 0;
-    if (record->offset < add->reading->from) {
+    if (record->offset < add->reading->from ||
+        (add->reading->to > 0 && record->offset >= add->reading->to)) {
         return true;
     }
     if (record_filter_judge(add->reading->filter, record) != RECORD_KEPT) {
@@ -106,7 +107,8 @@ bool pair_list_records(struct pair_list *list, const struct batch *batch,
     if (!batch_each_record(batch, reading->max_bytes, add_record, &arg, err)) {
         return err_wrap(err, "batch at offset %lld", (long long)batch->base_offset);
     }
-    pair_list_missing(list, arg.expected, batch_next_offset(batch));
+    int64_t end = batch_next_offset(batch);
+    pair_list_missing(list, arg.expected, reading->to > 0 && reading->to < end ? reading->to : end);
     return true;
 }
 
@@ -115,6 +117,24 @@ void pair_list_missing(struct pair_list *list, int64_t from, int64_t to)
     if (to > from) {
         list->missing += to - from;
     }
+}
+
+void pair_list_backwards(struct pair_list *list, const struct pair_list *read, int64_t top)
+{
+    int64_t behind = read->missing; /* missing offsets up to what was added last */
+    for (size_t i = read->count; i-- > 0;) {
+        const struct pair_unit *unit = &read->units[i];
+        assert(unit->count == 1 && unit->first < top);
+        list->missing += behind - unit->missing;
+        behind = unit->missing;
+        int64_t first = top - 1 - unit->first;
+        pair_list_add(list, (struct pair_unit){.name = unit->name,
+                                               .first = first,
+                                               .next = first + 1,
+                                               .count = 1,
+                                               .leader_epoch = -1}); /* says nothing backwards */
+    }
+    list->missing += behind;
 }
 
 /* --- where does a name stand? an index over one list ------------------------------------------------------------- */

@@ -41,6 +41,7 @@ void pair_list_batch(struct pair_list *list, const struct batch *batch);
 struct pair_reading {
     size_t max_bytes; /* decompressed within */
     int64_t from;     /* records below are none of ours; a position may lie inside a batch */
+    int64_t to;       /* records from here on neither; 0 = no bound */
     const struct config_filter *filter; /* those that fail it neither; NULL = none */
 };
 /* Its records, one unit each. */
@@ -49,6 +50,9 @@ bool pair_list_records(struct pair_list *list, const struct batch *batch,
                        const struct pair_reading *reading, struct err *err);
 /* Offsets [from, to) hold no batch at all. */
 void pair_list_missing(struct pair_list *list, int64_t from, int64_t to);
+/* Append single records that were read forwards as if they were read backwards: offset o becomes top - 1 - o. Two logs that
+ * are laid side by side so are paired from an end that is known down to a beginning that is not. */
+void pair_list_backwards(struct pair_list *list, const struct pair_list *read, int64_t top);
 
 enum pairing_verdict {
     PAIRING_DONE,         /* every unit of the target has its place */

@@ -31,7 +31,7 @@ struct topic_pair {
     int32_t target_replicas;
     char problem[256]; /* not mirrored, and why; "" = fine */
     char warning[256]; /* mirrored, but; "" = fine */
-    bool gone_once;    /* the source has no such topic; when the next turn hears it too, it is gone */
+    bool gone_once; /* the source has no such topic; when the next turn hears it too, it is gone */
 };
 
 /* The topics of `source` that the service's patterns match, reserved names never, with their twins of `target`; sorted
