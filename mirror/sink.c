@@ -423,11 +423,16 @@ static bool current(const struct sink_request *request, int32_t at)
            (task->mode == TASK_CARRYING || task->mode == TASK_DRAINING);
 }
 
+static bool of_a_record(int16_t error)
+{
+    return error == KAFKA_INVALID_RECORD || error == KAFKA_INVALID_TIMESTAMP;
+}
+
 /* What we made is larger than the target takes (its limit is not ours to read), or holds a record that it does not take:
  * smaller ones, made of the same records, until what is refused stands alone. */
 static bool can_be_smaller(struct partition *core, const struct parcel *parcel, int16_t error)
 {
-    bool helps = error == KAFKA_MESSAGE_TOO_LARGE || error == KAFKA_INVALID_RECORD;
+    bool helps = error == KAFKA_MESSAGE_TOO_LARGE || of_a_record(error);
     if (!helps || parcel->runs == NULL || parcel->count == 1) {
         return false;
     }
@@ -444,7 +449,7 @@ static void refused(struct task *task, int16_t error, const struct err *why)
         task_doubt(task, why);
         return;
     }
-    if (error == KAFKA_INVALID_RECORD) {
+    if (of_a_record(error)) {
         core->recode_bytes_max = 0; /* it is found; the others may be as large as ever */
     }
     task_fault(task, FAULT_BATCH_REFUSED, parcel->source_first, parcel->source_next, why);
