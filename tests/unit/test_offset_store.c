@@ -1510,7 +1510,9 @@ static void open_told(void *arg, enum offset_unmapped_what what, const struct of
     struct told_open *told = arg;
     *told = (struct told_open){.answered = true, .what = what, .count = count};
     assert_true(count <= 64 && (what == UNMAPPED_AWAY) == (err != NULL));
-    memcpy(told->open, open, count * sizeof(*open));
+    if (count > 0) {
+        memcpy(told->open, open, count * sizeof(*open));
+    }
     told->err = err == NULL ? (struct err){0} : *err;
 }
 
