@@ -11,6 +11,7 @@
 
 #define REBUILD_TICK_MS 200
 #define LOOK_MS         10000 /* Redis may lose anything at any time */
+#define LOOK_AGAIN_MS   500   /* a position that is not stored yet is by then */
 #define LOOKS_A_TICK    32    /* 160 a second: 1,600 partitions in that time */
 #define AGAIN_MS        5000
 #define RATE_MS         1000
@@ -144,6 +145,7 @@ static void tell_position(struct link_part *part)
 {
     struct offset_run nothing = {part->at.source_next, part->at.target_next, 0};
     offset_track_ack(part->track, nothing, &part->at);
+    part->rebuild.looked_ms = loop_now_ms(part->link->loop) - LOOK_MS + LOOK_AGAIN_MS;
 }
 
 static void unmapped_told(void *arg, enum offset_unmapped_what what, const struct offset_open *open,
