@@ -11,6 +11,7 @@
 #include "cli/context.h"
 #include "cli/render.h"
 #include "cli/status.h"
+#include "cli/topics.h"
 #include "cli/watch.h"
 #include "kafka/control.h"
 
@@ -95,11 +96,14 @@ static void ask_redis(struct status *status, struct context *context)
 
 static void gather(struct status *status, struct context *context)
 {
-    *status = (struct status){.service = context->service->name,
-                              .from = context->from->name,
-                              .to = context->to->name,
-                              .now_ms = clock_wall_ms(clock_system()),
-                              .has_redis = context->to->redis != NULL};
+    *status = (struct status){
+        .service = context->service->name,
+        .from = context->from->name,
+        .to = context->to->name,
+        .sites = {context->from, context->to},
+        .now_ms = clock_wall_ms(clock_system()),
+        .has_redis = context->to->redis != NULL
+    };
     ask_control(status, context);
     ask_redis(status, context);
     positions_read(&status->positions, context);
@@ -165,6 +169,20 @@ static json_t *partitions_json(const struct status *status)
     return out;
 }
 
+/* What the configuration of its sites leaves open to who stands on the line. */
+static json_t *weak_json(const struct status *status)
+{
+    json_t *out = json_array();
+    for (size_t side = 0; side < 2; side++) {
+        const struct config_site *site = status->sites[side];
+        const char *weak;
+        for (size_t i = 0; (weak = config_client_weakness(&site->kafka, i)) != NULL; i++) {
+            json_array_append_new(out, json_pack("{ssss}", "site", site->name, "what", weak));
+        }
+    }
+    return out;
+}
+
 static json_t *link_json(const struct status *status)
 {
     char line[STATUS_LINE_BYTES];
@@ -186,10 +204,13 @@ static json_t *link_json(const struct status *status)
     json_object_set_new(out, "seen_time", render_time_or_null(status->seen_ms));
     json_object_set_new(out, "records_per_s", render_real_or_null(status->records_per_s));
     json_object_set_new(out, "partitions", partitions_json(status));
+    json_object_set_new(out, "topics",
+                        or_null((json_t *)(uintptr_t)topics_report(status->workers)));
     json_object_set_new(out, "workers", or_null(status->workers));
     json_object_set_new(out, "gone_workers", or_null(status->gone));
     json_object_set_new(out, "faults", or_null(status->faults));
     json_object_set_new(out, "errors", errors_json(status));
+    json_object_set_new(out, "weak", weak_json(status));
     json_object_set_new(out, "time", render_time_or_null(status->now_ms));
     return out;
 }
@@ -517,9 +538,25 @@ static void print_head(const struct status *status)
     render_wrapped(stdout, safe.text, RENDER_WIDTH, 0, 4);
 }
 
+static void print_weak(const struct status *status)
+{
+    json_t *all = weak_json(status);
+    const json_t *row;
+    size_t i;
+    json_array_foreach (all, i, row) {
+        char line[400];
+        snprintf(line, sizeof(line), "%swarning%s: site %.100s: %.200s", render_color(COLOR_WARN),
+                 render_color(COLOR_NONE), json_string_value(json_object_get(row, "site")),
+                 json_string_value(json_object_get(row, "what")));
+        puts(line);
+    }
+    json_decref(all);
+}
+
 static void print_text(const struct status *status)
 {
     print_head(status);
+    print_weak(status);
     if (status->role_epoch < 0) {
         print_unknown("role", &status->role_err);
     }
@@ -533,6 +570,7 @@ static void print_text(const struct status *status)
     if (status->positions.count > 0) {
         print_topics(status);
     }
+    topics_print(stdout, topics_report(status->workers));
     print_idle(status);
     print_catching_up(status);
     print_faults(status);

@@ -115,6 +115,8 @@ struct config_service {
     int64_t limit_initial_bytes; /* a second, of one link; 0 = none */
     int64_t limit_steady_bytes;
     struct config_patterns topics;
+    bool topic_config_sync;              /* settings of topics follow; false: only at creation */
+    struct config_patterns topic_config; /* of names of settings; include is the list `always` */
     struct config_patterns groups;
     struct config_filter *filter; /* or NULL: every record belongs */
     enum config_compression compression;
@@ -184,6 +186,8 @@ const struct config_service *config_service(const struct config *config,
                                             const char *name); /* or NULL */
 const char *config_client_get(const struct config_client *client,
                               const char *property); /* or NULL */
+/* What would let somebody on the line read or change what is said, by the site's own settings: index 0.. until NULL. */
+const char *config_client_weakness(const struct config_client *client, size_t index);
 
 /* Does a topic or group of this name belong? Reserved names (ferry.*, ferry-*, __*) never do. */
 bool config_patterns_match(const struct config_patterns *patterns, const char *name);
@@ -191,6 +195,19 @@ bool config_name_reserved(const char *name);
 /* Another service that has a site in common with this one and whose patterns match the topic too, or NULL. What is
  * certain from the patterns alone was refused by config_load(). */
 const char *config_service_rival(const struct config_service *service, const char *topic);
+
+/* How a setting of a topic gets to another cluster: docs/topics.md has the reasons. */
+enum config_setting_rule {
+    SETTING_FOLLOWS,   /* what is set on the source's topic is set on the target's */
+    SETTING_SAFE_SIDE, /* durability: only towards more of it, unless `always` names it */
+    SETTING_ASKED,     /* only where `always` names it: needs what another cluster may lack */
+    SETTING_FORCED,    /* the copy needs a value of its own (mirror/topic_plan) */
+    SETTING_NEVER,     /* speaks of brokers, or of formats that only some of them know */
+};
+enum config_setting_rule config_setting_rule(const char *name);
+/* Does the service's topic_config.always, or .exclude, match this setting's name? */
+bool config_setting_always(const struct config_service *service, const char *name);
+bool config_setting_excluded(const struct config_service *service, const char *name);
 
 /* Read a secret now: heap text without the trailing newline, free with config_secret_free() which wipes it.
  * Refused: missing, empty, larger than 64 KiB, a file that group or others may write. */

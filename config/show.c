@@ -79,6 +79,14 @@ static json_t *patterns_json(const struct config_patterns *patterns)
                      "exclude", pattern_list(patterns->exclude, patterns->exclude_count));
 }
 
+static json_t *topic_config_json(const struct config_service *service)
+{
+    const struct config_patterns *settings = &service->topic_config;
+    return json_pack("{sbsoso}", "sync", service->topic_config_sync, "always",
+                     pattern_list(settings->include, settings->include_count), "exclude",
+                     pattern_list(settings->exclude, settings->exclude_count));
+}
+
 static json_t *cnames_json(const struct config_service *service)
 {
     json_t *list = json_array();
@@ -120,6 +128,8 @@ static json_t *service_json(const struct config_service *service)
         "topics", patterns_json(&service->topics), "groups", patterns_json(&service->groups),
         "compression", config_compression_name(service->compression), "merge",
         service->merge ? 1 : 0, "cname", cnames_json(service));
+    json_object_set_new(tree, "on_source_deleted", json_string("keep"));
+    json_object_set_new(tree, "topic_config", topic_config_json(service));
     if (service->filter != NULL) {
         json_object_set_new(tree, "filter", filter_json(service->filter));
     }
@@ -270,7 +280,7 @@ static void put_property(FILE *out, const struct property *property)
         fputs("`HOST:PORT`, and more behind commas", out);
         break;
     }
-    fputs(" |\n", out);
+    fprintf(out, " | %s |\n", property->note == NULL ? "" : property->note);
 }
 
 static const char reference_begin[] =
@@ -302,7 +312,7 @@ static const char reference_properties[] =
     "are read, written or shared out is refused by name.\n"
     "Certificates, keys and passwords are looked at again for each connection. TLS 1.2 or "
     "newer.\n\n"
-    "| property | value |\n|---|---|\n";
+    "| property | value | note |\n|---|---|---|\n";
 
 char *config_reference(void)
 {

@@ -175,7 +175,8 @@ static bool get_filter(const json_t *record, uint64_t *out_filter, int32_t *out_
         return wrong(err, "filter: expected 16 hex digits");
     }
     json_int_t value = json_integer_value(generation);
-    if (generation && (!json_is_integer(generation) || value < 0 || value > INT16_MAX)) {
+    /* One beyond the last generation: they have run out. */
+    if (generation && (!json_is_integer(generation) || value < 0 || value > INT16_MAX + 1)) {
         return wrong(err, "generation: out of range");
     }
     *out_generation = (int32_t)value;

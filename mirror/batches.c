@@ -235,7 +235,6 @@ static void set_up_recode(struct engine *engine)
     const struct recode_options recode = {.pool = engine->pool,
                                           .plain_bytes_max =
                                               (size_t)options->limits->link_window_bytes / 2,
-                                          .window_bytes = options->limits->partition_window_bytes,
                                           .merge = options->merge,
                                           .other_codec = other,
                                           .codec = codec,
@@ -320,6 +319,11 @@ void engine_metadata(struct engine *engine)
         }
     }
     engine_pump(engine);
+}
+
+void engine_drop_unsent(struct engine *engine)
+{
+    sink_drop_unsent(engine);
 }
 
 void engine_pump(struct engine *engine)

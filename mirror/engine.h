@@ -75,6 +75,8 @@ void engine_detach(struct engine *engine);
 void engine_free(struct engine *engine);
 /* Metadata of either cluster changed. */
 void engine_metadata(struct engine *engine);
+/* Partitions were taken from us: batches that stand unsent in a connection do not leave any more; it breaks. */
+void engine_drop_unsent(struct engine *engine);
 /* A gate opened, or a tick: look whether something can go. */
 void engine_pump(struct engine *engine);
 

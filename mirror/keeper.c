@@ -552,6 +552,7 @@ static void take_service(struct keeper *keeper)
         keeper->shared.service = NULL;
         keeper->hash = config_streams_hash(keeper->options.service);
         keeper->next_turn_ms = 0;
+        topic_memory_recheck(keeper->memory);
     }
 }
 

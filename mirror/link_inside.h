@@ -67,14 +67,16 @@ struct link_part {
     struct uuid target_topic_id;
     struct offset_track *track; /* NULL until placed */
     struct checkpoint at;
-    bool acked;    /* since it was placed */
-    char why[256]; /* of the state, for people */
+    uint64_t
+        placements; /* times that it was placed: a commit that was sent before is of another position */
+    uint64_t question; /* to the store and the group; answers to earlier ones are nobody's */
+    bool acked;        /* since it was placed */
+    char why[256];     /* of the state, for people */
     int64_t since_ms;
     struct loop_timer *timer; /* stalled: when to try again */
     struct backoff backoff;
     /* resume inputs */
     bool load_group_wanted;
-    bool load_group_asked;
     int32_t loads_left;
     struct task_stored stored;
     int64_t resume_depth;     /* bytes; an operator's retry may go deeper */
@@ -83,7 +85,8 @@ struct link_part {
     int64_t accept_to;
     bool resync; /* an operator has it mirrored anew */
     int64_t resync_from;
-    bool not_guarded; /* the broker holds no state of our id: order is not guarded by it */
+    char order_id[17]; /* of the decision that is being carried out; "" = none */
+    bool not_guarded;  /* the broker holds no state of our id: order is not guarded by it */
     /* commits */
     bool
         commit_wanted; /* now: a position that must stand before the first batch, or the last one */
@@ -183,6 +186,11 @@ struct link {
     int64_t rates_ms;
     double records_per_s;
     double bytes_per_s;
+    json_t *topics_report; /* topic_sync_report() of our keeper; NULL = it has not looked */
+    int64_t drifted_topics;
+    int64_t not_mirrored_topics;
+    int64_t source_deleted_topics;
+    uint64_t topic_changes; /* settings that our keeper changed at the target */
     struct link_rebuild {
         struct loop_timer *tick;
         struct throttle throttle;
@@ -252,6 +260,11 @@ struct link {
         struct series *slow;
         struct series *limit_initial;
         struct series *limit_steady;
+        /* of topics: the keeper's */
+        struct series *drifted_topics;
+        struct series *not_mirrored_topics;
+        struct series *source_deleted_topics;
+        struct series *topic_changes;
         struct series *recoded[BATCH_VERDICTS_COUNT]; /* NULL: never a reason to re-encode */
         struct series *recode_made;
         struct series *filtered[RECORD_VERDICTS_COUNT];
@@ -277,11 +290,10 @@ struct link_part *part_by_id(struct link *link, uint64_t id);
 void part_metadata(struct link_part *part); /* topic ids may have come or changed */
 void part_leave(struct link_part *part);    /* drain; link_look_at_leaving() when at rest */
 void part_committed(struct link_part *part);
-void part_retry(struct link_part *part, int64_t depth_bytes);
-/* Go on without the source offsets that the fault names. false: the fault that stands is not the one of the order. */
-bool part_accept(struct link_part *part, const json_t *order);
-/* Mirror it anew, behind what the target holds; false as above. */
-bool part_resync(struct link_part *part, const json_t *order);
+/* An operator's word about the partition: retry, accept or resync; hostile until checked. true: done with, or about nothing
+ * that stands; false: it stays in Redis, for us (what stands is not known yet, or the decision has no position yet) or for
+ * the next owner. */
+bool part_order(struct link_part *part, const json_t *order);
 void part_conflict(struct link_part *part, const struct checkpoint *found);
 void link_engine_callbacks(struct link *link, struct engine_callbacks *out);
 void link_load_groups(void *arg); /* timer: one request for all that wait */

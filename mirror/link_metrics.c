@@ -77,6 +77,10 @@ static const struct metric_row link_rows[] = {
     {AT(slow), METRIC_GAUGE, "ferry_link_slow_partitions", "Partitions on a slow connection: the target replicates them late.", NULL, NULL},
     {AT(limit_initial), METRIC_GAUGE, "ferry_link_limit_initial_bytes", "Bytes a second of the link in initial sync; 0 = no limit.", NULL, NULL},
     {AT(limit_steady), METRIC_GAUGE, "ferry_link_limit_steady_bytes", "Bytes a second of the link when it has caught up; 0 = no limit.", NULL, NULL},
+    {AT(drifted_topics), METRIC_GAUGE, "ferry_link_drifted_topics", "Topics whose settings at the target differ from what follows from the source; the keeper's word.", NULL, NULL},
+    {AT(not_mirrored_topics), METRIC_GAUGE, "ferry_link_not_mirrored_topics", "Topics of the service that are not mirrored; the keeper's word.", NULL, NULL},
+    {AT(source_deleted_topics), METRIC_GAUGE, "ferry_link_source_deleted_topics", "Topics that the source deleted and whose copy stands; the keeper's word.", NULL, NULL},
+    {AT(topic_changes), METRIC_COUNTER, "ferry_link_topic_changes_total", "Settings of topics that this worker changed at the target because they follow the source.", NULL, NULL},
     {AT(redis_up), METRIC_GAUGE, "ferry_redis_up", "1 while the connection to the target site's Redis stands.", NULL, NULL},
     {AT(map_ready), METRIC_GAUGE, "ferry_map_ready", "1 while checkpoints and maps reach Redis.", NULL, NULL},
     {AT(map_pending), METRIC_GAUGE, "ferry_map_pending_runs", "Runs of the map that are in memory and not in Redis yet.", NULL, NULL},
@@ -428,6 +432,17 @@ static void take_second(struct link *link, int64_t now_ms)
     }
 }
 
+/* One worker a service knows: its keeper. */
+static void show_topics(struct link *link)
+{
+    bool known = link->control_ours && link->topics_report != NULL;
+    set_known(link->metrics.drifted_topics, known ? (double)link->drifted_topics : -1);
+    set_known(link->metrics.not_mirrored_topics, known ? (double)link->not_mirrored_topics : -1);
+    set_known(link->metrics.source_deleted_topics,
+              known ? (double)link->source_deleted_topics : -1);
+    show_count(link->metrics.topic_changes, (double)link->topic_changes);
+}
+
 void link_metrics_tick(struct link *link)
 {
     int64_t now_ms = loop_now_ms(link->loop);
@@ -440,6 +455,7 @@ void link_metrics_tick(struct link *link)
     show_map(link);
     show_clusters(link);
     show_flow(link);
+    show_topics(link);
     series_set(link->metrics.state, (double)link->state);
     take_second(link, now_ms);
 }

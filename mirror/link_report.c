@@ -91,9 +91,8 @@ static json_t *round_trip(const struct link *link, bool of_source)
     return us < 0 ? json_null() : json_real((double)us / 1000.0);
 }
 
-json_t *link_report(void *arg)
+static json_t *worker_json(struct link *link)
 {
-    struct link *link = arg;
     char started[CLOCK_TEXT_BYTES];
     char now[CLOCK_TEXT_BYTES];
     char host[256] = "";
@@ -133,6 +132,16 @@ json_t *link_report(void *arg)
         json_object_set_new(out, "rebuild", rebuild_json(link));
     }
     return out;
+}
+
+json_t *link_report(void *arg)
+{
+    struct link *link = arg;
+    json_t *report = worker_json(link);
+    if (link->control_ours && link->topics_report != NULL) { /* the keeper's word */
+        json_object_set(report, "topics", link->topics_report);
+    }
+    return report;
 }
 
 void link_report_fault(struct link_part *part)

@@ -132,6 +132,7 @@ struct taking { /* one answer on its way in */
     struct transfer_filter filter;
     struct buf *block;
     const struct transfer_limits *limits;
+    const struct partition_bounds *bounds;
     struct partition_refusal *refusal;
     struct err *err;
 };
@@ -234,7 +235,7 @@ static enum partition_took reencode(struct taking *taking, const struct batch *b
         return refuse(taking, batch, verdict);
     }
     int64_t held = partition->queued_bytes + partition->flight_bytes;
-    if (held > 0 && held >= recode_options(partition->recode)->window_bytes) {
+    if (held > 0 && held >= taking->bounds->window_bytes) {
         return TOOK_FULL;
     }
     return queue(taking, batch, verdict);
@@ -301,11 +302,13 @@ static enum partition_took take_all(struct taking *taking, const uint8_t *data, 
 
 enum partition_took partition_take(struct partition *partition, struct fetch_partition *fetched,
                                    struct buf *block, const struct transfer_limits *limits,
+                                   const struct partition_bounds *bounds,
                                    struct partition_refusal *out_refusal, struct err *err)
 {
     struct taking taking = {.partition = partition,
                             .block = block,
                             .limits = limits,
+                            .bounds = bounds,
                             .refusal = out_refusal,
                             .err = err};
     transfer_filter_init(&taking.filter, fetched);

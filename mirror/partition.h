@@ -105,9 +105,11 @@ enum partition_took {
 };
 /* Take in the records of a Fetch answer for this partition (without error). `block` holds the bytes and is referenced
  * per parcel. What may not pass is re-encoded here, and small neighbours are merged, into blocks of their own; beyond
- * the window nothing more of the answer is re-encoded: it is fetched again when there is room. */
+ * the window nothing more of the answer is re-encoded: it is fetched again when there is room, by the same bounds that
+ * partition_wants() is asked with. */
 enum partition_took partition_take(struct partition *partition, struct fetch_partition *fetched,
                                    struct buf *block, const struct transfer_limits *limits,
+                                   const struct partition_bounds *bounds,
                                    struct partition_refusal *out_refusal, struct err *err);
 
 /* The next batch to send now, or NULL: window full, nothing queued, or not opened and one is in flight. */

@@ -89,6 +89,11 @@ void recode_free(struct recode *recode)
     free(recode);
 }
 
+void recode_plain_bytes(struct recode *recode, size_t plain_bytes_max)
+{
+    recode->options.plain_bytes_max = plain_bytes_max;
+}
+
 const struct recode_options *recode_options(const struct recode *recode)
 {
     return &recode->options;

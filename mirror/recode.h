@@ -30,7 +30,6 @@
 struct recode_options {
     struct buf_pool *pool;  /* where what is made lives; NULL = heap */
     size_t plain_bytes_max; /* of one source batch in memory, decompressed */
-    int64_t window_bytes;   /* of one partition: nothing is re-encoded beyond it */
     bool merge;             /* small neighbours that may pass, too */
     bool other_codec;       /* the line has a codec of its own: `codec`; else the source's */
     enum batch_codec codec;
@@ -61,6 +60,8 @@ struct recode_counts {
 struct recode;
 struct recode *recode_new(const struct recode_options *options);
 void recode_free(struct recode *recode);
+/* From now on; the configuration may be read again while it runs. */
+void recode_plain_bytes(struct recode *recode, size_t plain_bytes_max);
 const struct recode_options *recode_options(const struct recode *recode);
 const struct recode_counts *recode_counts(const struct recode *recode);
 

@@ -132,6 +132,16 @@ static int64_t accepted_end(const struct resume *resume, int64_t source_next)
                                                          : options->accept_to;
 }
 
+/* The next generation; -1: none is left. A raise stays below the generations of the filter after this one, or the stream
+ * would pass for one that went through it. */
+static int32_t generation_behind(const struct resume *resume, int32_t generation)
+{
+    int32_t next = generation + 1;
+    bool of_next_filter =
+        next % GENERATIONS_A_FILTER == 0 && next > resume->options.generation_least;
+    return next > GENERATION_MAX || of_next_filter ? -1 : next;
+}
+
 /* What is left out changes which record a sequence means, so the stream goes on behind it as another one. */
 static bool leave_out(struct resume *resume, int64_t to)
 {
@@ -139,36 +149,34 @@ static bool leave_out(struct resume *resume, int64_t to)
     int32_t highest = highest_generation(resume);
     resume->event.accepted_from = at->source_next;
     resume->event.accepted_to = to;
-    at->generation = (highest > at->generation ? highest : at->generation) + 1;
+    at->generation = generation_behind(resume, highest > at->generation ? highest : at->generation);
     at->source_next = to;
     at->sequence_next = to;
     at->leader_epoch = -1; /* of the batch before it, which we never saw */
     resume->generation = at->generation;
     offset_map_done(&resume->runs);
     offset_map_init(&resume->runs);
-    return at->generation <= GENERATION_MAX;
+    return at->generation >= 0;
 }
 
 static enum resume_need generations_used(struct resume *resume)
 {
-    err_set(&resume->err, ERR_FATAL, "all %d generations of the stream are used",
-            GENERATION_MAX + 1);
+    err_set(&resume->err, ERR_FATAL,
+            "all generations of the stream are used: %d under one filter, %d filters",
+            GENERATIONS_A_FILTER, (GENERATION_MAX + 1) / GENERATIONS_A_FILTER);
     err_hint(&resume->err, "give the link another deployment id, or mirror into a new topic");
     return fault(resume, FAULT_GENERATIONS);
 }
 
 /* The filter changed since: the records behind the position are another function of their sequence. The generation is
- * the caller's to have committed before its first batch; the runs belong to the one before. The map knows the beginning
- * of an incarnation by its sequence and by no epoch before it; the epoch was compared just now. */
-static void go_on_refiltered(struct resume *resume, int64_t source_next, int64_t *sequence_next,
-                             int32_t *leader_epoch)
+ * the caller's to have committed before its first batch; the runs belong to the one before. */
+static void go_on_refiltered(struct resume *resume, int64_t source_next, int64_t *sequence_next)
 {
     if (resume->generation >= resume->options.generation_least) {
         return;
     }
     resume->generation = resume->options.generation_least;
     *sequence_next = source_next;
-    *leader_epoch = -1;
     offset_map_done(&resume->runs);
     offset_map_init(&resume->runs);
 }
@@ -176,7 +184,10 @@ static void go_on_refiltered(struct resume *resume, int64_t source_next, int64_t
 static enum resume_need finish(struct resume *resume, int64_t source_next, int64_t target_next,
                                int64_t sequence_next, int32_t leader_epoch)
 {
-    go_on_refiltered(resume, source_next, &sequence_next, &leader_epoch);
+    go_on_refiltered(resume, source_next, &sequence_next);
+    if (resume->generation > GENERATION_MAX) {
+        return generations_used(resume);
+    }
     resume->at = (struct checkpoint){.source_topic_id = resume->options.source_topic_id,
                                      .target_topic_id = resume->options.target_topic_id,
                                      .generation = resume->generation,
@@ -400,6 +411,7 @@ static enum resume_need read_source(struct resume *resume, enum resume_step step
     resume->read_bytes = 0;
     resume->step = step;
     resume->source_expected = from;
+    resume->source_begun = false;
     if (from < resume->source.log_start) {
         pair_list_missing(&resume->source_units, from, resume->source.log_start);
         resume->source_expected = resume->source.log_start;
@@ -425,7 +437,8 @@ static enum resume_need raise_generation(struct resume *resume, int32_t leader_e
     if (highest > resume->generation) {
         resume->generation = highest;
     }
-    if (++resume->generation > GENERATION_MAX) {
+    resume->generation = generation_behind(resume, resume->generation);
+    if (resume->generation < 0) {
         return generations_used(resume);
     }
     resume->event.truncated_target_from = resume->runs_from.target_next;
@@ -449,14 +462,14 @@ static enum resume_need resync(struct resume *resume)
 {
     const struct resume_source *source = &resume->source;
     int32_t highest = highest_generation(resume);
-    resume->generation = (highest > resume->generation ? highest : resume->generation) + 1;
+    resume->generation =
+        generation_behind(resume, highest > resume->generation ? highest : resume->generation);
     resume->event.began = resume->event.resynced = true;
     int64_t place = resume->options.resync_from;
     place = place < source->log_start ? source->log_start : place;
     place = place > source->stable_end ? source->stable_end : place;
-    return resume->generation > GENERATION_MAX
-               ? generations_used(resume)
-               : finish(resume, place, resume->target.end, place, -1);
+    return resume->generation < 0 ? generations_used(resume)
+                                  : finish(resume, place, resume->target.end, place, -1);
 }
 
 static enum resume_need read_back(struct resume *resume)
@@ -557,6 +570,19 @@ static bool too_deep(struct resume *resume, const char *side)
     return true;
 }
 
+/* The first batch of an answer may begin before what was asked for; BaseOffset is under no checksum. */
+static bool in_order(struct resume *resume, const struct batch *batch, int64_t expected,
+                     const char *side)
+{
+    if (batch->base_offset >= expected) {
+        return true;
+    }
+    resume->broken = true;
+    return err_set(&resume->err, ERR_RETRY,
+                   "batch at %s offset %lld stands behind one that ends at %lld", side,
+                   (long long)batch->base_offset, (long long)expected);
+}
+
 static void count_foreign(struct resume *resume, int64_t from, int64_t to)
 {
     if (to <= from) {
@@ -655,6 +681,10 @@ bool resume_target_batch(struct resume *resume, const struct batch *batch)
     int64_t next = batch->magic < 2 ? batch->base_offset + 1 : batch_next_offset(batch);
     if (next <= resume->ask_from || batch->base_offset >= resume->ask_to) {
         return true;
+    }
+    bool begun = resume->target_expected > resume->ask_from;
+    if (begun && !in_order(resume, batch, resume->target_expected, "target")) {
+        return false;
     }
     resume->read_bytes += (int64_t)batch->len;
     if (too_deep(resume, "target")) {
@@ -899,6 +929,9 @@ static enum resume_need back_end(struct resume *resume)
 
 enum resume_need resume_target_end(struct resume *resume)
 {
+    if (resume->broken) {
+        return RESUME_BROKEN;
+    }
     if (resume->fault != FAULT_NONE) {
         return RESUME_FAULT;
     }
@@ -925,6 +958,10 @@ bool resume_source_batch(struct resume *resume, const struct batch *batch, bool 
     if (batch_next_offset(batch) <= from) {
         return true;
     }
+    if (resume->source_begun && batch->magic == 2 && !in_order(resume, batch, from, "source")) {
+        return false;
+    }
+    resume->source_begun = true;
     resume->read_bytes += (int64_t)batch->len;
     if (too_deep(resume, "source")) {
         return false;
@@ -1299,6 +1336,9 @@ enum resume_need resume_give_cut(struct resume *resume)
 
 enum resume_need resume_source_end(struct resume *resume, int64_t next, bool at_end)
 {
+    if (resume->broken) {
+        return RESUME_BROKEN;
+    }
     if (resume->fault != FAULT_NONE) {
         return RESUME_FAULT;
     }

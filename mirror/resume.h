@@ -1,7 +1,7 @@
 /* Where to go on: the only way to begin, or to go on after any doubt. Deciding core without I/O.
  *
  * It asks (enum resume_need), the driver answers with one of the resume_give_... calls, each of which gives the next
- * need, until RESUME_DONE, RESUME_FAULT or RESUME_WAIT. The seven steps of the design:
+ * need, until RESUME_DONE, RESUME_FAULT, RESUME_BROKEN or RESUME_WAIT. The seven steps of the design:
  *
  *   1 newest consistent checkpoint; topic ids; source truncated below it?      NEED_CHECKPOINTS, NEED_SOURCE
  *   2 last sequence of our id and the target's end, once they agree            NEED_TARGET, RESUME_WAIT
@@ -68,6 +68,7 @@ enum resume_need {
     RESUME_WAIT,      /* ask_wait_ms, then resume_again(); `stalled` says whether to tell */
     RESUME_DONE,
     RESUME_FAULT,
+    RESUME_BROKEN, /* a broker answered what cannot be: drop its connection, begin anew */
 };
 
 enum resume_fault { /* names of fault kinds: docs/faults.md */
@@ -151,7 +152,8 @@ struct resume {
         runs_from; /* where they begin: the checkpoint that was used; valid unless event.began */
     struct resume_event event;
     enum resume_fault fault;
-    struct err err; /* RESUME_FAULT: evidence and way out; RESUME_WAIT: what for */
+    struct err
+        err; /* RESUME_FAULT: evidence and way out; RESUME_WAIT: what for; RESUME_BROKEN: why */
     int64_t fault_source_from, fault_source_to, fault_target_from, fault_target_to; /* -1 = none */
     /* --- private --- */
     struct resume_options options;
@@ -178,6 +180,8 @@ struct resume {
     struct pair_list source_units;
     int64_t target_expected; /* next offset of the stretch being read */
     int64_t source_expected;
+    bool source_begun;    /* a batch of it was taken: the next one begins behind it */
+    bool broken;          /* batches that overlap: no log holds them */
     int64_t ours_end;     /* target offset behind the newest batch of ours */
     int64_t sequence_end; /* sequence behind it */
     int64_t newer_first;  /* first batch of a newer generation, -1 = none */

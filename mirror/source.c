@@ -78,6 +78,15 @@ static void hold(struct task *task, int64_t ms)
     task->hold_until_ms = loop_now_ms(task->engine->loop) + ms;
 }
 
+/* Told once already, with the connection that it is about; `status` names the partitions. */
+static void note_refused(const struct source_request *request, const struct err *why)
+{
+    for (int32_t i = 0; why->kind == ERR_REFUSED && i < request->count; i++) {
+        struct task *task = request->tasks[i];
+        snprintf(task->trouble, sizeof(task->trouble), "%.127s", why->what);
+    }
+}
+
 static void trouble(struct task *task, const char *what)
 {
     if (strcmp(task->trouble, what) != 0) {
@@ -116,7 +125,11 @@ static void take_records(struct task *task, struct fetch_partition *fetched, str
 {
     struct partition_refusal refusal;
     struct err err = {0};
-    switch (partition_take(&task->core, fetched, block, &task->engine->transfer_limits, &refusal,
+    const struct engine *engine = task->engine;
+    const struct partition_bounds bounds = {.window_bytes =
+                                                engine->options.limits->partition_window_bytes};
+    recode_plain_bytes(engine->recode, (size_t)engine->options.limits->link_window_bytes / 2);
+    switch (partition_take(&task->core, fetched, block, &engine->transfer_limits, &bounds, &refusal,
                            &err)) {
     case TOOK_OK:
         sink_ready(task);
@@ -225,11 +238,27 @@ static int32_t asked(const struct source_request *request, const struct fetch_pa
     return -1;
 }
 
+/* Each of its partitions is looked for among those asked for: more than those no honest broker sends. */
+static bool get_answer(const struct source_request *request, struct reader *reader,
+                       struct fetch_answer *out, struct err *err)
+{
+    if (!proto_get_fetch(reader, request->version, out, err)) {
+        return false;
+    }
+    if (out->partitions_count <= request->count) {
+        return true;
+    }
+    err_set(err, ERR_RETRY, "Fetch v%d: %d partitions in the answer, %d were asked for",
+            request->version, out->partitions_count, request->count);
+    fetch_answer_done(out);
+    return false;
+}
+
 static void take_answer(struct source_request *request, struct reader *reader, struct buf *block)
 {
     struct fetch_answer answer;
     struct err err = {0};
-    if (!proto_get_fetch(reader, request->version, &answer, &err)) {
+    if (!get_answer(request, reader, &answer, &err)) {
         cluster_drop_conn(request->engine->source, request->broker, request->lane, err.what);
         return;
     }
@@ -255,11 +284,12 @@ static void answered(void *arg, struct reader *reader, struct buf *block, const 
 {
     struct source_request *request = arg;
     struct engine *engine = request->engine;
-    (void)err; /* a lost connection is told by the cluster; the next pump asks again */
     broker_of(engine, request->broker)->asking &= ~(1u << request->lane);
     if (reader != NULL) {
         engine->counters.fetches++;
         take_answer(request, reader, block);
+    } else { /* a lost connection is told by the cluster; the next pump asks again */
+        note_refused(request, err);
     }
     request_free(request);
     if (reader != NULL) {

@@ -113,6 +113,15 @@ static bool nothing_is_known(const struct offset_lookup *lookup,
     return lookup->chosen.run_end.source >= 0;
 }
 
+/* The successor began where the stream's checkpoint in Redis stands, on one side at least: nothing was mirrored in between.
+ * Elsewhere what was is not written down: a worker died with it, and the next one could not go on in the same stream. */
+static bool nothing_between(const struct offset_lookup *lookup)
+{
+    const struct offset_place *end = &lookup->chosen.next;
+    const struct offset_place *begin = &lookup->successor.first;
+    return begin->source == end->source || begin->target == end->target;
+}
+
 /* What stands beside the piece must leave it room, or one of them is not of this history. */
 static bool piece_fits(const struct offset_lookup *lookup, const struct offset_neighbours *near)
 {
@@ -153,7 +162,9 @@ static void translate_in_chosen(const struct offset_lookup *lookup,
     bool past_the_end = offset >= side_of(lookup->chosen.next, from_target);
     if (past_the_end && !is_current(lookup) && lookup->has_successor) {
         /* It ended there; what was mirrored next is the successor's first record. */
-        answer(out, VERDICT_ROUNDED, from_target, side_of(lookup->successor.first, !from_target));
+        bool known = nothing_between(lookup);
+        answer(out, known ? VERDICT_ROUNDED : VERDICT_UNMAPPED, from_target,
+               known ? side_of(lookup->successor.first, !from_target) : -1);
     }
 }
 

@@ -21,6 +21,7 @@ static const struct partition_bounds wide = {.window_bytes = 1 << 20, .queue_byt
 struct bench {
     struct model_source source;
     struct partition core;
+    struct partition_bounds bounds;
     struct partition_refusal refusal;
     struct ack ack;
     struct err err;
@@ -31,6 +32,7 @@ static int setup(void **state)
     struct bench *bench = calloc(1, sizeof(*bench));
     model_source_init(&bench->source);
     partition_init(&bench->core);
+    bench->bounds = wide;
     *state = bench;
     return 0;
 }
@@ -58,8 +60,8 @@ static enum partition_took take(struct bench *bench, int64_t from, int32_t batch
     struct fetch_partition fetched;
     struct buf *block;
     assert_true(model_source_fetch(&bench->source, from, batches, &fetched, &block));
-    enum partition_took took =
-        partition_take(&bench->core, &fetched, block, &no_limits, &bench->refusal, &bench->err);
+    enum partition_took took = partition_take(&bench->core, &fetched, block, &no_limits,
+                                              &bench->bounds, &bench->refusal, &bench->err);
     free(fetched.aborted);
     buf_unref(block);
     return took;
@@ -133,9 +135,9 @@ static void offsets_that_go_back_are_refused(void **state)
     struct buf *block = writer_take(&writer);
     struct fetch_partition fetched = {.records = block->data, .records_len = block->len};
     place(bench, 10, 0, 0);
-    assert_int_equal(
-        partition_take(&bench->core, &fetched, block, &no_limits, &bench->refusal, &bench->err),
-        TOOK_BACK);
+    assert_int_equal(partition_take(&bench->core, &fetched, block, &no_limits, &bench->bounds,
+                                    &bench->refusal, &bench->err),
+                     TOOK_BACK);
     assert_int_equal(partition_queued_count(&bench->core),
                      1); /* what stood before it is in order */
     buf_unref(block);
@@ -151,9 +153,9 @@ static void bytes_that_no_broker_sends_are_refused(void **state)
     struct buf *block = writer_take(&writer);
     struct fetch_partition fetched = {.records = block->data, .records_len = block->len};
     place(bench, 0, 0, 0);
-    assert_int_equal(
-        partition_take(&bench->core, &fetched, block, &no_limits, &bench->refusal, &bench->err),
-        TOOK_BAD);
+    assert_int_equal(partition_take(&bench->core, &fetched, block, &no_limits, &bench->bounds,
+                                    &bench->refusal, &bench->err),
+                     TOOK_BAD);
     buf_unref(block);
 }
 
@@ -299,8 +301,8 @@ static void the_ring_grows_in_any_state(void **state)
 
 static struct recode *with_recode(struct bench *bench, int64_t window_bytes, bool merge)
 {
-    const struct recode_options options = {
-        .plain_bytes_max = 1 << 20, .window_bytes = window_bytes, .merge = merge};
+    const struct recode_options options = {.plain_bytes_max = 1 << 20, .merge = merge};
+    bench->bounds.window_bytes = window_bytes;
     bench->core.recode = recode_new(&options);
     return bench->core.recode;
 }
@@ -392,7 +394,7 @@ static void beyond_the_window_nothing_more_is_re_encoded(void **state)
 {
     struct bench *bench = *state;
     with_recode(bench, 10, false);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         model_source_append(&bench->source, 3, -1, false);
         model_source_compact(&bench->source, i, false, true, 1);
         bench->source.epoch++; /* which keeps neighbours apart */
@@ -402,6 +404,14 @@ static void beyond_the_window_nothing_more_is_re_encoded(void **state)
     assert_true(partition_queued_count(&bench->core) < 3);
     int64_t stopped = bench->core.fetch_next;
     assert_true(stopped < 9);
+    assert_int_equal(take(bench, stopped, 5), TOOK_OK);
+    assert_int_equal(bench->core.fetch_next, stopped);
+    bench->bounds.window_bytes = 1 << 20; /* the configuration was read again: it counts at once */
+    assert_true(partition_wants(&bench->core, &bench->bounds));
+    assert_int_equal(take(bench, stopped, 1), TOOK_OK);
+    assert_true(bench->core.fetch_next > stopped);
+    stopped = bench->core.fetch_next;
+    bench->bounds.window_bytes = 10;
     while (partition_peek(&bench->core, &wide) != NULL) {
         int64_t at = bench->core.at.target_next;
         send(bench);

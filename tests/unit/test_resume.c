@@ -161,6 +161,7 @@ static enum resume_need answer(struct bench *bench, enum resume_need need)
         return resume_again(resume, resume->ask_wait_ms);
     case RESUME_DONE:
     case RESUME_FAULT:
+    case RESUME_BROKEN:
         break;
     }
     fail();
@@ -177,7 +178,8 @@ static enum resume_need run(struct bench *bench)
     bench->waited_ms = 0;
     resume_init(&bench->resume, &bench->options);
     enum resume_need need = resume_start(&bench->resume);
-    for (int steps = 0; need != RESUME_DONE && need != RESUME_FAULT; steps++) {
+    for (int steps = 0; need != RESUME_DONE && need != RESUME_FAULT && need != RESUME_BROKEN;
+         steps++) {
         assert_true(steps < 5000);
         if (need == RESUME_WAIT && bench->resume.stalled) {
             return RESUME_WAIT;
@@ -1101,10 +1103,83 @@ static void another_filter_is_another_generation(void **state)
     /* Nothing newer on the target: the same without reading. */
     stored(bench, 8, 4, 4, 0);
     stands_at(bench, 8, 4, 8, 3);
+    assert_int_equal(bench->resume.at.leader_epoch, 0); /* a truncation below it is still seen */
     /* Once it stands there it is what goes on. */
     bench->redis.generation = 3;
     bench->redis.sequence_next = 8;
     stands_at(bench, 8, 4, 8, 3);
+}
+
+/* --- answers that cannot be true ---------------------------------------------------------------------------------- */
+
+/* The batch says of itself where it stands: no checksum is over that. */
+static void stands_elsewhere(uint8_t *data, int64_t base)
+{
+    for (int i = 0; i < 8; i++) {
+        data[i] = (uint8_t)((uint64_t)base >> (56 - 8 * i));
+    }
+}
+
+static void is_broken(struct bench *bench, const char *what)
+{
+    assert_int_equal(run(bench), RESUME_BROKEN);
+    assert_int_equal(bench->resume.err.kind, ERR_RETRY);
+    assert_non_null(strstr(bench->resume.err.what, what));
+}
+
+static void batches_of_the_target_that_overlap_are_broken(void **state)
+{
+    struct bench *bench = *state;
+    grow(bench, 3, 3);
+    stored(bench, 0, 0, 0, -1);
+    copy(bench, 0);
+    copy(bench, 3);
+    copy(bench, 6);
+    stands_elsewhere(bench->target.entries[1].data, 0); /* the same place as the first */
+    is_broken(bench, "target offset 0");
+    stands_elsewhere(bench->target.entries[1].data, 2);
+    is_broken(bench, "target offset 2");
+    bench->redis_found = CHECKPOINT_NONE; /* read backwards likewise */
+    is_broken(bench, "target offset 2");
+    stands_elsewhere(bench->target.entries[1].data, 3);
+    stands_at(bench, 9, 9, 9, 0);
+}
+
+static void batches_of_the_source_that_overlap_are_broken(void **state)
+{
+    struct bench *bench = *state;
+    grow(bench, 1, 2);
+    grow(bench, 2, 3);
+    stored(bench, 0, 0, 0, -1);
+    copy(bench, 0);
+    copy(bench, 2);
+    copy(bench, 5);
+    stands_elsewhere(bench->source.batches[1].data, 0);
+    is_broken(bench, "source offset 0");
+    stands_elsewhere(bench->source.batches[1].data, 1);
+    is_broken(bench, "source offset 1");
+    stands_elsewhere(bench->source.batches[1].data, 2);
+    stands_at(bench, 8, 8, 8, 0);
+}
+
+/* A stream that a truncation or an operator raised passed the filter before it all the same. */
+static void a_raised_stream_is_older_than_the_next_filter(void **state)
+{
+    struct bench *bench = *state;
+    grow(bench, 4, 3);
+    stored(bench, 0, 0, 0, -1);
+    bench->redis.generation = GENERATIONS_A_FILTER - 1; /* the highest that a raise gets to */
+    copy_records(bench, (const int64_t[]){0, 2, 5, 7}, 4, 0, 0);
+    bench->options.resync = true;
+    runs_into(bench, FAULT_GENERATIONS); /* no further under this filter */
+    bench->options.generation_least = GENERATIONS_A_FILTER;
+    stands_at(bench, 0, 4, 0, GENERATIONS_A_FILTER);
+    bench->options.resync = false;
+    stored(bench, 8, 4, 4, 0);
+    bench->redis.generation = GENERATIONS_A_FILTER - 1;
+    stands_at(bench, 8, 4, 8, GENERATIONS_A_FILTER);
+    bench->options.generation_least = GENERATION_MAX + 1; /* filters have run out */
+    runs_into(bench, FAULT_GENERATIONS);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -1116,6 +1191,7 @@ int main(void)
         T(a_compacted_batch_leaves_its_holes_in_the_runs),
         T(a_merged_tail_is_found_without_a_checkpoint),
         T(another_filter_is_another_generation),
+        T(a_raised_stream_is_older_than_the_next_filter),
         T(garbage_is_a_fault),
         T(topics_created_again_are_faults),
         T(the_group_must_answer),
@@ -1164,6 +1240,8 @@ int main(void)
         T(a_batch_that_stands_where_it_never_stood_is_no_place),
         T(a_batch_across_the_checkpoint_means_a_cut),
         T(both_logs_truncated),
+        T(batches_of_the_target_that_overlap_are_broken),
+        T(batches_of_the_source_that_overlap_are_broken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

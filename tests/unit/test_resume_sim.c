@@ -845,6 +845,9 @@ static void step_resume(struct world *world, struct worker *worker)
     case RESUME_FAULT:
         faulted(world, worker);
         break;
+    case RESUME_BROKEN: /* the log was cut and grew again while it was read */
+        ok = false;
+        break;
     }
     if (!ok) {
         say(world, "worker %d begins anew (need %d at %lld)", (int)(worker - world->workers),
@@ -906,7 +909,7 @@ static void fetch(struct world *world, struct worker *worker)
     struct partition_refusal refusal;
     struct err err;
     struct ack ack;
-    switch (partition_take(core, &fetched, block, &limits, &refusal, &err)) {
+    switch (partition_take(core, &fetched, block, &limits, &bounds, &refusal, &err)) {
     case TOOK_OK:
         if (partition_settle(core, &ack)) {
             say(world, "worker %d settles at %lld", (int)(worker - world->workers),
@@ -1323,8 +1326,7 @@ static void world_init(struct world *world, uint64_t seed, bool loud)
             WIDE_SEQUENCES;
     }
     world->source.append_time = chance(world, 15);
-    const struct recode_options recode = {
-        .plain_bytes_max = 1 << 20, .window_bytes = WINDOW_BYTES, .merge = chance(world, 60)};
+    const struct recode_options recode = {.plain_bytes_max = 1 << 20, .merge = chance(world, 60)};
     world->recode = recode_new(&recode);
     size_t cut = chance(world, 40) ? 100 + (size_t)pick(world, 300) : 0;
     world->workers_count = 1 + pick(world, WORKERS_MAX);

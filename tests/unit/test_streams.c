@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "mirror/streams.h"
+#include "offsets/checkpoint.h"
 
 static void the_first_configuration_is_epoch_1(void **state)
 {
@@ -42,14 +43,26 @@ static void a_changed_filter_raises_the_least_generation(void **state)
     free(streams_advance(&control, 2, 0xf));
     assert_int_equal(control.streams_generation, 0);
     char *record = streams_advance(&control, 3, 0xe);
-    assert_int_equal(control.streams_generation, 1);
+    assert_int_equal(control.streams_generation, GENERATIONS_A_FILTER);
     assert_non_null(strstr(record, "\"filter\":\"000000000000000e\""));
-    assert_non_null(strstr(record, "\"generation\":1"));
+    assert_non_null(strstr(record, "\"generation\":256"));
     free(record);
     record = streams_advance(&control, 4, 0); /* no filter any more */
-    assert_int_equal(control.streams_generation, 2);
-    assert_non_null(strstr(record, "\"generation\":2"));
+    assert_int_equal(control.streams_generation, 2 * GENERATIONS_A_FILTER);
+    assert_non_null(strstr(record, "\"generation\":512"));
     free(record);
+}
+
+/* The record stays one that readers take; the partitions say that there is no generation left. */
+static void after_the_last_filter_the_generations_have_run_out(void **state)
+{
+    (void)state;
+    struct control_state control = {0};
+    for (uint64_t filter = 1; filter < 200; filter++) {
+        free(streams_advance(&control, filter, filter));
+        assert_true(control.streams_generation <= GENERATION_MAX || filter > 127);
+    }
+    assert_int_equal(control.streams_generation, GENERATION_MAX + 1);
 }
 
 /* Two workers, one not restarted yet, or a file that was put back: they must not take turns. */
@@ -87,6 +100,7 @@ int main(void)
         cmocka_unit_test(the_first_configuration_is_epoch_1),
         cmocka_unit_test(a_hash_never_seen_is_the_newest),
         cmocka_unit_test(a_changed_filter_raises_the_least_generation),
+        cmocka_unit_test(after_the_last_filter_the_generations_have_run_out),
         cmocka_unit_test(a_replaced_hash_never_wins_again),
         cmocka_unit_test(the_oldest_is_forgotten_first),
     };
