@@ -288,7 +288,7 @@ def test_metrics_are_as_prometheus_asks(exposition):
     labels = {label for _, row, _ in exposition.rows for label in row}
     assert labels <= {
         "service", "from", "to", "topic", "partition", "state", "gate", "end", "kind", "result", "version", "worker",
-        "le", "site", "by",
+        "le", "site", "by", "reason",
     }  # fmt: skip
 
 
