@@ -15,8 +15,8 @@ static void check_runs(const struct offset_piece *piece)
         if (run->length <= 0 || run->source_first < at.source || run->target_first < at.target) {
             abort();
         }
-        at = (struct offset_place){run->source_first + run->length,
-                                   run->target_first + run->length};
+        at =
+            (struct offset_place){run->source_first + run->length, run->target_first + run->length};
     }
     if (at.source > piece->span.until.source || at.target > piece->span.until.target) {
         abort();
