@@ -11,6 +11,7 @@
 
 #define REBUILD_TICK_MS 200
 #define LOOK_MS         10000 /* Redis may lose anything at any time */
+#define LOOK_AGAIN_MS   500   /* a position that is not stored yet is by then */
 #define LOOKS_A_TICK    32    /* 160 a second: 1,600 partitions in that time */
 #define AGAIN_MS        5000
 #define RATE_MS         1000
@@ -144,6 +145,7 @@ static void tell_position(struct link_part *part)
 {
     struct offset_run nothing = {part->at.source_next, part->at.target_next, 0};
     offset_track_ack(part->track, nothing, &part->at);
+    part->rebuild.looked_ms = loop_now_ms(part->link->loop) - LOOK_MS + LOOK_AGAIN_MS;
 }
 
 static void unmapped_told(void *arg, enum offset_unmapped_what what, const struct offset_open *open,
@@ -304,6 +306,8 @@ static void read_over(void *arg, enum rebuild_need how, const struct rebuild *re
 static void begin_block(struct link_part *part, size_t at)
 {
     struct link *link = part->link;
+    /* The filter of the start, which a reload does not change and does not free. */
+    const struct config_service *service = config_service(link->config, link->service->name);
     const struct rebuild_run_options options = {
         .loop = link->loop,
         .source = link->source,
@@ -316,7 +320,7 @@ static void begin_block(struct link_part *part, size_t at)
         .bytes = &link->rebuild.bytes,
         .core = {.id_base = task_id_base(part->task),
                  .generation = part->at.generation,
-                 .filter = link->service->filter},
+                 .filter = service->filter},
         .pace = &part->rebuild.pace,
         .open = part->rebuild.stretches[at].open,
     };
@@ -381,7 +385,7 @@ static void tick(void *arg)
 {
     struct link *link = arg;
     int64_t now_ms = loop_now_ms(link->loop);
-    int64_t rate = link->service->config->limits.rebuild_bytes;
+    int64_t rate = link->config->limits.rebuild_bytes;
     loop_timer_set(link->rebuild.tick, REBUILD_TICK_MS);
     keep_rate(link, now_ms);
     if (!offset_store_ready(link->store)) {

@@ -270,6 +270,7 @@ def exposition(tmp_path_factory, sites, redis_server):
         line.wait_caught_up()
         worker.wait_metric("partitions to mirror", lambda m: m.sum("ferry_link_partitions", state="mirroring") == 2)
         worker.wait_metric("every figure to be known", lambda m: m.get("ferry_map_advances_total", 0) > 0)
+        worker.wait_metric("what is unmapped to be known", lambda m: m.get("ferry_map_unmapped_offsets") == 0)
         yield worker.metrics()
 
 
@@ -287,7 +288,7 @@ def test_metrics_are_as_prometheus_asks(exposition):
     labels = {label for _, row, _ in exposition.rows for label in row}
     assert labels <= {
         "service", "from", "to", "topic", "partition", "state", "gate", "end", "kind", "result", "version", "worker",
-        "le", "site", "by",
+        "le", "site", "by", "reason",
     }  # fmt: skip
 
 
