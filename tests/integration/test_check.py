@@ -63,3 +63,11 @@ def test_redis_that_evicts_is_refused_and_one_that_is_gone_is_told(check, new_re
     evicting.kill9()
     code, found = check(redis=evicting)()
     assert code == EXIT_UNREACHABLE and texts(found, "unreachable")
+
+
+def test_a_topic_whose_batches_are_not_taken_is_refused(check, source, name):
+    source.create_topic(f"{name}.large", config={"max.message.bytes": 20 * 1024 * 1024 + 1})
+    source.create_topic(f"{name}.fits", config={"max.message.bytes": 20 * 1024 * 1024})
+    code, found = check()()
+    (text,) = [text for text in texts(found, "refused") if "batches" in text]
+    assert code == EXIT_REFUSED and f"{name}.large takes batches of 20971521 bytes" in text
