@@ -14,6 +14,21 @@
 
 static const struct command_option link_options[] = {LINK_OPTION, TO_OPTION, NO_OPTION};
 
+static const struct command_option check_options[] = {
+    {.name = "print-acls",
+     .help = "instead: the kafka-acls lines and the Redis user that the service needs, to be run "
+             "by somebody who may alter ACLs"},
+    {.name = "principal",
+     .value = "NAME",
+     .help = "--print-acls: the mirror's principal; default as the sites sign in"},
+    {.name = "operator-principal",
+     .value = "NAME",
+     .help = "--print-acls: the operator's; default as sites.*.operator signs in"},
+    LINK_OPTION,
+    TO_OPTION,
+    NO_OPTION,
+};
+
 static const struct command_option enable_options[] = {
     {.name = "to",
      .value = "SITE",
@@ -228,9 +243,11 @@ static const struct command commands[] = {
      .summary = "can the service be mirrored as it stands? Reads only",
      .text =
          "Both clusters and Redis answer, both sites are two clusters, what the topics' settings "
-         "promise about acknowledged records, what may be read, eviction, clocks. Exit 3: "
+         "promise about acknowledged records, which ACLs are missing, eviction, clocks. Exit 3: "
          "something cannot work, or the target may lose what it acknowledged; 6: something does "
-         "not answer. Warnings do not change the exit code.", .options = link_options,
+         "not answer. Warnings do not change the exit code.\n"
+         "--print-acls prints what each principal must be allowed, as narrow as the configuration "
+         "permits; docs/permissions.md says what for.", .options = check_options,
      .run = cmd_check},
     {.name = "offsets",
      .args = "",

@@ -190,8 +190,10 @@ static bool begin(struct control_reader *reader, const struct uuid *id, struct e
             rd_kafka_topic_destroy(reader->handle);
             reader->handle = NULL;
         }
-        return client_err(reader->client, err, code, "read '%s': %s", reader->topic,
-                          rd_kafka_err2str(code));
+        char lacks[ACL_LACKS_BYTES];
+        return client_err(
+            reader->client, err, code, "read '%s': %s", reader->topic,
+            client_why(reader->client, code, NULL, ACL_READ, ACL_TOPIC, reader->topic, lacks));
     }
     reader->id = *id;
     return true;
@@ -207,8 +209,10 @@ static void take_message(struct control_reader *reader, const rd_kafka_message_t
         return;
     }
     if (message->err) {
+        char lacks[ACL_LACKS_BYTES];
         client_err(reader->client, &reader->broken, message->err, "read '%s': %s", reader->topic,
-                   rd_kafka_message_errstr(message));
+                   client_why(reader->client, message->err, rd_kafka_message_errstr(message),
+                              ACL_READ, ACL_TOPIC, reader->topic, lacks));
         return;
     }
     if (!control_records_put(reader->records, message->key, message->key_len, message->payload,
@@ -275,8 +279,10 @@ static bool ask_end(struct control_reader *reader, struct admin_topic *topic, in
         return false;
     }
     if (offset.error != 0) {
+        char lacks[ACL_LACKS_BYTES];
         return client_err(reader->client, err, offset.error, "end of '%s': %s", reader->topic,
-                          rd_kafka_err2str(offset.error));
+                          client_why(reader->client, offset.error, NULL, ACL_DESCRIBE, ACL_TOPIC,
+                                     reader->topic, lacks));
     }
     if (topic->partitions_count != 1) {
         return err_set(err, ERR_REFUSED, "topic '%s' has %d partitions, a control topic has one",
