@@ -46,6 +46,13 @@ static void missing(const struct side *side, enum check_level level, const char 
 
 /* --- topics ------------------------------------------------------------------------------------------------------- */
 
+struct names { /* topics as listed */
+    struct admin_topic *source;
+    size_t source_count;
+    struct admin_topic *target;
+    size_t target_count;
+};
+
 struct asked {
     struct admin_rights *rights;
     size_t count;
@@ -62,11 +69,11 @@ static void ask_for(struct asked *asked, const char *topic)
     asked->rights[asked->count++] = (struct admin_rights){.topic = topic};
 }
 
-/* Refused even to be described: then every right is missing. */
+/* Refused even to be described: then every right that includes that is missing, the others are not known. */
 static bool lacks(const struct admin_rights *rights, enum acl_operation operation)
 {
     if (rights->err.kind != ERR_NONE) {
-        return acl_refusal(rights->err.code);
+        return acl_refusal(rights->err.code) && acl_includes(operation, ACL_DESCRIBE);
     }
     return !acl_may(rights->operations, operation);
 }
@@ -139,6 +146,15 @@ static void ask_listed(struct asked *asked, const struct config_service *service
     }
 }
 
+/* What one side shows is asked of both: a topic that we may not describe is not listed. */
+static void ask_all(struct asked *asked, const struct config_service *service,
+                    const struct names *names)
+{
+    ask_listed(asked, service, names->source, names->source_count);
+    ask_listed(asked, service, names->target, names->target_count);
+    ask_named(asked, service);
+}
+
 static bool ask(const struct side *side, struct asked *asked)
 {
     struct err err = {0};
@@ -149,11 +165,10 @@ static bool ask(const struct side *side, struct asked *asked)
     return true;
 }
 
-static bool source_topics(const struct side *side, const struct admin_topic *topics, size_t count)
+static bool source_topics(const struct side *side, const struct names *names)
 {
     struct asked asked = {.rights = NULL};
-    ask_listed(&asked, side->check->context->service, topics, count);
-    ask_named(&asked, side->check->context->service);
+    ask_all(&asked, side->check->context->service, names);
     bool ok =
         ask(side, &asked) && tell_topics(side, &asked, permissions_of_topics(PERMISSION_SOURCE));
     free(asked.rights);
@@ -202,11 +217,10 @@ static bool split_and_tell(const struct side *side, struct asked *asked,
     return ok;
 }
 
-static bool target_topics(const struct side *side, const struct admin_topic *topics, size_t count)
+static bool target_topics(const struct side *side, const struct names *names)
 {
     struct asked asked = {.rights = NULL};
-    ask_listed(&asked, side->check->context->service, topics, count);
-    ask_named(&asked, side->check->context->service);
+    ask_all(&asked, side->check->context->service, names);
     bool ok =
         ask(side, &asked) && split_and_tell(side, &asked, permissions_of_topics(PERMISSION_TARGET));
     free(asked.rights);
@@ -297,30 +311,36 @@ void check_permissions(struct check *check)
 {
     struct context *context = check->context;
     struct err err = {0};
-    struct admin_topic *topics = NULL;
-    size_t count = 0;
+    struct names names = {.source = NULL};
     struct side source = {.check = check, .site = context->from};
     struct side target = {.check = check, .site = context->to};
     acl_principal(&context->from->kafka, source.principal);
     acl_principal(&context->to->kafka, target.principal);
     source.admin = check->source_answers ? context_source(context, NULL) : NULL;
     target.admin = check->target_answers ? context_target(context, NULL) : NULL;
-    if (source.admin != NULL && !admin_list_topics(source.admin, &topics, &count, &err)) {
+    if (source.admin != NULL &&
+        !admin_list_topics(source.admin, &names.source, &names.source_count, &err)) {
         check_failed(check, &err);
         source.admin = NULL;
     }
+    if (target.admin != NULL &&
+        !admin_list_topics(target.admin, &names.target, &names.target_count, &err)) {
+        check_failed(check, &err);
+        target.admin = NULL;
+    }
     if (source.admin != NULL) {
-        fine(&source, "the mirror", source_topics(&source, topics, count));
+        fine(&source, "the mirror", source_topics(&source, &names));
     }
     if (target.admin != NULL) {
-        bool ok = target_topics(&target, topics, count);
+        bool ok = target_topics(&target, &names);
         ok = control_topic(&target, PERMISSION_TARGET) && ok;
         ok = writer(&target, "keeper") && ok;
         ok = writer(&target, "op") && ok;
         fine(&target, "the mirror", ok);
         check_operator(check);
     }
-    free(topics);
+    free(names.source);
+    free(names.target);
 }
 
 /* --- Redis -------------------------------------------------------------------------------------------------------- */

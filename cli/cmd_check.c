@@ -168,8 +168,11 @@ static void check_topics(struct check *check, bool of_source)
     admin_topics_settings(admin, configs, count);
     snprintf(what, sizeof(what), "%.100s: %zu topics of the service, settings readable",
              of_source ? context->from->name : context->to->name, count);
-    check_found(check, count > 0 || !of_source ? CHECK_OK : CHECK_WARNING, what,
-                count > 0 || !of_source ? "" : "no topic matches the service's patterns");
+    check_found(
+        check, count > 0 || !of_source ? CHECK_OK : CHECK_WARNING, what,
+        count > 0 || !of_source
+            ? ""
+            : "no topic matches the service's patterns, or the principal lacks Read on them");
     check_durability(check, of_source, topics, configs, count);
     for (size_t i = 0; i < count; i++) {
         admin_settings_free(configs[i].settings, configs[i].settings_count);
@@ -192,6 +195,7 @@ static void check_control(struct check *check)
     } else if (err.kind == ERR_REFUSED && err.code == 3) {
         check_found(check, CHECK_OK, "no control topic yet: `ferry enable` makes it", "");
     } else {
+        err_wrap(&err, "%s", context->to->name);
         check_failed(check, &err);
     }
 }
