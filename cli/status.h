@@ -17,6 +17,7 @@ struct status_part {    /* what a worker says of a partition; one for each row o
     const char *worker; /* NULL: no live worker has it */
     const char *state;
     const char *why;
+    const char *trouble;    /* what the source says of it now; "" = nothing */
     double lag_s;           /* -1 = unknown */
     double bytes_per_s;     /* -1 = unknown */
     const char *limited_by; /* NULL = unknown */
@@ -46,6 +47,12 @@ struct status {
     int64_t seen_ms;
     double records_per_s; /* of all live workers; -1 = unknown */
 };
+
+/* A live worker mirrors it, and nothing is in its way. */
+bool status_part_flows(const struct status_part *part);
+
+/* Seconds of lag; -1 = unknown, as they are where the records are: a worker's last word may be older. */
+double status_late(const struct position *position, const struct status_part *part);
 
 void status_done(struct status *status);
 

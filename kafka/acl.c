@@ -198,6 +198,10 @@ char *acl_lacks(const char *principal, enum acl_operation operation, enum acl_re
     if (resource == ACL_CLUSTER) {
         snprintf(out, ACL_LACKS_BYTES, "%s lacks %s on the cluster", principal,
                  acl_operation_name(operation));
+    } else if (operation == ACL_DESCRIBE &&
+               resource == ACL_TOPIC) { /* what Ferry asks to be allowed is more */
+        snprintf(out, ACL_LACKS_BYTES, "%s lacks Read on topic '%.260s', or even Describe",
+                 principal, name);
     } else {
         snprintf(out, ACL_LACKS_BYTES, "%s lacks %s on %s '%.260s'", principal,
                  acl_operation_name(operation), acl_resource_name(resource), name);

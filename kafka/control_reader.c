@@ -32,7 +32,7 @@ struct control_reader {
     char topic[CONTROL_TOPIC_BYTES];
     const struct config_client *settings;
     struct uuid id; /* zero = not reading yet */
-    bool warm; /* `admin` had an answer */
+    bool warm;      /* `admin` had an answer */
     struct control_records *records;
     rd_kafka_topic_t *handle;
     pthread_mutex_t mutex; /* guards the pointer `queue` against control_reader_wake() */

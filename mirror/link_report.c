@@ -19,9 +19,10 @@ static json_t *part_json(struct link_part *part)
     bool placed = part->track != NULL;
     struct link_lag lag = link_part_lag(part);
     const struct flow *flow = part->task == NULL ? NULL : task_flow(part->task);
-    return json_pack("{sssisssssosososososbsisfsssb}", "topic", part->topic, "partition",
+    return json_pack("{sssisssssssosososososbsisfsssb}", "topic", part->topic, "partition",
                      part->partition, "state", part_state_name(part->state), "why", part->why,
-                     "source_next", int_or_null(placed ? part->at.source_next : -1), "target_next",
+                     "trouble", part->task == NULL ? "" : task_trouble(part->task), "source_next",
+                     int_or_null(placed ? part->at.source_next : -1), "target_next",
                      int_or_null(placed ? part->at.target_next : -1), "source_end",
                      int_or_null(source_end), "lag_records", int_or_null(lag.records), "lag_s",
                      lag.ms < 0 ? json_null() : json_real((double)lag.ms / 1000.0),
@@ -63,7 +64,11 @@ json_t *link_report(void *arg)
         json_array_append_new(parts, part_json(link->parts[i]));
     }
     const char *why = link->why;
-    if (link->state == LINK_RUNNING && !link->streams_match) {
+    if (link->control_denied[0] != '\0') {
+        why = link->control_denied;
+    } else if (link->group_denied[0] != '\0') {
+        why = link->group_denied;
+    } else if (link->state == LINK_RUNNING && !link->streams_match) {
         why = "this worker's configuration is not the newest: it writes nothing";
     } else if (link->state == LINK_RUNNING && !link_may_send(link)) {
         why = link->paused ? "paused by an order"

@@ -149,30 +149,182 @@ def test_what_is_printed_is_enough(permitted):
     assert "lacks" not in worker.process.log_text()
 
 
+def test_check_names_what_is_missing(permitted):
+    """One of each kind, taken away and given back; every one of them is in the long test."""
+    one = permitted()
+    one.grant()
+    one.command.enable(one.name)
+    one.target.create_topic(one.topic, partitions=2)
+    kinds = {(cluster.name, acl.resource, acl.principal): (cluster, acl) for cluster, acl in one.printed()}
+    for pair in kinds.values():
+        named_by_check(one, pair)
+    assert complaints(one) == []
+
+
+def named_by_check(one, pair):
+    """Take it away: `ferry check` says which, where, and what to do; then give it back."""
+    cluster, acl = pair
+    one.revoke([pair])
+    code, found = findings(one)
+    one.grant([pair])
+    ours = [(level, what, then) for level, what, then in found if lacks(acl) in what]
+    assert ours, (acl, found)
+    level, what, then = ours[0]
+    soft = level == "warning" and (acl.operation == "Create" or acl.resource == "cluster")
+    assert soft or (level == "refused" and code == EXIT_REFUSED), (acl, ours)
+    assert "--print-acls" in then
+    assert what.startswith("a: " if cluster is one.source else "b: ")
+
+
+@pytest.mark.long
 def test_check_names_each_one_that_is_missing(permitted):
-    """Before and after `ferry enable`: each line alone, taken away and given back."""
+    """Before and after there is something to be allowed."""
     one = permitted()
     printed = one.printed()
     one.grant()
-    create = [pair for pair in printed if pair[1].operation == "Create"]
-    for pair in create:  # nothing is there yet
-        one.revoke([pair])
-        assert any(lacks(pair[1]) in what for level, what in complaints(one) if level == "refused"), pair
-        one.grant([pair])
-    one.command.enable(one.name)
-    one.line.worker("w1", wait=True)
-    one.line.wait_copied(one.topic, 0, 0)
     for pair in printed:
-        one.revoke([pair])
-        code, found = findings(one)
-        ours = [(level, what, then) for level, what, then in found if lacks(pair[1]) in what]
-        assert ours, (pair, found)
-        level, what, then = ours[0]
-        soft = pair[1].operation == "Create" or pair[1].resource == "cluster"
-        assert level == ("warning" if soft else "refused"), ours
-        print(pair[1], code, *[row for row in found if row[0] != "ok" and "replica" not in row[1]], sep="\n  ")
-        assert code == EXIT_REFUSED or soft
-        assert "--print-acls" in then
-        assert what.startswith("a: " if pair[0] is one.source else "b: ")
-        one.grant([pair])
+        if pair[1].operation == "Create" or pair[0] is one.source or pair[1].resource != "topic":
+            named_by_check(one, pair)
+    everything(one)
+    for pair in printed:
+        named_by_check(one, pair)
     assert complaints(one) == []
+
+
+NEEDED = [  # what the long test takes away, one at a time, before anything began
+    ("a", "topic", "Read"),
+    ("a", "topic", "DescribeConfigs"),
+    ("b", "topic", "Read"),
+    ("b", "topic", "Write"),
+    ("b", "topic", "Create"),
+    ("b", "topic", "Alter"),
+    ("b", "topic", "AlterConfigs"),
+    ("b", "control", "Read"),
+    ("b", "control", "Write"),
+    ("b", "group", "Read"),
+    ("b", "keeper", "Write"),
+]
+
+
+def is_called(pair, one, row):
+    cluster, acl = pair
+    where, kind, operation = row
+    mine = acl.principal == f"User:{MIRROR}" and cluster is (one.source if where == "a" else one.target)
+    names = {
+        "topic": f"{one.name}.",
+        "control": f"ferry.control.{one.name}",
+        "group": f"ferry-{one.name}-a-b",
+        "keeper": f"ferry-keeper-{one.name}",
+    }
+    return mine and acl.operation == operation and acl.name == names[kind]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("row", NEEDED, ids="-".join)
+def test_without_one_of_them_something_fails_by_name(permitted, row):
+    """`ferry check` is not asked: the worker's log or `ferry status` says which ACL is missing; given, it goes on alone."""
+    one = permitted()
+    line, later = one.line, f"{one.name}.later"
+    printed = one.printed()
+    (missing,) = [pair for pair in printed if is_called(pair, one, row)]
+    one.grant([pair for pair in printed if pair != missing])
+    one.target.create_topic(one.topic, partitions=1, config={"message.timestamp.type": "LogAppendTime"})
+    one.produce()
+    enabled = one.command.run("enable", one.name, "--yes")
+    if enabled.returncode:
+        assert lacks(missing[1]) in enabled.stderr
+        one.grant([missing])
+        one.command.enable(one.name)
+        one.revoke([missing])
+    worker = line.worker("w1")
+    one.source.create_topic(later, partitions=2)
+    line.topics.append(later)
+    one.produce(later)
+
+    def said():
+        worker.process.check()
+        shown = json.dumps(one.command.status(one.name))
+        return lacks(missing[1]) in worker.process.log_text() + shown
+
+    wait_for(f"{lacks(missing[1])} to be said", said, 40, every=0.5)
+    one.grant([missing])
+    line.wait_caught_up()
+    line.prove()
+    assert worker.alive
+
+
+class Running:
+    """A line that runs with all permissions, to take one away."""
+
+    def __init__(self, permitted, **more):
+        self.one = permitted(**more)
+        self.one.grant()
+        self.line = self.one.line
+        self.one.produce()
+        self.one.command.enable(self.one.name)
+        self.worker = self.line.worker("w1", wait=True)
+        self.line.wait_caught_up()
+        self.serial = 0
+
+    def take_away(self, row):
+        """Returns what status says as soon as that names it."""
+        (pair,) = [pair for pair in self.one.printed() if is_called(pair, self.one, row)]
+        self.one.revoke([pair])
+
+        def named():
+            self.worker.process.check()
+            done = self.one.command.run("status", self.one.name, "-o", "json")
+            shown = json.loads(done.stdout)["services"][0]["links"][0]
+            return shown if lacks(pair[1]) in done.stdout else None
+
+        return pair, wait_for(f"status to say {lacks(pair[1])}", named, 30, every=0.3)
+
+    def take_away_and_produce(self, row):
+        (pair,) = [pair for pair in self.one.printed() if is_called(pair, self.one, row)]
+        self.one.revoke([pair])
+        self.one.produce(serial=6 * 10**8)
+        return self.take_away(row)
+
+    def give_back(self, pair):
+        self.serial += 10**6
+        self.one.produce(serial=self.serial)
+        self.one.grant([pair])
+        self.line.wait_caught_up()
+        self.line.prove()
+        assert self.worker.alive
+        (found,) = self.one.command.status(self.one.name)["services"]
+        assert found["links"][0]["lag_records"] == 0
+        assert "lacks" not in json.dumps(found)
+
+
+def test_taken_away_at_the_source(permitted):
+    """Records that may come unseen are not "0 records behind"."""
+    run = Running(permitted)
+    pair, shown = run.take_away(("a", "topic", "Read"))
+    assert shown["lag_records"] is None and shown["lag_s"] is None
+    assert "lacks Read" in shown["why"]
+    assert "unknown" in shown["summary"] and " 0 records" not in shown["summary"]
+    text = run.one.command.run("status", run.one.name).stdout
+    assert "lacks Read on topic" in " ".join(text.split())
+    metrics = run.worker.metrics()
+    assert metrics.get("ferry_link_at_risk_records") is None
+    assert metrics["ferry_link_lag_unknown_partitions"] == 2
+    run.give_back(pair)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ("b", "topic", "Write"),
+        pytest.param(("b", "topic", "Read"), marks=pytest.mark.long),
+        pytest.param(("b", "group", "Read"), marks=pytest.mark.long),
+        pytest.param(("b", "control", "Read"), marks=pytest.mark.long),
+    ],
+    ids="-".join,
+)
+def test_taken_away_at_the_target(permitted, row):
+    run = Running(permitted)
+    run.one.produce(serial=5 * 10**8)
+    pair, shown = run.take_away(row) if row[2] != "Write" else run.take_away_and_produce(row)
+    assert shown["lag_records"] != 0 or row[1] != "topic" or row[2] != "Write"
+    run.give_back(pair)
