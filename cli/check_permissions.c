@@ -353,6 +353,7 @@ static const char ask_commands[] =
     "  local args = {name, KEYS[1], 'x', 'x', 'x'}\n"
     "  if name == 'select' then args = {name, '0'} end\n"
     "  if name == 'info' or name == 'time' then args = {name} end\n"
+    "  if name == 'del' then args = {name, KEYS[1]} end\n"
     "  if name == 'eval' or name == 'evalsha' then args = {name, 'x', '1', KEYS[1]} end\n"
     "  local ok, may = pcall(redis.acl_check_cmd, unpack(args))\n"
     "  if ok and not may then no[#no + 1] = name end\n"

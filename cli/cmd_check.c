@@ -172,7 +172,7 @@ static void check_topics(struct check *check, bool of_source)
         check, count > 0 || !of_source ? CHECK_OK : CHECK_WARNING, what,
         count > 0 || !of_source
             ? ""
-            : "no topic matches the service's patterns, or the principal lacks Read on them");
+            : "no topic matches the service's patterns, or they are hidden from us: see below");
     check_durability(check, of_source, topics, configs, count);
     for (size_t i = 0; i < count; i++) {
         admin_settings_free(configs[i].settings, configs[i].settings_count);

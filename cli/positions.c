@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kafka/acl.h"
+
 #define HIDDEN_ASKED 32  /* one question each; the others stay unknown */
 #define GROUP_BYTES  256 /* "ferry-" and three names of 64 bytes at most */
 
@@ -288,6 +290,25 @@ static bool ask_offsets(struct positions *positions, struct context *context,
     return ok || context_source_failed(context, err);
 }
 
+/* A source that shows nothing of the service may have nothing, or hide it: which of both is not known. */
+static void doubt_nothing(struct positions *positions, const struct context *context)
+{
+    char principal[ACL_PRINCIPAL_BYTES];
+    char pattern[256];
+    char text[ACL_LACKS_BYTES];
+    if (positions->count > 0 || positions->source_err.kind != ERR_NONE) {
+        return;
+    }
+    snprintf(pattern, sizeof(pattern), "%s", context->service->topics.include[0].text);
+    if (pattern[0] != '*') {
+        pattern[strcspn(pattern, "*")] = '\0'; /* as its ACL is named */
+    }
+    acl_principal(&context->from->kafka, principal);
+    err_set(&positions->hidden_err, ERR_REFUSED,
+            "%s shows no topic of the service: there is none, or %.500s", context->from->name,
+            acl_lacks(principal, ACL_READ, ACL_TOPIC, pattern, text));
+}
+
 void positions_read(struct positions *positions, struct context *context)
 {
     struct err *err = &positions->source_err;
@@ -300,4 +321,5 @@ void positions_read(struct positions *positions, struct context *context)
         /* Last, so that the lag is never below the truth. */
         ask_offsets(positions, context, OFFSET_SPEC_STABLE, err);
     }
+    doubt_nothing(positions, context);
 }

@@ -34,8 +34,8 @@ struct positions {
     struct err redis_err;  /* ERR_NONE: Redis's checkpoints are in it */
     struct err group_err;  /* ERR_NONE: the group's are */
     struct err source_err; /* ERR_NONE: the source's partitions and offsets are */
-    struct err
-        hidden_err; /* why it does not show topics that have a checkpoint; their offsets are unknown */
+    /* Why it does not show topics that have a checkpoint, or any: their offsets are unknown. */
+    struct err hidden_err;
 };
 
 /* Never fails: what cannot be known is unknown. */

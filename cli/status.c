@@ -99,7 +99,8 @@ double status_late(const struct position *position, const struct status_part *pa
 static void sum_lag(struct status *status)
 {
     const struct positions *positions = &status->positions;
-    bool known = positions->source_err.kind == ERR_NONE;
+    bool known = positions->source_err.kind == ERR_NONE &&
+                 (positions->count > 0 || positions->hidden_err.kind == ERR_NONE);
     int64_t records = known ? 0 : -1;
     double seconds = known ? 0 : -1;
     for (size_t i = 0; i < positions->count && known; i++) {

@@ -365,6 +365,75 @@ bool admin_cluster_rights(struct admin *admin, uint32_t *out, struct err *err)
     return ok;
 }
 
+/* ---- the authorizer ---- */
+
+/* -1 = none, with err */
+static int32_t any_broker(struct admin *admin, struct err *err)
+{
+    struct admin_call call;
+    size_t count = 0;
+    int32_t id = -1;
+    admin_call_begin(&call, admin, RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER);
+    rd_kafka_DescribeCluster(client_handle(admin->client), call.options, call.queue);
+    if (admin_call_wait(&call, "describe cluster", err)) {
+        const rd_kafka_Node_t **nodes = rd_kafka_DescribeCluster_result_nodes(
+            rd_kafka_event_DescribeCluster_result(call.event), &count);
+        id = count > 0 ? rd_kafka_Node_id(nodes[0]) : -1;
+        if (id < 0) {
+            err_set(err, ERR_RETRY, "%s: describe cluster: no broker", admin->site);
+        }
+    }
+    admin_call_done(&call);
+    return id;
+}
+
+static void take_setting(struct admin_authorizer *out, const char *name, const char *value)
+{
+    if (strcmp(name, "super.users") == 0) {
+        snprintf(out->super_users, sizeof(out->super_users), "%s", value ? value : "");
+    } else if (strcmp(name, "allow.everyone.if.no.acl.found") == 0) {
+        out->everyone = value && strcmp(value, "true") == 0;
+    }
+}
+
+static void take_broker(const rd_kafka_ConfigResource_t *resource, struct admin_authorizer *out)
+{
+    size_t count = 0;
+    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &count);
+    out->known = rd_kafka_ConfigResource_error(resource) == RD_KAFKA_RESP_ERR_NO_ERROR;
+    for (size_t i = 0; out->known && i < count; i++) {
+        take_setting(out, rd_kafka_ConfigEntry_name(entries[i]),
+                     rd_kafka_ConfigEntry_value(entries[i]));
+    }
+}
+
+bool admin_authorizer(struct admin *admin, struct admin_authorizer *out, struct err *err)
+{
+    struct admin_call call;
+    char name[16];
+    size_t count = 0;
+    *out = (struct admin_authorizer){0};
+    int32_t broker = any_broker(admin, err);
+    if (broker < 0) {
+        return false;
+    }
+    snprintf(name, sizeof(name), "%d", broker);
+    rd_kafka_ConfigResource_t *want = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_BROKER, name);
+    admin_call_begin(&call, admin, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+    rd_kafka_DescribeConfigs(client_handle(admin->client), &want, 1, call.options, call.queue);
+    bool ok = admin_call_wait(&call, "settings of a broker", err);
+    if (ok) {
+        const rd_kafka_ConfigResource_t **found = rd_kafka_DescribeConfigs_result_resources(
+            rd_kafka_event_DescribeConfigs_result(call.event), &count);
+        if (count == 1) {
+            take_broker(found[0], out);
+        }
+    }
+    admin_call_done(&call);
+    rd_kafka_ConfigResource_destroy(want);
+    return ok;
+}
+
 /* ---- what we may create ---- */
 
 static void take_created(struct admin *admin, struct admin_call *call, struct err *errs,

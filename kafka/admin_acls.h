@@ -53,6 +53,14 @@ bool admin_topic_rights(struct admin *admin, struct admin_rights *rights, size_t
 /* And with the cluster. 0: nothing, or not even to be told. */
 MUST_CHECK
 bool admin_cluster_rights(struct admin *admin, uint32_t *out, struct err *err);
+/* What an authorizer decides without an entry, as the first broker that is asked has it configured. */
+struct admin_authorizer {
+    bool known;             /* false: we may not read brokers' settings */
+    bool everyone;          /* allow.everyone.if.no.acl.found */
+    char super_users[1000]; /* "User:admin;User:other", cut */
+};
+MUST_CHECK
+bool admin_authorizer(struct admin *admin, struct admin_authorizer *out, struct err *err);
 /* May topics of these names be created? Asked so that nothing is. errs[i] is ERR_NONE where it may, or where it exists. */
 void admin_may_create(struct admin *admin, const char *const *topics, size_t count,
                       struct err *errs);

@@ -2,6 +2,8 @@
 nothing of it may be missing; what is missing is named; what is taken away while it runs is unknown, never "all is well"."""
 
 import json
+import re
+import shlex
 
 import pytest
 
@@ -9,6 +11,7 @@ from rig.acls import AUTHORIZER, Acl, all_acls, allow, take_back
 from rig.ferry import EXIT_REFUSED
 from rig.kafka import KafkaCluster, start_together
 from rig.line import Line
+from rig.paths import ROOT
 from rig.procs import wait_for
 from rig.produce import Load
 from rig.secure import Listener
@@ -105,15 +108,16 @@ def lacks(acl):
     return f"{acl.principal} lacks {acl.operation} on {where}"
 
 
-def findings(one):
-    done = one.command.run("check", one.name, "-o", "json")
+def findings(command, service):
+    """(exit code, [(level, what, next)]) of `ferry check`."""
+    done = command.run("check", service, "-o", "json")
     (link,) = json.loads(done.stdout)["links"]
     return done.returncode, [(row["level"], row["what"], row["next"] or "") for row in link["findings"]]
 
 
 def complaints(one):
     """What `ferry check` has to say that is not about one replica."""
-    return [(level, what) for level, what, _ in findings(one)[1] if level != "ok" and "one replica" not in what]
+    return [(level, what) for level, what, _ in findings(one.command, one.name)[1] if level != "ok" and "one replica" not in what]
 
 
 def everything(one):
@@ -165,7 +169,7 @@ def named_by_check(one, pair):
     """Take it away: `ferry check` says which, where, and what to do; then give it back."""
     cluster, acl = pair
     one.revoke([pair])
-    code, found = findings(one)
+    code, found = findings(one.command, one.name)
     one.grant([pair])
     ours = [(level, what, then) for level, what, then in found if lacks(acl) in what]
     assert ours, (acl, found)
@@ -328,3 +332,68 @@ def test_taken_away_at_the_target(permitted, row):
     pair, shown = run.take_away(row) if row[2] != "Write" else run.take_away_and_produce(row)
     assert shown["lag_records"] != 0 or row[1] != "topic" or row[2] != "Write"
     run.give_back(pair)
+
+
+# --- Redis ----------------------------------------------------------------------------------------------------------
+
+
+def test_redis_user_as_printed(own, folder, source, target, new_redis, name):
+    """A real redis-server with exactly the printed user: nothing that ferryd and ferry send is refused."""
+    redis = new_redis(user=("mirror", "redis pw"))
+    line = Line(own, folder, source, target, redis, name, [f"{name}.t"], enable=False)
+    source.create_topic(f"{name}.t", partitions=2)
+    (printed,) = line.command.json("check", name, "--print-acls")["links"]
+    words = [word.replace(">PASSWORD", ">redis pw") for word in shlex.split(printed["redis"])]
+    assert words[:3] == ["ACL", "SETUSER", "mirror"]
+    redis.client.execute_command("ACL", "SETUSER", "mirror", "reset")
+    redis.client.execute_command(*words)
+    redis.client.acl_log_reset()
+    line.command.enable(name)
+    load = Load(source.bootstrap, f"{name}.t", "lz4", count=500, partitions=2)
+    load.run()
+    worker = line.worker("w1", wait=True)
+    line.wait_caught_up()
+    worker.stop()
+    Load(source.bootstrap, f"{name}.t", "plain", count=500, partitions=2, serial=10**6).run()
+    line.worker("w1", wait=True)
+    line.wait_caught_up()
+    line.prove()
+    line.command.translate(name, f"{name}.t", 0, 5)
+    line.command.ok("offsets", "map", name)
+    line.command.ok("fault", "list", name)
+    line.command.ok("top", name, "-n", "1")
+    line.command.ok("verify", name)
+    assert not [what for level, what, _ in findings(line.command, name)[1] if level != "ok" and "replica" not in what]
+    # The scripts that cut a map and that begin one anew run only after a truncation: all may call all that they name.
+    source_text = "".join(path.read_text() for path in (ROOT / "offsets").glob("*.c"))
+    for command in set(re.findall(r"redis\.call\('([A-Z]+)'", source_text)):
+        assert f"+{command.lower()}" in words, command
+    assert redis.client.acl_log() == []
+    redis.client.execute_command("ACL", "SETUSER", "mirror", "-xadd", "-hset")
+    named = [what for level, what, _ in findings(line.command, name)[1] if level == "refused" and "Redis" in what]
+    assert named == ["Redis at b: user mirror may not call hset, xadd on keys of the service"]
+    # Another service's keys are not ours.
+    redis.client.execute_command("SET", "{other}:x", "1")
+    denied = redis.client.execute_command("ACL", "DRYRUN", "mirror", "HGET", "{other}:x", "y")
+    assert b"no permissions" in denied
+
+
+@pytest.mark.long  # refused, Redis is looked at again after 30 s
+def test_redis_user_that_may_too_little_is_named(own, folder, source, target, new_redis, name):
+    redis = new_redis(user=("mirror", "redis pw"))
+    line = Line(own, folder, source, target, redis, name, [f"{name}.t"])
+    source.create_topic(f"{name}.t", partitions=1)
+    redis.client.execute_command("ACL", "SETUSER", "mirror", "-xadd", "-hset")
+    Load(source.bootstrap, f"{name}.t", "lz4", count=100, partitions=1).run()
+    line.worker("w1")
+    line.wait_copied(f"{name}.t", 0, 100)  # the mirror waits for no Redis
+
+    def said():
+        text = line.command.run("status", name).stdout + "".join(worker.process.log_text() for worker in line.workers)
+        return "can't run this command" in text
+
+    wait_for("the refusal to be said", said, 20, every=0.5)
+    redis.client.execute_command("ACL", "SETUSER", "mirror", "+xadd", "+hset")
+    line.wait_caught_up()
+    line.prove()
+
