@@ -165,12 +165,36 @@ static bool ask(const struct side *side, struct asked *asked)
     return true;
 }
 
+/* Patterns alone can be asked for nowhere. */
+static void tell_nothing(const struct side *side)
+{
+    const struct config_patterns *topics = &side->check->context->service->topics;
+    char text[ACL_LACKS_BYTES];
+    char all[ROOM_BYTES];
+    char name[300];
+    for (size_t i = 0; i < topics->include_count; i++) {
+        snprintf(name, sizeof(name), "%s", topics->include[i].text);
+        if (name[0] != '*') {
+            name[strcspn(name, "*")] = '\0'; /* as its ACL is named */
+        }
+        snprintf(all, sizeof(all), "no topic matches \"%.300s\": there is none, or %.600s",
+                 topics->include[i].text,
+                 acl_lacks(side->principal, ACL_READ, ACL_TOPIC, name, text));
+        missing(side, CHECK_WARNING, all);
+    }
+}
+
 static bool source_topics(const struct side *side, const struct names *names)
 {
     struct asked asked = {.rights = NULL};
+    bool ok = false;
     ask_all(&asked, side->check->context->service, names);
-    bool ok =
-        ask(side, &asked) && tell_topics(side, &asked, permissions_of_topics(PERMISSION_SOURCE));
+    if (asked.count == 0) {
+        tell_nothing(side);
+    } else {
+        ok = ask(side, &asked) &&
+             tell_topics(side, &asked, permissions_of_topics(PERMISSION_SOURCE));
+    }
     free(asked.rights);
     return ok;
 }

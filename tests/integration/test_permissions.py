@@ -174,7 +174,8 @@ def named_by_check(one, pair):
     ours = [(level, what, then) for level, what, then in found if lacks(acl) in what]
     assert ours, (acl, found)
     level, what, then = ours[0]
-    soft = level == "warning" and (acl.operation == "Create" or acl.resource == "cluster")
+    nothing_yet = cluster is one.source and "there is none, or" in what
+    soft = level == "warning" and (acl.operation == "Create" or acl.resource == "cluster" or nothing_yet)
     assert soft or (level == "refused" and code == EXIT_REFUSED), (acl, ours)
     assert "--print-acls" in then
     assert what.startswith("a: " if cluster is one.source else "b: ")
@@ -187,7 +188,7 @@ def test_check_names_each_one_that_is_missing(permitted):
     printed = one.printed()
     one.grant()
     for pair in printed:
-        if pair[1].operation == "Create" or pair[0] is one.source or pair[1].resource != "topic":
+        if pair[1].operation == "Create" or (pair[1].operation == "Read" and pair[0] is one.source):
             named_by_check(one, pair)
     everything(one)
     for pair in printed:
@@ -247,8 +248,9 @@ def test_without_one_of_them_something_fails_by_name(permitted, row):
 
     def said():
         worker.process.check()
-        shown = json.dumps(one.command.status(one.name))
-        return lacks(missing[1]) in worker.process.log_text() + shown
+        text = worker.process.log_text() + json.dumps(one.command.status(one.name))
+        # Who may alter settings may describe them; without either nothing is altered.
+        return lacks(missing[1]) in text or lacks(missing[1]).replace("AlterC", "DescribeC") in text
 
     wait_for(f"{lacks(missing[1])} to be said", said, 40, every=0.5)
     one.grant([missing])
@@ -296,9 +298,12 @@ class Running:
         self.line.wait_caught_up()
         self.line.prove()
         assert self.worker.alive
-        (found,) = self.one.command.status(self.one.name)["services"]
-        assert found["links"][0]["lag_records"] == 0
-        assert "lacks" not in json.dumps(found)
+
+        def well():
+            (found,) = self.one.command.status(self.one.name)["services"]
+            return found["links"][0]["lag_records"] == 0 and "lacks" not in json.dumps(found)
+
+        wait_for("status to say that all is well", well, 10, every=0.3)
 
 
 def test_taken_away_at_the_source(permitted):
