@@ -290,12 +290,17 @@ static bool cluster_rights(const struct side *side)
         check_failed(side->check, &err);
         return false;
     }
-    if (!acl_may(operations, ACL_ALTER)) {
-        missing(side, CHECK_WARNING,
-                acl_lacks(side->principal, ACL_ALTER, ACL_CLUSTER, ACL_CLUSTER_NAME, text));
-        return false;
+    static const enum acl_operation wanted[] = {ACL_ALTER, ACL_DESCRIBE_CONFIGS};
+    bool ok = true;
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+        /* Without Describe the cluster does not tell: that is all Alter's. */
+        if (!acl_may(operations, wanted[i]) && (wanted[i] == ACL_ALTER || operations != 0)) {
+            missing(side, CHECK_WARNING,
+                    acl_lacks(side->principal, wanted[i], ACL_CLUSTER, ACL_CLUSTER_NAME, text));
+            ok = false;
+        }
     }
-    return true;
+    return ok;
 }
 
 static void fine(const struct side *side, const char *who, bool ok)

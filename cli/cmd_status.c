@@ -12,6 +12,7 @@
 #include "cli/render.h"
 #include "cli/status.h"
 #include "cli/watch.h"
+#include "failover/fence.h"
 #include "kafka/control.h"
 
 #define STATUS_TIMEOUT_MS 5000 /* a dead thing is waited for once; three of them take 15 s */
@@ -39,6 +40,7 @@ static void ask_control(struct status *status, struct context *context)
     status->role_epoch = state->role_epoch;
     status->paused = state->paused;
     status->operation_open = state->operation_open;
+    status->fence = fence_topics_parse(state->fence_json);
     snprintf(status->primary, sizeof(status->primary), "%s", state->primary);
     control_state_free(state);
 }
@@ -173,6 +175,7 @@ static json_t *link_json(const struct status *status)
 {
     char line[STATUS_LINE_BYTES];
     char why[STATUS_WHY_BYTES];
+    char fence[FENCE_LINE_BYTES];
     json_t *out = json_object();
     json_object_set_new(out, "from", json_string(status->from));
     json_object_set_new(out, "to", json_string(status->to));
@@ -184,6 +187,9 @@ static json_t *link_json(const struct status *status)
                         render_string(status->role_epoch > 0 ? status->primary : NULL));
     json_object_set_new(out, "paused", json_boolean(status->paused));
     json_object_set_new(out, "operation_open", json_boolean(status->operation_open));
+    json_object_set_new(
+        out, "fence",
+        render_string(status->role_epoch <= 0 ? NULL : fence_line(status->fence, fence)));
     json_object_set_new(out, "lag_records", render_int_or_null(status->lag_records));
     json_object_set_new(out, "lag_s", render_real_or_null(status->lag_s));
     json_object_set_new(out, "seen_lag_records", render_int_or_null(status->seen_lag));
@@ -467,6 +473,16 @@ static void print_head(const struct status *status)
     render_wrapped(stdout, safe.text, RENDER_WIDTH, 0, 4);
 }
 
+static void print_fence(const struct status *status)
+{
+    char line[FENCE_LINE_BYTES];
+    if (status->role_epoch > 0) {
+        struct render_safe safe = render_safe(fence_line(status->fence, line));
+        int used = printf("write fence: ");
+        render_wrapped(stdout, safe.text, RENDER_WIDTH, used, 4);
+    }
+}
+
 static void print_text(const struct status *status)
 {
     print_head(status);
@@ -476,6 +492,7 @@ static void print_text(const struct status *status)
     if (status->role_epoch == 0) {
         return;
     }
+    print_fence(status);
     print_workers(status);
     if (status->positions.source_err.kind != ERR_NONE) {
         print_unknown("source", &status->positions.source_err);

@@ -185,6 +185,8 @@ static void add_own(struct permissions *out, const struct config_service *servic
     add_writer(out, operator_role, "op", service->name);
     if (to->operator_kafka != NULL) {
         add(out, PERMISSION_OPERATOR, ACL_CLUSTER, ACL_LITERAL, ACL_CLUSTER_NAME, ACL_ALTER);
+        add(out, PERMISSION_OPERATOR, ACL_CLUSTER, ACL_LITERAL, ACL_CLUSTER_NAME,
+            ACL_DESCRIBE_CONFIGS); /* super.users, allow.everyone.if.no.acl.found */
     }
 }
 

@@ -12,6 +12,7 @@ void status_done(struct status *status)
 {
     positions_free(&status->positions);
     free(status->parts);
+    json_decref(status->fence);
     json_decref(status->workers);
     json_decref(status->gone);
     json_decref(status->faults);

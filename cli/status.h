@@ -38,6 +38,7 @@ struct status {
     struct err redis_err; /* ERR_NONE: it answers */
     struct positions positions;
     struct status_part *parts;
+    json_t *fence;       /* "topics" of the write fence's record; NULL = none, or unknown */
     json_t *workers;     /* live heartbeats by name; NULL = unknown */
     json_t *gone;        /* heartbeats that stand still */
     json_t *faults;      /* by TOPIC:PARTITION; NULL = unknown */

@@ -100,7 +100,7 @@ static void why_none(const struct fence_facts *facts, const char *topic, char wh
                  "not known: the operator lacks DescribeConfigs on the cluster");
     } else if (!any_entry(facts, topic) && facts->authorizer->everyone) {
         snprintf(why, WHY_BYTES,
-                 "no ACL concerns it, and allow.everyone.if.no.acl.found lets "
+                 "no ACL concerns it, and allow.everyone.if.no.acl.found may let "
                  "everybody write");
     }
 }

@@ -4,9 +4,9 @@
  * Record `fence` of the control topic, written by `ferry enable`, `ferry fence sync` and `remove`; a failover's `open` takes
  * away exactly what it calls ours:
  *   {"topics": {TOPIC: {"state": "denied"|"nobody"|"none", "ours": [PRINCIPAL..], "theirs": [PRINCIPAL..], "why": TEXT}},
- *    "super_users": TEXT|null, "by": .., "reason": .., "time": ..}
+ *    "super_users": true|false|null, "by": .., "reason": .., "time": ..}
  * denied: those principals are denied (theirs: by somebody else's entry). nobody: no entry lets anybody else write. none: it
- * cannot be, and why. super_users: not bound by any fence; null = not known who they are.
+ * cannot be, and why. super_users: not bound by any fence; null = not known whether there are any.
  */
 #ifndef FERRY_FAILOVER_FENCE_H
 #define FERRY_FAILOVER_FENCE_H

@@ -116,52 +116,6 @@ static bool call_ok(struct admin_call *call, const char *what, enum acl_operatio
     return false;
 }
 
-/* ---- describe ---- */
-
-static void take_acl(const rd_kafka_AclBinding_t *found, struct acl_list *out)
-{
-    const char *name = rd_kafka_AclBinding_name(found);
-    const char *principal = rd_kafka_AclBinding_principal(found);
-    const char *host = rd_kafka_AclBinding_host(found);
-    const struct acl acl = {
-        .resource = (enum acl_resource)rd_kafka_AclBinding_restype(found),
-        .pattern = (enum acl_pattern)rd_kafka_AclBinding_resource_pattern_type(found),
-        .name = (char *)(uintptr_t)name,
-        .principal = (char *)(uintptr_t)principal,
-        .host = (char *)(uintptr_t)host,
-        .operation = (enum acl_operation)rd_kafka_AclBinding_operation(found),
-        .permission = (enum acl_permission)rd_kafka_AclBinding_permission_type(found)};
-    if (name && principal && host) {
-        acl_list_add(out, &acl);
-    }
-}
-
-bool admin_acls(struct admin *admin, enum acl_resource resource, struct acl_list *out,
-                struct err *err)
-{
-    struct admin_call call;
-    char why[256];
-    rd_kafka_AclBindingFilter_t *filter = rd_kafka_AclBindingFilter_new(
-        (rd_kafka_ResourceType_t)resource, NULL, RD_KAFKA_RESOURCE_PATTERN_ANY, NULL, NULL,
-        RD_KAFKA_ACL_OPERATION_ANY, RD_KAFKA_ACL_PERMISSION_TYPE_ANY, why, sizeof(why));
-    assert(filter);
-    admin_call_begin(&call, admin, RD_KAFKA_ADMIN_OP_DESCRIBEACLS);
-    rd_kafka_DescribeAcls(client_handle(admin->client), filter, call.options, call.queue);
-    bool ok = call_ok(&call, "describe ACLs", ACL_DESCRIBE, err);
-    size_t count = 0;
-    const rd_kafka_AclBinding_t **found =
-        ok ? rd_kafka_DescribeAcls_result_acls(rd_kafka_event_DescribeAcls_result(call.event),
-                                               &count)
-           : NULL;
-    *out = (struct acl_list){0};
-    for (size_t i = 0; i < count; i++) {
-        take_acl(found[i], out);
-    }
-    admin_call_done(&call);
-    rd_kafka_AclBinding_destroy(filter);
-    return ok;
-}
-
 /* ---- change ---- */
 
 static rd_kafka_AclBinding_t *binding(const struct acl *acl, bool filter)
@@ -389,10 +343,12 @@ static int32_t any_broker(struct admin *admin, struct err *err)
 
 static void take_setting(struct admin_authorizer *out, const char *name, const char *value)
 {
-    if (strcmp(name, "super.users") == 0) {
-        snprintf(out->super_users, sizeof(out->super_users), "%s", value ? value : "");
+    if (strcmp(name, "authorizer.class.name") == 0) {
+        out->exists = value && value[0] != '\0';
+    } else if (strcmp(name, "super.users") == 0) {
+        out->super_users = true;
     } else if (strcmp(name, "allow.everyone.if.no.acl.found") == 0) {
-        out->everyone = value && strcmp(value, "true") == 0;
+        out->everyone = !value || strcmp(value, "false") != 0; /* NULL: hidden */
     }
 }
 
@@ -431,6 +387,71 @@ bool admin_authorizer(struct admin *admin, struct admin_authorizer *out, struct 
     }
     admin_call_done(&call);
     rd_kafka_ConfigResource_destroy(want);
+    return ok;
+}
+
+/* ---- list ---- */
+
+static bool may_list(struct admin *admin, struct err *err)
+{
+    struct admin_authorizer authorizer;
+    uint32_t operations = 0;
+    if (!admin_authorizer(admin, &authorizer, err) ||
+        !admin_cluster_rights(admin, &operations, err)) {
+        return false;
+    }
+    if (authorizer.known && !authorizer.exists) {
+        return err_set_code(err, ERR_REFUSED, ACL_NO_AUTHORIZER, "%s: no authorizer", admin->site);
+    }
+    return acl_may(operations, ACL_DESCRIBE) ||
+           failed(admin, err, RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, "describe ACLs", NULL,
+                  ACL_DESCRIBE);
+}
+
+static void take_acl(const rd_kafka_AclBinding_t *found, struct acl_list *out)
+{
+    const char *name = rd_kafka_AclBinding_name(found);
+    const char *principal = rd_kafka_AclBinding_principal(found);
+    const char *host = rd_kafka_AclBinding_host(found);
+    const struct acl acl = {
+        .resource = (enum acl_resource)rd_kafka_AclBinding_restype(found),
+        .pattern = (enum acl_pattern)rd_kafka_AclBinding_resource_pattern_type(found),
+        .name = (char *)(uintptr_t)name,
+        .principal = (char *)(uintptr_t)principal,
+        .host = (char *)(uintptr_t)host,
+        .operation = (enum acl_operation)rd_kafka_AclBinding_operation(found),
+        .permission = (enum acl_permission)rd_kafka_AclBinding_permission_type(found)};
+    if (name && principal && host) {
+        acl_list_add(out, &acl);
+    }
+}
+
+bool admin_acls(struct admin *admin, enum acl_resource resource, struct acl_list *out,
+                struct err *err)
+{
+    struct admin_call call;
+    char why[256];
+    if (!may_list(admin, err)) {
+        return false;
+    }
+    rd_kafka_AclBindingFilter_t *filter = rd_kafka_AclBindingFilter_new(
+        (rd_kafka_ResourceType_t)resource, NULL, RD_KAFKA_RESOURCE_PATTERN_ANY, NULL, NULL,
+        RD_KAFKA_ACL_OPERATION_ANY, RD_KAFKA_ACL_PERMISSION_TYPE_ANY, why, sizeof(why));
+    assert(filter);
+    admin_call_begin(&call, admin, RD_KAFKA_ADMIN_OP_DESCRIBEACLS);
+    rd_kafka_DescribeAcls(client_handle(admin->client), filter, call.options, call.queue);
+    bool ok = call_ok(&call, "describe ACLs", ACL_DESCRIBE, err);
+    size_t count = 0;
+    const rd_kafka_AclBinding_t **found =
+        ok ? rd_kafka_DescribeAcls_result_acls(rd_kafka_event_DescribeAcls_result(call.event),
+                                               &count)
+           : NULL;
+    *out = (struct acl_list){0};
+    for (size_t i = 0; i < count; i++) {
+        take_acl(found[i], out);
+    }
+    admin_call_done(&call);
+    rd_kafka_AclBinding_destroy(filter);
     return ok;
 }
 

@@ -1,5 +1,5 @@
-"""Permissions on brokers that ask for them, and on a Redis that does: what `ferry check --print-acls` prints is enough and
-nothing of it may be missing; what is missing is named; what is taken away while it runs is unknown, never "all is well"."""
+"""Permissions on brokers that ask for them, and on a Redis that does: what `ferry check --print-acls` prints is enough
+and nothing of it may be missing; what is missing is named; what is taken away while it runs is unknown, never well."""
 
 import json
 import re
@@ -7,99 +7,12 @@ import shlex
 
 import pytest
 
-from rig.acls import AUTHORIZER, Acl, all_acls, allow, take_back
 from rig.ferry import EXIT_REFUSED
-from rig.kafka import KafkaCluster, start_together
 from rig.line import Line
 from rig.paths import ROOT
+from rig.permitted import MIRROR
 from rig.procs import wait_for
 from rig.produce import Load
-from rig.secure import Listener
-
-MIRROR, OPERATOR = "mirror", "oper"
-
-
-@pytest.fixture(scope="module")
-def strict(session_dir):
-    """(source, target): nobody may do anything that no ACL allows."""
-    users = {MIRROR: "mirror pw", OPERATOR: "oper pw", "app": "app pw"}
-    clusters = [
-        KafkaCluster(
-            name,
-            workdir=session_dir / "strict",
-            props=AUTHORIZER,
-            listeners={"sasl": Listener("SASL_PLAINTEXT", users=users, mechanism="PLAIN")},
-        )
-        for name in ("stricta", "strictb")
-    ]
-    start_together(*clusters)
-    for cluster in clusters:
-        cluster.warm_coordinators()
-    yield clusters
-    for cluster in clusters:
-        cluster.stop(timeout=0, remove=True)
-
-
-class Permitted:
-    """A line whose sites ask for permission; both principals have what --print-acls prints."""
-
-    def __init__(self, own, folder, strict, redis, name, operator=True, topics=None, **more):
-        self.source, self.target = strict
-        secured = {
-            where: cluster.secured("sasl").settings(folder / where, user=MIRROR)
-            for where, cluster in (("a", self.source), ("b", self.target))
-        }
-        if operator:
-            other = self.target.secured("sasl").settings(folder / "oper", user=OPERATOR)
-            secured["b"]["operator"] = {"kafka": {"sasl.username": OPERATOR}, "secrets": other["secrets"]}
-        self.line = Line(
-            own,
-            folder,
-            self.source,
-            self.target,
-            redis,
-            name,
-            topics or [f"{name}.*"],
-            enable=False,
-            secured=secured,
-            **more,
-        )
-        self.name = name
-        self.command = self.line.command
-        self.topic = f"{name}.t"
-        self.line.topics = [self.topic]
-        self.source.create_topic(self.topic, partitions=2)
-        self.granted = []
-
-    def printed(self):
-        """[(cluster, Acl)] as the command prints them."""
-        (link,) = self.command.json("check", self.name, "--print-acls")["links"]
-        return [(self.source if row["site"] == "a" else self.target, Acl.of_row(row)) for row in link["acls"]]
-
-    def grant(self, pairs=None):
-        for cluster, acl in pairs or self.printed():
-            allow(cluster, [acl])
-            self.granted.append((cluster, acl))
-
-    def revoke(self, pairs=None):
-        for cluster, acl in pairs or self.granted:
-            take_back(cluster, [acl])
-
-    def produce(self, topic=None, count=200, **more):
-        Load(self.source.bootstrap, topic or self.topic, "lz4", count=count, partitions=2, **more).run()
-
-
-@pytest.fixture
-def permitted(own, folder, strict, redis_server, name):
-    made = []
-
-    def make(**more):
-        made.append(Permitted(own, folder, strict, more.pop("redis", redis_server), name, **more))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.revoke()
 
 
 def lacks(acl):
@@ -117,7 +30,11 @@ def findings(command, service):
 
 def complaints(one):
     """What `ferry check` has to say that is not about one replica."""
-    return [(level, what) for level, what, _ in findings(one.command, one.name)[1] if level != "ok" and "one replica" not in what]
+    return [
+        (level, what)
+        for level, what, _ in findings(one.command, one.name)[1]
+        if level != "ok" and "one replica" not in what
+    ]
 
 
 def everything(one):
@@ -227,7 +144,7 @@ def is_called(pair, one, row):
 @pytest.mark.long
 @pytest.mark.parametrize("row", NEEDED, ids="-".join)
 def test_without_one_of_them_something_fails_by_name(permitted, row):
-    """`ferry check` is not asked: the worker's log or `ferry status` says which ACL is missing; given, it goes on alone."""
+    """`ferry check` is not asked: the worker's log or `ferry status` says which one; given, it goes on alone."""
     one = permitted()
     line, later = one.line, f"{one.name}.later"
     printed = one.printed()
@@ -250,7 +167,7 @@ def test_without_one_of_them_something_fails_by_name(permitted, row):
         worker.process.check()
         text = worker.process.log_text() + json.dumps(one.command.status(one.name))
         # Who may alter settings may describe them; without either nothing is altered.
-        return lacks(missing[1]) in text or lacks(missing[1]).replace("AlterC", "DescribeC") in text
+        return lacks(missing[1]) in text or lacks(missing[1]).replace("lacks AlterC", "lacks DescribeC") in text
 
     wait_for(f"{lacks(missing[1])} to be said", said, 40, every=0.5)
     one.grant([missing])
@@ -401,4 +318,3 @@ def test_redis_user_that_may_too_little_is_named(own, folder, source, target, ne
     redis.client.execute_command("ACL", "SETUSER", "mirror", "+xadd", "+hset")
     line.wait_caught_up()
     line.prove()
-

@@ -1,8 +1,8 @@
 """Clusters that ask for permission: StandardAuthorizer, nobody may anything by default.
 
-cluster = KafkaCluster("a", listeners={"sasl": Listener("SASL_PLAINTEXT", users={...}, mechanism="PLAIN")}, props=AUTHORIZER)
-allow(cluster, [Acl("topic", "literal", "orders", "Read", "User:ferry")])     what `ferry check --print-acls -o json` prints, too
-deny(...), take_back(cluster, acls), all_acls(cluster)
+KafkaCluster("a", listeners={"sasl": Listener("SASL_PLAINTEXT", users={...}, mechanism="PLAIN")}, props=AUTHORIZER)
+allow(cluster, [Acl("topic", "literal", "orders", "Read", "User:ferry")])
+take_back(cluster, acls), all_acls(cluster)
 
 The rig itself comes in by the listener in the clear, as User:ANONYMOUS: a super user, as brokers among themselves are.
 """
@@ -76,11 +76,15 @@ def name_of(table, value):
 
 
 def allow(cluster, acls):
+    if not acls:
+        return
     for future in cluster.admin.create_acls([acl.binding() for acl in acls]).values():
         future.result(20)
 
 
 def take_back(cluster, acls):
+    if not acls:
+        return
     for future in cluster.admin.delete_acls([acl.binding(AclBindingFilter) for acl in acls]).values():
         future.result(20)
 
