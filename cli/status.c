@@ -93,8 +93,10 @@ static void sum_rates(struct status *status)
 
 double status_late(const struct position *position, const struct status_part *part)
 {
-    int64_t lag = position_lag(position);
-    return lag < 0 ? -1 : lag == 0 ? 0 : part->lag_s;
+    if (position->hidden) {
+        return -1;
+    }
+    return position_lag(position) == 0 ? 0 : part->lag_s;
 }
 
 static void sum_lag(struct status *status)

@@ -52,7 +52,8 @@ struct status {
 /* A live worker mirrors it, and nothing is in its way. */
 bool status_part_flows(const struct status_part *part);
 
-/* Seconds of lag; -1 = unknown, as they are where the records are: a worker's last word may be older. */
+/* Seconds of lag as the worker sees them; -1 = unknown, as of a topic that the source hides: a worker's last word may be from
+ * before. */
 double status_late(const struct position *position, const struct status_part *part);
 
 void status_done(struct status *status);
