@@ -185,7 +185,9 @@ static void compare(struct fence *fence)
     struct acl_list wanted;
     fence_entries(fence->before, &old);
     fence_entries(fence->after, &wanted);
-    fence_missing(&wanted, &fence->acls, &fence->to_create);
+    if (fence->acls_known && fence->unset[0] == '\0') {
+        fence_missing(&wanted, &fence->acls, &fence->to_create);
+    }
     fence_missing(&old, &wanted, &fence->to_delete);
     acl_list_free(&old);
     acl_list_free(&wanted);
@@ -397,12 +399,23 @@ static bool ask(const struct fence *fence, const char *what, struct err *err)
     return confirm(context->line, question, context->service->name, err);
 }
 
+/* Asked for, and it cannot be: that is no success. What is recorded stays. */
+static bool can_be_set(const struct fence *fence, struct err *err)
+{
+    if (fence->unset[0] == '\0') {
+        return true;
+    }
+    err_set(err, ERR_REFUSED, "no write fence can be set: %s", fence->unset);
+    return err_hint(err, "docs/permissions.md#write-fence-of-the-target");
+}
+
 static bool sync_link(struct context *context, json_t *links, struct err *err)
 {
     struct fence fence = {.context = context};
     bool dry = command_has(context->line, "dry-run");
     bool ok = gather(&fence, err);
     bool any = fence.to_create.count + fence.to_delete.count > 0;
+    ok = ok && can_be_set(&fence, err);
     if (ok && !context->json) {
         print_topics(&fence, fence.after);
         print_changes("+", &fence.to_create);

@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import Producer
 
 from rig.acls import Acl, all_acls, allow, take_back
-from rig.ferry import EXIT_UNCONFIRMED, Command, Configuration
+from rig.ferry import EXIT_REFUSED, EXIT_UNCONFIRMED, Command, Configuration
 from rig.permitted import APP
 
 WRITER = f"User:{APP}"
@@ -89,6 +89,7 @@ def test_writers_are_denied_and_exactly_they_are_given_back(fenced):
     assert worker.alive
 
 
+@pytest.mark.long
 def test_sync_follows_new_topics_and_writers(fenced):
     one = fenced(lambda one: [{"name": f"{one.name}.", "pattern": "prefixed"}])
     later = f"{one.name}.later"
@@ -132,6 +133,8 @@ def test_without_an_operator_there_is_none(fenced):
     assert one.enabled["links"][0]["fence"] == "none: sites.b.operator is not configured"
     assert denied(one.target, one) == set()
     assert "none: sites.b.operator is not configured" in one.command.ok("status", one.name)
+    asked = one.command.run("fence", "sync", one.name, "--yes")
+    assert asked.returncode == EXIT_REFUSED and "sites.b.operator is not configured" in asked.stderr
 
 
 def test_operator_without_alter_is_named(fenced):
@@ -157,6 +160,7 @@ def test_no_authorizer(folder, source, target, redis_server, name):
     assert "write fence on b: none: b has no authorizer: everybody may write" in command.enable(name)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moment", ["record", "create"])
 def test_interrupted_sync_is_finished_by_the_next(fenced, moment):
     """Entries are recorded before they are made: whatever was interrupted, nothing is left behind."""

@@ -238,14 +238,10 @@ def test_taken_away_at_the_source(permitted):
     run.give_back(pair)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "row",
-    [
-        ("b", "topic", "Write"),
-        pytest.param(("b", "topic", "Read"), marks=pytest.mark.long),
-        pytest.param(("b", "group", "Read"), marks=pytest.mark.long),
-        pytest.param(("b", "control", "Read"), marks=pytest.mark.long),
-    ],
+    [("b", "topic", "Write"), ("b", "topic", "Read"), ("b", "group", "Read"), ("b", "control", "Read")],
     ids="-".join,
 )
 def test_taken_away_at_the_target(permitted, row):
