@@ -75,7 +75,7 @@ static bool lacks(const struct admin_rights *rights, enum acl_operation operatio
     if (rights->err.kind != ERR_NONE) {
         return acl_refusal(rights->err.code) && acl_includes(operation, ACL_DESCRIBE);
     }
-    return !acl_may(rights->operations, operation);
+    return rights->told && !acl_may(rights->operations, operation);
 }
 
 /* One finding an operation, however many topics lack it. */
@@ -115,14 +115,22 @@ static bool tell_topics(const struct side *side, const struct asked *asked,
                             *operations == ACL_CREATE ? CHECK_WARNING : CHECK_REFUSED) &&
              ok;
     }
+    bool silent = false;
     for (size_t i = 0; i < asked->count; i++) {
         const struct err *err = &asked->rights[i].err;
+        silent = silent || (err->kind == ERR_NONE && !asked->rights[i].told);
         if (err->kind != ERR_NONE && !acl_refusal(err->code) && err->code != 3) {
             check_failed(side->check, err);
             ok = false;
         }
     }
-    return ok;
+    if (silent) {
+        missing(
+            side, CHECK_WARNING,
+            "its brokers do not say what we may do with topics: an ACL that is missing is named "
+            "when something fails");
+    }
+    return ok && !silent;
 }
 
 /* Topics named without a pattern are asked for by name: what may not be described is not listed. */

@@ -235,6 +235,7 @@ static void take_rights(struct admin *admin, const rd_kafka_TopicDescription_t *
     const rd_kafka_error_t *error = rd_kafka_TopicDescription_error(found);
     rd_kafka_resp_err_t code = rd_kafka_error_code(error);
     rights->operations = 0;
+    rights->told = false;
     rights->err = (struct err){0};
     if (code) {
         snprintf(what, sizeof(what), "topic '%s'", rights->topic);
@@ -246,6 +247,7 @@ static void take_rights(struct admin *admin, const rd_kafka_TopicDescription_t *
     const rd_kafka_AclOperation_t *operations =
         rd_kafka_TopicDescription_authorized_operations(found, &count);
     rights->operations = bits(operations, count);
+    rights->told = operations != NULL;
 }
 
 /* Answers come in an order of their own. */

@@ -46,6 +46,7 @@ bool acl_may(uint32_t operations, enum acl_operation operation);
 struct admin_rights {
     const char *topic;
     uint32_t operations; /* out */
+    bool told;           /* out; false: the broker does not say such things */
     struct err err; /* out; code 3: no such topic; an ACL's refusal: not even to be described */
 };
 /* What we may do with topics, as the cluster counts it: without an authorizer everything. */
