@@ -232,9 +232,9 @@ def test_taken_away_at_the_source(permitted):
     assert "unknown" in shown["summary"] and " 0 records" not in shown["summary"]
     text = run.one.command.run("status", run.one.name).stdout
     assert "lacks Read on topic" in " ".join(text.split())
-    metrics = run.worker.metrics()
+    unknown = lambda metrics: metrics["ferry_link_lag_unknown_partitions"] == 2  # noqa: E731
+    metrics = run.worker.wait_metric("lag to be unknown", unknown, 8)  # a Fetch may be under way
     assert metrics.get("ferry_link_at_risk_records") is None
-    assert metrics["ferry_link_lag_unknown_partitions"] == 2
     run.give_back(pair)
 
 
