@@ -196,10 +196,11 @@ demo: ## two real sites, real producers, a killed worker, a proof (YES=1 does no
 build/bench/%: bench/%.c
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(language) $(warnings) $(werror) -O2 -o $@ $<
+	$(Q)$(CC) $(language) $(package_cflags) $(warnings) $(werror) -O2 -o $@ $< $(package_libs)
 
-bench: setup ## against MirrorMaker 2 and a bare copy of the same bytes (ARGS="--rounds 1 --scale 0.1")
-	$(Q)$(again) all build/bench/bare_copy
+bench: setup ## against MirrorMaker 2 and a bare copy of the same bytes (ARGS="--rounds 1 --scale 0.1", ARGS=--full)
+	$(Q)$(PYTHON) -m pip install -q --disable-pip-version-check -r bench/requirements.txt
+	$(Q)$(again) all build/bench/bare_copy build/bench/rdkafka_copy
 	$(Q)$(PYTHON) bench/run.py $(ARGS)
 
 # ---- lint, format, docs -----------------------------------------------------------------------------------------

@@ -171,9 +171,9 @@ void writer_done(struct writer *writer)
     writer_init(writer);
 }
 
-void writer_bytes(struct writer *writer, const void *data, size_t len)
+uint8_t *writer_room(struct writer *writer, size_t len)
 {
-    if (writer->capacity - writer->len < len) {
+    if (writer->data == NULL || writer->capacity - writer->len < len) {
         size_t capacity = writer->capacity == 0 ? 256 : writer->capacity;
         while (capacity - writer->len < len) {
             capacity *= 2;
@@ -181,8 +181,13 @@ void writer_bytes(struct writer *writer, const void *data, size_t len)
         writer->data = must(realloc(writer->data, capacity));
         writer->capacity = capacity;
     }
+    return writer->data + writer->len;
+}
+
+void writer_bytes(struct writer *writer, const void *data, size_t len)
+{
     if (len > 0) {
-        memcpy(writer->data + writer->len, data, len);
+        memcpy(writer_room(writer, len), data, len);
     }
     writer->len += len;
 }

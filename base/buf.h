@@ -74,6 +74,8 @@ void writer_i32(struct writer *writer, int32_t value);
 void writer_u32(struct writer *writer, uint32_t value);
 void writer_i64(struct writer *writer, int64_t value);
 void writer_bytes(struct writer *writer, const void *data, size_t len);
+/* Room for `len` bytes behind what is there, to be filled in place; then `writer->len` is raised by what was used. */
+uint8_t *writer_room(struct writer *writer, size_t len);
 /* Overwrite an i32 written before, e.g. a length that is known only now. */
 void writer_patch_i32(struct writer *writer, size_t at, int32_t value);
 /* The bytes as a block with one reference; the writer is empty afterwards. */

@@ -19,6 +19,7 @@ struct lookup_job {
     atomic_int refs_count;
     atomic_bool answered; /* what follows is written before it and read behind it */
     int event_fd;
+    int family;
     int rc; /* getaddrinfo's */
     struct addrinfo *addresses;
     char port[8];
@@ -47,7 +48,7 @@ static void job_unref(struct lookup_job *job)
 static int job_ask(struct lookup_job *job, int flags)
 {
     struct addrinfo hints = {
-        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | flags};
+        .ai_family = job->family, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | flags};
     return getaddrinfo(job->host, job->port, &hints, &job->addresses);
 }
 
@@ -111,7 +112,7 @@ static void lookup_ready(void *arg, int what)
     lookup->done(lookup->arg, addresses, addresses == NULL ? &err : NULL);
 }
 
-static struct lookup_job *job_new(const char *host, int32_t port)
+static struct lookup_job *job_new(const char *host, int32_t port, int family)
 {
     struct lookup_job *job = calloc(1, sizeof(*job));
 
@@ -120,6 +121,7 @@ static struct lookup_job *job_new(const char *host, int32_t port)
     }
     atomic_init(&job->refs_count, 1);
     atomic_init(&job->answered, false);
+    job->family = family;
     snprintf(job->host, sizeof(job->host), "%s", host);
     snprintf(job->port, sizeof(job->port), "%u", (unsigned int)port & 0xffff);
     job->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -144,7 +146,7 @@ static void job_begin(struct lookup_job *job)
 }
 
 struct lookup *
-lookup_new(struct loop *loop, const char *host, int32_t port,
+lookup_new(struct loop *loop, const char *host, int32_t port, int family,
            void (*done)(void *arg, struct addrinfo *addresses, const struct err *err), void *arg)
 {
     struct lookup *lookup = calloc(1, sizeof(*lookup));
@@ -152,7 +154,7 @@ lookup_new(struct loop *loop, const char *host, int32_t port,
     if (lookup == NULL) {
         abort();
     }
-    lookup->job = job_new(host, port);
+    lookup->job = job_new(host, port, family);
     lookup->done = done;
     lookup->arg = arg;
     if (lookup->job->event_fd < 0) { /* out of file descriptors */

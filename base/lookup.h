@@ -14,9 +14,10 @@ struct lookup;
  * callee's, freeaddrinfo(); NULL = failed, see err (ERR_RETRY). The lookup is freed by lookup_free() only, which may be
  * called in `done`. NULL when out of file descriptors.
  *
- * @param host  name or address, no brackets */
+ * @param host    name or address, no brackets
+ * @param family  AF_UNSPEC, or the only one that is asked for */
 struct lookup *
-lookup_new(struct loop *loop, const char *host, int32_t port,
+lookup_new(struct loop *loop, const char *host, int32_t port, int family,
            void (*done)(void *arg, struct addrinfo *addresses, const struct err *err), void *arg);
 void lookup_free(
     struct lookup

@@ -66,6 +66,7 @@ struct redis {
     struct loop_timer *reconnect;
     struct loop_timer *deadline;
     struct backoff backoff;
+    size_t reply_bytes; /* of the reply that is not whole yet; hiredis lets go of its parts */
     int greetings_left;
     enum redis_state told; /* by `changed` */
     bool told_once;
@@ -457,14 +458,17 @@ static void take_replies(struct redis *redis)
         } else {
             bad = take_reply(redis, reply, why);
             freeReplyObject(reply);
+            if (!redis->freed) {
+                redis->reply_bytes = redis_unread(redis->context);
+            }
         }
     }
     if (!leave(redis)) {
         return;
     }
     assert(redis->context != NULL); /* only redis_free() closes it below callbacks */
-    if (bad == NULL && redis->context->reader->len > REDIS_REPLY_BYTES_MAX) {
-        bad = "an answer that is too large";
+    if (bad == NULL && redis->reply_bytes > REDIS_REPLY_BYTES_MAX) {
+        bad = REDIS_TOO_LARGE;
     }
     if (bad != NULL) {
         drop(redis, bad);
@@ -528,11 +532,15 @@ static void talk(struct redis *redis, int what)
 {
     if ((what & LOOP_READ) == 0) {
         flush(redis);
-    } else if (redisBufferRead(redis->context) != REDIS_OK) {
-        drop(redis, redis->context->errstr);
-    } else {
-        take_replies(redis); /* a write that is due comes next turn */
+        return;
     }
+    size_t before = redis->context->reader->len;
+    if (redisBufferRead(redis->context) != REDIS_OK) {
+        drop(redis, redis->context->errstr);
+        return;
+    }
+    redis->reply_bytes += redis->context->reader->len - before;
+    take_replies(redis); /* a write that is due comes next turn */
 }
 
 static void socket_ready(void *arg, int what)
@@ -590,6 +598,7 @@ static void connect_next(struct redis *redis)
     }
     redis->context = must(redisConnectWithOptions(&how));
     redis->context->reader->maxelements = REDIS_ELEMENTS_MAX;
+    redis->reply_bytes = 0;
     redis->watch = loop_fd_new(redis->loop, redis->context->fd, LOOP_WRITE, socket_ready, redis);
     loop_timer_set(redis->deadline, redis->timeout_ms);
 }
@@ -616,8 +625,8 @@ static void connect_again(void *arg)
     struct redis *redis = arg;
 
     redis->phase = PHASE_LOOKUP;
-    redis->lookup =
-        lookup_new(redis->loop, redis->address.host, redis->address.port, looked_up, redis);
+    redis->lookup = lookup_new(redis->loop, redis->address.host, redis->address.port, AF_UNSPEC,
+                               looked_up, redis);
     if (redis->lookup == NULL) {
         drop(redis, "out of file descriptors");
     }

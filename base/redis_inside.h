@@ -13,6 +13,13 @@
 #define REDIS_ELEMENTS_MAX    (1 << 20)
 #define REDIS_REPLY_BYTES_MAX ((size_t)64 << 20)
 
+#define REDIS_TOO_LARGE "an answer that is too large"
+/* Bytes that were received and belong to no whole reply yet. */
+static inline size_t redis_unread(const redisContext *context)
+{
+    return context->reader->len - context->reader->pos;
+}
+
 struct redis_address {
     char host[REDIS_HOST_BYTES]; /* without brackets */
     int port;

@@ -1,12 +1,17 @@
-/* The blocking twin, for the command line: hiredis's own waiting, with time limits. */
+/* The blocking twin, for the command line: hiredis's own waiting, with limits of time and size. */
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/redis_inside.h"
+
+/* A whole answer may take so many times as long as one wait: a page of the map over a slow line. */
+#define CALL_WAITS 10
 
 struct redis_sync {
     redisContext *context;
+    int32_t timeout_ms;
     SSL_CTX *tls;
     struct redis_address address;
 };
@@ -42,6 +47,57 @@ static bool open_connection(struct redis_sync *redis, const struct redis_options
     return redis_tls_begin(redis->context, redis->tls, &redis->address) != NULL || say(redis, err);
 }
 
+/* No later call takes the rest of this answer for its own. */
+static redisReply *give_up(struct redis_sync *redis, const char *why, struct err *err)
+{
+    redis->context->err = REDIS_ERR_OTHER;
+    snprintf(redis->context->errstr, sizeof(redis->context->errstr), "%s", why);
+    say(redis, err);
+    return NULL;
+}
+
+static bool send_all(struct redis_sync *redis, int argc, const char **argv, const size_t *argv_len,
+                     struct err *err)
+{
+    int done = 0;
+
+    if (redisAppendCommandArgv(redis->context, argc, argv, argv_len) != REDIS_OK) {
+        return say(redis, err);
+    }
+    while (!done) {
+        if (redisBufferWrite(redis->context, &done) != REDIS_OK) {
+            return say(redis, err);
+        }
+    }
+    return true;
+}
+
+/* hiredis's own waits are each limited, not all of them together, nor what they bring. */
+static redisReply *receive(struct redis_sync *redis, struct err *err)
+{
+    int64_t until_ms = clock_now_ms(clock_system()) + (int64_t)redis->timeout_ms * CALL_WAITS;
+    size_t bytes = 0;
+    void *reply = NULL;
+
+    while (redisGetReplyFromReader(redis->context, &reply) == REDIS_OK && reply == NULL) {
+        size_t before = redis->context->reader->len;
+        if (redisBufferRead(redis->context) != REDIS_OK) {
+            break;
+        }
+        bytes += redis->context->reader->len - before;
+        if (bytes > REDIS_REPLY_BYTES_MAX) {
+            return give_up(redis, REDIS_TOO_LARGE, err);
+        }
+        if (clock_now_ms(clock_system()) > until_ms) {
+            return give_up(redis, "an answer that takes too long", err);
+        }
+    }
+    if (reply == NULL) {
+        say(redis, err);
+    }
+    return reply;
+}
+
 static bool ask(struct redis_sync *redis, int argc, const char **argv, struct err *err)
 {
     struct redisReply *reply = redis_sync_call(redis, argc, argv, NULL, err);
@@ -72,6 +128,7 @@ struct redis_sync *redis_sync_new(const struct redis_options *options, struct er
     if (redis == NULL) {
         abort();
     }
+    redis->timeout_ms = options->timeout_ms;
     if (!redis_address_parse(options->url, &redis->address, err) ||
         !open_connection(redis, options, err) || !greet(redis, options, err)) {
         redis_sync_free(redis);
@@ -93,10 +150,9 @@ void redis_sync_free(struct redis_sync *redis)
 struct redisReply *redis_sync_call(struct redis_sync *redis, int argc, const char **argv,
                                    const size_t *argv_len, struct err *err)
 {
-    redisReply *reply = redisCommandArgv(redis->context, argc, argv, argv_len);
+    redisReply *reply = send_all(redis, argc, argv, argv_len, err) ? receive(redis, err) : NULL;
 
     if (reply == NULL) {
-        say(redis, err);
         return NULL;
     }
     if (reply->type == REDIS_REPLY_ERROR) {

@@ -422,7 +422,7 @@ static void tell_commands(struct check *check, const redisReply *reply)
 
 void check_redis_permissions(struct check *check)
 {
-    const char *argv[32] = {"EVAL", ask_commands, "1"};
+    const char *argv[64] = {"EVAL", ask_commands, "1"};
     int argc = 3;
     struct err err = {0};
     char *key = context_key(check->context, "meta");

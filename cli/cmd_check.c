@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/render.h"
 #include "kafka/control.h"
+#include "mirror/link.h"
 
 #define CLOCK_APART_MS 5000
 
@@ -68,6 +69,18 @@ static bool check_cluster(struct check *check, bool of_source)
     return true;
 }
 
+static void check_weakness(struct check *check, const struct config_site *site, bool of_operator)
+{
+    const struct config_client *client = of_operator ? site->operator_kafka : &site->kafka;
+    const char *weak;
+    char what[400];
+    for (size_t i = 0; client != NULL && (weak = config_client_weakness(client, i)) != NULL; i++) {
+        snprintf(what, sizeof(what), "site %.100s%s: %s", site->name,
+                 of_operator ? ", operator" : "", weak);
+        check_found(check, CHECK_WARNING, what, "https identification, SASL_SSL or SCRAM");
+    }
+}
+
 static void check_sites(struct check *check)
 {
     const struct config_site *from = check->context->from;
@@ -82,6 +95,10 @@ static void check_sites(struct check *check)
         snprintf(what, sizeof(what), "both sites are in region %.100s: they may be lost together",
                  from->region);
         check_found(check, CHECK_WARNING, what, "");
+    }
+    for (int of_operator = 0; of_operator < 2; of_operator++) {
+        check_weakness(check, from, of_operator == 1);
+        check_weakness(check, to, of_operator == 1);
     }
 }
 
@@ -138,6 +155,23 @@ static void check_durability(struct check *check, bool of_source, struct admin_t
     }
 }
 
+/* A batch is fetched whole, however large: one that no answer may be as long as would never arrive. */
+static void check_sizes(struct check *check, const struct admin_topic_config *configs, size_t count)
+{
+    long long most = check->context->config->limits.fetch_bytes + LINK_ANSWER_SLACK_BYTES;
+    char what[500];
+    for (size_t i = 0; i < count; i++) {
+        long long largest = atoll(setting(&configs[i], "max.message.bytes"));
+        if (largest > most) {
+            snprintf(what, sizeof(what),
+                     "%.100s: topic %.249s takes batches of %lld bytes; ferryd takes %lld at once",
+                     check->context->from->name, configs[i].topic, largest, most);
+            check_found(check, CHECK_REFUSED, what,
+                        "raise mirror.fetch, or lower max.message.bytes");
+        }
+    }
+}
+
 static void check_topics(struct check *check, bool of_source)
 {
     struct context *context = check->context;
@@ -174,6 +208,9 @@ static void check_topics(struct check *check, bool of_source)
             ? ""
             : "no topic matches the service's patterns, or they are hidden from us: see below");
     check_durability(check, of_source, topics, configs, count);
+    if (of_source) {
+        check_sizes(check, configs, count);
+    }
     for (size_t i = 0; i < count; i++) {
         admin_settings_free(configs[i].settings, configs[i].settings_count);
     }

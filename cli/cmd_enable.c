@@ -269,7 +269,31 @@ static bool still_so(struct context *context, const json_t *asked, json_t **out_
     return held != NULL;
 }
 
-static bool write_role(struct context *context, const json_t *asked, struct err *err)
+/* The end of the transaction was not heard of: it is asked for once more, then the topic is. */
+static bool find_out(struct context *context, struct control_writer *writer, bool *out_unknown,
+                     struct err *err)
+{
+    int64_t epoch = 0;
+    if (control_write_again(writer, err)) {
+        return true;
+    }
+    *out_unknown = control_write_unknown(writer);
+    if (*out_unknown && look_at_role(context, &epoch, NULL) && epoch > 0) {
+        *out_unknown = false;
+        return true;
+    }
+    if (*out_unknown) {
+        err_wrap(err, "whether %s is enabled on %s is not known", context->service->name,
+                 context->to->name);
+        err_hint(err, "ferry status %s; then ferry enable again: it takes what stands there",
+                 context->service->name);
+    }
+    return false;
+}
+
+/* @param out_unknown  failed, and the role may come to stand all the same */
+static bool write_role(struct context *context, const json_t *asked, bool *out_unknown,
+                       struct err *err)
 {
     const struct config_client *client = operator_of(context->to);
     const char *service = context->service->name;
@@ -282,7 +306,8 @@ static bool write_role(struct context *context, const json_t *asked, struct err 
     if (ok) {
         char *text = role_text(context, held);
         const struct control_record record = {.key = "role", .value = text};
-        ok = control_write(writer, &record, 1, err);
+        ok = control_write(writer, &record, 1, err) ||
+             (control_write_unknown(writer) && find_out(context, writer, out_unknown, err));
         free(text);
     }
     json_decref(held);
@@ -296,6 +321,7 @@ struct enabled {
     json_t *links; /* results, for -o json */
     size_t written;
     bool unfenced; /* the fence was asked for and failed */
+    bool unknown;  /* a role that may stand, or not */
 };
 
 /* @param fence  what became of it; NULL = nothing was done */
@@ -348,7 +374,7 @@ static bool enable_link(struct context *context, struct enabled *enabled, struct
     }
     json_t *held = nobody_saw_role(context, err) ? held_topics(context, err) : NULL;
     bool ok = held != NULL && may_adopt(context, held, err) && ask(context, held, err) &&
-              write_role(context, held, err);
+              write_role(context, held, &enabled->unknown, err);
     json_decref(held);
     if (ok) {
         fence_and_tell(context, enabled);
@@ -394,7 +420,7 @@ int cmd_enable(const struct command_line *line)
     }
     if (!ok) {
         code = command_fail(line, &err);
-        code = enabled.written > 0 ? EXIT_PARTLY : code;
+        code = enabled.written > 0 || enabled.unknown ? EXIT_PARTLY : code;
     } else if (enabled.unfenced) {
         code = EXIT_PARTLY;
     }

@@ -14,7 +14,8 @@
 #include "config/keys.h"
 #include "kafka/control.h"
 
-#define LOOK_MS 200 /* between two looks at what became of an order; workers look each second */
+#define LOOK_MS   200  /* between two looks at what became of an order; workers look each second */
+#define STABLE_MS 1000 /* a beat: a fault that a worker takes away is gone by then */
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -156,11 +157,14 @@ int cmd_fault_list(const struct command_line *line)
 struct retry {
     struct context *context;
     enum order_kind { ORDER_RETRY, ORDER_ACCEPT, ORDER_RESYNC } kind;
-    int64_t depth;   /* 0 = as configured */
-    int64_t from;    /* source offset that a resync begins at; -1 = the log's beginning */
-    json_t *wanted;  /* TOPIC:PARTITION -> the fault as it was */
+    int64_t depth;  /* 0 = as configured */
+    int64_t from;   /* source offset that a resync begins at; -1 = the log's beginning */
+    json_t *wanted; /* TOPIC:PARTITION -> the fault as it was */
+    json_t *
+        again; /* TOPIC:PARTITION -> {"fault": .., "since": ms}: another one, may be on its way out */
     json_t *results; /* TOPIC:PARTITION -> {"result": .., "fault": ..} */
     size_t open;
+    bool given; /* an order, or a decision in the control topic, was written, or may have been */
 };
 
 /* What may be written beside another operator's order: the id says whose it was. */
@@ -184,16 +188,16 @@ static json_t *order_json(const struct retry *retry, const char *place, struct e
     if (!order_id(id, err)) {
         return NULL;
     }
-    json_t *order = json_pack("{sssssssIss}", "order", names[retry->kind], "id", id, "by",
-                              context_who(who), "depth", (json_int_t)retry->depth, "time",
-                              clock_rfc3339(clock_wall_ms(clock_system()), when));
+    json_t *order = json_pack("{sssssosIss}", "order", names[retry->kind], "id", id, "by",
+                              render_string(context_who(who)), "depth", (json_int_t)retry->depth,
+                              "time", clock_rfc3339(clock_wall_ms(clock_system()), when));
     if (retry->kind == ORDER_RESYNC && retry->from >= 0) {
         json_object_set_new(order, "from", json_integer(retry->from));
     }
     if (retry->kind != ORDER_RETRY) { /* about what was seen, nothing else */
         const char *reason = command_get(retry->context->line, "reason");
         json_t *fault = json_object_get(retry->wanted, place);
-        json_object_set_new(order, "reason", json_string(reason == NULL ? "" : reason));
+        json_object_set_new(order, "reason", render_string(reason == NULL ? "" : reason));
         json_object_set(order, "kind", json_object_get(fault, "kind"));
         json_object_set(order, "source_from", json_object_get(fault, "source_from"));
         json_object_set(order, "source_to", json_object_get(fault, "source_to"));
@@ -216,22 +220,26 @@ static bool journal(struct retry *retry, const char *place, const json_t *order,
     const struct control_record records[] = {
         {.key = key, .value = text}
     };
-    bool ok = writer != NULL && control_write(writer, records, 1, err);
+    bool ok =
+        writer != NULL && (control_write(writer, records, 1, err) ||
+                           (control_write_unknown(writer) && control_write_again(writer, err)));
+    retry->given = retry->given || ok || (writer != NULL && control_write_unknown(writer));
     control_writer_free(writer);
     free(text);
     json_decref(record);
     return ok || err_wrap(err, "record the decision in the control topic on %s", context->to->name);
 }
 
-static bool give_order(struct context *context, const char *place, const json_t *order,
-                       struct err *err)
+static bool give_order(struct retry *retry, const char *place, const json_t *order, struct err *err)
 {
+    struct context *context = retry->context;
     char *text = json_text(order);
     char *key = context_link_key(context, "orders");
     const char *argv[] = {"HSET", key, place, text};
     struct redisReply *reply = redis_sync_call(context->redis, 4, argv, NULL, err);
     bool ok = reply != NULL;
-    freeReplyObject(reply); /* NULL is fine */
+    retry->given = retry->given || ok || err->kind == ERR_RETRY; /* lost, before or behind it */
+    freeReplyObject(reply);                                      /* NULL is fine */
     free(key);
     free(text);
     return ok || context_redis_failed(context, err);
@@ -241,7 +249,7 @@ static bool send_order(struct retry *retry, const char *place, struct err *err)
 {
     json_t *order = order_json(retry, place, err);
     bool ok = order != NULL && (retry->kind == ORDER_RETRY || journal(retry, place, order, err)) &&
-              give_order(retry->context, place, order, err);
+              give_order(retry, place, order, err);
     json_decref(order);
     return ok;
 }
@@ -270,18 +278,39 @@ static void settle(struct retry *retry, const char *place, const char *result, j
     retry->open--;
 }
 
-/* A worker took the order when its field is gone; then the fault goes, or comes anew with another time. */
+/* A fault that is told while the order waits is told again when it is carried out, or taken away: it counts when it was
+ * the same for a while. */
+static bool is_stable(struct retry *retry, const char *place, json_t *now)
+{
+    int64_t now_ms = clock_now_ms(clock_system());
+    const json_t *seen = json_object_get(retry->again, place);
+    if (!json_equal(json_object_get(seen, "fault"), now)) {
+        json_object_set_new(retry->again, place,
+                            json_pack("{sOsI}", "fault", now, "since", (json_int_t)now_ms));
+        return false;
+    }
+    return now_ms - json_integer_value(json_object_get(seen, "since")) >= STABLE_MS;
+}
+
+/* A worker took the order when its field is gone; then the fault goes, or comes anew with another time. What came while
+ * nobody had taken it is no answer. */
 static void look_at(struct retry *retry, const char *place, const json_t *before,
                     const json_t *orders, const json_t *faults)
 {
     json_t *now = json_object_get(faults, place);
-    if (json_object_get(retry->results, place) != NULL || json_object_get(orders, place) != NULL) {
+    if (json_object_get(retry->results, place) != NULL) {
+        return;
+    }
+    if (json_object_get(orders, place) != NULL) {
+        if (retry->kind == ORDER_RETRY && now != NULL) {
+            json_object_set(retry->wanted, place, now);
+        }
         return;
     }
     if (now == NULL) {
         settle(retry, place, "goes on", NULL);
         print_result(retry->context, place, true, NULL);
-    } else if (!json_equal(now, before)) {
+    } else if (!json_equal(now, before) && is_stable(retry, place, now)) {
         settle(retry, place, "faulted again", now);
         print_result(retry->context, place, false, now);
     }
@@ -291,14 +320,15 @@ static bool look(struct retry *retry, struct err *err)
 {
     const char *place;
     json_t *before;
-    json_t *orders = context_link_hash(retry->context, "orders", err);
-    json_t *faults = orders == NULL ? NULL : context_link_hash(retry->context, "faults", err);
-    if (faults != NULL) {
+    /* In this order: a fault seen beside an order was there before it was taken. */
+    json_t *faults = context_link_hash(retry->context, "faults", err);
+    json_t *orders = faults == NULL ? NULL : context_link_hash(retry->context, "orders", err);
+    if (orders != NULL) {
         json_object_foreach (retry->wanted, place, before) {
             look_at(retry, place, before, orders, faults);
         }
     }
-    bool ok = faults != NULL;
+    bool ok = orders != NULL;
     json_decref(orders);
     json_decref(faults);
     return ok;
@@ -314,10 +344,12 @@ static void settle_rest(struct retry *retry)
         if (json_object_get(retry->results, place) != NULL) {
             continue;
         }
-        const char *result = orders == NULL ? "unknown"
-                             : json_object_get(orders, place) != NULL
+        const char *result = orders == NULL                           ? "unknown"
+                             : json_object_get(orders, place) == NULL ? "taken, and still looking"
+                             : retry->kind == ORDER_RETRY
                                  ? "no worker took the order; it stands in Redis"
-                                 : "taken, and still looking";
+                                 : "no worker took the order, or carried it out yet; it stands in "
+                                   "Redis";
         struct render_safe safe = render_safe(place);
         settle(retry, place, result, NULL);
         if (!retry->context->json) {
@@ -496,9 +528,15 @@ static int run_retry(struct retry *retry, struct err *err)
 {
     struct context *context = retry->context;
     retry->results = json_object();
+    retry->again = json_object();
     if (!choose(retry, err) || !confirmed(retry, err) || !order_all(retry, err) ||
         !follow(retry, err)) {
-        return command_fail(context->line, err);
+        if (retry->given) {
+            err_hint(err, "orders were given, or may have been: ferry fault list %s, then again",
+                     context->service->name);
+        }
+        int failed = command_fail(context->line, err);
+        return retry->given ? EXIT_PARTLY : failed;
     }
     size_t waiting = retry->open;
     settle_rest(retry);
@@ -522,6 +560,7 @@ static int run_order(const struct command_line *line, enum order_kind kind)
     int code = ok ? run_retry(&retry, &err) : command_fail(line, &err);
     json_decref(retry.wanted);
     json_decref(retry.results);
+    json_decref(retry.again);
     context_close(&context);
     return code;
 }

@@ -11,6 +11,7 @@
 #include "cli/context.h"
 #include "cli/render.h"
 #include "cli/status.h"
+#include "cli/topics.h"
 #include "cli/watch.h"
 #include "failover/fence.h"
 #include "kafka/control.h"
@@ -97,11 +98,14 @@ static void ask_redis(struct status *status, struct context *context)
 
 static void gather(struct status *status, struct context *context)
 {
-    *status = (struct status){.service = context->service->name,
-                              .from = context->from->name,
-                              .to = context->to->name,
-                              .now_ms = clock_wall_ms(clock_system()),
-                              .has_redis = context->to->redis != NULL};
+    *status = (struct status){
+        .service = context->service->name,
+        .from = context->from->name,
+        .to = context->to->name,
+        .sites = {context->from, context->to},
+        .now_ms = clock_wall_ms(clock_system()),
+        .has_redis = context->to->redis != NULL
+    };
     ask_control(status, context);
     ask_redis(status, context);
     positions_read(&status->positions, context);
@@ -171,6 +175,20 @@ static json_t *partitions_json(const struct status *status)
     return out;
 }
 
+/* What the configuration of its sites leaves open to who stands on the line. */
+static json_t *weak_json(const struct status *status)
+{
+    json_t *out = json_array();
+    for (size_t side = 0; side < 2; side++) {
+        const struct config_site *site = status->sites[side];
+        const char *weak;
+        for (size_t i = 0; (weak = config_client_weakness(&site->kafka, i)) != NULL; i++) {
+            json_array_append_new(out, json_pack("{ssss}", "site", site->name, "what", weak));
+        }
+    }
+    return out;
+}
+
 static json_t *link_json(const struct status *status)
 {
     char line[STATUS_LINE_BYTES];
@@ -196,10 +214,13 @@ static json_t *link_json(const struct status *status)
     json_object_set_new(out, "seen_time", render_time_or_null(status->seen_ms));
     json_object_set_new(out, "records_per_s", render_real_or_null(status->records_per_s));
     json_object_set_new(out, "partitions", partitions_json(status));
+    json_object_set_new(out, "topics",
+                        or_null((json_t *)(uintptr_t)topics_report(status->workers)));
     json_object_set_new(out, "workers", or_null(status->workers));
     json_object_set_new(out, "gone_workers", or_null(status->gone));
     json_object_set_new(out, "faults", or_null(status->faults));
     json_object_set_new(out, "errors", errors_json(status));
+    json_object_set_new(out, "weak", weak_json(status));
     json_object_set_new(out, "time", render_time_or_null(status->now_ms));
     return out;
 }
@@ -355,6 +376,59 @@ static char *flow_text(const json_t *worker, char out[FLOW_TEXT_BYTES])
     return out;
 }
 
+/* "batches re-encoded since its start: 12 (inner-holes 10, small 2)"; nothing when there is nothing. */
+static void print_counts(const json_t *counts, const char *what)
+{
+    const char *reason;
+    json_t *value;
+    const char *before = " (";
+    json_int_t sum = 0;
+    json_object_foreach ((json_t *)(uintptr_t)counts, reason, value) {
+        sum += json_integer_value(value);
+    }
+    if (sum == 0) {
+        return;
+    }
+    printf("  %s: %lld", what, (long long)sum);
+    json_object_foreach ((json_t *)(uintptr_t)counts, reason, value) {
+        if (json_integer_value(value) > 0) {
+            struct render_safe safe = render_safe(reason);
+            printf("%s%.40s %lld", before, safe.text, (long long)json_integer_value(value));
+            before = ", ";
+        }
+    }
+    printf(")\n");
+}
+
+/* "  map: 120,000 source offsets are unmapped, being rebuilt at 8,000/s, about 15 s left" */
+static void print_rebuild(const json_t *worker)
+{
+    const json_t *rebuild = json_object_get(worker, "rebuild");
+    json_int_t left = json_integer_value(json_object_get(rebuild, "left_offsets"));
+    json_int_t stopped = json_integer_value(json_object_get(rebuild, "stopped_offsets"));
+    double rate = json_number_value(json_object_get(rebuild, "offsets_per_s"));
+    const json_t *left_s = json_object_get(rebuild, "left_s");
+    const char *why = json_string_value(json_object_get(rebuild, "why"));
+    char number[RENDER_NUMBER_BYTES];
+    char time_left[RENDER_NUMBER_BYTES];
+    char per_s[RENDER_NUMBER_BYTES];
+    char line[1000];
+    if (left > 0) {
+        double seconds = json_is_number(left_s) ? json_number_value(left_s) : -1;
+        printf("  map: %s source offsets are unmapped, being rebuilt at %s/s, %s left\n",
+               render_count(left, number),
+               render_count(rate >= 0 && rate < 1e15 ? (int64_t)rate : -1, per_s),
+               render_seconds(seconds < 1e9 ? seconds : -1, time_left));
+    }
+    if (stopped > 0) {
+        snprintf(line, sizeof(line), "map: %s source offsets stay unmapped: %.700s",
+                 render_count(stopped, number), why == NULL ? "unknown why" : why);
+        struct render_safe safe = render_safe(line);
+        fputs("  ", stdout);
+        render_wrapped(stdout, safe.text, RENDER_WIDTH, 2, 4);
+    }
+}
+
 static void print_worker(const struct status *status, const char *name, const json_t *worker)
 {
     char line[1200];
@@ -380,6 +454,9 @@ static void print_worker(const struct status *status, const char *name, const js
     struct render_safe safe = render_safe(line);
     render_wrapped(stdout, safe.text, RENDER_WIDTH, 0, 4);
     print_map(worker);
+    print_rebuild(worker);
+    print_counts(json_object_get(worker, "recoded_batches"), "batches re-encoded since its start");
+    print_counts(json_object_get(worker, "filtered_records"), "records filtered since its start");
 }
 
 static void print_workers(const struct status *status)
@@ -483,9 +560,25 @@ static void print_fence(const struct status *status)
     }
 }
 
+static void print_weak(const struct status *status)
+{
+    json_t *all = weak_json(status);
+    const json_t *row;
+    size_t i;
+    json_array_foreach (all, i, row) {
+        char line[400];
+        snprintf(line, sizeof(line), "%swarning%s: site %.100s: %.200s", render_color(COLOR_WARN),
+                 render_color(COLOR_NONE), json_string_value(json_object_get(row, "site")),
+                 json_string_value(json_object_get(row, "what")));
+        puts(line);
+    }
+    json_decref(all);
+}
+
 static void print_text(const struct status *status)
 {
     print_head(status);
+    print_weak(status);
     if (status->role_epoch < 0) {
         print_unknown("role", &status->role_err);
     }
@@ -503,6 +596,7 @@ static void print_text(const struct status *status)
     if (status->positions.count > 0) {
         print_topics(status);
     }
+    topics_print(stdout, topics_report(status->workers));
     print_idle(status);
     print_catching_up(status);
     print_faults(status);

@@ -277,7 +277,9 @@ static const struct command commands[] = {
              "Lag is "
              "in source offsets: so many records or less. Exit 3 while the service has no role, 6 "
              "when the "
-             "target does not say.", .options = status_options,
+             "target does not say. Topics that are not mirrored, that the source deleted, or whose "
+             "settings "
+             "differ at the target are named with the reason, as the keeper tells them.", .options = status_options,
      .run = cmd_status},
     {.name = "top",
      .args = "[SERVICE]",

@@ -21,9 +21,10 @@ static const enum acl_operation of_control[PERMISSION_ROLES_COUNT][8] = {
 };
 
 const char *const permissions_redis[] = {
-    "select",   "info",   "time",   "eval",      "evalsha", "del",    "hget",
-    "hset",     "hsetnx", "hdel",   "hgetall",   "hvals",   "sadd",   "srem",
-    "smembers", "xadd",   "xrange", "xrevrange", "xdel",    "xsetid", NULL};
+    "select",   "info",      "time",   "eval",        "evalsha",   "del",  "hget",
+    "hset",     "hsetnx",    "hdel",   "hgetall",     "hvals",     "sadd", "srem",
+    "smembers", "sismember", "xadd",   "xrange",      "xrevrange", "xdel", "xsetid",
+    "zadd",     "zcard",     "zrange", "zrangebylex", NULL};
 
 const enum acl_operation *permissions_of_topics(enum permission_role role)
 {

@@ -7,6 +7,7 @@
 
 #include "cli/beats.h"
 #include "cli/render.h"
+#include "cli/topics.h"
 
 void status_done(struct status *status)
 {
@@ -352,6 +353,9 @@ enum status_verdict status_check(const struct status *status, double warning_s, 
     }
     if (!maps_are_kept(status)) {
         return verdict(why, STATUS_WARNING, "a worker keeps no map: its Redis is refused or away");
+    }
+    if (topics_count(topics_report(status->workers), "not_mirrored_count") > 0) {
+        return verdict(why, STATUS_WARNING, "topics that are not mirrored");
     }
     return idle != 0 ? verdict(why, STATUS_WARNING, "partitions that nobody mirrors now")
                      : verdict(why, STATUS_OK, "");

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "cli/positions.h"
+#include "config/config.h"
 
 #define STATUS_LINE_BYTES 512
 #define STATUS_WHY_BYTES  300
@@ -28,9 +29,10 @@ struct status {
     const char *service;
     const char *from;
     const char *to;
-    int64_t now_ms;     /* wall clock, of the answer */
-    int64_t role_epoch; /* 0 = none was ever written, -1 = unknown */
-    char primary[128];  /* site, when there is an epoch */
+    const struct config_site *sites[2]; /* of from and to; borrowed from the configuration */
+    int64_t now_ms;                     /* wall clock, of the answer */
+    int64_t role_epoch;                 /* 0 = none was ever written, -1 = unknown */
+    char primary[128];                  /* site, when there is an epoch */
     bool paused;
     bool operation_open;
     bool has_redis;       /* the target's site has one */

@@ -1,4 +1,4 @@
-/* From a checked tree to a struct config: what config.c, sites.c, services.c and patterns.c share, and back
+/* From a checked tree to a struct config: what config.c, sites.c, services.c, settings.c and patterns.c share, and back
  * to one for show.c and diff.c. Nobody else. */
 #ifndef FERRY_CONFIG_BUILD_H
 #define FERRY_CONFIG_BUILD_H
@@ -42,11 +42,27 @@ void build_service_done(struct config_service *service);
 MUST_CHECK
 bool build_services_apart(const struct build *build);
 
+/* One array of patterns. @param topics  whether they match topics */
+MUST_CHECK
+bool build_pattern_list(const struct build *build, struct config_pattern **out, size_t *out_count,
+                        const char *path, const json_t *array, bool topics);
+/* Does any of them match? Reserved names too. */
+bool build_pattern_any(const struct config_pattern *patterns, size_t count, const char *name);
 /* @param path  of the object that has include and exclude; @param topics  whether they match topics */
 MUST_CHECK
 bool build_patterns(const struct build *build, struct config_patterns *patterns, const char *path,
                     const json_t *tree, bool topics);
+/* "always" and "exclude" of a service's topic_config. A name in `always` that can never follow is refused. */
+MUST_CHECK
+bool build_topic_config(const struct build *build, struct config_patterns *patterns,
+                        const char *path, const json_t *tree);
 void build_patterns_done(struct config_patterns *patterns);
+
+/* services.*.filter; *out stays NULL without one. */
+MUST_CHECK
+bool build_filter(const struct build *build, struct config_filter **out, const char *path,
+                  const json_t *tree);
+void build_filter_done(struct config_filter *filter);
 
 /* {"file": ...} or {"env": ...}; refused when others may write the file. */
 MUST_CHECK

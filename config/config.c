@@ -61,6 +61,7 @@ static void build_limits(struct config_limits *limits, const json_t *mirror)
     limits->partition_fetch_bytes = LIMIT("partition_fetch");
     limits->map_memory_bytes = LIMIT("map_memory");
     limits->resume_read_bytes = LIMIT("resume_read");
+    limits->rebuild_bytes = LIMIT("rebuild_rate");
     limits->produce_timeout_ms = (int32_t)LIMIT("produce_timeout");
     limits->checkpoint_interval_ms = (int32_t)LIMIT("checkpoint_interval");
     limits->session_timeout_ms = (int32_t)LIMIT("session_timeout");
@@ -316,9 +317,54 @@ static void put_patterns(FILE *out, const struct config_pattern *patterns, size_
     fputs("|", out);
 }
 
-uint64_t config_streams_hash(const struct config_service *service)
+/* Nothing at all without one: hashes of services that have none stay what they were. Names and globs hold any byte but 0,
+ * so each list is told by its length. */
+static void put_filter(FILE *out, const struct config_filter *filter)
+{
+    if (filter == NULL) {
+        return;
+    }
+    fprintf(out, "filter|%zu|%zu|", filter->key.include_count, filter->key.exclude_count);
+    put_patterns(out, filter->key.include, filter->key.include_count);
+    put_patterns(out, filter->key.exclude, filter->key.exclude_count);
+    for (size_t i = 0; i < filter->headers_count; i++) {
+        const struct config_header *header = &filter->headers[i];
+        fprintf(out, "header|%zu|%s|%zu|%zu|", strlen(header->name), header->name,
+                header->globs.include_count, header->globs.exclude_count);
+        put_patterns(out, header->globs.include, header->globs.include_count);
+        put_patterns(out, header->globs.exclude, header->globs.exclude_count);
+    }
+}
+
+static uint64_t hash_text(char *take_text, size_t len)
 {
     unsigned char digest[SHA256_DIGEST_LENGTH];
+    uint64_t value = 0;
+
+    SHA256((const unsigned char *)take_text, len, digest);
+    free(take_text);
+    for (int i = 0; i < 8; i++) {
+        value = value << 8 | digest[i];
+    }
+    return value;
+}
+
+uint64_t config_filter_hash(const struct config_service *service)
+{
+    char *text = NULL;
+    size_t len = 0;
+
+    if (service->filter == NULL) {
+        return 0;
+    }
+    FILE *out = build_heap(open_memstream(&text, &len));
+    put_filter(out, service->filter);
+    fclose(out);
+    return hash_text(text, len);
+}
+
+uint64_t config_streams_hash(const struct config_service *service)
+{
     char *text = NULL;
     size_t len = 0;
     FILE *out = build_heap(open_memstream(&text, &len));
@@ -329,12 +375,7 @@ uint64_t config_streams_hash(const struct config_service *service)
             service->names, (long long)service->revision);
     put_patterns(out, service->topics.include, service->topics.include_count);
     put_patterns(out, service->topics.exclude, service->topics.exclude_count);
+    put_filter(out, service->filter);
     fclose(out);
-    SHA256((const unsigned char *)text, len, digest);
-    free(text);
-    uint64_t value = 0;
-    for (int i = 0; i < 8; i++) {
-        value = value << 8 | digest[i];
-    }
-    return value;
+    return hash_text(text, len);
 }

@@ -65,6 +65,28 @@ struct config_patterns { /* exclude wins; reserved names never match */
     size_t exclude_count;
 };
 
+struct config_header { /* one header that a filter looks at */
+    const char *name;
+    struct config_patterns globs; /* over its value */
+};
+
+/* Which records belong. Globs over bytes; exclude wins; no include = everything. */
+struct config_filter {
+    struct config_patterns key;
+    struct config_header *headers;
+    size_t headers_count;
+};
+
+enum config_compression {                     /* of what is written to the target */
+                          COMPRESSION_SOURCE, /* as the source has it: batches pass unopened */
+                          COMPRESSION_NONE,
+                          COMPRESSION_GZIP,
+                          COMPRESSION_SNAPPY,
+                          COMPRESSION_LZ4,
+                          COMPRESSION_ZSTD,
+};
+const char *config_compression_name(enum config_compression compression);
+
 enum config_path { PATH_BATCHES, PATH_RECORDS, PATH_AUTO };
 enum config_start { START_EARLIEST, START_LATEST };
 enum config_policy { POLICY_FAULT, POLICY_CONTINUE };
@@ -93,7 +115,12 @@ struct config_service {
     int64_t limit_initial_bytes; /* a second, of one link; 0 = none */
     int64_t limit_steady_bytes;
     struct config_patterns topics;
+    bool topic_config_sync;              /* settings of topics follow; false: only at creation */
+    struct config_patterns topic_config; /* of names of settings; include is the list `always` */
     struct config_patterns groups;
+    struct config_filter *filter; /* or NULL: every record belongs */
+    enum config_compression compression;
+    bool merge; /* small neighbours; default true */
     struct config_cname *cnames;
     size_t cnames_count;
 };
@@ -105,6 +132,7 @@ struct config_limits {              /* "mirror": {...} at the top level */
     int64_t partition_fetch_bytes;  /* default 1 MiB                                          */
     int64_t map_memory_bytes;       /* default 64 MiB: runs kept while Redis is away          */
     int64_t resume_read_bytes;      /* default 1 GiB: bound of step 4 of the resume procedure */
+    int64_t rebuild_bytes;          /* default 8 MiB a second and link; 0 = no rebuilding     */
     int32_t produce_timeout_ms;     /* default 2000 */
     int32_t checkpoint_interval_ms; /* default 250: how often a moved checkpoint goes to Redis */
     int32_t session_timeout_ms;     /* default 10000 */
@@ -158,6 +186,8 @@ const struct config_service *config_service(const struct config *config,
                                             const char *name); /* or NULL */
 const char *config_client_get(const struct config_client *client,
                               const char *property); /* or NULL */
+/* What would let somebody on the line read or change what is said, by the site's own settings: index 0.. until NULL. */
+const char *config_client_weakness(const struct config_client *client, size_t index);
 
 /* Does a topic or group of this name belong? Reserved names (ferry.*, ferry-*, __*) never do. */
 bool config_patterns_match(const struct config_patterns *patterns, const char *name);
@@ -165,6 +195,19 @@ bool config_name_reserved(const char *name);
 /* Another service that has a site in common with this one and whose patterns match the topic too, or NULL. What is
  * certain from the patterns alone was refused by config_load(). */
 const char *config_service_rival(const struct config_service *service, const char *topic);
+
+/* How a setting of a topic gets to another cluster: docs/topics.md has the reasons. */
+enum config_setting_rule {
+    SETTING_FOLLOWS,   /* what is set on the source's topic is set on the target's */
+    SETTING_SAFE_SIDE, /* durability: only towards more of it, unless `always` names it */
+    SETTING_ASKED,     /* only where `always` names it: needs what another cluster may lack */
+    SETTING_FORCED,    /* the copy needs a value of its own (mirror/topic_plan) */
+    SETTING_NEVER,     /* speaks of brokers, or of formats that only some of them know */
+};
+enum config_setting_rule config_setting_rule(const char *name);
+/* Does the service's topic_config.always, or .exclude, match this setting's name? */
+bool config_setting_always(const struct config_service *service, const char *name);
+bool config_setting_excluded(const struct config_service *service, const char *name);
 
 /* Read a secret now: heap text without the trailing newline, free with config_secret_free() which wipes it.
  * Refused: missing, empty, larger than 64 KiB, a file that group or others may write. */
@@ -179,6 +222,8 @@ bool config_client_read(const struct config_client *client, const char *property
 /* 64-bit hash of what determines the streams of a service (filters, isolation, path, names, sites' order is not in
  * it): workers whose hash differs from the control topic's `streams` do not write. Stable over versions. */
 uint64_t config_streams_hash(const struct config_service *service);
+/* Of the filter alone; 0 = there is none. */
+uint64_t config_filter_hash(const struct config_service *service);
 
 /* The whole effective configuration with defaults, as JSON text without secrets; heap. For `ferry config show`. */
 char *config_show(const struct config *config);

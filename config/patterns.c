@@ -46,7 +46,7 @@ static bool pattern_match(const struct config_pattern *pattern, const char *name
                                          : regexec(pattern->compiled, name, 0, NULL, 0) == 0;
 }
 
-static bool any_match(const struct config_pattern *patterns, size_t count, const char *name)
+bool build_pattern_any(const struct config_pattern *patterns, size_t count, const char *name)
 {
     for (size_t i = 0; i < count; i++) {
         if (pattern_match(&patterns[i], name)) {
@@ -59,8 +59,8 @@ static bool any_match(const struct config_pattern *patterns, size_t count, const
 bool config_patterns_match(const struct config_patterns *patterns, const char *name)
 {
     return !config_name_reserved(name) &&
-           !any_match(patterns->exclude, patterns->exclude_count, name) &&
-           any_match(patterns->include, patterns->include_count, name);
+           !build_pattern_any(patterns->exclude, patterns->exclude_count, name) &&
+           build_pattern_any(patterns->include, patterns->include_count, name);
 }
 
 /* --- making ------------------------------------------------------------------------------------------------------- */
@@ -156,8 +156,8 @@ static bool build_pattern(const struct build *build, struct config_pattern *patt
     return build_regex(build, pattern, path);
 }
 
-static bool build_list(const struct build *build, struct config_pattern **out, size_t *out_count,
-                       const char *path, const json_t *array, bool topics)
+bool build_pattern_list(const struct build *build, struct config_pattern **out, size_t *out_count,
+                        const char *path, const json_t *array, bool topics)
 {
     size_t count = json_array_size(array);
     char item[BUILD_PATH_BYTES];
@@ -184,10 +184,10 @@ bool build_patterns(const struct build *build, struct config_patterns *patterns,
     if (topics && json_array_size(json_object_get(tree, "include")) == 0) {
         return refuse(build, include, "names no topic: nothing would be mirrored");
     }
-    return build_list(build, &patterns->include, &patterns->include_count, include,
-                      json_object_get(tree, "include"), topics) &&
-           build_list(build, &patterns->exclude, &patterns->exclude_count, exclude,
-                      json_object_get(tree, "exclude"), topics);
+    return build_pattern_list(build, &patterns->include, &patterns->include_count, include,
+                              json_object_get(tree, "include"), topics) &&
+           build_pattern_list(build, &patterns->exclude, &patterns->exclude_count, exclude,
+                              json_object_get(tree, "exclude"), topics);
 }
 
 static void list_done(struct config_pattern *patterns, size_t count)

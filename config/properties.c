@@ -4,16 +4,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "config/words.h"
 
 #define DAY_MS 86400000
+/* Of rare and slow things: the wire client has its own. */
+#define DOORS_ONLY "librdkafka only: admin, membership, control topic"
 
 /* clang-format off */
 const struct property properties[] = {
     {.name = "bootstrap.servers", .type = PROPERTY_SERVERS},
-    {.name = "client.id", .type = PROPERTY_TEXT},
-    {.name = "client.dns.lookup", .type = PROPERTY_CHOICE, .choices = "use_all_dns_ips|resolve_canonical_bootstrap_servers_only"},
+    {.name = "client.id", .type = PROPERTY_TEXT, .longest = 255},
+    {.name = "client.dns.lookup", .type = PROPERTY_CHOICE, .choices = "use_all_dns_ips"},
     {.name = "security.protocol", .type = PROPERTY_CHOICE, .choices = "PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL"},
     {.name = "sasl.mechanism", .type = PROPERTY_CHOICE, .choices = "PLAIN|SCRAM-SHA-256|SCRAM-SHA-512"},
     {.name = "sasl.username", .type = PROPERTY_TEXT},
@@ -28,30 +31,30 @@ const struct property properties[] = {
     {.name = "ssl.keystore.location", .type = PROPERTY_TEXT},
     {.name = "ssl.keystore.password", .type = PROPERTY_TEXT, .secret = true},
     {.name = "ssl.crl.location", .type = PROPERTY_TEXT},
-    {.name = "ssl.cipher.suites", .type = PROPERTY_TEXT},
+    {.name = "ssl.cipher.suites", .type = PROPERTY_TEXT, .note = "of TLS 1.2; TLS 1.3 has its own, all good"},
     {.name = "ssl.curves.list", .type = PROPERTY_TEXT},
     {.name = "ssl.sigalgs.list", .type = PROPERTY_TEXT},
     {.name = "ssl.endpoint.identification.algorithm", .type = PROPERTY_CHOICE, .choices = "https|none"},
     {.name = "enable.ssl.certificate.verification", .type = PROPERTY_BOOL},
     {.name = "broker.address.family", .type = PROPERTY_CHOICE, .choices = "any|v4|v6"},
-    {.name = "broker.address.ttl", .type = PROPERTY_NUMBER, .least = 0, .most = DAY_MS},
+    {.name = "broker.address.ttl", .type = PROPERTY_NUMBER, .least = 0, .most = DAY_MS, .note = "librdkafka only: the wire client looks up at each connect"},
     {.name = "socket.connection.setup.timeout.ms", .type = PROPERTY_NUMBER, .least = 1000, .most = INT32_MAX},
-    {.name = "socket.timeout.ms", .type = PROPERTY_NUMBER, .least = 10, .most = 300000},
-    {.name = "socket.keepalive.enable", .type = PROPERTY_BOOL},
-    {.name = "socket.nagle.disable", .type = PROPERTY_BOOL},
+    {.name = "socket.timeout.ms", .type = PROPERTY_NUMBER, .least = 10, .most = 300000, .note = DOORS_ONLY},
+    {.name = "socket.keepalive.enable", .type = PROPERTY_CHOICE, .choices = "true"},
+    {.name = "socket.nagle.disable", .type = PROPERTY_CHOICE, .choices = "true"},
     {.name = "socket.send.buffer.bytes", .type = PROPERTY_NUMBER, .least = 0, .most = 100000000},
     {.name = "socket.receive.buffer.bytes", .type = PROPERTY_NUMBER, .least = 0, .most = 100000000},
-    {.name = "connections.max.idle.ms", .type = PROPERTY_NUMBER, .least = 0, .most = INT32_MAX},
-    {.name = "reconnect.backoff.ms", .type = PROPERTY_NUMBER, .least = 0, .most = 3600000},
-    {.name = "reconnect.backoff.max.ms", .type = PROPERTY_NUMBER, .least = 0, .most = 3600000},
-    {.name = "retry.backoff.ms", .type = PROPERTY_NUMBER, .least = 1, .most = 300000},
-    {.name = "retry.backoff.max.ms", .type = PROPERTY_NUMBER, .least = 1, .most = 300000},
-    {.name = "metadata.max.age.ms", .type = PROPERTY_NUMBER, .least = 1, .most = DAY_MS},
-    {.name = "topic.metadata.refresh.interval.ms", .type = PROPERTY_NUMBER, .least = -1, .most = 3600000},
-    {.name = "topic.metadata.refresh.fast.interval.ms", .type = PROPERTY_NUMBER, .least = 1, .most = 60000},
-    {.name = "topic.metadata.refresh.sparse", .type = PROPERTY_BOOL},
-    {.name = "topic.metadata.propagation.max.ms", .type = PROPERTY_NUMBER, .least = 0, .most = 3600000},
-    {.name = "api.version.request.timeout.ms", .type = PROPERTY_NUMBER, .least = 1, .most = 300000},
+    {.name = "connections.max.idle.ms", .type = PROPERTY_NUMBER, .least = 0, .most = INT32_MAX, .note = "librdkafka only: the wire client keeps its connections, and probes idle ones each minute"},
+    {.name = "reconnect.backoff.ms", .type = PROPERTY_NUMBER, .least = 1, .most = 3600000},
+    {.name = "reconnect.backoff.max.ms", .type = PROPERTY_NUMBER, .least = 1, .most = 3600000},
+    {.name = "retry.backoff.ms", .type = PROPERTY_NUMBER, .least = 1, .most = 300000, .note = DOORS_ONLY},
+    {.name = "retry.backoff.max.ms", .type = PROPERTY_NUMBER, .least = 1, .most = 300000, .note = DOORS_ONLY},
+    {.name = "metadata.max.age.ms", .type = PROPERTY_NUMBER, .least = 1, .most = DAY_MS, .note = DOORS_ONLY},
+    {.name = "topic.metadata.refresh.interval.ms", .type = PROPERTY_NUMBER, .least = 1, .most = 3600000, .note = DOORS_ONLY},
+    {.name = "topic.metadata.refresh.fast.interval.ms", .type = PROPERTY_NUMBER, .least = 1, .most = 60000, .note = DOORS_ONLY},
+    {.name = "topic.metadata.refresh.sparse", .type = PROPERTY_BOOL, .note = DOORS_ONLY},
+    {.name = "topic.metadata.propagation.max.ms", .type = PROPERTY_NUMBER, .least = 0, .most = 3600000, .note = DOORS_ONLY},
+    {.name = "api.version.request.timeout.ms", .type = PROPERTY_NUMBER, .least = 1, .most = 300000, .note = DOORS_ONLY},
 };
 const size_t properties_count = sizeof(properties) / sizeof(properties[0]);
 
@@ -190,22 +193,49 @@ static bool server_ok(const char *text, size_t len)
            (rest == end || (*rest == ':' && port_ok(rest + 1, (size_t)(end - rest) - 1)));
 }
 
-static bool servers_ok(const char *value)
+/* The next of them, without the blanks around it; *at moves behind it, to NULL at the end. */
+static const char *next_server(const char **at, size_t *out_len)
 {
-    for (const char *at = value;;) {
-        at += strspn(at, " ");
-        size_t len = strcspn(at, ",");
-        size_t trimmed = len;
-        for (; trimmed > 0 && at[trimmed - 1] == ' '; trimmed--) {
-        }
-        if (!server_ok(at, trimmed)) {
+    const char *begin = *at + strspn(*at, " ");
+    size_t len = strcspn(begin, ",");
+
+    *at = begin[len] == '\0' ? NULL : begin + len + 1;
+    for (; len > 0 && begin[len - 1] == ' '; len--) {
+    }
+    *out_len = len;
+    return begin;
+}
+
+static bool servers_ok(const char *value, char *out, size_t out_bytes)
+{
+    int count = 0;
+
+    snprintf(out, out_bytes, "expected HOST:PORT, and more of them behind commas");
+    for (const char *at = value; at != NULL; count++) {
+        size_t len;
+        const char *server = next_server(&at, &len);
+        if (!server_ok(server, len)) {
             return false;
         }
-        if (at[len] == '\0') {
-            return true;
-        }
-        at += len + 1;
     }
+    snprintf(out, out_bytes, "%d of them; up to %d are tried: any broker tells of all others",
+             count, PROPERTY_SERVERS_MAX);
+    return count <= PROPERTY_SERVERS_MAX;
+}
+
+bool property_servers_speak(const char *servers, const char *protocol)
+{
+    for (const char *at = servers; at != NULL;) {
+        size_t len;
+        const char *server = next_server(&at, &len);
+        const char *scheme = memmem(server, len, "://", 3);
+        size_t scheme_len = scheme == NULL ? 0 : (size_t)(scheme - server);
+        if (scheme != NULL &&
+            (scheme_len != strlen(protocol) || strncasecmp(server, protocol, scheme_len) != 0)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool property_value_ok(const struct property *property, const char *value, char *out,
@@ -215,6 +245,10 @@ bool property_value_ok(const struct property *property, const char *value, char 
 
     switch (property->type) {
     case PROPERTY_TEXT:
+        if (property->longest > 0 && strlen(value) > (size_t)property->longest) {
+            snprintf(out, out_bytes, "is longer than %d bytes", property->longest);
+            return false;
+        }
         ok = value[0] != '\0';
         snprintf(out, out_bytes, "is empty");
         break;
@@ -229,9 +263,7 @@ bool property_value_ok(const struct property *property, const char *value, char 
         snprintf(out, out_bytes, "expected one of %s", property->choices);
         break;
     case PROPERTY_SERVERS:
-        ok = servers_ok(value);
-        snprintf(out, out_bytes, "expected HOST:PORT, and more of them behind commas");
-        break;
+        return servers_ok(value, out, out_bytes);
     }
     return ok;
 }

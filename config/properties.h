@@ -28,12 +28,18 @@ struct property {
     int64_t most;
     const char *choices; /* "a|b", in any case of letters */
     bool secret;         /* only ever by file or environment */
+    int32_t longest;     /* bytes of a text; 0 = as long as it likes */
+    const char *note;    /* what differs from librdkafka, for the table of keys; NULL = nothing */
 };
+
+#define PROPERTY_SERVERS_MAX 32 /* in bootstrap.servers */
 
 extern const struct property properties[];
 extern const size_t properties_count;
 
 const struct property *property_find(const char *name); /* or NULL: see property_why_not() */
+/* Does every PROTOCOL:// in bootstrap.servers say this one? */
+bool property_servers_speak(const char *servers, const char *protocol);
 /* Why a property that is not in the table is refused, for people. */
 void property_why_not(const char *name, char *out, size_t out_bytes);
 /* Is this a value of it? false with the reason in `out`; the value of a secret is never in it. */

@@ -18,6 +18,28 @@ static enum config_policy policy_of(const json_t *tree, const char *key)
     return choice_is(tree, key, "fault") ? POLICY_FAULT : POLICY_CONTINUE;
 }
 
+/* --- how records are written -------------------------------------------------------------------------------------- */
+
+static const char *const compressions[] = {
+    [COMPRESSION_SOURCE] = "source", [COMPRESSION_NONE] = "none", [COMPRESSION_GZIP] = "gzip",
+    [COMPRESSION_SNAPPY] = "snappy", [COMPRESSION_LZ4] = "lz4",   [COMPRESSION_ZSTD] = "zstd",
+};
+
+const char *config_compression_name(enum config_compression compression)
+{
+    return compressions[compression];
+}
+
+static enum config_compression compression_of(const json_t *tree)
+{
+    for (size_t i = 0; i < sizeof(compressions) / sizeof(compressions[0]); i++) {
+        if (choice_is(tree, "compression", compressions[i])) {
+            return (enum config_compression)i;
+        }
+    }
+    return COMPRESSION_SOURCE;
+}
+
 static bool site_known(const struct build *build, const char *path, const char *name)
 {
     return config_site(build->config, name) != NULL ||
@@ -137,10 +159,15 @@ bool build_service(const struct build *build, struct config_service *service, co
     char path[BUILD_PATH_BYTES];
     char topics[BUILD_PATH_BYTES];
     char groups[BUILD_PATH_BYTES];
+    char settings[BUILD_PATH_BYTES];
+    const json_t *topic_config = json_object_get(tree, "topic_config");
+    char filter[BUILD_PATH_BYTES];
 
     snprintf(path, sizeof(path), "services.%.400s", name);
     snprintf(topics, sizeof(topics), "%.500s.topics", path);
     snprintf(groups, sizeof(groups), "%.500s.groups", path);
+    snprintf(settings, sizeof(settings), "%.500s.topic_config", path);
+    snprintf(filter, sizeof(filter), "%.500s.filter", path);
     service->config = build->config;
     service->name = build_copy(name);
     service->path = PATH_BATCHES;
@@ -149,15 +176,20 @@ bool build_service(const struct build *build, struct config_service *service, co
     service->revision = parse_number("services.*.revision", json_object_get(tree, "revision"));
     service->on_truncation = policy_of(tree, "on_truncation");
     service->on_foreign_write = policy_of(tree, "on_foreign_write");
+    service->topic_config_sync = !json_is_false(json_object_get(topic_config, "sync"));
     const json_t *limits = json_object_get(tree, "limits");
     service->limit_initial_bytes =
         parse_number("services.*.limits.initial", json_object_get(limits, "initial"));
     service->limit_steady_bytes =
         parse_number("services.*.limits.steady", json_object_get(limits, "steady"));
+    service->compression = compression_of(tree);
+    service->merge = !json_is_false(json_object_get(tree, "merge"));
     return build_name_ok(build, name, path) && build_sites(build, service, path, tree) &&
            build_patterns(build, &service->topics, topics, json_object_get(tree, "topics"), true) &&
            build_patterns(build, &service->groups, groups, json_object_get(tree, "groups"),
                           false) &&
+           build_topic_config(build, &service->topic_config, settings, topic_config) &&
+           build_filter(build, &service->filter, filter, json_object_get(tree, "filter")) &&
            build_cnames(build, service, path, json_object_get(tree, "cname"));
 }
 
@@ -182,6 +214,8 @@ void build_service_done(struct config_service *service)
     free(service->others);
     build_patterns_done(&service->topics);
     build_patterns_done(&service->groups);
+    build_patterns_done(&service->topic_config);
+    build_filter_done(service->filter);
     for (size_t i = 0; i < service->cnames_count; i++) {
         cname_done(&service->cnames[i]);
     }

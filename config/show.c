@@ -79,6 +79,14 @@ static json_t *patterns_json(const struct config_patterns *patterns)
                      "exclude", pattern_list(patterns->exclude, patterns->exclude_count));
 }
 
+static json_t *topic_config_json(const struct config_service *service)
+{
+    const struct config_patterns *settings = &service->topic_config;
+    return json_pack("{sbsoso}", "sync", service->topic_config_sync, "always",
+                     pattern_list(settings->include, settings->include_count), "exclude",
+                     pattern_list(settings->exclude, settings->exclude_count));
+}
+
 static json_t *cnames_json(const struct config_service *service)
 {
     json_t *list = json_array();
@@ -93,14 +101,24 @@ static json_t *cnames_json(const struct config_service *service)
     return list;
 }
 
+static json_t *filter_json(const struct config_filter *filter)
+{
+    json_t *headers = json_object();
+    for (size_t i = 0; i < filter->headers_count; i++) {
+        json_object_set_new(headers, filter->headers[i].name,
+                            patterns_json(&filter->headers[i].globs));
+    }
+    return json_pack("{soso}", "key", patterns_json(&filter->key), "headers", headers);
+}
+
 static json_t *service_json(const struct config_service *service)
 {
     json_t *others = json_array();
     for (size_t i = 0; i < service->others_count; i++) {
         json_array_append_new(others, json_string(service->others[i]));
     }
-    return json_pack(
-        "{sssosssssssIsssss{sIsI}sososo}", "home", service->home, "others", others, "path",
+    json_t *tree = json_pack(
+        "{sssosssssssIsssss{sIsI}sososssbso}", "home", service->home, "others", others, "path",
         "batches", "names", service->names, "start",
         service->start == START_EARLIEST ? "earliest" : "latest", "revision",
         (json_int_t)service->revision, "on_truncation",
@@ -108,21 +126,29 @@ static json_t *service_json(const struct config_service *service)
         service->on_foreign_write == POLICY_FAULT ? "fault" : "continue", "limits", "initial",
         (json_int_t)service->limit_initial_bytes, "steady", (json_int_t)service->limit_steady_bytes,
         "topics", patterns_json(&service->topics), "groups", patterns_json(&service->groups),
-        "cname", cnames_json(service));
+        "compression", config_compression_name(service->compression), "merge",
+        service->merge ? 1 : 0, "cname", cnames_json(service));
+    json_object_set_new(tree, "on_source_deleted", json_string("keep"));
+    json_object_set_new(tree, "topic_config", topic_config_json(service));
+    if (service->filter != NULL) {
+        json_object_set_new(tree, "filter", filter_json(service->filter));
+    }
+    return tree;
 }
 
 static json_t *limits_json(const struct config_limits *limits)
 {
     return json_pack(
-        "{sIsIsIsIsIsIsisisisisisi}", "partition_window",
+        "{sIsIsIsIsIsIsIsisisisisisi}", "partition_window",
         (json_int_t)limits->partition_window_bytes, "link_window",
         (json_int_t)limits->link_window_bytes, "fetch", (json_int_t)limits->fetch_bytes,
         "partition_fetch", (json_int_t)limits->partition_fetch_bytes, "map_memory",
         (json_int_t)limits->map_memory_bytes, "resume_read", (json_int_t)limits->resume_read_bytes,
-        "produce_timeout", limits->produce_timeout_ms, "checkpoint_interval",
-        limits->checkpoint_interval_ms, "session_timeout", limits->session_timeout_ms,
-        "tcp_user_timeout", limits->tcp_user_timeout_ms, "connections_per_broker",
-        limits->connections_per_broker, "drain_timeout", limits->drain_timeout_ms);
+        "rebuild_rate", (json_int_t)limits->rebuild_bytes, "produce_timeout",
+        limits->produce_timeout_ms, "checkpoint_interval", limits->checkpoint_interval_ms,
+        "session_timeout", limits->session_timeout_ms, "tcp_user_timeout",
+        limits->tcp_user_timeout_ms, "connections_per_broker", limits->connections_per_broker,
+        "drain_timeout", limits->drain_timeout_ms);
 }
 
 json_t *build_tree(const struct config *config)
@@ -254,7 +280,7 @@ static void put_property(FILE *out, const struct property *property)
         fputs("`HOST:PORT`, and more behind commas", out);
         break;
     }
-    fputs(" |\n", out);
+    fprintf(out, " | %s |\n", property->note == NULL ? "" : property->note);
 }
 
 static const char reference_begin[] =
@@ -286,7 +312,7 @@ static const char reference_properties[] =
     "are read, written or shared out is refused by name.\n"
     "Certificates, keys and passwords are looked at again for each connection. TLS 1.2 or "
     "newer.\n\n"
-    "| property | value |\n|---|---|\n";
+    "| property | value | note |\n|---|---|---|\n";
 
 char *config_reference(void)
 {

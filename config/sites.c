@@ -20,6 +20,36 @@ const char *config_client_get(const struct config_client *client, const char *pr
     return NULL;
 }
 
+static bool says(const struct config_client *client, const char *property, const char *value)
+{
+    const char *text = config_client_get(client, property);
+    return text != NULL && strcasecmp(text, value) == 0;
+}
+
+const char *config_client_weakness(const struct config_client *client, size_t index)
+{
+    bool tls =
+        says(client, "security.protocol", "SSL") || says(client, "security.protocol", "SASL_SSL");
+    const struct {
+        bool is_so;
+        const char *what;
+    } rows[] = {
+        {tls && says(client, "enable.ssl.certificate.verification", "false"),
+         "enable.ssl.certificate.verification is false: whoever answers is taken for a broker"},
+        {tls && says(client, "ssl.endpoint.identification.algorithm", "none"),
+         "ssl.endpoint.identification.algorithm is none: a certificate for any host is taken"},
+        {says(client, "security.protocol", "SASL_PLAINTEXT") &&
+             says(client, "sasl.mechanism", "PLAIN"),
+         "sasl.mechanism PLAIN with SASL_PLAINTEXT: the password goes over the line in the clear"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (rows[i].is_so && index-- == 0) {
+            return rows[i].what;
+        }
+    }
+    return NULL;
+}
+
 static const char *scalar_text(const json_t *value)
 {
     char text[64];
@@ -136,6 +166,41 @@ static bool sign_in_ok(const struct build *build, const struct config_client *cl
     return true;
 }
 
+/* What librdkafka refuses when it is used, or the wire client would understand otherwise, is said with the file. */
+static bool pairs_ok(const struct build *build, const struct config_client *client,
+                     const char *path)
+{
+    static const char *const backoffs[][2] = {
+        {"reconnect.backoff.ms", "reconnect.backoff.max.ms"},
+        {"retry.backoff.ms",     "retry.backoff.max.ms"    },
+    };
+    const char *protocol = config_client_get(client, "security.protocol");
+    const char *servers = config_client_get(client, "bootstrap.servers");
+    char where[BUILD_PATH_BYTES];
+
+    protocol = protocol == NULL ? "PLAINTEXT" : protocol;
+    if (servers != NULL && !property_servers_speak(servers, protocol)) {
+        snprintf(where, sizeof(where), "%.500s.bootstrap.servers", path);
+        return parse_error(build->file, build->err, where,
+                           "names another protocol than security.protocol, %s", protocol);
+    }
+    if (config_client_get(client, "ssl.ca.pem") != NULL &&
+        config_client_get(client, "ssl.ca.location") != NULL) {
+        snprintf(where, sizeof(where), "%.500s.ssl.ca.pem", path);
+        return parse_error(build->file, build->err, where,
+                           "stands beside ssl.ca.location: write one of them");
+    }
+    for (size_t i = 0; i < sizeof(backoffs) / sizeof(backoffs[0]); i++) {
+        const char *first = config_client_get(client, backoffs[i][0]);
+        const char *last = config_client_get(client, backoffs[i][1]);
+        if (first != NULL && last != NULL && atoi(first) > atoi(last)) {
+            snprintf(where, sizeof(where), "%.500s.%s", path, backoffs[i][0]);
+            return parse_error(build->file, build->err, where, "is above %s", backoffs[i][1]);
+        }
+    }
+    return true;
+}
+
 static bool build_client(const struct build *build, struct config_client *client, const char *path,
                          const json_t *tree)
 {
@@ -146,7 +211,7 @@ static bool build_client(const struct build *build, struct config_client *client
     snprintf(secrets, sizeof(secrets), "%.500s.secrets", path);
     return add_properties(build, client, kafka, json_object_get(tree, "kafka")) &&
            add_secrets(build, client, secrets, json_object_get(tree, "secrets")) &&
-           sign_in_ok(build, client, path);
+           sign_in_ok(build, client, path) && pairs_ok(build, client, kafka);
 }
 
 static void client_done(struct config_client *client)

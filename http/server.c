@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "http/request.h"
 
 #define DRAIN_MS  1000 /* a client that reads its answer closes within a round trip */
@@ -30,9 +32,10 @@ struct connection {
     struct loop_fd *watch;
     struct loop_timer *deadline;
     int64_t answer_until_ms;
-    char *out; /* head and body */
-    size_t out_len;
-    size_t out_sent;
+    char head[HEAD_ROOM];
+    size_t head_len;
+    struct buf *body; /* shared between connections; NULL = none */
+    size_t sent;      /* of both */
     size_t in_len;
     char in[HTTP_HEADERS_BYTES_MAX];
 };
@@ -43,6 +46,8 @@ struct http_server {
     struct loop_fd *watch;
     struct loop_timer *pause;
     struct metrics *metrics;
+    struct buf *text; /* the last /metrics */
+    int64_t text_ms;  /* when it was rendered */
     bool (*healthz)(void *arg);
     bool (*readyz)(void *arg);
     void *arg;
@@ -84,7 +89,7 @@ static void connection_free(struct connection *connection)
     loop_fd_free(connection->watch);
     loop_timer_free(connection->deadline);
     close(connection->fd);
-    free(connection->out);
+    buf_unref(connection->body);
     free(connection);
 }
 
@@ -103,18 +108,40 @@ static void drain_begin(struct connection *connection)
 
 /* --- the answer --------------------------------------------------------------------------------------------------- */
 
+/* What is to be sent next. @return how many parts */
+static size_t unsent(const struct connection *connection, struct iovec parts[2])
+{
+    size_t count = 0;
+    size_t of_body = 0;
+
+    if (connection->sent < connection->head_len) {
+        parts[count++] =
+            (struct iovec){.iov_base = (void *)(uintptr_t)(connection->head + connection->sent),
+                           .iov_len = connection->head_len - connection->sent};
+    } else {
+        of_body = connection->sent - connection->head_len;
+    }
+    if (connection->body != NULL && of_body < connection->body->len) {
+        parts[count++] = (struct iovec){.iov_base = connection->body->data + of_body,
+                                        .iov_len = connection->body->len - of_body};
+    }
+    return count;
+}
+
 static void write_some(struct connection *connection)
 {
     int64_t left_ms = connection->answer_until_ms - loop_now_ms(connection->server->loop);
-    ssize_t sent = send(connection->fd, connection->out + connection->out_sent,
-                        connection->out_len - connection->out_sent, MSG_NOSIGNAL);
+    size_t body_len = connection->body == NULL ? 0 : connection->body->len;
+    struct iovec parts[2];
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = unsent(connection, parts)};
+    ssize_t sent = sendmsg(connection->fd, &message, MSG_NOSIGNAL);
 
     if (sent < 0 && errno != EAGAIN && errno != EINTR) {
         connection_free(connection);
         return;
     }
-    connection->out_sent += sent > 0 ? (size_t)sent : 0;
-    if (connection->out_sent == connection->out_len) {
+    connection->sent += sent > 0 ? (size_t)sent : 0;
+    if (connection->sent == connection->head_len + body_len) {
         drain_begin(connection);
         return;
     }
@@ -147,21 +174,22 @@ static const char *reason_of(enum http_status status)
     return "";
 }
 
+/* Takes the body's reference. */
 static void answer(struct connection *connection, enum http_status status, bool head,
-                   const char *type, const char *body, size_t body_len)
+                   const char *type, struct buf *body)
 {
-    connection->out = must(malloc(HEAD_ROOM + body_len));
     int len =
-        snprintf(connection->out, HEAD_ROOM,
+        snprintf(connection->head, HEAD_ROOM,
                  "HTTP/1.1 %d %s\r\n%sContent-Type: %s\r\nContent-Length: %zu\r\n"
                  "Cache-Control: no-store\r\nConnection: close\r\n\r\n",
                  (int)status, reason_of(status),
-                 status == HTTP_METHOD_NOT_ALLOWED ? "Allow: GET, HEAD\r\n" : "", type, body_len);
+                 status == HTTP_METHOD_NOT_ALLOWED ? "Allow: GET, HEAD\r\n" : "", type, body->len);
     assert(len > 0 && len < HEAD_ROOM);
-    connection->out_len = (size_t)len;
-    if (!head) {
-        memcpy(connection->out + len, body, body_len);
-        connection->out_len += body_len;
+    connection->head_len = (size_t)len;
+    if (head) {
+        buf_unref(body);
+    } else {
+        connection->body = body;
     }
     connection->phase = PHASE_WRITING;
     connection->answer_until_ms = loop_now_ms(connection->server->loop) + HTTP_ANSWER_MS;
@@ -169,19 +197,36 @@ static void answer(struct connection *connection, enum http_status status, bool 
     write_some(connection);
 }
 
+static struct buf *block_of(const char *text, size_t len)
+{
+    struct buf *block = buf_new(NULL, len);
+
+    memcpy(block->data, text, len);
+    block->len = len;
+    return block;
+}
+
 static void answer_text(struct connection *connection, enum http_status status, bool head,
                         const char *text)
 {
-    answer(connection, status, head, "text/plain; charset=utf-8", text, strlen(text));
+    answer(connection, status, head, "text/plain; charset=utf-8", block_of(text, strlen(text)));
 }
 
 static void answer_metrics(struct connection *connection, bool head)
 {
-    size_t len = 0;
-    char *text = metrics_text(connection->server->metrics, &len);
+    struct http_server *server = connection->server;
+    int64_t now_ms = loop_now_ms(server->loop);
 
-    answer(connection, HTTP_OK, head, "text/plain; version=0.0.4; charset=utf-8", text, len);
-    free(text);
+    if (server->text == NULL || now_ms - server->text_ms >= HTTP_TEXT_MS) {
+        size_t len = 0;
+        char *text = metrics_text(server->metrics, &len);
+        buf_unref(server->text);
+        server->text = block_of(text, len);
+        server->text_ms = now_ms;
+        free(text);
+    }
+    answer(connection, HTTP_OK, head, "text/plain; version=0.0.4; charset=utf-8",
+           buf_ref(server->text));
 }
 
 static void serve(struct connection *connection, const struct http_request *request)
@@ -407,6 +452,7 @@ void http_server_free(struct http_server *server)
         next = connection->next;
         connection_free(connection);
     }
+    buf_unref(server->text);
     loop_fd_free(server->watch);
     loop_timer_free(server->pause);
     close(server->fd);

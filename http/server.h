@@ -18,6 +18,8 @@
 #define HTTP_HEADERS_BYTES_MAX 8192  /* 64 of them: 512 KiB */
 #define HTTP_REQUEST_MS        5000  /* a whole request, and each step of reading the answer */
 #define HTTP_ANSWER_MS         30000 /* the whole answer */
+/* So long all are given one text of /metrics, one copy of it: who asks often does not hold the loop up. */
+#define HTTP_TEXT_MS 200
 
 struct http_server;
 

@@ -3,7 +3,10 @@
 
 #include <assert.h>
 
+#include <zlib.h>
+
 #include "base/buf.h"
+#include "kafka/batch_old.h"
 #include "kafka/codec.h"
 #include "kafka/crc32c.h"
 #include "kafka/wire.h"
@@ -51,9 +54,19 @@ static void read_header(struct batch *batch)
     assert(!reader.bad && reader_left(&reader) == batch->len - BATCH_HEADER_BYTES);
 }
 
-static enum batch_codec batch_codec(const struct batch *batch)
+static void read_old_header(struct batch *batch)
 {
-    return (enum batch_codec)(batch->attributes & BATCH_CODEC_MASK);
+    struct reader reader = reader_over(batch->data, batch->len);
+
+    reader_bytes(&reader, BATCH_LENGTH_PREFIX);
+    batch->crc = reader_u32(&reader);
+    reader_i8(&reader); /* magic, known */
+    batch->attributes = (int16_t)(reader_i8(&reader) & (BATCH_CODEC_MASK | BATCH_LOG_APPEND_TIME));
+    batch->leader_epoch = -1; /* older than epochs */
+    batch->producer_id = -1;
+    batch->producer_epoch = -1;
+    batch->base_sequence = -1;
+    assert(!reader.bad);
 }
 
 static bool check_header(const struct batch *batch, struct err *err)
@@ -108,7 +121,9 @@ enum batch_walk batch_walk(const uint8_t *data, size_t len, struct batch *out, s
     if (batch.len > len) {
         return BATCH_WALK_PARTIAL;
     }
-    if (batch.magic == 2) {
+    if (batch.magic < 2) {
+        read_old_header(&batch);
+    } else {
         read_header(&batch);
         if (!check_header(&batch, err)) {
             return BATCH_WALK_BAD;
@@ -120,6 +135,9 @@ enum batch_walk batch_walk(const uint8_t *data, size_t len, struct batch *out, s
 
 bool batch_crc_ok(const struct batch *batch)
 {
+    if (batch->magic < 2) {
+        return crc32_z(0, batch->data + AT_MAGIC, batch->len - AT_MAGIC) == batch->crc;
+    }
     return crc32c(0, batch->data + AT_ATTRIBUTES, batch->len - AT_ATTRIBUTES) == batch->crc;
 }
 
@@ -213,8 +231,41 @@ const char *batch_verdict_text(enum batch_verdict verdict)
         return "a structure that no broker takes";
     case BATCH_INSIDE:
         return "it begins before the first offset wanted (DeleteRecords at the source cut into it)";
+    case BATCH_FILTERED:
+        return "its records are filtered";
+    case BATCH_OTHER_CODEC:
+        return "the line has a codec of its own";
+    case BATCH_SMALL:
+        return "small, with neighbours";
+    case BATCH_CORRUPT:
+        return "its checksum or its records are not what they claim";
+    case BATCH_BOMB:
+        return "it decompresses to more than is taken into memory";
+    case BATCH_VERDICTS_COUNT:
+        break;
     }
     return "unknown";
+}
+
+const char *batch_verdict_name(enum batch_verdict verdict)
+{
+    static const char *const names[BATCH_VERDICTS_COUNT] = {
+        [BATCH_PASSES] = "passes",
+        [BATCH_OLD_FORMAT] = "old-format",
+        [BATCH_INNER_HOLES] = "inner-holes",
+        [BATCH_EMPTY] = "empty",
+        [BATCH_APPEND_TIME] = "append-time",
+        [BATCH_TOO_LARGE] = "too-large",
+        [BATCH_TIMESTAMP_REFUSED] = "timestamp",
+        [BATCH_STRUCTURE] = "structure",
+        [BATCH_INSIDE] = "inside",
+        [BATCH_FILTERED] = "filtered",
+        [BATCH_OTHER_CODEC] = "other-codec",
+        [BATCH_SMALL] = "small",
+        [BATCH_CORRUPT] = "corrupt",
+        [BATCH_BOMB] = "bomb",
+    };
+    return (unsigned)verdict < BATCH_VERDICTS_COUNT ? names[verdict] : "unknown";
 }
 
 /* --- records --------------------------------------------------------------------------------------------------- */
@@ -311,8 +362,9 @@ bool batch_each_record(const struct batch *batch, size_t max_bytes,
                        bool (*each)(void *arg, const struct record *record), void *arg,
                        struct err *err)
 {
-    if (batch->magic != 2) {
-        return bad(err, "records of message format", batch->magic);
+    if (batch->magic < 2) {
+        return batch_old_each_record(batch, max_bytes, each, arg, err) ||
+               err_wrap(err, "message at offset %lld", (long long)batch->base_offset);
     }
     const uint8_t *data = batch->data + BATCH_HEADER_BYTES;
     size_t len = batch->len - BATCH_HEADER_BYTES;

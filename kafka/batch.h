@@ -59,10 +59,12 @@ enum batch_walk { BATCH_WALK_ONE, BATCH_WALK_END, BATCH_WALK_PARTIAL, BATCH_WALK
 
 /* Decode the batch at `data`. ONE: *out is filled. END: len is 0. PARTIAL: the answer was cut inside this batch
  * (normal at the end of a Fetch answer). BAD: lengths or counts that no broker writes; `err` says which.
- * Old formats (magic 0, 1) come out as ONE with only base_offset, len and magic set. */
+ * Old formats (magic 0, 1; KIP-32) come out as ONE message, of which base_offset, len, magic, crc and the bits of
+ * codec and LogAppendTime are set. A compressed one holds others and base_offset is that of its *last* record, so
+ * batch_next_offset() is right for them, too. */
 enum batch_walk batch_walk(const uint8_t *data, size_t len, struct batch *out, struct err *err);
 
-/* Does the stored CRC match the bytes? (CRC-32C from Attributes to the end.) */
+/* Does the stored CRC match the bytes? (CRC-32C from Attributes to the end; CRC-32 from the magic on in old formats.) */
 bool batch_crc_ok(const struct batch *batch);
 
 /* CRC-32C of the record region alone, from the stored CRC and the header by algebra: equal for the same record bytes
@@ -85,11 +87,25 @@ enum batch_verdict {
     BATCH_TOO_LARGE,         /* over the target's max.message.bytes            */
     BATCH_TIMESTAMP_REFUSED, /* over the target's message.timestamp.after.max.ms */
     BATCH_STRUCTURE,         /* nothing a broker would take                    */
-    BATCH_INSIDE, /* begins before the position wanted; the mirror's to say, batch_verdict() does not */
+    /* These are the mirror's to say, batch_verdict() does not: */
+    BATCH_INSIDE,      /* begins before the position wanted              */
+    BATCH_FILTERED,    /* records are filtered by key or header          */
+    BATCH_OTHER_CODEC, /* the line has a codec of its own                */
+    BATCH_SMALL,       /* too small to be worth a request: merged        */
+    BATCH_CORRUPT,     /* checksum or records are not what they claim    */
+    BATCH_BOMB,        /* decompresses to more than is taken into memory */
+    BATCH_VERDICTS_COUNT,
 };
 enum batch_verdict batch_verdict(const struct batch *batch, int64_t max_message_bytes,
                                  int64_t max_timestamp);
 const char *batch_verdict_text(enum batch_verdict verdict);
+const char *
+batch_verdict_name(enum batch_verdict verdict); /* one word, for labels: "inner-holes" */
+
+static inline enum batch_codec batch_codec(const struct batch *batch)
+{
+    return (enum batch_codec)(batch->attributes & BATCH_CODEC_MASK);
+}
 
 /* One record inside a batch that is not compressed, or whose records were decompressed. */
 struct record {
@@ -103,8 +119,9 @@ struct record {
     size_t headers_len;
 };
 
-/* Walk the records of a batch, decompressing when needed (at most max_bytes of output: bombs are refused).
- * `each` returns false to stop. false with err when the bytes are not what the header claims. */
+/* Walk the records of a batch, decompressing when needed (at most max_bytes of output: bombs are refused, code
+ * CODEC_TOO_LARGE). `each` returns false to stop. false with err when the bytes are not what the header claims.
+ * Records of old formats have no headers (their count, 0, is there) and, in magic 0, no timestamp: -1. */
 MUST_CHECK
 bool batch_each_record(const struct batch *batch, size_t max_bytes,
                        bool (*each)(void *arg, const struct record *record), void *arg,

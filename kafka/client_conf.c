@@ -1,5 +1,6 @@
 /* See client_conf_new() in admin.h: a site's settings as a librdkafka configuration. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <librdkafka/rdkafka.h>
@@ -89,11 +90,40 @@ static bool set_properties(rd_kafka_conf_t *conf, const struct config_client *cl
     return true;
 }
 
+/* Two defaults of which the site may name one: the other gives way, librdkafka refuses a first wait above the last. */
+static bool set_backoff(rd_kafka_conf_t *conf, const struct config_client *client,
+                        const char *first_name, int first_ms, const char *last_name, int last_ms,
+                        struct err *err)
+{
+    const char *first = config_client_get(client, first_name);
+    const char *last = config_client_get(client, last_name);
+    char text[16];
+    if (first != NULL && last == NULL) {
+        int given_ms = atoi(first);
+        snprintf(text, sizeof(text), "%d", given_ms > last_ms ? given_ms : last_ms);
+        return set(conf, last_name, text, false, err);
+    }
+    if (first == NULL && last != NULL) {
+        int given_ms = atoi(last);
+        snprintf(text, sizeof(text), "%d", given_ms < first_ms ? given_ms : first_ms);
+        return set(conf, first_name, text, false, err);
+    }
+    return true;
+}
+
+static bool set_backoffs(rd_kafka_conf_t *conf, const struct config_client *client, struct err *err)
+{
+    return set_backoff(conf, client, "reconnect.backoff.ms", 50, "reconnect.backoff.max.ms", 1000,
+                       err) &&
+           set_backoff(conf, client, "retry.backoff.ms", 50, "retry.backoff.max.ms", 500, err);
+}
+
 void *client_conf_new(const struct config_client *client, const char *const *extra, struct err *err)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     if (set_pairs(conf, defaults, err) && set_properties(conf, client, err) &&
-        set_secrets(conf, client, err) && set_pairs(conf, extra, err)) {
+        set_backoffs(conf, client, err) && set_secrets(conf, client, err) &&
+        set_pairs(conf, extra, err)) {
         return conf;
     }
     rd_kafka_conf_destroy(conf);

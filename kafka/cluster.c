@@ -10,12 +10,14 @@
 #include <strings.h>
 
 #include "base/log.h"
+#include "config/properties.h"
 #include "kafka/lane.h"
 #include "kafka/sign_in.h"
 #include "kafka/tls.h"
 #include "kafka/topic_map.h"
 
-#define SEEDS_MAX           32
+#define SEEDS_MAX           PROPERTY_SERVERS_MAX
+#define BROKERS_MAX         4096 /* each is looked up in a list of them: 16 M steps an answer */
 #define REFRESH_GAP_MS      200  /* at most five metadata requests a second */
 #define LEADERLESS_MS       500  /* elections take some hundred milliseconds */
 #define METADATA_TIMEOUT_MS 3000 /* what a broker that hangs costs, once; then another is asked */
@@ -352,6 +354,10 @@ static bool check_brokers(const struct metadata *metadata, struct err *err)
     if (metadata->brokers_count == 0) {
         return err_set(err, ERR_RETRY, "metadata without brokers");
     }
+    if (metadata->brokers_count > BROKERS_MAX) {
+        return err_set(err, ERR_RETRY, "metadata with %d brokers; up to %d are taken",
+                       metadata->brokers_count, BROKERS_MAX);
+    }
     for (int32_t i = 0; i < metadata->brokers_count; i++) {
         if (!check_broker(&metadata->brokers[i])) {
             return err_set(err, ERR_RETRY, "metadata: broker %d has no usable address",
@@ -514,8 +520,9 @@ static void refresh_due(void *arg)
 
 /* --- what the owner calls -------------------------------------------------------------------------------------- */
 
-/* A property in milliseconds; absent or no number = `fallback`. Ranges were checked with the configuration. */
-static int32_t property_ms(const struct config_client *client, const char *name, int32_t fallback)
+/* Absent or no number = `fallback`. Ranges were checked with the configuration. */
+static int32_t property_number(const struct config_client *client, const char *name,
+                               int32_t fallback)
 {
     const char *text = config_client_get(client, name);
     char *end = NULL;
@@ -536,6 +543,27 @@ static bool speaks_protocol(struct cluster *cluster)
                    protocol);
 }
 
+static int address_family(const struct config_client *client)
+{
+    const char *family = config_client_get(client, "broker.address.family");
+
+    if (family != NULL && strcasecmp(family, "v4") == 0) {
+        return AF_INET;
+    }
+    return family != NULL && strcasecmp(family, "v6") == 0 ? AF_INET6 : AF_UNSPEC;
+}
+
+/* As client_conf_new(): of the pair the site may name one, and the other gives way. */
+static void fill_backoff(struct lane_owner *lanes, const struct config_client *client)
+{
+    bool first_named = config_client_get(client, "reconnect.backoff.ms") != NULL;
+    int32_t first_ms = property_number(client, "reconnect.backoff.ms", BACKOFF_FIRST_MS);
+    int32_t cap_ms = property_number(client, "reconnect.backoff.max.ms", BACKOFF_CAP_MS);
+
+    lanes->backoff_first_ms = first_named || first_ms < cap_ms ? first_ms : cap_ms;
+    lanes->backoff_cap_ms = cap_ms > lanes->backoff_first_ms ? cap_ms : lanes->backoff_first_ms;
+}
+
 static void fill_lanes(struct cluster *cluster)
 {
     const struct config_client *client = cluster->options.client;
@@ -547,21 +575,24 @@ static void fill_lanes(struct cluster *cluster)
         .options =
             {
                       .client_id = client_id == NULL ? "ferry" : client_id,
-                      .connect_timeout_ms =
-                    property_ms(client, "socket.connection.setup.timeout.ms", CONNECT_TIMEOUT_MS),
+                      .connect_timeout_ms = property_number(client, "socket.connection.setup.timeout.ms",
+                      CONNECT_TIMEOUT_MS),
                       .tcp_user_timeout_ms = cluster->options.tcp_user_timeout_ms,
+                      .address_family = address_family(client),
+                      .send_buffer_bytes = property_number(client, "socket.send.buffer.bytes", 0),
+                      .receive_buffer_bytes = property_number(client, "socket.receive.buffer.bytes", 0),
                       .max_answer_bytes = cluster->options.max_answer_bytes,
                       .pool = cluster->options.pool,
+                      .produce_until_ms = cluster->options.produce_until_ms,
                       .tls = cluster->tls,
                       .sign_in = sign_in_wanted(client) ? client : NULL,
                       },
-        .backoff_first_ms = property_ms(client, "reconnect.backoff.ms", BACKOFF_FIRST_MS),
-        .backoff_cap_ms = property_ms(client, "reconnect.backoff.max.ms", BACKOFF_CAP_MS),
         .random_state = (uint32_t)loop_now_ms(cluster->loop) ^ (uint32_t)(uintptr_t)cluster,
         .ready = lane_ready,
         .lost = lane_lost,
         .arg = cluster,
     };
+    fill_backoff(&cluster->lanes, client);
 }
 
 struct cluster *cluster_new(struct loop *loop, const struct cluster_options *options)

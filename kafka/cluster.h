@@ -27,6 +27,7 @@ struct cluster_options {
     int32_t refresh_ms; /* 2,000 for links */
     int32_t tcp_user_timeout_ms;
     size_t max_answer_bytes;
+    const int64_t *produce_until_ms; /* see conn_options; NULL = whenever */
 };
 
 /* "host:port", "[v6]:port", "host" (port 9092), with or without "PLAINTEXT://" before it; `text` up to `len`, blanks

@@ -82,7 +82,8 @@ static bool output_open(struct output *output)
 
 static bool refuse_large(const struct output *output, struct err *err)
 {
-    return err_set(err, ERR_REFUSED, "more than %zu bytes come out", output->max_bytes);
+    return err_set_code(err, ERR_REFUSED, CODEC_TOO_LARGE, "more than %zu bytes come out",
+                        output->max_bytes);
 }
 
 static bool out_of_memory(struct err *err)
@@ -310,5 +311,92 @@ bool codec_decompress(enum batch_codec codec, const uint8_t *in, size_t in_len, 
     }
     *out = output.data;
     *out_len = output.len;
+    return true;
+}
+
+/* --- compression ------------------------------------------------------------------------------------------------- */
+
+static size_t deflate_all(uint8_t *out, size_t room, const uint8_t *in, size_t in_len)
+{
+    z_stream stream = {0};
+
+    if (in_len > UINT32_MAX || room > UINT32_MAX ||
+        deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) !=
+            Z_OK) {
+        return 0;
+    }
+    stream.next_in = (z_const Bytef *)(uintptr_t)in;
+    stream.avail_in = (uInt)in_len;
+    stream.next_out = out;
+    stream.avail_out = (uInt)room;
+    bool ok = deflate(&stream, Z_FINISH) == Z_STREAM_END;
+    size_t out_len = room - stream.avail_out;
+    deflateEnd(&stream);
+    return ok ? out_len : 0;
+}
+
+static const LZ4F_preferences_t lz4_preferences = {
+    .frameInfo = {.blockSizeID = LZ4F_max64KB, .blockMode = LZ4F_blockIndependent}
+};
+
+/* Most that can come out; 0 = none of ours. */
+static size_t compress_bound(enum batch_codec codec, size_t in_len)
+{
+    switch (codec) {
+    case CODEC_NONE:
+        return in_len + 1;
+    case CODEC_GZIP:
+        return in_len + in_len / 1000 + 64; /* stored blocks: 5 bytes each 16 KiB; head and tail */
+    case CODEC_SNAPPY:
+        return snappy_max_compressed_length(in_len);
+    case CODEC_LZ4:
+        return LZ4F_compressFrameBound(in_len, &lz4_preferences);
+    case CODEC_ZSTD:
+        return ZSTD_compressBound(in_len);
+    default:
+        return 0;
+    }
+}
+
+/* 0: it failed; nothing compresses to nothing, not even nothing. */
+static size_t compress_into(enum batch_codec codec, const uint8_t *in, size_t in_len, uint8_t *out,
+                            size_t room)
+{
+    size_t len = room;
+
+    switch (codec) {
+    case CODEC_GZIP:
+        return deflate_all(out, room, in, in_len);
+    case CODEC_SNAPPY:
+        return snappy_compress((const char *)in, in_len, (char *)out, &len) == SNAPPY_OK ? len : 0;
+    case CODEC_LZ4:
+        len = LZ4F_compressFrame(out, room, in, in_len, &lz4_preferences);
+        return LZ4F_isError(len) ? 0 : len;
+    case CODEC_ZSTD:
+        len = ZSTD_compress(out, room, in, in_len, ZSTD_CLEVEL_DEFAULT);
+        return ZSTD_isError(len) ? 0 : len;
+    case CODEC_NONE:
+    default:
+        return 0;
+    }
+}
+
+bool codec_compress(enum batch_codec codec, const uint8_t *in, size_t in_len, struct writer *out,
+                    struct err *err)
+{
+    if (codec == CODEC_NONE) {
+        writer_bytes(out, in, in_len);
+        return true;
+    }
+    size_t bound = compress_bound(codec, in_len);
+    if (bound == 0) {
+        return err_set(err, ERR_REFUSED, "codec %d is none that we know", (int)codec);
+    }
+    uint8_t *room = writer_room(out, bound);
+    size_t len = compress_into(codec, in, in_len, room, bound);
+    if (len == 0) {
+        return err_set(err, ERR_RETRY, "%s: cannot compress %zu bytes", codec_name(codec), in_len);
+    }
+    out->len += len;
     return true;
 }

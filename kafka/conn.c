@@ -32,6 +32,10 @@
 #define LOWAT_TLS_SLACK ((size_t)2 * TLS_RECORD_BYTES)
 /* A secret that cannot be read when it is time to sign in anew is looked for again: the session has some time left. */
 #define SIGN_IN_RETRY_MS 1000
+/* What one answer may take then: batches wait behind it, and their send deadline runs. */
+#define SIGN_IN_AGAIN_STEP_MS 5000
+/* An idle connection is probed: what stands between (NAT, firewalls) forgets after some minutes. */
+#define KEEP_IDLE_S 60
 /* The correlation id, the least that a frame holds. */
 #define FRAME_MIN_BYTES 4
 
@@ -244,10 +248,9 @@ static void break_closed(struct conn *conn)
     conn_break(conn, &why);
 }
 
-/* Found while the owner calls us: told in the next turn, so that no call calls back. */
-static void break_later(struct conn *conn, const char *what, int error)
+/* Found while the owner calls us (`why` is filled): told in the next turn, so that no call calls back. */
+static void break_later(struct conn *conn)
 {
-    io_error(conn, what, error, &conn->why);
     conn->state = CONN_BREAKING;
     loop_fd_interest(conn->watch, 0);
     conn->interest = 0;
@@ -333,12 +336,35 @@ static void want(struct conn *conn, int interest)
     }
 }
 
+/* A batch that waits here past its worker's send deadline may meet another worker at the target: nothing of it leaves,
+ * nor the rest of one that has begun. All have the same deadline. */
+static bool is_late(const struct conn *conn)
+{
+    const int64_t *until_ms = conn->options.produce_until_ms;
+
+    if (until_ms == NULL || loop_now_ms(conn->loop) < *until_ms) {
+        return false;
+    }
+    for (const struct request *r = conn->queue.unsent; r != NULL; r = r->next) {
+        if (r->api == API_PRODUCE) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Send what the socket takes. Never calls back: an error is kept for the next turn. */
 static void flush(struct conn *conn)
 {
     while (conn->queue.unsent != NULL) {
         struct iovec segments[SEND_PIECES];
         int count = 0;
+        if (is_late(conn)) {
+            err_set(&conn->why, ERR_RETRY, "%s: batches stood unsent until the send deadline",
+                    conn->name);
+            break_later(conn);
+            return;
+        }
         size_t offered = request_queue_gather(&conn->queue, segments, SEND_PIECES, &count);
         struct msghdr message = {.msg_iov = segments, .msg_iovlen = (size_t)count};
         ssize_t sent = conn->io.sendmsg(conn->io.arg, conn->fd, &message);
@@ -346,7 +372,8 @@ static void flush(struct conn *conn)
             continue;
         }
         if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
-            break_later(conn, "send", errno);
+            io_error(conn, "send", errno, &conn->why);
+            break_later(conn);
             return;
         }
         request_queue_sent(&conn->queue, sent < 0 ? 0 : (size_t)sent);
@@ -463,14 +490,29 @@ static void deliver(struct conn *conn, struct buf *frame)
     buf_unref(frame);
 }
 
+/* Does what follows the length belong to the request that waits first? */
+static bool is_head_fetch(const struct conn *conn, struct reader behind)
+{
+    const struct request *head = conn->queue.head;
+    return head != NULL && head->api == API_FETCH && reader_left(&behind) >= 4 &&
+           reader_i32(&behind) == head->correlation;
+}
+
 /* The length stands before the frame and is a claim: nothing is reserved for one that is out of bounds. */
-static bool frame_length_ok(struct conn *conn, int32_t len)
+static bool frame_length_ok(struct conn *conn, int32_t len, const struct reader *behind)
 {
     if (len >= FRAME_MIN_BYTES && (size_t)len <= conn->options.max_answer_bytes) {
         return true;
     }
-    break_format(conn, "an answer of %d bytes; %d to %zu are taken", len, FRAME_MIN_BYTES,
-                 conn->options.max_answer_bytes);
+    struct err why;
+    err_set(&why, ERR_RETRY, "%s: an answer of %d bytes; %d to %zu are taken", conn->name, len,
+            FRAME_MIN_BYTES, conn->options.max_answer_bytes);
+    if (len >= FRAME_MIN_BYTES && is_head_fetch(conn, *behind)) {
+        why.kind = ERR_REFUSED; /* it would be as long each time: a batch is given whole (KIP-74) */
+        err_hint(&why, "one batch of a topic is as large: raise mirror.fetch (answers are taken up "
+                       "to 16 MiB beyond it) and restart ferryd");
+    }
+    conn_break(conn, &why);
     return false;
 }
 
@@ -482,7 +524,7 @@ static void parse_scratch(struct conn *conn)
     while (conn->state != CONN_CLOSED && conn->frame == NULL && conn->scratch_len - at >= 4) {
         struct reader reader = reader_over(conn->scratch + at, conn->scratch_len - at);
         int32_t len = reader_i32(&reader);
-        if (!frame_length_ok(conn, len)) {
+        if (!frame_length_ok(conn, len, &reader)) {
             return;
         }
         struct buf *frame = buf_new(conn->options.pool, (size_t)len);
@@ -612,7 +654,9 @@ static void be_ready(struct conn *conn);
 static void sign_in_ask(struct conn *conn, enum api_key api, struct writer *writer,
                         conn_answer_fn *answer)
 {
-    int32_t timeout_ms = conn->signing ? conn->options.connect_timeout_ms : connect_left_ms(conn);
+    int32_t most_ms = conn->options.connect_timeout_ms;
+    int32_t again_ms = most_ms < SIGN_IN_AGAIN_STEP_MS ? most_ms : SIGN_IN_AGAIN_STEP_MS;
+    int32_t timeout_ms = conn->signing ? again_ms : connect_left_ms(conn);
     int16_t version = api == API_SASL_HANDSHAKE ? 1 : 2;
 
     send_request(conn, api, version, writer, NULL, 0, timeout_ms, answer, conn);
@@ -826,6 +870,13 @@ static void set_options(const struct conn *conn)
 {
     set_option(conn->fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(conn->fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_option(conn->fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEP_IDLE_S);
+    if (conn->options.send_buffer_bytes > 0) { /* before connect(): the window's scale follows */
+        set_option(conn->fd, SOL_SOCKET, SO_SNDBUF, conn->options.send_buffer_bytes);
+    }
+    if (conn->options.receive_buffer_bytes > 0) {
+        set_option(conn->fd, SOL_SOCKET, SO_RCVBUF, conn->options.receive_buffer_bytes);
+    }
     if (conn->options.tcp_user_timeout_ms > 0) {
         set_option(conn->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, conn->options.tcp_user_timeout_ms);
     }
@@ -940,7 +991,8 @@ static void looked_up(void *arg, struct addrinfo *addresses, const struct err *e
 static void begin(struct conn *conn)
 {
     conn->connect_deadline_ms = loop_now_ms(conn->loop) + conn->options.connect_timeout_ms;
-    conn->lookup = lookup_new(conn->loop, conn->options.host, conn->options.port, looked_up, conn);
+    conn->lookup = lookup_new(conn->loop, conn->options.host, conn->options.port,
+                              conn->options.address_family, looked_up, conn);
     if (conn->lookup == NULL) {
         break_format(conn, "look up: %s", strerror(EMFILE));
         return;
@@ -1006,6 +1058,11 @@ struct conn *conn_new(struct loop *loop, const struct conn_options *options,
 bool conn_is_ready(const struct conn *conn)
 {
     return conn->state == CONN_READY;
+}
+
+bool conn_served(const struct conn *conn)
+{
+    return conn->served;
 }
 
 const struct api_versions *conn_versions(const struct conn *conn)

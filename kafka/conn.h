@@ -39,11 +39,17 @@ struct conn_options {
     int32_t connect_timeout_ms;
     int32_t
         tcp_user_timeout_ms; /* the kernel gives up on bytes unacknowledged for so long; 0 = system's */
+    int address_family;      /* AF_INET or AF_INET6 alone; 0 = AF_UNSPEC, any */
+    int32_t send_buffer_bytes; /* of the socket; 0 = system's */
+    int32_t receive_buffer_bytes;
     size_t max_answer_bytes;  /* a longer frame drops the connection before anything is allocated */
     struct buf_pool *pool;    /* answers are received into its blocks; NULL = heap */
     const struct conn_io *io; /* NULL = plain sockets; copied. TLS has its own */
     struct tls_context *tls;  /* NULL = in the clear; borrowed until conn_free() */
     const struct config_client *sign_in; /* NULL = nobody asks; borrowed likewise */
+    /* Until when bytes of Produce requests may leave (CLOCK_BOOTTIME), looked at before each send: one that stands here
+     * later breaks the connection. NULL = whenever; borrowed likewise. */
+    const int64_t *produce_until_ms;
 };
 
 struct conn_callbacks {
@@ -60,6 +66,7 @@ void conn_free(
     struct conn *conn); /* requests in flight are answered with ERR_RETRY first; NULL is fine */
 
 bool conn_is_ready(const struct conn *conn);
+bool conn_served(const struct conn *conn); /* an answer came since it is ready */
 const struct api_versions *conn_versions(const struct conn *conn);
 int32_t conn_in_flight_count(const struct conn *conn);
 size_t conn_unsent_bytes(const struct conn *conn);   /* queued in user space */

@@ -3,9 +3,9 @@
  * its own; written through fenced transactional producers. Each key has one writer.
  *
  *   role     {"epoch":N,"primary":SITE,"secondaries":[SITE..],"adopt":{TOPIC:[[PARTITION,END],..]},"by":..,"reason":..,"time":..}
- *   streams  {"epoch":N,"hash":"16 hex","previous":["16 hex"..]}
+ *   streams  {"epoch":N,"hash":"16 hex","previous":["16 hex"..],"filter":"16 hex","generation":N}
  *   topics   {"epoch":N,"topics":[{"name":..,"source_id":"32 hex","target_id":"32 hex","partitions":N,
- *             "forced":{SETTING:[OLD|null, NEW]}}..]}
+ *             "forced":{SETTING:[OLD|null, NEW]},"synced":{likewise}}..],"kept":{..},"gone":{..}}
  *   keeper   {"worker":..,"since":..}
  *   fence    {"topics":{TOPIC:{..}},..}   failover/fence.h; by `ferry enable` and `ferry fence`
  *   order    {"state":"run"|"pause","by":..,"reason":..,"time":..}
@@ -45,6 +45,8 @@ struct control_state {    /* one snapshot, immutable once published */
     uint64_t streams_hash;
     uint64_t streams_previous[16];
     size_t streams_previous_count;
+    uint64_t streams_filter;    /* hash of the records' filter; 0 = none */
+    int32_t streams_generation; /* least generation of a stream; raised with the filter */
     bool has_topics;
     int64_t topics_epoch;
     char *topics_json; /* whole record (forced settings), NULL when none */
@@ -97,6 +99,11 @@ struct control_record {
 MUST_CHECK
 bool control_write(struct control_writer *writer, const struct control_record *records,
                    size_t count, struct err *err);
+/* After one that failed: may what it wrote come to count all the same? */
+bool control_write_unknown(const struct control_writer *writer);
+/* Then: end it once more. true: it counts. */
+MUST_CHECK
+bool control_write_again(struct control_writer *writer, struct err *err);
 /* Read the topic to its end once, blocking; NULL with err (ERR_REFUSED code 3: the topic does not exist). */
 struct control_state *control_read(const struct config_client *client, const char *service,
                                    int32_t timeout_ms, struct err *err);

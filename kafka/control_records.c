@@ -174,14 +174,37 @@ static bool get_previous(const json_t *record, uint64_t *out, size_t *out_count,
     return true;
 }
 
+/* Both came later than the record: without them there was no filter yet. */
+static bool get_filter(const json_t *record, uint64_t *out_filter, int32_t *out_generation,
+                       struct err *err)
+{
+    const json_t *filter = json_object_get(record, "filter");
+    const json_t *generation = json_object_get(record, "generation");
+    if (filter && !parse_hash(filter, out_filter)) {
+        return wrong(err, "filter: expected 16 hex digits");
+    }
+    json_int_t value = json_integer_value(generation);
+    /* One beyond the last generation: they have run out. */
+    if (generation && (!json_is_integer(generation) || value < 0 || value > INT16_MAX + 1)) {
+        return wrong(err, "generation: out of range");
+    }
+    *out_generation = (int32_t)value;
+    return true;
+}
+
 static bool take_streams(struct control_state *now, const struct parsed *parsed, struct err *err)
 {
     int64_t epoch = 0;
     uint64_t hash = 0;
     uint64_t previous[PREVIOUS_MAX] = {0};
     size_t count = 0;
+    uint64_t filter = 0;
+    int32_t generation = 0;
     if (parsed) {
         if (!get_epoch(parsed->record, &epoch, err)) {
+            return false;
+        }
+        if (!get_filter(parsed->record, &filter, &generation, err)) {
             return false;
         }
         if (!parse_hash(json_object_get(parsed->record, "hash"), &hash)) {
@@ -195,6 +218,8 @@ static bool take_streams(struct control_state *now, const struct parsed *parsed,
     now->streams_hash = hash;
     memcpy(now->streams_previous, previous, sizeof(previous));
     now->streams_previous_count = count;
+    now->streams_filter = filter;
+    now->streams_generation = generation;
     return true;
 }
 _Static_assert(sizeof(((struct control_state *)0)->streams_previous) / sizeof(uint64_t) ==

@@ -12,11 +12,16 @@
 #include "kafka/admin_inside.h"
 #include "kafka/client.h"
 #include "kafka/control.h"
+#include "kafka/control_inside.h"
 
 /* For everything that one call does; the on-call waits for it. Two fences take 0.6 s on a healthy cluster. */
 #define CALL_MS 10000
 /* After that brokers abort what a dead writer left open. */
 #define TRANSACTION_MS "10000"
+/* librdkafka takes no longer one than the transaction's; a site's shorter one counts. */
+#define SOCKET_MS  9900
+#define STRING_(x) #x
+#define STRING(x)  STRING_(x)
 /* One record's way to the broker; below the transaction's. */
 #define MESSAGE_MS "8000"
 /* As the topic takes them, and base/json. */
@@ -69,11 +74,13 @@ static bool failed(struct client *client, const char *id, const char *topic,
 
 /* ---- begin: fence who was there ---- */
 
-static struct client *new_client(const struct config_client *settings, const char *role,
-                                 const char *service, struct err *err)
+struct client *control_writer_client(const struct config_client *settings, const char *role,
+                                     const char *service, struct err *err)
 {
     char id[WRITER_ID_BYTES];
     writer_id(role, service, id);
+    const char *socket_ms = config_client_get(settings, "socket.timeout.ms");
+    bool longer = socket_ms != NULL && atoi(socket_ms) > SOCKET_MS;
     /* clang-format off */
     const char *const extra[] = {
         "transactional.id", id,
@@ -83,6 +90,7 @@ static struct client *new_client(const struct config_client *settings, const cha
         "compression.type", "lz4", /* a list of topics is half its size */
         "linger.ms", "0",
         "acks", "all",
+        longer ? "socket.timeout.ms" : NULL, STRING(SOCKET_MS),
         NULL};
     /* clang-format on */
     return client_new(RD_KAFKA_PRODUCER, settings, extra, 0, err);
@@ -114,7 +122,7 @@ static bool fence(struct client *client, const char *role, const char *service, 
 static bool fence_keeper(const struct config_client *settings, const char *service,
                          int64_t until_ms, struct err *err)
 {
-    struct client *client = new_client(settings, "keeper", service, err);
+    struct client *client = control_writer_client(settings, "keeper", service, err);
     bool ok = client && fence(client, "keeper", service, until_ms, err);
     client_free(client, CLIENT_END_MS);
     return ok;
@@ -128,7 +136,7 @@ struct control_writer *control_writer_new(const struct config_client *client, co
     char topic[CONTROL_TOPIC_BYTES];
     assert(operation || strcmp(role, "keeper") == 0);
     control_topic_name(service, topic);
-    struct client *made = new_client(client, role, service, err);
+    struct client *made = control_writer_client(client, role, service, err);
     if (!made) {
         return NULL;
     }
@@ -214,6 +222,17 @@ static bool put(struct control_writer *writer, const struct control_record *reco
         RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
     return !code || client_err(writer->client, err, code, "write '%s' to '%s': %s", record->key,
                                writer->topic, rd_kafka_err2str(code));
+}
+
+bool control_write_unknown(const struct control_writer *writer)
+{
+    return writer->open == OPEN_COMMIT;
+}
+
+bool control_write_again(struct control_writer *writer, struct err *err)
+{
+    assert(writer->open == OPEN_COMMIT);
+    return commit_open(writer, client_now_ms() + CALL_MS, err);
 }
 
 bool control_writer_is_old(struct control_writer *writer)

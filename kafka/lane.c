@@ -53,16 +53,18 @@ static void lane_ready(void *arg, struct conn *conn)
     (void)conn;
     lane->ready = true;
     lane->wanted = false;
-    backoff_reset(&lane->backoff);
     lane->broker->owner->ready(lane->broker->owner->arg, lane);
 }
 
 /* The lane has no connection any more, and its next try waits for the backoff: said before anybody is told, so that
  * who asks again meanwhile does not connect at once. @return was it ready? */
-static bool lane_clear(struct lane *lane)
+static bool lane_clear(struct lane *lane, const struct conn *conn)
 {
     bool was_ready = lane->ready;
 
+    if (conn_served(conn)) { /* being ready is not enough: what is asked over it may break it */
+        backoff_reset(&lane->backoff);
+    }
     lane->conn = NULL;
     lane->ready = false;
     loop_timer_set(lane->timer, backoff_next_ms(&lane->backoff));
@@ -81,7 +83,7 @@ static void lane_tell_lost(struct lane *lane, bool was_ready, const struct err *
 static void lane_closed(void *arg, struct conn *conn, const struct err *why)
 {
     struct lane *lane = arg;
-    bool was_ready = lane_clear(lane);
+    bool was_ready = lane_clear(lane, conn);
 
     conn_free(conn);
     lane_tell_lost(lane, was_ready, why);
@@ -162,7 +164,7 @@ struct conn *lane_want(struct broker *broker, int32_t number)
 bool lane_failing(const struct broker *broker, int32_t number)
 {
     const struct lane *lane = lane_find(broker, number);
-    return lane != NULL && lane->backoff.attempts_count > 0;
+    return lane != NULL && !lane->ready && lane->backoff.attempts_count > 0;
 }
 
 void lane_drop(struct lane *lane, const struct err *why)
@@ -172,7 +174,7 @@ void lane_drop(struct lane *lane, const struct err *why)
     if (conn == NULL) {
         return;
     }
-    bool was_ready = lane_clear(lane);
+    bool was_ready = lane_clear(lane, conn);
     conn_free(conn);
     lane_tell_lost(lane, was_ready, why);
 }

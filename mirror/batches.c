@@ -215,6 +215,38 @@ static void target_conn(void *arg, int32_t broker, int32_t lane, struct conn *co
     sink_conn_changed(engine, broker, lane, lost != NULL);
 }
 
+/* The line's codec, when it has one; else what is re-encoded keeps the source's. */
+static bool line_codec(enum config_compression compression, enum batch_codec *out)
+{
+    static const enum batch_codec codecs[] = {
+        [COMPRESSION_SOURCE] = CODEC_NONE, [COMPRESSION_NONE] = CODEC_NONE,
+        [COMPRESSION_GZIP] = CODEC_GZIP,   [COMPRESSION_SNAPPY] = CODEC_SNAPPY,
+        [COMPRESSION_LZ4] = CODEC_LZ4,     [COMPRESSION_ZSTD] = CODEC_ZSTD,
+    };
+    *out = codecs[compression];
+    return compression != COMPRESSION_SOURCE;
+}
+
+static void set_up_recode(struct engine *engine)
+{
+    const struct engine_options *options = &engine->options;
+    enum batch_codec codec;
+    bool other = line_codec(options->compression, &codec);
+    const struct recode_options recode = {.pool = engine->pool,
+                                          .plain_bytes_max =
+                                              (size_t)options->limits->link_window_bytes / 2,
+                                          .merge = options->merge,
+                                          .other_codec = other,
+                                          .codec = codec,
+                                          .filter = options->filter};
+    engine->recode = recode_new(&recode);
+    engine->transfer_limits = (struct transfer_limits){.max_message_bytes = INT64_MAX,
+                                                       .max_timestamp = INT64_MAX,
+                                                       .filtered = options->filter != NULL,
+                                                       .other_codec = other,
+                                                       .codec = codec};
+}
+
 struct engine *batches_new(struct loop *loop, struct cluster *source, struct cluster *target,
                            struct buf_pool *pool, const struct engine_options *options,
                            const struct engine_callbacks *callbacks)
@@ -229,6 +261,7 @@ struct engine *batches_new(struct loop *loop, struct cluster *source, struct clu
     engine->pool = pool;
     engine->options = *options;
     engine->callbacks = *callbacks;
+    set_up_recode(engine);
     cluster_on_conn(source, source_conn, engine);
     cluster_on_conn(target, target_conn, engine);
     engine->tick = loop_timer_new(loop, tick, engine);
@@ -258,6 +291,7 @@ void engine_free(struct engine *engine)
     assert(engine->tick == NULL);
     source_free(engine);
     sink_free(engine);
+    recode_free(engine->recode);
     free(engine->tasks);
     free(engine);
 }
@@ -285,6 +319,11 @@ void engine_metadata(struct engine *engine)
         }
     }
     engine_pump(engine);
+}
+
+void engine_drop_unsent(struct engine *engine)
+{
+    sink_drop_unsent(engine);
 }
 
 void engine_pump(struct engine *engine)
@@ -348,6 +387,7 @@ struct task *engine_add(struct engine *engine, const char *topic, int32_t partit
     task->target_leader = (struct cluster_leader){.broker = -1, .epoch = -1};
     task->lane_pin = engine->pins_count++;
     partition_init(&task->core);
+    task->core.recode = engine->recode;
     insert(engine, task);
     return task;
 }
@@ -381,6 +421,7 @@ void engine_resume(struct engine *engine, struct task *task, const struct resume
     task->resume_options.id_base = task->id_base;
     task->resume_options.source_topic_id = task->source_topic_id;
     task->resume_options.target_topic_id = task->target_topic_id;
+    task->resume_options.filter = task->engine->options.filter;
     task->resume_wanted = true;
     task->engine->counters.resumes++;
     task_ref(task);
@@ -523,4 +564,9 @@ int64_t task_source_end(const struct task *task, int64_t *out_at_ms)
 const struct engine_counters *engine_counters(const struct engine *engine)
 {
     return &engine->counters;
+}
+
+const struct recode_counts *engine_recoded(const struct engine *engine)
+{
+    return recode_counts(engine->recode);
 }

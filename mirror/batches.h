@@ -70,7 +70,7 @@ struct task {
     char trouble[400];     /* a principal and a topic's name in it */
     int64_t source_end;    /* last stable offset as told; -1 unknown */
     int64_t source_end_at_ms;
-    int32_t corrupt_count; /* times in a row that the target called a batch corrupt */
+    int32_t corrupt_count; /* times in a row that the target, or we, found a batch corrupt */
     /* target side */
     struct cluster_leader target_leader;
     struct sink_lane *lane; /* NULL while the leader is unknown */
@@ -104,6 +104,8 @@ struct engine {
     struct cluster *source;
     struct cluster *target;
     struct buf_pool *pool;
+    struct recode *recode; /* of all partitions: what it makes stands in their queues */
+    struct transfer_limits transfer_limits;
     struct engine_options options;
     struct engine_callbacks callbacks;
     struct task **tasks; /* sorted by topic, partition */
@@ -133,6 +135,8 @@ void task_unref(struct task *task);
 void task_doubt(struct task *task, const struct err *why);
 void task_fault(struct task *task, enum resume_fault kind, int64_t source_from, int64_t source_to,
                 const struct err *why);
+#define CORRUPT_TRIES \
+    2 /* a flipped bit on the way is fetched again; one on the source's disk stays */
 /* One of its requests was answered or lost. */
 void task_landed(struct task *task);
 /* The position moved without an answer (a hole at the end of what was fetched). */
@@ -157,6 +161,8 @@ void sink_look(struct engine *engine);
 /* Its acknowledgments do not come: its next batches go over the slow connection. Nothing of it flies. */
 void sink_slow(struct task *task);
 int64_t sink_round_trip_us(const struct task *task); /* to its target broker; -1 = unknown */
+/* Break the connections in which batches stand unsent. */
+void sink_drop_unsent(struct engine *engine);
 void sink_conn_changed(struct engine *engine, int32_t broker, int32_t lane, bool lost);
 void sink_free(struct engine *engine);
 

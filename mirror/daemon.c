@@ -1,7 +1,8 @@
 /* ferryd: one link for each service and each other site than its home, on one loop, until it is told to stop.
  *
- * Exit codes: 0 stopped as asked, 1 failed or not drained in time, 2 usage, 3 refused by a check, 7 configuration, or a
- * reason that a restart would not mend (a newcomer of our name took over): the unit does not restart on 2, 3 and 7.
+ * Exit codes: 0 stopped as asked, 1 failed (also a secret that cannot be read now) or not drained in time, 2 usage,
+ * 3 refused by a check, 7 configuration, or a reason that a restart would not mend (a newcomer of our name took over):
+ * the unit does not restart on 2, 3 and 7.
  */
 #include <assert.h>
 #include <signal.h>
@@ -73,8 +74,13 @@ static void complain(const struct err *err)
     }
 }
 
-static int exit_code_of(const struct err *err)
+/* A file that was read whole is right: what a link finds wrong later (a secret that is not mounted yet, a certificate
+ * whose new key is still on its way) passes by itself, and the unit tries again. */
+static int exit_code_of(const struct daemon *daemon, const struct err *err)
 {
+    if (err->kind == ERR_CONFIG && daemon->lock != NULL) {
+        return EXIT_FAILED;
+    }
     switch (err->kind) {
     case ERR_USAGE:
         return EXIT_USAGE;
@@ -231,7 +237,7 @@ static void on_link_stopped(void *arg, struct link *link, const struct err *why)
             log_error("ferryd.link_stopped", "link=%s why=%s hint=%s",
                       log_quote(daemon->links[i].name).text, log_quote(why->what).text,
                       log_quote(why->hint).text);
-            daemon->exit_code = exit_code_of(why);
+            daemon->exit_code = exit_code_of(daemon, why);
         }
     }
     stop_all(daemon);
@@ -345,6 +351,19 @@ static void watch_signals(struct daemon *daemon)
     daemon->signals[2] = loop_signal_new(daemon->loop, SIGHUP, on_hangup, daemon);
 }
 
+/* Chosen by the site, perhaps for an hour, perhaps forgotten: said at every start. */
+static void tell_weakness(const struct config *config)
+{
+    for (size_t i = 0; i < config->sites_count; i++) {
+        const struct config_site *site = &config->sites[i];
+        const char *weak;
+        for (size_t n = 0; (weak = config_client_weakness(&site->kafka, n)) != NULL; n++) {
+            log_warn("site.weak", "site=%s why=%s doing=\"as configured\"", site->name,
+                     log_quote(weak).text);
+        }
+    }
+}
+
 static bool start(struct daemon *daemon, struct err *err)
 {
     if (!take_lock(daemon, err)) {
@@ -368,6 +387,7 @@ static bool start(struct daemon *daemon, struct err *err)
         watchdog_fired(daemon);
     }
     say_ready(daemon, "");
+    tell_weakness(daemon->config);
     log_info("ferryd.started", "version=%s worker=%s config=%s links=%zu", FERRY_VERSION,
              daemon->config->worker, log_quote(daemon->config->file).text, daemon->links_count);
     return true;
@@ -406,7 +426,7 @@ static int run(struct daemon *daemon)
     daemon->running = config_ref(daemon->config);
     if (!start(daemon, &err)) {
         complain(&err);
-        daemon->exit_code = exit_code_of(&err);
+        daemon->exit_code = exit_code_of(daemon, &err);
     } else {
         loop_run(daemon->loop);
         log_info("ferryd.stopped", "exit=%d", daemon->exit_code);

@@ -59,6 +59,9 @@ struct engine_options {
     const struct config_limits *limits;
     const char *id_deployment; /* for the producer id */
     const char *id_service;
+    const struct config_filter *filter; /* NULL = none */
+    enum config_compression compression;
+    bool merge; /* small neighbours */
 };
 
 /* `source` and `target` are borrowed; the engine takes their cluster_on_conn listeners, the link keeps
@@ -72,6 +75,8 @@ void engine_detach(struct engine *engine);
 void engine_free(struct engine *engine);
 /* Metadata of either cluster changed. */
 void engine_metadata(struct engine *engine);
+/* Partitions were taken from us: batches that stand unsent in a connection do not leave any more; it breaks. */
+void engine_drop_unsent(struct engine *engine);
 /* A gate opened, or a tick: look whether something can go. */
 void engine_pump(struct engine *engine);
 
@@ -127,5 +132,7 @@ struct engine_counters {
     uint64_t target_throttle_ms;
 };
 const struct engine_counters *engine_counters(const struct engine *engine);
+/* What was re-encoded and why, what was filtered. */
+const struct recode_counts *engine_recoded(const struct engine *engine);
 
 #endif

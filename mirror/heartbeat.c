@@ -31,9 +31,11 @@ static struct redis_script order_delete_script = {
 struct fault {
     char topic[250];
     int32_t partition;
-    json_t *json;     /* NULL: to be cleared */
-    uint64_t version; /* counts changes: the answer to an older one confirms nothing */
+    json_t *json; /* NULL: to be cleared */
+    uint64_t
+        version; /* of all changes of all faults: the answer to an older one confirms nothing */
     bool in_flight;
+    uint64_t sent;   /* the version that is in flight, or was last */
     int64_t told_ms; /* 0 = Redis has not taken this version */
     struct fault *next;
 };
@@ -50,6 +52,7 @@ struct heartbeat {
     char *to;
     struct loop_timer *timer;
     struct fault *faults;
+    uint64_t versions_count;
     uint64_t taken[ORDERS_TAKEN]; /* hashes of (field, value); 0 = free */
     size_t taken_next;
     size_t orders_next; /* where the next beat begins in the hash */
@@ -169,6 +172,9 @@ static void fault_done(struct heartbeat *heartbeat, struct call *call,
     if (!fault) {
         return;
     }
+    if (fault->sent != call->version) {
+        return; /* of one that was forgotten meanwhile */
+    }
     fault->in_flight = false;
     if (!reply || fault->version != call->version) {
         return; /* again at the next beat */
@@ -187,7 +193,7 @@ static void send_fault(struct heartbeat *heartbeat, struct fault *fault)
     struct call *call = call_new(heartbeat, fault_done);
     memcpy(call->topic, fault->topic, sizeof(call->topic));
     call->partition = fault->partition;
-    call->version = fault->version;
+    call->version = fault->sent = fault->version;
     fault->in_flight = true;
     if (fault->json) {
         char *text = json_text(fault->json);
@@ -228,10 +234,21 @@ void heartbeat_fault(struct heartbeat *heartbeat, const char *topic, int32_t par
     }
     json_decref(fault->json);
     fault->json = take_fault;
-    fault->version++;
+    fault->version = ++heartbeat->versions_count;
     fault->told_ms = 0;
     if (!fault->in_flight && redis_state(heartbeat->redis) == REDIS_READY) {
         send_fault(heartbeat, fault);
+    }
+}
+
+void heartbeat_forget(struct heartbeat *heartbeat, const char *topic, int32_t partition)
+{
+    struct fault **at = fault_find(heartbeat, topic, partition);
+    struct fault *fault = *at;
+    if (fault) {
+        *at = fault->next;
+        json_decref(fault->json);
+        free(fault);
     }
 }
 
@@ -384,10 +401,13 @@ static bool role_parse(const struct redisReply *reply, struct heartbeat_role *ou
         return false;
     }
     json_t *json = json_parse(reply->str, reply->len, "roles", &err);
-    out->epoch = json_integer_value(json_object_get(json, "epoch"));
-    bool ok = out->epoch > 0 &&
-              uuid_parse_hex(json_string_value(json_object_get(json, "topic_id")), &out->topic_id);
+    const char *topic_id = json_string_value(json_object_get(json, "topic_id"));
+    struct heartbeat_role role = {.epoch = json_integer_value(json_object_get(json, "epoch"))};
+    bool ok = role.epoch > 0 && topic_id && uuid_parse_hex(topic_id, &role.topic_id);
     json_decref(json);
+    if (ok) {
+        *out = role;
+    }
     return ok;
 }
 

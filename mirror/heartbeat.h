@@ -48,6 +48,8 @@ void heartbeat_free(struct heartbeat *heartbeat);
 /* Publish or clear (NULL) a partition's fault; kept and repeated until Redis took it. Takes the reference. */
 void heartbeat_fault(struct heartbeat *heartbeat, const char *topic, int32_t partition,
                      json_t *take_fault);
+/* The partition is another worker's from now on, and so is what Redis says of it: nothing more is told. */
+void heartbeat_forget(struct heartbeat *heartbeat, const char *topic, int32_t partition);
 /* The worker stops: its field goes. */
 void heartbeat_leave(struct heartbeat *heartbeat);
 

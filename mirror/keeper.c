@@ -125,6 +125,8 @@ static void overlay_written(const struct keeper_written *written, struct control
         state->streams_hash = ours->streams_hash;
         state->streams_previous_count = ours->streams_previous_count;
         memcpy(state->streams_previous, ours->streams_previous, sizeof(state->streams_previous));
+        state->streams_filter = ours->streams_filter;
+        state->streams_generation = ours->streams_generation;
     }
     if (written->topics) {
         free(state->topics_json);
@@ -356,6 +358,8 @@ static void streams_written(struct keeper *keeper, const struct control_state *a
     ours->streams_hash = advanced->streams_hash;
     ours->streams_previous_count = advanced->streams_previous_count;
     memcpy(ours->streams_previous, advanced->streams_previous, sizeof(ours->streams_previous));
+    ours->streams_filter = advanced->streams_filter;
+    ours->streams_generation = advanced->streams_generation;
     log_info("keeper.streams", "service=%s epoch=%lld hash=%016llx", keeper->options.service->name,
              (long long)advanced->streams_epoch, (unsigned long long)keeper->hash);
 }
@@ -373,7 +377,8 @@ static bool write_term(struct keeper *keeper, struct control_state *state, struc
     char *who = NULL;
     struct control_state advanced = *state;
     if (verdict == STREAMS_WRITE) {
-        streams = streams_advance(&advanced, keeper->hash);
+        streams =
+            streams_advance(&advanced, keeper->hash, config_filter_hash(keeper->options.service));
         records[count++] = (struct control_record){"streams", streams};
     }
     if (!keeper->term_told) {
@@ -548,6 +553,7 @@ static void take_service(struct keeper *keeper)
         keeper->shared.service = NULL;
         keeper->hash = config_streams_hash(keeper->options.service);
         keeper->next_turn_ms = 0;
+        topic_memory_recheck(keeper->memory);
     }
 }
 

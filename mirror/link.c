@@ -13,10 +13,8 @@
 #define TICK_MS             200
 #define CONTROL_FRESH_MS    8000 /* not read to its end for so long: nothing is produced */
 #define METADATA_REFRESH_MS 2000
-#define ANSWER_BYTES_SLACK \
-    (16 << 20) /* beyond fetch_bytes: one batch may be larger than what was asked for */
-#define HEARTBEAT_MS 500
-#define MAX_POLL_MS  30000
+#define HEARTBEAT_MS        500
+#define MAX_POLL_MS         30000
 #define REVOKE_MS \
     4000 /* what flies lands or fails within produce time-out + grace; then it is given back */
 #define LEAVE_MS           2000
@@ -218,6 +216,7 @@ static void revoke_late(void *arg)
     log_warn("membership.revoke_late",
              "link=%s>%s doing=\"giving the partitions back; their next owner resumes\"",
              link->from->name, link->to->name);
+    engine_drop_unsent(link->engine);
     give_back(link);
 }
 
@@ -276,6 +275,7 @@ static void revoked(void *arg, const struct membership_partition *parts, size_t 
             part_free(part);
         }
     }
+    engine_drop_unsent(link->engine);
     link->revoking = false;
     membership_revoked_done(link->membership);
 }
@@ -340,6 +340,7 @@ static void drop_all(struct link *link)
     while (link->parts_count > 0) {
         part_free(link->parts[link->parts_count - 1]);
     }
+    engine_drop_unsent(link->engine);
     if (link->control_ours) {
         control_lost(link);
     }
@@ -637,6 +638,18 @@ static void streams_compare(struct link *link)
     link->streams_match = match;
 }
 
+/* The filter of the records changed: what is mirrored from now on is another stream. */
+static void take_generation(struct link *link, int32_t least)
+{
+    if (least <= link->streams_generation) {
+        return;
+    }
+    link->streams_generation = least;
+    for (size_t i = 0; i < link->parts_count; i++) {
+        part_refilter(link->parts[i]);
+    }
+}
+
 static void control_changed(void *arg, const struct control_state *state, const struct err *err)
 {
     struct link *link = arg;
@@ -654,10 +667,38 @@ static void control_changed(void *arg, const struct control_state *state, const 
     link->paused = state->paused;
     streams_see(link, state);
     streams_compare(link);
+    take_generation(link,
+                    link->streams_match ? state->streams_generation : link->streams_generation);
     take_role(link, state);
     take_list(link, state);
     keeper_control(link->keeper, state);
     link_step(link);
+}
+
+static int64_t count_in(const json_t *report, const char *key)
+{
+    return json_integer_value(json_object_get(report, key));
+}
+
+/* For status and metrics; what the keeper changed, for the events. */
+static void take_topics_report(struct link *link, const struct topic_sync *sync)
+{
+    size_t index;
+    json_t *change;
+    json_decref(link->topics_report);
+    link->topics_report = topic_sync_report(sync);
+    link->drifted_topics = count_in(link->topics_report, "drifted_topics");
+    link->not_mirrored_topics = count_in(link->topics_report, "not_mirrored_count");
+    link->source_deleted_topics = count_in(link->topics_report, "source_deleted_count");
+    json_array_foreach (sync->news, index, change) {
+        link->topic_changes++;
+        if (link->store != NULL) {
+            char *text = json_text(change);
+            offset_store_event(link->store, "topic.setting",
+                               json_string_value(json_object_get(change, "topic")), -1, text);
+            free(text);
+        }
+    }
 }
 
 static void keeper_synced(void *arg, const struct topic_sync *sync, const struct err *err)
@@ -668,6 +709,9 @@ static void keeper_synced(void *arg, const struct topic_sync *sync, const struct
                  "service=%s link=%s>%s why=%s hint=%s doing=\"trying again\"", link->service->name,
                  link->from->name, link->to->name, log_quote(err->what).text,
                  log_quote(err->hint).text);
+    }
+    if (sync != NULL) {
+        take_topics_report(link, sync);
     }
     if (link->state != LINK_JOINING || link->membership != NULL || link->stopping) {
         control_poke(link->control); /* the list may have changed */
@@ -754,32 +798,8 @@ static void role_seen(void *arg, const struct heartbeat_role *seen)
 
 static bool take_order(void *arg, const char *topic, int32_t partition, const json_t *order)
 {
-    struct link *link = arg;
-    struct link_part *part = part_find(link, topic, partition);
-    const char *what = json_string_value(json_object_get(order, "order"));
-    int64_t depth = json_integer_value(json_object_get(order, "depth"));
-    if (part == NULL) {
-        return false; /* another worker's */
-    }
-    bool accepts = what != NULL && strcmp(what, "accept") == 0;
-    if (accepts || (what != NULL && strcmp(what, "resync") == 0)) {
-        if (accepts ? !part_accept(part, order) : !part_resync(part, order)) {
-            log_warn("order.outdated",
-                     "topic=%s partition=%d order=%s doing=\"nothing: another fault stands there, "
-                     "or none\"",
-                     topic, partition, what);
-        }
-        return true;
-    }
-    if (what == NULL || strcmp(what, "retry") != 0) {
-        log_warn("order.unknown",
-                 "topic=%s partition=%d order=%s doing=\"deleted; is ferry newer than ferryd?\"",
-                 topic, partition, log_quote(what == NULL ? "" : what).text);
-        return true;
-    }
-    int64_t least = link->config->limits.resume_read_bytes;
-    part_retry(part, depth > least ? depth : least);
-    return true;
+    struct link_part *part = part_find(arg, topic, partition);
+    return part != NULL && part_order(part, order); /* else another worker's */
 }
 
 static void make_store(struct link *link)
@@ -815,6 +835,7 @@ static void make_store(struct link *link)
                                                        .role_seen = role_seen,
                                                        .arg = link};
     link->heartbeat = heartbeat_new(link->loop, link->redis, &beat, &beat_callbacks);
+    link_rebuild_start(link);
 }
 
 /* Whatever came: is there something to begin? */
@@ -927,8 +948,9 @@ static struct cluster *make_cluster(struct link *link, const struct config_site 
                                             .pool = link->pool,
                                             .refresh_ms = METADATA_REFRESH_MS,
                                             .tcp_user_timeout_ms = limits->tcp_user_timeout_ms,
-                                            .max_answer_bytes =
-                                                (size_t)limits->fetch_bytes + ANSWER_BYTES_SLACK};
+                                            .produce_until_ms = &link->deadline.until_ms,
+                                            .max_answer_bytes = (size_t)limits->fetch_bytes +
+                                                                LINK_ANSWER_SLACK_BYTES};
     return cluster_new(link->loop, &options);
 }
 
@@ -964,7 +986,10 @@ struct link *link_new(struct loop *loop, const struct config *config,
     link_engine_callbacks(link, &engine_callbacks);
     const struct engine_options engine_options = {.limits = &config->limits,
                                                   .id_deployment = config->deployment,
-                                                  .id_service = service->name};
+                                                  .id_service = service->name,
+                                                  .filter = service->filter,
+                                                  .compression = service->compression,
+                                                  .merge = service->merge};
     link->engine = batches_new(loop, link->source, link->target, link->pool, &engine_options,
                                &engine_callbacks);
     link->load_timer = loop_timer_new(loop, link_load_groups, link);
@@ -1000,6 +1025,7 @@ void link_free(struct link *link)
     while (link->parts_count > 0) {
         part_free(link->parts[link->parts_count - 1]);
     }
+    link_rebuild_done(link);
     keeper_free(link->keeper);
     control_free(link->control);
     if (link->membership != NULL) {
@@ -1021,6 +1047,7 @@ void link_free(struct link *link)
     loop_timer_free(link->prepare_timer);
     loop_timer_free(link->tick);
     topics_free(link);
+    json_decref(link->topics_report);
     free(link->adopt_json);
     free(link->parts);
     buf_pool_free(link->pool);

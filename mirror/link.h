@@ -14,6 +14,9 @@
 
 struct link;
 
+/* Beyond limits.fetch_bytes: one batch may be larger than what was asked for. More in one answer is not taken. */
+#define LINK_ANSWER_SLACK_BYTES (16 << 20)
+
 struct link_callbacks {
     /* The link has stopped for good: why NULL = as asked; ERR_FATAL = fenced by a newcomer with our name (exit 7) or
      * another reason that a restart would not mend. */

@@ -18,8 +18,9 @@ struct commit_call {
     struct link *link;
     int32_t generation; /* of the group, when it was sent */
     size_t count;
-    uint64_t ids[MEMBERSHIP_COMMIT_MAX]; /* parts; 0 = the control topic's partition */
-    char *texts[MEMBERSHIP_COMMIT_MAX];  /* metadata; freed with the answer */
+    uint64_t ids[MEMBERSHIP_COMMIT_MAX];        /* parts; 0 = the control topic's partition */
+    uint64_t placements[MEMBERSHIP_COMMIT_MAX]; /* of each part, when it was sent */
+    char *texts[MEMBERSHIP_COMMIT_MAX];         /* metadata; freed with the answer */
 };
 
 void link_commit_soon(struct link *link)
@@ -71,6 +72,7 @@ static void add_part(struct commit_call *call, struct membership_commit *commits
         abort();
     }
     successor_place(part, &safe);
+    call->placements[call->count] = part->placements;
     add(call, commits, part->topic, part->partition, safe.target_next, checkpoint_text(&safe, text),
         part->id);
     part->commit_flying = true;
@@ -104,7 +106,8 @@ static void add_one(struct commit_call *call, struct membership_commit *commits)
     }
 }
 
-static void part_answered(struct link_part *part, bool ok, int64_t now_ms)
+/* @param placement  that the commit was of: an older one starts nothing, the raised generation stands nowhere yet */
+static void part_answered(struct link_part *part, uint64_t placement, bool ok, int64_t now_ms)
 {
     part->commit_flying = false;
     if (!ok) {
@@ -112,7 +115,9 @@ static void part_answered(struct link_part *part, bool ok, int64_t now_ms)
         return;
     }
     part->committed_ms = now_ms;
-    part_committed(part);
+    if (placement == part->placements) {
+        part_committed(part);
+    }
 }
 
 /* A missing ACL is told once a minute; what else fails is over, or another thing, the next time. */
@@ -156,7 +161,7 @@ static void answered(void *arg, const struct membership_commit *commits, size_t 
         if (call->ids[i] == 0) {
             link->control_committed = link->control_committed || ok;
         } else if (part != NULL) {
-            part_answered(part, ok, now_ms);
+            part_answered(part, call->placements[i], ok, now_ms);
         }
     }
     if (all_ok) {

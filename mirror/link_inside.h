@@ -5,6 +5,7 @@
  *   link_commit  the second checkpoint and the send deadline that its success gives
  *   link_report  heartbeat, faults
  *   link_metrics what Prometheus reads
+ *   link_rebuild what of the map is unmapped, and its rebuilding from the logs
  */
 #ifndef FERRY_MIRROR_LINK_INSIDE_H
 #define FERRY_MIRROR_LINK_INSIDE_H
@@ -23,6 +24,9 @@
 #include "mirror/lag.h"
 #include "mirror/link.h"
 #include "mirror/link_fsm.h"
+#include "mirror/rebuild_io.h"
+#include "mirror/throttle.h"
+#include "offsets/offset_rebuild.h"
 #include "offsets/offset_store.h"
 
 #define LINK_DENIED_BYTES 400 /* a principal and a topic's name in it */
@@ -37,6 +41,23 @@ enum link_gate {
     LINK_GATES_COUNT
 };
 
+struct part_stretch { /* of the map, unmapped */
+    struct offset_open open;
+    bool stopped; /* the rest cannot be rebuilt */
+};
+
+struct part_rebuild {
+    bool known; /* `stretches` is what Redis said */
+    bool asking;
+    bool wanted; /* ask again as soon as possible */
+    int64_t looked_ms;
+    int64_t again_ms;               /* after a failure: not before */
+    struct part_stretch *stretches; /* newest first */
+    size_t stretches_count;
+    struct rebuild_pace pace;
+    char why[512]; /* of the last one that stopped */
+};
+
 struct link_part {
     struct link *link;
     uint64_t id; /* late answers find their part by it, or nobody */
@@ -48,14 +69,16 @@ struct link_part {
     struct uuid target_topic_id;
     struct offset_track *track; /* NULL until placed */
     struct checkpoint at;
-    bool acked;    /* since it was placed */
-    char why[256]; /* of the state, for people */
+    uint64_t
+        placements; /* times that it was placed: a commit that was sent before is of another position */
+    uint64_t question; /* to the store and the group; answers to earlier ones are nobody's */
+    bool acked;        /* since it was placed */
+    char why[256];     /* of the state, for people */
     int64_t since_ms;
     struct loop_timer *timer; /* stalled: when to try again */
     struct backoff backoff;
     /* resume inputs */
     bool load_group_wanted;
-    bool load_group_asked;
     int32_t loads_left;
     struct task_stored stored;
     int64_t resume_depth;     /* bytes; an operator's retry may go deeper */
@@ -64,7 +87,8 @@ struct link_part {
     int64_t accept_to;
     bool resync; /* an operator has it mirrored anew */
     int64_t resync_from;
-    bool not_guarded; /* the broker holds no state of our id: order is not guarded by it */
+    char order_id[17]; /* of the decision that is being carried out; "" = none */
+    bool not_guarded;  /* the broker holds no state of our id: order is not guarded by it */
     /* commits */
     bool
         commit_wanted; /* now: a position that must stand before the first batch, or the last one */
@@ -80,6 +104,7 @@ struct link_part {
     struct err fault_err;
     int64_t fault_source_from, fault_source_to, fault_target_from, fault_target_to;
     int64_t fault_wall_ms;
+    struct part_rebuild rebuild;
     struct lag lag;
     struct link_part_metrics {
         struct series *lag_records;
@@ -131,6 +156,7 @@ struct link {
     uint64_t streams_next; /* their hash */
     struct control_state streams_seen; /* of the control topic; its streams_* alone */
     bool streams_match;
+    int32_t streams_generation; /* least that a stream may go on in */
     bool paused;
     bool has_list;
     int64_t list_epoch;
@@ -166,6 +192,27 @@ struct link {
     int64_t rates_ms;
     double records_per_s;
     double bytes_per_s;
+    json_t *topics_report; /* topic_sync_report() of our keeper; NULL = it has not looked */
+    int64_t drifted_topics;
+    int64_t not_mirrored_topics;
+    int64_t source_deleted_topics;
+    uint64_t topic_changes; /* settings that our keeper changed at the target */
+    struct link_rebuild {
+        struct loop_timer *tick;
+        struct throttle throttle;
+        struct rebuild_run *run; /* one block at a time */
+        uint64_t run_part;       /* whose; its id */
+        size_t run_stretch;      /* which, of its stretches */
+        uint64_t runs_count;     /* so far: an answer to an older one is nobody's */
+        size_t turn;             /* which part is looked at next */
+        bool away;               /* Redis was, at the last look */
+        uint64_t stretches_seen; /* recorded by us so far */
+        uint64_t bytes;
+        uint64_t offsets;        /* source offsets that are mapped again */
+        uint64_t offsets_before; /* at the last look at the rate */
+        int64_t rate_ms;
+        double offsets_per_s; /* while there is something to do */
+    } rebuild;
     uint64_t keeper_terms; /* times that the control topic's partition was given to us */
     struct link_metrics {
         struct metric *part_lag_records;
@@ -211,10 +258,22 @@ struct link {
         struct series *map_stored;
         struct series *map_unmapped;
         struct series *map_unmapped_offsets;
+        struct series *map_left;
+        struct series *map_stopped;
+        struct series *map_rebuilt;
+        struct series *map_rebuild_bytes;
         struct series *limited[FLOW_LIMITS_COUNT];
         struct series *slow;
         struct series *limit_initial;
         struct series *limit_steady;
+        /* of topics: the keeper's */
+        struct series *drifted_topics;
+        struct series *not_mirrored_topics;
+        struct series *source_deleted_topics;
+        struct series *topic_changes;
+        struct series *recoded[BATCH_VERDICTS_COUNT]; /* NULL: never a reason to re-encode */
+        struct series *recode_made;
+        struct series *filtered[RECORD_VERDICTS_COUNT];
     } metrics;
 };
 
@@ -231,6 +290,8 @@ int64_t link_adopted_end(const struct link *link, const char *topic, int32_t par
 void link_note_denied(char denied[LINK_DENIED_BYTES], const struct err *why);
 
 /* link_part */
+/* Its stream may be older than the filter: resume looks. */
+void part_refilter(struct link_part *part);
 struct link_part *part_new(struct link *link, const char *topic, int32_t partition);
 void part_free(struct link_part *part); /* removes it from the link */
 struct link_part *part_find(struct link *link, const char *topic, int32_t partition);
@@ -238,11 +299,10 @@ struct link_part *part_by_id(struct link *link, uint64_t id);
 void part_metadata(struct link_part *part); /* topic ids may have come or changed */
 void part_leave(struct link_part *part);    /* drain; link_look_at_leaving() when at rest */
 void part_committed(struct link_part *part);
-void part_retry(struct link_part *part, int64_t depth_bytes);
-/* Go on without the source offsets that the fault names. false: the fault that stands is not the one of the order. */
-bool part_accept(struct link_part *part, const json_t *order);
-/* Mirror it anew, behind what the target holds; false as above. */
-bool part_resync(struct link_part *part, const json_t *order);
+/* An operator's word about the partition: retry, accept or resync; hostile until checked. true: done with, or about nothing
+ * that stands; false: it stays in Redis, for us (what stands is not known yet, or the decision has no position yet) or for
+ * the next owner. */
+bool part_order(struct link_part *part, const json_t *order);
 void part_conflict(struct link_part *part, const struct checkpoint *found);
 void link_engine_callbacks(struct link *link, struct engine_callbacks *out);
 void link_load_groups(void *arg); /* timer: one request for all that wait */
@@ -250,6 +310,22 @@ void link_load_groups(void *arg); /* timer: one request for all that wait */
 /* link_commit */
 void link_commit_soon(struct link *link);
 void link_commit(void *arg); /* timer */
+
+/* link_rebuild */
+void link_rebuild_start(struct link *link);
+void link_rebuild_done(struct link *link);
+/* The map of a part is another one by now, or nobody's: what was known is forgotten. */
+void link_rebuild_forget(struct link_part *part);
+struct
+    rebuild_left { /* source offsets; `known` false: Redis did not say of every part that mirrors */
+    bool known;
+    int64_t offsets;   /* will be rebuilt */
+    int64_t stopped;   /* cannot be */
+    int64_t stretches; /* with a rest of either kind */
+    const char *why;   /* of one that cannot; NULL = none */
+};
+struct rebuild_left link_rebuild_left(const struct link *link);
+struct rebuild_left link_rebuild_part_left(const struct link_part *part);
 
 /* link_report */
 json_t *link_report(void *arg);

@@ -54,6 +54,7 @@ static const struct metric_row link_rows[] = {
     {AT(produces), METRIC_COUNTER, "ferry_link_produces_total", "Produce requests to the target.", NULL, NULL},
     {AT(resumes), METRIC_COUNTER, "ferry_link_resumes_total", "Times a partition went through the resume procedure.", NULL, NULL},
     {AT(doubts), METRIC_COUNTER, "ferry_link_doubts_total", "Times the outcome of a batch was in doubt.", NULL, NULL},
+    {AT(recode_made), METRIC_COUNTER, "ferry_link_recode_made_total", "Batches made of those that were opened.", NULL, NULL},
     {AT(source_throttle), METRIC_COUNTER, "ferry_link_throttle_seconds_total", "Time that brokers' quotas held this link back, as they told it.", "end", "source"},
     {AT(target_throttle), METRIC_COUNTER, "ferry_link_throttle_seconds_total", "", "end", "target"},
     {AT(state), METRIC_GAUGE, "ferry_link_state", "0 no role, 1 joining, 2 running, 3 draining, 4 stopped.", NULL, NULL},
@@ -76,12 +77,20 @@ static const struct metric_row link_rows[] = {
     {AT(slow), METRIC_GAUGE, "ferry_link_slow_partitions", "Partitions on a slow connection: the target replicates them late.", NULL, NULL},
     {AT(limit_initial), METRIC_GAUGE, "ferry_link_limit_initial_bytes", "Bytes a second of the link in initial sync; 0 = no limit.", NULL, NULL},
     {AT(limit_steady), METRIC_GAUGE, "ferry_link_limit_steady_bytes", "Bytes a second of the link when it has caught up; 0 = no limit.", NULL, NULL},
+    {AT(drifted_topics), METRIC_GAUGE, "ferry_link_drifted_topics", "Topics whose settings at the target differ from what follows from the source; the keeper's word.", NULL, NULL},
+    {AT(not_mirrored_topics), METRIC_GAUGE, "ferry_link_not_mirrored_topics", "Topics of the service that are not mirrored; the keeper's word.", NULL, NULL},
+    {AT(source_deleted_topics), METRIC_GAUGE, "ferry_link_source_deleted_topics", "Topics that the source deleted and whose copy stands; the keeper's word.", NULL, NULL},
+    {AT(topic_changes), METRIC_COUNTER, "ferry_link_topic_changes_total", "Settings of topics that this worker changed at the target because they follow the source.", NULL, NULL},
     {AT(redis_up), METRIC_GAUGE, "ferry_redis_up", "1 while the connection to the target site's Redis stands.", NULL, NULL},
     {AT(map_ready), METRIC_GAUGE, "ferry_map_ready", "1 while checkpoints and maps reach Redis.", NULL, NULL},
     {AT(map_pending), METRIC_GAUGE, "ferry_map_pending_runs", "Runs of the map that are in memory and not in Redis yet.", NULL, NULL},
     {AT(map_stored), METRIC_COUNTER, "ferry_map_advances_total", "Advances of checkpoints and maps that Redis took.", NULL, NULL},
     {AT(map_unmapped), METRIC_COUNTER, "ferry_map_unmapped_stretches_total", "Stretches of the map that could not be kept and are recorded as unmapped.", NULL, NULL},
     {AT(map_unmapped_offsets), METRIC_COUNTER, "ferry_map_unmapped_offsets_total", "Source offsets in those stretches.", NULL, NULL},
+    {AT(map_left), METRIC_GAUGE, "ferry_map_unmapped_offsets", "Source offsets that are unmapped now and will be rebuilt from the logs.", NULL, NULL},
+    {AT(map_stopped), METRIC_GAUGE, "ferry_map_unmapped_stopped_offsets", "Source offsets that stay unmapped: the logs do not hold what they are rebuilt from.", NULL, NULL},
+    {AT(map_rebuilt), METRIC_COUNTER, "ferry_map_rebuilt_offsets_total", "Source offsets that were unmapped and were rebuilt.", NULL, NULL},
+    {AT(map_rebuild_bytes), METRIC_COUNTER, "ferry_map_rebuild_bytes_total", "Bytes of both logs read for it.", NULL, NULL},
 };
 static const struct metric_row part_rows[] = {
     {AT(part_lag_records), METRIC_GAUGE, "ferry_partition_lag_records", "Source offsets not mirrored yet.", NULL, NULL},
@@ -141,6 +150,34 @@ static void start_limited(struct link *link, struct metrics *metrics)
     }
 }
 
+static bool is_reason(enum batch_verdict why)
+{
+    return why == BATCH_OLD_FORMAT || why == BATCH_INNER_HOLES || why == BATCH_APPEND_TIME ||
+           why == BATCH_TOO_LARGE || why == BATCH_INSIDE || why == BATCH_FILTERED ||
+           why == BATCH_OTHER_CODEC || why == BATCH_SMALL;
+}
+
+static void start_recode(struct link *link, struct metrics *metrics)
+{
+    struct metric_row row = {.type = METRIC_COUNTER,
+                             .name = "ferry_link_recoded_batches_total",
+                             .help = "Batches of the source that were opened and written anew, by "
+                                     "reason.",
+                             .label = "reason"};
+    for (int why = 0; why < BATCH_VERDICTS_COUNT; why++) {
+        if (is_reason((enum batch_verdict)why)) {
+            row.value = batch_verdict_name((enum batch_verdict)why);
+            link->metrics.recoded[why] = series_of(link, metrics, &row);
+        }
+    }
+    row.name = "ferry_link_filtered_records_total";
+    row.help = "Records that the service's filter leaves out, by what they fail by.";
+    for (int by = RECORD_KEY; by < RECORD_VERDICTS_COUNT; by++) {
+        row.value = record_verdict_name((enum record_verdict)by);
+        link->metrics.filtered[by] = series_of(link, metrics, &row);
+    }
+}
+
 void link_metrics_start(struct link *link, struct metrics *metrics)
 {
     static const char *const part_labels[] = {"service", "from", "to", "topic", "partition", NULL};
@@ -161,6 +198,7 @@ void link_metrics_start(struct link *link, struct metrics *metrics)
     start_states(link, metrics);
     start_gates(link, metrics);
     start_limited(link, metrics);
+    start_recode(link, metrics);
 }
 
 /* --- partitions --------------------------------------------------------------------------------------------------- */
@@ -280,6 +318,20 @@ static void show_counters(struct link *link)
     show_count(link->metrics.keeper_terms, (double)link->keeper_terms);
 }
 
+static void show_recoded(struct link *link)
+{
+    const struct recode_counts *now = engine_recoded(link->engine);
+    for (int why = 0; why < BATCH_VERDICTS_COUNT; why++) {
+        if (link->metrics.recoded[why] != NULL) {
+            show_count(link->metrics.recoded[why], (double)now->batches[why]);
+        }
+    }
+    for (int by = RECORD_KEY; by < RECORD_VERDICTS_COUNT; by++) {
+        show_count(link->metrics.filtered[by], (double)now->records[by]);
+    }
+    show_count(link->metrics.recode_made, (double)now->made);
+}
+
 static void show_gates(struct link *link, int64_t now_ms)
 {
     int64_t left_ms = link->deadline.until_ms - now_ms;
@@ -328,6 +380,11 @@ static void show_map(struct link *link)
         show_count(link->metrics.map_unmapped, (double)counters->unmapped_stretches);
         show_count(link->metrics.map_unmapped_offsets, (double)counters->unmapped_offsets);
     }
+    struct rebuild_left left = link_rebuild_left(link);
+    set_known(link->metrics.map_left, left.known ? (double)left.offsets : -1);
+    set_known(link->metrics.map_stopped, left.known ? (double)left.stopped : -1);
+    show_count(link->metrics.map_rebuilt, (double)link->rebuild.offsets);
+    show_count(link->metrics.map_rebuild_bytes, (double)link->rebuild.bytes);
 }
 
 static void show_clusters(struct link *link)
@@ -375,17 +432,30 @@ static void take_second(struct link *link, int64_t now_ms)
     }
 }
 
+/* One worker a service knows: its keeper. */
+static void show_topics(struct link *link)
+{
+    bool known = link->control_ours && link->topics_report != NULL;
+    set_known(link->metrics.drifted_topics, known ? (double)link->drifted_topics : -1);
+    set_known(link->metrics.not_mirrored_topics, known ? (double)link->not_mirrored_topics : -1);
+    set_known(link->metrics.source_deleted_topics,
+              known ? (double)link->source_deleted_topics : -1);
+    show_count(link->metrics.topic_changes, (double)link->topic_changes);
+}
+
 void link_metrics_tick(struct link *link)
 {
     int64_t now_ms = loop_now_ms(link->loop);
     show_lag(link, now_ms);
     show_partitions(link);
     show_counters(link);
+    show_recoded(link);
     show_gates(link, now_ms);
     show_control(link);
     show_map(link);
     show_clusters(link);
     show_flow(link);
+    show_topics(link);
     series_set(link->metrics.state, (double)link->state);
     take_second(link, now_ms);
 }

@@ -66,7 +66,11 @@ struct link_part *part_new(struct link *link, const char *topic, int32_t partiti
 void part_free(struct link_part *part)
 {
     struct link *link = part->link;
+    link_rebuild_forget(part);
     link_metrics_part_gone(part);
+    if (link->heartbeat != NULL) {
+        heartbeat_forget(link->heartbeat, part->topic, part->partition);
+    }
     if (part->track != NULL) {
         offset_track_free(part->track);
     }
@@ -93,6 +97,7 @@ static void resume(struct link_part *part)
         .on_truncation = link->service->on_truncation,
         .on_foreign_write = link->service->on_foreign_write,
         .foreign_seen_end = part->foreign_seen_end,
+        .generation_least = part->link->streams_generation,
         .adopt_end = link_adopted_end(link, part->topic, part->partition),
         .read_bytes = part->resume_depth,
         .accept_from = part->accept_from,
@@ -106,6 +111,7 @@ static void resume(struct link_part *part)
         part->track = NULL;
     }
     part->commit_wanted = false;
+    link_rebuild_forget(part);
     engine_resume(link->engine, part->task, &options);
 }
 
@@ -182,6 +188,8 @@ static void forget_task(struct link_part *part, const char *why)
         part->track = NULL;
     }
     loop_timer_cancel(part->timer);
+    part->question++;
+    part->load_group_wanted = false;
     part->commit_wanted = false;
     part->state = PART_WAITING;
     snprintf(part->why, sizeof(part->why), "%s", why);
@@ -237,9 +245,11 @@ void part_metadata(struct link_part *part)
 
 /* --- reading what is stored --------------------------------------------------------------------------------------- */
 
-struct part_call { /* an answer that finds its part by id, or nobody */
+struct
+    part_call { /* an answer that finds its part by id, while that has asked nothing newer, or nobody */
     struct link *link;
     uint64_t id;
+    uint64_t question;
 };
 
 static struct part_call *call_new(struct link_part *part)
@@ -250,6 +260,7 @@ static struct part_call *call_new(struct link_part *part)
     }
     call->link = part->link;
     call->id = part->id;
+    call->question = part->question;
     return call;
 }
 
@@ -257,8 +268,9 @@ static struct link_part *call_take(void *arg)
 {
     struct part_call *call = arg;
     struct link_part *part = part_by_id(call->link, call->id);
+    bool still_asked = part != NULL && part->question == call->question;
     free(call);
-    return part;
+    return still_asked ? part : NULL;
 }
 
 static void loaded_one(struct link_part *part)
@@ -315,6 +327,7 @@ static void group_found(struct link_part *part, const struct membership_commit *
 struct load_call {
     struct link *link;
     uint64_t ids[MEMBERSHIP_COMMIT_MAX];
+    uint64_t questions[MEMBERSHIP_COMMIT_MAX];
 };
 
 static void groups_loaded(void *arg, const struct membership_commit *found, size_t count,
@@ -323,8 +336,7 @@ static void groups_loaded(void *arg, const struct membership_commit *found, size
     struct load_call *call = arg;
     for (size_t i = 0; i < count; i++) {
         struct link_part *part = part_by_id(call->link, call->ids[i]);
-        if (part != NULL && part->load_group_asked) {
-            part->load_group_asked = false;
+        if (part != NULL && part->question == call->questions[i]) {
             group_found(part, &found[i], err);
         }
     }
@@ -346,8 +358,8 @@ void link_load_groups(void *arg)
         struct link_part *part = link->parts[i];
         if (part->load_group_wanted) {
             part->load_group_wanted = false;
-            part->load_group_asked = true;
             call->ids[count] = part->id;
+            call->questions[count] = part->question;
             wants[count++] =
                 (struct membership_commit){.topic = part->topic, .partition = part->partition};
         }
@@ -368,6 +380,7 @@ static void engine_load(void *arg, struct task *task)
     struct link *link = arg;
     struct link_part *part = task_owner(task);
     part->stored = (struct task_stored){.redis_found = CHECKPOINT_NONE};
+    part->question++;
     part->loads_left = 2;
     part->load_group_wanted = true;
     if (!loop_timer_pending(link->load_timer)) {
@@ -398,6 +411,7 @@ static void engine_floor_wanted(void *arg, struct task *task, const struct check
         engine_floor(link->engine, task, false, (struct offset_run){0});
         return;
     }
+    part->question++;
     offset_store_floor_target(link->store, part->topic, part->partition, end_at, target_offset,
                               floor_found, call_new(part));
 }
@@ -425,6 +439,7 @@ static void engine_cut_wanted(void *arg, struct task *task, const struct checkpo
         engine_cut_done(link->engine, task);
         return;
     }
+    part->question++;
     offset_store_cut(link->store, part->topic, part->partition, to, "the target was truncated",
                      cut_done, call_new(part));
 }
@@ -491,6 +506,7 @@ static void place(struct link_part *part, const struct resume *resume)
 {
     struct link *link = part->link;
     const struct checkpoint *stored = resume->has_stored ? &resume->stored : NULL;
+    part->placements++;
     part->at = resume->at;
     part->at.time_ms = clock_wall_ms(loop_clock(link->loop));
     part->track = offset_track_new(link->store, part->topic, part->partition, stored,
@@ -503,10 +519,8 @@ static void place(struct link_part *part, const struct resume *resume)
     snprintf(why, sizeof(why), "%s source offset %lld, target offset %lld, generation %d",
              resume->event.began ? "beginning at" : "going on at", (long long)part->at.source_next,
              (long long)part->at.target_next, part->at.generation);
-    if (part->fault != FAULT_NONE) {
-        part->fault = FAULT_NONE;
-        link_report_fault(part);
-    }
+    part->fault = FAULT_NONE;
+    link_report_fault(part); /* also one that an earlier owner told */
     part_event(part, PART_EV_PLACED, why);
 }
 
@@ -538,6 +552,7 @@ static void engine_resumed(void *arg, struct task *task, const struct resume *re
     tell_events(part, resume);
     if (how == RESUME_DONE) {
         place(part, resume);
+        part_refilter(part); /* the filter may have changed while it was looked for */
         return;
     }
     set_fault(part, resume->fault, resume->fault_source_from, resume->fault_source_to,
@@ -563,6 +578,10 @@ static void engine_ack(void *arg, struct task *task, const struct ack *ack)
 {
     struct link *link = arg;
     struct link_part *part = task_owner(task);
+    if (!ack->last) {
+        offset_track_ack_part(part->track, ack->run);
+        return;
+    }
     part->at = ack->at;
     part->at.time_ms = clock_wall_ms(loop_clock(link->loop));
     part->bytes_since_commit += (int64_t)ack->bytes;
@@ -633,11 +652,19 @@ void part_committed(struct link_part *part)
     }
 }
 
-void part_retry(struct link_part *part, int64_t depth_bytes)
+/* --- orders ------------------------------------------------------------------------------------------------------- */
+
+static void take_retry(struct link_part *part, const json_t *order)
 {
-    part->resume_depth = depth_bytes;
+    int64_t depth = json_integer_value(json_object_get(order, "depth"));
+    int64_t least = part->link->config->limits.resume_read_bytes;
+    part->resume_depth = depth > least ? depth : least;
     if (part->fault == FAULT_FOREIGN_WRITE) { /* these; what comes behind them is another fault */
         part->foreign_seen_end = part->fault_target_to;
+    }
+    if (part->fault == FAULT_NONE &&
+        part->state != PART_STALLED) { /* there is none, whatever Redis says */
+        link_report_fault(part);
     }
     part_event(part, PART_EV_RETRY, "an operator asked for it");
 }
@@ -650,12 +677,7 @@ static bool is_about(const struct link_part *part, const json_t *order)
            strcmp(kind, resume_fault_name(part->fault)) == 0;
 }
 
-static void record_order(struct link_part *part, const char *kind, const json_t *order)
-{
-    record_event(part, kind, json_deep_copy(order));
-}
-
-bool part_accept(struct link_part *part, const json_t *order)
+static bool take_accept(struct link_part *part, const json_t *order)
 {
     int64_t from = json_integer_value(json_object_get(order, "source_from"));
     int64_t to = json_integer_value(json_object_get(order, "source_to"));
@@ -664,24 +686,88 @@ bool part_accept(struct link_part *part, const json_t *order)
         to != part->fault_source_to || from >= to) {
         return false;
     }
-    record_order(part, "fault.accepted", order);
+    record_event(part, "fault.accepted", json_deep_copy(order));
     part->accept_from = from;
     part->accept_to = to;
     part_event(part, PART_EV_RETRY, "an operator leaves out what stopped it");
     return true;
 }
 
-bool part_resync(struct link_part *part, const json_t *order)
+static bool take_resync(struct link_part *part, const json_t *order)
 {
     const json_t *from = json_object_get(order, "from");
     if (!is_about(part, order) || part->fault == FAULT_GARBAGE) {
         return false;
     }
-    record_order(part, "fault.resync", order);
+    record_event(part, "fault.resync", json_deep_copy(order));
     part->resync = true;
     part->resync_from = json_is_integer(from) ? json_integer_value(from) : -1;
     part_event(part, PART_EV_RETRY, "an operator has it mirrored anew");
     return true;
+}
+
+/* The order stands in Redis until the partition has its position: when it is taken from us before, its next owner
+ * carries it out. */
+static bool decision(struct link_part *part, const char *what, const json_t *order)
+{
+    const char *id = json_string_value(json_object_get(order, "id"));
+    id = id == NULL ? "-" : id;
+    if (strncmp(part->order_id, id, sizeof(part->order_id) - 1) == 0) {
+        part->order_id[0] = '\0'; /* carried out, or faulted again */
+        return true;
+    }
+    if (strcmp(what, "accept") == 0 ? take_accept(part, order) : take_resync(part, order)) {
+        snprintf(part->order_id, sizeof(part->order_id), "%s", id);
+        return false;
+    }
+    log_warn("order.outdated",
+             "topic=%s partition=%d order=%s doing=\"nothing: another fault stands there, or "
+             "none\"",
+             part->topic, part->partition, what);
+    return true;
+}
+
+/* What an order is about shows when it was looked for. */
+static bool knows_its_fault(const struct link_part *part)
+{
+    return part->state == PART_FAULTED || part->state == PART_PLACED ||
+           part->state == PART_MIRRORING;
+}
+
+bool part_order(struct link_part *part, const json_t *order)
+{
+    const char *what = json_string_value(json_object_get(order, "order"));
+    bool retries = what != NULL && strcmp(what, "retry") == 0;
+    if (!retries &&
+        (what == NULL || (strcmp(what, "accept") != 0 && strcmp(what, "resync") != 0))) {
+        log_warn("order.unknown",
+                 "topic=%s partition=%d order=%s doing=\"deleted; is ferry newer than ferryd?\"",
+                 part->topic, part->partition, log_quote(what == NULL ? "" : what).text);
+        return true;
+    }
+    if (!knows_its_fault(part) && !(retries && part->state == PART_STALLED)) {
+        return false;
+    }
+    if (!retries) {
+        return decision(part, what, order);
+    }
+    take_retry(part, order);
+    return true;
+}
+
+static void hold_and_resume(struct link_part *part, const char *why)
+{
+    if (part->state == PART_MIRRORING || part->state == PART_PLACED) {
+        engine_hold(part->link->engine, part->task);
+        part_event(part, part->acked ? PART_EV_DOUBT : PART_EV_WAIT, why);
+    }
+}
+
+void part_refilter(struct link_part *part)
+{
+    if (part->at.generation < part->link->streams_generation) {
+        hold_and_resume(part, "the filter changed: the stream goes on in a new generation");
+    }
 }
 
 void part_conflict(struct link_part *part, const struct checkpoint *found)
@@ -690,8 +776,5 @@ void part_conflict(struct link_part *part, const struct checkpoint *found)
     err_set(&why, ERR_RETRY,
             "another worker's checkpoint stands in Redis (generation %d, source offset %lld)",
             found->generation, (long long)found->source_next);
-    if (part->state == PART_MIRRORING || part->state == PART_PLACED) {
-        engine_hold(part->link->engine, part->task);
-        part_event(part, part->acked ? PART_EV_DOUBT : PART_EV_WAIT, why.what);
-    }
+    hold_and_resume(part, why.what);
 }

@@ -13,24 +13,66 @@ static json_t *int_or_null(int64_t value)
     return value < 0 ? json_null() : json_integer(value);
 }
 
+/* Source offsets of the map that are unmapped, and what becomes of them. */
+static json_t *rebuild_json(const struct link *link)
+{
+    struct rebuild_left left = link_rebuild_left(link);
+    double rate = link->rebuild.offsets_per_s;
+    json_t *out = json_object();
+    json_object_set_new(out, "left_offsets", int_or_null(left.known ? left.offsets : -1));
+    json_object_set_new(out, "stopped_offsets", int_or_null(left.known ? left.stopped : -1));
+    json_object_set_new(out, "stretches", int_or_null(left.known ? left.stretches : -1));
+    json_object_set_new(out, "offsets_per_s", json_real(rate));
+    json_object_set_new(out, "left_s",
+                        left.known && left.offsets == 0 ? json_real(0)
+                        : left.known && rate > 0        ? json_real((double)left.offsets / rate)
+                                                        : json_null());
+    json_object_set_new(out, "why", left.why == NULL ? json_null() : json_string(left.why));
+    return out;
+}
+
 static json_t *part_json(struct link_part *part)
 {
     int64_t source_end = link_part_end(part);
     bool placed = part->track != NULL;
     struct link_lag lag = link_part_lag(part);
     const struct flow *flow = part->task == NULL ? NULL : task_flow(part->task);
-    return json_pack("{sssisssssssosososososbsisfsssb}", "topic", part->topic, "partition",
-                     part->partition, "state", part_state_name(part->state), "why", part->why,
-                     "trouble", part->task == NULL ? "" : task_trouble(part->task), "source_next",
-                     int_or_null(placed ? part->at.source_next : -1), "target_next",
-                     int_or_null(placed ? part->at.target_next : -1), "source_end",
-                     int_or_null(source_end), "lag_records", int_or_null(lag.records), "lag_s",
-                     lag.ms < 0 ? json_null() : json_real((double)lag.ms / 1000.0),
-                     "order_not_guarded", part->not_guarded ? 1 : 0, "generation",
-                     placed ? part->at.generation : -1, "bytes_per_s",
-                     flow == NULL ? 0.0 : flow->bytes_per_s, "limited_by",
-                     flow_limit_name(flow == NULL ? FLOW_NOTHING : flow->limit), "slow_connection",
-                     part->task != NULL && task_is_slow(part->task) ? 1 : 0);
+    struct rebuild_left left = link_rebuild_part_left(part);
+    int64_t unmapped = left.known ? left.offsets + left.stopped : -1;
+    json_t *out = json_pack(
+        "{sssisssssssosososososbsisfsssb}", "topic", part->topic, "partition", part->partition,
+        "state", part_state_name(part->state), "why", part->why, "trouble",
+        part->task == NULL ? "" : task_trouble(part->task), "source_next",
+        int_or_null(placed ? part->at.source_next : -1), "target_next",
+        int_or_null(placed ? part->at.target_next : -1), "source_end", int_or_null(source_end),
+        "lag_records", int_or_null(lag.records), "lag_s",
+        lag.ms < 0 ? json_null() : json_real((double)lag.ms / 1000.0), "order_not_guarded",
+        part->not_guarded ? 1 : 0, "generation", placed ? part->at.generation : -1, "bytes_per_s",
+        flow == NULL ? 0.0 : flow->bytes_per_s, "limited_by",
+        flow_limit_name(flow == NULL ? FLOW_NOTHING : flow->limit), "slow_connection",
+        part->task != NULL && task_is_slow(part->task) ? 1 : 0);
+    json_object_set_new(out, "unmapped_offsets", int_or_null(unmapped));
+    return out;
+}
+
+/* What was re-encoded and what was filtered since the start, by reason; reasons that never came are left out. */
+static json_t *recoded_json(const struct recode_counts *counts)
+{
+    json_t *out = json_object();
+    for (int why = 0; why < BATCH_VERDICTS_COUNT; why++) {
+        if (counts->batches[why] > 0) {
+            json_object_set_new(out, batch_verdict_name((enum batch_verdict)why),
+                                json_integer((json_int_t)counts->batches[why]));
+        }
+    }
+    return out;
+}
+
+static json_t *filtered_json(const struct recode_counts *counts)
+{
+    return json_pack("{sIsI}", record_verdict_name(RECORD_KEY),
+                     (json_int_t)counts->records[RECORD_KEY], record_verdict_name(RECORD_HEADER),
+                     (json_int_t)counts->records[RECORD_HEADER]);
 }
 
 static const char *map_word(const struct link *link)
@@ -50,9 +92,8 @@ static json_t *round_trip(const struct link *link, bool of_source)
     return us < 0 ? json_null() : json_real((double)us / 1000.0);
 }
 
-json_t *link_report(void *arg)
+static json_t *worker_json(struct link *link)
 {
-    struct link *link = arg;
     char started[CLOCK_TEXT_BYTES];
     char now[CLOCK_TEXT_BYTES];
     char host[256] = "";
@@ -78,18 +119,34 @@ json_t *link_report(void *arg)
     } else if (!cluster_reachable(link->target)) {
         why = cluster_last_error(link->target);
     }
-    return json_pack("{sssisssssssssssssssosfsfsssssssIsbsIsssoso}", "worker", link->config->worker,
-                     "pid", (int)getpid(), "host", host, "version", FERRY_VERSION, "started",
-                     clock_rfc3339(link->started_wall_ms, started), "time",
-                     clock_rfc3339(clock_wall_ms(loop_clock(link->loop)), now), "link", link_name,
-                     "state", link_state_name(link->state), "why", why, "partitions", parts,
-                     "records_per_s", link->records_per_s, "bytes_per_s", link->bytes_per_s,
-                     "redis", map_word(link), "redis_why", link->map_err.what, "redis_hint",
-                     link->map_err.hint, "role_epoch", (json_int_t)link->role_epoch, "keeper",
-                     link->control_ours ? 1 : 0, "resumes",
-                     (json_int_t)engine_counters(link->engine)->resumes, "limited_by",
-                     flow_limit_name(engine_flow_limit(link->engine)), "source_round_trip_ms",
-                     round_trip(link, true), "target_round_trip_ms", round_trip(link, false));
+    const struct recode_counts *recoded = engine_recoded(link->engine);
+    json_t *out = json_pack(
+        "{sssisssssssssssssssosfsfsssssssIsbsIsssosososo}", "worker", link->config->worker, "pid",
+        (int)getpid(), "host", host, "version", FERRY_VERSION, "started",
+        clock_rfc3339(link->started_wall_ms, started), "time",
+        clock_rfc3339(clock_wall_ms(loop_clock(link->loop)), now), "link", link_name, "state",
+        link_state_name(link->state), "why", why, "partitions", parts, "records_per_s",
+        link->records_per_s, "bytes_per_s", link->bytes_per_s, "redis", map_word(link), "redis_why",
+        link->map_err.what, "redis_hint", link->map_err.hint, "role_epoch",
+        (json_int_t)link->role_epoch, "keeper", link->control_ours ? 1 : 0, "resumes",
+        (json_int_t)engine_counters(link->engine)->resumes, "limited_by",
+        flow_limit_name(engine_flow_limit(link->engine)), "source_round_trip_ms",
+        round_trip(link, true), "target_round_trip_ms", round_trip(link, false), "recoded_batches",
+        recoded_json(recoded), "filtered_records", filtered_json(recoded));
+    if (link->redis != NULL) { /* else there is no map */
+        json_object_set_new(out, "rebuild", rebuild_json(link));
+    }
+    return out;
+}
+
+json_t *link_report(void *arg)
+{
+    struct link *link = arg;
+    json_t *report = worker_json(link);
+    if (link->control_ours && link->topics_report != NULL) { /* the keeper's word */
+        json_object_set(report, "topics", link->topics_report);
+    }
+    return report;
 }
 
 void link_report_fault(struct link_part *part)

@@ -63,6 +63,7 @@ void pair_list_batch(struct pair_list *list, const struct batch *batch)
 struct records_arg {
     struct pair_list *list;
     const struct batch *batch;
+    const struct pair_reading *reading;
     int64_t expected;
     int32_t left;
 };
@@ -71,6 +72,15 @@ static bool add_record(void *arg, const struct record *record)
 {
     struct records_arg *add = arg;
     bool last = --add->left == 0;
+    if (record->offset < add->reading->from ||
+        (add->reading->to > 0 && record->offset >= add->reading->to)) {
+        return true;
+    }
+    if (record_filter_judge(add->reading->filter, record) != RECORD_KEPT) {
+        pair_list_missing(add->list, add->expected, record->offset);
+        add->expected = record->offset + 1;
+        return true;
+    }
     pair_list_missing(add->list, add->expected, record->offset);
     pair_list_add(add->list, (struct pair_unit){.name = record_hash(record),
                                                 .first = record->offset,
@@ -82,15 +92,23 @@ static bool add_record(void *arg, const struct record *record)
     return true;
 }
 
-bool pair_list_records(struct pair_list *list, const struct batch *batch, size_t max_bytes,
-                       struct err *err)
+bool pair_list_records(struct pair_list *list, const struct batch *batch,
+                       const struct pair_reading *reading, struct err *err)
 {
-    struct records_arg arg = {
-        .list = list, .batch = batch, .expected = batch->base_offset, .left = batch->count};
-    if (!batch_each_record(batch, max_bytes, add_record, &arg, err)) {
+    struct records_arg arg = {.list = list,
+                              .batch = batch,
+                              .reading = reading,
+                              .expected = batch->base_offset,
+                              .left = batch->count};
+    if (batch->magic < 2 ||
+        arg.expected < reading->from) { /* where an old one begins stands inside */
+        arg.expected = reading->from;
+    }
+    if (!batch_each_record(batch, reading->max_bytes, add_record, &arg, err)) {
         return err_wrap(err, "batch at offset %lld", (long long)batch->base_offset);
     }
-    pair_list_missing(list, arg.expected, batch_next_offset(batch));
+    int64_t end = batch_next_offset(batch);
+    pair_list_missing(list, arg.expected, reading->to > 0 && reading->to < end ? reading->to : end);
     return true;
 }
 
@@ -99,6 +117,24 @@ void pair_list_missing(struct pair_list *list, int64_t from, int64_t to)
     if (to > from) {
         list->missing += to - from;
     }
+}
+
+void pair_list_backwards(struct pair_list *list, const struct pair_list *read, int64_t top)
+{
+    int64_t behind = read->missing; /* missing offsets up to what was added last */
+    for (size_t i = read->count; i-- > 0;) {
+        const struct pair_unit *unit = &read->units[i];
+        assert(unit->count == 1 && unit->first < top);
+        list->missing += behind - unit->missing;
+        behind = unit->missing;
+        int64_t first = top - 1 - unit->first;
+        pair_list_add(list, (struct pair_unit){.name = unit->name,
+                                               .first = first,
+                                               .next = first + 1,
+                                               .count = 1,
+                                               .leader_epoch = -1}); /* says nothing backwards */
+    }
+    list->missing += behind;
 }
 
 /* --- where does a name stand? an index over one list ------------------------------------------------------------- */
@@ -162,6 +198,7 @@ struct pairing_walk {
     struct pairing *out;
     const struct pair_list *target;
     const struct pair_list *source;
+    bool any_filter;
     struct name_index source_index;
     struct name_index target_index;
     size_t i;             /* next target unit */
@@ -261,6 +298,10 @@ static bool mend(struct pairing_walk *walk, bool source_at_end, int32_t epoch_be
         return nowhere(walk, source_at_end, epoch_before);
     }
     int64_t until = walk->source->units[found].first;
+    if (walk->any_filter) { /* they did not pass the filter of their time */
+        walk->j = found;
+        return true;
+    }
     if (at_target != SIZE_MAX) {
         return fail(walk, PAIRING_ORDER, skipped->first, until);
     }
@@ -382,12 +423,13 @@ static void pair_records(struct pairing_walk *walk, bool source_at_end, int32_t 
 }
 
 void pairing_run(struct pairing *out, const struct pair_list *target,
-                 const struct pair_list *source, bool whole_batches, bool source_at_end,
-                 int32_t epoch_before)
+                 const struct pair_list *source, bool whole_batches, bool any_filter,
+                 bool source_at_end, int32_t epoch_before)
 {
     *out = (struct pairing){.verdict = PAIRING_DONE, .source_next = -1, .leader_epoch = -1};
     offset_map_init(&out->runs);
-    struct pairing_walk walk = {.out = out, .target = target, .source = source};
+    struct pairing_walk walk = {
+        .out = out, .target = target, .source = source, .any_filter = any_filter};
     if (whole_batches) {
         pair_batches(&walk, source_at_end);
     } else {

@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "kafka/batch.h"
+#include "mirror/record_filter.h"
 #include "offsets/offset_map.h"
 
 struct pair_unit {
@@ -37,12 +38,21 @@ void pair_list_done(struct pair_list *list);
 void pair_list_clear(struct pair_list *list);
 /* A whole batch as one unit. */
 void pair_list_batch(struct pair_list *list, const struct batch *batch);
-/* Its records, one unit each (decompressed within max_bytes). */
+struct pair_reading {
+    size_t max_bytes; /* decompressed within */
+    int64_t from;     /* records below are none of ours; a position may lie inside a batch */
+    int64_t to;       /* records from here on neither; 0 = no bound */
+    const struct config_filter *filter; /* those that fail it neither; NULL = none */
+};
+/* Its records, one unit each. */
 MUST_CHECK
-bool pair_list_records(struct pair_list *list, const struct batch *batch, size_t max_bytes,
-                       struct err *err);
+bool pair_list_records(struct pair_list *list, const struct batch *batch,
+                       const struct pair_reading *reading, struct err *err);
 /* Offsets [from, to) hold no batch at all. */
 void pair_list_missing(struct pair_list *list, int64_t from, int64_t to);
+/* Append single records that were read forwards as if they were read backwards: offset o becomes top - 1 - o. Two logs that
+ * are laid side by side so are paired from an end that is known down to a beginning that is not. */
+void pair_list_backwards(struct pair_list *list, const struct pair_list *read, int64_t top);
 
 enum pairing_verdict {
     PAIRING_DONE,         /* every unit of the target has its place */
@@ -71,11 +81,13 @@ struct pairing {
     int64_t lost_count; /* LOST: target records from there on */
 };
 /* @param whole_batches  units are batches (then anything but a one-to-one match needs records)
+ * @param any_filter     which filter the target's stretch passed is not known: source records that are not there are no
+ *                       holes (equal records pass or fail together, so the pairs are as sure as ever)
  * @param source_at_end  no more source can be read
  * @param epoch_before   leader epoch of the source batch before the stretch; -1 = unknown */
 void pairing_run(struct pairing *out, const struct pair_list *target,
-                 const struct pair_list *source, bool whole_batches, bool source_at_end,
-                 int32_t epoch_before);
+                 const struct pair_list *source, bool whole_batches, bool any_filter,
+                 bool source_at_end, int32_t epoch_before);
 void pairing_done(struct pairing *pairing);
 
 /* Does the tail of the target (its last units, oldest first, consecutive) stand in a stretch of source batches so that

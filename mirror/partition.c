@@ -40,12 +40,20 @@ void parcel_release(struct parcel *parcel)
     parcel->block = NULL;
 }
 
+static void parcel_done(struct parcel *parcel)
+{
+    parcel_release(parcel);
+    free(parcel->runs);
+    parcel->runs = NULL;
+}
+
 void partition_drop(struct partition *partition)
 {
     while (partition->head != partition->tail) {
-        parcel_release(parcel_at(partition, partition->head++));
+        parcel_done(parcel_at(partition, partition->head++));
     }
     partition->next = partition->tail;
+    partition->head_run = 0;
     partition->queued_bytes = 0;
     partition->flight_bytes = 0;
     partition->opened = false;
@@ -79,93 +87,245 @@ static void parcels_grow(struct partition *partition)
     partition->parcels_capacity = capacity;
 }
 
-static void enqueue(struct partition *partition, const struct batch *batch, struct buf *block)
+/* Its place on the target is fixed here. `parcel` has everything else, and a reference to its block. */
+static void enqueue(struct partition *partition, struct parcel parcel)
 {
     if (partition->tail - partition->head == partition->parcels_capacity) {
         parcels_grow(partition); /* bounded by the window: a batch has at least 61 + 7 bytes */
     }
-    *parcel_at(partition, partition->tail++) = (struct parcel){
-        .block = buf_ref(block),
-        .data = batch->data,
-        .len = batch->len,
-        .source_first = batch->base_offset,
-        .source_next = batch_next_offset(batch),
-        .count = batch->count,
-        .leader_epoch = batch->leader_epoch,
-        .sequence = partition->sequence_tail,
-        .target_first = partition->target_tail,
-    };
-    partition->sequence_tail += batch->count;
-    partition->target_tail += batch->count;
-    partition->queued_bytes += (int64_t)batch->len;
+    parcel.sequence = partition->sequence_tail;
+    parcel.target_first = partition->target_tail;
+    *parcel_at(partition, partition->tail++) = parcel;
+    partition->sequence_tail += parcel.count;
+    partition->target_tail += parcel.count;
+    partition->queued_bytes += (int64_t)parcel.len;
 }
 
-static enum partition_took take_one(struct partition *partition, struct transfer_filter *filter,
-                                    const struct batch *batch, struct buf *block,
-                                    const struct transfer_limits *limits,
-                                    struct partition_refusal *out_refusal, struct err *err)
+static void enqueue_batch(struct partition *partition, const struct batch *batch, struct buf *block)
 {
+    enqueue(partition, (struct parcel){.block = buf_ref(block),
+                                       .data = batch->data,
+                                       .len = batch->len,
+                                       .source_first = batch->base_offset,
+                                       .source_next = batch_next_offset(batch),
+                                       .count = batch->count,
+                                       .leader_epoch = batch->leader_epoch});
+}
+
+static void enqueue_recoded(struct partition *partition, const struct recoded *made)
+{
+    enqueue(partition, (struct parcel){.block = made->block,
+                                       .data = made->block->data,
+                                       .len = made->block->len,
+                                       .source_first = made->source_first,
+                                       .source_next = made->source_next,
+                                       .count = made->count,
+                                       .leader_epoch = made->leader_epoch,
+                                       .runs = made->runs,
+                                       .runs_count = made->runs_count});
+}
+
+/* --- a Fetch answer ----------------------------------------------------------------------------------------------- */
+
+struct taking { /* one answer on its way in */
+    struct partition *partition;
+    struct transfer_filter filter;
+    struct buf *block;
+    const struct transfer_limits *limits;
+    const struct partition_bounds *bounds;
+    struct partition_refusal *refusal;
+    struct err *err;
+};
+
+static enum partition_took refuse(struct taking *taking, const struct batch *batch,
+                                  enum batch_verdict verdict)
+{
+    *taking->refusal = (struct partition_refusal){.verdict = verdict,
+                                                  .source_first = batch->base_offset,
+                                                  .source_next = batch_next_offset(batch),
+                                                  .bytes = batch->len};
+    return TOOK_REFUSED;
+}
+
+/* One of the neighbours is broken: what stands before it is taken in, and the log is read again from there. */
+static enum partition_took stop_at(struct taking *taking, const struct recode_item *failed,
+                                   enum batch_verdict why)
+{
+    struct partition *partition = taking->partition;
+    int64_t reached = recode_reached(partition->recode);
+    if (why == BATCH_PASSES) {
+        return TOOK_BAD; /* out of memory */
+    }
+    bool begun = reached > failed->position;
+    partition->fetch_next = begun ? reached : failed->position;
+    partition->fetch_epoch = begun ? failed->batch.leader_epoch : failed->epoch_before;
+    return refuse(taking, &failed->batch, why);
+}
+
+/* What waited for neighbours has none any more: it goes as it is, or re-encoded. */
+static enum partition_took flush(struct taking *taking)
+{
+    struct partition *partition = taking->partition;
+    struct recode_item failed;
+    struct recoded made;
+    enum batch_verdict why;
+    size_t count = 0;
+    if (partition->recode == NULL) {
+        return TOOK_OK;
+    }
+    const struct recode_item *items = recode_items(partition->recode, &count);
+    if (count == 0) {
+        return TOOK_OK;
+    }
+    if (!recode_wanted(partition->recode)) {
+        for (size_t i = 0; i < count; i++) {
+            enqueue_batch(partition, &items[i].batch, taking->block);
+        }
+        recode_clear(partition->recode);
+        return TOOK_OK;
+    }
+    bool ok =
+        recode_run(partition->recode, partition->recode_bytes_max, &failed, &why, taking->err);
+    while (recode_take(partition->recode, &made)) {
+        enqueue_recoded(partition, &made);
+    }
+    return ok ? TOOK_OK : stop_at(taking, &failed, why);
+}
+
+static bool worth_merging(const struct partition *partition, const struct batch *batch)
+{
+    return partition->recode != NULL && recode_options(partition->recode)->merge &&
+           batch->len <= RECODE_SMALL_BYTES;
+}
+
+static enum partition_took queue(struct taking *taking, const struct batch *batch,
+                                 enum batch_verdict why)
+{
+    struct partition *partition = taking->partition;
+    if (!recode_joins(partition->recode, batch)) {
+        enum partition_took took = flush(taking);
+        if (took != TOOK_OK) {
+            return took;
+        }
+    }
+    recode_push(partition->recode, &(struct recode_item){.batch = *batch,
+                                                         .position = partition->fetch_next,
+                                                         .epoch_before = partition->fetch_epoch,
+                                                         .why = why});
+    return TOOK_OK;
+}
+
+static enum partition_took pass(struct taking *taking, const struct batch *batch)
+{
+    if (worth_merging(taking->partition, batch)) {
+        return queue(taking, batch, BATCH_SMALL);
+    }
+    enum partition_took took = flush(taking);
+    if (took == TOOK_OK) {
+        enqueue_batch(taking->partition, batch, taking->block);
+    }
+    return took;
+}
+
+static enum partition_took reencode(struct taking *taking, const struct batch *batch,
+                                    enum batch_verdict verdict)
+{
+    struct partition *partition = taking->partition;
+    if (partition->recode == NULL) {
+        return refuse(taking, batch, verdict);
+    }
+    int64_t held = partition->queued_bytes + partition->flight_bytes;
+    if (held > 0 && held >= taking->bounds->window_bytes) {
+        return TOOK_FULL;
+    }
+    return queue(taking, batch, verdict);
+}
+
+static enum partition_took take_one(struct taking *taking, const struct batch *batch)
+{
+    struct partition *partition = taking->partition;
+    enum partition_took took = TOOK_OK;
     enum transfer_what what;
     enum batch_verdict verdict;
-    if (!transfer_decide(filter, batch, partition->fetch_next, limits, &what, &verdict, err)) {
+    if (!transfer_decide(&taking->filter, batch, partition->fetch_next, taking->limits, &what,
+                         &verdict, taking->err)) {
         return TOOK_BAD;
     }
     switch (what) {
     case TRANSFER_BEFORE:
         return TOOK_OK;
     case TRANSFER_REFUSED:
-        *out_refusal = (struct partition_refusal){
-            .verdict = verdict,
-            .source_first = batch->base_offset,
-            .source_next = batch->magic < 2 ? batch->base_offset + 1 : batch_next_offset(batch),
-            .bytes = batch->len};
-        return TOOK_REFUSED;
+        return refuse(taking, batch, verdict);
     case TRANSFER_PASS:
-        enqueue(partition, batch, block);
+        took = pass(taking, batch);
+        break;
+    case TRANSFER_RECODE:
+        took = reencode(taking, batch, verdict);
         break;
     case TRANSFER_SKIP:
         partition->skipped_batches_count++;
         break;
     }
-    partition->fetch_next = batch_next_offset(batch);
-    partition->fetch_epoch = batch->leader_epoch;
-    return TOOK_OK;
+    if (took == TOOK_OK) {
+        partition->fetch_next = batch_next_offset(batch);
+        partition->fetch_epoch = batch->leader_epoch;
+    }
+    return took;
 }
 
-enum partition_took partition_take(struct partition *partition, struct fetch_partition *fetched,
-                                   struct buf *block, const struct transfer_limits *limits,
-                                   struct partition_refusal *out_refusal, struct err *err)
+static enum partition_took take_all(struct taking *taking, const uint8_t *data, size_t left)
 {
-    struct transfer_filter filter;
-    transfer_filter_init(&filter, fetched);
     enum partition_took took = TOOK_OK;
-    const uint8_t *data = fetched->records;
-    size_t left = fetched->records_len;
     int64_t last_next = -1;
     while (took == TOOK_OK) {
         struct batch batch;
-        enum batch_walk walk = batch_walk(data, left, &batch, err);
+        enum batch_walk walk = batch_walk(data, left, &batch, taking->err);
         if (walk == BATCH_WALK_END || walk == BATCH_WALK_PARTIAL) {
             break;
         }
         if (walk == BATCH_WALK_BAD) {
-            took = TOOK_BAD;
-            break;
+            return TOOK_BAD;
         }
         if (batch.base_offset < last_next) {
-            err_set(err, ERR_RETRY,
+            err_set(taking->err, ERR_RETRY,
                     "batch at source offset %lld stands after one that ends at %lld",
                     (long long)batch.base_offset, (long long)last_next);
-            took = TOOK_BACK;
-            break;
+            return TOOK_BACK;
         }
-        took = take_one(partition, &filter, &batch, block, limits, out_refusal, err);
-        last_next = batch.magic < 2 ? batch.base_offset + 1 : batch_next_offset(&batch);
+        took = take_one(taking, &batch);
+        last_next = batch_next_offset(&batch);
         data += batch.len;
         left -= batch.len;
     }
-    transfer_filter_done(&filter);
     return took;
+}
+
+enum partition_took partition_take(struct partition *partition, struct fetch_partition *fetched,
+                                   struct buf *block, const struct transfer_limits *limits,
+                                   const struct partition_bounds *bounds,
+                                   struct partition_refusal *out_refusal, struct err *err)
+{
+    struct taking taking = {.partition = partition,
+                            .block = block,
+                            .limits = limits,
+                            .bounds = bounds,
+                            .refusal = out_refusal,
+                            .err = err};
+    transfer_filter_init(&taking.filter, fetched);
+    enum partition_took took = take_all(&taking, fetched->records, fetched->records_len);
+    /* What waits for neighbours stands before whatever stopped us; if it is broken itself, that is told first. */
+    struct err own = {0};
+    struct partition_refusal refusal = {0};
+    taking.err = &own;
+    taking.refusal = &refusal;
+    enum partition_took flushed = flush(&taking);
+    if (flushed != TOOK_OK) {
+        took = flushed;
+        *err = own;
+        *out_refusal = refusal;
+    }
+    transfer_filter_done(&taking.filter);
+    return took == TOOK_FULL ? TOOK_OK : took;
 }
 
 struct parcel *partition_peek(struct partition *partition, const struct partition_bounds *bounds)
@@ -189,23 +349,37 @@ void partition_sent(struct partition *partition, int64_t now_ms)
     partition->flight_bytes += (int64_t)parcel->len;
 }
 
-static void advance(struct partition *partition, const struct parcel *parcel, struct ack *out_ack)
+/* The next run of the oldest batch in flight is on the target; behind the last one the batch is done with. */
+static void advance(struct partition *partition, struct parcel *parcel, struct ack *out_ack)
 {
     struct checkpoint *at = &partition->at;
-    assert(parcel->source_first >= at->source_next);
-    assert(parcel->target_first == at->target_next && parcel->sequence == at->sequence_next);
-    at->source_next = parcel->source_next;
-    at->target_next = parcel->target_first + parcel->count;
-    at->sequence_next = parcel->sequence + parcel->count;
-    at->leader_epoch = parcel->leader_epoch;
+    struct recode_run run = {.source_first = parcel->source_first, .count = parcel->count};
+    bool last = parcel->runs == NULL || partition->head_run + 1 == parcel->runs_count;
+    if (parcel->runs != NULL) {
+        run = parcel->runs[partition->head_run];
+    }
+    assert(run.source_first >= at->source_next);
     *out_ack = (struct ack){
-        .run = {.source_first = parcel->source_first,
-                .target_first = parcel->target_first,
-                .length = parcel->count},
-        .at = *at,
-        .bytes = parcel->len,
-        .sent_ms = parcel->sent_ms
+        .run = {.source_first = run.source_first,
+                .target_first = at->target_next,
+                .length = run.count},
+        .bytes = last ? parcel->len : 0,
+        .sent_ms = parcel->sent_ms,
+        .last = last
     };
+    at->source_next = last ? parcel->source_next : run.source_first + run.count;
+    at->target_next += run.count;
+    at->sequence_next += run.count;
+    at->leader_epoch = parcel->leader_epoch;
+    out_ack->at = *at;
+    partition->head_run++;
+    if (last) {
+        assert(at->target_next == parcel->target_first + parcel->count);
+        partition->flight_bytes -= (int64_t)parcel->len;
+        partition->head_run = 0;
+        parcel_done(parcel);
+        partition->head++;
+    }
 }
 
 static enum partition_answered judge(const struct parcel *parcel, int16_t error,
@@ -244,12 +418,20 @@ enum partition_answered partition_answer(struct partition *partition, int16_t er
     if (answered != ANSWERED_ADVANCED) {
         return answered;
     }
-    advance(partition, parcel, out_ack);
+    assert(parcel->target_first == partition->at.target_next &&
+           parcel->sequence == partition->at.sequence_next);
     partition->opened = true;
-    partition->flight_bytes -= (int64_t)parcel->len;
-    parcel_release(parcel);
-    partition->head++;
+    advance(partition, parcel, out_ack);
     return ANSWERED_ADVANCED;
+}
+
+bool partition_more(struct partition *partition, struct ack *out_ack)
+{
+    if (partition->head_run == 0) {
+        return false;
+    }
+    advance(partition, parcel_at(partition, partition->head), out_ack);
+    return true;
 }
 
 bool partition_settle(struct partition *partition, struct ack *out_ack)
@@ -259,7 +441,8 @@ bool partition_settle(struct partition *partition, struct ack *out_ack)
     }
     struct checkpoint *at = &partition->at;
     *out_ack = (struct ack){
-        .run = {.source_first = partition->fetch_next, .target_first = at->target_next}
+        .run = {.source_first = partition->fetch_next, .target_first = at->target_next},
+        .last = true
     };
     at->source_next = partition->fetch_next;
     at->leader_epoch = partition->fetch_epoch;

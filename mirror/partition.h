@@ -18,6 +18,7 @@
 #include "kafka/batch.h"
 #include "kafka/error.h"
 #include "kafka/proto.h"
+#include "mirror/recode.h"
 #include "mirror/transfer.h"
 #include "offsets/checkpoint.h"
 #include "offsets/offset_map.h"
@@ -34,6 +35,8 @@ struct parcel {
     int64_t sequence;     /* of its first record, 64 bit */
     int64_t target_first; /* where the broker must put it */
     int64_t sent_ms;
+    struct recode_run *runs; /* where its records stood, when it was re-encoded; NULL: one run */
+    size_t runs_count;
 };
 
 struct partition_bounds {
@@ -54,8 +57,12 @@ struct partition {
     uint32_t head;             /* oldest in flight */
     uint32_t next;             /* first not sent */
     uint32_t tail;             /* behind the last queued */
+    size_t head_run;           /* of the oldest in flight: runs told so far */
     int64_t queued_bytes;      /* not sent */
     int64_t flight_bytes;
+    struct recode *
+        recode; /* borrowed; shared by all partitions of a loop. NULL: what may not pass is refused */
+    size_t recode_bytes_max; /* of a batch made; 0 = as recode has it */
     /* what was passed over, by reason, since the beginning */
     uint64_t skipped_batches_count;
 };
@@ -82,7 +89,8 @@ static inline uint32_t partition_queued_count(const struct partition *partition)
 /* Is there room for another fetch? */
 bool partition_wants(const struct partition *partition, const struct partition_bounds *bounds);
 
-struct partition_refusal { /* a batch that may not pass: evidence for the fault */
+struct
+    partition_refusal { /* a batch that may not pass: evidence for the fault; err says more when it is broken */
     enum batch_verdict verdict;
     int64_t source_first;
     int64_t source_next;
@@ -93,11 +101,15 @@ enum partition_took {
     TOOK_REFUSED, /* everything before it was taken in; *out_refusal says what cannot pass */
     TOOK_BAD, /* bytes that no broker sends (err); nothing more of this answer is used: fetch again elsewhere */
     TOOK_BACK, /* offsets go back: the log under us changed; resume */
+    TOOK_FULL, /* inside only: no room to re-encode more of this answer */
 };
 /* Take in the records of a Fetch answer for this partition (without error). `block` holds the bytes and is referenced
- * per parcel. */
+ * per parcel. What may not pass is re-encoded here, and small neighbours are merged, into blocks of their own; beyond
+ * the window nothing more of the answer is re-encoded: it is fetched again when there is room, by the same bounds that
+ * partition_wants() is asked with. */
 enum partition_took partition_take(struct partition *partition, struct fetch_partition *fetched,
                                    struct buf *block, const struct transfer_limits *limits,
+                                   const struct partition_bounds *bounds,
                                    struct partition_refusal *out_refusal, struct err *err);
 
 /* The next batch to send now, or NULL: window full, nothing queued, or not opened and one is in flight. */
@@ -111,17 +123,20 @@ void parcel_release(struct parcel *parcel);
 struct ack {               /* a stretch that is on the target: the arrow from sink to map */
     struct offset_run run; /* length 0: only a hole was passed */
     struct checkpoint at;  /* behind it */
-    size_t bytes;
+    size_t bytes;          /* of the batch, with its last run */
     int64_t sent_ms;
+    bool last; /* of its batch; nothing may go on from behind any other */
 };
 enum partition_answered {
     ANSWERED_ADVANCED, /* *out_ack is filled */
     ANSWERED_DOUBT,    /* resume; err says why */
     ANSWERED_REFUSED,  /* the broker will never take it: fault; err says why */
 };
-/* The answer for the oldest batch in flight. */
+/* The answer for the oldest batch in flight. A re-encoded batch can hold several runs: partition_more() until false
+ * tells the others, each with the position behind it. */
 enum partition_answered partition_answer(struct partition *partition, int16_t error,
                                          int64_t base_offset, struct ack *out_ack, struct err *err);
+bool partition_more(struct partition *partition, struct ack *out_ack);
 /* Nothing queued, nothing in flight, but fetched past a hole: move the position over it. false = nothing to move. */
 bool partition_settle(struct partition *partition, struct ack *out_ack);
 /* When the oldest batch in flight was sent; -1 = none. */

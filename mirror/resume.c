@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "mirror/sequence.h"
 
@@ -68,6 +69,18 @@ enum resume_need resume_start(struct resume *resume)
 
 /* --- the ways out ------------------------------------------------------------------------------------------------- */
 
+/* Records of the source do not all belong to the stream. */
+static bool filtered(const struct resume *resume)
+{
+    return resume->options.filter != NULL || resume->any_filter;
+}
+
+/* What the source's records of this stretch have to pass. */
+static const struct config_filter *filter_of(const struct resume *resume)
+{
+    return resume->any_filter ? NULL : resume->options.filter;
+}
+
 /* The text is in resume->err already. */
 static enum resume_need fault(struct resume *resume, enum resume_fault kind)
 {
@@ -119,6 +132,16 @@ static int64_t accepted_end(const struct resume *resume, int64_t source_next)
                                                          : options->accept_to;
 }
 
+/* The next generation; -1: none is left. A raise stays below the generations of the filter after this one, or the stream
+ * would pass for one that went through it. */
+static int32_t generation_behind(const struct resume *resume, int32_t generation)
+{
+    int32_t next = generation + 1;
+    bool of_next_filter =
+        next % GENERATIONS_A_FILTER == 0 && next > resume->options.generation_least;
+    return next > GENERATION_MAX || of_next_filter ? -1 : next;
+}
+
 /* What is left out changes which record a sequence means, so the stream goes on behind it as another one. */
 static bool leave_out(struct resume *resume, int64_t to)
 {
@@ -126,27 +149,45 @@ static bool leave_out(struct resume *resume, int64_t to)
     int32_t highest = highest_generation(resume);
     resume->event.accepted_from = at->source_next;
     resume->event.accepted_to = to;
-    at->generation = (highest > at->generation ? highest : at->generation) + 1;
+    at->generation = generation_behind(resume, highest > at->generation ? highest : at->generation);
     at->source_next = to;
     at->sequence_next = to;
     at->leader_epoch = -1; /* of the batch before it, which we never saw */
     resume->generation = at->generation;
     offset_map_done(&resume->runs);
     offset_map_init(&resume->runs);
-    return at->generation <= GENERATION_MAX;
+    return at->generation >= 0;
 }
 
 static enum resume_need generations_used(struct resume *resume)
 {
-    err_set(&resume->err, ERR_FATAL, "all %d generations of the stream are used",
-            GENERATION_MAX + 1);
+    err_set(&resume->err, ERR_FATAL,
+            "all generations of the stream are used: %d under one filter, %d filters",
+            GENERATIONS_A_FILTER, (GENERATION_MAX + 1) / GENERATIONS_A_FILTER);
     err_hint(&resume->err, "give the link another deployment id, or mirror into a new topic");
     return fault(resume, FAULT_GENERATIONS);
+}
+
+/* The filter changed since: the records behind the position are another function of their sequence. The generation is
+ * the caller's to have committed before its first batch; the runs belong to the one before. */
+static void go_on_refiltered(struct resume *resume, int64_t source_next, int64_t *sequence_next)
+{
+    if (resume->generation >= resume->options.generation_least) {
+        return;
+    }
+    resume->generation = resume->options.generation_least;
+    *sequence_next = source_next;
+    offset_map_done(&resume->runs);
+    offset_map_init(&resume->runs);
 }
 
 static enum resume_need finish(struct resume *resume, int64_t source_next, int64_t target_next,
                                int64_t sequence_next, int32_t leader_epoch)
 {
+    go_on_refiltered(resume, source_next, &sequence_next);
+    if (resume->generation > GENERATION_MAX) {
+        return generations_used(resume);
+    }
     resume->at = (struct checkpoint){.source_topic_id = resume->options.source_topic_id,
                                      .target_topic_id = resume->options.target_topic_id,
                                      .generation = resume->generation,
@@ -259,6 +300,9 @@ enum resume_need resume_give_checkpoints(struct resume *resume, enum resume_foun
     }
     resume->waited_ms = 0;
     resume->generation = resume->has_checkpoint ? resume->runs_from.generation : 0;
+    resume->any_filter =
+        resume->has_checkpoint && resume->generation < resume->options.generation_least;
+    resume->ask_records = filtered(resume); /* batches say nothing then */
     resume->ask_epoch = resume->has_checkpoint ? resume->runs_from.leader_epoch : -1;
     resume->step = STEP_SOURCE;
     return NEED_SOURCE;
@@ -367,6 +411,7 @@ static enum resume_need read_source(struct resume *resume, enum resume_step step
     resume->read_bytes = 0;
     resume->step = step;
     resume->source_expected = from;
+    resume->source_begun = false;
     if (from < resume->source.log_start) {
         pair_list_missing(&resume->source_units, from, resume->source.log_start);
         resume->source_expected = resume->source.log_start;
@@ -392,7 +437,8 @@ static enum resume_need raise_generation(struct resume *resume, int32_t leader_e
     if (highest > resume->generation) {
         resume->generation = highest;
     }
-    if (++resume->generation > GENERATION_MAX) {
+    resume->generation = generation_behind(resume, resume->generation);
+    if (resume->generation < 0) {
         return generations_used(resume);
     }
     resume->event.truncated_target_from = resume->runs_from.target_next;
@@ -416,14 +462,14 @@ static enum resume_need resync(struct resume *resume)
 {
     const struct resume_source *source = &resume->source;
     int32_t highest = highest_generation(resume);
-    resume->generation = (highest > resume->generation ? highest : resume->generation) + 1;
+    resume->generation =
+        generation_behind(resume, highest > resume->generation ? highest : resume->generation);
     resume->event.began = resume->event.resynced = true;
     int64_t place = resume->options.resync_from;
     place = place < source->log_start ? source->log_start : place;
     place = place > source->stable_end ? source->stable_end : place;
-    return resume->generation > GENERATION_MAX
-               ? generations_used(resume)
-               : finish(resume, place, resume->target.end, place, -1);
+    return resume->generation < 0 ? generations_used(resume)
+                                  : finish(resume, place, resume->target.end, place, -1);
 }
 
 static enum resume_need read_back(struct resume *resume)
@@ -524,6 +570,19 @@ static bool too_deep(struct resume *resume, const char *side)
     return true;
 }
 
+/* The first batch of an answer may begin before what was asked for; BaseOffset is under no checksum. */
+static bool in_order(struct resume *resume, const struct batch *batch, int64_t expected,
+                     const char *side)
+{
+    if (batch->base_offset >= expected) {
+        return true;
+    }
+    resume->broken = true;
+    return err_set(&resume->err, ERR_RETRY,
+                   "batch at %s offset %lld stands behind one that ends at %lld", side,
+                   (long long)batch->base_offset, (long long)expected);
+}
+
 static void count_foreign(struct resume *resume, int64_t from, int64_t to)
 {
     if (to <= from) {
@@ -536,10 +595,16 @@ static void count_foreign(struct resume *resume, int64_t from, int64_t to)
     resume->event.foreign_to = to;
 }
 
+/* @param from    records below do not belong to the stretch; a batch that begins before it is taken record by record.
+ *                (Looking for a tail there is no position, only the lowest place: whole batches are what it is found by.)
+ * @param filter  of the source; on the target everything passed it */
 static bool add_unit(struct resume *resume, struct pair_list *list, const struct batch *batch,
-                     const char *side)
+                     const char *side, int64_t from, const struct config_filter *filter)
 {
-    if (!resume->ask_records) {
+    const struct pair_reading reading = {
+        .max_bytes = RECORDS_BYTES_MAX, .from = from, .filter = filter};
+    bool whole = batch->magic == 2 && (resume->step == STEP_FIND || batch->base_offset >= from);
+    if (!resume->ask_records && whole) {
         pair_list_batch(list, batch);
         return true;
     }
@@ -548,7 +613,7 @@ static bool add_unit(struct resume *resume, struct pair_list *list, const struct
     if (too_deep(resume, side)) {
         return false;
     }
-    if (!pair_list_records(list, batch, RECORDS_BYTES_MAX, &resume->err)) {
+    if (!pair_list_records(list, batch, &reading, &resume->err)) {
         resume->fault = FAULT_GARBAGE;
         return false;
     }
@@ -578,7 +643,17 @@ static bool forward_batch(struct resume *resume, const struct batch *batch, bool
     resume->sequence_end =
         sequence_widen(batch->base_sequence, near) + batch->last_offset_delta + 1;
     resume->ours_end = batch_next_offset(batch);
-    return add_unit(resume, &resume->target_units, batch, "target");
+    return add_unit(resume, &resume->target_units, batch, "target", batch->base_offset, NULL);
+}
+
+static void keep_newest(struct pair_list *units)
+{
+    size_t drop = units->count - RESUME_TAIL_UNITS;
+    for (size_t i = 0; i < drop; i++) {
+        units->records_count -= units->units[i].count;
+    }
+    memmove(units->units, units->units + drop, RESUME_TAIL_UNITS * sizeof(*units->units));
+    units->count = RESUME_TAIL_UNITS;
 }
 
 /* Reading back from the end: only the newest batches of the highest generation matter. */
@@ -592,18 +667,13 @@ static bool back_batch(struct resume *resume, const struct batch *batch, bool ou
         pair_list_clear(&resume->target_units);
         resume->generation = generation;
     }
-    if (resume->target_units.count == (size_t)RESUME_TAIL_UNITS * 2) { /* keep the newest half */
-        struct pair_list *units = &resume->target_units;
-        for (size_t i = 0; i < RESUME_TAIL_UNITS; i++) {
-            units->records_count -= units->units[i].count;
-            units->units[i] = units->units[i + RESUME_TAIL_UNITS];
-        }
-        units->count = RESUME_TAIL_UNITS;
+    if (resume->target_units.count >= (size_t)RESUME_TAIL_UNITS * 2) {
+        keep_newest(&resume->target_units);
     }
     resume->ours_end = batch_next_offset(batch);
     resume->sequence_end =
         batch->base_sequence + (int64_t)batch->last_offset_delta + 1; /* wire; widened later */
-    return add_unit(resume, &resume->target_units, batch, "target");
+    return add_unit(resume, &resume->target_units, batch, "target", batch->base_offset, NULL);
 }
 
 bool resume_target_batch(struct resume *resume, const struct batch *batch)
@@ -611,6 +681,10 @@ bool resume_target_batch(struct resume *resume, const struct batch *batch)
     int64_t next = batch->magic < 2 ? batch->base_offset + 1 : batch_next_offset(batch);
     if (next <= resume->ask_from || batch->base_offset >= resume->ask_to) {
         return true;
+    }
+    bool begun = resume->target_expected > resume->ask_from;
+    if (begun && !in_order(resume, batch, resume->target_expected, "target")) {
+        return false;
     }
     resume->read_bytes += (int64_t)batch->len;
     if (too_deep(resume, "target")) {
@@ -641,6 +715,8 @@ static enum resume_need rebase(struct resume *resume)
     resume->runs_from.sequence_next = resume->newer_sequence;
     resume->runs_from.target_next = resume->newer_first;
     resume->runs_from.leader_epoch = -1;
+    resume->any_filter = resume->generation < resume->options.generation_least;
+    resume->ask_records = filtered(resume);
     resume->truncation_new_generation = false;
     resume->event.source_truncated = false;
     if (resume->newer_sequence > resume->source.stable_end) {
@@ -687,7 +763,7 @@ static enum resume_need count_vanished(struct resume *resume)
     }
     resume->sequence_end = sequence_end;
     resume->count_left = sequence_end - from->sequence_next;
-    resume->ask_records = false;
+    resume->ask_records = filtered(resume);
     resume->event.by_count = true;
     return read_source(resume, STEP_COUNT, from->source_next);
 }
@@ -853,6 +929,9 @@ static enum resume_need back_end(struct resume *resume)
 
 enum resume_need resume_target_end(struct resume *resume)
 {
+    if (resume->broken) {
+        return RESUME_BROKEN;
+    }
     if (resume->fault != FAULT_NONE) {
         return RESUME_FAULT;
     }
@@ -875,26 +954,29 @@ enum resume_need resume_give_floor(struct resume *resume, bool found, struct off
 
 bool resume_source_batch(struct resume *resume, const struct batch *batch, bool kept)
 {
-    if (batch->magic < 2) {
-        err_set(&resume->err, ERR_REFUSED, "old record format (magic %d) at source offset %lld",
-                batch->magic, (long long)batch->base_offset);
-        resume->fault = FAULT_BATCH_REFUSED;
-        return false;
-    }
-    if (batch_next_offset(batch) <= resume->source_expected) {
+    int64_t from = resume->source_expected;
+    if (batch_next_offset(batch) <= from) {
         return true;
     }
+    if (resume->source_begun && batch->magic == 2 && !in_order(resume, batch, from, "source")) {
+        return false;
+    }
+    resume->source_begun = true;
     resume->read_bytes += (int64_t)batch->len;
     if (too_deep(resume, "source")) {
         return false;
     }
-    pair_list_missing(&resume->source_units, resume->source_expected, batch->base_offset);
     resume->source_expected = batch_next_offset(batch);
+    if (batch->magic < 2) {
+        return add_unit(resume, &resume->source_units, batch, "source", from, filter_of(resume));
+    }
+    pair_list_missing(&resume->source_units, from, batch->base_offset);
     if (batch->count == 0 && !batch_is_control(batch)) { /* compaction kept the header alone */
         pair_list_missing(&resume->source_units, batch->base_offset, batch_next_offset(batch));
         return true;
     }
-    return !kept || add_unit(resume, &resume->source_units, batch, "source");
+    return !kept ||
+           add_unit(resume, &resume->source_units, batch, "source", from, filter_of(resume));
 }
 
 bool resume_source_enough(const struct resume *resume)
@@ -1002,7 +1084,7 @@ static enum resume_need pair_end(struct resume *resume, int64_t next, bool at_en
     struct pairing pairing;
     enum resume_need need;
     pairing_run(&pairing, &resume->target_units, &resume->source_units, !resume->ask_records,
-                at_end, resume->runs_from.leader_epoch);
+                resume->any_filter, at_end, resume->runs_from.leader_epoch);
     switch (pairing.verdict) {
     case PAIRING_DONE:
         need = paired(resume, &pairing);
@@ -1104,8 +1186,9 @@ static bool place_fits(const struct resume *resume, size_t index, bool *out_exac
     if (unit->next > from->source_next || !tail_stands_where_it_stood(resume)) {
         return false;
     }
-    if (resume->hint_source >= 0) {
-        return unit->next == resume->hint_source;
+    if (resume->hint_source >= 0) { /* behind its record; nothing is left up to the batch's end */
+        return unit->first + unit->count <= resume->hint_source &&
+               resume->hint_source <= unit->next;
     }
     int64_t counted = from->sequence_next - resume->sequence_end;
     int64_t records = records_to_checkpoint(resume, index);
@@ -1162,6 +1245,7 @@ static bool map_stands_alone(const struct resume *resume)
 static enum resume_need pair_from_first(struct resume *resume)
 {
     resume->from_first = true;
+    resume->ask_records = filtered(resume);
     resume->has_checkpoint = true;
     resume->generation =
         -1; /* any generation is newer: rebase() takes the highest one's first batch */
@@ -1211,6 +1295,11 @@ static enum resume_need find_end(struct resume *resume)
             resume)) { /* what stands before it is of the checkpoint's epoch or an older one */
         return found_place(resume, resume->hint_source, resume->ask_epoch);
     }
+    if (places == 0 &&
+        !resume->ask_records) { /* what was re-encoded or merged is known by its records alone */
+        resume->ask_records = true;
+        return read_back(resume);
+    }
     if (resume->hint_source < 0 && !same_stream(resume) && resume->target.log_start == 0 &&
         !resume->from_first) {
         return pair_from_first(resume);
@@ -1247,6 +1336,9 @@ enum resume_need resume_give_cut(struct resume *resume)
 
 enum resume_need resume_source_end(struct resume *resume, int64_t next, bool at_end)
 {
+    if (resume->broken) {
+        return RESUME_BROKEN;
+    }
     if (resume->fault != FAULT_NONE) {
         return RESUME_FAULT;
     }

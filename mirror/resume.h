@@ -1,7 +1,7 @@
 /* Where to go on: the only way to begin, or to go on after any doubt. Deciding core without I/O.
  *
  * It asks (enum resume_need), the driver answers with one of the resume_give_... calls, each of which gives the next
- * need, until RESUME_DONE, RESUME_FAULT or RESUME_WAIT. The seven steps of the design:
+ * need, until RESUME_DONE, RESUME_FAULT, RESUME_BROKEN or RESUME_WAIT. The seven steps of the design:
  *
  *   1 newest consistent checkpoint; topic ids; source truncated below it?      NEED_CHECKPOINTS, NEED_SOURCE
  *   2 last sequence of our id and the target's end, once they agree            NEED_TARGET, RESUME_WAIT
@@ -51,7 +51,10 @@ struct resume_options {
     int64_t accept_to;
     /* An operator has the partition mirrored anew, behind what the target holds (`ferry fault resync`). */
     bool resync;
-    int64_t resync_from; /* source offset; -1 = where the source's log begins */
+    int64_t resync_from;                /* source offset; -1 = where the source's log begins */
+    const struct config_filter *filter; /* borrowed; what fails it is not mirrored. NULL = none */
+    int32_t
+        generation_least; /* a stream that is older passed another filter, and goes on in this one */
 };
 
 enum resume_need {
@@ -65,6 +68,7 @@ enum resume_need {
     RESUME_WAIT,      /* ask_wait_ms, then resume_again(); `stalled` says whether to tell */
     RESUME_DONE,
     RESUME_FAULT,
+    RESUME_BROKEN, /* a broker answered what cannot be: drop its connection, begin anew */
 };
 
 enum resume_fault { /* names of fault kinds: docs/faults.md */
@@ -148,7 +152,8 @@ struct resume {
         runs_from; /* where they begin: the checkpoint that was used; valid unless event.began */
     struct resume_event event;
     enum resume_fault fault;
-    struct err err; /* RESUME_FAULT: evidence and way out; RESUME_WAIT: what for */
+    struct err
+        err; /* RESUME_FAULT: evidence and way out; RESUME_WAIT: what for; RESUME_BROKEN: why */
     int64_t fault_source_from, fault_source_to, fault_target_from, fault_target_to; /* -1 = none */
     /* --- private --- */
     struct resume_options options;
@@ -175,6 +180,8 @@ struct resume {
     struct pair_list source_units;
     int64_t target_expected; /* next offset of the stretch being read */
     int64_t source_expected;
+    bool source_begun;    /* a batch of it was taken: the next one begins behind it */
+    bool broken;          /* batches that overlap: no log holds them */
     int64_t ours_end;     /* target offset behind the newest batch of ours */
     int64_t sequence_end; /* sequence behind it */
     int64_t newer_first;  /* first batch of a newer generation, -1 = none */
@@ -186,6 +193,7 @@ struct resume {
     int64_t count_left; /* step 7 */
     int64_t back_span;
     bool truncation_new_generation;
+    bool any_filter; /* the checkpoint's stream passed a filter that we do not know */
 };
 
 void resume_init(struct resume *resume, const struct resume_options *options);

@@ -167,32 +167,20 @@ static void put_fetch(struct resume_run *run, bool of_source, int16_t version, i
     proto_put_fetch(writer, version, READ_WAIT_MS, 1, READ_BYTES, of_source, &want, 1);
 }
 
-static enum api_key put_question(struct resume_run *run, const struct api_versions *versions,
-                                 int32_t epoch, struct writer *writer)
+static enum api_key api_of(enum run_stage stage)
 {
-    const struct task *task = run->task;
-    struct topic_partition place = {.topic = task->topic, .partition = task->index};
-    int16_t list_version = versions->version[API_LIST_OFFSETS];
-    switch (run->stage) {
+    switch (stage) {
     case RUN_EPOCH:
-        proto_put_epoch_end(writer, task->topic, task->index, epoch, run->resume.ask_epoch);
         return API_OFFSET_FOR_LEADER_EPOCH;
     case RUN_SOURCE_START:
-    case RUN_TARGET_START:
-        proto_put_list_offsets(writer, list_version, false, LIST_OFFSETS_EARLIEST, &place, 1);
-        return API_LIST_OFFSETS;
     case RUN_SOURCE_END:
-        proto_put_list_offsets(writer, list_version, true, LIST_OFFSETS_LATEST, &place, 1);
-        return API_LIST_OFFSETS;
+    case RUN_TARGET_START:
     case RUN_TARGET_END:
-        proto_put_list_offsets(writer, list_version, false, LIST_OFFSETS_LATEST, &place, 1);
         return API_LIST_OFFSETS;
     case RUN_PRODUCERS:
-        proto_put_describe_producers(writer, task->topic, task->index);
         return API_DESCRIBE_PRODUCERS;
     case RUN_READ_TARGET:
     case RUN_READ_SOURCE:
-        put_fetch(run, run->stage == RUN_READ_SOURCE, versions->version[API_FETCH], epoch, writer);
         return API_FETCH;
     case RUN_LOAD:
     case RUN_PORT:
@@ -200,6 +188,37 @@ static enum api_key put_question(struct resume_run *run, const struct api_versio
         break;
     }
     abort(); /* asks nobody */
+}
+
+static void put_question(struct resume_run *run, enum api_key api, int16_t version, int32_t epoch,
+                         struct writer *writer)
+{
+    const struct task *task = run->task;
+    struct topic_partition place = {.topic = task->topic, .partition = task->index};
+    bool of_start = run->stage == RUN_SOURCE_START || run->stage == RUN_TARGET_START;
+    if (api == API_OFFSET_FOR_LEADER_EPOCH) {
+        proto_put_epoch_end(writer, task->topic, task->index, epoch, run->resume.ask_epoch);
+    } else if (api == API_LIST_OFFSETS) {
+        proto_put_list_offsets(writer, version, run->stage == RUN_SOURCE_END,
+                               of_start ? LIST_OFFSETS_EARLIEST : LIST_OFFSETS_LATEST, &place, 1);
+    } else if (api == API_DESCRIBE_PRODUCERS) {
+        proto_put_describe_producers(writer, task->topic, task->index);
+    } else {
+        put_fetch(run, run->stage == RUN_READ_SOURCE, version, epoch, writer);
+    }
+}
+
+/* A broker offers what it likes: what conn asks for at its handshake is what everybody needs. */
+static void not_spoken(struct resume_run *run, const struct conn *conn, enum api_key api)
+{
+    struct err why = {0};
+    int16_t min = 0;
+    int16_t max = 0;
+    (void)api_range(api, &min, &max);
+    err_set(&why, ERR_REFUSED, "%s does not speak %s %d as we do", conn_name(conn), api_name(api),
+            min);
+    err_hint(&why, "Kafka 2.8 and later do: is this one, and is nothing between us and it?");
+    give_up(run, &why, true);
 }
 
 /* Ask the leader what the stage wants to know. */
@@ -222,10 +241,15 @@ static void step(struct resume_run *run)
         retry_soon(run, cluster_last_error(cluster));
         return;
     }
+    enum api_key api = api_of(run->stage);
+    int16_t version = conn_versions(conn)->version[api];
+    if (version < 0) {
+        not_spoken(run, conn, api);
+        return;
+    }
     struct writer writer;
     writer_init(&writer);
-    enum api_key api = put_question(run, conn_versions(conn), leader.epoch, &writer);
-    int16_t version = conn_versions(conn)->version[api];
+    put_question(run, api, version, leader.epoch, &writer);
     struct run_question *question = calloc(1, sizeof(*question));
     if (question == NULL) {
         abort();
@@ -306,6 +330,9 @@ static void follow(struct resume_run *run, enum resume_need need)
     case RESUME_DONE:
     case RESUME_FAULT:
         end(run, need);
+        break;
+    case RESUME_BROKEN:
+        give_up(run, &run->resume.err, false);
         break;
     }
 }
@@ -518,6 +545,17 @@ static bool nothing_left(struct resume_run *run, const struct fetch_partition *f
     return run->empty_count >= READ_EMPTY_END;
 }
 
+static void follow_read(struct resume_run *run, const struct run_question *question,
+                        enum resume_need need)
+{
+    if (need == RESUME_BROKEN) {
+        struct err why = run->resume.err;
+        broken(run, question, &why);
+        return;
+    }
+    follow(run, need);
+}
+
 static void take_read(struct resume_run *run, const struct run_question *question,
                       struct fetch_partition *fetched)
 {
@@ -531,7 +569,7 @@ static void take_read(struct resume_run *run, const struct run_question *questio
     if (question->stage == RUN_READ_TARGET) {
         bool go_on = feed_target(run, fetched);
         if (!go_on || run->position >= run->resume.ask_to) {
-            follow(run, resume_target_end(&run->resume));
+            follow_read(run, question, resume_target_end(&run->resume));
             return;
         }
         read_on(run, before, "the target");
@@ -540,7 +578,7 @@ static void take_read(struct resume_run *run, const struct run_question *questio
     bool go_on = feed_source(run, fetched);
     bool at_end = run->position >= fetched->last_stable_offset;
     if (!go_on || at_end || resume_source_enough(&run->resume)) {
-        follow(run, resume_source_end(&run->resume, run->position, at_end));
+        follow_read(run, question, resume_source_end(&run->resume, run->position, at_end));
         return;
     }
     read_on(run, before, "the source");

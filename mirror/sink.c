@@ -29,8 +29,6 @@
 #define BLOCKED_AGAIN_MS \
     5000 /* between two connections that are given up: a broker in trouble is not helped by new ones */
 #define SLOW_MS 5000 /* acknowledged in time for so long, a partition leaves the slow connection */
-#define CORRUPT_TRIES \
-    2 /* a flipped bit on the way is fetched again; one on the source's disk stays */
 
 /* One pinned connection to one target broker, and who has something to send on it. */
 struct sink_lane {
@@ -338,7 +336,8 @@ static void probe_answered(void *arg, struct reader *reader, struct buf *block,
     (void)err;
     lane->probing = false;
     if (reader != NULL && proto_get_list_offsets(reader, probe->version, &answer, &bad)) {
-        bool same = lane->flying_first != NULL && lane->turns_count == probe->turns_count;
+        bool same = lane->flying_first != NULL && lane->turns_count == probe->turns_count &&
+                    answer.parts_count <= lane->flying_first->count;
         int64_t sum = 0;
         int32_t count = same ? waited_for(lane->flying_first, &answer, false, &sum) : 0;
         if (count > 0 && stands_still(lane, sum)) {
@@ -354,7 +353,8 @@ static void probe(struct sink_lane *lane)
 {
     const struct sink_request *request = lane->flying_first;
     struct conn *conn = cluster_conn(lane->engine->target, lane->broker, LANE_SMALL);
-    if (conn == NULL || lane->probing || !has_neighbours(lane)) {
+    int16_t version = conn == NULL ? -1 : conn_versions(conn)->version[API_LIST_OFFSETS];
+    if (version < 0 || lane->probing || !has_neighbours(lane)) {
         return;
     }
     struct topic_partition *places = calloc((size_t)request->count, sizeof(*places));
@@ -366,9 +366,7 @@ static void probe(struct sink_lane *lane)
         places[i] = (struct topic_partition){.topic = request->tasks[i]->topic,
                                              .partition = request->tasks[i]->index};
     }
-    *asks = (struct sink_probe){.lane = lane,
-                                .turns_count = lane->turns_count,
-                                .version = conn_versions(conn)->version[API_LIST_OFFSETS]};
+    *asks = (struct sink_probe){.lane = lane, .turns_count = lane->turns_count, .version = version};
     struct writer writer;
     writer_init(&writer);
     proto_put_list_offsets(&writer, asks->version, false, LIST_OFFSETS_LATEST, places,
@@ -425,14 +423,35 @@ static bool current(const struct sink_request *request, int32_t at)
            (task->mode == TASK_CARRYING || task->mode == TASK_DRAINING);
 }
 
+static bool of_a_record(int16_t error)
+{
+    return error == KAFKA_INVALID_RECORD || error == KAFKA_INVALID_TIMESTAMP;
+}
+
+/* What we made is larger than the target takes (its limit is not ours to read), or holds a record that it does not take:
+ * smaller ones, made of the same records, until what is refused stands alone. */
+static bool can_be_smaller(struct partition *core, const struct parcel *parcel, int16_t error)
+{
+    bool helps = error == KAFKA_MESSAGE_TOO_LARGE || of_a_record(error);
+    if (!helps || parcel->runs == NULL || parcel->count == 1) {
+        return false;
+    }
+    core->recode_bytes_max = parcel->len / 2;
+    return true;
+}
+
 static void refused(struct task *task, int16_t error, const struct err *why)
 {
-    if (error == KAFKA_CORRUPT_MESSAGE && ++task->corrupt_count < CORRUPT_TRIES) {
+    struct partition *core = &task->core;
+    const struct parcel *parcel = &core->parcels[core->head & (core->parcels_capacity - 1)];
+    if ((error == KAFKA_CORRUPT_MESSAGE && ++task->corrupt_count < CORRUPT_TRIES) ||
+        can_be_smaller(core, parcel, error)) {
         task_doubt(task, why);
         return;
     }
-    struct partition *core = &task->core;
-    const struct parcel *parcel = &core->parcels[core->head & (core->parcels_capacity - 1)];
+    if (of_a_record(error)) {
+        core->recode_bytes_max = 0; /* it is found; the others may be as large as ever */
+    }
     task_fault(task, FAULT_BATCH_REFUSED, parcel->source_first, parcel->source_next, why);
 }
 
@@ -443,12 +462,14 @@ static void advanced(struct task *task, const struct ack *ack)
     engine->counters.records += (uint64_t)ack->run.length;
     engine->counters.bytes += ack->bytes;
     engine->moved_bytes += (int64_t)ack->bytes;
-    engine->counters.batches++;
+    engine->counters.batches += ack->last;
     flow_moved(&task->flow, (int64_t)ack->bytes);
     engine->callbacks.ack(engine->callbacks.arg, task, ack);
-    task_settle(task);
-    acknowledged(task, ack->sent_ms);
-    sink_ready(task);
+    if (ack->last) {
+        task_settle(task);
+        acknowledged(task, ack->sent_ms);
+        sink_ready(task);
+    }
 }
 
 static void take_part(struct task *task, const struct produce_answer_part *part)
@@ -461,7 +482,11 @@ static void take_part(struct task *task, const struct produce_answer_part *part)
     }
     switch (partition_answer(&task->core, part->error, part->base_offset, &ack, &why)) {
     case ANSWERED_ADVANCED:
-        advanced(task, &ack);
+        do {
+            advanced(task, &ack);
+        } while (partition_more(&task->core, &ack));
+        task_settle(task);
+        sink_ready(task);
         break;
     case ANSWERED_DOUBT:
         if (part->error == KAFKA_REQUEST_TIMED_OUT ||
@@ -569,6 +594,22 @@ static void lost(struct sink_request *request, const struct err *err)
     }
 }
 
+/* Each of its parts is looked for among those sent: more than those no honest broker answers. */
+static bool get_answer(const struct sink_request *request, struct reader *reader,
+                       struct produce_answer *out, struct err *err)
+{
+    if (!proto_get_produce(reader, request->version, out, err)) {
+        return false;
+    }
+    if (out->parts_count <= request->count) {
+        return true;
+    }
+    err_set(err, ERR_RETRY, "Produce v%d: %d partitions in the answer, %d were sent",
+            request->version, out->parts_count, request->count);
+    produce_answer_done(out);
+    return false;
+}
+
 static void answered(void *arg, struct reader *reader, struct buf *block, const struct err *err)
 {
     struct sink_request *request = arg;
@@ -579,7 +620,7 @@ static void answered(void *arg, struct reader *reader, struct buf *block, const 
     flying_pop(request);
     if (reader == NULL) {
         lost(request, err);
-    } else if (!proto_get_produce(reader, request->version, &answer, &bad)) {
+    } else if (!get_answer(request, reader, &answer, &bad)) {
         lost(request, &bad);
         cluster_drop_conn(engine->target, request->lane->broker, request->lane->lane, bad.what);
     } else {
@@ -733,6 +774,20 @@ void sink_pump(struct engine *engine)
 {
     for (size_t i = 0; i < engine->lanes_count; i++) {
         lane_pump(engine->lanes[i]);
+    }
+}
+
+void sink_drop_unsent(struct engine *engine)
+{
+    for (size_t i = 0; i < engine->lanes_count; i++) {
+        const struct sink_lane *lane = engine->lanes[i];
+        struct conn *conn = lane->flying_first == NULL
+                                ? NULL
+                                : cluster_conn(engine->target, lane->broker, lane->lane);
+        if (conn != NULL && conn_unsent_bytes(conn) > 0) {
+            cluster_drop_conn(engine->target, lane->broker, lane->lane,
+                              "batches unsent of partitions that were taken from us");
+        }
     }
 }
 

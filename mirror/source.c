@@ -78,6 +78,15 @@ static void hold(struct task *task, int64_t ms)
     task->hold_until_ms = loop_now_ms(task->engine->loop) + ms;
 }
 
+/* Told once already, with the connection that it is about; `status` names the partitions. */
+static void note_refused(const struct source_request *request, const struct err *why)
+{
+    for (int32_t i = 0; why->kind == ERR_REFUSED && i < request->count; i++) {
+        struct task *task = request->tasks[i];
+        snprintf(task->trouble, sizeof(task->trouble), "%.127s", why->what);
+    }
+}
+
 static void trouble(struct task *task, const char *what)
 {
     if (strcmp(task->trouble, what) != 0) {
@@ -94,13 +103,20 @@ static void trouble(struct task *task, const char *what)
 
 /* --- an answer ---------------------------------------------------------------------------------------------------- */
 
-static void refused(struct task *task, const struct partition_refusal *refusal)
+/* @param detail  what exactly is broken, when it is */
+static void refused(struct task *task, const struct partition_refusal *refusal,
+                    const struct err *detail)
 {
     struct err why = {0};
+    bool broken = refusal->verdict == BATCH_CORRUPT || refusal->verdict == BATCH_BOMB;
     err_set(&why, ERR_REFUSED,
-            "the batch of source offsets %lld..%lld (%zu bytes) may not pass: %s",
+            "the batch of source offsets %lld..%lld (%zu bytes) may not pass: %s%s%s",
             (long long)refusal->source_first, (long long)refusal->source_next - 1, refusal->bytes,
-            batch_verdict_text(refusal->verdict));
+            batch_verdict_text(refusal->verdict), broken ? ": " : "", broken ? detail->what : "");
+    if (refusal->verdict == BATCH_CORRUPT && ++task->corrupt_count < CORRUPT_TRIES) {
+        task_doubt(task, &why); /* fetched again: it may have been the way here */
+        return;
+    }
     err_hint(&why, "see docs/faults.md#batch-refused");
     task_fault(task, FAULT_BATCH_REFUSED, refusal->source_first, refusal->source_next, &why);
 }
@@ -109,9 +125,12 @@ static void take_records(struct task *task, struct fetch_partition *fetched, str
 {
     struct partition_refusal refusal;
     struct err err = {0};
-    const struct transfer_limits limits = {.max_message_bytes = INT64_MAX,
-                                           .max_timestamp = INT64_MAX};
-    switch (partition_take(&task->core, fetched, block, &limits, &refusal, &err)) {
+    const struct engine *engine = task->engine;
+    const struct partition_bounds bounds = {.window_bytes =
+                                                engine->options.limits->partition_window_bytes};
+    recode_plain_bytes(engine->recode, (size_t)engine->options.limits->link_window_bytes / 2);
+    switch (partition_take(&task->core, fetched, block, &engine->transfer_limits, &bounds, &refusal,
+                           &err)) {
     case TOOK_OK:
         sink_ready(task);
         task_settle(task);
@@ -120,7 +139,7 @@ static void take_records(struct task *task, struct fetch_partition *fetched, str
         /* What stands before it goes first; the fault comes when the position has reached it. */
         if (partition_flight_count(&task->core) + partition_queued_count(&task->core) == 0) {
             task_settle(task);
-            refused(task, &refusal);
+            refused(task, &refusal, &err);
         } else {
             hold(task, HOLD_ERROR_MS);
             sink_ready(task);
@@ -128,6 +147,7 @@ static void take_records(struct task *task, struct fetch_partition *fetched, str
         break;
     case TOOK_BAD:
     case TOOK_BACK:
+    case TOOK_FULL: /* never told outside */
         task_doubt(task, &err);
         break;
     }
@@ -221,11 +241,27 @@ static int32_t asked(const struct source_request *request, const struct fetch_pa
     return -1;
 }
 
+/* Each of its partitions is looked for among those asked for: more than those no honest broker sends. */
+static bool get_answer(const struct source_request *request, struct reader *reader,
+                       struct fetch_answer *out, struct err *err)
+{
+    if (!proto_get_fetch(reader, request->version, out, err)) {
+        return false;
+    }
+    if (out->partitions_count <= request->count) {
+        return true;
+    }
+    err_set(err, ERR_RETRY, "Fetch v%d: %d partitions in the answer, %d were asked for",
+            request->version, out->partitions_count, request->count);
+    fetch_answer_done(out);
+    return false;
+}
+
 static void take_answer(struct source_request *request, struct reader *reader, struct buf *block)
 {
     struct fetch_answer answer;
     struct err err = {0};
-    if (!proto_get_fetch(reader, request->version, &answer, &err)) {
+    if (!get_answer(request, reader, &answer, &err)) {
         cluster_drop_conn(request->engine->source, request->broker, request->lane, err.what);
         return;
     }
@@ -251,11 +287,12 @@ static void answered(void *arg, struct reader *reader, struct buf *block, const 
 {
     struct source_request *request = arg;
     struct engine *engine = request->engine;
-    (void)err; /* a lost connection is told by the cluster; the next pump asks again */
     broker_of(engine, request->broker)->asking &= ~(1u << request->lane);
     if (reader != NULL) {
         engine->counters.fetches++;
         take_answer(request, reader, block);
+    } else { /* a lost connection is told by the cluster; the next pump asks again */
+        note_refused(request, err);
     }
     request_free(request);
     if (reader != NULL) {

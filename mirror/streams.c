@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "offsets/checkpoint.h"
 
 enum streams_verdict streams_judge(const struct control_state *state, uint64_t hash)
 {
@@ -41,7 +42,14 @@ static json_t *hash_json(uint64_t hash)
     return json_string(hex);
 }
 
-char *streams_advance(struct control_state *state, uint64_t hash)
+/* Above all that streams of the filter before could be raised to; one beyond the last when there is none. */
+static int32_t generation_of_next_filter(int32_t least)
+{
+    int32_t next = (least / GENERATIONS_A_FILTER + 1) * GENERATIONS_A_FILTER;
+    return next > GENERATION_MAX ? GENERATION_MAX + 1 : next;
+}
+
+char *streams_advance(struct control_state *state, uint64_t hash, uint64_t filter)
 {
     static_assert(sizeof(state->streams_previous) / sizeof(state->streams_previous[0]) ==
                       STREAMS_PREVIOUS_MAX,
@@ -49,7 +57,11 @@ char *streams_advance(struct control_state *state, uint64_t hash)
     assert(streams_judge(state, hash) == STREAMS_WRITE);
     if (state->streams_epoch > 0) {
         previous_push(state, state->streams_hash);
+        if (filter != state->streams_filter) {
+            state->streams_generation = generation_of_next_filter(state->streams_generation);
+        }
     }
+    state->streams_filter = filter;
     state->streams_epoch++;
     state->streams_hash = hash;
     json_t *previous = json_array();
@@ -58,6 +70,10 @@ char *streams_advance(struct control_state *state, uint64_t hash)
     }
     json_t *record = json_pack("{s:I, s:o, s:o}", "epoch", (json_int_t)state->streams_epoch, "hash",
                                hash_json(hash), "previous", previous);
+    if (filter != 0 || state->streams_generation > 0) { /* there is, or was, a filter */
+        json_object_set_new(record, "filter", hash_json(filter));
+        json_object_set_new(record, "generation", json_integer(state->streams_generation));
+    }
     char *text = json_text(record);
     json_decref(record);
     return text;

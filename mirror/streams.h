@@ -21,7 +21,9 @@ enum streams_verdict {
 };
 enum streams_verdict streams_judge(const struct control_state *state, uint64_t hash);
 
-/* The record that makes `hash` the newest, after STREAMS_WRITE; the state is changed to what it will say. Heap. */
-char *streams_advance(struct control_state *state, uint64_t hash);
+/* The record that makes `hash` the newest, after STREAMS_WRITE; the state is changed to what it will say. Another filter
+ * makes another function of "sequence -> record": streams that began before go on in a higher generation. Heap.
+ * @param filter  config_filter_hash(), part of `hash` */
+char *streams_advance(struct control_state *state, uint64_t hash, uint64_t filter);
 
 #endif

@@ -15,8 +15,16 @@ void throttle_set(struct throttle *throttle, int64_t rate, int64_t now_ms)
     if (rate == throttle->rate) {
         return;
     }
-    *throttle = (struct throttle){.rate = rate, .filled_ms = now_ms};
-    throttle->left = burst(throttle);
+    if (throttle->rate <= 0) {
+        *throttle = (struct throttle){.rate = rate, .filled_ms = now_ms};
+        throttle->left = burst(throttle);
+        return;
+    }
+    (void)throttle_room(throttle, now_ms); /* what the old rate earned until now */
+    throttle->rate = rate;
+    int64_t most = burst(throttle);
+    throttle->left = throttle->left < most ? throttle->left : most;
+    throttle->rest = 0;
 }
 
 int64_t throttle_room(struct throttle *throttle, int64_t now_ms)

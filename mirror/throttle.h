@@ -17,7 +17,8 @@ struct throttle {      /* all zero = no limit */
     int64_t filled_ms; /* when they were counted */
 };
 
-/* A new limit counts from now on; the same one again changes nothing. */
+/* A new limit counts from now on, and what is left or overdrawn stays so, within its burst; the same one again changes
+ * nothing. */
 void throttle_set(struct throttle *throttle, int64_t rate, int64_t now_ms);
 /* Bytes that may be asked for now; <= 0: none yet. INT64_MAX without a limit. */
 int64_t throttle_room(struct throttle *throttle, int64_t now_ms);

@@ -30,22 +30,6 @@ static const struct forced_rule {
 };
 #define FORCED_COUNT (sizeof(forced_rules) / sizeof(forced_rules[0]))
 
-/* Never copied: names of brokers of the source, what the target's operator decides (durability), what needs a tier that
- * the target may not have, and formats that only old brokers know. A name that ends in a dot is a prefix. */
-static const char *const never_copied[] = {
-    "leader.replication.throttled.replicas",
-    "follower.replication.throttled.replicas",
-    "min.insync.replicas",
-    "unclean.leader.election.enable",
-    "local.retention.ms",
-    "local.retention.bytes",
-    "remote.",
-    "confluent.",
-    "internal.",
-    "message.format.version",
-    "message.downconversion.enable",
-};
-
 /* ---- topics ------------------------------------------------------------------------------------------------- */
 
 static int by_name(const void *a, const void *b)
@@ -90,6 +74,7 @@ void topic_plan_pairs(const struct config_patterns *patterns, struct admin_topic
         if (twin) {
             pair->target_id = twin->id;
             pair->target_partitions = twin->partitions_count;
+            pair->target_replicas = twin->replication_factor;
             topic_pair_judge(pair);
         }
     }
@@ -109,16 +94,15 @@ static char *copy_or_null(const char *text)
     return copy;
 }
 
-/* Room for `most` changes. */
-static void changes_init(struct topic_changes *changes, size_t most)
+void topic_changes_init(struct topic_changes *changes, size_t most)
 {
     changes->list = calloc(most, sizeof(*changes->list));
     changes->count = 0;
     assert(changes->list);
 }
 
-static struct topic_change *changes_add(struct topic_changes *changes, const char *name,
-                                        const char *value)
+struct topic_change *topic_changes_add(struct topic_changes *changes, const char *name,
+                                       const char *value)
 {
     struct topic_change *change = &changes->list[changes->count++];
     snprintf(change->name, sizeof(change->name), "%s", name);
@@ -147,6 +131,20 @@ bool topic_changes_any_set(const struct topic_changes *changes)
     return false;
 }
 
+void topic_changes_keep_forced(struct topic_changes *changes)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < changes->count; i++) {
+        if (changes->list[i].follows && changes->list[i].set) {
+            free(changes->list[i].value);
+            free(changes->list[i].old);
+        } else {
+            changes->list[kept++] = changes->list[i];
+        }
+    }
+    changes->count = kept;
+}
+
 const char **topic_changes_pairs(const struct topic_changes *changes)
 {
     const char **pairs = calloc(2 * changes->count + 1, sizeof(*pairs));
@@ -163,7 +161,7 @@ const char **topic_changes_pairs(const struct topic_changes *changes)
 
 /* ---- settings ----------------------------------------------------------------------------------------------- */
 
-static const struct admin_setting *find(struct topic_settings settings, const char *name)
+const struct admin_setting *topic_setting(struct topic_settings settings, const char *name)
 {
     const struct admin_setting *end = settings.list + settings.count;
     for (const struct admin_setting *setting = settings.list; setting < end; setting++) {
@@ -174,15 +172,13 @@ static const struct admin_setting *find(struct topic_settings settings, const ch
     return NULL;
 }
 
-/* The topic's own value; NULL when it follows the broker's. */
-static const char *own_value(struct topic_settings settings, const char *name)
+const char *topic_setting_own(struct topic_settings settings, const char *name)
 {
-    const struct admin_setting *setting = find(settings, name);
+    const struct admin_setting *setting = topic_setting(settings, name);
     return setting && !setting->is_default ? setting->value : NULL;
 }
 
-/* A value of a broker, so not trusted to be a number: -1 then. */
-static int64_t number_of(const struct admin_setting *setting)
+int64_t topic_setting_number(const struct admin_setting *setting)
 {
     if (!setting || !setting->value || !*setting->value) {
         return -1;
@@ -193,63 +189,62 @@ static int64_t number_of(const struct admin_setting *setting)
     return errno || *end || number < 0 ? -1 : number;
 }
 
-static bool is_forced(const char *name)
+const char *topic_plan_forced_value(const char *name)
 {
     for (size_t i = 0; i < FORCED_COUNT; i++) {
         if (strcmp(forced_rules[i].name, name) == 0) {
-            return true;
+            return forced_rules[i].value;
         }
     }
-    return false;
-}
-
-static bool is_never_copied(const char *name)
-{
-    for (size_t i = 0; i < sizeof(never_copied) / sizeof(never_copied[0]); i++) {
-        size_t len = strlen(never_copied[i]);
-        bool prefix = never_copied[i][len - 1] == '.';
-        if (prefix ? strncmp(name, never_copied[i], len) == 0
-                   : strcmp(name, never_copied[i]) == 0) {
-            return true;
-        }
-    }
-    return false;
+    return NULL;
 }
 
 /* ---- a new topic -------------------------------------------------------------------------------------------- */
 
-static void creation_copy(struct topic_settings source, struct topic_settings known,
-                          struct topic_changes *out)
+/* Without `sync`, too, a topic begins as the source's is: a compacted one would be deleted from by time else. */
+static bool is_copied(const struct config_service *service, const char *name)
+{
+    enum config_setting_rule rule = config_setting_rule(name);
+    if (rule == SETTING_FORCED || rule == SETTING_NEVER) {
+        return false;
+    }
+    return config_setting_always(service, name) ||
+           (rule == SETTING_FOLLOWS && !config_setting_excluded(service, name));
+}
+
+static void creation_copy(const struct config_service *service, struct topic_settings source,
+                          struct topic_settings known, struct topic_changes *out)
 {
     for (size_t i = 0; i < source.count; i++) {
         const struct admin_setting *setting = &source.list[i];
-        if (setting->is_default || !setting->value || is_forced(setting->name) ||
-            is_never_copied(setting->name) || (known.list && !find(known, setting->name))) {
+        if (setting->is_default || !setting->value || !is_copied(service, setting->name) ||
+            (known.list && !topic_setting(known, setting->name))) {
             continue;
         }
-        changes_add(out, setting->name, setting->value);
+        struct topic_change *change = topic_changes_add(out, setting->name, setting->value);
+        change->follows = change->recorded = true;
     }
 }
 
 /* The topic that `known` came from may have a size of its own: only a default tells what a new topic would get. */
 static bool default_size_suffices(struct topic_settings known, int64_t wanted)
 {
-    const struct admin_setting *there = find(known, SIZE_SETTING);
-    return there && there->is_default && number_of(there) >= wanted;
+    const struct admin_setting *there = topic_setting(known, SIZE_SETTING);
+    return there && there->is_default && topic_setting_number(there) >= wanted;
 }
 
 /* NULL: this rule asks for nothing here. */
 static const char *creation_value(const struct forced_rule *rule, struct topic_settings source,
                                   struct topic_settings known)
 {
-    if (known.list ? !find(known, rule->name) : rule->newer) {
+    if (known.list ? !topic_setting(known, rule->name) : rule->newer) {
         return NULL;
     }
     if (rule->value) {
         return rule->value;
     }
-    const struct admin_setting *size = find(source, rule->name);
-    int64_t wanted = number_of(size);
+    const struct admin_setting *size = topic_setting(source, rule->name);
+    int64_t wanted = topic_setting_number(size);
     bool needed = wanted >= 0 && (!size->is_default || !default_size_suffices(known, wanted));
     return needed ? size->value : NULL;
 }
@@ -261,18 +256,29 @@ static void note_old(struct topic_change *change, const char *old)
     change->old = change->recorded ? copy_or_null(old) : NULL;
 }
 
-void topic_plan_creation(struct topic_settings source, struct topic_settings known,
-                         struct topic_changes *out)
+/* What is given back is the source's: mirror/topic_follow keeps it so. */
+static void note_source(const char *name, const char *own, struct topic_changes *out)
 {
-    changes_init(out, source.count + FORCED_COUNT);
-    creation_copy(source, known, out);
+    if (own && topic_plan_forced_value(name)) {
+        struct topic_change *change = topic_changes_add(out, name, own);
+        change->set = false;
+        change->follows = change->recorded = true;
+    }
+}
+
+void topic_plan_creation(const struct config_service *service, struct topic_settings source,
+                         struct topic_settings known, struct topic_changes *out)
+{
+    topic_changes_init(out, source.count + 2 * FORCED_COUNT);
+    creation_copy(service, source, known, out);
     for (size_t i = 0; i < FORCED_COUNT; i++) {
         const char *value = creation_value(&forced_rules[i], source, known);
         if (value) {
             /* Set even where the target's default is the same: brokers' defaults change, and all of them together are
              * how a topic of ours is known again. */
-            note_old(changes_add(out, forced_rules[i].name, value),
-                     own_value(source, forced_rules[i].name));
+            const char *own = topic_setting_own(source, forced_rules[i].name);
+            note_old(topic_changes_add(out, forced_rules[i].name, value), own);
+            note_source(forced_rules[i].name, own, out);
         }
     }
 }
@@ -280,11 +286,14 @@ void topic_plan_creation(struct topic_settings source, struct topic_settings kno
 /* ---- a topic that stands there ------------------------------------------------------------------------------ */
 
 /* All constant rules that the target knows are set on the topic itself: only a creation of ours does that. */
-static bool looks_created_by_us(struct topic_settings target)
+bool topic_plan_looks_ours(struct topic_settings target, const json_t *recorded)
 {
+    if (json_object_size(recorded) > 0) {
+        return false;
+    }
     for (size_t i = 0; i < FORCED_COUNT; i++) {
-        const char *own = own_value(target, forced_rules[i].name);
-        if (forced_rules[i].value && find(target, forced_rules[i].name) &&
+        const char *own = topic_setting_own(target, forced_rules[i].name);
+        if (forced_rules[i].value && topic_setting(target, forced_rules[i].name) &&
             (!own || strcmp(own, forced_rules[i].value) != 0)) {
             return false;
         }
@@ -296,47 +305,51 @@ static bool looks_created_by_us(struct topic_settings target)
 static const char *existing_value(const struct forced_rule *rule, struct topic_settings source,
                                   struct topic_settings target)
 {
-    const struct admin_setting *there = find(target, rule->name);
+    const struct admin_setting *there = topic_setting(target, rule->name);
     if (!there) {
         return NULL;
     }
     if (rule->value) {
         return there->value && strcmp(there->value, rule->value) == 0 ? NULL : rule->value;
     }
-    const struct admin_setting *size = find(source, rule->name);
-    return size && number_of(size) > number_of(there) ? size->value : NULL;
+    const struct admin_setting *size = topic_setting(source, rule->name);
+    return size && topic_setting_number(size) > topic_setting_number(there) ? size->value : NULL;
 }
 
 /* The record is the world's: anything but [string|null, string] counts as none. */
-static bool recorded_old(const json_t *recorded, const char *name, const char **out_old)
+bool topic_recorded(const json_t *recorded, const char *name, const char **out_old,
+                    const char **out_new)
 {
     const json_t *entry = json_object_get(recorded, name);
     const json_t *old = json_array_get(entry, 0);
-    if (!old || (!json_is_string(old) && !json_is_null(old))) {
+    const char *new = json_string_value(json_array_get(entry, 1));
+    if (!old || (!json_is_string(old) && !json_is_null(old)) || !new) {
         return false;
     }
     *out_old = json_string_value(old);
+    *out_new = new;
     return true;
 }
 
 void topic_plan_existing(struct topic_settings source, struct topic_settings target,
                          const json_t *recorded, struct topic_changes *out)
 {
-    changes_init(out, FORCED_COUNT);
-    bool ours = json_object_size(recorded) == 0 && looks_created_by_us(target);
+    topic_changes_init(out, FORCED_COUNT);
+    bool ours = topic_plan_looks_ours(target, recorded);
     for (size_t i = 0; i < FORCED_COUNT; i++) {
         const char *name = forced_rules[i].name;
         const char *value = existing_value(&forced_rules[i], source, target);
-        const char *old = own_value(target, name);
-        bool known_old = recorded_old(recorded, name, &old);
+        const char *old = topic_setting_own(target, name);
+        const char *forced;
+        bool known_old = topic_recorded(recorded, name, &old, &forced);
         if (value) {
-            struct topic_change *change = changes_add(out, name, value);
-            change->old = copy_or_null(ours ? own_value(source, name) : old);
+            struct topic_change *change = topic_changes_add(out, name, value);
+            change->old = copy_or_null(ours ? topic_setting_own(source, name) : old);
             change->recorded = true;
-        } else if (ours && !known_old && forced_rules[i].value && find(target, name)) {
-            struct topic_change *change = changes_add(out, name, forced_rules[i].value);
+        } else if (ours && !known_old && forced_rules[i].value && topic_setting(target, name)) {
+            struct topic_change *change = topic_changes_add(out, name, forced_rules[i].value);
             change->set = false;
-            note_old(change, own_value(source, name));
+            note_old(change, topic_setting_own(source, name));
         }
     }
 }

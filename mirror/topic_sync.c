@@ -5,16 +5,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "kafka/error.h"
+#include "mirror/topic_follow.h"
 #include "mirror/topic_memory.h"
 
-#define RECHECK_MS \
-    60000 /* settings drift rarely; 5,000 topics * 2 KiB of answer a minute are 170 KiB/s */
+/* A setting that changes is followed within 7 s; with more than 250 topics later, since a turn of 2 s takes one request of
+ * 512 KiB a side at most: 5,000 topics take 100 s. */
+#define RECHECK_MS       5000
+#define RECHECKS_AT_ONCE ADMIN_SETTINGS_TOPICS
 #define CREATE_AT_ONCE \
     50 /* a controller creates some 100 topics/s, so a request stays below its time limit */
 #define UNLISTED_ASKED 16 /* one describe each, ~5 ms; the others wait for the next turn */
 #define REPLICAS_MAX   3
+#define NEWS_MOST      100 /* of a turn; the log has all */
+/* Of Kafka's protocol. */
+#define CODE_INVALID_CONFIG   40
+#define CODE_INVALID_REQUEST  42
+#define CODE_POLICY_VIOLATION 44
 
 /* ---- one turn ----------------------------------------------------------------------------------------------- */
 
@@ -25,7 +35,10 @@ struct work { /* beside each pair */
     bool checked; /* now */
     struct admin_topic_config source;
     struct admin_topic_config target;
-    struct topic_changes changes;
+    struct topic_changes changes; /* forced; of a creation: all */
+    struct topic_changes follows;
+    json_t *drifts; /* of this check; NULL = not checked */
+    bool bare;      /* the target did not take it with the source's settings: created without */
 };
 
 struct turn {
@@ -51,6 +64,8 @@ static void turn_done(struct turn *turn)
         admin_settings_free(turn->works[i].source.settings, turn->works[i].source.settings_count);
         admin_settings_free(turn->works[i].target.settings, turn->works[i].target.settings_count);
         topic_changes_done(&turn->works[i].changes);
+        topic_changes_done(&turn->works[i].follows);
+        json_decref(turn->works[i].drifts);
     }
     free(turn->works);
     free(turn->pairs);
@@ -87,8 +102,28 @@ static bool pair_exists(const struct turn *turn, const char *name)
 
 /* ---- what the source does not list any more ------------------------------------------------------------------ */
 
+/* Its copy stays, and is named until it goes, too, or the source has such a topic again. */
+static void note_gone(struct turn *turn, const struct remembered *before)
+{
+    const struct admin_topic *twin = target_find(turn, before->name);
+    char since[CLOCK_TEXT_BYTES];
+    char source_id[UUID_TEXT_BYTES];
+    char target_id[UUID_TEXT_BYTES];
+    log_warn("topic.source_deleted",
+             "topic=%s why=\"the source has no such topic any more\" doing=%s", before->name,
+             twin ? "\"its copy stays, nothing is mirrored into it any more\"" : "nothing");
+    if (twin) {
+        clock_rfc3339(clock_wall_ms(clock_system()), since);
+        json_object_set_new(turn->memory->gone, before->name,
+                            json_pack("{s:s, s:s, s:s}", "source_id",
+                                      uuid_hex(&before->source_id, source_id), "target_id",
+                                      uuid_hex(&twin->id, target_id), "since", since));
+    }
+}
+
 /* Access that was taken away also hides topics from the list, and so may a broker that has just started: only the
- * source's word about this very name ends its mirroring. */
+ * source's word about this very name ends its mirroring, two turns in a row: a topic that is being created again keeps
+ * its place, and its partitions their owners. */
 static bool unlisted_is_gone(struct turn *turn, const struct remembered *before, bool may_ask,
                              struct topic_pair *out)
 {
@@ -98,9 +133,9 @@ static bool unlisted_is_gone(struct turn *turn, const struct remembered *before,
     struct admin_topic topic;
     struct err err = {0};
     if (may_ask && !admin_describe_topic(turn->source, before->name, &topic, &err)) {
-        if (err.kind == ERR_REFUSED && err.code == 3) { /* UNKNOWN_TOPIC_OR_PARTITION */
-            log_info("topic.gone", "topic=%s why=\"the source has no such topic any more\"",
-                     before->name);
+        out->gone_once = err.kind == ERR_REFUSED && err.code == KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+        if (out->gone_once && before->gone_once) {
+            note_gone(turn, before);
             return true;
         }
         snprintf(out->warning, sizeof(out->warning), "the source does not list it: %.200s",
@@ -110,6 +145,7 @@ static bool unlisted_is_gone(struct turn *turn, const struct remembered *before,
     if (twin) {
         out->target_id = twin->id;
         out->target_partitions = twin->partitions_count;
+        out->target_replicas = twin->replication_factor;
     }
     return !twin; /* gone on both sides, or never there: nothing to keep */
 }
@@ -141,19 +177,23 @@ static void keep_unlisted(struct turn *turn)
 
 /* ---- what is to be done -------------------------------------------------------------------------------------- */
 
+static const struct uuid *target_id(void *arg, const char *topic)
+{
+    const struct admin_topic *there = target_find(arg, topic);
+    return there ? &there->id : NULL;
+}
+
 /* What was forced on a topic that is not there any more is nothing to give back. */
-static void forced_drop_stale(struct turn *turn)
+static void drop_stale(struct turn *turn)
 {
     const char *name;
     void *next;
     json_t *entry;
-    json_object_foreach_safe(turn->memory->forced, next, name, entry)
+    topic_memory_drop_stale(turn->memory, target_id, turn);
+    json_object_foreach_safe(turn->memory->gone, next, name, entry)
     {
-        const struct admin_topic *there = target_find(turn, name);
-        struct uuid id = {0};
-        bool sane = uuid_parse_hex(json_string_value(json_object_get(entry, "target_id")), &id);
-        if (!there || !sane || (!uuid_is_zero(&id) && !uuid_equal(&id, &there->id))) {
-            json_object_del(turn->memory->forced, name);
+        if (pair_exists(turn, name) || !config_patterns_match(&turn->service->topics, name)) {
+            json_object_del(turn->memory->gone, name);
         }
     }
 }
@@ -172,6 +212,33 @@ static void refuse_shared(const struct turn *turn, const struct remembered *befo
     }
 }
 
+static int oldest_first(const void *a, const void *b)
+{
+    int64_t left = (*(struct work *const *)a)->before->checked_ms;
+    int64_t right = (*(struct work *const *)b)->before->checked_ms;
+    return left < right ? -1 : left > right;
+}
+
+/* Of those that were checked before and are due again, the oldest. */
+static void decide_rechecks(struct turn *turn)
+{
+    struct work **due = calloc(turn->count + 1, sizeof(struct work *));
+    size_t count = 0;
+    assert(due);
+    for (size_t i = 0; i < turn->count; i++) {
+        struct work *work = &turn->works[i];
+        if (!work->create && !work->check && !turn->pairs[i].problem[0] &&
+            turn->now_ms - work->before->checked_ms >= RECHECK_MS) {
+            due[count++] = work;
+        }
+    }
+    qsort(due, count, sizeof(struct work *), oldest_first);
+    for (size_t i = 0; i < count && i < RECHECKS_AT_ONCE; i++) {
+        due[i]->check = true;
+    }
+    free(due);
+}
+
 static void decide(struct turn *turn)
 {
     turn->works = calloc(turn->count + 1, sizeof(*turn->works));
@@ -184,10 +251,9 @@ static void decide(struct turn *turn)
         refuse_shared(turn, before, pair);
         work->before = before;
         work->create = uuid_is_zero(&pair->target_id) && !pair->problem[0];
-        work->check =
-            !work->create && !pair->problem[0] &&
-            (!same || before->checked_ms < 0 || turn->now_ms - before->checked_ms >= RECHECK_MS);
+        work->check = !work->create && !pair->problem[0] && (!same || before->checked_ms < 0);
     }
+    decide_rechecks(turn);
 }
 
 /* Was its first check passed already? Then it goes on through what may fail now. */
@@ -266,8 +332,29 @@ static void plan_creation(struct turn *turn, size_t i)
         return;
     }
     const struct topic_memory *memory = turn->memory;
-    topic_plan_creation(source, (struct topic_settings){memory->known, memory->known_count},
+    topic_plan_creation(turn->service, source,
+                        (struct topic_settings){memory->known, memory->known_count},
                         &work->changes);
+}
+
+static void plan_follow(struct turn *turn, size_t i)
+{
+    struct work *work = &turn->works[i];
+    const char *name = turn->pairs[i].name;
+    const struct topic_follow follow = {
+        .service = turn->service,
+        .source = settings_of(&work->source),
+        .target = settings_of(&work->target),
+        .target_replicas = turn->pairs[i].target_replicas,
+        .ours = topic_plan_looks_ours(settings_of(&work->target),
+                                      topic_memory_forced(turn->memory, name)),
+        .forced = topic_memory_forced(turn->memory, name),
+        .synced = topic_memory_synced(turn->memory, name),
+        .refused = topic_memory_refused(turn->memory, name, turn->now_ms)};
+    /* Before a term nothing is recorded, so nothing is changed. */
+    if (turn->hooks->record && follow.source.list) {
+        topic_follow_plan(&follow, &work->follows, &work->drifts);
+    }
 }
 
 static void plan_check(struct turn *turn, size_t i)
@@ -285,6 +372,7 @@ static void plan_check(struct turn *turn, size_t i)
                  "max.message.bytes is not compared, the source's settings cannot be read: %.150s",
                  work->source.err.what);
     }
+    plan_follow(turn, i);
     topic_plan_existing(settings_of(&work->source), target,
                         topic_memory_forced(turn->memory, pair->name), &work->changes);
     work->checked = true;
@@ -317,16 +405,25 @@ static void plan(struct turn *turn)
 }
 
 /* Into memory, from where the records are built. */
-static void remember_forced(struct turn *turn)
+static void note_planned(struct turn *turn)
 {
     for (size_t i = 0; i < turn->count; i++) {
-        topic_memory_force(turn->memory, turn->pairs[i].name, &turn->pairs[i].target_id,
-                           &turn->works[i].changes);
+        const struct topic_pair *pair = &turn->pairs[i];
+        topic_memory_note(turn->memory, pair->name, &pair->target_id, &turn->works[i].changes);
+        topic_memory_note(turn->memory, pair->name, &pair->target_id, &turn->works[i].follows);
     }
 }
 
 /* ---- the outcome -------------------------------------------------------------------------------------------- */
 
+static void put_known(json_t *of_topics, const char *topic, json_t *settings)
+{
+    if (settings) {
+        json_object_set(of_topics, topic, settings);
+    }
+}
+
+/* What is recorded. */
 static void build(const struct turn *turn, struct topic_sync *out)
 {
     *out = (struct topic_sync){.pairs_count = turn->count};
@@ -336,86 +433,81 @@ static void build(const struct turn *turn, struct topic_sync *out)
         memcpy(out->pairs, turn->pairs, turn->count * sizeof(*out->pairs));
     }
     json_t *forced = json_object();
+    json_t *synced = json_object();
     json_t *ids = json_object();
     const char *name;
     json_t *entry;
-    json_object_foreach (turn->memory->forced, name, entry) {
-        json_object_set(forced, name, json_object_get(entry, "forced"));
+    json_object_foreach (turn->memory->kept, name, entry) {
+        put_known(forced, name, json_object_get(entry, "forced"));
+        put_known(synced, name, json_object_get(entry, "synced"));
         json_object_set(ids, name, json_object_get(entry, "target_id"));
     }
     out->forced_json = json_text(forced);
+    out->synced_json = json_text(synced);
     out->target_ids_json = json_text(ids);
+    out->gone_json = json_text(turn->memory->gone);
     json_decref(forced);
+    json_decref(synced);
     json_decref(ids);
 }
 
-void topic_sync_done(struct topic_sync *sync)
-{
-    free(sync->pairs);
-    free(sync->forced_json);
-    free(sync->target_ids_json);
-    *sync = (struct topic_sync){0};
-}
+/* ---- what stays different ------------------------------------------------------------------------------------ */
 
-static json_t *parse_own(const char *text)
+static void add_drift(struct topic_sync *out, const char *topic, json_t *row)
 {
-    json_t *value = text ? json_loads(text, 0, NULL) : NULL;
-    return value ? value : json_object();
-}
-
-static json_t *record_topic(const struct topic_pair *pair, json_t *forced)
-{
-    char source_id[UUID_TEXT_BYTES];
-    char target_id[UUID_TEXT_BYTES];
-    int32_t partitions = pair->source_partitions < pair->target_partitions
-                             ? pair->source_partitions
-                             : pair->target_partitions;
-    json_t *topic = json_pack("{s:s, s:s, s:s, s:i}", "name", pair->name, "source_id",
-                              uuid_hex(&pair->source_id, source_id), "target_id",
-                              uuid_hex(&pair->target_id, target_id), "partitions", partitions);
-    if (forced) {
-        json_object_set(topic, "forced", forced);
+    out->drifts_count++;
+    if (json_array_size(out->drifts) < TOPIC_ROWS_MOST) {
+        json_t *copy = json_deep_copy(row); /* it goes to another thread */
+        json_object_set_new(copy, "topic", json_string(topic));
+        json_array_append_new(out->drifts, copy);
     }
-    return topic;
 }
 
-char *topic_sync_record(const struct topic_sync *sync, int64_t epoch)
+static void add_partitions_drift(struct topic_sync *out, const struct topic_pair *pair)
 {
-    json_t *kept = json_object();
-    json_t *forced = parse_own(sync->forced_json);
-    json_t *ids = parse_own(sync->target_ids_json);
-    json_t *topics = json_array();
-    for (size_t i = 0; i < sync->pairs_count; i++) {
-        const struct topic_pair *pair = &sync->pairs[i];
-        if (!pair->problem[0] && !uuid_is_zero(&pair->target_id)) {
-            json_array_append_new(topics, record_topic(pair, json_object_get(forced, pair->name)));
-            json_object_del(forced, pair->name);
+    char source[16];
+    char target[16];
+    snprintf(source, sizeof(source), "%d", pair->source_partitions);
+    snprintf(target, sizeof(target), "%d", pair->target_partitions);
+    json_t *row =
+        topic_drift("partitions", source, target, pair->problem[0] ? pair->problem : pair->warning);
+    add_drift(out, pair->name, row);
+    json_decref(row);
+}
+
+static void build_drifts(const struct turn *turn, struct topic_sync *out)
+{
+    out->drifts = json_array();
+    for (size_t i = 0; i < turn->count; i++) {
+        const struct topic_pair *pair = &turn->pairs[i];
+        int64_t before = out->drifts_count;
+        size_t at;
+        json_t *row;
+        if (!uuid_is_zero(&pair->target_id) && pair->source_partitions != pair->target_partitions) {
+            add_partitions_drift(out, pair);
         }
+        json_array_foreach (json_object_get(turn->memory->drifts, pair->name), at, row) {
+            add_drift(out, pair->name, row);
+        }
+        out->drifted_count += out->drifts_count > before;
     }
-    const char *name;
-    json_t *settings;
-    json_object_foreach (forced, name, settings) {
-        json_object_set_new(
-            kept, name,
-            json_pack("{s:O, s:O}", "target_id", json_object_get(ids, name), "forced", settings));
-    }
-    json_t *record = json_pack("{s:I, s:o}", "epoch", (json_int_t)epoch, "topics", topics);
-    if (json_object_size(kept) > 0) {
-        json_object_set(record, "kept", kept);
-    }
-    char *text = json_text(record);
-    json_decref(record);
-    json_decref(kept);
-    json_decref(forced);
-    json_decref(ids);
-    return text;
+}
+
+/* News is told once. */
+static void build_outcome(struct turn *turn, struct topic_sync *out)
+{
+    build(turn, out);
+    build_drifts(turn, out);
+    out->news = turn->memory->news;
+    turn->memory->news = json_array();
 }
 
 /* ---- acts --------------------------------------------------------------------------------------------------- */
 
 static bool alters(const struct work *work)
 {
-    return !work->create && topic_changes_any_set(&work->changes);
+    return !work->create &&
+           (topic_changes_any_set(&work->changes) || topic_changes_any_set(&work->follows));
 }
 
 /* Topics that were not mirrored yet stay out of the record until their settings are forced. */
@@ -439,22 +531,37 @@ static bool record_intent(struct turn *turn, struct err *err)
     return ok;
 }
 
+/* A value, a policy of the target's operator, or two settings that exclude each other; not the name, not our rights. */
+static bool refuses_settings(const struct err *err)
+{
+    return err->code == CODE_INVALID_CONFIG || err->code == CODE_INVALID_REQUEST ||
+           err->code == CODE_POLICY_VIOLATION;
+}
+
 static void create_told(struct turn *turn, size_t i, const struct err *err)
 {
     struct topic_pair *pair = &turn->pairs[i];
+    struct work *work = &turn->works[i];
     if (err->kind != ERR_NONE) {
-        trouble(turn, i, err);
-        topic_changes_done(&turn->works[i].changes);
-        json_object_del(turn->memory->forced, pair->name);
+        topic_memory_drop(turn->memory, pair->name);
+        work->bare = !work->bare && refuses_settings(err);
+        if (work->bare) { /* once more without; the next turn finds out which one it was */
+            topic_changes_keep_forced(&work->changes);
+        } else {
+            trouble(turn, i, err);
+            topic_changes_done(&work->changes);
+        }
         return;
     }
     turn->created_count++;
-    turn->works[i].checked = turn->memory->known != NULL; /* else the next turn looks what it got */
+    /* Else the next turn looks what it got. */
+    work->checked = turn->memory->known != NULL && !work->bare;
     log_info("topic.created", "topic=%s partitions=%d", pair->name, pair->source_partitions);
 }
 
-/* Pairs [*next..) as far as one request goes. */
-static bool create_some(struct turn *turn, size_t *next, int32_t replicas, struct err *err)
+/* Pairs [*next..) as far as one request goes. @param bare  those that were refused with the source's settings */
+static bool create_some(struct turn *turn, bool bare, size_t *next, int32_t replicas,
+                        struct err *err)
 {
     struct admin_new_topic wants[CREATE_AT_ONCE];
     const char **settings[CREATE_AT_ONCE];
@@ -462,7 +569,7 @@ static bool create_some(struct turn *turn, size_t *next, int32_t replicas, struc
     struct err errs[CREATE_AT_ONCE];
     size_t count = 0;
     for (; *next < turn->count && count < CREATE_AT_ONCE; (*next)++) {
-        if (!turn->works[*next].create) {
+        if (!turn->works[*next].create || turn->works[*next].bare != bare) {
             continue;
         }
         settings[count] = topic_changes_pairs(&turn->works[*next].changes);
@@ -485,6 +592,17 @@ static bool create_some(struct turn *turn, size_t *next, int32_t replicas, struc
     return ok;
 }
 
+static bool create_all(struct turn *turn, bool bare, int32_t replicas, struct err *err)
+{
+    size_t next = 0;
+    while (next < turn->count) {
+        if (!create_some(turn, bare, &next, replicas, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The new topics' ids, and what others made of them. */
 static bool relist(struct turn *turn, struct err *err)
 {
@@ -503,6 +621,7 @@ static bool relist(struct turn *turn, struct err *err)
         if (turn->works[i].create && twin) {
             pair->target_id = twin->id;
             pair->target_partitions = twin->partitions_count;
+            pair->target_replicas = twin->replication_factor;
             topic_pair_judge(pair);
         }
     }
@@ -524,15 +643,14 @@ static bool create(struct turn *turn, struct err *err)
         return false;
     }
     int32_t replicas = brokers_count < REPLICAS_MAX ? brokers_count : REPLICAS_MAX;
-    while (next < turn->count) {
-        if (!create_some(turn, &next, replicas > 0 ? replicas : 1, err)) {
-            return false;
-        }
+    if (!create_all(turn, false, replicas > 0 ? replicas : 1, err) ||
+        !create_all(turn, true, replicas > 0 ? replicas : 1, err)) {
+        return false;
     }
     if (turn->created_count > 0 && !relist(turn, err)) {
         return false;
     }
-    remember_forced(turn); /* again, under the new topics' ids */
+    note_planned(turn); /* again, under the new topics' ids */
     return true;
 }
 
@@ -561,7 +679,7 @@ static bool grow(struct turn *turn, struct err *err)
     return true;
 }
 
-static void alter_one(struct turn *turn, size_t i)
+static void force_one(struct turn *turn, size_t i)
 {
     struct work *work = &turn->works[i];
     const char **settings = topic_changes_pairs(&work->changes);
@@ -579,16 +697,111 @@ static void alter_one(struct turn *turn, size_t i)
     free(settings);
 }
 
+/* ---- acts: what follows the source --------------------------------------------------------------------------- */
+
+static void followed(struct turn *turn, size_t i, const struct topic_change *change)
+{
+    const char *topic = turn->pairs[i].name;
+    const char *before = topic_setting_own(settings_of(&turn->works[i].target), change->name);
+    if (change->ends) {
+        topic_memory_unnote(turn->memory, topic, change->name);
+    }
+    if (!change->set) {
+        return;
+    }
+    log_info("topic.setting", "topic=%s setting=%s value=%s before=%s why=%s", topic, change->name,
+             log_quote(change->value ? change->value : "").text,
+             log_quote(before ? before : "").text,
+             change->ends ? "\"the source's topic has none any more\""
+                          : "\"the source's topic has it\"");
+    json_t *news = json_pack("{s:s, s:s, s:s?, s:s?}", "topic", topic, "setting", change->name,
+                             "before", before, "after", change->value);
+    if (news && json_array_size(turn->memory->news) < NEWS_MOST) {
+        json_array_append(turn->memory->news, news);
+    }
+    json_decref(news);
+}
+
+static void not_followed(struct turn *turn, size_t i, const struct topic_change *change,
+                         const struct err *err)
+{
+    const char *topic = turn->pairs[i].name;
+    struct work *work = &turn->works[i];
+    const struct admin_setting *there = topic_setting(settings_of(&work->target), change->name);
+    char why[320];
+    bool refused = refuses_settings(err);
+    snprintf(why, sizeof(why), "%s%.280s",
+             refused ? "the target refuses it: " : "not changed: ", err->what);
+    if (change->first) {
+        topic_memory_unnote(turn->memory, topic, change->name);
+    }
+    if (refused && change->value) {
+        topic_memory_refuse(turn->memory, topic, change->name, change->value, why, turn->now_ms);
+    }
+    log_warn("topic.setting_differs", "topic=%s setting=%s value=%s why=%s then=\"tried again\"",
+             topic, change->name, log_quote(change->value ? change->value : "").text,
+             log_quote(why).text);
+    json_array_append_new(
+        work->drifts, topic_drift(change->name, change->value, there ? there->value : NULL, why));
+}
+
+/* The first `count` of these changes in one request. */
+static bool try_changes(struct turn *turn, size_t i, struct topic_change *changes, size_t count,
+                        struct err *why)
+{
+    struct topic_changes some = {changes, count};
+    const char **settings = topic_changes_pairs(&some);
+    bool ok = !settings[0] || admin_alter_topic(turn->target, turn->pairs[i].name, settings, why);
+    free(settings);
+    return ok;
+}
+
+/* All at once; when the target does not take that, one by one, so that one stops no other. */
+static bool follow_one(struct turn *turn, size_t i, struct err *err)
+{
+    struct topic_changes *follows = &turn->works[i].follows;
+    struct err why = {0};
+    bool whole = try_changes(turn, i, follows->list, follows->count, &why);
+    bool each = !whole && refuses_settings(&why);
+    for (size_t at = 0; at < follows->count; at++) {
+        struct topic_change *change = &follows->list[at];
+        bool done = whole || !change->set;
+        if (each && change->set) {
+            why = (struct err){0};
+            if (!turn->hooks->may_act(turn->hooks->arg, err)) {
+                return false;
+            }
+            done = try_changes(turn, i, change, 1, &why);
+        }
+        if (done) {
+            followed(turn, i, change);
+        } else {
+            not_followed(turn, i, change, &why);
+        }
+    }
+    return true;
+}
+
+static bool alter_one(struct turn *turn, size_t i, struct err *err)
+{
+    if (topic_changes_any_set(&turn->works[i].changes)) {
+        force_one(turn, i);
+    }
+    return turn->pairs[i].problem[0] || follow_one(turn, i, err);
+}
+
 static bool alter(struct turn *turn, struct err *err)
 {
     for (size_t i = 0; i < turn->count; i++) {
-        if (!alters(&turn->works[i]) || turn->pairs[i].problem[0]) {
+        const struct work *work = &turn->works[i];
+        if (work->create || turn->pairs[i].problem[0] ||
+            work->changes.count + work->follows.count == 0) {
             continue;
         }
-        if (!turn->hooks->may_act(turn->hooks->arg, err)) {
+        if ((alters(work) && !turn->hooks->may_act(turn->hooks->arg, err)) ||
+            !alter_one(turn, i, err)) {
             return false;
         }
-        alter_one(turn, i);
     }
     return true;
 }
@@ -624,6 +837,22 @@ static void tell(const struct topic_pair *pair, const struct remembered *before,
     }
 }
 
+/* Those of topics that were not checked now are as they were. */
+static void remember_drifts(struct turn *turn)
+{
+    json_t *drifts = json_object();
+    for (size_t i = 0; i < turn->count; i++) {
+        const char *name = turn->pairs[i].name;
+        json_t *rows = turn->works[i].drifts ? turn->works[i].drifts
+                                             : json_object_get(turn->memory->drifts, name);
+        if (json_array_size(rows) > 0) {
+            json_object_set(drifts, name, rows);
+        }
+    }
+    json_decref(turn->memory->drifts);
+    turn->memory->drifts = drifts;
+}
+
 static void remember(struct turn *turn)
 {
     struct remembered *topics = calloc(turn->count + 1, sizeof(*topics));
@@ -639,6 +868,7 @@ static void remember(struct turn *turn)
         now->listed = !pair->problem[0] && !uuid_is_zero(&pair->target_id);
         bool same = topic_memory_same(work->before, pair);
         now->checked_ms = work->checked ? turn->now_ms : same ? work->before->checked_ms : -1;
+        now->gone_once = pair->gone_once;
         now->told_hash = told_hash(pair);
         tell(pair, work->before, now->told_hash);
     }
@@ -669,7 +899,7 @@ static bool list(struct turn *turn, struct err *err)
     topic_plan_pairs(&turn->service->topics, turn->source_topics, turn->source_count,
                      turn->target_topics, turn->target_count, &turn->pairs, &turn->count);
     keep_unlisted(turn);
-    forced_drop_stale(turn);
+    drop_stale(turn);
     decide(turn);
     return true;
 }
@@ -690,14 +920,15 @@ bool topic_sync_run(const struct config_service *service, struct admin *source,
         read_settings(&turn, true);
         read_settings(&turn, false);
         plan(&turn);
-        remember_forced(&turn);
+        note_planned(&turn);
     }
     ok = ok && record_intent(&turn, err) && create(&turn, err) && grow(&turn, err) &&
          alter(&turn, err);
     if (ok) {
         hold_unchecked(&turn);
         remember(&turn);
-        build(&turn, out);
+        remember_drifts(&turn);
+        build_outcome(&turn, out);
     }
     turn_done(&turn);
     return ok;

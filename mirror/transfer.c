@@ -92,6 +92,47 @@ static bool end_aborted(struct transfer_filter *filter, const struct batch *batc
     return true;
 }
 
+/* Records of any batch can be written again, but not into what no broker takes or takes later. */
+static enum transfer_what what_for(enum batch_verdict verdict, const struct batch *batch)
+{
+    switch (verdict) {
+    case BATCH_PASSES:
+        return TRANSFER_PASS;
+    case BATCH_INNER_HOLES:
+    case BATCH_APPEND_TIME:
+    case BATCH_INSIDE:
+    case BATCH_FILTERED:
+    case BATCH_OTHER_CODEC:
+    case BATCH_OLD_FORMAT:
+        return TRANSFER_RECODE;
+    case BATCH_TOO_LARGE:
+        return batch->count > 1 ? TRANSFER_RECODE : TRANSFER_REFUSED;
+    case BATCH_EMPTY:
+    case BATCH_TIMESTAMP_REFUSED:
+    case BATCH_STRUCTURE:
+    case BATCH_SMALL:
+    case BATCH_CORRUPT:
+    case BATCH_BOMB:
+    case BATCH_VERDICTS_COUNT:
+        break;
+    }
+    return TRANSFER_REFUSED;
+}
+
+/* It may pass: is it wanted otherwise? */
+static enum batch_verdict wanted(const struct batch *batch, int64_t position,
+                                 const struct transfer_limits *limits)
+{
+    if (batch->base_offset < position) {
+        return BATCH_INSIDE;
+    }
+    if (limits->filtered) {
+        return BATCH_FILTERED;
+    }
+    return limits->other_codec && batch_codec(batch) != limits->codec ? BATCH_OTHER_CODEC
+                                                                      : BATCH_PASSES;
+}
+
 static enum transfer_what decide_data(const struct transfer_filter *filter,
                                       const struct batch *batch, int64_t position,
                                       const struct transfer_limits *limits,
@@ -105,11 +146,11 @@ static enum transfer_what decide_data(const struct transfer_filter *filter,
     }
     enum batch_verdict verdict =
         batch_verdict(batch, limits->max_message_bytes, limits->max_timestamp);
-    if (verdict == BATCH_PASSES && batch->base_offset < position) {
-        verdict = BATCH_INSIDE;
+    if (verdict == BATCH_PASSES) {
+        verdict = wanted(batch, position, limits);
     }
     *out_verdict = verdict;
-    return verdict == BATCH_PASSES ? TRANSFER_PASS : TRANSFER_REFUSED;
+    return what_for(verdict, batch);
 }
 
 bool transfer_decide(struct transfer_filter *filter, const struct batch *batch, int64_t position,
@@ -117,9 +158,10 @@ bool transfer_decide(struct transfer_filter *filter, const struct batch *batch, 
                      enum batch_verdict *out_verdict, struct err *err)
 {
     *out_verdict = BATCH_PASSES;
-    if (batch->magic < 2) { /* only base_offset and len are known: not passable, its end neither */
-        *out_verdict = BATCH_OLD_FORMAT;
-        *out_what = TRANSFER_REFUSED;
+    if (batch->magic < 2) { /* no transactions yet; base_offset is that of its last record */
+        bool before = batch_next_offset(batch) <= position;
+        *out_verdict = before ? BATCH_PASSES : BATCH_OLD_FORMAT;
+        *out_what = before ? TRANSFER_BEFORE : TRANSFER_RECODE;
         return true;
     }
     begin_aborted_before(filter, batch_next_offset(batch));

@@ -1,5 +1,6 @@
-/* What becomes of each batch of a Fetch answer: passed as it is, skipped (control, aborted, empty, read before), or not
- * passable, which faults its partition. Pure; one filter a partition and answer.
+/* What becomes of each batch of a Fetch answer: passed as it is, skipped (control, aborted, empty, read before),
+ * re-encoded (mirror/recode), or not for the target at all, which faults its partition. Pure; one filter a partition and
+ * answer.
  *
  * read_committed: the answer's aborted list is complete, transactions that began before the fetch offset included, so
  * the filter starts each answer with an empty set (TransactionIndex; Java's CompletedFetch does the same).
@@ -19,12 +20,16 @@ enum transfer_what {
     TRANSFER_PASS,
     TRANSFER_SKIP,    /* takes offsets, not records: a hole in the map */
     TRANSFER_BEFORE,  /* ends at or before the position: the broker returns whole batches */
-    TRANSFER_REFUSED, /* may not pass: `verdict` says why */
+    TRANSFER_RECODE,  /* its records may pass, the batch may not: `verdict` says why */
+    TRANSFER_REFUSED, /* neither: `verdict` says why */
 };
 
 struct transfer_limits {
     int64_t max_message_bytes; /* the target topic's; INT64_MAX = unknown */
     int64_t max_timestamp;     /* the target refuses later ones; INT64_MAX = takes all */
+    bool filtered;             /* the service filters records: every batch is looked into */
+    bool other_codec;          /* the line has a codec of its own */
+    enum batch_codec codec;    /* which */
 };
 
 struct transfer_filter {
@@ -39,8 +44,8 @@ struct transfer_filter {
 void transfer_filter_init(struct transfer_filter *filter, struct fetch_partition *partition);
 void transfer_filter_done(struct transfer_filter *filter);
 
-/* Decide about the next batch in offset order. @param position next source offset wanted; a batch that begins before
- * it and ends behind it cannot pass (resume is at batch ends only): REFUSED, *out_verdict BATCH_INSIDE.
+/* Decide about the next batch in offset order. @param position next source offset wanted; of a batch that begins before
+ * it and ends behind it the records from there on are wanted: RECODE, *out_verdict BATCH_INSIDE.
  * false with err: the bytes of a control record are broken. */
 MUST_CHECK
 bool transfer_decide(struct transfer_filter *filter, const struct batch *batch, int64_t position,

@@ -16,6 +16,9 @@
 #include "kafka/wire.h"
 
 #define GENERATION_MAX 32767 /* 15 bits of the producer id */
+/* A filter's generations: the number tells which filter the stream passed. 127 changes of a service's filter, and so many
+ * raises of one partition between two of them (truncations of the source, an operator's decisions). */
+#define GENERATIONS_A_FILTER 256
 
 struct checkpoint {
     struct uuid source_topic_id;

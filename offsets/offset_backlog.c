@@ -26,6 +26,12 @@ static bool place_before(struct offset_place a, struct offset_place b)
     return a.source < b.source || a.target < b.target;
 }
 
+/* Behind on one side and ahead on the other: no two places of one history. What Redis says is checked for that. */
+static bool place_crosses(struct offset_place a, struct offset_place b)
+{
+    return place_before(a, b) && place_before(b, a);
+}
+
 static struct offset_place place_of(const struct checkpoint *checkpoint)
 {
     return (struct offset_place){checkpoint->source_next, checkpoint->target_next};
@@ -349,7 +355,8 @@ void offset_backlog_init(struct offset_backlog *backlog, struct offset_totals *t
     TAILQ_INIT(&backlog->chunks);
     assert(!place_before(place_of(at), place_of(&backlog->base)));
     assert(runs_count == 0 || !place_before(run_begin(runs[0]), place_of(&backlog->base)));
-    if (is_beginning(&backlog->base)) {
+    bool raised = from != NULL && !has_from && from->generation < at->generation;
+    if (raised || is_beginning(&backlog->base)) {
         backlog->start_known = true;
         backlog->start = place_of(&backlog->base);
     }
@@ -435,6 +442,13 @@ void offset_backlog_ack(struct offset_backlog *backlog, struct offset_run run,
     chunk->after = *after;
     chunk->after_known = true;
     backlog->at = *after;
+}
+
+void offset_backlog_ack_part(struct offset_backlog *backlog, struct offset_run run)
+{
+    assert(run.length > 0 && !place_before(run_begin(run), place_of(&backlog->at)));
+    struct offset_chunk *chunk = add_run(backlog, run);
+    chunk_set_position(chunk, chunk->end);
 }
 
 /* --- unmapped stretches ------------------------------------------------------------------------------------------- */
@@ -677,6 +691,10 @@ static bool align(struct offset_backlog *backlog, const struct offset_found *fou
     struct offset_place from = place_of(&found->checkpoint);
     struct offset_place end = found->index.run_end;
     struct offset_place begin = place_of(&backlog->base);
+    if (place_crosses(from, begin)) { /* resume takes the one further on at the target: if that is
+                                         ours, it would come back here */
+        return from.target < begin.target && start_anew(backlog);
+    }
     if (place_before(from, begin)) {
         mark_front(backlog, place_known(end) ? end : found->index.first, end);
         return true;
@@ -688,6 +706,9 @@ static bool align(struct offset_backlog *backlog, const struct offset_found *fou
     }
     if (chunk == NULL) {
         return all_is_stored(backlog, end);
+    }
+    if (place_crosses(from, place_of(&chunk->after))) {
+        return false;
     }
     if (place_equal(from, begin) && place_equal(chunk->from, end)) {
         set_next(backlog, chunk);

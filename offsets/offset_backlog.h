@@ -119,6 +119,10 @@ void offset_backlog_done(struct offset_backlog *backlog);
 void offset_backlog_ack(struct offset_backlog *backlog, struct offset_run run,
                         const struct checkpoint *after);
 
+/* A run inside of a batch that holds more of them: nothing may go on from behind it. The offset_backlog_ack() of the
+ * batch's last run has to follow before anything else. */
+void offset_backlog_ack_part(struct offset_backlog *backlog, struct offset_run run);
+
 /* What was mirrored between the list's end and `at`, oldest first, as resume found it; runs, or parts of runs, before the
  * end are what the list knows already.
  * @return false and nothing is changed: they are of another history */

@@ -87,9 +87,11 @@ static void ask(struct cut_call *made, redis_reply_fn *done)
 {
     struct script_arguments arguments = {0};
     script_put_part(&arguments, made->store->base, made->topic, made->partition, made->incarnation);
+    char bound[OFFSET_PIECE_NUMBER_BYTES];
+    int64_t offset = made->target_offset < 0 ? 0 : made->target_offset;
     script_put_text(&arguments, "target");
-    script_put_format(&arguments, "%lld",
-                      (long long)(made->target_offset < 0 ? 0 : made->target_offset));
+    script_put_format(&arguments, "%lld", (long long)offset);
+    script_put_text(&arguments, offset_piece_bound(offset, bound));
     offset_store_call(made->store, &offset_script_floor, PART_KEYS_COUNT, &arguments, done, made);
 }
 

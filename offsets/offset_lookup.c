@@ -113,6 +113,34 @@ static bool nothing_is_known(const struct offset_lookup *lookup,
     return lookup->chosen.run_end.source >= 0;
 }
 
+/* The successor began where the stream's checkpoint in Redis stands, on one side at least: nothing was mirrored in between.
+ * Elsewhere what was is not written down: a worker died with it, and the next one could not go on in the same stream. */
+static bool nothing_between(const struct offset_lookup *lookup)
+{
+    const struct offset_place *end = &lookup->chosen.next;
+    const struct offset_place *begin = &lookup->successor.first;
+    return begin->source == end->source || begin->target == end->target;
+}
+
+/* What stands beside the piece must leave it room, or one of them is not of this history. */
+static bool piece_fits(const struct offset_lookup *lookup, const struct offset_neighbours *near)
+{
+    const struct offset_piece *piece = &lookup->piece;
+    struct offset_place begin = piece->span.begin;
+    struct offset_place until = piece->span.until;
+    if (begin.source < lookup->chosen.first.source || begin.target < lookup->chosen.first.target ||
+        until.source > lookup->chosen.next.source || until.target > lookup->chosen.next.target) {
+        return false;
+    }
+    const struct offset_run *floor = &near->floor;
+    const struct offset_run *next = &near->next;
+    bool above = !near->has_floor || !near->floor_certain ||
+                 (floor->source_first + floor->length <= begin.source &&
+                  floor->target_first + floor->length <= begin.target);
+    return above && (!near->has_next ||
+                     (next->source_first >= until.source && next->target_first >= until.target));
+}
+
 static void translate_in_chosen(const struct offset_lookup *lookup,
                                 const struct offset_neighbours *near, int64_t offset,
                                 bool from_target, struct translation *out)
@@ -123,13 +151,20 @@ static void translate_in_chosen(const struct offset_lookup *lookup,
     const struct offset_run *next = near->has_next ? &near->next : NULL;
     *out = from_target ? translate_target(offset, floor, next, &end)
                        : translate_source(offset, floor, next, &end);
-    if (out->verdict == VERDICT_ROUNDED && nothing_is_known(lookup, near, offset, from_target)) {
+    bool rebuilt = lookup->has_piece && offset_piece_covers(&lookup->piece, offset, from_target) &&
+                   piece_fits(lookup, near);
+    if (out->verdict == VERDICT_ROUNDED && rebuilt) {
+        offset_piece_translate(&lookup->piece, offset, from_target, out);
+    } else if (out->verdict == VERDICT_ROUNDED &&
+               nothing_is_known(lookup, near, offset, from_target)) {
         answer(out, VERDICT_UNMAPPED, from_target, -1);
     }
     bool past_the_end = offset >= side_of(lookup->chosen.next, from_target);
     if (past_the_end && !is_current(lookup) && lookup->has_successor) {
         /* It ended there; what was mirrored next is the successor's first record. */
-        answer(out, VERDICT_ROUNDED, from_target, side_of(lookup->successor.first, !from_target));
+        bool known = nothing_between(lookup);
+        answer(out, known ? VERDICT_ROUNDED : VERDICT_UNMAPPED, from_target,
+               known ? side_of(lookup->successor.first, !from_target) : -1);
     }
 }
 

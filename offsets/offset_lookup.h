@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "offsets/offset_backlog.h"
+#include "offsets/offset_piece.h"
 #include "offsets/translate.h"
 
 struct offset_stored_entry {
@@ -34,6 +35,9 @@ struct offset_lookup {
     struct offset_place top; /* newest entry in the stream */
     bool has_unmapped;
     struct offset_stretch unmapped;
+    bool
+        has_piece; /* at or below the offset, of the chosen incarnation: what was rebuilt from the logs */
+    struct offset_piece piece;
 };
 
 /* The run at or below the offset, closed, and the first run behind it.

@@ -31,21 +31,26 @@
     "  return a < b\n" \
     "end\n"
 
-/* Stretches of the incarnation end at `source`, `target`; what begins there or behind goes. */
+/* Stretches of the incarnation end at `source`, `target`; what begins there or behind goes. Pieces follow from the top of
+ * a stretch down: when it loses its top they are made again. */
 #define LUA_CLIP_UNMAPPED \
     "local function clip_unmapped(source, target)\n" \
     "  local head = ARGV[2] .. ' '\n" \
+    "  local clipped = false\n" \
     "  for _, one in ipairs(redis.call('SMEMBERS', KEYS[4])) do\n" \
     "    if string.sub(one, 1, #head) == head then\n" \
     "      local begin, from, to = string.match(one, ' (%d+) (%d+) (%d+) %d+$')\n" \
     "      if not begin or not below(begin, source) then\n" \
     "        redis.call('SREM', KEYS[4], one)\n" \
+    "        clipped = true\n" \
     "      elseif below(source, to) then\n" \
     "        redis.call('SREM', KEYS[4], one)\n" \
+    "        clipped = true\n" \
     "        redis.call('SADD', KEYS[4], head .. begin .. ' ' .. from .. ' ' .. source .. ' ' .. target)\n" \
     "      end\n" \
     "    end\n" \
     "  end\n" \
+    "  if clipped then redis.call('DEL', KEYS[5]) end\n" \
     "end\n"
 
 /* XADD is refused at or below the highest ID that ever was, also when entries were deleted since. */
@@ -79,7 +84,7 @@ struct redis_script offset_script_advance = {
             "local at = 10\n"
             "if ARGV[8] == '1' then\n"
             "  clip_unmapped('0', '0')\n"
-            "  redis.call('DEL', KEYS[2])\n"
+            "  redis.call('DEL', KEYS[2], KEYS[5])\n"
             "end\n"
             "for _ = 1, tonumber(ARGV[9]) do\n"
             "  clip_unmapped(string.match(ARGV[at], '^(%d+) (%d+)'))\n"
@@ -155,8 +160,45 @@ struct redis_script offset_script_floor = {
             "  floor = holds(low) and by_target(low) or nil\n"
             "end\n"
             "local behind = up(floor and '(' .. floor[1] or '-')\n"
+            "local function piece(rank) return redis.call('ZRANGE', KEYS[5], rank, rank)[1] end\n"
+            "local rank, over = -1, redis.call('ZCARD', KEYS[5])\n" /* piece(rank) is at or below, piece(over) is not */
+            "local at = ARGV[3] == 'source' and 1 or 21\n"
+            "while over - rank > 1 do\n"
+            "  local middle = math.floor((rank + over) / 2)\n"
+            "  if string.sub(piece(middle), at, at + 18) <= ARGV[5] then rank = middle else over = middle end\n"
+            "end\n"
             "return {floor or {}, behind or {}, cp, ix, top or {},\n"
-            "        redis.call('HGETALL', KEYS[3]), redis.call('SMEMBERS', KEYS[4])}\n"};
+            "        redis.call('HGETALL', KEYS[3]), redis.call('SMEMBERS', KEYS[4]),\n"
+            "        rank >= 0 and piece(rank) or ''}\n"};
+
+#define LUA_LOWEST \
+    "local function lowest(from, until_)\n" \
+    "  local low = redis.call('ZRANGEBYLEX', KEYS[5], '[' .. from, '(' .. until_, 'LIMIT', 0, 1)[1]\n" \
+    "  return low and string.sub(low, 1, 39) or ''\n" \
+    "end\n"
+
+struct redis_script offset_script_unmapped = {
+    .name = "unmapped",
+    .text = LUA_LOWEST
+            "local head = ARGV[2] .. ' '\n"
+            "local function pad(text) return string.rep('0', 19 - #text) .. text end\n"
+            "local all = {redis.call('HGET', KEYS[1], ARGV[1]) or ''}\n"
+            "for _, one in ipairs(redis.call('SMEMBERS', KEYS[4])) do\n"
+            "  local begin, to = string.match(one, ' (%d+) %d+ (%d+) %d+$')\n"
+            "  if begin and string.sub(one, 1, #head) == head then\n"
+            "    all[#all + 1] = one\n"
+            "    all[#all + 1] = lowest(pad(begin), pad(to))\n"
+            "  end\n"
+            "end\n"
+            "return all\n"};
+
+struct redis_script offset_script_rebuild = {
+    .name = "rebuild",
+    .text = LUA_LOWEST
+            "local there = redis.call('SISMEMBER', KEYS[4], ARGV[2] .. ' ' .. ARGV[3]) == 1\n"
+            "if not there or lowest(ARGV[4], ARGV[5]) ~= ARGV[6] then return {'no'} end\n"
+            "for i = 7, #ARGV do redis.call('ZADD', KEYS[5], 0, ARGV[i]) end\n"
+            "return {'ok'}\n"};
 
 #define LUA_META(first) \
     "for i = " first ", #ARGV, 2 do\n" \
@@ -236,6 +278,7 @@ void script_put_part(struct script_arguments *arguments, const char *base, const
     put_key(arguments, offset_map_key(base, topic, partition, incarnation));
     put_key(arguments, offset_part_key(base, "incarnations", topic, partition));
     put_key(arguments, offset_part_key(base, "unmapped", topic, partition));
+    put_key(arguments, offset_rebuilt_key(base, topic, partition, incarnation));
     script_put_format(arguments, "%s:%d", topic, partition);
     script_put_text(arguments, incarnation);
 }
@@ -491,4 +534,10 @@ char *offset_map_key(const char *base, const char *topic, int32_t partition,
                      const char *incarnation)
 {
     return offset_print("%s:map:%s:%d:%s", base, topic, partition, incarnation);
+}
+
+char *offset_rebuilt_key(const char *base, const char *topic, int32_t partition,
+                         const char *incarnation)
+{
+    return offset_print("%s:rebuilt:%s:%d:%s", base, topic, partition, incarnation);
 }

@@ -2,7 +2,8 @@
  * command's view.
  *
  * Keys of one partition, in this order: BASE:checkpoints, BASE:map:TOPIC:PARTITION:INCARNATION,
- * BASE:incarnations:TOPIC:PARTITION, BASE:unmapped:TOPIC:PARTITION.  BASE = PREFIX{SERVICE}:FROM>TO
+ * BASE:incarnations:TOPIC:PARTITION, BASE:unmapped:TOPIC:PARTITION, BASE:rebuilt:TOPIC:PARTITION:INCARNATION.
+ * BASE = PREFIX{SERVICE}:FROM>TO
  */
 #ifndef FERRY_OFFSETS_OFFSET_SCRIPT_H
 #define FERRY_OFFSETS_OFFSET_SCRIPT_H
@@ -16,7 +17,7 @@
 
 struct redisReply;
 
-#define PART_KEYS_COUNT 4
+#define PART_KEYS_COUNT 5
 
 /* ARGV: field, incarnation -> {checkpoint, index, newest entry as [id, [r, packed]] or nothing} */
 extern struct redis_script offset_script_look;
@@ -29,15 +30,23 @@ extern struct redis_script offset_script_advance;
  * ID from which entries go ("" = all), shortened entry's packed ("" = none) -> {"ok"} or {"no"}.
  * New checkpoint "": it is forgotten alone, so that the next advance begins the map anew */
 extern struct redis_script offset_script_cut;
-/* ARGV: field, incarnation, "source"|"target", offset -> {floor entry or {}, the entry behind it or {}, what look gives,
- * all of incarnations, all of unmapped}: one moment */
+/* ARGV: field, incarnation, "source"|"target", offset (of the source: the highest ID at it), offset as pieces have it
+ * (offset_piece_bound()) -> {floor entry or {}, the entry behind it or {}, what look gives, all of incarnations, all of
+ * unmapped, the piece at or below or ""}: one moment */
 extern struct redis_script offset_script_floor;
 #define FLOOR_REPLY_ENTRY        0
 #define FLOOR_REPLY_BEHIND       1
 #define FLOOR_REPLY_LOOK         2
 #define FLOOR_REPLY_INCARNATIONS 5
 #define FLOOR_REPLY_UNMAPPED     6
-#define FLOOR_REPLY_ELEMENTS     7
+#define FLOOR_REPLY_PIECE        7
+#define FLOOR_REPLY_ELEMENTS     8
+/* ARGV: field, incarnation -> {checkpoint, member of unmapped, first two numbers of its lowest piece or "", ...} of the
+ * incarnation */
+extern struct redis_script offset_script_unmapped;
+/* ARGV: field, incarnation, stretch, bounds of its pieces [from, until), first two numbers of its lowest piece as they are
+ * expected or "", then pieces -> {"ok"} or {"no"}: nothing was changed */
+extern struct redis_script offset_script_rebuild;
 /* KEYS: meta. ARGV: field, value, ... -> {} or {field, what is there} of the first that differs */
 extern struct redis_script offset_script_meta;
 /* KEYS: meta, checkpoints. ARGV: field of checkpoints, then as meta -> {checkpoint or ""} or {field, what is there} */
@@ -54,7 +63,7 @@ void script_put(struct script_arguments *arguments, const void *data, size_t len
 void script_put_text(struct script_arguments *arguments, const char *text);
 void script_put_format(struct script_arguments *arguments, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* The four keys, then field and incarnation. */
+/* The keys, then field and incarnation. */
 void script_put_part(struct script_arguments *arguments, const char *base, const char *topic,
                      int32_t partition, const char *incarnation);
 void script_arguments_done(struct script_arguments *arguments);
@@ -103,5 +112,7 @@ char *offset_base_key(const char *prefix, const char *service, const char *from,
 char *offset_part_key(const char *base, const char *kind, const char *topic, int32_t partition);
 char *offset_map_key(const char *base, const char *topic, int32_t partition,
                      const char *incarnation);
+char *offset_rebuilt_key(const char *base, const char *topic, int32_t partition,
+                         const char *incarnation);
 
 #endif

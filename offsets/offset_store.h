@@ -82,6 +82,8 @@ void *offset_track_owner(const struct offset_track *track);
  * waits. */
 void offset_track_ack(struct offset_track *track, struct offset_run run,
                       const struct checkpoint *after);
+/* A run inside of a batch that holds more of them; the offset_track_ack() of its last run follows at once. */
+void offset_track_ack_part(struct offset_track *track, struct offset_run run);
 /* Where a successor has to begin so that nothing of the map is lost: what Redis confirmed last, at first `from`. false:
  * Redis is away or refuses, nothing was mirrored before: it may begin at the end. */
 bool offset_track_stored(const struct offset_track *track, struct checkpoint *out);

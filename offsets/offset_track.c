@@ -441,6 +441,11 @@ void offset_track_ack(struct offset_track *track, struct offset_run run,
     }
 }
 
+void offset_track_ack_part(struct offset_track *track, struct offset_run run)
+{
+    offset_backlog_ack_part(&track->backlog, run);
+}
+
 bool offset_track_stored(const struct offset_track *track, struct checkpoint *out)
 {
     bool there = track->has_stored && !track->parted && !refused_now(track) && usable(track->store);

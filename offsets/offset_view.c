@@ -9,6 +9,7 @@
 #include "offsets/offset_store.h"
 
 #define ENTRIES_A_CALL "1000"
+#define PIECES_A_CALL  "200"
 
 struct offset_view {
     struct redis_sync *redis; /* borrowed */
@@ -205,11 +206,13 @@ static redisReply *ask_floor(struct offset_view *view, const char *topic, int32_
     struct script_arguments arguments = {0};
     script_put_part(&arguments, view->base, topic, partition, name);
     script_put_text(&arguments, from_target ? "target" : "source");
+    char bound[OFFSET_PIECE_NUMBER_BYTES];
     if (from_target) {
         script_put_format(&arguments, "%lld", (long long)offset);
     } else { /* IDs are source + 1, and any target of that source is at or below it */
         script_put_format(&arguments, "%llu-18446744073709551615", (unsigned long long)offset + 1);
     }
+    script_put_text(&arguments, offset_piece_bound(offset, bound));
     redisReply *reply =
         redis_sync_script(view->redis, &offset_script_floor, PART_KEYS_COUNT, arguments.count,
                           (const char **)(uintptr_t)arguments.argv, arguments.lens, err);
@@ -236,7 +239,10 @@ static bool take_reply(struct offset_lookup *lookup, const redisReply *reply, in
     }
     lookup->top = found.top;
     take_unmapped(lookup, reply->element[FLOOR_REPLY_UNMAPPED], offset, from_target);
-    return true;
+    const char *piece = script_text(reply, FLOOR_REPLY_PIECE);
+    lookup->has_piece = piece != NULL && piece[0] != '\0';
+    return !lookup->has_piece ||
+           offset_piece_parse(piece, reply->element[FLOOR_REPLY_PIECE]->len, &lookup->piece, err);
 }
 
 #define LOOKUP_TRIES 4 /* another incarnation may have begun between two questions */
@@ -284,6 +290,17 @@ bool offset_view_translate(struct offset_view *view, const char *topic, int32_t 
 
 /* --- every run ---------------------------------------------------------------------------------------------------- */
 
+/* Pieces that were rebuilt, oldest first, some at a time. */
+struct pieces {
+    struct offset_view *view;
+    char *key;
+    redisReply *reply; /* of the last question; NULL = nothing was asked yet */
+    size_t at;         /* next of it */
+    bool has_piece;
+    struct offset_piece piece;
+    size_t run; /* next of the piece */
+};
+
 struct walk {
     const char *incarnation;
     struct offset_index index;
@@ -293,13 +310,112 @@ struct walk {
     bool has_open;
     struct offset_run open; /* its end is told by what follows */
     bool more;
+    struct pieces pieces;
+    struct offset_place told; /* behind the last run that was told */
+    struct err *err;
+    bool broken;
 };
+
+static bool ask_pieces(struct pieces *pieces, struct err *err)
+{
+    char *from = NULL;
+    size_t from_len = 1;
+    if (pieces->reply != NULL) { /* behind the last one */
+        const redisReply *last = pieces->reply->element[pieces->reply->elements - 1];
+        from_len = last->len + 1;
+        from = malloc(from_len);
+        if (from == NULL) {
+            abort();
+        }
+        from[0] = '(';
+        memcpy(from + 1, last->str, last->len);
+    }
+    const char *argv[] = {"ZRANGEBYLEX", pieces->key,  from == NULL ? "-" : from, "+", "LIMIT",
+                          "0",           PIECES_A_CALL};
+    size_t lens[] = {11, strlen(pieces->key), from_len, 1, 5, 1, strlen(PIECES_A_CALL)};
+    redisReply *reply = redis_sync_call(pieces->view->redis, 7, argv, lens, err);
+    free(from);
+    if (reply == NULL) {
+        return false;
+    }
+    freeReplyObject(pieces->reply);
+    pieces->reply = reply;
+    pieces->at = 0;
+    return true;
+}
+
+/* The next run that was rebuilt; *out_run NULL behind the last. */
+static bool next_rebuilt(struct pieces *pieces, const struct offset_run **out_run, struct err *err)
+{
+    while (!pieces->has_piece || pieces->run == pieces->piece.runs_count) {
+        bool none = pieces->reply != NULL && pieces->reply->elements == 0;
+        if (!none && (pieces->reply == NULL || pieces->at == pieces->reply->elements) &&
+            !ask_pieces(pieces, err)) {
+            return false;
+        }
+        if (pieces->reply->elements == 0) {
+            *out_run = NULL;
+            return true;
+        }
+        const char *text = script_text(pieces->reply, pieces->at);
+        if (text == NULL) {
+            return err_set(err, ERR_REFUSED, "%s is of a strange form", pieces->key);
+        }
+        pieces->run = 0;
+        pieces->has_piece = offset_piece_parse(text, pieces->reply->element[pieces->at++]->len,
+                                               &pieces->piece, err);
+        if (!pieces->has_piece) {
+            return err_wrap(err, "%s", pieces->key);
+        }
+    }
+    *out_run = &pieces->piece.runs[pieces->run];
+    return true;
+}
+
+static void tell_one(struct walk *walk, const struct offset_run *run)
+{
+    walk->told =
+        (struct offset_place){run->source_first + run->length, run->target_first + run->length};
+    walk->more = walk->each(walk->arg, walk->incarnation, run);
+}
+
+/* What was rebuilt stands between the runs of the stream. `limit` NULL: behind all of them. */
+static void tell_rebuilt(struct walk *walk, const struct offset_run *limit)
+{
+    const struct offset_run *run = NULL;
+    while (walk->more) {
+        if (!next_rebuilt(&walk->pieces, &run, walk->err)) {
+            walk->broken = true;
+            walk->more = false;
+            return;
+        }
+        if (run == NULL || (limit != NULL && run->source_first >= limit->source_first)) {
+            return;
+        }
+        walk->pieces.run++;
+        bool fits = run->source_first >= walk->told.source &&
+                    run->target_first >= walk->told.target &&
+                    (limit == NULL || (run->source_first + run->length <= limit->source_first &&
+                                       run->target_first + run->length <= limit->target_first));
+        if (fits) {
+            tell_one(walk, run);
+        }
+    }
+}
+
+static void tell(struct walk *walk, const struct offset_run *run)
+{
+    tell_rebuilt(walk, run);
+    if (walk->more) {
+        tell_one(walk, run);
+    }
+}
 
 static void close_open(struct walk *walk, int64_t source_end)
 {
     if (walk->has_open && walk->more && source_end > walk->open.source_first) {
         walk->open.length = source_end - walk->open.source_first;
-        walk->more = walk->each(walk->arg, walk->incarnation, &walk->open);
+        tell(walk, &walk->open);
     }
     walk->has_open = false;
 }
@@ -326,7 +442,7 @@ static bool walk_entry(struct walk *walk, const redisReply *reply, struct err *e
     }
     close_open(walk, entry.runs[0].source_first - entry.source_gap);
     for (size_t i = 0; walk->more && i + 1 < entry.runs_count; i++) {
-        walk->more = walk->each(walk->arg, walk->incarnation, &entry.runs[i]);
+        tell(walk, &entry.runs[i]);
     }
     walk->open = entry.runs[entry.runs_count - 1];
     walk->has_open = true;
@@ -388,15 +504,20 @@ bool offset_view_each_run(struct offset_view *view, const char *topic, int32_t p
     } else {
         return false;
     }
-    struct walk walk = {.incarnation = name, .each = each, .arg = arg, .more = true};
+    struct walk walk = {.incarnation = name, .each = each, .arg = arg, .more = true, .err = err};
     if (!index_of(view, topic, partition, name, &walk.index, err)) {
         return false;
     }
     char *key = offset_map_key(view->base, topic, partition, name);
+    walk.pieces.view = view;
+    walk.pieces.key = offset_rebuilt_key(view->base, topic, partition, name);
     bool ok = walk_stream(view, key, &walk, err);
     free(key);
     if (ok) {
         close_last(&walk);
+        tell_rebuilt(&walk, NULL);
     }
-    return ok;
+    free(walk.pieces.key);
+    freeReplyObject(walk.pieces.reply);
+    return ok && !walk.broken;
 }

@@ -120,9 +120,19 @@ if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
     systemctl --system daemon-reload >/dev/null || true
 fi
 if [ "$1" = purge ]; then
-    rm -rf /var/lib/ferry
-    if [ -d /etc/ferry ]; then
-        rmdir --ignore-fail-on-non-empty /etc/ferry
+    if command -v deb-systemd-helper >/dev/null; then
+        deb-systemd-helper purge ferryd.service >/dev/null || true
+    fi
+    # What `systemctl enable` laid names units that are gone.
+    for link in "${DPKG_ROOT:-}"/etc/systemd/system/*.wants/ferryd.service \
+                "${DPKG_ROOT:-}"/etc/systemd/system/*.wants/ferryd@*.service; do
+        if [ -h "$link" ]; then
+            rm -f "$link"
+        fi
+    done
+    rm -rf "${DPKG_ROOT:-}/var/lib/ferry"
+    if [ -d "${DPKG_ROOT:-}/etc/ferry" ]; then
+        rmdir --ignore-fail-on-non-empty "${DPKG_ROOT:-}/etc/ferry"
     fi
 fi
 EOF

@@ -12,7 +12,7 @@
 
 #include "kafka/admin.h"
 
-#define FAKE_TOPICS   64
+#define FAKE_TOPICS   160
 #define FAKE_SETTINGS 16
 
 struct fake_setting {
@@ -40,6 +40,7 @@ struct admin {
     const char *fail_create;
     const char *fail_alter;
     const char *fail_grow;
+    const char *refuse_setting; /* INVALID_CONFIG for whatever sets it */
     int lists_count;
     int settings_topics_count; /* topics whose settings were read */
     int creates_count;         /* requests */
@@ -132,6 +133,18 @@ static inline struct admin_topic fake_view(const struct fake_topic *topic)
     memcpy(view.name, topic->name, sizeof(view.name));
     view.id.bytes[15] = topic->id;
     return view;
+}
+
+static inline bool fake_refuses(const struct admin *cluster, const char *const *settings,
+                                struct err *err)
+{
+    for (const char *const *pair = settings; cluster->refuse_setting && *pair; pair += 2) {
+        if (pair[1] && strcmp(pair[0], cluster->refuse_setting) == 0) {
+            err_set_code(err, ERR_REFUSED, 40, "%s cannot be set here", pair[0]);
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- kafka/admin.h ---- */
@@ -246,6 +259,9 @@ void admin_create_topics(struct admin *admin, const struct admin_new_topic *topi
                          topics[i].name);
             continue;
         }
+        if (fake_refuses(admin, topics[i].settings, &out_errs[i])) {
+            continue;
+        }
         struct fake_topic *topic = fake_add(admin, topics[i].name, topics[i].partitions_count);
         topic->replicas = topics[i].replication_factor;
         for (const char *const *pair = topics[i].settings; *pair; pair += 2) {
@@ -273,6 +289,9 @@ bool admin_alter_topic(struct admin *admin, const char *topic, const char *const
     admin->alters_count++;
     if (admin->fail_alter && strcmp(admin->fail_alter, topic) == 0) {
         return err_set_code(err, ERR_REFUSED, 29, "alter '%s': not authorized", topic);
+    }
+    if (fake_refuses(admin, settings, err)) {
+        return false;
     }
     for (const char *const *pair = settings; *pair; pair += 2) {
         fake_set(fake_find(admin, topic), pair[0], pair[1]);

@@ -426,6 +426,15 @@ void fake_broker_free(struct fake_broker *broker)
     free(broker);
 }
 
+void fake_broker_hear(struct fake_broker *broker)
+{
+    for (int i = 0; i < CONNECTIONS_MAX; i++) {
+        if (broker->connections[i] != NULL) {
+            loop_fd_interest(broker->connections[i]->watch, LOOP_READ);
+        }
+    }
+}
+
 int32_t fake_broker_port(const struct fake_broker *broker)
 {
     return broker->port;

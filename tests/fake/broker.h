@@ -67,7 +67,8 @@ int32_t fake_broker_connections(const struct fake_broker *broker); /* open now *
 int32_t fake_broker_accepted(const struct fake_broker *broker);    /* since the start */
 void fake_broker_drop(struct fake_broker *broker);                 /* close all connections */
 void fake_broker_send(struct fake_broker *broker, const void *data,
-                      size_t len); /* raw bytes to all of them */
+                      size_t len);                 /* raw bytes to all of them */
+void fake_broker_hear(struct fake_broker *broker); /* read again what waited while it was deaf */
 void fake_broker_listen(struct fake_broker *broker,
                         bool on); /* off: connections are refused; on: the same port again */
 

@@ -26,7 +26,7 @@ void model_source_done(struct model_source *source)
     free(source->aborted);
 }
 
-static void encode(struct model_batch *batch)
+static void encode(struct model_batch *batch, bool append_time)
 {
     struct fake_record records[MODEL_RECORDS_MAX] = {0};
     char values[MODEL_RECORDS_MAX][24];
@@ -41,6 +41,10 @@ static void encode(struct model_batch *batch)
                               .records = records};
     if (batch->kind != MODEL_DATA) {
         spec.attributes = BATCH_TRANSACTIONAL;
+    }
+    if (append_time) {
+        spec.attributes |= BATCH_LOG_APPEND_TIME;
+        spec.base_timestamp -= 7;
     }
     for (int32_t i = 0; i < batch->count; i++) {
         if (!batch->gone[i]) {
@@ -127,7 +131,7 @@ void model_source_append(struct model_source *source, int32_t count, int32_t pid
     if (pid >= 0 && source->open_first[pid] < 0) {
         source->open_first[pid] = batch->base;
     }
-    encode(batch);
+    encode(batch, source->append_time);
 }
 
 void model_source_end_transaction(struct model_source *source, int32_t pid, bool commit)
@@ -137,7 +141,7 @@ void model_source_end_transaction(struct model_source *source, int32_t pid, bool
         return;
     }
     struct model_batch *marker = add(source, commit ? MODEL_COMMIT : MODEL_ABORT, pid, 1);
-    encode(marker);
+    encode(marker, source->append_time);
     for (int32_t i = 0; i < source->count; i++) {
         struct model_batch *batch = &source->batches[i];
         if (batch->kind == MODEL_TX && batch->pid == pid && batch->outcome == MODEL_OPEN) {
@@ -229,7 +233,7 @@ void model_source_compact(struct model_source *source, int32_t at, bool whole, b
         left = left || !batch->gone[i];
     }
     batch->removed = !left && !keep_header;
-    encode(batch);
+    encode(batch, source->append_time);
 }
 
 void model_source_epoch_end(const struct model_source *source, int32_t epoch, int32_t *out_epoch,

@@ -36,6 +36,8 @@ struct model_batch {
 };
 
 struct model_source {
+    bool
+        append_time; /* LogAppendTime: readers see the time of the append, producers wrote another one */
     struct model_batch *batches;
     int32_t count;
     int32_t capacity;

@@ -19,6 +19,7 @@ void model_target_done(struct model_target *target)
 {
     for (int32_t i = 0; i < target->count; i++) {
         free(target->entries[i].data);
+        free(target->entries[i].records);
     }
     free(target->entries);
 }
@@ -64,8 +65,8 @@ static void remember(struct model_producer *producer, int32_t first, int32_t las
 }
 
 int16_t model_target_append(struct model_target *target, const uint8_t *bytes, size_t len,
-                            int64_t source_first, int64_t source_next, int64_t uid,
-                            int64_t *out_offset)
+                            int64_t source_first, int64_t source_next,
+                            const struct model_record *records, int64_t *out_offset)
 {
     struct batch batch;
     struct err err;
@@ -93,7 +94,9 @@ int16_t model_target_append(struct model_target *target, const uint8_t *bytes, s
     entry->generation = generation;
     entry->source_first = source_first;
     entry->source_next = source_next;
-    entry->uid = uid;
+    entry->records = calloc((size_t)batch.count, sizeof(*records));
+    assert(entry->records != NULL);
+    memcpy(entry->records, records, (size_t)batch.count * sizeof(*records));
     entry->wire = first;
     *out_offset = entry->base;
     remember(producer, first, last, entry->base);
@@ -131,6 +134,7 @@ void model_target_truncate(struct model_target *target, int64_t offset)
         }
         target->end = last->base;
         free(last->data);
+        free(last->records);
     }
     if (target->watermark > target->end) {
         target->watermark = target->end;

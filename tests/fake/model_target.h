@@ -17,13 +17,18 @@
 #define MODEL_GENERATIONS 16
 #define MODEL_REMEMBERED  5
 
+struct model_record { /* where it stood at the source, and which one it is */
+    int64_t source;
+    int64_t uid;
+};
+
 struct model_entry {
     int64_t base;
     int64_t next;
     int32_t generation; /* -1 = foreign */
     int64_t source_first;
     int64_t source_next;
-    int64_t uid; /* of its first record */
+    struct model_record *records; /* next - base; NULL = foreign */
     int32_t wire;
     bool removed;
     uint8_t *data;
@@ -54,11 +59,12 @@ struct model_target {
 
 void model_target_init(struct model_target *target, int64_t id_base);
 void model_target_done(struct model_target *target);
-/* @param bytes  as sent: patched header, records
+/* @param bytes    as sent: patched header, records
+ * @param records  one for each record in it; copied
  * @return Kafka's error code; *out_offset its base offset */
 int16_t model_target_append(struct model_target *target, const uint8_t *bytes, size_t len,
-                            int64_t source_first, int64_t source_next, int64_t uid,
-                            int64_t *out_offset);
+                            int64_t source_first, int64_t source_next,
+                            const struct model_record *records, int64_t *out_offset);
 void model_target_foreign(struct model_target *target, int32_t count, bool control);
 /* Cut at the newest batch boundary at or below `offset`; states are read from the log again. */
 void model_target_truncate(struct model_target *target, int64_t offset);

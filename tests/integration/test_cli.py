@@ -5,6 +5,7 @@ import datetime
 import json
 import os
 import pty
+import socket
 import subprocess
 import threading
 import time
@@ -368,6 +369,60 @@ def test_fault_list_and_retry(service, name):
         done = service.run("fault", "retry", name, "t:0", "-o", "json")
         assert done.returncode == EXIT_DONE
         assert json.loads(done.stdout)["partitions"] == {"t:0": {"fault": None, "result": "goes on"}}
+
+
+class DeafRedis(threading.Thread):
+    """Answers what is asked of it, up to the first order: that one it may have taken, and dies."""
+
+    def __init__(self, faults):
+        super().__init__(daemon=True)
+        self.faults = faults
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.orders = 0
+
+    def run(self):
+        connection, _ = self.socket.accept()
+        with self.socket, connection, connection.makefile("rb") as lines:
+            while line := lines.readline():
+                words = [lines.readline() and lines.readline().strip() for _ in range(int(line[1:]))]
+                if words[0] == b"HSET":
+                    self.orders += 1
+                    return
+                if words[0] == b"HGETALL":
+                    flat = [part for pair in self.faults.items() for part in pair]
+                    text = "".join(f"${len(part)}\r\n{part}\r\n" for part in flat)
+                    connection.sendall(f"*{len(flat)}\r\n{text}".encode())
+                else:
+                    connection.sendall(b"+OK\r\n")
+
+
+def test_an_order_whose_answer_is_lost_was_perhaps_given(folder):
+    """Exit code 6 would say that nothing happened."""
+    redis = DeafRedis({"t:0": json.dumps(FAULT)})
+    redis.start()
+    sites = {n: {"kafka": {"bootstrap.servers": f"127.0.0.1:{free_port()}"}} for n in ("a", "b")}
+    sites["b"]["redis"] = {"url": f"redis://127.0.0.1:{redis.socket.getsockname()[1]}/0"}
+    service = {"home": "a", "others": ["b"], "topics": {"include": ["t*"]}}
+    path = folder / "ferry.json"
+    path.write_text(json.dumps({"deployment": "test", "sites": sites, "services": {"orders": service}}))
+    argv = [BIN / "ferry", "--config", path, "fault", "retry", "orders", "--all"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    assert redis.orders == 1
+    assert done.returncode == EXIT_PARTLY, done
+    assert "ferry fault list orders" in done.stderr
+
+
+def test_a_reason_in_another_coding_is_journaled(service, name, target):
+    service.command.enable(name)
+    fault = FAULT | {"kind": "gap", "time": "2026-01-01T00:00:00Z"}
+    service.redis.hset(service.key("faults"), "t:0", json.dumps(fault))
+    latin = os.fsdecode(b"caf\xe9 closed")
+    done = service.run("fault", "accept", name, "t:0", "--reason", latin, "--yes", "--timeout", 1)
+    assert done.returncode == EXIT_TIME, done
+    order = json.loads(service.redis.hget(service.key("orders"), "t:0"))
+    assert order["reason"].startswith("caf") and order["reason"].endswith(" closed")
+    journaled = read_key(target, f"ferry.control.{name}", f"op/{order['id']}")
+    assert journaled["reason"] == order["reason"]
 
 
 # -- offsets and verify ---------------------------------------------------------------------------------------------

@@ -149,6 +149,38 @@ def test_secrets_stay_in_its_memory(own, conf):
     assert lock.read_text() == f"{worker.pid}\n"
 
 
+def test_a_secret_that_is_mounted_later(own, conf):
+    """Its unit starts it again: exit code 1, not 7, and no other file but the secret's has to change."""
+    secret = conf.dir / "password"
+    sign_in = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "ferry"}
+    for site in conf.data["sites"].values():
+        site["kafka"] |= sign_in
+        site["secrets"] = {"sasl.password": {"file": str(secret)}}
+    conf.path.write_text(json.dumps(conf.data))
+    done = run("--config", conf.path, "--worker", "w1", "--http", "off")
+    assert done.returncode == EXIT_FAILED
+    assert str(secret) in done.stderr
+    secret.write_text("pencil\n")
+    secret.chmod(0o600)
+    worker = own(Worker(conf, "w1").start())
+    worker.wait_event("ferryd.started")
+    assert worker.stop() == EXIT_DONE
+
+
+def test_what_a_site_leaves_open_is_said_everywhere(own, conf):
+    conf.data["sites"]["b"]["kafka"] |= {"security.protocol": "SSL", "enable.ssl.certificate.verification": False}
+    conf.path.write_text(json.dumps(conf.data))
+    worker = own(Worker(conf, "w1").start())
+    (line,) = worker.wait_event("site.weak")
+    assert "site=b" in line and "enable.ssl.certificate.verification" in line
+    assert worker.stop() == EXIT_DONE
+    for command in ("check", "status"):
+        argv = [BIN / "ferry", "--config", conf.path, command, "orders", "--timeout", "1"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+        text = " ".join(done.stdout.split())
+        assert "warning: site b: enable.ssl.certificate.verification is false" in text, done
+
+
 def test_the_service_manager_is_told(own, conf):
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     name = f"ferry-test-{os.getpid()}"

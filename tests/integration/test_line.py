@@ -29,7 +29,7 @@ def line(own, folder, source, target, redis_server, name):
 
 
 def test_every_kind_of_record_is_mirrored_once_in_order(line, source):
-    one = line()
+    one = line(merge=False)  # with it small neighbours become one, see test_recode.py
     produce_all_kinds(source.bootstrap, one.topics[0], 1500, 4, kinds=[k for k in KINDS if k != "stamps"])
     one.worker("w1")
     one.wait_caught_up()

@@ -433,6 +433,17 @@ ALERTS = {
         [link("ferry_link_state", "0x60"), series("ferry_link_state", LINK | {"instance": "h2:9464"}, "2x60")],
         LINK,
     ),
+    "FerryTopicNotMirrored": (
+        [link("ferry_link_not_mirrored_topics", "2x60")],
+        # created, and waiting for its settings
+        [link("ferry_link_not_mirrored_topics", "0x17 1 0x60")],
+        LINK,
+    ),
+    "FerryTopicsDiffer": (
+        [link("ferry_link_drifted_topics", "1x60")],
+        [link("ferry_link_drifted_topics", "0x60")],
+        LINK,
+    ),
     "FerryClusterAway": (
         [link("ferry_link_source_up", "0x60"), link("ferry_link_target_up", "1x60")],
         # one worker's network, not the cluster
@@ -640,6 +651,15 @@ def test_units_are_sound_and_hardened(laid, unit, folder):
     assert done.returncode == 0 and float(found[1]) <= EXPOSURE, found[0]
 
 
+def test_each_instance_has_settings_of_its_own(laid):
+    """A port in the one file for all would be everybody's port."""
+    files = {}
+    for unit in ("ferryd", "ferryd@"):
+        text = (laid / f"usr/lib/systemd/system/{unit}.service").read_text()
+        files[unit] = re.findall(r"^EnvironmentFile=(.*)$", text, re.M)
+    assert files == {"ferryd": ["-/etc/default/ferryd"], "ferryd@": ["-/etc/default/ferryd@%i"]}
+
+
 def test_user_and_folders_are_made(laid, folder):
     root = folder / "root"
     for place in ("usr/lib/sysusers.d", "usr/lib/tmpfiles.d", "etc"):
@@ -726,6 +746,24 @@ def test_the_package_is_installed_into_a_root_of_its_own(deb, folder):
     done = sh("dpkg", f"--root={root}", "--force-depends", "--force-script-chrootless", "--remove", "ferry")
     assert done.returncode == 0, done.stderr
     assert mine.exists() and not (root / "usr/bin/ferryd").exists()
+
+
+def test_purging_leaves_no_enabled_unit(deb, folder):
+    """What `systemctl enable` laid would name units that are gone."""
+    assert sh("dpkg-deb", "--control", deb, folder / "control").returncode == 0
+    root = folder / "root"
+    wants = root / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True)
+    for unit in ("ferryd", "ferryd@1", "ferryd@x-y", "ferryd-of-somebody", "ssh"):
+        template = re.sub("@.*", "@", unit)
+        (wants / f"{unit}.service").symlink_to(f"/lib/systemd/system/{template}.service")
+    (root / "var/lib/ferry").mkdir(parents=True)
+    done = sh("sh", folder / "control/postrm", "remove", DPKG_ROOT=str(root))
+    assert done.returncode == 0 and len(list(wants.iterdir())) == 5  # an upgrade, or installed again, goes on
+    done = sh("sh", folder / "control/postrm", "purge", DPKG_ROOT=str(root))
+    assert done.returncode == 0, done.stderr
+    assert sorted(link.name for link in wants.iterdir()) == ["ferryd-of-somebody.service", "ssh.service"]
+    assert not (root / "var/lib/ferry").exists()
 
 
 def test_lintian_has_nothing_to_say(deb):

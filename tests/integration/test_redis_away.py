@@ -153,7 +153,7 @@ def test_mirroring_never_waits_for_redis(line, how):
 def test_what_does_not_fit_into_map_memory_is_unmapped(line, source):
     """The oldest of what Redis missed is given up, recorded, and answered with "unmapped"; all else is exact."""
     many = 8
-    one = line(topics=4, partitions=many, mirror={"map_memory": "64KiB"})
+    one = line(topics=4, partitions=many, mirror={"map_memory": "64KiB", "rebuild_rate": 0})
     topic = one.topics[0]
 
     def runs(count, seed):

@@ -271,6 +271,10 @@ def test_source_truncation_raises_the_generation(own_sites, own, folder, name):
     assert len(copied) == 1700
     generations = {b.producer_id for b in ours(one, "t")}
     assert len(generations) == 2
+    for offset, verdict in ((0, "exact"), (400, "exact"), (end, "exact")):
+        said = one.command.translate(name, "t", 0, offset)
+        expected = offset if offset < end else 1000
+        assert (said["verdict"], said["target_offset"]) == (verdict, expected), said
 
 
 def test_source_truncation_faults_when_the_policy_says_so(own_sites, own, folder, name):

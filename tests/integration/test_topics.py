@@ -1,8 +1,10 @@
 """Topics and partitions of the target follow the source, with the settings that the path needs."""
 
 import json
+import signal
 import time
 
+import pytest
 from confluent_kafka import KafkaException
 
 from rig.ferry import Command, Configuration, Worker
@@ -19,9 +21,9 @@ FORCED = {
 }
 
 
-def start(own, folder, source, target, redis_server, name, topics, worker="w1"):
+def start(own, folder, source, target, redis_server, name, topics, worker="w1", **more):
     conf = Configuration(folder, {"a": (source, None), "b": (target, redis_server)})
-    conf.service(name, topics=topics)
+    conf.service(name, topics=topics, **more)
     Command(conf).enable(name)
     return conf, own(Worker(conf, worker).start())
 
@@ -39,6 +41,38 @@ def recorded(target, name, topic):
     """What the control topic says of a mirrored topic, or None."""
     record = control(target, name).get("topics") or {"topics": []}
     return next((entry for entry in record["topics"] if entry["name"] == topic), None)
+
+
+def topics_report(conf, name):
+    """What the keeper says of the topics in status; None when nobody says anything."""
+    (link,) = Command(conf).status(name)["services"][0]["links"]
+    return link["topics"]
+
+
+def source_deleted(conf, name):
+    report = topics_report(conf, name)
+    return [row["topic"] for row in report["source_deleted"]] if report else None
+
+
+def drifts(conf, name):
+    """{(topic, setting): row} of what differs at the target."""
+    report = topics_report(conf, name) or {"drift": []}
+    return {(row["topic"], row["setting"]): row for row in report["drift"]}
+
+
+def faults(conf, name):
+    (link,) = Command(conf).status(name)["services"][0]["links"]
+    return link["faults"] or {}
+
+
+def wait_config(cluster, topic, want, timeout=20):
+    """Until these are set on the topic itself; None = not set."""
+
+    def there():
+        own = cluster.topic_config(topic)
+        return all(own.get(key) == value for key, value in want.items())
+
+    wait_for(f"{want} at {topic} on {cluster.name}", there, timeout, not_yet=(KafkaException,))
 
 
 def partitions_at(cluster, topic):
@@ -136,12 +170,31 @@ def test_one_impossible_topic_does_not_stop_the_others(own, folder, source, targ
 def test_a_deleted_topic_leaves_the_list_and_stays_at_the_target(own, folder, source, target, redis_server, name):
     source.create_topic(f"{name}.a")
     source.create_topic(f"{name}.b")
-    start(own, folder, source, target, redis_server, name, [f"{name}.*"])
+    conf, worker = start(own, folder, source, target, redis_server, name, [f"{name}.*"])
+    write(source, f"{name}.a", 0)
+    wait_for("its records", lambda: end_of(target, f"{name}.a", 0) == 5, 15)
     wait_for("both", lambda: recorded(target, name, f"{name}.a") and recorded(target, name, f"{name}.b"), 15)
     source.delete_topic(f"{name}.a")
     wait_for("the shorter list", lambda: recorded(target, name, f"{name}.a") is None, 10)
     assert recorded(target, name, f"{name}.b")
     assert f"{name}.a" in target.topics()
+    assert f"topic={name}.a" in worker.wait_event("topic.source_deleted")[0]
+    report = wait_for("status", lambda: source_deleted(conf, name), 5)
+    assert report == [f"{name}.a"]
+    text = Command(conf).run("status", name).stdout.replace("\n    ", " ")
+    assert f"topic {name}.a was deleted at the source (seen 20" in text
+    worker.wait_metric("the deleted one", lambda m: m.get("ferry_link_source_deleted_topics") == 1, 5)
+    # Nothing else stops, and the next keeper knows it too.
+    write(source, f"{name}.b", 0)
+    wait_for("the other's records", lambda: end_of(target, f"{name}.b", 0) == 5, 10)
+    worker.stop()
+    own(Worker(conf, "w2").start())
+    wait_for("the next keeper's word", lambda: source_deleted(conf, name) == [f"{name}.a"], 25)
+    # The same name again is another topic: its partition stops by name, the others go on.
+    source.create_topic(f"{name}.a")
+    fault = wait_for("the fault", lambda: faults(conf, name).get(f"{name}.a:0"), 20)
+    assert fault["kind"] == "source-recreated"
+    wait_for("no word of it", lambda: source_deleted(conf, name) == [], 5)
 
 
 def test_another_keeper_takes_over(own, folder, source, target, redis_server, name):
@@ -158,3 +211,74 @@ def test_another_keeper_takes_over(own, folder, source, target, redis_server, na
     source.create_topic(f"{name}.late")
     wait_for("the topic", lambda: partitions_at(target, f"{name}.late") == 1, 25)
     wait_for("the new keeper", lambda: control(target, name)["keeper"]["worker"] == "w2", 5)
+
+
+def test_settings_follow_the_source(own, folder, source, target, redis_server, name):
+    """Set, changed, taken back; what is excluded or refused is told, the rest goes on; what is the user's own stays."""
+    source.create_topic(f"{name}.a", config={"compression.type": "gzip", "segment.ms": "3600000"})
+    mine = {"segment.bytes": "2000000", "retention.ms": "7200000", "compression.type": "zstd"}
+    mine["max.compaction.lag.ms"] = "1000"  # excludes a longer min.compaction.lag.ms
+    target.create_topic(f"{name}.a", config=mine)
+    settings = {"exclude": ["flush.*"]}
+    conf, worker = start(own, folder, source, target, redis_server, name, [f"{name}.*"], topic_config=settings)
+    topic = f"{name}.a"
+    forced = {"compression.type": "producer", "message.timestamp.after.max.ms": LONGEST}
+    wait_config(target, topic, forced | {"segment.ms": "3600000", "segment.bytes": "2000000"})
+    source.alter_topic_config(topic, {"retention.ms": "3600000", "segment.ms": "1800000", "flush.ms": "1000"})
+    source.alter_topic_config(topic, {"compression.type": "lz4", "min.compaction.lag.ms": "60000"})
+    wait_config(target, topic, forced | {"segment.ms": "1800000", "retention.ms": "3600000", "flush.ms": None})
+    followed = {"retention.ms": ["7200000", "3600000"], "segment.ms": [None, "1800000"]}
+    followed["compression.type"] = ["zstd", "lz4"]  # forced: what it is given back to follows
+    wait_for("the record", lambda: recorded(target, name, topic)["synced"] == followed, 10)
+    assert recorded(target, name, topic)["forced"]["compression.type"] == ["lz4", "producer"]
+    row = wait_for("the drift", lambda: drifts(conf, name).get((topic, "flush.ms")), 5)
+    assert row["source"] == "1000" and "topic_config.exclude" in row["why"]
+    row = wait_for("the refusal", lambda: drifts(conf, name).get((topic, "min.compaction.lag.ms")), 5)
+    assert "the target refuses it" in row["why"] and "max.compaction.lag.ms" in row["why"]
+    assert set(drifts(conf, name)) == {(topic, "flush.ms"), (topic, "min.compaction.lag.ms")}
+    shown = Command(conf).run("status", name).stdout.replace("\n    ", " ")
+    assert f"topic {topic}: flush.ms is 1000 at the source, 9223372036854775807 at the target" in shown
+    metrics = worker.wait_metric("the drift", lambda m: m.get("ferry_link_drifted_topics") == 1, 5)
+    assert metrics["ferry_link_topic_changes_total"] == 3
+    assert [line for line in worker.events("topic.setting") if "setting=retention.ms" in line]
+    events = redis_server.client.xrange(f"{{{name}}}:events")
+    assert [
+        fields for _, fields in events if fields[b"kind"] == b"topic.setting" and b"retention.ms" in fields[b"detail"]
+    ]
+    # Another list, taken over by a reload: looked at at once.
+    conf.service(name, topics=[f"{name}.*"])
+    worker.process.signal(signal.SIGHUP)
+    wait_config(target, topic, {"flush.ms": "1000"})
+    # Taken back there: what stood here before comes back, and the topic follows its brokers again.
+    source.remove_topic_config(topic, ["retention.ms", "segment.ms", "flush.ms", "min.compaction.lag.ms"])
+    source.remove_topic_config(topic, ["compression.type"])
+    back = {"retention.ms": "7200000", "segment.ms": None, "segment.bytes": "2000000", "flush.ms": None}
+    wait_config(target, topic, forced | back)
+    assert target.topic_config(topic)["max.compaction.lag.ms"] == "1000"
+    wait_for("the record", lambda: "synced" not in recorded(target, name, topic), 5)
+    assert recorded(target, name, topic)["forced"]["compression.type"] == ["zstd", "producer"]
+    wait_for("no drift", lambda: drifts(conf, name) == {}, 5)
+
+
+@pytest.mark.long
+def test_a_topic_that_is_refused_with_a_setting_is_created_without(
+    own, folder, source, new_cluster, redis_server, name
+):
+    """The target's brokers compact within a second, which excludes a topic's longer min.compaction.lag.ms."""
+    target = new_cluster("strict", props={"log.cleaner.max.compaction.lag.ms": 1000})
+    refused = {"cleanup.policy": "compact", "min.compaction.lag.ms": "60000", "segment.ms": "3600000"}
+    source.create_topic(f"{name}.a", config=refused)
+    source.create_topic(f"{name}.b")
+    conf, worker = start(own, folder, source, target, redis_server, name, [f"{name}.*"])
+    topic = f"{name}.a"
+    wait_config(target, topic, {"cleanup.policy": "compact", "segment.ms": "3600000", "min.compaction.lag.ms": None})
+    wait_for("the topic in the list", lambda: recorded(target, name, topic), 10)
+    row = wait_for("the drift", lambda: drifts(conf, name).get((topic, "min.compaction.lag.ms")), 10)
+    assert row["source"] == "60000" and row["target"] == "0"
+    assert "the target refuses it" in row["why"] and "max.compaction.lag.ms" in row["why"]
+    assert f"topic={topic} setting=min.compaction.lag.ms" in worker.wait_event("topic.setting_differs")[0]
+    source.alter_topic_config(topic, {"delete.retention.ms": "1000"})
+    wait_config(target, topic, {"delete.retention.ms": "1000", "min.compaction.lag.ms": None})
+    for each in (f"{name}.a", f"{name}.b"):
+        write(source, each, 0)
+        wait_for("its records", lambda each=each: end_of(target, each, 0) == 5, 10)

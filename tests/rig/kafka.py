@@ -353,6 +353,13 @@ class KafkaCluster:
         (future,) = self.admin.incremental_alter_configs([resource]).values()
         future.result(30)
 
+    def remove_topic_config(self, name, keys):
+        """The topic follows the brokers again."""
+        entries = [ConfigEntry(k, None, incremental_operation=AlterConfigOpType.DELETE) for k in keys]
+        resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
+        (future,) = self.admin.incremental_alter_configs([resource]).values()
+        future.result(30)
+
     def offsets(self, topic, partitions=None, spec="end", committed=False):
         """{partition: offset}; spec "end" or "begin"; committed: the last stable offset instead of the watermark."""
         count = partitions or len(self.metadata(topic).topics[topic].partitions)

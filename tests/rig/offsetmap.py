@@ -75,6 +75,39 @@ def unpack_behind(entries):
     return runs, known_from
 
 
+@dataclasses.dataclass
+class Piece:
+    """Runs of an unmapped stretch, rebuilt from the logs: offsets/offset_piece.h."""
+
+    begin: int  # source offsets
+    until: int
+    until_target: int
+    runs: list
+    unknown: list  # per run: is the gap before it unmapped?
+    tail_unknown: bool
+
+    @classmethod
+    def parse(cls, member):
+        *numbers, packed = member.split(b" ", 9)
+        begin, begin_target, until, until_target, first, target, last, unknown, tail = map(int, numbers)
+        runs = []
+        if packed:
+            runs, _ = unpack_behind([(f"{first + 1}-{target}".encode(), {b"r": packed})])
+            runs[-1].length = last
+            source_gap, target_gap = _uvarints(packed)[:2]
+            assert (first - source_gap, target - target_gap) == (begin, begin_target), member
+        return cls(begin, until, until_target, runs, [bool(unknown >> n & 1) for n in range(len(runs))], bool(tail))
+
+    def translate(self, offset):
+        """Target offset; None: unmapped."""
+        n = bisect.bisect_right([run.source for run in self.runs], offset) - 1
+        if n >= 0 and offset < self.runs[n].source + self.runs[n].length:
+            return self.runs[n].target + offset - self.runs[n].source
+        if n + 1 == len(self.runs):
+            return None if self.tail_unknown else self.until_target
+        return None if self.unknown[n + 1] else self.runs[n + 1].target
+
+
 class RedisMap:
     """Translates as a reader of the documentation would: RedisMap(client, service, source site, target site)."""
 
@@ -121,19 +154,37 @@ class RedisMap:
                 out.append((int(first), int(end)))
         return sorted(out)
 
+    def pieces(self, topic, partition):
+        """Of the newest incarnation, ascending."""
+        incarnation = self.checkpoints()[topic, partition].incarnation
+        members = self.client.zrange(f"{self.base}:rebuilt:{topic}:{partition}:{incarnation}", 0, -1)
+        return [Piece.parse(member) for member in members]
+
+    def left(self, topic, partition):
+        """Source offsets of unmapped stretches that no piece speaks of."""
+        pieces = self.pieces(topic, partition)
+        return sum(
+            end - first - sum(piece.until - piece.begin for piece in pieces if first <= piece.begin < end)
+            for first, end in self.unmapped(topic, partition)
+        )
+
     def translate(self, topic, partition, offset):
         """Target offset of a source position; None when the map does not hold it. Remembers what it read."""
         where = (topic, partition)
         if where not in self.cache:
             runs, checkpoint, known_from = self._read(topic, partition)
             stretches = self.unmapped(topic, partition)
-            self.cache[where] = (runs, [run.source for run in runs], checkpoint, known_from, stretches)
-        runs, firsts, checkpoint, known_from, stretches = self.cache[where]
+            pieces = self.pieces(topic, partition)
+            self.cache[where] = (runs, [run.source for run in runs], checkpoint, known_from, stretches, pieces)
+        runs, firsts, checkpoint, known_from, stretches, pieces = self.cache[where]
         if offset >= checkpoint.source_next:
             return checkpoint.target_next
         n = bisect.bisect_right(firsts, offset) - 1
         if n >= 0 and offset < runs[n].source + runs[n].length:
             return runs[n].target + offset - runs[n].source
+        p = bisect.bisect_right(pieces, offset, key=lambda piece: piece.begin) - 1
+        if p >= 0 and offset < pieces[p].until:
+            return pieces[p].translate(offset)
         if offset < known_from or any(first <= offset < end for first, end in stretches):
             return None
         if n < 0:

@@ -365,6 +365,27 @@ static void an_answer_without_brokers_is_refused(void **state)
     UNTIL(f, cluster_reachable(f->cluster));
 }
 
+/* Each broker is looked for among all of them. */
+static void an_answer_of_too_many_brokers_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct metadata many = {.cluster_id = fake_text("cluster-1"), .brokers_count = 4097};
+
+    many.brokers = calloc((size_t)many.brokers_count, sizeof(*many.brokers));
+    assert_non_null(many.brokers);
+    for (int32_t i = 0; i < many.brokers_count; i++) {
+        many.brokers[i] = (struct metadata_broker){
+            .id = i + 1, .host = fake_text("127.0.0.1"), .port = f->list[0].port};
+    }
+    fake_broker_metadata(f->brokers[0], &many);
+    open_cluster(f, 2000);
+    UNTIL(f, strstr(cluster_last_error(f->cluster), "4097 brokers") != NULL);
+    assert_string_equal(cluster_id(f->cluster), "");
+    cluster_free(f->cluster);
+    f->cluster = NULL;
+    free(many.brokers);
+}
+
 static void addresses_that_are_none_are_refused(void **state)
 {
     struct fixture *f = *state;
@@ -631,6 +652,22 @@ static void freed_with_requests_in_flight(void **state)
     assert_int_equal(f->told.lost, told.lost);
 }
 
+/* What goes to librdkafka counts for the wire client, too. */
+static void properties_reach_its_connections(void **state)
+{
+    struct fixture *f = *state;
+
+    f->properties[3] = (struct config_property){"broker.address.family", "v6"};
+    open_cluster(f, 60000);
+    fake_run_for(f->loop, 300);
+    assert_int_equal(fake_broker_accepted(f->brokers[0]), 0); /* listens at 127.0.0.1 */
+    assert_non_null(strstr(cluster_last_error(f->cluster), "look up"));
+    cluster_free(f->cluster);
+    f->properties[3] = (struct config_property){"broker.address.family", "v4"};
+    open_cluster(f, 60000);
+    UNTIL(f, cluster_reachable(f->cluster));
+}
+
 static void nothing_goes_in_the_clear_that_was_configured_otherwise(void **state)
 {
     struct fixture *f = *state;
@@ -671,6 +708,7 @@ int main(void)
         TEST(only_followed_topics_are_asked_for),
         TEST(without_a_leader_it_asks_soon),
         TEST(an_answer_without_brokers_is_refused),
+        TEST(an_answer_of_too_many_brokers_is_refused),
         TEST(addresses_that_are_none_are_refused),
         TEST(another_cluster_behind_the_name_is_refused),
         TEST(garbage_costs_the_connection),
@@ -683,6 +721,7 @@ int main(void)
         TEST(a_lost_lane_waits_to_be_asked_for),
         TEST(asking_again_inside_a_failed_answer),
         TEST(freed_with_requests_in_flight),
+        TEST(properties_reach_its_connections),
         TEST(nothing_goes_in_the_clear_that_was_configured_otherwise),
         TEST(a_protocol_that_nobody_knows_connects_nowhere),
     };

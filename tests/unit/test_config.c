@@ -206,12 +206,24 @@ static void what_workers_must_agree_on(void **state)
         (TWO_SITES "\"topics\": {\"include\": [\"t\"], \"exclude\": [\"u\"]}"),
         (TWO_SITES "\"topics\": {\"include\": [{\"regex\": \"t\"}]}"),
         (TWO_SITES "\"topics\": {\"include\": [\"t\"]}, \"revision\": 1"),
+        (TWO_SITES
+         "\"topics\": {\"include\": [\"t\"]}, \"filter\": {\"key\": {\"include\": [\"k\"]}}"),
+        (TWO_SITES
+         "\"topics\": {\"include\": [\"t\"]}, \"filter\": {\"key\": {\"exclude\": [\"k\"]}}"),
+        (TWO_SITES
+         "\"topics\": {\"include\": [\"t\"]}, \"filter\": {\"headers\": {\"k\": {\"exclude\": "
+         "[\"k\"]}}}"),
+        (TWO_SITES
+         "\"topics\": {\"include\": [\"t\"]}, \"filter\": {\"headers\": {\"k\": {\"include\": "
+         "[\"k\"]}}}"),
     };
     static const char *const same[] = {
         ("\"home\": \"b\", \"others\": [\"a\"], \"topics\": {\"include\": [\"t\"]}"),
         (TWO_SITES "\"topics\": {\"include\": [\"t\"]}, \"groups\": {\"include\": [\"*\"]}"),
         (TWO_SITES "\"topics\": {\"include\": [\"t\"]}, \"start\": \"latest\""),
         (TWO_SITES "\"topics\": {\"exclude\": [], \"include\": [\"t\"]}, \"path\": \"batches\""),
+        (TWO_SITES
+         "\"topics\": {\"include\": [\"t\"]}, \"compression\": \"zstd\", \"merge\": false"),
     };
     uint64_t hashes[sizeof(different) / sizeof(different[0])];
     (void)state;

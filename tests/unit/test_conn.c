@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <unistd.h>
 
 #include "config/config.h"
@@ -559,6 +561,24 @@ static void lengths_out_of_bounds_break_before_anything_is_reserved(void **state
     }
 }
 
+/* A batch that is larger than we take comes again each time: that is to be told, and mended by hand. */
+static void a_fetch_answer_that_is_too_long_is_refused_with_a_hint(void **state)
+{
+    static const uint8_t frame[] = {0, 0x80, 0, 1, 0, 0, 0, 1};
+    struct fixture *f = *state;
+    struct asked asked = {0};
+
+    connect_ready(f);
+    assert_false(conn_served(f->conn));
+    fake_broker_faults(f->broker)->silent = true;
+    ask(f, &asked, 1, 1000);
+    fake_broker_send(f->broker, frame, sizeof(frame));
+    assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
+    assert_int_equal(f->why.kind, ERR_REFUSED);
+    assert_non_null(strstr(f->why.what, "8388609 bytes"));
+    assert_non_null(strstr(f->why.hint, "mirror.fetch"));
+}
+
 static void a_length_that_lies_breaks(void **state)
 {
     struct fixture *f = *state;
@@ -832,6 +852,45 @@ static ssize_t interrupted_send(void *arg, int fd, const struct msghdr *message)
     return sendmsg(fd, message, MSG_NOSIGNAL);
 }
 
+static ssize_t recv_noting_fd(void *arg, int fd, void *data, size_t len)
+{
+    *(int *)arg = fd;
+    return recv(fd, data, len, 0);
+}
+
+static ssize_t send_plainly(void *arg, int fd, const struct msghdr *message)
+{
+    (void)arg;
+    return sendmsg(fd, message, MSG_NOSIGNAL);
+}
+
+static int option_of(int fd, int level, int option)
+{
+    int value = -1;
+    socklen_t len = sizeof(value);
+
+    assert_int_equal(getsockopt(fd, level, option, &value, &len), 0);
+    return value;
+}
+
+static void a_socket_is_as_the_site_says(void **state)
+{
+    struct fixture *f = *state;
+    struct conn_options options = options_of(f);
+    int fd = -1;
+    struct conn_io io = {.recv = recv_noting_fd, .sendmsg = send_plainly, .arg = &fd};
+
+    options.io = &io;
+    options.send_buffer_bytes = 20000;
+    options.receive_buffer_bytes = 30000;
+    connect_with(f, &options);
+    assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
+    assert_int_equal(option_of(fd, SOL_SOCKET, SO_SNDBUF), 40000); /* Linux tells the double */
+    assert_int_equal(option_of(fd, SOL_SOCKET, SO_RCVBUF), 60000);
+    assert_int_equal(option_of(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+    assert_int_equal(option_of(fd, IPPROTO_TCP, TCP_KEEPIDLE), 60);
+}
+
 static void signals_in_between_are_nothing(void **state)
 {
     static const struct conn_io io = {.recv = interrupted_recv, .sendmsg = interrupted_send};
@@ -918,6 +977,7 @@ struct gate { /* the broker's side */
     bool open;          /* between SaslHandshake and the end nothing else may come */
     int32_t close_from; /* this sign-in is hung up on; 0 = none */
     int32_t signed_in;
+    int32_t silent_from; /* from this sign-in on its last step is not answered; 0 = none */
 };
 
 static enum fake_action agree(void *arg, const struct fake_request *request, struct writer *answer)
@@ -950,6 +1010,9 @@ static enum fake_action let_in(void *arg, const struct fake_request *request, st
     gate->signed_in++;
     if (gate->close_from > 0 && gate->signed_in >= gate->close_from) {
         return FAKE_CLOSE;
+    }
+    if (gate->silent_from > 0 && gate->signed_in >= gate->silent_from) {
+        return FAKE_SILENT;
     }
     writer_i16(answer, gate->error);
     wire_put_compact_string(answer, gate->error != 0 ? "go away" : NULL);
@@ -1067,6 +1130,97 @@ static void what_is_held_is_answered_when_it_breaks(void **state)
     assert_true(made > failed);
 }
 
+static void produce(struct fixture *f, struct asked *asked, size_t len)
+{
+    struct writer writer;
+
+    writer_init(&writer);
+    for (size_t i = 0; i < len; i += 8) {
+        writer_i64(&writer, 0);
+    }
+    conn_send(f->conn, API_PRODUCE, 13, &writer, NULL, 0, 5000, answered, asked);
+    writer_done(&writer);
+}
+
+/* A batch that was held while we signed in anew may meet another worker's when its deadline is past. */
+static void no_batch_leaves_behind_a_sign_in_past_its_deadline(void **state)
+{
+    struct fixture *f = *state;
+    struct gate gate = {.lifetime_ms = 1500};
+    struct asked asked = {0};
+    int64_t until_ms = INT64_MAX;
+    struct conn_options options = options_of(f);
+
+    fake_broker_on(f->broker, API_SASL_HANDSHAKE, agree, &gate);
+    fake_broker_on(f->broker, API_SASL_AUTHENTICATE, let_in, &gate);
+    fake_broker_on(f->broker, API_PRODUCE, echo, NULL);
+    options.sign_in = &sign_in_client;
+    options.produce_until_ms = &until_ms;
+    connect_with(f, &options);
+    assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
+    produce(f, &asked, 8);
+    assert_true(fake_run_until(f->loop, &asked.done, PATIENCE_MS));
+    assert_true(asked.ok);
+    asked = (struct asked){0};
+    fake_broker_faults(f->broker)->delay_ms = 200;
+    while (!gate.open) {
+        loop_run_once(f->loop, 10);
+    }
+    produce(f, &asked, 8);
+    until_ms = loop_now_ms(f->loop) + 100;
+    fake_run_until(f->loop, &f->closed, PATIENCE_MS);
+    assert_int_equal(fake_broker_requests(f->broker, API_PRODUCE), 1);
+    assert_true(f->closed && asked.done && !asked.ok);
+    assert_non_null(strstr(f->why.what, "send deadline"));
+}
+
+/* As after SIGSTOP: the rest of what was queued does not go when the broker reads again. */
+static void no_batch_leaves_a_full_socket_past_its_deadline(void **state)
+{
+    struct fixture *f = *state;
+    struct asked asked[16] = {0};
+    int64_t until_ms = INT64_MAX;
+    struct conn_options options = options_of(f);
+
+    options.produce_until_ms = &until_ms;
+    connect_with(f, &options);
+    assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
+    fake_broker_on(f->broker, API_PRODUCE, echo, NULL);
+    fake_broker_faults(f->broker)->deaf = true;
+    for (int i = 0; i < 16; i++) {
+        produce(f, &asked[i], 1 << 20);
+    }
+    assert_true(conn_unsent_bytes(f->conn) > 0);
+    until_ms = 0;
+    fake_run_for(f->loop, 50);
+    assert_false(f->closed); /* what has left may still be answered */
+    fake_broker_faults(f->broker)->deaf = false;
+    fake_broker_hear(f->broker);
+    fake_run_until(f->loop, &f->closed, PATIENCE_MS);
+    assert_true(fake_broker_requests(f->broker, API_PRODUCE) < 16);
+    assert_true(f->closed);
+    assert_non_null(strstr(f->why.what, "send deadline"));
+}
+
+/* What waits behind it has little time: no step of a later sign-in may take as long as a connect. */
+static void a_later_sign_in_waits_for_five_seconds_at_most(void **state)
+{
+    struct fixture *f = *state;
+    struct gate gate = {.lifetime_ms = 1300, .silent_from = 2};
+    struct conn_options options = options_of(f);
+    int64_t began_ms;
+
+    fake_broker_on(f->broker, API_SASL_HANDSHAKE, agree, &gate);
+    fake_broker_on(f->broker, API_SASL_AUTHENTICATE, let_in, &gate);
+    options.sign_in = &sign_in_client;
+    options.connect_timeout_ms = 60000;
+    connect_with(f, &options);
+    assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
+    began_ms = loop_now_ms(f->loop);
+    assert_true(fake_run_until(f->loop, &f->closed, 12000));
+    assert_true(loop_now_ms(f->loop) - began_ms < 8000);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 int main(void)
 {
@@ -1090,6 +1244,7 @@ int main(void)
         TEST(a_negative_correlation_id_breaks),
         TEST(an_answer_that_nobody_asked_for_breaks),
         TEST(lengths_out_of_bounds_break_before_anything_is_reserved),
+        TEST(a_fetch_answer_that_is_too_long_is_refused_with_a_hint),
         TEST(a_length_that_lies_breaks),
         TEST(a_broken_answer_header_breaks),
         TEST(an_answer_before_the_request_is_gone_breaks),
@@ -1103,10 +1258,14 @@ int main(void)
         TEST(who_is_refused_is_never_ready),
         TEST(it_signs_in_anew_and_nobody_notices),
         TEST(what_is_held_is_answered_when_it_breaks),
+        TEST(no_batch_leaves_behind_a_sign_in_past_its_deadline),
+        TEST(no_batch_leaves_a_full_socket_past_its_deadline),
+        TEST(a_later_sign_in_waits_for_five_seconds_at_most),
         TEST(freed_in_an_answer),
         TEST(freed_in_a_failed_answer),
         TEST(freed_with_requests_in_flight),
         TEST(a_send_that_fails_does_not_call_back),
+        TEST(a_socket_is_as_the_site_says),
         TEST(signals_in_between_are_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

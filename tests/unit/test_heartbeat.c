@@ -385,6 +385,40 @@ static void a_cleared_fault_is_deleted_and_forgotten(void **state)
     assert_null(asked_for(rig, "HDEL", "p:{orders}:a>b:faults"));
 }
 
+/* The next owner tells what stands there now: a fault that it cleared does not come back. */
+static void a_forgotten_fault_is_neither_told_nor_cleared(void **state)
+{
+    struct rig *rig = *state;
+    heartbeat_fault(rig->heartbeat, "t", 7, json_object());
+    heartbeat_fault(rig->heartbeat, "t", 8, json_object());
+    heartbeat_forget(rig->heartbeat, "t", 7); /* while it is on its way */
+    answer_all(rig, &integer_reply);
+    for (int i = 0; i < 31; i++) {
+        beat(rig);
+    }
+    const struct asked *hset = asked_for(rig, "HSET", "p:{orders}:a>b:faults");
+    assert_non_null(hset);
+    assert_string_equal(hset->words[2], "t:8");
+    assert_null(asked_for(rig, "HDEL", "p:{orders}:a>b:faults"));
+}
+
+static void an_answer_to_a_forgotten_fault_confirms_no_later_one(void **state)
+{
+    struct rig *rig = *state;
+    heartbeat_fault(rig->heartbeat, "t", 7, json_object());
+    struct asked first = rig->redis.asked[0];
+    rig->redis.count = 0;
+    heartbeat_forget(rig->heartbeat, "t", 7);
+    heartbeat_fault(rig->heartbeat, "t", 7, json_object()); /* ours again, faulted again */
+    struct asked second = rig->redis.asked[0];
+    rig->redis.count = 0;
+    first.done(first.arg, &integer_reply, NULL);
+    struct err away = {.kind = ERR_RETRY};
+    second.done(second.arg, NULL, &away);
+    beat(rig);
+    assert_non_null(asked_for(rig, "HSET", "p:{orders}:a>b:faults"));
+}
+
 /* ---- orders ---- */
 
 static void an_order_of_ours_is_taken_once_and_deleted(void **state)
@@ -491,6 +525,8 @@ int main(void)
         TEST(a_fault_is_repeated_until_redis_took_it),
         TEST(a_fault_is_told_again_after_a_while),
         TEST(a_cleared_fault_is_deleted_and_forgotten),
+        TEST(a_forgotten_fault_is_neither_told_nor_cleared),
+        TEST(an_answer_to_a_forgotten_fault_confirms_no_later_one),
         TEST(an_order_of_ours_is_taken_once_and_deleted),
         TEST(anothers_order_stays),
         TEST(garbage_is_deleted_and_never_handed_out),

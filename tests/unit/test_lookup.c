@@ -37,11 +37,16 @@ static void answered(void *arg, struct addrinfo *addresses, const struct err *er
     asked->lookup = NULL;
 }
 
-static void ask(struct loop *loop, struct asked *asked, const char *host)
+static void ask_for(struct loop *loop, struct asked *asked, const char *host, int family)
 {
     *asked = (struct asked){.done = false};
-    asked->lookup = lookup_new(loop, host, 9092, answered, asked);
+    asked->lookup = lookup_new(loop, host, 9092, family, answered, asked);
     assert_false(asked->done); /* never inside the call */
+}
+
+static void ask(struct loop *loop, struct asked *asked, const char *host)
+{
+    ask_for(loop, asked, host, AF_UNSPEC);
 }
 
 static void wait_for(struct loop *loop, const struct asked *asked)
@@ -73,6 +78,24 @@ static void addresses_and_names(void **state)
     wait_for(loop, &asked);
     assert_int_equal(asked.family, 0);
     assert_int_equal(asked.err.kind, ERR_RETRY);
+    loop_free(loop);
+}
+
+static void one_family_alone(void **state)
+{
+    struct loop *loop = loop_new(clock_system());
+    struct asked asked;
+
+    (void)state;
+    ask_for(loop, &asked, "127.0.0.1", AF_INET);
+    wait_for(loop, &asked);
+    assert_int_equal(asked.family, AF_INET);
+    ask_for(loop, &asked, "127.0.0.1", AF_INET6);
+    wait_for(loop, &asked);
+    assert_int_equal(asked.family, 0);
+    ask_for(loop, &asked, "localhost", AF_INET);
+    wait_for(loop, &asked);
+    assert_int_equal(asked.family, AF_INET);
     loop_free(loop);
 }
 
@@ -116,6 +139,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_and_names),
+        cmocka_unit_test(one_family_alone),
         cmocka_unit_test(abandoned),
         cmocka_unit_test(too_many),
     };

@@ -294,8 +294,28 @@ static void worker_begin(struct worker *worker, struct offset_totals *totals,
     offset_map_done(&runs);
 }
 
+/* A batch that was re-encoded: several runs, one position behind the last of them. */
+static void ack_parts(struct worker *worker)
+{
+    int to = worker->records + (int)pick(8);
+    struct offset_map runs = runs_between(worker->records, to < RECORDS ? to : RECORDS);
+    for (size_t i = 0; i < runs.runs_count; i++) {
+        worker->records += (int)runs.runs[i].length;
+        struct checkpoint after = position(worker->records, 0);
+        if (i + 1 < runs.runs_count) {
+            offset_backlog_ack_part(&worker->backlog, runs.runs[i]);
+        } else {
+            offset_backlog_ack(&worker->backlog, runs.runs[i], &after);
+        }
+    }
+    offset_map_done(&runs);
+}
+
 static void worker_ack(struct worker *worker)
 {
+    if (pick(4) == 0) {
+        ack_parts(worker);
+    }
     int64_t count = 1 + pick(5);
     while (count-- > 0 && worker->records < RECORDS) {
         int from = worker->records;
@@ -458,6 +478,68 @@ static void play_many(const struct story *story, bool may_be_unmapped)
     }
 }
 
+/* --- a Redis that says what cannot be ----------------------------------------------------------------------------- */
+static struct checkpoint place_at(int64_t source, int64_t target)
+{
+    struct checkpoint at = position(1, 0);
+    at.source_next = source;
+    at.target_next = target;
+    return at;
+}
+
+/* Mirrored: 100 records from 100/100 on that let the run before them grow; then, after a hole, 10 more. */
+static void begin_at_100(struct offset_backlog *backlog, struct offset_totals *totals)
+{
+    struct checkpoint base = place_at(100, 100);
+    struct checkpoint at = place_at(230, 210);
+    struct offset_run runs[] = {
+        {100, 100, 100},
+        {220, 200, 10 }
+    };
+    offset_totals_init(totals);
+    offset_backlog_init(backlog, totals, &base, &base, &at, runs, 2);
+}
+
+static struct offset_found stored_at(int64_t source, int64_t target)
+{
+    struct offset_found found = {.has_checkpoint = true, .has_index = true};
+    found.checkpoint = place_at(source, target);
+    found.index.next = found.index.run_end = (struct offset_place){source, target};
+    found.index.top = found.top = (struct offset_place){1, 0};
+    return found;
+}
+
+static void test_a_place_behind_and_ahead_at_once_is_not_gone_on_from(void **state)
+{
+    (void)state;
+    random_state = 1;
+    make_truth(0, 0, 1);
+    static const struct {
+        int64_t source, target;
+        bool in_sync; /* false: resume looks, and takes Redis's place if it can be proven */
+        bool anew;
+    } rows[] = {
+        {100, 100, true,  false}, /* as it is */
+        {90,  90,  true,  false}, /* an older copy */
+        {90,  150, false, false},
+        {150, 90,  true,  true }, /* resume would take ours again */
+        {240, 150, false, false},
+        {120, 205, false, false},
+        {210, 150, false, false},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct offset_totals totals;
+        struct offset_backlog backlog;
+        begin_at_100(&backlog, &totals);
+        struct offset_found known = stored_at(100, 100);
+        assert_true(offset_backlog_reconcile(&backlog, &known));
+        struct offset_found found = stored_at(rows[i].source, rows[i].target);
+        assert_int_equal(offset_backlog_reconcile(&backlog, &found), rows[i].in_sync);
+        assert_int_equal(backlog.anew, rows[i].anew);
+        offset_backlog_done(&backlog);
+    }
+}
+
 static void test_lost_answers_lose_nothing(void **state)
 {
     (void)state;
@@ -484,14 +566,105 @@ static void test_everything_at_once_is_never_wrong(void **state)
     play_many(&(struct story){true, true, true, true, true}, true);
 }
 
+/* --- between two streams ------------------------------------------------------------------------------------------ */
+
+/* The old stream's checkpoint in Redis is `next`; the stream behind it began at `first`. */
+static struct translation past_the_old_stream(struct offset_place next, struct offset_place first,
+                                              int64_t offset, bool by_target)
+{
+    struct checkpoint old = {.generation = 0};
+    struct offset_lookup lookup = {
+        .has_checkpoint = true,
+        .checkpoint = {.generation = 1,
+                       .source_next = first.source + 50,
+                       .target_next = first.target + 50},
+        .has_current = true,
+        .has_chosen = true,
+        .chosen =
+            {.ordinal = 1, .first = {0, 0}, .next = next, .run_end = {100, 100}, .top = {0, 0}},
+        .has_successor = true,
+        .successor = {.ordinal = 2, .first = first},
+        .floor = {.there = true, .runs_count = 1},
+        .top = {0, 0}
+    };
+    struct translation got;
+    struct err err;
+    checkpoint_incarnation(&old, lookup.chosen_name);
+    assert_true(offset_lookup_translate(&lookup, offset, by_target, &got, &err));
+    return got;
+}
+
+/* A worker was killed with its last runs in memory, and the next one had to raise the generation: what stands between
+ * Redis's checkpoint and the new stream was mirrored, but where each record stands nobody wrote down. */
+static void what_the_old_stream_never_told_is_unmapped(void **state)
+{
+    (void)state;
+    const struct offset_place next = {100, 100};
+    const struct offset_place first[] = {
+        {150, 150}, /* another filter */
+        {200, 150}, /* and a gap that was accepted */
+        {120, 150}, /* the source lost what stood behind 120 */
+    };
+    for (size_t i = 0; i < sizeof(first) / sizeof(first[0]); i++) {
+        assert_int_equal(past_the_old_stream(next, first[i], 110, false).verdict, VERDICT_UNMAPPED);
+        assert_int_equal(past_the_old_stream(next, first[i], 140, true).verdict, VERDICT_UNMAPPED);
+        assert_int_equal(past_the_old_stream(next, first[i], 40, false).verdict, VERDICT_EXACT);
+    }
+}
+
+static void behind_all_of_the_old_stream_the_next_one_goes_on(void **state)
+{
+    (void)state;
+    /* Nothing was mirrored in between: source offsets were left out ... */
+    struct translation got = past_the_old_stream((struct offset_place){100, 100},
+                                                 (struct offset_place){200, 100}, 150, false);
+    assert_int_equal(got.verdict, VERDICT_ROUNDED);
+    assert_int_equal(got.target_offset, 100);
+    /* ... or others wrote to the target. */
+    got = past_the_old_stream((struct offset_place){100, 100}, (struct offset_place){100, 130}, 110,
+                              true);
+    assert_int_equal(got.verdict, VERDICT_ROUNDED);
+    assert_int_equal(got.source_offset, 100);
+}
+
+/* It goes on behind a batch of a known leader epoch, which has to be told again when the source is truncated again. */
+static void a_raised_generation_begins_where_it_was_raised(void **state)
+{
+    (void)state;
+    make_truth(0, 0, 10);
+    struct checkpoint old = position(40, 0);
+    struct checkpoint at = position(40, 0);
+    at.generation = old.generation + 1;
+    at.source_next = at.sequence_next = truth[30].source;
+    struct offset_totals totals;
+    struct offset_backlog backlog;
+    offset_totals_init(&totals);
+    offset_backlog_init(&backlog, &totals, &old, &old, &at, NULL, 0);
+    const struct offset_found found = {
+        .has_checkpoint = true, .checkpoint = old, .top = {-1, -1}
+    };
+    assert_true(offset_backlog_reconcile(&backlog, &found));
+    assert_true(offset_backlog_take(&backlog, 10, true));
+    struct offset_index index = offset_backlog_index_after(&backlog);
+    assert_int_equal(index.first.source, at.source_next);
+    assert_int_equal(index.first.target, at.target_next);
+    struct offset_stretch stretch;
+    assert_false(offset_chunk_stretch(backlog.next, &stretch));
+    offset_backlog_done(&backlog);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_place_behind_and_ahead_at_once_is_not_gone_on_from),
         cmocka_unit_test(test_lost_answers_lose_nothing),
         cmocka_unit_test(test_restored_copies_are_sent_again_from_memory),
         cmocka_unit_test(test_restarts_lose_nothing_while_redis_keeps),
         cmocka_unit_test(test_what_is_dropped_is_unmapped),
         cmocka_unit_test(test_everything_at_once_is_never_wrong),
+        cmocka_unit_test(what_the_old_stream_never_told_is_unmapped),
+        cmocka_unit_test(behind_all_of_the_old_stream_the_next_one_goes_on),
+        cmocka_unit_test(a_raised_generation_begins_where_it_was_raised),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

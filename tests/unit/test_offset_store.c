@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "offsets/offset_rebuild.h"
 #include "offsets/offset_store.h"
 
 #define BASE      "p:{orders}:a>b"
@@ -1493,6 +1494,239 @@ static void a_cut_clips_what_is_unmapped(void **state)
     worker_free(worker);
 }
 
+/* --- what is rebuilt from the logs -------------------------------------------------------------------------------- */
+
+struct told_open {
+    bool answered;
+    enum offset_unmapped_what what;
+    struct offset_open open[64];
+    size_t count;
+    struct err err;
+};
+
+static void open_told(void *arg, enum offset_unmapped_what what, const struct offset_open *open,
+                      size_t count, const struct err *err)
+{
+    struct told_open *told = arg;
+    *told = (struct told_open){.answered = true, .what = what, .count = count};
+    assert_true(count <= 64 && (what == UNMAPPED_AWAY) == (err != NULL));
+    memcpy(told->open, open, count * sizeof(*open));
+    told->err = err == NULL ? (struct err){0} : *err;
+}
+
+static struct told_open ask_unmapped(struct worker *worker)
+{
+    static struct told_open told;
+    struct checkpoint at = position(0);
+    told.answered = false;
+    offset_store_unmapped(worker->store, TOPIC, PARTITION, &at, open_told, &told);
+    UNTIL(worker, told.answered);
+    return told;
+}
+
+static void rebuilt_told(void *arg, const struct err *err)
+{
+    done(arg, err == NULL, err);
+}
+
+static int first_record_from(int64_t source)
+{
+    int record = 0;
+    while (record < truth_count && truth[record].source < source) {
+        record++;
+    }
+    return record;
+}
+
+/* What reading the logs would give: the newest `records` below the top, or all down to the beginning. */
+static bool store_block(struct worker *worker, struct offset_open *open, int records)
+{
+    static struct offset_piece pieces[600];
+    struct checkpoint at = position(0);
+    int to = first_record_from(open->top.source);
+    int least = first_record_from(open->stretch.begin.source);
+    int from = to - records > least ? to - records : least;
+    struct offset_map map = runs_between(from, to);
+    size_t count = (map.runs_count + OFFSET_MAP_PACK - 1) / OFFSET_MAP_PACK;
+    assert_true(count > 0 && count <= 600);
+    memset(pieces, 0, sizeof(pieces));
+    for (size_t i = 0; i < count; i++) {
+        size_t left = map.runs_count - i * OFFSET_MAP_PACK;
+        struct offset_piece *piece = &pieces[i];
+        piece->runs_count = left < OFFSET_MAP_PACK ? left : OFFSET_MAP_PACK;
+        memcpy(piece->runs, &map.runs[i * OFFSET_MAP_PACK],
+               piece->runs_count * sizeof(struct offset_run));
+        piece->span.begin =
+            i == 0 && from == least
+                ? open->stretch.begin
+                : (struct offset_place){piece->runs[0].source_first, piece->runs[0].target_first};
+        piece->span.until = open->top;
+        if (i > 0) {
+            pieces[i - 1].span.until = piece->span.begin;
+        }
+    }
+    offset_map_done(&map);
+    worker->answered = false;
+    offset_store_rebuilt(worker->store, TOPIC, PARTITION, &at, open, pieces, count, rebuilt_told,
+                         worker);
+    UNTIL(worker, worker->answered);
+    if (worker->ok) {
+        open->top = pieces[0].span.begin;
+    }
+    return worker->ok;
+}
+
+static const char *pieces_key(void)
+{
+    static char key[200];
+    char name[INCARNATION_BYTES];
+    struct checkpoint at = position(0);
+    snprintf(key, sizeof(key), BASE ":rebuilt:" TOPIC ":%d:%s", PARTITION,
+             checkpoint_incarnation(&at, name));
+    return key;
+}
+
+/* A map of which a good part did not fit into memory. */
+static struct worker *with_a_stretch(uint64_t seed, int records)
+{
+    static struct setting setting = {.map_memory = 64 << 10};
+    make_truth(seed, records, 2);
+    struct worker *worker = worker_new(&setting, true);
+    begin_at_first(worker);
+    ack_to(worker, 500);
+    assert_true(flush(worker));
+    kill(server.pid, SIGSTOP);
+    UNTIL(worker, worker->away_count > 0 || (ack_to(worker, worker->records + 1), false));
+    ack_to(worker, records - 500);
+    kill(server.pid, SIGCONT);
+    UNTIL(worker, offset_store_ready(worker->store));
+    ack_to(worker, records);
+    assert_true(flush(worker));
+    return worker;
+}
+
+static void what_was_rebuilt_is_the_truth(void **state)
+{
+    (void)state;
+    struct worker *worker = with_a_stretch(90, 20000);
+    int64_t before = check(20000);
+    assert_true(before > 100);
+    struct told_open told = ask_unmapped(worker);
+    assert_int_equal(told.what, UNMAPPED_KNOWN);
+    assert_true(told.count > 0);
+    for (size_t i = 0; i < told.count; i++) {
+        assert_false(offset_open_done(&told.open[i]));
+        for (int block = 0; !offset_open_done(&told.open[i]); block++) {
+            assert_true(store_block(worker, &told.open[i], 1 + (int)pick(3000)));
+            struct told_open now = ask_unmapped(worker);
+            assert_memory_equal(&now.open[i], &told.open[i], sizeof(now.open[i]));
+            if (block == 2) {
+                int64_t unmapped = check(20000);
+                assert_true(unmapped <= before);
+                before = unmapped;
+            }
+        }
+    }
+    assert_int_equal(check(20000), 0);
+    DO("DEL", pieces_key()); /* lost alone: what it said is unmapped again, not a hole */
+    assert_true(check_direction(&(struct direction){true, 20000, 41, truth[0].target}) > 100);
+    worker_free(worker);
+}
+
+static void two_that_rebuild_are_one(void **state)
+{
+    (void)state;
+    struct worker *worker = with_a_stretch(91, 20000);
+    struct told_open told = ask_unmapped(worker);
+    struct offset_open other = told.open[0];
+    assert_true(store_block(worker, &told.open[0], 2000));
+    int64_t pieces = number(SAY("ZCARD", pieces_key()));
+    assert_false(store_block(worker, &other, 1500)); /* it saw what was there before */
+    assert_int_equal(worker->err.kind, ERR_RETRY);
+    assert_int_equal(number(SAY("ZCARD", pieces_key())), pieces);
+    assert_true(store_block(worker, &told.open[0], 2000));
+    DO("DEL", BASE ":unmapped:" FIELD);
+    assert_false(store_block(worker, &told.open[0], 2000));
+    worker_free(worker);
+}
+
+static void a_cut_and_a_flush_take_what_was_rebuilt(void **state)
+{
+    (void)state;
+    struct worker *worker = with_a_stretch(92, 20000);
+    struct told_open told = ask_unmapped(worker);
+    while (!offset_open_done(&told.open[0])) {
+        assert_true(store_block(worker, &told.open[0], 2000));
+    }
+    struct offset_stretch stretch = told.open[0].stretch;
+    int inside = first_record_from((stretch.begin.source + stretch.until.source) / 2);
+    struct checkpoint to = position(inside);
+    offset_track_free(worker->track);
+    cut(worker, &to);
+    assert_true(worker->ok);
+    assert_int_equal(number(SAY("EXISTS", pieces_key())), 0);
+    truth_count = inside; /* what came behind is another history */
+    (void)check(inside);
+    told = ask_unmapped(worker);
+    assert_int_equal(told.open[0].top.source, to.source_next);
+    DO("FLUSHALL");
+    told = ask_unmapped(worker);
+    assert_int_equal(told.what, UNMAPPED_FLUSHED);
+    worker_free(worker);
+}
+
+static void garbage_among_the_pieces_is_refused(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"x", "0000000000000000000 0000000000000000000 9",
+                                      "0000000000000000000 0000000000000000000 40 30 40 30 0 0 7 ",
+                                      "0000000000000009999 0000000000000000005 9 30 9 30 0 0 0 "};
+    struct worker *worker = with_a_stretch(93, 20000);
+    struct told_open told = ask_unmapped(worker);
+    int64_t inside = (told.open[0].stretch.begin.source + told.open[0].stretch.until.source) / 2;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        DO("DEL", pieces_key());
+        DO("ZADD", pieces_key(), "0", bad[i]);
+        struct offset_view *view = view_new();
+        struct translation got = {0};
+        struct err err = {0};
+        bool ok = offset_view_translate(view, TOPIC, PARTITION, inside, false, &got, &err);
+        assert_true(ok ? got.verdict == VERDICT_UNMAPPED : err.kind == ERR_REFUSED);
+        offset_view_free(view);
+    }
+    /* In good form, but it says something else than what stands beside it. */
+    struct offset_open open = told.open[0];
+    struct checkpoint at = position(0);
+    struct offset_piece piece = {
+        .span = {{0, 0}, open.top},
+          .runs = {{0, 0, 5000}},
+          .runs_count = 1
+    };
+    char text[OFFSET_PIECE_BYTES];
+    size_t len = offset_piece_text(&piece, text);
+    DO("DEL", pieces_key());
+    redisReply *reply =
+        redis_sync_call(server.sync, 4, (const char *[]){"ZADD", pieces_key(), "0", text},
+                        (size_t[]){4, strlen(pieces_key()), 1, len}, &(struct err){0});
+    assert_non_null(reply);
+    freeReplyObject(reply);
+    assert_true(check_direction(&(struct direction){false, 20000, 41, truth[0].source}) > 100);
+    DO("DEL", pieces_key());
+    DO("ZADD", pieces_key(), "0",
+       bad[0]); /* stands behind every bound: no lowest piece of the stretch */
+    assert_int_equal(ask_unmapped(worker).what, UNMAPPED_KNOWN);
+    char stretch[200];
+    char name[INCARNATION_BYTES];
+    snprintf(stretch, sizeof(stretch), "%s 5 x 7 8", checkpoint_incarnation(&at, name));
+    DO("SADD", BASE ":unmapped:" FIELD, stretch);
+    snprintf(stretch, sizeof(stretch), "%s 9 9 3 3", name);
+    DO("SADD", BASE ":unmapped:" FIELD, stretch);
+    told = ask_unmapped(worker);
+    assert_int_equal(told.what, UNMAPPED_AWAY);
+    assert_int_equal(told.err.kind, ERR_REFUSED);
+    worker_free(worker);
+}
+
 /* The map has the last record elsewhere than the log: it is not believed, nor is the log's place. */
 static void a_cut_that_contradicts_begins_anew(void **state)
 {
@@ -1729,6 +1963,10 @@ int main(void)
         T(a_cut_to_the_beginning),
         T(a_cut_never_moves_forward),
         T(a_cut_clips_what_is_unmapped),
+        T(what_was_rebuilt_is_the_truth),
+        T(two_that_rebuild_are_one),
+        T(a_cut_and_a_flush_take_what_was_rebuilt),
+        T(garbage_among_the_pieces_is_refused),
         T(a_cut_that_contradicts_begins_anew),
         T(the_floor_is_the_truths),
         T(a_site_without_redis),

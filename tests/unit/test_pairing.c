@@ -49,7 +49,7 @@ static struct pairing run(const char *target, const char *source, bool batches, 
     struct pairing out;
     fill(&left, target);
     fill(&right, source);
-    pairing_run(&out, &left, &right, batches, at_end, 1);
+    pairing_run(&out, &left, &right, batches, false, at_end, 1);
     pair_list_done(&left);
     pair_list_done(&right);
     return out;
@@ -199,7 +199,7 @@ static void batches_with_holes_are_paired_by_record(void **state)
     pair_list_init(&source);
     add_batch(&target, 0, 3, 5);
     add_batch(&source, 10, 3, 5);
-    pairing_run(&out, &target, &source, true, true, -1);
+    pairing_run(&out, &target, &source, true, false, true, -1);
     assert_int_equal(out.verdict, PAIRING_NEED_RECORDS);
     pairing_done(&out);
     pair_list_clear(&target);
@@ -207,12 +207,12 @@ static void batches_with_holes_are_paired_by_record(void **state)
     add_batch(&target, 0, 3, -1);
     pair_list_missing(&source, 9, 10);
     add_batch(&source, 10, 3, -1);
-    pairing_run(&out, &target, &source, true, true, -1);
+    pairing_run(&out, &target, &source, true, false, true, -1);
     assert_int_equal(out.verdict, PAIRING_NEED_RECORDS); /* a gap: how much is gone? */
     pairing_done(&out);
     pair_list_clear(&source);
     add_batch(&source, 10, 3, -1);
-    pairing_run(&out, &target, &source, true, true, -1);
+    pairing_run(&out, &target, &source, true, false, true, -1);
     assert_int_equal(out.verdict, PAIRING_DONE);
     assert_int_equal(out.source_next, 13);
     pairing_done(&out);
@@ -232,13 +232,14 @@ static void records_fill_their_batch(void **state)
         .base_offset = 10, .last_offset_delta = 5, .records = records, .count = 2};
     struct writer writer;
     struct batch batch;
+    const struct pair_reading reading = {.max_bytes = 1 << 20};
     struct pair_list list;
     struct err err;
     writer_init(&writer);
     fake_batch_write(&writer, &spec);
     assert_int_equal(batch_walk(writer.data, writer.len, &batch, &err), BATCH_WALK_ONE);
     pair_list_init(&list);
-    assert_true(pair_list_records(&list, &batch, 1 << 20, &err));
+    assert_true(pair_list_records(&list, &batch, &reading, &err));
     assert_int_equal(list.count, 2);
     assert_int_equal(list.units[0].first, 11);
     assert_int_equal(list.units[0].next, 12);
@@ -247,6 +248,42 @@ static void records_fill_their_batch(void **state)
     assert_int_equal(list.units[1].next, 16);
     assert_int_equal(list.units[1].missing, 2);
     assert_int_equal(list.missing, 4);
+    pair_list_done(&list);
+    writer_done(&writer);
+}
+
+/* A batch that was cut in two for the target leaves a position inside of the source's; a filter leaves records out that
+ * are no hole. */
+static void records_before_the_position_and_those_filtered_are_no_units(void **state)
+{
+    (void)state;
+    static const struct fake_record records[] = {
+        {.offset_delta = 0, .key = "k", .value = "a"},
+        {.offset_delta = 1, .key = "k", .value = "b"},
+        {.offset_delta = 2, .key = "x", .value = "c"},
+        {.offset_delta = 4, .key = "k", .value = "e"},
+    };
+    struct config_pattern globs[] = {{.text = "x*"}};
+    const struct config_filter filter = {
+        .key = {.exclude = globs, .exclude_count = 1}
+    };
+    const struct pair_reading reading = {.max_bytes = 1 << 20, .from = 11, .filter = &filter};
+    const struct fake_batch spec = {
+        .base_offset = 10, .last_offset_delta = 4, .records = records, .count = 4};
+    struct writer writer;
+    struct batch batch;
+    struct pair_list list;
+    struct err err;
+    writer_init(&writer);
+    fake_batch_write(&writer, &spec);
+    assert_int_equal(batch_walk(writer.data, writer.len, &batch, &err), BATCH_WALK_ONE);
+    pair_list_init(&list);
+    assert_true(pair_list_records(&list, &batch, &reading, &err));
+    assert_int_equal(list.count, 2);
+    assert_int_equal(list.units[0].first, 11);
+    assert_int_equal(list.units[0].missing, 0);
+    assert_int_equal(list.units[1].first, 14);
+    assert_int_equal(list.units[1].missing, 1); /* 13; 12 is there and does not belong */
     pair_list_done(&list);
     writer_done(&writer);
 }
@@ -280,6 +317,7 @@ int main(void)
         cmocka_unit_test(runs_are_merged_and_exact),
         cmocka_unit_test(batches_with_holes_are_paired_by_record),
         cmocka_unit_test(records_fill_their_batch),
+        cmocka_unit_test(records_before_the_position_and_those_filtered_are_no_units),
         cmocka_unit_test(a_tail_stands_whole_or_cut_off_by_retention),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -220,7 +220,7 @@ static void numbers_of_checked_values(void **state)
     (void)state;
     assert_int_equal(parse_number("mirror.fetch", integer), 70000);
     assert_int_equal(parse_number("mirror.fetch", text), 2 << 20);
-    assert_int_equal(parse_number("mirror.fetch", NULL), 1 << 20);
+    assert_int_equal(parse_number("mirror.fetch", NULL), 4 << 20);
     json_decref(integer);
     json_decref(text);
 }

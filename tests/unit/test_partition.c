@@ -10,15 +10,18 @@
 #include <string.h>
 
 #include "mirror/partition.h"
+#include "mirror/recode.h"
 #include "tests/fake/batches.h"
 #include "tests/fake/model_source.h"
 
-static const struct transfer_limits no_limits = {INT64_MAX, INT64_MAX};
+static const struct transfer_limits no_limits = {.max_message_bytes = INT64_MAX,
+                                                 .max_timestamp = INT64_MAX};
 static const struct partition_bounds wide = {.window_bytes = 1 << 20, .queue_bytes = 1 << 20};
 
 struct bench {
     struct model_source source;
     struct partition core;
+    struct partition_bounds bounds;
     struct partition_refusal refusal;
     struct ack ack;
     struct err err;
@@ -29,6 +32,7 @@ static int setup(void **state)
     struct bench *bench = calloc(1, sizeof(*bench));
     model_source_init(&bench->source);
     partition_init(&bench->core);
+    bench->bounds = wide;
     *state = bench;
     return 0;
 }
@@ -56,8 +60,8 @@ static enum partition_took take(struct bench *bench, int64_t from, int32_t batch
     struct fetch_partition fetched;
     struct buf *block;
     assert_true(model_source_fetch(&bench->source, from, batches, &fetched, &block));
-    enum partition_took took =
-        partition_take(&bench->core, &fetched, block, &no_limits, &bench->refusal, &bench->err);
+    enum partition_took took = partition_take(&bench->core, &fetched, block, &no_limits,
+                                              &bench->bounds, &bench->refusal, &bench->err);
     free(fetched.aborted);
     buf_unref(block);
     return took;
@@ -131,9 +135,9 @@ static void offsets_that_go_back_are_refused(void **state)
     struct buf *block = writer_take(&writer);
     struct fetch_partition fetched = {.records = block->data, .records_len = block->len};
     place(bench, 10, 0, 0);
-    assert_int_equal(
-        partition_take(&bench->core, &fetched, block, &no_limits, &bench->refusal, &bench->err),
-        TOOK_BACK);
+    assert_int_equal(partition_take(&bench->core, &fetched, block, &no_limits, &bench->bounds,
+                                    &bench->refusal, &bench->err),
+                     TOOK_BACK);
     assert_int_equal(partition_queued_count(&bench->core),
                      1); /* what stood before it is in order */
     buf_unref(block);
@@ -149,9 +153,9 @@ static void bytes_that_no_broker_sends_are_refused(void **state)
     struct buf *block = writer_take(&writer);
     struct fetch_partition fetched = {.records = block->data, .records_len = block->len};
     place(bench, 0, 0, 0);
-    assert_int_equal(
-        partition_take(&bench->core, &fetched, block, &no_limits, &bench->refusal, &bench->err),
-        TOOK_BAD);
+    assert_int_equal(partition_take(&bench->core, &fetched, block, &no_limits, &bench->bounds,
+                                    &bench->refusal, &bench->err),
+                     TOOK_BAD);
     buf_unref(block);
 }
 
@@ -293,9 +297,181 @@ static void the_ring_grows_in_any_state(void **state)
     assert_int_equal(partition_oldest_sent_ms(core), -1);
 }
 
+/* --- re-encoding -------------------------------------------------------------------------------------------------- */
+
+static struct recode *with_recode(struct bench *bench, int64_t window_bytes, bool merge)
+{
+    const struct recode_options options = {.plain_bytes_max = 1 << 20, .merge = merge};
+    bench->bounds.window_bytes = window_bytes;
+    bench->core.recode = recode_new(&options);
+    return bench->core.recode;
+}
+
+static void without_recode(struct bench *bench)
+{
+    partition_drop(&bench->core);
+    recode_free(bench->core.recode);
+    bench->core.recode = NULL;
+}
+
+static void holes_are_told_run_by_run_and_the_position_moves_once(void **state)
+{
+    struct bench *bench = *state;
+    with_recode(bench, 1 << 20, false);
+    model_source_append(&bench->source, 4, -1, false);
+    model_source_append(&bench->source, 2, -1, false);
+    model_source_compact(&bench->source, 0, false, true, 1);
+    place(bench, 0, 50, 7);
+    assert_int_equal(take(bench, 0, 5), TOOK_OK);
+    assert_int_equal(partition_queued_count(&bench->core), 2);
+    struct parcel *parcel = send(bench);
+    assert_int_equal(parcel->count, 3);
+    assert_int_equal(parcel->sequence, 7);
+    assert_int_equal(parcel->source_next, 4);
+    assert_int_equal(answer(bench, 0, 50), ANSWERED_ADVANCED);
+    assert_int_equal(bench->ack.run.source_first, 0);
+    assert_int_equal(bench->ack.run.length, 1);
+    assert_false(bench->ack.last);
+    assert_true(partition_more(&bench->core, &bench->ack));
+    assert_int_equal(bench->ack.run.source_first, 2);
+    assert_int_equal(bench->ack.run.target_first, 51);
+    assert_int_equal(bench->ack.run.length, 2);
+    assert_true(bench->ack.last);
+    assert_int_equal(bench->ack.at.source_next, 4);
+    assert_int_equal(bench->ack.at.target_next, 53);
+    assert_int_equal(bench->ack.at.sequence_next, 10);
+    assert_false(partition_more(&bench->core, &bench->ack));
+    send(bench); /* the other batch stands behind it */
+    assert_int_equal(answer(bench, 0, 53), ANSWERED_ADVANCED);
+    assert_int_equal(bench->ack.run.source_first, 4);
+    assert_true(bench->ack.last);
+    assert_int_equal(bench->core.flight_bytes, 0);
+    without_recode(bench);
+}
+
+static void enough_small_neighbours_become_one(void **state)
+{
+    struct bench *bench = *state;
+    with_recode(bench, 1 << 20, true);
+    for (int i = 0; i < 8; i++) {
+        model_source_append(&bench->source, 2, -1, false);
+    }
+    place(bench, 0, 0, 0);
+    assert_int_equal(take(bench, 0, 3), TOOK_OK);
+    assert_int_equal(partition_queued_count(&bench->core), 3); /* too few to be worth it */
+    assert_null(partition_peek(&bench->core, &wide)->runs);
+    assert_int_equal(take(bench, 6, 5), TOOK_OK);
+    assert_int_equal(partition_queued_count(&bench->core), 4);
+    assert_int_equal(bench->core.fetch_next, 16);
+    assert_int_equal(bench->core.sequence_tail, 16);
+    without_recode(bench);
+}
+
+static void markers_between_them_are_a_hole_in_the_map(void **state)
+{
+    struct bench *bench = *state;
+    with_recode(bench, 1 << 20, true);
+    for (int i = 0; i < 4; i++) {
+        model_source_append(&bench->source, 1, 0, false);
+        model_source_end_transaction(&bench->source, 0, i != 2);
+    }
+    place(bench, 0, 0, 0);
+    model_source_append(&bench->source, 1, -1, false);
+    assert_int_equal(take(bench, 0, 20), TOOK_OK);
+    assert_int_equal(partition_queued_count(&bench->core), 1);
+    struct parcel *parcel = send(bench);
+    assert_int_equal(parcel->count, 4); /* the third was aborted */
+    assert_int_equal(parcel->runs_count, 4);
+    assert_int_equal(parcel->runs[2].source_first, 6);
+    assert_int_equal(answer(bench, 0, 0), ANSWERED_ADVANCED);
+    while (partition_more(&bench->core, &bench->ack)) {
+    }
+    assert_int_equal(bench->core.at.source_next, 9);
+    without_recode(bench);
+}
+
+static void beyond_the_window_nothing_more_is_re_encoded(void **state)
+{
+    struct bench *bench = *state;
+    with_recode(bench, 10, false);
+    for (int i = 0; i < 4; i++) {
+        model_source_append(&bench->source, 3, -1, false);
+        model_source_compact(&bench->source, i, false, true, 1);
+        bench->source.epoch++; /* which keeps neighbours apart */
+    }
+    place(bench, 0, 0, 0);
+    assert_int_equal(take(bench, 0, 5), TOOK_OK);
+    assert_true(partition_queued_count(&bench->core) < 3);
+    int64_t stopped = bench->core.fetch_next;
+    assert_true(stopped < 9);
+    assert_int_equal(take(bench, stopped, 5), TOOK_OK);
+    assert_int_equal(bench->core.fetch_next, stopped);
+    bench->bounds.window_bytes = 1 << 20; /* the configuration was read again: it counts at once */
+    assert_true(partition_wants(&bench->core, &bench->bounds));
+    assert_int_equal(take(bench, stopped, 1), TOOK_OK);
+    assert_true(bench->core.fetch_next > stopped);
+    stopped = bench->core.fetch_next;
+    bench->bounds.window_bytes = 10;
+    while (partition_peek(&bench->core, &wide) != NULL) {
+        int64_t at = bench->core.at.target_next;
+        send(bench);
+        assert_int_equal(answer(bench, 0, at), ANSWERED_ADVANCED);
+        while (partition_more(&bench->core, &bench->ack)) {
+        }
+    }
+    assert_int_equal(bench->core.at.source_next, stopped);
+    assert_int_equal(take(bench, stopped, 5), TOOK_OK);
+    assert_true(bench->core.fetch_next > stopped);
+    without_recode(bench);
+}
+
+static void a_position_inside_a_batch_takes_the_rest_of_it(void **state)
+{
+    struct bench *bench = *state;
+    with_recode(bench, 1 << 20, false);
+    model_source_append(&bench->source, 4, -1, false);
+    place(bench, 3, 10, 3);
+    assert_int_equal(take(bench, 3, 5), TOOK_OK);
+    struct parcel *parcel = send(bench);
+    assert_int_equal(parcel->count, 1);
+    assert_int_equal(parcel->source_first, 3);
+    assert_int_equal(parcel->source_next, 4);
+    without_recode(bench);
+}
+
+static void a_broken_neighbour_is_refused_behind_what_is_good(void **state)
+{
+    struct bench *bench = *state;
+    with_recode(bench, 1 << 20, true);
+    for (int i = 0; i < 6; i++) {
+        model_source_append(&bench->source, 2, -1, false);
+    }
+    bench->source.batches[4].data[bench->source.batches[4].len - 2] ^= 8;
+    place(bench, 0, 0, 0);
+    assert_int_equal(take(bench, 0, 20), TOOK_REFUSED);
+    assert_int_equal(bench->refusal.verdict, BATCH_CORRUPT);
+    assert_int_equal(bench->refusal.source_first, 8);
+    assert_int_equal(bench->refusal.source_next, 10);
+    assert_int_equal(bench->core.fetch_next, 8);
+    assert_int_equal(partition_queued_count(&bench->core), 1);
+    assert_int_equal(partition_peek(&bench->core, &wide)->count, 8);
+    without_recode(bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(holes_are_told_run_by_run_and_the_position_moves_once,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(enough_small_neighbours_become_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(markers_between_them_are_a_hole_in_the_map, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(beyond_the_window_nothing_more_is_re_encoded, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_position_inside_a_batch_takes_the_rest_of_it, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_broken_neighbour_is_refused_behind_what_is_good, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(another_base_offset_moves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(errors_are_doubt_or_refusal, setup, teardown),
         cmocka_unit_test_setup_teardown(offsets_that_go_back_are_refused, setup, teardown),

@@ -46,12 +46,46 @@ static void values_are_checked(void **state)
     refused("socket.timeout.ms", "", "whole number");
     refused("socket.timeout.ms", " 20", "whole number");
     refused("socket.timeout.ms", "99999999999999999999", "whole number");
-    accepted("topic.metadata.refresh.interval.ms", "-1");
+    refused("topic.metadata.refresh.interval.ms", "-1", "1..3600000"); /* never: leaders move */
     refused("topic.metadata.refresh.interval.ms", "-", "whole number");
     accepted("socket.keepalive.enable", "true");
-    refused("socket.keepalive.enable", "yes", "true or false");
+    refused("socket.keepalive.enable", "false", "one of true");
+    refused("socket.nagle.disable", "false", "one of true");
+    refused("client.dns.lookup", "resolve_canonical_bootstrap_servers_only", "use_all_dns_ips");
+    accepted("topic.metadata.refresh.sparse", "false");
+    refused("topic.metadata.refresh.sparse", "yes", "true or false");
+    refused("reconnect.backoff.ms", "0", "1..");
     refused("client.id", "", "empty");
     accepted("ssl.endpoint.identification.algorithm", "none");
+}
+
+static void texts_have_a_bound(void **state)
+{
+    char name[257] = "";
+    char servers[33 * 4 + 1] = "";
+    (void)state;
+    memset(name, 'n', 255);
+    accepted("client.id", name);
+    name[255] = 'n';
+    refused("client.id", name, "255");
+    for (int i = 0; i < 33; i++) {
+        memcpy(servers + (ptrdiff_t)4 * i, "a:1,", 4);
+    }
+    servers[32 * 4 - 1] = '\0';
+    accepted("bootstrap.servers", servers);
+    servers[32 * 4 - 1] = ',';
+    servers[33 * 4 - 1] = '\0';
+    refused("bootstrap.servers", servers, "33 of them");
+}
+
+static void a_protocol_before_a_server_is_the_sites(void **state)
+{
+    (void)state;
+    assert_true(property_servers_speak("a:1, b", "SSL"));
+    assert_true(property_servers_speak("ssl://a:1, SSL://b", "SSL"));
+    assert_false(property_servers_speak("a:1, PLAINTEXT://b", "SSL"));
+    assert_false(property_servers_speak("SASL_SSL://a", "SSL"));
+    assert_false(property_servers_speak("://a", "SSL"));
 }
 
 static void servers_are_addresses(void **state)
@@ -150,6 +184,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_are_checked),
+        cmocka_unit_test(texts_have_a_bound),
+        cmocka_unit_test(a_protocol_before_a_server_is_the_sites),
         cmocka_unit_test(servers_are_addresses),
         cmocka_unit_test(others_are_refused_by_name),
         cmocka_unit_test(the_table_is_sound),

@@ -385,7 +385,7 @@ static void an_endless_answer_is_cut(void **state)
     struct seen *seen = &server->seen;
     char *chunk = malloc(1 << 20);
     memset(chunk, 'x', 1 << 20);
-    begin(server, 5000);
+    begin(server, 60000); /* the size is to end it, not the time, on a slow machine too */
     call(seen, "A");
     fcntl(server->fd, F_SETFL, O_NONBLOCK);
     server_say(server, "$500000000\r\n");
@@ -400,6 +400,32 @@ static void an_endless_answer_is_cut(void **state)
     assert_in_range(sent, 64 << 20, 100 << 20);
     assert_int_equal(seen->errors_count, 1);
     free(chunk);
+}
+
+/* Each part is small, and hiredis lets go of its bytes: what they make is memory all the same. */
+static void an_endless_array_is_cut(void **state)
+{
+    struct server *server = *state;
+    struct seen *seen = &server->seen;
+    static char part[4 + 1 + 2 + 1000 + 2 + 1]; /* "$1000\r\n", 1000 bytes, "\r\n" */
+    size_t sent = 0;
+    begin(server, 60000);
+    call(seen, "A");
+    fcntl(server->fd, F_SETFL, O_NONBLOCK);
+    server_say(server, "*1000000\r\n");
+    int len = snprintf(part, sizeof(part), "$1000\r\n%01000d\r\n", 7);
+    size_t at = 0;
+    while (seen->away_count == 0 && sent < (200 << 20)) {
+        ssize_t gone = send(server->fd, part + at, (size_t)len - at, MSG_NOSIGNAL);
+        sent += gone > 0 ? (size_t)gone : 0;
+        at = (at + (gone > 0 ? (size_t)gone : 0)) % (size_t)len;
+        if (gone < 0 || sent % (256 << 10) < (size_t)len) {
+            loop_run_once(seen->loop, 1);
+        }
+    }
+    assert_int_equal(seen->away_count, 1);
+    assert_non_null(strstr(seen->why, "too large"));
+    assert_in_range(sent, 64 << 20, 100 << 20);
 }
 
 static void a_lost_connection_answers_all(void **state)
@@ -843,6 +869,66 @@ static void the_blocking_twin(void **state)
     redis_sync_free(NULL);
 }
 
+/* A server in a process of its own: greets, then says `part` without end, with a rest between. */
+static pid_t endless_server(int listen_fd, const char *first, const char *part, useconds_t rest_us)
+{
+    pid_t pid = fork();
+    if (pid != 0) {
+        return pid;
+    }
+    char got[256];
+    int fd = accept(listen_fd, NULL, NULL);
+    ssize_t len = recv(fd, got, sizeof(got), 0); /* SELECT */
+    len = send(fd, "+OK\r\n", 5, MSG_NOSIGNAL);
+    len = recv(fd, got, sizeof(got), 0);
+    len = send(fd, first, strlen(first), MSG_NOSIGNAL);
+    while (len > 0) {
+        len = send(fd, part, strlen(part), MSG_NOSIGNAL);
+        usleep(rest_us);
+    }
+    _exit(0);
+}
+
+static void the_blocking_twin_has_limits(void **state)
+{
+    static char part[1100];
+    static const struct {
+        const char *first;
+        bool trickles;
+        const char *why;
+    } rows[] = {
+        {"*1000000\r\n",  false, "too large"     },
+        {"$60000000\r\n", true,  "takes too long"}, /* each byte in time */
+    };
+    (void)state;
+    snprintf(part, sizeof(part), "$1000\r\n%01000d\r\n", 7);
+    for (size_t i = 0; i < 2; i++) {
+        int port;
+        char url[64];
+        struct err err = {0};
+        int fd = listen_somewhere(&port);
+        pid_t pid = endless_server(fd, rows[i].first, rows[i].trickles ? "x" : part,
+                                   rows[i].trickles ? 10000 : 0);
+        snprintf(url, sizeof(url), "redis://127.0.0.1:%d/3", port);
+        const struct redis_options options = {.url = url,
+                                              .timeout_ms = rows[i].trickles ? 400 : 3000};
+        struct redis_sync *redis = redis_sync_new(&options, &err);
+        assert_non_null(redis);
+        alarm(60); /* without the limit it would not end */
+        assert_null(redis_sync_call(redis, 1, (const char *[]){"A"}, NULL, &err));
+        alarm(0);
+        assert_int_equal(err.kind, ERR_RETRY);
+        if (strstr(err.what, rows[i].why) == NULL) {
+            fail_msg("%s", err.what);
+        }
+        assert_null(redis_sync_call(redis, 1, (const char *[]){"B"}, NULL, &err)); /* nor a rest */
+        redis_sync_free(redis);
+        close(fd);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+}
+
 int main(void)
 {
 #define SCRIPTED(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -856,6 +942,7 @@ int main(void)
         SCRIPTED(a_greeting_without_an_answer_ends),
         SCRIPTED(lies_cost_a_connection),
         SCRIPTED(an_endless_answer_is_cut),
+        SCRIPTED(an_endless_array_is_cut),
         SCRIPTED(a_lost_connection_answers_all),
         SCRIPTED(too_many_calls_fail_at_once),
         SCRIPTED(it_may_be_freed_anywhere),
@@ -868,6 +955,7 @@ int main(void)
         REAL(a_real_server_dies_and_comes_back),
         REAL(tls_checks_whose_certificate_it_is),
         REAL(the_blocking_twin),
+        cmocka_unit_test(the_blocking_twin_has_limits),
     };
     signal(SIGPIPE, SIG_IGN); /* as our programs do */
     return cmocka_run_group_tests(tests, NULL, NULL);

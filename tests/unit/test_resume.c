@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kafka/batch_build.h"
 #include "mirror/resume.h"
 #include "mirror/sequence.h"
 #include "mirror/transfer.h"
@@ -89,7 +90,8 @@ static enum resume_need read_target(struct bench *bench)
 static enum resume_need read_source(struct bench *bench)
 {
     struct resume *resume = &bench->resume;
-    const struct transfer_limits limits = {INT64_MAX, INT64_MAX};
+    const struct transfer_limits limits = {.max_message_bytes = INT64_MAX,
+                                           .max_timestamp = INT64_MAX};
     struct fetch_partition fetched;
     struct transfer_filter filter;
     struct buf *block;
@@ -159,6 +161,7 @@ static enum resume_need answer(struct bench *bench, enum resume_need need)
         return resume_again(resume, resume->ask_wait_ms);
     case RESUME_DONE:
     case RESUME_FAULT:
+    case RESUME_BROKEN:
         break;
     }
     fail();
@@ -175,7 +178,8 @@ static enum resume_need run(struct bench *bench)
     bench->waited_ms = 0;
     resume_init(&bench->resume, &bench->options);
     enum resume_need need = resume_start(&bench->resume);
-    for (int steps = 0; need != RESUME_DONE && need != RESUME_FAULT; steps++) {
+    for (int steps = 0; need != RESUME_DONE && need != RESUME_FAULT && need != RESUME_BROKEN;
+         steps++) {
         assert_true(steps < 5000);
         if (need == RESUME_WAIT && bench->resume.stalled) {
             return RESUME_WAIT;
@@ -232,10 +236,60 @@ static void copy_as(struct bench *bench, int64_t offset, int64_t sequence, int32
     uint8_t *bytes = malloc(from->len);
     memcpy(bytes, from->data, from->len);
     batch_patch_header(&batch, sequence_id(ID_BASE, generation), sequence_wire(sequence), bytes);
-    assert_int_equal(model_target_append(&bench->target, bytes, from->len, from->base, from->next,
-                                         from->uid, &at),
-                     0);
+    const struct model_record records[MODEL_RECORDS_MAX] = {{0}};
+    assert_int_equal(
+        model_target_append(&bench->target, bytes, from->len, from->base, from->next, records, &at),
+        0);
     free(bytes);
+    bench->target.watermark = bench->target.end;
+}
+
+struct picked {
+    struct batch_build build;
+    const int64_t *offsets;
+    size_t count;
+};
+static bool pick_record(void *arg, const struct record *record)
+{
+    struct picked *picked = arg;
+    for (size_t i = 0; i < picked->count; i++) {
+        if (picked->offsets[i] == record->offset) {
+            batch_build_add(&picked->build, record);
+        }
+    }
+    return true;
+}
+
+/* A worker made one batch of these source records. */
+static void copy_records(struct bench *bench, const int64_t *offsets, size_t count,
+                         int64_t sequence, int32_t generation)
+{
+    struct picked picked = {.offsets = offsets, .count = count};
+    struct model_record *records = calloc(count, sizeof(*records));
+    struct writer bytes;
+    struct batch batch;
+    struct err err;
+    int64_t at;
+    assert_non_null(records);
+    batch_build_init(&picked.build);
+    for (int32_t i = 0; i < bench->source.count; i++) {
+        const struct model_batch *from = &bench->source.batches[i];
+        assert_int_equal(batch_walk(from->data, from->len, &batch, &err), BATCH_WALK_ONE);
+        assert_true(batch_each_record(&batch, 1 << 20, pick_record, &picked, &err));
+    }
+    assert_int_equal(picked.build.count, count);
+    writer_init(&bytes);
+    assert_true(batch_build_write(&picked.build, CODEC_NONE, 0, &bytes, &err));
+    assert_int_equal(batch_walk(bytes.data, bytes.len, &batch, &err), BATCH_WALK_ONE);
+    uint8_t header[BATCH_HEADER_BYTES];
+    batch_patch_header(&batch, sequence_id(ID_BASE, generation), sequence_wire(sequence), header);
+    memcpy(bytes.data, header, sizeof(header));
+    assert_int_equal(model_target_append(&bench->target, bytes.data, bytes.len, offsets[0],
+                                         offsets[count - 1] + 1, records, &at),
+                     0);
+    writer_done(&bytes);
+    batch_build_done(&picked.build);
+    free(records);
     bench->target.watermark = bench->target.end;
 }
 
@@ -993,11 +1047,151 @@ static void both_logs_truncated(void **state)
     stands_at(bench, 4, 4, 4, 1);
 }
 
+/* --- what was re-encoded ------------------------------------------------------------------------------------------ */
+
+static void merged_batches_are_paired_by_record(void **state)
+{
+    struct bench *bench = *state;
+    grow(bench, 4, 3);
+    stored(bench, 0, 0, 0, -1);
+    copy_records(bench, (const int64_t[]){0, 1, 2, 3, 4}, 5, 0, 0); /* cut inside of the second */
+    stands_at(bench, 5, 5, 5, 0);
+    copy_records(bench, (const int64_t[]){5, 6, 7, 8}, 4, 5, 0);
+    stands_at(bench, 9, 9, 9, 0);
+    stored(bench, 5, 5, 5,
+           0); /* a position inside of the source's batch: what stands before it is none of ours */
+    stands_at(bench, 9, 9, 9, 0);
+    assert_int_equal(bench->resume.runs.runs_count, 1);
+    assert_int_equal(bench->resume.runs.runs[0].source_first, 5);
+}
+
+static void a_compacted_batch_leaves_its_holes_in_the_runs(void **state)
+{
+    struct bench *bench = *state;
+    grow(bench, 2, 4);
+    model_source_compact(&bench->source, 0, false, true, 1);
+    stored(bench, 0, 0, 0, -1);
+    copy_records(bench, (const int64_t[]){0, 2, 3}, 3, 0, 0);
+    stands_at(bench, 4, 3, 3, 0);
+    assert_int_equal(bench->resume.runs.runs_count, 2);
+    assert_int_equal(bench->resume.runs.runs[1].source_first, 2);
+    assert_int_equal(bench->resume.runs.runs[1].target_first, 1);
+}
+
+static void a_merged_tail_is_found_without_a_checkpoint(void **state)
+{
+    struct bench *bench = *state;
+    grow(bench, 90, 1);
+    for (int64_t at = 0; at < 80; at += 5) {
+        copy_records(bench, (const int64_t[]){at, at + 1, at + 2, at + 3, at + 4}, 5, at, 0);
+    }
+    model_target_delete_before(&bench->target, 5); /* its first batch would tell too */
+    stands_at(bench, 80, 80, 80, 0);
+}
+
+/* The stretch passed a filter that nobody knows any more: what is not there is no hole, and the stream goes on in the
+ * generation that the control topic asks for. */
+static void another_filter_is_another_generation(void **state)
+{
+    struct bench *bench = *state;
+    grow(bench, 4, 3);
+    stored(bench, 0, 0, 0, -1);
+    copy_records(bench, (const int64_t[]){0, 2, 5, 7}, 4, 0, 0);
+    runs_into(bench, FAULT_HOLE);
+    bench->options.generation_least = 3;
+    stands_at(bench, 8, 4, 8, 3);
+    /* Nothing newer on the target: the same without reading. */
+    stored(bench, 8, 4, 4, 0);
+    stands_at(bench, 8, 4, 8, 3);
+    assert_int_equal(bench->resume.at.leader_epoch, 0); /* a truncation below it is still seen */
+    /* Once it stands there it is what goes on. */
+    bench->redis.generation = 3;
+    bench->redis.sequence_next = 8;
+    stands_at(bench, 8, 4, 8, 3);
+}
+
+/* --- answers that cannot be true ---------------------------------------------------------------------------------- */
+
+/* The batch says of itself where it stands: no checksum is over that. */
+static void stands_elsewhere(uint8_t *data, int64_t base)
+{
+    for (int i = 0; i < 8; i++) {
+        data[i] = (uint8_t)((uint64_t)base >> (56 - 8 * i));
+    }
+}
+
+static void is_broken(struct bench *bench, const char *what)
+{
+    assert_int_equal(run(bench), RESUME_BROKEN);
+    assert_int_equal(bench->resume.err.kind, ERR_RETRY);
+    assert_non_null(strstr(bench->resume.err.what, what));
+}
+
+static void batches_of_the_target_that_overlap_are_broken(void **state)
+{
+    struct bench *bench = *state;
+    grow(bench, 3, 3);
+    stored(bench, 0, 0, 0, -1);
+    copy(bench, 0);
+    copy(bench, 3);
+    copy(bench, 6);
+    stands_elsewhere(bench->target.entries[1].data, 0); /* the same place as the first */
+    is_broken(bench, "target offset 0");
+    stands_elsewhere(bench->target.entries[1].data, 2);
+    is_broken(bench, "target offset 2");
+    bench->redis_found = CHECKPOINT_NONE; /* read backwards likewise */
+    is_broken(bench, "target offset 2");
+    stands_elsewhere(bench->target.entries[1].data, 3);
+    stands_at(bench, 9, 9, 9, 0);
+}
+
+static void batches_of_the_source_that_overlap_are_broken(void **state)
+{
+    struct bench *bench = *state;
+    grow(bench, 1, 2);
+    grow(bench, 2, 3);
+    stored(bench, 0, 0, 0, -1);
+    copy(bench, 0);
+    copy(bench, 2);
+    copy(bench, 5);
+    stands_elsewhere(bench->source.batches[1].data, 0);
+    is_broken(bench, "source offset 0");
+    stands_elsewhere(bench->source.batches[1].data, 1);
+    is_broken(bench, "source offset 1");
+    stands_elsewhere(bench->source.batches[1].data, 2);
+    stands_at(bench, 8, 8, 8, 0);
+}
+
+/* A stream that a truncation or an operator raised passed the filter before it all the same. */
+static void a_raised_stream_is_older_than_the_next_filter(void **state)
+{
+    struct bench *bench = *state;
+    grow(bench, 4, 3);
+    stored(bench, 0, 0, 0, -1);
+    bench->redis.generation = GENERATIONS_A_FILTER - 1; /* the highest that a raise gets to */
+    copy_records(bench, (const int64_t[]){0, 2, 5, 7}, 4, 0, 0);
+    bench->options.resync = true;
+    runs_into(bench, FAULT_GENERATIONS); /* no further under this filter */
+    bench->options.generation_least = GENERATIONS_A_FILTER;
+    stands_at(bench, 0, 4, 0, GENERATIONS_A_FILTER);
+    bench->options.resync = false;
+    stored(bench, 8, 4, 4, 0);
+    bench->redis.generation = GENERATIONS_A_FILTER - 1;
+    stands_at(bench, 8, 4, 8, GENERATIONS_A_FILTER);
+    bench->options.generation_least = GENERATION_MAX + 1; /* filters have run out */
+    runs_into(bench, FAULT_GENERATIONS);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        T(merged_batches_are_paired_by_record),
+        T(a_compacted_batch_leaves_its_holes_in_the_runs),
+        T(a_merged_tail_is_found_without_a_checkpoint),
+        T(another_filter_is_another_generation),
+        T(a_raised_stream_is_older_than_the_next_filter),
         T(garbage_is_a_fault),
         T(topics_created_again_are_faults),
         T(the_group_must_answer),
@@ -1046,6 +1240,8 @@ int main(void)
         T(a_batch_that_stands_where_it_never_stood_is_no_place),
         T(a_batch_across_the_checkpoint_means_a_cut),
         T(both_logs_truncated),
+        T(batches_of_the_target_that_overlap_are_broken),
+        T(batches_of_the_source_that_overlap_are_broken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

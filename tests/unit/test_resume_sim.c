@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "mirror/partition.h"
+#include "mirror/recode.h"
 #include "mirror/resume.h"
 #include "mirror/sequence.h"
 #include "tests/fake/model_source.h"
@@ -71,7 +72,8 @@ struct flight { /* a Produce request on its way */
     int64_t until; /* log end that has to be replicated before the answer */
     uint8_t *data;
     size_t len;
-    int64_t source_first, source_next, uid;
+    int64_t source_first, source_next;
+    struct model_record *records; /* one for each in it */
 };
 
 struct worker {
@@ -104,6 +106,7 @@ struct world {
     bool loud;
     struct model_source source;
     struct model_target target;
+    struct recode *recode; /* of all workers: holds nothing between two calls */
     struct worker workers[WORKERS_MAX];
     int32_t workers_count;
     int32_t owner;
@@ -257,8 +260,10 @@ static void check_target(struct world *world)
 
 /* Compaction left one of several records with the same bytes, or the log grew again with the bytes that it had lost: any
  * of them on the target is it. */
-static bool same_bytes_seen(const struct world *world, const struct model_batch *batch)
+static bool same_bytes_seen(const struct world *world, const struct model_batch *batch,
+                            int32_t record)
 {
+    uint64_t hash = content_of(batch->data, batch->len, batch->base + record).hash;
     if (!(world->did & (W_COMPACTION | W_INNER_COMPACTION | W_SOURCE_CUT)) ||
         !(world->did & W_TWINS)) {
         return false;
@@ -268,9 +273,10 @@ static bool same_bytes_seen(const struct world *world, const struct model_batch 
     }
     for (int32_t i = 0; i < world->target.count; i++) {
         const struct model_entry *entry = &world->target.entries[i];
-        if (entry->generation >= 0 && content_of(entry->data, entry->len, entry->base).hash ==
-                                          content_of(batch->data, batch->len, batch->base).hash) {
-            return true;
+        for (int64_t at = entry->base; entry->generation >= 0 && at < entry->next; at++) {
+            if (content_of(entry->data, entry->len, at).hash == hash) {
+                return true;
+            }
         }
     }
     return false;
@@ -283,20 +289,23 @@ static void check_copied(struct world *world, int64_t until)
     memset(seen, 0, sizeof(seen));
     for (int32_t i = 0; i < world->target.count; i++) {
         const struct model_entry *entry = &world->target.entries[i];
-        if (entry->generation >= 0) {
-            if (seen[entry->uid] && until > 0 && !(world->did & W_SOURCE_CUT)) {
-                wrong(world, "source %lld was copied twice", (long long)entry->source_first);
+        for (int64_t at = 0; entry->generation >= 0 && at < entry->next - entry->base; at++) {
+            const struct model_record *record = &entry->records[at];
+            if (seen[record->uid] && until > 0 && !(world->did & W_SOURCE_CUT)) {
+                wrong(world, "source %lld was copied twice", (long long)record->source);
             }
-            seen[entry->uid] = 1;
+            seen[record->uid] = 1;
         }
     }
     for (int32_t i = 0; i < world->source.count; i++) {
         const struct model_batch *batch = &world->source.batches[i];
-        if (model_batch_visible(batch) && batch->base >= world->begin_offset &&
-            batch->base >= world->source.log_start && batch->next <= until && !seen[batch->uid] &&
-            !same_bytes_seen(world, batch)) {
-            wrong(world, "source %lld..%lld is lost", (long long)batch->base,
-                  (long long)batch->next - 1);
+        for (int32_t at = 0; model_batch_visible(batch) && at < batch->count; at++) {
+            int64_t offset = batch->base + at;
+            if (!batch->gone[at] && offset >= world->begin_offset &&
+                offset >= world->source.log_start && offset < until && !seen[batch->uid + at] &&
+                !same_bytes_seen(world, batch, at)) {
+                wrong(world, "source %lld is lost", (long long)offset);
+            }
         }
     }
 }
@@ -306,6 +315,7 @@ static void check_copied(struct world *world, int64_t until)
 static void flight_free(struct flight *flight)
 {
     free(flight->data);
+    free(flight->records);
     *flight = (struct flight){0};
 }
 
@@ -314,7 +324,7 @@ static void arrive(struct world *world, struct flight *flight)
     flight->arrived = true;
     flight->error =
         model_target_append(&world->target, flight->data, flight->len, flight->source_first,
-                            flight->source_next, flight->uid, &flight->offset);
+                            flight->source_next, flight->records, &flight->offset);
     flight->until = world->target.end;
     say(world, "  request of worker %d source %lld..%lld arrives: error %d offset %lld",
         flight->worker, (long long)flight->source_first, (long long)flight->source_next - 1,
@@ -392,6 +402,29 @@ static void settle_flights(struct world *world)
     }
 }
 
+/* Which records are in it, by the runs that it names. */
+static struct model_record *records_of(const struct world *world, const struct parcel *parcel)
+{
+    struct model_record *records = calloc((size_t)parcel->count, sizeof(*records));
+    assert_non_null(records);
+    struct recode_run whole = {.source_first = parcel->source_first, .count = parcel->count};
+    const struct recode_run *runs = parcel->runs == NULL ? &whole : parcel->runs;
+    size_t runs_count = parcel->runs == NULL ? 1 : parcel->runs_count;
+    int32_t at = 0;
+    for (size_t run = 0; run < runs_count; run++) {
+        for (int32_t i = 0; i < runs[run].count; i++, at++) {
+            int64_t source = runs[run].source_first + i;
+            const struct model_batch *from = model_source_at(&world->source, source);
+            assert_true(at < parcel->count);
+            records[at].source = source;
+            records[at].uid = /* or cut off at the source since */
+                from == NULL ? UIDS_MAX - 1 : from->uid + source - from->base;
+        }
+    }
+    assert_int_equal(at, parcel->count);
+    return records;
+}
+
 static void send_one(struct world *world, int32_t index)
 {
     struct worker *worker = &world->workers[index];
@@ -414,7 +447,6 @@ static void send_one(struct world *world, int32_t index)
     struct batch batch;
     struct err err;
     assert_int_equal(batch_walk(parcel->data, parcel->len, &batch, &err), BATCH_WALK_ONE);
-    const struct model_batch *from = model_source_at(&world->source, parcel->source_first);
     *flight = (struct flight){.used = true,
                               .worker = index,
                               .life = worker->life,
@@ -424,10 +456,7 @@ static void send_one(struct world *world, int32_t index)
                               .len = parcel->len,
                               .source_first = parcel->source_first,
                               .source_next = parcel->source_next,
-                              .uid = from == NULL ? UIDS_MAX - 1 : from->uid};
-    if (from == NULL || from->next != parcel->source_next) {
-        flight->uid = UIDS_MAX - 1; /* cut off at the source since */
-    }
+                              .records = records_of(world, parcel)};
     memcpy(flight->data, parcel->data, parcel->len);
     batch_patch_header(&batch, sequence_id(ID_BASE, worker->core.at.generation),
                        sequence_wire(parcel->sequence), flight->data);
@@ -463,7 +492,10 @@ static void answer_one(struct world *world, int32_t index)
     struct err err;
     switch (partition_answer(&worker->core, error, offset, &ack, &err)) {
     case ANSWERED_ADVANCED:
-        check_run(world, &ack.run);
+        do {
+            check_run(world, &ack.run);
+        } while (partition_more(&worker->core, &ack));
+        assert_true(ack.last);
         break;
     case ANSWERED_DOUBT:
         go_idle(world, worker, err.what);
@@ -552,6 +584,22 @@ static enum resume_need need_target(struct world *world, struct worker *worker)
     return resume_give_target(&worker->resume, &target);
 }
 
+/* What the map has of it: records that stand side by side on both sides. */
+static struct offset_run run_around(const struct model_entry *entry, int64_t offset)
+{
+    int64_t count = entry->next - entry->base;
+    int64_t first = offset - entry->base;
+    int64_t last = first;
+    const struct model_record *records = entry->records;
+    while (first > 0 && records[first - 1].source == records[first].source - 1) {
+        first--;
+    }
+    while (last + 1 < count && records[last + 1].source == records[last].source + 1) {
+        last++;
+    }
+    return (struct offset_run){records[first].source, entry->base + first, last - first + 1};
+}
+
 static enum resume_need need_floor(struct world *world, struct worker *worker)
 {
     int64_t offset = worker->resume.ask_from;
@@ -561,7 +609,7 @@ static enum resume_need need_floor(struct world *world, struct worker *worker)
                  entry->source_next <= worker->resume.runs_from.source_next && !world->redis.away &&
                  world->redis.has && chance(world, 70);
     if (found) {
-        run = (struct offset_run){entry->source_first, entry->base, entry->next - entry->base};
+        run = run_around(entry, offset);
     }
     return resume_give_floor(&worker->resume, found, run);
 }
@@ -616,7 +664,8 @@ static bool read_target(struct world *world, struct worker *worker, enum resume_
 
 static bool feed_source(struct worker *worker, struct fetch_partition *fetched)
 {
-    const struct transfer_limits limits = {INT64_MAX, INT64_MAX};
+    const struct transfer_limits limits = {.max_message_bytes = INT64_MAX,
+                                           .max_timestamp = INT64_MAX};
     struct transfer_filter filter;
     const uint8_t *data = fetched->records;
     size_t left = fetched->records_len;
@@ -796,6 +845,9 @@ static void step_resume(struct world *world, struct worker *worker)
     case RESUME_FAULT:
         faulted(world, worker);
         break;
+    case RESUME_BROKEN: /* the log was cut and grew again while it was read */
+        ok = false;
+        break;
     }
     if (!ok) {
         say(world, "worker %d begins anew (need %d at %lld)", (int)(worker - world->workers),
@@ -852,11 +904,12 @@ static void fetch(struct world *world, struct worker *worker)
         go_idle(world, worker, "out of range");
         return;
     }
-    const struct transfer_limits limits = {INT64_MAX, INT64_MAX};
+    const struct transfer_limits limits = {.max_message_bytes = INT64_MAX,
+                                           .max_timestamp = INT64_MAX};
     struct partition_refusal refusal;
     struct err err;
     struct ack ack;
-    switch (partition_take(core, &fetched, block, &limits, &refusal, &err)) {
+    switch (partition_take(core, &fetched, block, &limits, &bounds, &refusal, &err)) {
     case TOOK_OK:
         if (partition_settle(core, &ack)) {
             say(world, "worker %d settles at %lld", (int)(worker - world->workers),
@@ -869,13 +922,12 @@ static void fetch(struct world *world, struct worker *worker)
             worker->fault = FAULT_BATCH_REFUSED;
             say(world, "worker %d: may not pass: %s", (int)(worker - world->workers),
                 batch_verdict_text(refusal.verdict));
-            if (!(world->did & (W_INNER_COMPACTION | W_SOURCE_RETENTION))) {
-                wrong(world, "unjustified refusal: %s", batch_verdict_text(refusal.verdict));
-            }
+            wrong(world, "unjustified refusal: %s", batch_verdict_text(refusal.verdict));
         }
         break;
     case TOOK_BAD:
     case TOOK_BACK:
+    case TOOK_FULL:
         wrong(world, "take: %s", err.what);
         break;
     }
@@ -967,17 +1019,6 @@ static bool hits(struct world *world, uint32_t what, int32_t per_mille)
     return world->can & what && pick(world, 1000) < per_mille;
 }
 
-/* The furthest that anybody has mirrored; compaction inside batches stays below it, as what is above may not pass. */
-static int64_t mirrored(const struct world *world)
-{
-    int64_t most = 0;
-    for (int32_t i = 0; i < world->target.count; i++) {
-        const struct model_entry *entry = &world->target.entries[i];
-        most = entry->generation >= 0 && entry->source_next > most ? entry->source_next : most;
-    }
-    return most;
-}
-
 /* What is on its way arrives, and everybody begins anew. */
 static void all_anew(struct world *world, const char *why)
 {
@@ -1023,12 +1064,10 @@ static void harm_source(struct world *world)
     }
     if (source->count > 0 && hits(world, W_INNER_COMPACTION, 10)) {
         int32_t at = pick(world, source->count);
-        if (source->batches[at].next <= mirrored(world)) {
-            all_anew(world, "compaction");
-            model_source_compact(source, at, false, chance(world, 50), pick(world, 8));
-            world->did |= W_INNER_COMPACTION;
-            say(world, "source batch at %lld loses a record", (long long)source->batches[at].base);
-        }
+        all_anew(world, "compaction");
+        model_source_compact(source, at, false, chance(world, 50), pick(world, 8));
+        world->did |= W_INNER_COMPACTION;
+        say(world, "source batch at %lld loses a record", (long long)source->batches[at].base);
     }
 }
 
@@ -1286,10 +1325,16 @@ static void world_init(struct world *world, uint64_t seed, bool loud)
         world->source.end = world->source.log_start = world->source.epochs[0].start =
             WIDE_SEQUENCES;
     }
+    world->source.append_time = chance(world, 15);
+    const struct recode_options recode = {.plain_bytes_max = 1 << 20, .merge = chance(world, 60)};
+    world->recode = recode_new(&recode);
+    size_t cut = chance(world, 40) ? 100 + (size_t)pick(world, 300) : 0;
     world->workers_count = 1 + pick(world, WORKERS_MAX);
     for (int32_t i = 0; i < world->workers_count; i++) {
         world->workers[i].alive = true;
         partition_init(&world->workers[i].core);
+        world->workers[i].core.recode = world->recode;
+        world->workers[i].core.recode_bytes_max = cut;
     }
 }
 
@@ -1303,7 +1348,9 @@ static void world_done(struct world *world)
     }
     for (int32_t i = 0; i < FLIGHTS_MAX; i++) {
         free(world->flights[i].data);
+        free(world->flights[i].records);
     }
+    recode_free(world->recode);
     model_source_done(&world->source);
     model_target_done(&world->target);
 }

@@ -136,6 +136,20 @@ static void metrics_and_health(void **state)
     assert_non_null(strstr(ask(rig, "GET /healthz HTTP/1.1\r\n\r\n"), " 503 "));
 }
 
+/* Thousands of partitions make a large text: it is rendered five times a second, not for each who asks. */
+static void one_text_serves_all_for_a_moment(void **state)
+{
+    struct rig *rig = *state;
+    struct metric *metric = metrics_add(rig->metrics, METRIC_GAUGE, "later", "Later.", NULL);
+    assert_null(strstr(ask(rig, "GET /metrics HTTP/1.1\r\n\r\n"), "later 1"));
+    series_set(metric_series(metric, NULL), 1);
+    int64_t asked_ms = loop_now_ms(rig->loop);
+    bool old = strstr(ask(rig, "GET /metrics HTTP/1.1\r\n\r\n"), "later 1") == NULL;
+    assert_true(old || loop_now_ms(rig->loop) - asked_ms > HTTP_TEXT_MS / 2); /* a slow machine */
+    turn(rig, HTTP_TEXT_MS + 1);
+    assert_non_null(strstr(ask(rig, "GET /metrics HTTP/1.1\r\n\r\n"), "later 1"));
+}
+
 static void head_has_no_body(void **state)
 {
     struct rig *rig = *state;
@@ -356,6 +370,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(metrics_and_health),
+        TEST(one_text_serves_all_for_a_moment),
         TEST(head_has_no_body),
         TEST(everything_else_is_refused),
         TEST(a_request_line_of_a_megabyte),

@@ -87,6 +87,86 @@ static void a_service_and_its_defaults(void **state)
     config_free(config);
 }
 
+static void settings_of_topics_have_three_lists(void **state)
+{
+    (void)state;
+    struct config *config =
+        accepted("\"s\": {\"home\": \"a\", \"others\": [\"b\"]" TOPICS
+                 ", \"on_source_deleted\": \"keep\", \"topic_config\": {\"sync\": false, "
+                 "\"always\": [\"remote.*\"], \"exclude\": [\"retention.*\", {\"regex\": "
+                 "\"flush[.]ms\"}]}},"
+                 "\"plain\": {\"home\": \"c\", \"others\": [\"d\"]" TOPICS "}");
+    const struct config_service *service = config_service(config, "s");
+    uint64_t hash = config_streams_hash(service);
+    assert_false(service->topic_config_sync);
+    assert_true(config_setting_always(service, "remote.storage.enable"));
+    assert_false(config_setting_always(service, "retention.ms"));
+    assert_true(config_setting_excluded(service, "retention.ms"));
+    assert_true(config_setting_excluded(service, "flush.ms"));
+    assert_false(config_setting_excluded(service, "flush.messages"));
+    service = config_service(config, "plain");
+    assert_true(service->topic_config_sync);
+    assert_false(config_setting_always(service, "remote.storage.enable"));
+    assert_false(config_setting_excluded(service, "retention.ms"));
+    config_free(config);
+    /* It does not determine the streams: workers that differ in it go on together. */
+    config = accepted("\"s\": {\"home\": \"a\", \"others\": [\"b\"]" TOPICS "}");
+    assert_true(config_streams_hash(config_service(config, "s")) == hash);
+    config_free(config);
+}
+
+static void what_can_never_follow_is_refused_by_name(void **state)
+{
+    (void)state;
+#define ALWAYS(what)                                      \
+    "\"s\": {\"home\": \"a\", \"others\": [\"b\"]" TOPICS \
+    ",\n\"topic_config\": {\"always\": [" what "]}}"
+    refused(ALWAYS("\"segment.ms\", \"compression.type\""),
+            "f:3:43: services.s.topic_config.always.1: compression.type never follows the source: "
+            "the copy needs a value of its own");
+    refused(ALWAYS("\"leader.replication.throttled.replicas\""),
+            "f:3:29: services.s.topic_config.always.0: leader.replication.throttled.replicas never "
+            "follows the source: it means nothing at another cluster");
+    refused(ALWAYS("5"), "f:3:29: services.s.topic_config.always.0: expected a glob, or "
+                         "{\"regex\": \"...\"}, found an integer");
+    assert_int_equal(config_setting_rule("remote.storage.enable"), SETTING_ASKED);
+    assert_int_equal(config_setting_rule("remotely"), SETTING_FOLLOWS);
+    assert_int_equal(config_setting_rule("min.insync.replicas"), SETTING_SAFE_SIDE);
+    assert_int_equal(config_setting_rule("max.message.bytes"), SETTING_FORCED);
+    assert_int_equal(config_setting_rule("confluent.tier.enable"), SETTING_NEVER);
+}
+
+static void filters_and_codecs(void **state)
+{
+    (void)state;
+    struct config *config = accepted(
+        "\"s\": {\"home\": \"a\", \"others\": [\"b\"]" TOPICS
+        ", \"compression\": \"zstd\", \"merge\": false, "
+        "\"filter\": {\"key\": {\"include\": [\"__k*\", \"[\"]}, "
+        "\"headers\": {\"a.b\": {\"exclude\": [\"x\"]}}}},"
+        "\"plain\": {\"home\": \"d\", \"others\": [\"b\"], \"topics\": {\"include\": [\"u\"]}}");
+    const struct config_service *service = config_service(config, "s");
+    assert_int_equal(service->compression, COMPRESSION_ZSTD);
+    assert_false(service->merge);
+    assert_int_equal(service->filter->key.include_count, 2); /* no name of a key is reserved */
+    assert_string_equal(service->filter->key.include[0].text, "__k*");
+    assert_int_equal(service->filter->headers_count, 1);
+    assert_string_equal(service->filter->headers[0].name, "a.b");
+    assert_string_equal(service->filter->headers[0].globs.exclude[0].text, "x");
+    assert_true(config_filter_hash(service) != 0);
+    service = config_service(config, "plain");
+    assert_int_equal(service->compression, COMPRESSION_SOURCE);
+    assert_true(service->merge);
+    assert_null(service->filter);
+    assert_int_equal(config_filter_hash(service), 0);
+    config_free(config);
+    refused("\"s\": {\"home\": \"a\", \"others\": [\"b\"]" TOPICS ",\n\"filter\": {}}",
+            "f:3:1: services.s.filter: filters nothing: leave it out");
+    refused("\"s\": {\"home\": \"a\", \"others\": [\"b\"]" TOPICS
+            ",\n\"filter\": {\"key\": {\"include\": []}}}",
+            "f:3:20: services.s.filter.key.include: names nothing: no record would be mirrored");
+}
+
 static void sites_must_be_defined(void **state)
 {
     (void)state;
@@ -181,8 +261,13 @@ static void one_topic_one_service(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_service_and_its_defaults), cmocka_unit_test(sites_must_be_defined),
-        cmocka_unit_test(names_of_clients),           cmocka_unit_test(names_and_patterns),
+        cmocka_unit_test(settings_of_topics_have_three_lists),
+        cmocka_unit_test(what_can_never_follow_is_refused_by_name),
+        cmocka_unit_test(a_service_and_its_defaults),
+        cmocka_unit_test(filters_and_codecs),
+        cmocka_unit_test(sites_must_be_defined),
+        cmocka_unit_test(names_of_clients),
+        cmocka_unit_test(names_and_patterns),
         cmocka_unit_test(one_topic_one_service),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,6 +103,23 @@ static void properties_are_checked_where_they_stand(void **state)
             "f:2:17: sites.a.kafka.socket.timeout.ms: expected a whole number in 10..300000");
 }
 
+static void properties_fit_together(void **state)
+{
+    (void)state;
+    refused("\"kafka\": {\"bootstrap.servers\": \"PLAINTEXT://h:1\", \"security.protocol\": "
+            "\"SSL\"}",
+            "f:2:17: sites.a.kafka.bootstrap.servers: names another protocol than "
+            "security.protocol, SSL");
+    refused("\"kafka\": {\"bootstrap.servers\": \"h:1\", \"ssl.ca.location\": \"/a\", "
+            "\"ssl.ca.pem\": \"b\"}",
+            "f:2:70: sites.a.kafka.ssl.ca.pem: stands beside ssl.ca.location: write one of them");
+    refused("\"kafka\": {\"bootstrap.servers\": \"h:1\", \"reconnect.backoff.ms\": 200, "
+            "\"reconnect.backoff.max.ms\": 100}",
+            "f:2:45: sites.a.kafka.reconnect.backoff.ms: is above reconnect.backoff.max.ms");
+    config_free(accepted("\"kafka\": {\"bootstrap.servers\": \"plaintext://h:1\", "
+                         "\"reconnect.backoff.ms\": 100, \"reconnect.backoff.max.ms\": 100}"));
+}
+
 static void a_sign_in_is_whole(void **state)
 {
     (void)state;
@@ -110,6 +127,45 @@ static void a_sign_in_is_whole(void **state)
             "f:2:45: sites.a.kafka.security.protocol: needs sasl.mechanism beside it");
     refused("\"kafka\": {\"bootstrap.servers\": \"h:1\", \"sasl.mechanism\": \"PLAIN\"}",
             "f:2:45: sites.a.kafka.sasl.mechanism: is of no use: security.protocol is PLAINTEXT");
+}
+
+static size_t weaknesses(const char *kafka, const char *first)
+{
+    char site[700];
+    snprintf(site, sizeof(site), "\"kafka\": {\"bootstrap.servers\": \"h:1\", %s}", kafka);
+    struct config *config = accepted(site);
+    const struct config_client *client = &config_site(config, "a")->kafka;
+    size_t count = 0;
+    for (; config_client_weakness(client, count) != NULL; count++) {
+    }
+    if (first != NULL) {
+        assert_non_null(strstr(config_client_weakness(client, 0), first));
+    }
+    config_free(config);
+    return count;
+}
+
+static void what_a_site_leaves_open_is_named(void **state)
+{
+    (void)state;
+    assert_int_equal(weaknesses("\"security.protocol\": \"SSL\"", NULL), 0);
+    assert_int_equal(weaknesses("\"security.protocol\": \"ssl\", "
+                                "\"enable.ssl.certificate.verification\": false",
+                                "verification is false"),
+                     1);
+    assert_int_equal(weaknesses("\"security.protocol\": \"SASL_SSL\", \"sasl.mechanism\": "
+                                "\"PLAIN\", \"enable.ssl.certificate.verification\": \"FALSE\", "
+                                "\"ssl.endpoint.identification.algorithm\": \"None\"",
+                                "verification is false"),
+                     2);
+    assert_int_equal(weaknesses("\"security.protocol\": \"SASL_PLAINTEXT\", "
+                                "\"sasl.mechanism\": \"PLAIN\"",
+                                "in the clear"),
+                     1);
+    assert_int_equal(weaknesses("\"security.protocol\": \"SASL_PLAINTEXT\", "
+                                "\"sasl.mechanism\": \"SCRAM-SHA-256\"",
+                                NULL),
+                     0);
 }
 
 static void secrets_are_properties(void **state)
@@ -238,7 +294,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_client_has_its_properties),
         cmocka_unit_test(properties_are_checked_where_they_stand),
+        cmocka_unit_test(properties_fit_together),
         cmocka_unit_test(a_sign_in_is_whole),
+        cmocka_unit_test(what_a_site_leaves_open_is_named),
         cmocka_unit_test(secrets_are_properties),
         cmocka_unit_test(a_file_that_others_may_write_is_refused),
         cmocka_unit_test(redis_beside_a_site),

@@ -84,6 +84,18 @@ static void all_is_well(void **state)
     status_done(&status);
 }
 
+static void topics_that_are_not_mirrored_are_a_warning(void **state)
+{
+    (void)state;
+    struct status status = healthy();
+    status_sum(&status);
+    json_object_set_new(worker(&status), "topics", json_pack("{s:i}", "not_mirrored_count", 0));
+    assert_int_equal(check(&status), STATUS_OK);
+    json_object_set_new(worker(&status), "topics", json_pack("{s:i}", "not_mirrored_count", 1));
+    assert_int_equal(check(&status), STATUS_WARNING);
+    status_done(&status);
+}
+
 static void the_source_is_gone(void **state)
 {
     (void)state;
@@ -324,6 +336,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_is_well),
+        cmocka_unit_test(topics_that_are_not_mirrored_are_a_warning),
         cmocka_unit_test(the_source_is_gone),
         cmocka_unit_test(one_unknown_partition_makes_the_sum_unknown),
         cmocka_unit_test(what_the_source_hides_is_unknown),

@@ -80,10 +80,39 @@ static void a_new_limit_counts_at_once_and_the_same_one_changes_nothing(void **s
     throttle_take(&throttle, 100 * MIB);
     throttle_set(&throttle, MIB, 10);
     assert_true(throttle_room(&throttle, 20) < 0);
-    throttle_set(&throttle, 2 * MIB, 30); /* what the old one was owed is forgotten */
-    assert_true(throttle_room(&throttle, 30) > 0);
-    throttle_set(&throttle, 0, 40);
-    assert_true(throttle_room(&throttle, 40) == INT64_MAX);
+    throttle_set(&throttle, 2 * MIB, 30); /* what is owed is paid back at the new rate */
+    assert_true(throttle_room(&throttle, 40000) < 0);
+    assert_true(throttle_room(&throttle, 51000) > 0);
+    throttle_set(&throttle, 0, 60000);
+    assert_true(throttle_room(&throttle, 60000) == INT64_MAX);
+    throttle_set(&throttle, MIB, 60000); /* after none, one begins with its burst */
+    assert_true(throttle_room(&throttle, 60000) > 0);
+}
+
+/* A worker's share of a link's limit follows its partitions: it may change at each look. */
+static void a_rate_that_changes_all_the_time_is_kept(void **state)
+{
+    (void)state;
+    struct throttle throttle = {0};
+    int64_t sum = 0;
+    for (int64_t now_ms = 0; now_ms < 60000; now_ms += 100) {
+        throttle_set(&throttle, MIB + now_ms / 100 % 2, now_ms);
+        while (throttle_room(&throttle, now_ms) > 0) {
+            throttle_take(&throttle, MIB / 16);
+            sum += MIB / 16;
+        }
+    }
+    assert_true(sum <= 61 * MIB);
+    assert_true(sum >= 58 * MIB);
+}
+
+static void what_is_left_of_a_high_rate_is_no_burst_of_a_low_one(void **state)
+{
+    (void)state;
+    struct throttle throttle = {0};
+    throttle_set(&throttle, 100 * MIB, 0);
+    throttle_set(&throttle, MIB, 0);
+    assert_true(throttle_room(&throttle, 0) <= MIB / 4);
 }
 
 static void the_largest_rates_do_not_overflow(void **state)
@@ -105,6 +134,8 @@ int main(void)
         cmocka_unit_test(quiet_hours_do_not_pass_at_once),
         cmocka_unit_test(an_overdraft_is_paid_back_first),
         cmocka_unit_test(a_new_limit_counts_at_once_and_the_same_one_changes_nothing),
+        cmocka_unit_test(a_rate_that_changes_all_the_time_is_kept),
+        cmocka_unit_test(what_is_left_of_a_high_rate_is_no_burst_of_a_low_one),
         cmocka_unit_test(the_largest_rates_do_not_overflow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

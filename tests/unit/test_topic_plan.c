@@ -26,6 +26,8 @@ static const struct admin_setting plain[] = {
     DEFAULT("cleanup.policy", "delete"),
     DEFAULT("retention.ms", "604800000"),
     DEFAULT("min.insync.replicas", "1"),
+    DEFAULT("flush.ms", "1"),
+    DEFAULT("remote.copy.disable", "false"),
 };
 
 static const struct topic_change *change_of(const struct topic_changes *changes, const char *name)
@@ -151,11 +153,22 @@ static void no_topics_at_all(void **state)
 
 /* ---- creation ---- */
 
+/* Of a configuration that stays until the end. */
+static const struct config_service *follows(void)
+{
+    static struct config *config;
+    if (!config) {
+        config = config_of("{\"include\": [\"*\"]}, \"topic_config\": {\"always\": "
+                           "[\"remote.copy.disable\"], \"exclude\": [\"flush.*\"]}");
+    }
+    return &config->services[0];
+}
+
 static void a_new_topic_gets_what_is_forced(void **state)
 {
     (void)state;
     struct topic_changes changes;
-    topic_plan_creation(SETTINGS(plain), SETTINGS(plain), &changes);
+    topic_plan_creation(follows(), SETTINGS(plain), SETTINGS(plain), &changes);
     assert_int_equal(changes.count, 4);
     assert_forced(&changes, "compression.type", "producer", NULL);
     assert_forced(&changes, "message.timestamp.type", "CreateTime", NULL);
@@ -176,22 +189,30 @@ static void a_new_topic_gets_the_source_topics_own_settings(void **state)
         OWN("local.retention.ms", "1000"),
         OWN("unclean.leader.election.enable", "true"),
         OWN("not.known.there", "1"),
+        OWN("flush.ms", "5"),
+        OWN("remote.copy.disable", "true"),
         OWN("compression.type", "gzip"),
         OWN("message.timestamp.type", "LogAppendTime"),
         OWN("max.message.bytes", "2000000"),
         {"a.sensitive.one", NULL, false},
     };
     struct topic_changes changes;
-    topic_plan_creation(SETTINGS(source), SETTINGS(plain), &changes);
+    topic_plan_creation(follows(), SETTINGS(source), SETTINGS(plain), &changes);
     const struct topic_change *policy = change_of(&changes, "cleanup.policy");
     assert_non_null(policy);
     assert_string_equal(policy->value, "compact");
-    assert_false(policy->recorded);
+    assert_true(policy->recorded && policy->follows); /* so that it can be taken back */
+    assert_null(policy->old);
     assert_forced(&changes, "compression.type", "producer", "gzip");
     assert_forced(&changes, "message.timestamp.type", "CreateTime", "LogAppendTime");
     assert_string_equal(change_of(&changes, "max.message.bytes")->value, "2000000");
     assert_false(change_of(&changes, "max.message.bytes")->recorded); /* it is the source's own */
-    assert_int_equal(changes.count, 6);
+    assert_null(change_of(&changes, "flush.ms"));
+    assert_string_equal(change_of(&changes, "remote.copy.disable")->value, "true");
+    assert_int_equal(changes.count, 9); /* two of them note whose what is given back is */
+    topic_changes_keep_forced(&changes);
+    assert_int_equal(changes.count, 7);
+    assert_null(change_of(&changes, "cleanup.policy"));
     topic_changes_done(&changes);
 }
 
@@ -199,7 +220,7 @@ static void names_that_the_target_may_not_know_are_left_out(void **state)
 {
     (void)state;
     struct topic_changes changes;
-    topic_plan_creation(SETTINGS(plain), (struct topic_settings){NULL, 0}, &changes);
+    topic_plan_creation(follows(), SETTINGS(plain), (struct topic_settings){NULL, 0}, &changes);
     assert_null(change_of(&changes, "message.timestamp.after.max.ms"));
     assert_non_null(change_of(&changes, "compression.type"));
     assert_string_equal(change_of(&changes, "max.message.bytes")->value, "1048588");
@@ -216,7 +237,7 @@ static void an_old_target_gets_the_old_time_bound(void **state)
         DEFAULT("max.message.bytes", "1048588"),
     };
     struct topic_changes changes;
-    topic_plan_creation(SETTINGS(plain), SETTINGS(known), &changes);
+    topic_plan_creation(follows(), SETTINGS(plain), SETTINGS(known), &changes);
     assert_forced(&changes, "message.timestamp.difference.max.ms", MAX, NULL);
     assert_null(change_of(&changes, "message.timestamp.after.max.ms"));
     topic_changes_done(&changes);
@@ -229,7 +250,7 @@ static void a_smaller_default_at_the_target_is_raised(void **state)
     memcpy(known, plain, sizeof(plain));
     known[4].value = (char *)(uintptr_t)"1000";
     struct topic_changes changes;
-    topic_plan_creation(SETTINGS(plain), SETTINGS(known), &changes);
+    topic_plan_creation(follows(), SETTINGS(plain), SETTINGS(known), &changes);
     assert_forced(&changes, "max.message.bytes", "1048588", NULL);
     topic_changes_done(&changes);
 }

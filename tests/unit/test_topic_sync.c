@@ -24,6 +24,15 @@ static const struct fake_setting defaults[] = {
     {"cleanup.policy",                  "delete"    },
 };
 
+static const struct fake_setting more_defaults[] = {
+    {"compression.type",               "producer"  },
+    {"message.timestamp.type",         "CreateTime"},
+    {"message.timestamp.after.max.ms", "3600000"   },
+    {"max.message.bytes",              "1048588"   },
+    {"cleanup.policy",                 "delete"    },
+    {"max.compaction.lag.ms",          MAX         },
+};
+
 struct rig {
     struct config *config;
     struct admin source;
@@ -43,7 +52,9 @@ static int setup(void **state)
                                "\"a\": {\"kafka\": {\"bootstrap.servers\": \"localhost:1\"}},"
                                "\"b\": {\"kafka\": {\"bootstrap.servers\": \"localhost:2\"}}},"
                                "\"services\": {\"s\": {\"home\": \"a\", \"others\": [\"b\"], "
-                               "\"topics\": {\"include\": [\"*\"]}}}}";
+                               "\"topics\": {\"include\": [\"*\"]}}, "
+                               "\"t\": {\"home\": \"a\", \"others\": [\"b\"], "
+                               "\"topics\": {\"include\": [\"share?\"]}}}}";
     struct rig *rig = calloc(1, sizeof(*rig));
     log_set_level(LOG_ERROR);
     rig->config = config_parse(text, strlen(text), "test", &rig->err);
@@ -293,6 +304,216 @@ static void a_larger_message_size_at_the_source_is_followed(void **state)
                         "5000000");
 }
 
+/* ---- settings that follow ---- */
+
+static const char *at_target(struct rig *rig, const char *topic, const char *setting)
+{
+    const char *own = fake_own(fake_find(&rig->target, topic), setting);
+    return own ? own : "-";
+}
+
+static void pass(struct rig *rig, int64_t ms)
+{
+    rig->now_ms += ms;
+    run(rig);
+}
+
+static const json_t *drift(const struct rig *rig, size_t at, const char *key)
+{
+    return json_object_get(json_array_get(rig->sync.drifts, at), key);
+}
+
+static void a_setting_of_the_source_follows_through_its_life(void **state)
+{
+    struct rig *rig = *state;
+    struct fake_topic *orders = fake_add(&rig->source, "orders", 1);
+    fake_set(orders, "cleanup.policy", "compact");
+    run(rig);
+    assert_non_null(strstr(rig->sync.synced_json, "\"cleanup.policy\":[null,\"compact\"]"));
+    fake_set(orders, "cleanup.policy", "compact,delete");
+    pass(rig, 10000);
+    assert_string_equal(at_target(rig, "orders", "cleanup.policy"), "compact,delete");
+    assert_int_equal(json_array_size(rig->sync.news), 1);
+    reload(rig); /* the next keeper knows what is ours */
+    fake_set(orders, "cleanup.policy", NULL);
+    pass(rig, 10000);
+    assert_string_equal(at_target(rig, "orders", "cleanup.policy"), "-");
+    assert_null(strstr(rig->sync.synced_json, "cleanup.policy"));
+    pass(rig, 10000);
+    assert_int_equal(json_array_size(rig->sync.news), 0);
+    assert_int_equal(rig->sync.drifts_count, 0);
+}
+
+static void what_is_taken_back_is_what_stood_there_before(void **state)
+{
+    struct rig *rig = *state;
+    struct fake_topic *orders = fake_add(&rig->source, "orders", 1);
+    fake_set(orders, "cleanup.policy", "compact");
+    fake_set(fake_add(&rig->target, "orders", 1), "cleanup.policy", "compact,delete");
+    run(rig);
+    /* Durable before it was changed. */
+    assert_non_null(strstr(rig->recorded, "\"cleanup.policy\":[\"compact,delete\",\"compact\"]"));
+    assert_string_equal(at_target(rig, "orders", "cleanup.policy"), "compact");
+    fake_set(orders, "cleanup.policy", NULL);
+    pass(rig, 10000);
+    assert_string_equal(at_target(rig, "orders", "cleanup.policy"), "compact,delete");
+}
+
+static void a_keeper_killed_between_record_and_change_leaves_no_claim(void **state)
+{
+    struct rig *rig = *state;
+    struct fake_topic *orders = fake_add(&rig->source, "orders", 1);
+    fake_add(&rig->target, "orders", 1);
+    run(rig);
+    fake_set(orders, "cleanup.policy", "compact");
+    rig->now_ms += 10000;
+    rig->acts_left = 1; /* the record, not the change */
+    assert_false(run_with(rig, true));
+    assert_non_null(strstr(rig->recorded, "\"cleanup.policy\":[null,\"compact\"]"));
+    fake_set(orders, "cleanup.policy", NULL);
+    fake_set(fake_find(&rig->target, "orders"), "cleanup.policy", "delete"); /* somebody's */
+    rig->acts_left = 1000;
+    pass(rig, 10000);
+    assert_string_equal(at_target(rig, "orders", "cleanup.policy"), "delete");
+    assert_null(strstr(rig->sync.synced_json, "cleanup.policy"));
+}
+
+static void one_refused_setting_stops_no_other_and_is_named(void **state)
+{
+    struct rig *rig = *state;
+    struct fake_topic *orders = fake_add(&rig->source, "orders", 1);
+    fake_add(&rig->target, "orders", 1);
+    fake_set(orders, "cleanup.policy", "compact");
+    fake_set(orders, "max.compaction.lag.ms", "1");
+    rig->target.defaults = more_defaults;
+    rig->target.defaults_count = sizeof(more_defaults) / sizeof(more_defaults[0]);
+    rig->target.refuse_setting = "max.compaction.lag.ms";
+    run(rig);
+    assert_string_equal(at_target(rig, "orders", "cleanup.policy"), "compact");
+    assert_string_equal(pair_of(rig, "orders")->problem, "");
+    assert_int_equal(rig->sync.drifts_count, 1);
+    assert_string_equal(json_string_value(drift(rig, 0, "topic")), "orders");
+    assert_string_equal(json_string_value(drift(rig, 0, "setting")), "max.compaction.lag.ms");
+    assert_non_null(strstr(json_string_value(drift(rig, 0, "why")), "the target refuses it"));
+    assert_null(strstr(rig->sync.synced_json, "max.compaction.lag.ms"));
+    /* Not asked for again at each check, told at each turn. */
+    int alters = rig->target.alters_count;
+    pass(rig, 10000);
+    pass(rig, 2000);
+    assert_int_equal(rig->target.alters_count, alters);
+    assert_int_equal(rig->sync.drifts_count, 1);
+    rig->target.refuse_setting = NULL;
+    pass(rig, 300000);
+    assert_string_equal(at_target(rig, "orders", "max.compaction.lag.ms"), "1");
+    assert_int_equal(rig->sync.drifts_count, 0);
+}
+
+/* It begins without the setting, and nothing is mirrored before the rest of them is there. */
+static void a_topic_whose_creation_is_refused_for_a_setting_is_created_without(void **state)
+{
+    struct rig *rig = *state;
+    struct fake_topic *orders = fake_add(&rig->source, "orders", 1);
+    fake_set(orders, "cleanup.policy", "compact");
+    fake_set(orders, "max.compaction.lag.ms", "1");
+    fake_add(&rig->source, "other", 1);
+    rig->target.defaults = more_defaults;
+    rig->target.defaults_count = sizeof(more_defaults) / sizeof(more_defaults[0]);
+    rig->target.refuse_setting = "max.compaction.lag.ms";
+    run(rig);
+    assert_non_null(fake_find(&rig->target, "orders"));
+    assert_non_null(strstr(pair_of(rig, "orders")->problem, "just created"));
+    assert_string_equal(pair_of(rig, "other")->problem, "");
+    assert_string_equal(at_target(rig, "orders", "compression.type"), "producer");
+    pass(rig, 2000);
+    assert_string_equal(pair_of(rig, "orders")->problem, "");
+    assert_string_equal(at_target(rig, "orders", "cleanup.policy"), "compact");
+    assert_int_equal(rig->sync.drifts_count, 1);
+    /* Still what is given back, and still what is taken back. */
+    assert_non_null(strstr(rig->sync.forced_json, "\"compression.type\":[null,\"producer\"]"));
+    assert_non_null(strstr(rig->sync.synced_json, "\"cleanup.policy\":[null,\"compact\"]"));
+}
+
+static void settings_that_may_not_be_changed_are_told(void **state)
+{
+    struct rig *rig = *state;
+    struct fake_topic *orders = fake_add(&rig->source, "orders", 1);
+    fake_add(&rig->target, "orders", 1);
+    run(rig);
+    fake_set(orders, "cleanup.policy", "compact");
+    rig->target.fail_alter = "orders";
+    pass(rig, 10000);
+    assert_string_equal(pair_of(rig, "orders")->problem, "");
+    assert_non_null(strstr(json_string_value(drift(rig, 0, "why")), "not authorized"));
+    assert_null(strstr(rig->sync.synced_json, "cleanup.policy"));
+    rig->target.fail_alter = NULL;
+    pass(rig, 10000);
+    assert_string_equal(at_target(rig, "orders", "cleanup.policy"), "compact");
+}
+
+static void before_a_term_nothing_follows(void **state)
+{
+    struct rig *rig = *state;
+    fake_set(fake_add(&rig->source, "orders", 1), "cleanup.policy", "compact");
+    fake_set(fake_add(&rig->target, "orders", 1), "message.timestamp.after.max.ms", MAX);
+    assert_true(run_with(rig, false));
+    assert_int_equal(rig->target.alters_count, 0);
+    assert_int_equal(rig->sync.drifts_count, 0);
+}
+
+/* Whole requests of 100, the oldest first, so that each has its turn. */
+static void many_topics_are_checked_in_turns(void **state)
+{
+    struct rig *rig = *state;
+    const int *read = &rig->source.settings_topics_count;
+    for (int i = 0; i < 130; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "t%03d", i);
+        fake_add(&rig->source, name, 1);
+    }
+    rig->now_ms = 1000;
+    run(rig);
+    fake_set(fake_find(&rig->source, "t129"), "cleanup.policy", "compact");
+    int before = *read;
+    pass(rig, 10000);
+    assert_int_equal(*read, before + 100);
+    assert_string_equal(at_target(rig, "t129", "cleanup.policy"), "-");
+    pass(rig, 2000);
+    assert_int_equal(*read, before + 130);
+    assert_string_equal(at_target(rig, "t129", "cleanup.policy"), "compact");
+    pass(rig, 2000);
+    assert_int_equal(*read, before + 130);
+    topic_memory_recheck(rig->memory); /* another configuration: at once */
+    pass(rig, 2000);
+    assert_int_equal(*read, before + 230);
+    fake_set(fake_find(&rig->source, "t129"), "cleanup.policy", NULL);
+    pass(rig, 10000); /* all are due: those that waited longer come first */
+    assert_int_equal(*read, before + 330);
+    assert_string_equal(at_target(rig, "t129", "cleanup.policy"), "-");
+}
+
+static void what_differs_is_bounded_and_counted(void **state)
+{
+    struct rig *rig = *state;
+    for (int i = 0; i < 60; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "t%02d", i);
+        fake_add(&rig->source, name, 1);
+        fake_add(&rig->target, name, 2); /* more than the source has */
+    }
+    fake_add(&rig->target, "ferry.x", 1);
+    run(rig);
+    json_t *report = topic_sync_report(&rig->sync);
+    assert_int_equal(rig->sync.drifted_count, 60);
+    assert_int_equal(json_array_size(json_object_get(report, "drift")), TOPIC_ROWS_MOST);
+    assert_int_equal(json_integer_value(json_object_get(report, "drift_count")), 60);
+    assert_int_equal(json_array_size(json_object_get(report, "not_mirrored")), TOPIC_ROWS_MOST);
+    assert_int_equal(json_integer_value(json_object_get(report, "not_mirrored_count")), 60);
+    assert_string_equal(json_string_value(drift(rig, 0, "setting")), "partitions");
+    assert_string_equal(json_string_value(drift(rig, 0, "source")), "1");
+    assert_string_equal(json_string_value(drift(rig, 0, "target")), "2");
+    json_decref(report);
+}
+
 /* ---- a topic that stands there ---- */
 
 static void old_values_are_durable_before_they_are_changed(void **state)
@@ -493,9 +714,61 @@ static void a_deleted_topic_leaves_the_list(void **state)
     run(rig);
     fake_remove(&rig->source, "orders");
     run(rig);
+    assert_string_equal(pair_of(rig, "orders")->problem, ""); /* it may come back at once */
+    run(rig);
     assert_int_equal(rig->sync.pairs_count, 0);
     assert_non_null(fake_find(&rig->target, "orders")); /* nothing is ever deleted */
     assert_non_null(strstr(rig->sync.forced_json, "orders"));
+    /* It is named, by the next keeper too, until its copy goes. */
+    for (int keeper = 0; keeper < 2; keeper++) {
+        json_t *report = topic_sync_report(&rig->sync);
+        const json_t *row = json_array_get(json_object_get(report, "source_deleted"), 0);
+        assert_string_equal(json_string_value(json_object_get(row, "topic")), "orders");
+        assert_non_null(json_string_value(json_object_get(row, "since")));
+        assert_int_equal(json_integer_value(json_object_get(report, "source_deleted_count")), 1);
+        json_decref(report);
+        reload(rig);
+        run(rig);
+    }
+    fake_remove(&rig->target, "orders");
+    run(rig);
+    assert_string_equal(rig->sync.gone_json, "{}");
+}
+
+static void a_topic_that_the_source_has_again_is_not_called_deleted(void **state)
+{
+    struct rig *rig = *state;
+    fake_add(&rig->source, "orders", 1);
+    run(rig);
+    fake_remove(&rig->source, "orders");
+    run(rig);
+    run(rig);
+    fake_add(&rig->source, "orders", 1);
+    run(rig);
+    assert_string_equal(rig->sync.gone_json, "{}");
+    assert_string_equal(pair_of(rig, "orders")->problem, ""); /* its partitions fault by name */
+}
+
+/* Its place in the list is its partitions' owners: they would be taken away, and given back two turns later. */
+static void a_topic_that_is_created_again_never_leaves_the_list(void **state)
+{
+    struct rig *rig = *state;
+    fake_add(&rig->source, "orders", 1);
+    run(rig);
+    for (int i = 0; i < 3; i++) { /* once is not twice, however often */
+        fake_remove(&rig->source, "orders");
+        run(rig);
+        reload(rig); /* another keeper: it counts anew */
+        run(rig);
+        const struct topic_pair *pair = pair_of(rig, "orders");
+        assert_non_null(pair);
+        assert_string_equal(pair->problem, "");
+        int id = fake_add(&rig->source, "orders", 1)->id;
+        run(rig);
+        pair = pair_of(rig, "orders");
+        assert_non_null(pair);
+        assert_int_equal(pair->source_id.bytes[15], id);
+    }
 }
 
 /* Access that was taken away hides a topic from the list: its mirroring is not ended by that. */
@@ -583,6 +856,9 @@ static void a_hostile_record_is_read_as_far_as_it_makes_sense(void **state)
         "{\"topics\": [5, {\"name\": 7}]}",
         "{\"topics\": [{\"name\": \"a\", \"target_id\": \"zz\", \"forced\": {\"x\": 1}}]}",
         "{\"kept\": {\"a\": 5, \"b\": {\"target_id\": null, \"forced\": []}}}",
+        "{\"gone\": {\"orders\": 5, \"b\": {\"target_id\": null, \"since\": []}}}",
+        "{\"topics\": [{\"name\": \"orders\", \"synced\": [], \"target_id\": "
+        "\"00000000000000000000000000000066\"}], \"gone\": []}",
     };
     fake_add(&rig->source, "orders", 1);
     run(rig);
@@ -610,6 +886,15 @@ int main(void)
         TEST(a_turn_without_news_costs_two_lists),
         TEST(what_was_changed_by_others_is_forced_again_after_a_minute),
         TEST(a_larger_message_size_at_the_source_is_followed),
+        TEST(a_setting_of_the_source_follows_through_its_life),
+        TEST(what_is_taken_back_is_what_stood_there_before),
+        TEST(a_keeper_killed_between_record_and_change_leaves_no_claim),
+        TEST(one_refused_setting_stops_no_other_and_is_named),
+        TEST(a_topic_whose_creation_is_refused_for_a_setting_is_created_without),
+        TEST(settings_that_may_not_be_changed_are_told),
+        TEST(before_a_term_nothing_follows),
+        TEST(many_topics_are_checked_in_turns),
+        TEST(what_differs_is_bounded_and_counted),
         TEST(old_values_are_durable_before_they_are_changed),
         TEST(without_a_term_standing_topics_are_left_alone),
         TEST(settings_that_cannot_be_read_or_forced_are_that_topics_problem),
@@ -624,6 +909,8 @@ int main(void)
         TEST(a_topic_of_two_services_is_refused_by_name),
         TEST(a_mirrored_topic_goes_on_when_another_service_takes_it_too),
         TEST(a_deleted_topic_leaves_the_list),
+        TEST(a_topic_that_the_source_has_again_is_not_called_deleted),
+        TEST(a_topic_that_is_created_again_never_leaves_the_list),
         TEST(a_hidden_topic_stays_in_the_list),
         TEST(a_list_that_fails_changes_nothing),
         TEST(a_keeper_that_lost_its_term_changes_nothing),

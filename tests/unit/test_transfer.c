@@ -14,7 +14,8 @@
 
 #define NO_LIMIT INT64_MAX
 
-static const struct transfer_limits no_limits = {NO_LIMIT, NO_LIMIT};
+static const struct transfer_limits no_limits = {.max_message_bytes = NO_LIMIT,
+                                                 .max_timestamp = NO_LIMIT};
 
 struct made {
     struct writer writer;
@@ -66,31 +67,56 @@ static void what_may_not_pass_is_named(void **state)
     struct transfer_limits limits = no_limits;
 
     spec.last_offset_delta = 4; /* compaction */
-    assert_int_equal(decide(&spec, 10, &no_limits, &verdict), TRANSFER_REFUSED);
+    assert_int_equal(decide(&spec, 10, &no_limits, &verdict), TRANSFER_RECODE);
     assert_int_equal(verdict, BATCH_INNER_HOLES);
     spec = plain;
     spec.attributes = BATCH_LOG_APPEND_TIME;
-    assert_int_equal(decide(&spec, 10, &no_limits, &verdict), TRANSFER_REFUSED);
+    assert_int_equal(decide(&spec, 10, &no_limits, &verdict), TRANSFER_RECODE);
     assert_int_equal(verdict, BATCH_APPEND_TIME);
-    limits.max_message_bytes = 60;
-    assert_int_equal(decide(&plain, 10, &limits, &verdict), TRANSFER_REFUSED);
+    limits.max_message_bytes = 60; /* two records can go in two batches, one cannot */
+    assert_int_equal(decide(&plain, 10, &limits, &verdict), TRANSFER_RECODE);
     assert_int_equal(verdict, BATCH_TOO_LARGE);
-    limits = (struct transfer_limits){NO_LIMIT, 999};
+    spec = plain;
+    spec.count = 1;
+    assert_int_equal(decide(&spec, 10, &limits, &verdict), TRANSFER_REFUSED);
+    assert_int_equal(verdict, BATCH_TOO_LARGE);
+    limits = (struct transfer_limits){.max_message_bytes = NO_LIMIT, .max_timestamp = 999};
     assert_int_equal(decide(&plain, 10, &limits, &verdict), TRANSFER_REFUSED);
     assert_int_equal(verdict, BATCH_TIMESTAMP_REFUSED);
 }
 
 /* DeleteRecords can put the log's start into the middle of a batch. */
-static void a_position_inside_a_batch_is_refused_by_its_own_name(void **state)
+static void a_position_inside_a_batch_is_re_encoded_by_its_own_name(void **state)
 {
     (void)state;
     enum batch_verdict verdict;
-    assert_int_equal(decide(&plain, 11, &no_limits, &verdict), TRANSFER_REFUSED);
+    assert_int_equal(decide(&plain, 11, &no_limits, &verdict), TRANSFER_RECODE);
     assert_int_equal(verdict, BATCH_INSIDE);
     assert_string_not_equal(batch_verdict_text(verdict), "unknown");
 }
 
-static void old_formats_are_refused(void **state)
+/* A filter opens everything, a codec of the line what has another one. */
+static void a_service_can_want_batches_otherwise(void **state)
+{
+    (void)state;
+    enum batch_verdict verdict;
+    struct fake_batch spec = plain;
+    struct transfer_limits limits = no_limits;
+
+    limits.filtered = true;
+    assert_int_equal(decide(&plain, 10, &limits, &verdict), TRANSFER_RECODE);
+    assert_int_equal(verdict, BATCH_FILTERED);
+    assert_int_equal(decide(&plain, 12, &limits, &verdict), TRANSFER_BEFORE);
+    limits = no_limits;
+    limits.other_codec = true;
+    limits.codec = CODEC_ZSTD;
+    assert_int_equal(decide(&plain, 10, &limits, &verdict), TRANSFER_RECODE);
+    assert_int_equal(verdict, BATCH_OTHER_CODEC);
+    spec.codec = CODEC_ZSTD;
+    assert_int_equal(decide(&spec, 10, &limits, &verdict), TRANSFER_PASS);
+}
+
+static void old_formats_are_re_encoded(void **state)
 {
     (void)state;
     struct fetch_partition none = {0};
@@ -100,9 +126,11 @@ static void old_formats_are_refused(void **state)
     enum batch_verdict verdict;
     struct err err;
     transfer_filter_init(&filter, &none);
-    assert_true(transfer_decide(&filter, &batch, 50, &no_limits, &what, &verdict, &err));
-    assert_int_equal(what, TRANSFER_REFUSED);
+    assert_true(transfer_decide(&filter, &batch, 3, &no_limits, &what, &verdict, &err));
+    assert_int_equal(what, TRANSFER_RECODE);
     assert_int_equal(verdict, BATCH_OLD_FORMAT);
+    assert_true(transfer_decide(&filter, &batch, 4, &no_limits, &what, &verdict, &err));
+    assert_int_equal(what, TRANSFER_BEFORE);
     transfer_filter_done(&filter);
 }
 
@@ -273,8 +301,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_may_not_pass_is_named),
-        cmocka_unit_test(a_position_inside_a_batch_is_refused_by_its_own_name),
-        cmocka_unit_test(old_formats_are_refused),
+        cmocka_unit_test(a_position_inside_a_batch_is_re_encoded_by_its_own_name),
+        cmocka_unit_test(a_service_can_want_batches_otherwise),
+        cmocka_unit_test(old_formats_are_re_encoded),
         cmocka_unit_test(a_broken_marker_is_an_error),
         cmocka_unit_test(what_was_read_before_and_what_is_empty_is_no_record),
         cmocka_unit_test(an_ordinary_batch_passes),
