@@ -7,26 +7,17 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "cli/check.h"
 #include "cli/commands.h"
-#include "cli/context.h"
 #include "cli/render.h"
 #include "kafka/control.h"
 #include "mirror/link.h"
 
 #define CLOCK_APART_MS 5000
 
-enum level { LEVEL_OK, LEVEL_WARNING, LEVEL_REFUSED, LEVEL_UNREACHABLE };
 static const char *const level_names[] = {"ok", "warning", "refused", "unreachable"};
 
-struct check {
-    struct context *context;
-    json_t *findings; /* of this link */
-    enum level worst;
-    char source_id[64];
-    char target_id[64];
-};
-
-static void found(struct check *check, enum level level, const char *what, const char *hint)
+void check_found(struct check *check, enum check_level level, const char *what, const char *hint)
 {
     json_t *row = json_object();
     json_object_set_new(row, "level", json_string(level_names[level]));
@@ -34,13 +25,13 @@ static void found(struct check *check, enum level level, const char *what, const
     json_object_set_new(row, "next", hint[0] == '\0' ? json_null() : render_string(hint));
     json_array_append_new(check->findings, row);
     check->worst = level > check->worst ? level : check->worst;
-    if (check->context->json || (level == LEVEL_OK && check->context->quiet)) {
+    if (check->context->json || (level == CHECK_OK && check->context->quiet)) {
         return;
     }
     char head[32];
     snprintf(head, sizeof(head), "%s: ", level_names[level]);
-    enum render_color color = level == LEVEL_OK        ? COLOR_GOOD
-                              : level == LEVEL_WARNING ? COLOR_WARN
+    enum render_color color = level == CHECK_OK        ? COLOR_GOOD
+                              : level == CHECK_WARNING ? COLOR_WARN
                                                        : COLOR_BAD;
     printf("%s%s%s", render_color(color), head, render_color(COLOR_NONE));
     struct render_safe safe = render_safe(what);
@@ -52,9 +43,10 @@ static void found(struct check *check, enum level level, const char *what, const
     }
 }
 
-static void failed(struct check *check, const struct err *err)
+void check_failed(struct check *check, const struct err *err)
 {
-    found(check, err->kind == ERR_RETRY ? LEVEL_UNREACHABLE : LEVEL_REFUSED, err->what, err->hint);
+    check_found(check, err->kind == ERR_RETRY ? CHECK_UNREACHABLE : CHECK_REFUSED, err->what,
+                err->hint);
 }
 
 /* --- clusters ------------------------------------------------------------------------------------------------------- */
@@ -69,11 +61,11 @@ static bool check_cluster(struct check *check, bool of_source)
     struct err err = {0};
     struct admin *admin = of_source ? context_source(context, &err) : context_target(context, &err);
     if (admin == NULL || !admin_cluster_id(admin, id, &brokers, &err)) {
-        failed(check, &err);
+        check_failed(check, &err);
         return false;
     }
     snprintf(what, sizeof(what), "%.100s answers: cluster %s, %d brokers", site->name, id, brokers);
-    found(check, LEVEL_OK, what, "");
+    check_found(check, CHECK_OK, what, "");
     return true;
 }
 
@@ -85,7 +77,7 @@ static void check_weakness(struct check *check, const struct config_site *site, 
     for (size_t i = 0; client != NULL && (weak = config_client_weakness(client, i)) != NULL; i++) {
         snprintf(what, sizeof(what), "site %.100s%s: %s", site->name,
                  of_operator ? ", operator" : "", weak);
-        found(check, LEVEL_WARNING, what, "https identification, SASL_SSL or SCRAM");
+        check_found(check, CHECK_WARNING, what, "https identification, SASL_SSL or SCRAM");
     }
 }
 
@@ -97,12 +89,12 @@ static void check_sites(struct check *check)
     if (check->source_id[0] != '\0' && strcmp(check->source_id, check->target_id) == 0) {
         snprintf(what, sizeof(what), "sites %.100s and %.100s are one cluster", from->name,
                  to->name);
-        found(check, LEVEL_REFUSED, what, "compare bootstrap.servers of both sites");
+        check_found(check, CHECK_REFUSED, what, "compare bootstrap.servers of both sites");
     }
     if (from->region != NULL && to->region != NULL && strcmp(from->region, to->region) == 0) {
         snprintf(what, sizeof(what), "both sites are in region %.100s: they may be lost together",
                  from->region);
-        found(check, LEVEL_WARNING, what, "");
+        check_found(check, CHECK_WARNING, what, "");
     }
     for (int of_operator = 0; of_operator < 2; of_operator++) {
         check_weakness(check, from, of_operator == 1);
@@ -151,13 +143,14 @@ static void check_durability(struct check *check, bool of_source, struct admin_t
     char weak[200];
     for (size_t i = 0; i < count; i++) {
         if (configs[i].err.kind != ERR_NONE) {
-            failed(check, &configs[i].err);
+            check_failed(check, &configs[i].err);
         } else if (weakness(&topics[i], &configs[i], weak)[0] != '\0') {
             snprintf(what, sizeof(what), "%.100s: topic %s has %s", site->name, topics[i].name,
                      weak);
             /* At the source the records are the customer's; at the target they are our promise. */
-            found(check, of_source ? LEVEL_WARNING : LEVEL_REFUSED, what,
-                  of_source ? "" : "three replicas, min.insync.replicas 2, no unclean elections");
+            check_found(check, of_source ? CHECK_WARNING : CHECK_REFUSED, what,
+                        of_source ? ""
+                                  : "three replicas, min.insync.replicas 2, no unclean elections");
         }
     }
 }
@@ -173,7 +166,8 @@ static void check_sizes(struct check *check, const struct admin_topic_config *co
             snprintf(what, sizeof(what),
                      "%.100s: topic %.249s takes batches of %lld bytes; ferryd takes %lld at once",
                      check->context->from->name, configs[i].topic, largest, most);
-            found(check, LEVEL_REFUSED, what, "raise mirror.fetch, or lower max.message.bytes");
+            check_found(check, CHECK_REFUSED, what,
+                        "raise mirror.fetch, or lower max.message.bytes");
         }
     }
 }
@@ -189,7 +183,7 @@ static void check_topics(struct check *check, bool of_source)
     struct err err = {0};
     if (admin == NULL || !admin_list_topics(admin, &topics, &all, &err)) {
         if (admin != NULL) {
-            failed(check, &err);
+            check_failed(check, &err);
         }
         return;
     }
@@ -208,8 +202,11 @@ static void check_topics(struct check *check, bool of_source)
     admin_topics_settings(admin, configs, count);
     snprintf(what, sizeof(what), "%.100s: %zu topics of the service, settings readable",
              of_source ? context->from->name : context->to->name, count);
-    found(check, count > 0 || !of_source ? LEVEL_OK : LEVEL_WARNING, what,
-          count > 0 || !of_source ? "" : "no topic matches the service's patterns");
+    check_found(
+        check, count > 0 || !of_source ? CHECK_OK : CHECK_WARNING, what,
+        count > 0 || !of_source
+            ? ""
+            : "no topic matches the service's patterns, or they are hidden from us: see below");
     check_durability(check, of_source, topics, configs, count);
     if (of_source) {
         check_sizes(check, configs, count);
@@ -230,12 +227,13 @@ static void check_control(struct check *check)
     struct control_state *state =
         control_read(&context->to->kafka, context->service->name, context->timeout_ms, &err);
     if (state != NULL) {
-        found(check, LEVEL_OK, "the control topic can be read", "");
+        check_found(check, CHECK_OK, "the control topic can be read", "");
         control_state_free(state);
     } else if (err.kind == ERR_REFUSED && err.code == 3) {
-        found(check, LEVEL_OK, "no control topic yet: `ferry enable` makes it", "");
+        check_found(check, CHECK_OK, "no control topic yet: `ferry enable` makes it", "");
     } else {
-        failed(check, &err);
+        err_wrap(&err, "%s", context->to->name);
+        check_failed(check, &err);
     }
 }
 
@@ -253,11 +251,11 @@ static void check_group(struct check *check)
         return;
     }
     if (!admin_group_offsets(admin, group, &offsets, &count, &err)) {
-        failed(check, &err);
+        check_failed(check, &err);
         return;
     }
     admin_group_offsets_free(offsets, count);
-    found(check, LEVEL_OK, "ferry's group on the target can be read", "");
+    check_found(check, CHECK_OK, "ferry's group on the target can be read", "");
 }
 
 /* --- Redis ---------------------------------------------------------------------------------------------------------- */
@@ -268,16 +266,16 @@ static void check_policy(struct check *check)
     struct err err = {0};
     struct redisReply *reply = redis_sync_call(check->context->redis, 2, argv, NULL, &err);
     if (reply == NULL) {
-        failed(check, &err);
+        check_failed(check, &err);
         return;
     }
     const char *policy =
         reply->type == REDIS_REPLY_STRING ? strstr(reply->str, "maxmemory_policy:") : NULL;
     if (policy != NULL && strncmp(policy + strlen("maxmemory_policy:"), "allkeys-", 8) == 0) {
-        found(check, LEVEL_REFUSED, "Redis may evict keys: a map with holes would be wrong",
-              "CONFIG SET maxmemory-policy noeviction");
+        check_found(check, CHECK_REFUSED, "Redis may evict keys: a map with holes would be wrong",
+                    "CONFIG SET maxmemory-policy noeviction");
     } else {
-        found(check, LEVEL_OK, "Redis answers, and evicts nothing of ours", "");
+        check_found(check, CHECK_OK, "Redis answers, and evicts nothing of ours", "");
     }
     freeReplyObject(reply);
 }
@@ -296,7 +294,7 @@ static void check_clock(struct check *check)
             snprintf(what, sizeof(what),
                      "this host's clock and Redis's are %lld s apart: times in reports mislead",
                      (long long)(apart_ms / 1000));
-            found(check, LEVEL_WARNING, what, "see to time synchronisation on both hosts");
+            check_found(check, CHECK_WARNING, what, "see to time synchronisation on both hosts");
         }
     }
     freeReplyObject(reply);
@@ -307,13 +305,15 @@ static void check_redis(struct check *check)
     struct context *context = check->context;
     struct err err = {0};
     if (context->to->redis == NULL) {
-        found(check, LEVEL_WARNING,
-              "the target's site has no Redis: no offset is translated, no group is moved exactly",
-              "");
+        check_found(
+            check, CHECK_WARNING,
+            "the target's site has no Redis: no offset is translated, no group is moved exactly",
+            "");
     } else if (!context_redis(context, &err)) {
-        failed(check, &err);
+        check_failed(check, &err);
     } else {
         check_policy(check);
+        check_redis_permissions(check);
         check_clock(check);
     }
 }
@@ -326,8 +326,8 @@ static void check_link(struct check *check)
     if (!context->json) {
         printf("%s  %s > %s\n", context->service->name, context->from->name, context->to->name);
     }
-    bool source = check_cluster(check, true);
-    bool target = check_cluster(check, false);
+    bool source = check->source_answers = check_cluster(check, true);
+    bool target = check->target_answers = check_cluster(check, false);
     check_sites(check);
     if (source) {
         check_topics(check, true);
@@ -337,6 +337,7 @@ static void check_link(struct check *check)
         check_control(check);
         check_group(check);
     }
+    check_permissions(check);
     check_redis(check);
 }
 
@@ -345,6 +346,15 @@ static json_t *link_json(struct check *check)
     const struct context *context = check->context;
     return json_pack("{sssssssO}", "from", context->from->name, "to", context->to->name, "result",
                      level_names[check->worst], "findings", check->findings);
+}
+
+static enum check_level check_one(struct context *context, json_t *links)
+{
+    struct check check = {.context = context, .findings = json_array()};
+    check_link(&check);
+    json_array_append_new(links, link_json(&check));
+    json_decref(check.findings);
+    return check.worst;
 }
 
 int cmd_check(const struct command_line *line)
@@ -359,18 +369,19 @@ int cmd_check(const struct command_line *line)
     }
     const struct config_service *service = context.service;
     bool one = command_has(line, "link") || command_has(line, "to");
-    enum level worst = LEVEL_OK;
+    enum check_level worst = CHECK_OK;
     json_t *links = json_array();
     for (size_t i = 0; i < (one ? 1 : service->others_count); i++) {
         if (!one) {
             context_link(&context, service, config_site(context.config, service->home),
                          config_site(context.config, service->others[i]));
         }
-        struct check check = {.context = &context, .findings = json_array()};
-        check_link(&check);
-        json_array_append_new(links, link_json(&check));
-        json_decref(check.findings);
-        worst = check.worst > worst ? check.worst : worst;
+        if (command_has(line, "print-acls")) {
+            print_acls(&context, links);
+        } else {
+            enum check_level found = check_one(&context, links);
+            worst = found > worst ? found : worst;
+        }
     }
     if (context.json) {
         render_json(json_pack("{sssssO}", "service", service->name, "result", level_names[worst],

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "cli/cmd_fence.h"
 #include "cli/commands.h"
 #include "cli/confirm.h"
 #include "cli/context.h"
@@ -208,10 +209,12 @@ static bool ask(const struct context *context, const json_t *held, struct err *e
     char names[700];
     name_held(held, names, sizeof(names));
     bool some = json_object_size(held) > 0;
+    bool fence = context->to->operator_kafka != NULL && !command_has(context->line, "no-fence");
     snprintf(question, sizeof(question),
              "From now on ferryd mirrors service %s from %s to %s, and writes into its topics "
-             "there.%s%s%s",
+             "there.%s%s%s%s",
              context->service->name, context->from->name, context->to->name,
+             fence ? " Others that are allowed to write to them there are denied it." : "",
              some ? " It takes over " : "", some ? names : "",
              some ? " with the records that they hold: those stay, and are not compared with the "
                     "source."
@@ -317,20 +320,45 @@ static bool write_role(struct context *context, const json_t *asked, bool *out_u
 struct enabled {
     json_t *links; /* results, for -o json */
     size_t written;
-    bool unknown; /* a role that may stand, or not */
+    bool unfenced; /* the fence was asked for and failed */
+    bool unknown;  /* a role that may stand, or not */
 };
 
+/* @param fence  what became of it; NULL = nothing was done */
 static void tell(const struct context *context, struct enabled *enabled, bool already,
-                 int64_t epoch)
+                 int64_t epoch, const char *fence)
 {
     const char *service = context->service->name;
-    json_array_append_new(enabled->links, json_pack("{sssssIsb}", "from", context->from->name, "to",
-                                                    context->to->name, "epoch", (json_int_t)epoch,
-                                                    "already", already ? 1 : 0));
+    json_array_append_new(enabled->links,
+                          json_pack("{sssssIsbso}", "from", context->from->name, "to",
+                                    context->to->name, "epoch", (json_int_t)epoch, "already",
+                                    already ? 1 : 0, "fence", render_string(fence)));
     enabled->written += already ? 0 : 1;
     if (!context->json) {
         printf("%s: %s > %s %s (role epoch %lld)\n", service, context->from->name,
                context->to->name, already ? "is already enabled" : "enabled", (long long)epoch);
+        if (fence != NULL) {
+            printf("%s: write fence on %s: %s\n", service, context->to->name,
+                   render_safe(fence).text);
+        }
+    }
+}
+
+/* The service is enabled whatever becomes of the fence. */
+static void fence_and_tell(struct context *context, struct enabled *enabled)
+{
+    char line[500];
+    struct err err = {0};
+    if (command_has(context->line, "no-fence")) {
+        tell(context, enabled, false, 1, NULL);
+    } else if (fence_set(context, line, sizeof(line), &err)) {
+        tell(context, enabled, false, 1, line);
+    } else {
+        snprintf(line, sizeof(line), "failed: %.450s", err.what);
+        tell(context, enabled, false, 1, line);
+        enabled->unfenced = true;
+        err_hint(&err, "ferry fence sync %s", context->service->name);
+        command_fail(context->line, &err);
     }
 }
 
@@ -341,7 +369,7 @@ static bool enable_link(struct context *context, struct enabled *enabled, struct
         return false;
     }
     if (epoch > 0) {
-        tell(context, enabled, true, epoch); /* the command may be run again */
+        tell(context, enabled, true, epoch, NULL); /* the command may be run again */
         return true;
     }
     json_t *held = nobody_saw_role(context, err) ? held_topics(context, err) : NULL;
@@ -349,7 +377,7 @@ static bool enable_link(struct context *context, struct enabled *enabled, struct
               write_role(context, held, &enabled->unknown, err);
     json_decref(held);
     if (ok) {
-        tell(context, enabled, false, 1);
+        fence_and_tell(context, enabled);
     }
     return ok;
 }
@@ -393,6 +421,8 @@ int cmd_enable(const struct command_line *line)
     if (!ok) {
         code = command_fail(line, &err);
         code = enabled.written > 0 || enabled.unknown ? EXIT_PARTLY : code;
+    } else if (enabled.unfenced) {
+        code = EXIT_PARTLY;
     }
     json_decref(enabled.links);
     context_close(&context);

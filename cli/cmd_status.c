@@ -13,6 +13,7 @@
 #include "cli/status.h"
 #include "cli/topics.h"
 #include "cli/watch.h"
+#include "failover/fence.h"
 #include "kafka/control.h"
 
 #define STATUS_TIMEOUT_MS 5000 /* a dead thing is waited for once; three of them take 15 s */
@@ -40,6 +41,7 @@ static void ask_control(struct status *status, struct context *context)
     status->role_epoch = state->role_epoch;
     status->paused = state->paused;
     status->operation_open = state->operation_open;
+    status->fence = fence_topics_parse(state->fence_json);
     snprintf(status->primary, sizeof(status->primary), "%s", state->primary);
     control_state_free(state);
 }
@@ -124,13 +126,13 @@ static json_t *position_json(const struct position *row, const struct status_par
     json_object_set_new(out, "target_next", render_int_or_null(placed ? row->at.target_next : -1));
     json_object_set_new(out, "generation", render_int_or_null(placed ? row->at.generation : -1));
     json_object_set_new(out, "lag_records", render_int_or_null(position_lag(row)));
-    json_object_set_new(out, "lag_s",
-                        render_real_or_null(position_lag(row) == 0 ? 0 : part->lag_s));
+    json_object_set_new(out, "lag_s", render_real_or_null(status_late(row, part)));
     json_object_set_new(out, "checkpoint_from", render_string(placed ? row->origin : NULL));
     json_object_set_new(out, "checkpoint_time", render_time_or_null(placed ? row->at.time_ms : -1));
     json_object_set_new(out, "source_recreated", json_boolean(row->of_other_topic));
     json_object_set_new(out, "worker", render_string(part->worker));
     json_object_set_new(out, "state", render_string(part->state));
+    json_object_set_new(out, "trouble", render_string(part->trouble));
     json_object_set_new(out, "bytes_per_s", render_real_or_null(part->bytes_per_s));
     json_object_set_new(out, "limited_by", render_string(part->limited_by));
     json_object_set_new(out, "slow_connection", json_boolean(part->slow_connection));
@@ -154,7 +156,11 @@ static json_t *errors_json(const struct status *status)
         out, "target",
         error_or_null(status->role_epoch < 0 ? &status->role_err : &(struct err){0}));
     json_object_set_new(out, "redis", error_or_null(&status->redis_err));
-    json_object_set_new(out, "source", error_or_null(&status->positions.source_err));
+    const struct positions *positions = &status->positions;
+    json_object_set_new(out, "source",
+                        error_or_null(positions->source_err.kind != ERR_NONE
+                                          ? &positions->source_err
+                                          : &positions->hidden_err));
     json_object_set_new(out, "group", error_or_null(&status->positions.group_err));
     return out;
 }
@@ -187,6 +193,7 @@ static json_t *link_json(const struct status *status)
 {
     char line[STATUS_LINE_BYTES];
     char why[STATUS_WHY_BYTES];
+    char fence[FENCE_LINE_BYTES];
     json_t *out = json_object();
     json_object_set_new(out, "from", json_string(status->from));
     json_object_set_new(out, "to", json_string(status->to));
@@ -198,6 +205,9 @@ static json_t *link_json(const struct status *status)
                         render_string(status->role_epoch > 0 ? status->primary : NULL));
     json_object_set_new(out, "paused", json_boolean(status->paused));
     json_object_set_new(out, "operation_open", json_boolean(status->operation_open));
+    json_object_set_new(
+        out, "fence",
+        render_string(status->role_epoch <= 0 ? NULL : fence_line(status->fence, fence)));
     json_object_set_new(out, "lag_records", render_int_or_null(status->lag_records));
     json_object_set_new(out, "lag_s", render_real_or_null(status->lag_s));
     json_object_set_new(out, "seen_lag_records", render_int_or_null(status->seen_lag));
@@ -237,7 +247,7 @@ static size_t fold_topics(const struct status *status, struct topic_row *rows)
     for (size_t i = 0; i < status->positions.count; i++) {
         const struct position *position = &status->positions.rows[i];
         int64_t lag = position_lag(position);
-        double late = lag == 0 ? 0 : status->parts[i].lag_s;
+        double late = status_late(position, &status->parts[i]);
         int64_t at_ms = position->placed ? position->at.time_ms : -1;
         if (count == 0 || strcmp(rows[count - 1].topic, position->topic) != 0) {
             rows[count++] = (struct topic_row){.topic = position->topic, .oldest_ms = at_ms};
@@ -481,15 +491,17 @@ static void print_idle(const struct status *status)
     int shown = 0;
     for (size_t i = 0; i < status->positions.count && count > 0 && shown < PARTS_SHOWN; i++) {
         const struct status_part *part = &status->parts[i];
-        if (part->worker != NULL && strcmp(part->state, "mirroring") == 0) {
+        if (status_part_flows(part)) {
             continue;
         }
         char line[800];
-        snprintf(line, sizeof(line), "%s:%d %.32s%s%.300s", status->positions.rows[i].topic,
+        const char *why = part->worker == NULL       ? ""
+                          : part->trouble[0] != '\0' ? part->trouble
+                                                     : part->why;
+        snprintf(line, sizeof(line), "%s:%d %.32s%s%.400s", status->positions.rows[i].topic,
                  status->positions.rows[i].partition,
                  part->worker == NULL ? "without a worker" : part->state,
-                 part->worker == NULL || part->why[0] == '\0' ? "" : ": ",
-                 part->worker == NULL ? "" : part->why);
+                 why[0] == '\0' ? "" : ": ", why);
         struct render_safe safe = render_safe(line);
         render_wrapped(stdout, safe.text, RENDER_WIDTH, 0, 4);
         shown++;
@@ -538,6 +550,16 @@ static void print_head(const struct status *status)
     render_wrapped(stdout, safe.text, RENDER_WIDTH, 0, 4);
 }
 
+static void print_fence(const struct status *status)
+{
+    char line[FENCE_LINE_BYTES];
+    if (status->role_epoch > 0) {
+        struct render_safe safe = render_safe(fence_line(status->fence, line));
+        int used = printf("write fence: ");
+        render_wrapped(stdout, safe.text, RENDER_WIDTH, used, 4);
+    }
+}
+
 static void print_weak(const struct status *status)
 {
     json_t *all = weak_json(status);
@@ -563,9 +585,13 @@ static void print_text(const struct status *status)
     if (status->role_epoch == 0) {
         return;
     }
+    print_fence(status);
     print_workers(status);
     if (status->positions.source_err.kind != ERR_NONE) {
         print_unknown("source", &status->positions.source_err);
+    }
+    if (status->positions.hidden_err.kind != ERR_NONE) {
+        print_unknown("source in part", &status->positions.hidden_err);
     }
     if (status->positions.count > 0) {
         print_topics(status);

@@ -14,11 +14,27 @@
 
 static const struct command_option link_options[] = {LINK_OPTION, TO_OPTION, NO_OPTION};
 
+static const struct command_option check_options[] = {
+    {.name = "print-acls",
+     .help = "instead: the kafka-acls lines and the Redis user that the service needs, to be run "
+             "by somebody who may alter ACLs"},
+    {.name = "principal",
+     .value = "NAME",
+     .help = "--print-acls: the mirror's principal; default as the sites sign in"},
+    {.name = "operator-principal",
+     .value = "NAME",
+     .help = "--print-acls: the operator's; default as sites.*.operator signs in"},
+    LINK_OPTION,
+    TO_OPTION,
+    NO_OPTION,
+};
+
 static const struct command_option enable_options[] = {
     {.name = "to",
      .value = "SITE",
      .help = "only to this site; default to all others of the service"},
     {.name = "adopt", .help = "take over target topics that hold records already"},
+    {.name = "no-fence", .help = "do not deny others to write to the target's topics"},
     {.name = "reason", .value = "TEXT", .help = "recorded with the role epoch"},
     {.name = "yes", .help = "do not ask"},
     NO_OPTION,
@@ -107,6 +123,24 @@ static const struct command_option resync_options[] = {
     NO_OPTION,
 };
 
+#define FENCE_REASON {.name = "reason", .value = "TEXT", .help = "recorded with it"}
+static const struct command_option fence_sync_options[] = {
+    {.name = "dry-run", .help = "only show what would be done"},
+    {.name = "principal",
+     .value = "NAME",
+     .help = "the mirror's principal on the target, where brokers map names; it is never denied"},
+    FENCE_REASON,
+    {.name = "yes", .help = "do not ask"},
+    LINK_OPTION,
+    TO_OPTION,
+    NO_OPTION,
+};
+
+static const struct command_option fence_remove_options[] = {
+    FENCE_REASON, {.name = "yes", .help = "do not ask"},
+     LINK_OPTION, TO_OPTION, NO_OPTION
+};
+
 static const struct command_option help_options[] = {
     {.name = "man",        .help = "the manual page, as roff", .hidden = true                  },
     {.name = "completion", .value = "bash|zsh",                .help = "completions of a shell"},
@@ -175,6 +209,36 @@ static const struct command fault_commands[] = {
     {.name = NULL},
 };
 
+static const struct command fence_commands[] = {
+    {.name = "show",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "which topics of the target nobody else may write to, by which entries",
+     .text = "As recorded, and what has changed since: principals that hold an ALLOW Write and are "
+             "not denied it. `none` and why where it cannot be.", .options = link_options,
+     .run = cmd_fence_show},
+    {.name = "sync",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary =
+         "deny Write on the target's topics to every principal that was allowed it, but Ferry", .text = "Signs in as sites.*.operator, which needs Alter on the cluster. One DENY Write for "
+             "each principal that holds an ALLOW Write on the topic (literal, prefixed, wildcard); "
+             "recorded in the control topic, so that exactly these are taken away again. Asks for "
+             "the service's name first. Again after new topics or new principals.", .options = fence_sync_options,
+     .run = cmd_fence_sync},
+    {.name = "remove",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "take away the entries that are recorded as ours, and no other",
+     .text = "Asks for the service's name first. Whoever was allowed to write may write again.",
+     .options = fence_remove_options,
+     .run = cmd_fence_remove},
+    {.name = NULL},
+};
+
 static const struct command config_commands[] = {
     {.name = "check",
      .args = "",
@@ -201,7 +265,9 @@ static const struct command commands[] = {
              "another site is "
              "primary already, and while a topic of the target holds a record, unless --adopt is "
              "given. Where "
-             "it was done before nothing is done.", .options = enable_options,
+             "it was done before nothing is done.\n"
+             "With sites.*.operator configured it sets the write fence of the target, too: see "
+             "`ferry fence sync`.", .options = enable_options,
      .run = cmd_enable},
     {.name = "status",
      .args = "[SERVICE]",
@@ -230,9 +296,11 @@ static const struct command commands[] = {
      .summary = "can the service be mirrored as it stands? Reads only",
      .text =
          "Both clusters and Redis answer, both sites are two clusters, what the topics' settings "
-         "promise about acknowledged records, what may be read, eviction, clocks. Exit 3: "
+         "promise about acknowledged records, which ACLs are missing, eviction, clocks. Exit 3: "
          "something cannot work, or the target may lose what it acknowledged; 6: something does "
-         "not answer. Warnings do not change the exit code.", .options = link_options,
+         "not answer. Warnings do not change the exit code.\n"
+         "--print-acls prints what each principal must be allowed, as narrow as the configuration "
+         "permits; docs/permissions.md says what for.", .options = check_options,
      .run = cmd_check},
     {.name = "offsets",
      .args = "",
@@ -256,6 +324,10 @@ static const struct command commands[] = {
      .args = "",
      .summary = "partitions that stopped because going on would be a guess",
      .children = fault_commands},
+    {.name = "fence",
+     .args = "",
+     .summary = "who may write to the target's topics while they are mirrored",
+     .children = fence_commands},
     {.name = "config", .args = "", .summary = "the configuration", .children = config_commands},
     {.name = "version", .args = "", .summary = "of ferry and its libraries", .run = cmd_version},
     {.name = "help",

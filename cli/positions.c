@@ -3,7 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GROUP_BYTES 256 /* "ferry-" and three names of 64 bytes at most */
+#include "kafka/acl.h"
+
+#define HIDDEN_ASKED 32  /* one question each; the others stay unknown */
+#define GROUP_BYTES  256 /* "ferry-" and three names of 64 bytes at most */
 
 static void *must(void *memory)
 {
@@ -175,6 +178,54 @@ static void add_topic(struct positions *positions, const struct positions *place
     }
 }
 
+static bool is_listed(const struct admin_topic *topics, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(topics[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Is it gone? Only the source's own word about this very name says so. */
+static bool is_gone(struct positions *all, struct admin *source, const char *name)
+{
+    struct admin_topic topic;
+    struct err err = {0};
+    if (!admin_describe_topic(source, name, &topic, &err)) {
+        bool unknown = err.kind == ERR_REFUSED && err.code == 3; /* UNKNOWN_TOPIC_OR_PARTITION */
+        all->hidden_err = unknown ? all->hidden_err : err;
+        return unknown;
+    }
+    return false; /* made this moment: unknown is right until the next look */
+}
+
+/* `placed` is sorted, so one question a topic. */
+static void keep_hidden(struct positions *all, const struct positions *placed, struct admin *source,
+                        const struct admin_topic *topics, size_t count)
+{
+    const char *asked = "";
+    bool gone = false;
+    size_t asked_count = 0;
+    for (size_t i = 0; i < placed->count; i++) {
+        const struct position *row = &placed->rows[i];
+        if (is_listed(topics, count, row->topic)) {
+            continue;
+        }
+        if (strcmp(asked, row->topic) != 0) {
+            asked = row->topic;
+            gone = asked_count++ < HIDDEN_ASKED && is_gone(all, source, row->topic);
+        }
+        if (!gone) {
+            struct position *kept = add_row(all, row->topic, row->partition);
+            *kept = *row;
+            kept->source_begin = kept->source_end = -1;
+            kept->hidden = true;
+        }
+    }
+}
+
 static bool ask_topics(struct positions *positions, struct context *context, struct err *err)
 {
     struct admin_topic *topics = NULL;
@@ -192,6 +243,8 @@ static bool ask_topics(struct positions *positions, struct context *context, str
             add_topic(&all, positions, &topics[i]);
         }
     }
+    keep_hidden(&all, positions, source, topics, count);
+    positions->hidden_err = all.hidden_err;
     free(topics);
     positions_free(positions);
     positions->rows = all.rows;
@@ -201,27 +254,59 @@ static bool ask_topics(struct positions *positions, struct context *context, str
     return true;
 }
 
+static void take_offsets(struct positions *positions, enum admin_offset_spec spec,
+                         const struct admin_offset *offsets)
+{
+    size_t next = 0;
+    for (size_t i = 0; i < positions->count; i++) {
+        struct position *row = &positions->rows[i];
+        if (row->hidden) {
+            continue;
+        }
+        int64_t offset = offsets[next].error == 0 ? offsets[next].offset : -1;
+        *(spec == OFFSET_SPEC_EARLIEST ? &row->source_begin : &row->source_end) = offset;
+        next++;
+    }
+}
+
 static bool ask_offsets(struct positions *positions, struct context *context,
                         enum admin_offset_spec spec, struct err *err)
 {
     struct admin *source = context_source(context, err);
     struct admin_offset *offsets = must(calloc(positions->count + 1, sizeof(*offsets)));
+    size_t count = 0;
     for (size_t i = 0; i < positions->count; i++) {
-        offsets[i] = (struct admin_offset){.topic = positions->rows[i].topic,
-                                           .partition = positions->rows[i].partition,
-                                           .offset = -1};
-    }
-    bool ok = source != NULL && admin_list_offsets(source, spec, offsets, positions->count, err);
-    for (size_t i = 0; ok && i < positions->count; i++) {
-        int64_t offset = offsets[i].error == 0 ? offsets[i].offset : -1;
-        if (spec == OFFSET_SPEC_EARLIEST) {
-            positions->rows[i].source_begin = offset;
-        } else {
-            positions->rows[i].source_end = offset;
+        const struct position *row = &positions->rows[i];
+        if (!row->hidden) {
+            offsets[count++] = (struct admin_offset){
+                .topic = row->topic, .partition = row->partition, .offset = -1};
         }
+    }
+    bool ok = source != NULL && admin_list_offsets(source, spec, offsets, count, err);
+    if (ok) {
+        take_offsets(positions, spec, offsets);
     }
     free(offsets);
     return ok || context_source_failed(context, err);
+}
+
+/* A source that shows nothing of the service may have nothing, or hide it: which of both is not known. */
+static void doubt_nothing(struct positions *positions, const struct context *context)
+{
+    char principal[ACL_PRINCIPAL_BYTES];
+    char pattern[256];
+    char text[ACL_LACKS_BYTES];
+    if (positions->count > 0 || positions->source_err.kind != ERR_NONE) {
+        return;
+    }
+    snprintf(pattern, sizeof(pattern), "%s", context->service->topics.include[0].text);
+    if (pattern[0] != '*') {
+        pattern[strcspn(pattern, "*")] = '\0'; /* as its ACL is named */
+    }
+    acl_principal(&context->from->kafka, principal);
+    err_set(&positions->hidden_err, ERR_REFUSED,
+            "%s shows no topic of the service: there is none, or %.500s", context->from->name,
+            acl_lacks(principal, ACL_READ, ACL_TOPIC, pattern, text));
 }
 
 void positions_read(struct positions *positions, struct context *context)
@@ -236,4 +321,5 @@ void positions_read(struct positions *positions, struct context *context)
         /* Last, so that the lag is never below the truth. */
         ask_offsets(positions, context, OFFSET_SPEC_STABLE, err);
     }
+    doubt_nothing(positions, context);
 }

@@ -2,8 +2,9 @@
  *
  * The checkpoint is the newer of Redis's and the commit metadata of ferry's group on the target; whichever is there. The
  * partitions are those that the source has now: one that nobody mirrored yet counts with everything it holds. While the
- * source does not answer they are those with a checkpoint, and its offsets are unknown. Checkpoints are read before the
- * source's ends, so lag errs to the higher side.
+ * source does not answer they are those with a checkpoint, and its offsets are unknown; so are those of a topic that it does not
+ * list and does not call unknown either: access was taken away. Checkpoints are read before the source's ends, so lag errs to
+ * the higher side.
  */
 #ifndef FERRY_CLI_POSITIONS_H
 #define FERRY_CLI_POSITIONS_H
@@ -19,6 +20,7 @@ struct position {
     int32_t partition;
     bool placed;         /* `at` counts; false: nobody mirrored it, as far as can be known */
     bool of_other_topic; /* there is a checkpoint, of a topic of this name that was deleted */
+    bool hidden;         /* the source does not show the topic: its offsets cannot be asked for */
     const char *origin;  /* "redis" or "group" */
     struct checkpoint at;
     int64_t source_begin; /* -1 = unknown */
@@ -32,6 +34,8 @@ struct positions {
     struct err redis_err;  /* ERR_NONE: Redis's checkpoints are in it */
     struct err group_err;  /* ERR_NONE: the group's are */
     struct err source_err; /* ERR_NONE: the source's partitions and offsets are */
+    /* Why it does not show topics that have a checkpoint, or any: their offsets are unknown. */
+    struct err hidden_err;
 };
 
 /* Never fails: what cannot be known is unknown. */

@@ -13,6 +13,7 @@ void status_done(struct status *status)
 {
     positions_free(&status->positions);
     free(status->parts);
+    json_decref(status->fence);
     json_decref(status->workers);
     json_decref(status->gone);
     json_decref(status->faults);
@@ -55,6 +56,7 @@ static void give_part(struct status *status, const char *worker, const json_t *p
             .worker = worker,
             .state = beat_text(part, "state"),
             .why = beat_text(part, "why"),
+            .trouble = beat_text(part, "trouble"),
             .lag_s = beat_number(part, "lag_s"),
             .bytes_per_s = beat_number(part, "bytes_per_s"),
             .limited_by = json_string_value(json_object_get(part, "limited_by")),
@@ -90,15 +92,24 @@ static void sum_rates(struct status *status)
 
 /* --- lag ---------------------------------------------------------------------------------------------------------- */
 
+double status_late(const struct position *position, const struct status_part *part)
+{
+    if (position->hidden) {
+        return -1;
+    }
+    return position_lag(position) == 0 ? 0 : part->lag_s;
+}
+
 static void sum_lag(struct status *status)
 {
     const struct positions *positions = &status->positions;
-    bool known = positions->source_err.kind == ERR_NONE;
+    bool known = positions->source_err.kind == ERR_NONE &&
+                 (positions->count > 0 || positions->hidden_err.kind == ERR_NONE);
     int64_t records = known ? 0 : -1;
     double seconds = known ? 0 : -1;
     for (size_t i = 0; i < positions->count && known; i++) {
         int64_t lag = position_lag(&positions->rows[i]);
-        double late = lag == 0 ? 0 : status->parts[i].lag_s;
+        double late = status_late(&positions->rows[i], &status->parts[i]);
         records = lag < 0 || records < 0 ? -1 : records + lag;
         seconds = late < 0 || seconds < 0 ? -1 : (late > seconds ? late : seconds);
     }
@@ -150,6 +161,11 @@ void status_sum(struct status *status)
     see_lag(status);
 }
 
+bool status_part_flows(const struct status_part *part)
+{
+    return part->worker != NULL && is_mirroring(part->state) && part->trouble[0] == '\0';
+}
+
 int64_t status_idle_count(const struct status *status)
 {
     int64_t count = 0;
@@ -158,7 +174,7 @@ int64_t status_idle_count(const struct status *status)
     }
     for (size_t i = 0; i < status->positions.count; i++) {
         const struct status_part *part = &status->parts[i];
-        count += part->worker == NULL || !is_mirroring(part->state) ? 1 : 0;
+        count += status_part_flows(part) ? 0 : 1;
     }
     return count;
 }
@@ -264,6 +280,9 @@ char *status_why(const struct status *status, char out[STATUS_WHY_BYTES])
     } else if (status->positions.source_err.kind != ERR_NONE) {
         snprintf(out, STATUS_WHY_BYTES, "source unknown: %.200s",
                  status->positions.source_err.what);
+    } else if (status->positions.hidden_err.kind != ERR_NONE) {
+        snprintf(out, STATUS_WHY_BYTES, "source unknown in part: %.200s",
+                 status->positions.hidden_err.what);
     }
     return out;
 }

@@ -18,6 +18,7 @@ struct status_part {    /* what a worker says of a partition; one for each row o
     const char *worker; /* NULL: no live worker has it */
     const char *state;
     const char *why;
+    const char *trouble;    /* what the source says of it now; "" = nothing */
     double lag_s;           /* -1 = unknown */
     double bytes_per_s;     /* -1 = unknown */
     const char *limited_by; /* NULL = unknown */
@@ -39,6 +40,7 @@ struct status {
     struct err redis_err; /* ERR_NONE: it answers */
     struct positions positions;
     struct status_part *parts;
+    json_t *fence;       /* "topics" of the write fence's record; NULL = none, or unknown */
     json_t *workers;     /* live heartbeats by name; NULL = unknown */
     json_t *gone;        /* heartbeats that stand still */
     json_t *faults;      /* by TOPIC:PARTITION; NULL = unknown */
@@ -48,6 +50,13 @@ struct status {
     int64_t seen_ms;
     double records_per_s; /* of all live workers; -1 = unknown */
 };
+
+/* A live worker mirrors it, and nothing is in its way. */
+bool status_part_flows(const struct status_part *part);
+
+/* Seconds of lag as the worker sees them; -1 = unknown, as of a topic that the source hides: a worker's last word may be from
+ * before. */
+double status_late(const struct position *position, const struct status_part *part);
 
 void status_done(struct status *status);
 

@@ -1,4 +1,5 @@
-/* See admin_group_offsets(): OffsetFetch on a loop and a cluster of its own, for the length of the call. */
+/* See admin_group_offsets() and admin_writer_allowed(): a question to a coordinator, on a loop and a cluster of its own, for the
+ * length of the call. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,23 +90,20 @@ static void done(void *arg, const struct err *err)
     loop_stop(call->loop);
 }
 
-static void run(struct offsets_call *call, struct admin *admin)
+static void run(struct offsets_call *call, struct admin *admin, struct group_ask_what *what)
 {
     const struct cluster_options options = {.name = admin->site,
                                             .client = admin->settings,
                                             .refresh_ms = REFRESH_MS,
                                             .tcp_user_timeout_ms = TCP_USER_TIMEOUT_MS,
                                             .max_answer_bytes = ANSWER_BYTES_MAX};
-    const struct group_ask_what what = {.group = call->group,
-                                        .api = API_OFFSET_FETCH,
-                                        .timeout_ms = admin->timeout_ms,
-                                        .put = put,
-                                        .get = get,
-                                        .done = done,
-                                        .arg = call};
+    what->group = call->group;
+    what->timeout_ms = admin->timeout_ms;
+    what->done = done;
+    what->arg = call;
     call->loop = loop_new(clock_system());
     struct cluster *cluster = cluster_new(call->loop, &options);
-    struct group_ask *ask = group_ask_new(call->loop, cluster, &what);
+    struct group_ask *ask = group_ask_new(call->loop, cluster, what);
     loop_run(call->loop);
     group_ask_free(ask);
     cluster_free(cluster);
@@ -116,13 +114,22 @@ bool admin_group_offsets(struct admin *admin, const char *group, struct admin_gr
                          size_t *out_count, struct err *err)
 {
     struct offsets_call call = {.group = group, .err = err};
-    run(&call, admin);
+    struct group_ask_what what = {.api = API_OFFSET_FETCH, .put = put, .get = get};
+    run(&call, admin, &what);
     if (!call.ok) {
         return err_wrap(err, "%s: group offsets", admin->site);
     }
     *out = call.offsets;
     *out_count = call.count;
     return true;
+}
+
+bool admin_writer_allowed(struct admin *admin, const char *transactional_id, struct err *err)
+{
+    struct offsets_call call = {.group = transactional_id, .err = err};
+    struct group_ask_what what = {.api = API_FIND_COORDINATOR, .transactional = true};
+    run(&call, admin, &what);
+    return call.ok || err_wrap(err, "%s", admin->site);
 }
 
 void admin_group_offsets_free(struct admin_group_offset *offsets, size_t count)

@@ -50,13 +50,16 @@ static void take_resource(struct admin *admin, const rd_kafka_ConfigResource_t *
                           struct admin_topic_config *config)
 {
     char what[320];
+    char lacks[ACL_LACKS_BYTES];
     rd_kafka_resp_err_t code = rd_kafka_ConfigResource_error(resource);
     if (!code) {
         take_entries(resource, config);
         return;
     }
     snprintf(what, sizeof(what), "settings of topic '%s'", config->topic);
-    admin_failed(admin, &config->err, code, what, rd_kafka_ConfigResource_error_string(resource));
+    admin_failed(admin, &config->err, code, what,
+                 client_why(admin->client, code, rd_kafka_ConfigResource_error_string(resource),
+                            ACL_DESCRIBE_CONFIGS, ACL_TOPIC, config->topic, lacks));
 }
 
 static struct admin_topic_config *config_of(struct admin_topic_config *configs, size_t count,
@@ -160,16 +163,21 @@ static bool put_changes(rd_kafka_ConfigResource_t *resource, const char *const *
     return true;
 }
 
-static bool take_altered(struct admin_call *call, const char *what, struct err *err)
+static bool take_altered(struct admin_call *call, const char *topic, const char *what,
+                         struct err *err)
 {
+    char lacks[ACL_LACKS_BYTES];
     size_t count = 0;
     const rd_kafka_ConfigResource_t **found = rd_kafka_IncrementalAlterConfigs_result_resources(
         rd_kafka_event_IncrementalAlterConfigs_result(call->event), &count);
     rd_kafka_resp_err_t code =
         count == 1 ? rd_kafka_ConfigResource_error(found[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
     return !code ||
-           admin_failed(call->admin, err, code, what,
-                        count == 1 ? rd_kafka_ConfigResource_error_string(found[0]) : NULL);
+           admin_failed(
+               call->admin, err, code, what,
+               client_why(call->admin->client, code,
+                          count == 1 ? rd_kafka_ConfigResource_error_string(found[0]) : NULL,
+                          ACL_ALTER_CONFIGS, ACL_TOPIC, topic, lacks));
 }
 
 bool admin_alter_topic(struct admin *admin, const char *topic, const char *const *settings,
@@ -185,7 +193,7 @@ bool admin_alter_topic(struct admin *admin, const char *topic, const char *const
     if (ok) {
         rd_kafka_IncrementalAlterConfigs(client_handle(admin->client), &resource, 1, call.options,
                                          call.queue);
-        ok = admin_call_wait(&call, what, err) && take_altered(&call, what, err);
+        ok = admin_call_wait(&call, what, err) && take_altered(&call, topic, what, err);
     }
     rd_kafka_ConfigResource_destroy(resource);
     admin_call_done(&call);

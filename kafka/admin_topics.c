@@ -36,6 +36,7 @@ static void take_description(struct admin *admin, const rd_kafka_TopicDescriptio
                              struct admin_description *out)
 {
     char what[320];
+    char lacks[ACL_LACKS_BYTES];
     size_t count = 0;
     size_t replicas_count = 0;
     const rd_kafka_error_t *error = rd_kafka_TopicDescription_error(found);
@@ -44,8 +45,10 @@ static void take_description(struct admin *admin, const rd_kafka_TopicDescriptio
     snprintf(out->topic.name, sizeof(out->topic.name), "%s", name);
     if (rd_kafka_error_code(error)) {
         snprintf(what, sizeof(what), "topic '%s'", name);
-        admin_failed(admin, &out->err, rd_kafka_error_code(error), what,
-                     rd_kafka_error_string(error));
+        rd_kafka_resp_err_t code = rd_kafka_error_code(error);
+        admin_failed(admin, &out->err, code, what,
+                     client_why(admin->client, code, rd_kafka_error_string(error), ACL_DESCRIBE,
+                                ACL_TOPIC, name, lacks));
         return;
     }
     const rd_kafka_TopicPartitionInfo_t **partitions =
@@ -223,10 +226,14 @@ static void take_created(struct admin *admin, const rd_kafka_topic_result_t *res
                          struct err *err)
 {
     char what[320];
+    char lacks[ACL_LACKS_BYTES];
+    const char *name = rd_kafka_topic_result_name(result);
     rd_kafka_resp_err_t code = rd_kafka_topic_result_error(result);
     if (code && code != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) {
-        snprintf(what, sizeof(what), "create topic '%s'", rd_kafka_topic_result_name(result));
-        admin_failed(admin, err, code, what, rd_kafka_topic_result_error_string(result));
+        snprintf(what, sizeof(what), "create topic '%s'", name);
+        admin_failed(admin, err, code, what,
+                     client_why(admin->client, code, rd_kafka_topic_result_error_string(result),
+                                ACL_CREATE, ACL_TOPIC, name, lacks));
     }
 }
 
@@ -348,11 +355,12 @@ bool admin_create_topic(struct admin *admin, const char *topic, int32_t partitio
 
 /* ---- more partitions ---- */
 
-static bool grow(struct admin *admin, rd_kafka_NewPartitions_t *wants, const char *what,
-                 struct err *err)
+static bool grow(struct admin *admin, rd_kafka_NewPartitions_t *wants, const char *topic,
+                 const char *what, struct err *err)
 {
     struct admin_call call;
     char text[128];
+    char lacks[ACL_LACKS_BYTES];
     size_t count = 0;
     admin_call_begin(&call, admin, RD_KAFKA_ADMIN_OP_CREATEPARTITIONS);
     rd_kafka_AdminOptions_set_operation_timeout(call.options, admin->timeout_ms, text,
@@ -365,8 +373,11 @@ static bool grow(struct admin *admin, rd_kafka_NewPartitions_t *wants, const cha
         rd_kafka_resp_err_t code =
             count == 1 ? rd_kafka_topic_result_error(results[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
         ok = !code ||
-             admin_failed(admin, err, code, what,
-                          count == 1 ? rd_kafka_topic_result_error_string(results[0]) : NULL);
+             admin_failed(
+                 admin, err, code, what,
+                 client_why(admin->client, code,
+                            count == 1 ? rd_kafka_topic_result_error_string(results[0]) : NULL,
+                            ACL_ALTER, ACL_TOPIC, topic, lacks));
     }
     admin_call_done(&call);
     return ok;
@@ -385,7 +396,7 @@ bool admin_grow_topic(struct admin *admin, const char *topic, int32_t partitions
     if (!wants) {
         return err_set(err, ERR_REFUSED, "%s: %s: %s", admin->site, what, why);
     }
-    bool ok = grow(admin, wants, what, &failed);
+    bool ok = grow(admin, wants, topic, what, &failed);
     rd_kafka_NewPartitions_destroy(wants);
     /* Asked for what is there already, perhaps by ourselves when the answer was lost: that is success. */
     if (!ok && failed.code == RD_KAFKA_RESP_ERR_INVALID_PARTITIONS &&

@@ -350,7 +350,7 @@ static void hint_for(int code, struct err *err)
     case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
-        err_hint(err, "an ACL of ferry's principal is missing on this cluster");
+        err_hint(err, ACL_HINT);
         break;
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
         err_hint(err, "check the site's credentials in the configuration");
@@ -375,6 +375,18 @@ bool client_err(struct client *client, struct err *err, int code, const char *fo
         }
     }
     return false;
+}
+
+const char *client_why(const struct client *client, int code, const char *text,
+                       enum acl_operation operation, enum acl_resource resource, const char *name,
+                       char out[ACL_LACKS_BYTES])
+{
+    if (acl_refusal(code)) {
+        char principal[ACL_PRINCIPAL_BYTES];
+        acl_principal(client->settings, principal);
+        return acl_lacks(principal, operation, resource, name, out);
+    }
+    return text ? text : rd_kafka_err2str(code);
 }
 
 int64_t client_now_ms(void)

@@ -14,6 +14,7 @@
 
 #include "base/err.h"
 #include "config/config.h"
+#include "kafka/acl.h"
 
 struct client;
 
@@ -45,6 +46,12 @@ enum err_kind client_err_kind(int code);
 /* Fill `err` by code. When it says "not reachable" the last connection's error is put behind it. Returns false. */
 bool client_err(struct client *client, struct err *err, int code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* Why a call failed: which ACL is missing when that is why, else `text`, else librdkafka's words for the code. Returns out
+ * or text. */
+const char *client_why(const struct client *client, int code, const char *text,
+                       enum acl_operation operation, enum acl_resource resource, const char *name,
+                       char out[ACL_LACKS_BYTES]);
 
 /* Monotonic milliseconds, for the bounds of blocking calls. */
 int64_t client_now_ms(void);

@@ -40,6 +40,7 @@ struct cluster {
     int32_t turn; /* which broker is asked next */
     struct topic_map *topics;
     char id[64];
+    char principal[ACL_PRINCIPAL_BYTES]; /* "" = not asked for yet */
     bool reachable;
     int64_t told_ms;    /* when it was logged that nobody is reached; 0 = not, or over */
     int64_t refused_ms; /* when it was logged that one broker refuses us */
@@ -670,6 +671,24 @@ void cluster_on_change(struct cluster *cluster, void (*changed)(void *arg), void
 const struct cluster_topic *cluster_topic(struct cluster *cluster, const char *name)
 {
     return topic_map_find(cluster->topics, name);
+}
+
+int16_t cluster_topic_error(const struct cluster *cluster, const char *name)
+{
+    return topic_map_error(cluster->topics, name);
+}
+
+bool cluster_denied(struct cluster *cluster, int16_t error, enum acl_operation operation,
+                    enum acl_resource resource, const char *name, char out[ACL_LACKS_BYTES])
+{
+    if (!acl_refusal(error)) {
+        return false;
+    }
+    if (cluster->principal[0] == '\0') { /* each refused request asks: read once */
+        acl_principal(cluster->options.client, cluster->principal);
+    }
+    acl_lacks(cluster->principal, operation, resource, name, out);
+    return true;
 }
 
 const struct cluster_topic *cluster_topic_at(struct cluster *cluster, int32_t index)

@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/loop.h"
 #include "config/config.h"
+#include "kafka/acl.h"
 #include "kafka/conn.h"
 
 struct cluster;
@@ -57,6 +58,11 @@ struct cluster_topic {
 };
 /* NULL when unknown or its metadata is an error. Valid until the next loop turn. */
 const struct cluster_topic *cluster_topic(struct cluster *cluster, const char *name);
+/* Kafka error of a followed topic's metadata; 0 = none. */
+int16_t cluster_topic_error(const struct cluster *cluster, const char *name);
+/* Is `error` a refusal for want of an ACL? Then `out` says of which one. */
+bool cluster_denied(struct cluster *cluster, int16_t error, enum acl_operation operation,
+                    enum acl_resource resource, const char *name, char out[ACL_LACKS_BYTES]);
 /* Iterate: index 0.. until NULL. */
 const struct cluster_topic *cluster_topic_at(struct cluster *cluster, int32_t index);
 

@@ -7,6 +7,7 @@
  *   topics   {"epoch":N,"topics":[{"name":..,"source_id":"32 hex","target_id":"32 hex","partitions":N,
  *             "forced":{SETTING:[OLD|null, NEW]},"synced":{likewise}}..],"kept":{..},"gone":{..}}
  *   keeper   {"worker":..,"since":..}
+ *   fence    {"topics":{TOPIC:{..}},..}   failover/fence.h; by `ferry enable` and `ferry fence`
  *   order    {"state":"run"|"pause","by":..,"reason":..,"time":..}
  *   op/ID    {"open":true|false,..}   operations (failover/); one that cannot be read counts as open
  *   op/ID/STEP   their steps, for failover/ alone
@@ -52,7 +53,8 @@ struct control_state {    /* one snapshot, immutable once published */
     struct control_topic *topics;
     size_t topics_count;
     char keeper[256];
-    bool paused; /* order: pause */
+    char *fence_json; /* whole record, NULL when none */
+    bool paused;      /* order: pause */
     bool operation_open;
 };
 

@@ -32,6 +32,7 @@ struct control_reader {
     char topic[CONTROL_TOPIC_BYTES];
     const struct config_client *settings;
     struct uuid id; /* zero = not reading yet */
+    bool warm;      /* `admin` had an answer */
     struct control_records *records;
     rd_kafka_topic_t *handle;
     pthread_mutex_t mutex; /* guards the pointer `queue` against control_reader_wake() */
@@ -190,8 +191,10 @@ static bool begin(struct control_reader *reader, const struct uuid *id, struct e
             rd_kafka_topic_destroy(reader->handle);
             reader->handle = NULL;
         }
-        return client_err(reader->client, err, code, "read '%s': %s", reader->topic,
-                          rd_kafka_err2str(code));
+        char lacks[ACL_LACKS_BYTES];
+        return client_err(
+            reader->client, err, code, "read '%s': %s", reader->topic,
+            client_why(reader->client, code, NULL, ACL_READ, ACL_TOPIC, reader->topic, lacks));
     }
     reader->id = *id;
     return true;
@@ -207,8 +210,10 @@ static void take_message(struct control_reader *reader, const rd_kafka_message_t
         return;
     }
     if (message->err) {
+        char lacks[ACL_LACKS_BYTES];
         client_err(reader->client, &reader->broken, message->err, "read '%s': %s", reader->topic,
-                   rd_kafka_message_errstr(message));
+                   client_why(reader->client, message->err, rd_kafka_message_errstr(message),
+                              ACL_READ, ACL_TOPIC, reader->topic, lacks));
         return;
     }
     if (!control_records_put(reader->records, message->key, message->key_len, message->payload,
@@ -258,11 +263,24 @@ static bool read_up_to(struct control_reader *reader, int64_t end_offset, int64_
 
 /* ---- to the end ---- */
 
+/* librdkafka looks for a partition's leader through whatever connection is up; a handle that has none yet and signs in may
+ * miss the moment and wait out its time (one in twenty, librdkafka 2.14 and SASL). A question to any broker is waited for. */
+static bool warm_up(struct control_reader *reader, struct err *err)
+{
+    char cluster[64];
+    int32_t brokers_count;
+    reader->warm = reader->warm || admin_cluster_id(reader->admin, cluster, &brokers_count, err);
+    return reader->warm;
+}
+
 static bool ask_end(struct control_reader *reader, struct admin_topic *topic, int64_t *out_end,
                     struct err *err)
 {
     struct admin_offset offset = {.topic = reader->topic, .partition = PARTITION};
     struct err why = {0};
+    if (!warm_up(reader, err)) {
+        return false;
+    }
     bool listed = admin_list_offsets(reader->admin, OFFSET_SPEC_STABLE, &offset, 1, &why);
     /* Asked also when that failed: it is the one that says "does not exist" at once. */
     if (!admin_describe_topic(reader->admin, reader->topic, topic, err)) {
@@ -275,8 +293,10 @@ static bool ask_end(struct control_reader *reader, struct admin_topic *topic, in
         return false;
     }
     if (offset.error != 0) {
+        char lacks[ACL_LACKS_BYTES];
         return client_err(reader->client, err, offset.error, "end of '%s': %s", reader->topic,
-                          rd_kafka_err2str(offset.error));
+                          client_why(reader->client, offset.error, NULL, ACL_DESCRIBE, ACL_TOPIC,
+                                     reader->topic, lacks));
     }
     if (topic->partitions_count != 1) {
         return err_set(err, ERR_REFUSED, "topic '%s' has %d partitions, a control topic has one",

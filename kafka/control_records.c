@@ -28,7 +28,16 @@ struct operation { /* one that is open, or whose record cannot be read: then it 
     struct operation *next;
 };
 
-enum slot { SLOT_ROLE, SLOT_STREAMS, SLOT_TOPICS, SLOT_KEEPER, SLOT_ORDER, SLOT_OPERATION, SLOTS };
+enum slot {
+    SLOT_ROLE,
+    SLOT_STREAMS,
+    SLOT_TOPICS,
+    SLOT_KEEPER,
+    SLOT_ORDER,
+    SLOT_FENCE,
+    SLOT_OPERATION,
+    SLOTS
+};
 
 struct control_records {
     struct control_state now; /* its topics and texts are ours */
@@ -240,6 +249,15 @@ static bool take_order(struct control_state *now, const struct parsed *parsed, s
     return true;
 }
 
+static bool take_fence(struct control_state *now, const struct parsed *parsed, struct err *err)
+{
+    if (parsed && !json_is_object(json_object_get(parsed->record, "topics"))) {
+        return wrong(err, "topics: expected an object");
+    }
+    replace_text(&now->fence_json, parsed ? parsed->text : NULL, parsed ? parsed->len : 0);
+    return true;
+}
+
 /* ---- topics ---- */
 
 static void topics_free(struct control_topic *topics, size_t count)
@@ -414,6 +432,7 @@ static const struct slot_form {
     {"topics",  SLOT_TOPICS,  take_topics },
     {"keeper",  SLOT_KEEPER,  take_keeper },
     {"order",   SLOT_ORDER,   take_order  },
+    {"fence",   SLOT_FENCE,   take_fence  },
 };
 
 static const struct slot_form *form_of(const char *key)
@@ -524,6 +543,7 @@ static void state_done(struct control_state *state)
     topics_free(state->topics, state->topics_count);
     free(state->topics_json);
     free(state->role_json);
+    free(state->fence_json);
 }
 
 void control_records_free(struct control_records *records)
@@ -545,6 +565,7 @@ struct control_state *control_records_state(const struct control_records *record
     state->operation_open = records->operations != NULL;
     state->role_json = state->role_json ? must(strdup(state->role_json)) : NULL;
     state->topics_json = state->topics_json ? must(strdup(state->topics_json)) : NULL;
+    state->fence_json = state->fence_json ? must(strdup(state->fence_json)) : NULL;
     state->topics = must(calloc(state->topics_count + 1, sizeof(*state->topics)));
     for (size_t i = 0; i < state->topics_count; i++) {
         state->topics[i] = records->now.topics[i];

@@ -27,12 +27,15 @@
 /* As the topic takes them, and base/json. */
 #define MESSAGE_BYTES "16777216"
 
+#define WRITER_ID_BYTES 320
+
 /* A transaction whose end did not answer in time is ended before the next begins. */
 enum open_end { OPEN_NONE, OPEN_COMMIT, OPEN_ABORT };
 
 struct control_writer {
     struct client *client;
     char topic[CONTROL_TOPIC_BYTES];
+    char id[WRITER_ID_BYTES]; /* transactional.id */
     enum open_end open;
 };
 
@@ -42,14 +45,24 @@ static int32_t left_ms(int64_t until_ms)
     return left > 1 ? (int32_t)left : 1;
 }
 
-/* Takes the error. */
-static bool failed(struct client *client, rd_kafka_error_t *take_error, const char *what,
-                   struct err *err)
+static char *writer_id(const char *role, const char *service, char out[WRITER_ID_BYTES])
 {
+    snprintf(out, WRITER_ID_BYTES, "ferry-%s-%s", role, service);
+    return out;
+}
+
+/* The resource whose ACL a refusal is about follows from its code. Takes the error. */
+static bool failed(struct client *client, const char *id, const char *topic,
+                   rd_kafka_error_t *take_error, const char *what, struct err *err)
+{
+    char lacks[ACL_LACKS_BYTES];
     int code = rd_kafka_error_code(take_error);
-    bool fatal = rd_kafka_error_is_fatal(take_error) != 0;
+    bool of_id = code == RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+    bool fatal = rd_kafka_error_is_fatal(take_error) != 0 && !acl_refusal(code);
     bool passing = rd_kafka_error_is_retriable(take_error) != 0;
-    client_err(client, err, code, "%s: %s", what, rd_kafka_error_string(take_error));
+    client_err(client, err, code, "%s: %s", what,
+               client_why(client, code, rd_kafka_error_string(take_error), ACL_WRITE,
+                          of_id ? ACL_TRANSACTIONAL_ID : ACL_TOPIC, of_id ? id : topic, lacks));
     if (err && fatal) {
         err->kind = ERR_FATAL;
     } else if (err && passing && err->kind == ERR_REFUSED) {
@@ -64,10 +77,10 @@ static bool failed(struct client *client, rd_kafka_error_t *take_error, const ch
 struct client *control_writer_client(const struct config_client *settings, const char *role,
                                      const char *service, struct err *err)
 {
-    char id[320];
+    char id[WRITER_ID_BYTES];
+    writer_id(role, service, id);
     const char *socket_ms = config_client_get(settings, "socket.timeout.ms");
     bool longer = socket_ms != NULL && atoi(socket_ms) > SOCKET_MS;
-    snprintf(id, sizeof(id), "ferry-%s-%s", role, service);
     /* clang-format off */
     const char *const extra[] = {
         "transactional.id", id,
@@ -97,9 +110,13 @@ static bool fence(struct client *client, const char *role, const char *service, 
                   struct err *err)
 {
     char what[400];
+    char id[WRITER_ID_BYTES];
+    char topic[CONTROL_TOPIC_BYTES];
+    control_topic_name(service, topic);
+    writer_id(role, service, id);
     snprintf(what, sizeof(what), "begin as writer '%s' of service '%s'", role, service);
     rd_kafka_error_t *error = rd_kafka_init_transactions(client_handle(client), left_ms(until_ms));
-    return !error || failed(client, error, what, err);
+    return !error || failed(client, id, topic, error, what, err);
 }
 
 static bool fence_keeper(const struct config_client *settings, const char *service,
@@ -134,6 +151,7 @@ struct control_writer *control_writer_new(const struct config_client *client, co
         abort();
     }
     writer->client = made;
+    writer_id(role, service, writer->id);
     memcpy(writer->topic, topic, sizeof(topic));
     return writer;
 }
@@ -169,7 +187,7 @@ static bool commit_open(struct control_writer *writer, int64_t until_ms, struct 
     }
     bool must_abort = rd_kafka_error_txn_requires_abort(error) != 0;
     writer->open = rd_kafka_error_is_retriable(error) ? OPEN_COMMIT : OPEN_NONE;
-    failed(writer->client, error, "commit to the control topic", err);
+    failed(writer->client, writer->id, writer->topic, error, "commit to the control topic", err);
     if (must_abort) {
         abort_open(writer, until_ms);
         if (err && err->kind == ERR_REFUSED) {
@@ -232,7 +250,8 @@ bool control_write(struct control_writer *writer, const struct control_record *r
     }
     rd_kafka_error_t *error = rd_kafka_begin_transaction(client_handle(writer->client));
     if (error) {
-        return failed(writer->client, error, "begin a transaction of the control topic", err);
+        return failed(writer->client, writer->id, writer->topic, error,
+                      "begin a transaction of the control topic", err);
     }
     for (size_t i = 0; i < count; i++) {
         if (!put(writer, &records[i], err)) {

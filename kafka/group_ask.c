@@ -44,6 +44,11 @@ struct question {
 
 static void step(void *arg);
 
+static const char *kind_of(const struct group_ask *ask)
+{
+    return ask->what.transactional ? "transactional id" : "group";
+}
+
 static void drop_question(struct group_ask *ask)
 {
     if (ask->question) {
@@ -64,7 +69,8 @@ static void finish(struct group_ask *ask, const struct err *err)
 static void time_is_up(void *arg)
 {
     struct group_ask *ask = arg;
-    err_wrap(&ask->last, "%s of group '%s': time is up", api_name(ask->what.api), ask->group);
+    err_wrap(&ask->last, "%s of %s '%s': time is up", api_name(ask->what.api), kind_of(ask),
+             ask->group);
     finish(ask, &ask->last);
 }
 
@@ -95,9 +101,13 @@ static void again(struct group_ask *ask, const struct err *err)
 static void refused(struct group_ask *ask, enum api_key api, int16_t error)
 {
     struct err why;
-    err_set_code(&why, is_passing(error) ? ERR_RETRY : ERR_REFUSED, error, "%s of group '%s': %s",
-                 api_name(api), ask->group, kafka_error_name(error));
-    err_hint(&why, "%s", kafka_error_info(error)->hint);
+    char lacks[ACL_LACKS_BYTES];
+    bool denied = cluster_denied(
+        ask->cluster, error, ask->what.transactional ? ACL_WRITE : ACL_READ,
+        ask->what.transactional ? ACL_TRANSACTIONAL_ID : ACL_GROUP, ask->group, lacks);
+    err_set_code(&why, is_passing(error) ? ERR_RETRY : ERR_REFUSED, error, "%s of %s '%s': %s",
+                 api_name(api), kind_of(ask), ask->group, denied ? lacks : kafka_error_name(error));
+    err_hint(&why, "%s", denied ? ACL_HINT : kafka_error_info(error)->hint);
     if (is_passing(error)) {
         again(ask, &why);
     } else {
@@ -155,6 +165,8 @@ static void found(void *arg, struct reader *reader, struct buf *block, const str
         misunderstood(ask, &why);
     } else if (answer.error != KAFKA_NONE) {
         refused(ask, API_FIND_COORDINATOR, answer.error);
+    } else if (ask->what.api == API_FIND_COORDINATOR) {
+        finish(ask, NULL);
     } else {
         ask->coordinator = answer.id;
         ask->told_ms = loop_now_ms(ask->loop);
@@ -180,7 +192,7 @@ static void request(struct group_ask *ask, struct conn *conn, enum api_key api)
     ask->question = question;
     writer_init(&writer);
     if (api == API_FIND_COORDINATOR) {
-        proto_put_find_coordinator(&writer, version, ask->group);
+        proto_put_find_coordinator(&writer, version, ask->what.transactional, ask->group);
     } else {
         ask->what.put(ask->what.arg, &writer, version);
     }

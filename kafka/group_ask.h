@@ -18,8 +18,10 @@
 struct group_ask;
 
 struct group_ask_what {
-    const char *group; /* copied */
-    enum api_key api;
+    const char *group;  /* copied */
+    bool transactional; /* `group` is a transactional id */
+    enum api_key
+        api; /* API_FIND_COORDINATOR: nothing more than who coordinates; no `put` and `get` */
     int32_t timeout_ms; /* for all of it */
     void (*put)(void *arg, struct writer *writer, int16_t version);
     /* Keep what is needed of the answer: its bytes are gone afterwards. `*out_error` = the error of the group as a whole;

@@ -102,8 +102,13 @@ static void tell_error(struct membership *membership, int code, const char *text
         tell_fenced(membership, fenced_by_ourselves(membership));
         return;
     }
+    char lacks[ACL_LACKS_BYTES];
+    bool of_group = code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
     client_err(membership->client, &why, code, "group '%s': %s", membership->group,
-               text ? text : rd_kafka_err2str(code));
+               of_group ? client_why(membership->client, code, text, ACL_READ, ACL_GROUP,
+                                     membership->group, lacks)
+               : text   ? text
+                        : rd_kafka_err2str(code));
     tell_trouble(membership, &why);
 }
 
@@ -308,7 +313,7 @@ void membership_commit(struct membership *membership, struct membership_commit *
 
 /* Each partition's own error; how many have one, and the first. */
 static size_t take_errors(struct group_call *call, const rd_kafka_topic_partition_list_t *answered,
-                          int *out_first)
+                          int *out_first, const char **out_topic)
 {
     size_t failed = 0;
     for (size_t i = 0; i < call->count; i++) {
@@ -319,6 +324,7 @@ static size_t take_errors(struct group_call *call, const rd_kafka_topic_partitio
         call->commits[i].error = (int16_t)(part ? part->err : RD_KAFKA_RESP_ERR__FAIL);
         if (call->commits[i].error != KAFKA_NONE && failed++ == 0) {
             *out_first = call->commits[i].error;
+            *out_topic = want->topic;
         }
     }
     return failed;
@@ -330,13 +336,19 @@ static void on_committed(struct membership *membership, rd_kafka_event_t *event)
     struct err why = {0};
     int whole = rd_kafka_event_error(event);
     int first = 0;
+    const char *topic = "";
+    char lacks[ACL_LACKS_BYTES];
     bool old = call->sent_ms <= membership->old_until_ms;
-    size_t failed = take_errors(call, rd_kafka_event_topic_partition_list(event), &first);
+    size_t failed = take_errors(call, rd_kafka_event_topic_partition_list(event), &first, &topic);
     int code = first != 0 ? first : whole;
     if (code != 0) {
+        bool of_group = code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
         client_err(membership->client, &why, code,
                    "commit of group '%s': %s (%zu of %zu partitions)", membership->group,
-                   rd_kafka_err2str(code), failed > 0 ? failed : call->count, call->count);
+                   client_why(membership->client, code, NULL, ACL_READ,
+                              of_group ? ACL_GROUP : ACL_TOPIC,
+                              of_group ? membership->group : topic, lacks),
+                   failed > 0 ? failed : call->count, call->count);
     }
     if (whole != 0 && (whole < 0 || failed == 0)) { /* < 0: librdkafka's own, nobody was asked */
         call_fail(call, &why);

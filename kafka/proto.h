@@ -259,7 +259,9 @@ bool proto_get_describe_producers(struct reader *reader, struct describe_produce
                                   struct err *err);
 void describe_producers_answer_done(struct describe_producers_answer *answer);
 
-void proto_put_find_coordinator(struct writer *writer, int16_t version, const char *group);
+/* Of a group, or of a transactional id. */
+void proto_put_find_coordinator(struct writer *writer, int16_t version, bool transactional,
+                                const char *group);
 struct find_coordinator_answer {
     int16_t error;
     int32_t id;

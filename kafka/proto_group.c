@@ -4,13 +4,14 @@
 #include "kafka/error.h"
 #include "kafka/proto_private.h"
 
-void proto_put_find_coordinator(struct writer *writer, int16_t version, const char *group)
+void proto_put_find_coordinator(struct writer *writer, int16_t version, bool transactional,
+                                const char *group)
 {
     assert(proto_speaks(API_FIND_COORDINATOR, version));
     if (version <= 3) {
         wire_put_compact_string(writer, group);
     }
-    writer_i8(writer, 0); /* KeyType: a group */
+    writer_i8(writer, transactional ? 1 : 0); /* KeyType */
     if (version >= 4) {
         wire_put_compact_array(writer, 1);
         wire_put_compact_string(writer, group);

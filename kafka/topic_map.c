@@ -321,6 +321,12 @@ struct cluster_leader topic_map_leader(const struct topic_map *map, const char *
     return topic->leaders[partition];
 }
 
+int16_t topic_map_error(const struct topic_map *map, const char *name)
+{
+    const struct topic *topic = find(map, map->topics_count, name);
+    return topic == NULL ? KAFKA_NONE : topic->error;
+}
+
 bool topic_map_leaderless(const struct topic_map *map)
 {
     for (int32_t i = 0; i < map->topics_count; i++) {

@@ -29,6 +29,8 @@ const struct cluster_topic *topic_map_at(const struct topic_map *map,
                                          int32_t index); /* of those without error */
 struct cluster_leader topic_map_leader(const struct topic_map *map, const char *name,
                                        int32_t partition);
+/* Of its last metadata; 0 = none, or not followed. */
+int16_t topic_map_error(const struct topic_map *map, const char *name);
 /* Does a partition of a topic without error have no leader? Then the next answer is wanted soon. */
 bool topic_map_leaderless(const struct topic_map *map);
 

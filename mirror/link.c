@@ -280,9 +280,16 @@ static void revoked(void *arg, const struct membership_partition *parts, size_t 
     membership_revoked_done(link->membership);
 }
 
+void link_note_denied(char denied[LINK_DENIED_BYTES], const struct err *why)
+{
+    bool now = acl_refusal(why->code);
+    snprintf(denied, LINK_DENIED_BYTES, "%.*s", now ? LINK_DENIED_BYTES - 1 : 0, why->what);
+}
+
 static void membership_trouble(void *arg, const struct err *why)
 {
     struct link *link = arg;
+    link_note_denied(link->group_denied, why);
     if (why->kind != ERR_FATAL) {
         log_warn("membership.trouble", "link=%s>%s why=%s doing=\"librdkafka connects again\"",
                  link->from->name, link->to->name, log_quote(why->what).text);
@@ -587,6 +594,7 @@ static void take_list(struct link *link, const struct control_state *state)
 /* Read each second: a trouble that stays is told once a minute, another one at once. */
 static void control_trouble(struct link *link, const struct err *why)
 {
+    link_note_denied(link->control_denied, why);
     int64_t now_ms = loop_now_ms(link->loop);
     bool again = link->control_trouble_ms > 0 && link->control_trouble_code == why->code &&
                  now_ms - link->control_trouble_ms < TROUBLE_AGAIN_MS;
@@ -649,6 +657,7 @@ static void control_changed(void *arg, const struct control_state *state, const 
         control_trouble(link, err);
     } else {
         link->control_trouble_ms = 0;
+        link->control_denied[0] = '\0';
     }
     if (state == NULL) {
         return;

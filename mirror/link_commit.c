@@ -7,11 +7,12 @@
 #include "base/log.h"
 #include "mirror/link_inside.h"
 
-#define COMMIT_SOON_MS     5          /* gathers the positions of parts that were placed together */
-#define COMMIT_RENEW_MS    1000       /* one partition each second renews the session */
-#define COMMIT_EVERY_MS    5000       /* a moved position, at most so often ... */
-#define COMMIT_EVERY_BYTES (64 << 20) /* ... or so many bytes */
-#define COMMIT_RETRY_MS    200
+#define COMMIT_SOON_MS       5    /* gathers the positions of parts that were placed together */
+#define COMMIT_RENEW_MS      1000 /* one partition each second renews the session */
+#define COMMIT_EVERY_MS      5000 /* a moved position, at most so often ... */
+#define COMMIT_EVERY_BYTES   (64 << 20) /* ... or so many bytes */
+#define COMMIT_RETRY_MS      200
+#define COMMIT_TELL_AGAIN_MS 60000
 
 struct commit_call {
     struct link *link;
@@ -119,6 +120,19 @@ static void part_answered(struct link_part *part, uint64_t placement, bool ok, i
     }
 }
 
+/* A missing ACL is told once a minute; what else fails is over, or another thing, the next time. */
+static bool told_lately(struct link *link, const struct err *err, int64_t now_ms)
+{
+    if (err == NULL || !acl_refusal(err->code)) {
+        return false;
+    }
+    link_note_denied(link->group_denied, err);
+    bool lately =
+        link->commit_trouble_ms > 0 && now_ms - link->commit_trouble_ms < COMMIT_TELL_AGAIN_MS;
+    link->commit_trouble_ms = lately ? link->commit_trouble_ms : now_ms;
+    return lately;
+}
+
 static void answered(void *arg, const struct membership_commit *commits, size_t count,
                      int64_t sent_ms, const struct err *err)
 {
@@ -150,7 +164,10 @@ static void answered(void *arg, const struct membership_commit *commits, size_t 
             part_answered(part, call->placements[i], ok, now_ms);
         }
     }
-    if (!all_ok) {
+    if (all_ok) {
+        link->group_denied[0] = '\0';
+        link->commit_trouble_ms = 0;
+    } else if (!told_lately(link, err, now_ms)) {
         log_warn("commit.failed",
                  "link=%s>%s why=%s doing=\"trying again; the old deadline counts on\"",
                  link->from->name, link->to->name,

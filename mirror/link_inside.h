@@ -29,6 +29,8 @@
 #include "offsets/offset_rebuild.h"
 #include "offsets/offset_store.h"
 
+#define LINK_DENIED_BYTES 400 /* a principal and a topic's name in it */
+
 /* What must be so before a batch leaves; why nothing does, for link_metrics. */
 enum link_gate {
     GATE_ROLE,
@@ -139,6 +141,10 @@ struct link {
     struct uuid control_topic_id;
     int64_t control_trouble_ms; /* told last; 0 = none now */
     int control_trouble_code;
+    /* Which ACL is missing for the control topic, and for ferry's group or commits to it; "" = none. */
+    char control_denied[LINK_DENIED_BYTES];
+    char group_denied[LINK_DENIED_BYTES];
+    int64_t commit_trouble_ms; /* a commit's refusal, told last; 0 = none now */
     int64_t control_read_ms;
     int64_t control_end;
     int64_t role_epoch;
@@ -279,6 +285,9 @@ bool link_gate_open(const struct link *link, enum link_gate gate);
 void link_look_at_leaving(struct link *link);
 /* End offset up to which foreign records of this partition were adopted; -1 = none. */
 int64_t link_adopted_end(const struct link *link, const char *topic, int32_t partition);
+
+/* Keep what a broker refused for want of an ACL, for the heartbeat; "" when that is not why. */
+void link_note_denied(char denied[LINK_DENIED_BYTES], const struct err *why);
 
 /* link_part */
 /* Its stream may be older than the filter: resume looks. */

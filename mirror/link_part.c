@@ -195,6 +195,24 @@ static void forget_task(struct link_part *part, const char *why)
     snprintf(part->why, sizeof(part->why), "%s", why);
 }
 
+static void say_unknown(struct link_part *part, const struct cluster_topic *source,
+                        const struct cluster_topic *target)
+{
+    struct link *link = part->link;
+    bool of_target = target == NULL;
+    struct cluster *cluster = of_target ? link->target : link->source;
+    char lacks[ACL_LACKS_BYTES];
+    if (cluster_denied(cluster, cluster_topic_error(cluster, part->topic), ACL_READ, ACL_TOPIC,
+                       part->topic, lacks)) {
+        snprintf(part->why, sizeof(part->why), "%s: %.240s", of_target ? "target" : "source",
+                 lacks);
+    } else {
+        snprintf(part->why, sizeof(part->why), "the %s does not know the %s",
+                 of_target ? "target" : "source",
+                 source == NULL || target == NULL ? "topic" : "partition");
+    }
+}
+
 void part_metadata(struct link_part *part)
 {
     struct link *link = part->link;
@@ -205,9 +223,7 @@ void part_metadata(struct link_part *part)
     }
     if (source == NULL || target == NULL || part->partition >= source->partitions_count) {
         if (part->task == NULL) {
-            snprintf(part->why, sizeof(part->why), "the %s does not know the %s",
-                     target == NULL ? "target" : "source",
-                     source == NULL || target == NULL ? "topic" : "partition");
+            say_unknown(part, source, target);
         }
         return; /* a topic that vanished keeps its task: metadata may be back, the logs decide */
     }

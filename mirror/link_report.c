@@ -40,8 +40,9 @@ static json_t *part_json(struct link_part *part)
     struct rebuild_left left = link_rebuild_part_left(part);
     int64_t unmapped = left.known ? left.offsets + left.stopped : -1;
     json_t *out = json_pack(
-        "{sssisssssosososososbsisfsssb}", "topic", part->topic, "partition", part->partition,
-        "state", part_state_name(part->state), "why", part->why, "source_next",
+        "{sssisssssssosososososbsisfsssb}", "topic", part->topic, "partition", part->partition,
+        "state", part_state_name(part->state), "why", part->why, "trouble",
+        part->task == NULL ? "" : task_trouble(part->task), "source_next",
         int_or_null(placed ? part->at.source_next : -1), "target_next",
         int_or_null(placed ? part->at.target_next : -1), "source_end", int_or_null(source_end),
         "lag_records", int_or_null(lag.records), "lag_s",
@@ -104,7 +105,11 @@ static json_t *worker_json(struct link *link)
         json_array_append_new(parts, part_json(link->parts[i]));
     }
     const char *why = link->why;
-    if (link->state == LINK_RUNNING && !link->streams_match) {
+    if (link->control_denied[0] != '\0') {
+        why = link->control_denied;
+    } else if (link->group_denied[0] != '\0') {
+        why = link->group_denied;
+    } else if (link->state == LINK_RUNNING && !link->streams_match) {
         why = "this worker's configuration is not the newest: it writes nothing";
     } else if (link->state == LINK_RUNNING && !link_may_send(link)) {
         why = link->paused ? "paused by an order"

@@ -350,10 +350,13 @@ static void failed(struct resume_run *run, const struct run_question *question, 
         retry_soon(run, "OFFSET_NOT_AVAILABLE for too long");
         return;
     }
-    cluster_refresh(question->of_source ? engine->source : engine->target);
+    struct cluster *cluster = question->of_source ? engine->source : engine->target;
+    char lacks[ACL_LACKS_BYTES];
+    bool denied = cluster_denied(cluster, error, ACL_READ, ACL_TOPIC, run->task->topic, lacks);
+    cluster_refresh(cluster);
     err_set_code(&why, ERR_RETRY, error, "%s %s: %s", question->of_source ? "source" : "target",
-                 what, kafka_error_name(error));
-    err_hint(&why, "%s", kafka_error_info(error)->hint);
+                 what, denied ? lacks : kafka_error_name(error));
+    err_hint(&why, "%s", denied ? ACL_HINT : kafka_error_info(error)->hint);
     give_up(run, &why, false);
 }
 

@@ -476,6 +476,7 @@ static void take_part(struct task *task, const struct produce_answer_part *part)
 {
     struct ack ack;
     struct err why = {0};
+    char lacks[ACL_LACKS_BYTES];
     if (kafka_error_info(part->error)->leader_moved) {
         cluster_refresh(task->engine->target);
     }
@@ -491,6 +492,10 @@ static void take_part(struct task *task, const struct produce_answer_part *part)
         if (part->error == KAFKA_REQUEST_TIMED_OUT ||
             part->error == KAFKA_NOT_ENOUGH_REPLICAS_AFTER_APPEND) {
             sink_slow(task); /* it waited for its followers, and everybody behind it with it */
+        }
+        if (cluster_denied(task->engine->target, part->error, ACL_WRITE, ACL_TOPIC, task->topic,
+                           lacks)) {
+            err_set_code(&why, ERR_RETRY, part->error, "target: %s", lacks);
         }
         task_doubt(task, &why);
         break;

@@ -191,7 +191,10 @@ static void fetch_failed(struct task *task, int16_t error)
     default:
         break;
     }
-    trouble(task, info->name);
+    char lacks[ACL_LACKS_BYTES];
+    bool denied =
+        cluster_denied(task->engine->source, error, ACL_READ, ACL_TOPIC, task->topic, lacks);
+    trouble(task, denied ? lacks : info->name);
 }
 
 static void take_partition(struct task *task, struct fetch_partition *fetched, struct buf *block)
@@ -523,6 +526,17 @@ static int32_t lanes_for(const struct source_broker *broker)
     return broker->led_count < LANES_MAX ? broker->led_count : LANES_MAX;
 }
 
+/* Who may not even describe a topic is told of no leader, so nothing is asked that could be refused. */
+static void look_denied(struct task *task)
+{
+    struct cluster *source = task->engine->source;
+    char lacks[ACL_LACKS_BYTES];
+    if (cluster_denied(source, cluster_topic_error(source, task->topic), ACL_READ, ACL_TOPIC,
+                       task->topic, lacks)) {
+        trouble(task, lacks);
+    }
+}
+
 void source_look(struct engine *engine)
 {
     engine->first_copy_count = engine->steady_count = 0;
@@ -535,6 +549,7 @@ void source_look(struct engine *engine)
             int32_t leader = cluster_leader(engine->source, task->topic, task->index).broker;
             engine->steady_count += task->steady;
             engine->first_copy_count += !task->steady;
+            look_denied(task);
             if (leader >= 0) {
                 broker_of(engine, leader)->led_count++;
             }

@@ -17,6 +17,10 @@ _ferry() {
         "ferry fault retry") path="$path $word" ;;
         "ferry fault accept") path="$path $word" ;;
         "ferry fault resync") path="$path $word" ;;
+        "ferry fence") path="$path $word" ;;
+        "ferry fence show") path="$path $word" ;;
+        "ferry fence sync") path="$path $word" ;;
+        "ferry fence remove") path="$path $word" ;;
         "ferry config") path="$path $word" ;;
         "ferry config check") path="$path $word" ;;
         "ferry config show") path="$path $word" ;;
@@ -30,11 +34,11 @@ _ferry() {
         -o) mapfile -t COMPREPLY < <(compgen -W 'text json' -- "$cur"); return ;;
     esac
     case $path in
-        "ferry") words='enable status top check offsets verify fault config version help ' ;;
-        "ferry enable") words='--to --adopt --reason --yes --config -o -q --timeout --help ' ;;
+        "ferry") words='enable status top check offsets verify fault fence config version help ' ;;
+        "ferry enable") words='--to --adopt --no-fence --reason --yes --config -o -q --timeout --help ' ;;
         "ferry status") words='--link --watch --check --warning --critical --config -o -q --timeout --help ' ;;
         "ferry top") words='--link -n --rows --config -o -q --timeout --help ' ;;
-        "ferry check") words='--link --to --config -o -q --timeout --help ' ;;
+        "ferry check") words='--print-acls --principal --operator-principal --link --to --config -o -q --timeout --help ' ;;
         "ferry offsets") words='translate map ' ;;
         "ferry offsets translate") words='--from-target --link --to --config -o -q --timeout --help ' ;;
         "ferry offsets map") words='--limit --link --to --config -o -q --timeout --help ' ;;
@@ -44,6 +48,10 @@ _ferry() {
         "ferry fault retry") words='--all --depth --link --to --config -o -q --timeout --help ' ;;
         "ferry fault accept") words='--reason --yes --link --to --config -o -q --timeout --help ' ;;
         "ferry fault resync") words='--from --reason --yes --link --to --config -o -q --timeout --help ' ;;
+        "ferry fence") words='show sync remove ' ;;
+        "ferry fence show") words='--link --to --config -o -q --timeout --help ' ;;
+        "ferry fence sync") words='--dry-run --principal --reason --yes --link --to --config -o -q --timeout --help ' ;;
+        "ferry fence remove") words='--reason --yes --link --to --config -o -q --timeout --help ' ;;
         "ferry config") words='check show reference ' ;;
         "ferry config check") words='--config -o -q --timeout --help ' ;;
         "ferry config show") words='--config -o -q --timeout --help ' ;;

@@ -13,6 +13,7 @@ import pytest
 from rig import procs
 from rig.kafka import KafkaCluster, kafka_ready, start_together
 from rig.paths import BUILD, remove_run_dirs
+from rig.permitted import Permitted, strict_sites
 from rig.redis import RedisServer
 
 procs.end_on_signals()
@@ -59,6 +60,29 @@ def source(sites):
 @pytest.fixture(scope="session")
 def target(sites):
     return sites[1]
+
+
+@pytest.fixture(scope="session")
+def strict(session_dir):
+    """Two clusters with an authorizer that live as long as the session: (source, target)."""
+    clusters = strict_sites(session_dir / "strict")
+    yield clusters
+    for cluster in clusters:
+        cluster.stop(timeout=0, remove=True)
+
+
+@pytest.fixture
+def permitted(own, folder, strict, redis_server, name):
+    """A line of this test on them; its ACLs go with it."""
+    made = []
+
+    def make(**more):
+        made.append(Permitted(own, folder, strict, more.pop("redis", redis_server), name, **more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.revoke()
 
 
 @pytest.fixture(scope="session")

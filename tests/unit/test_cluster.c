@@ -275,7 +275,7 @@ static void a_seed_with_a_request_in_flight_is_kept(void **state)
     assert_non_null(conn);
     fake_broker_faults(f->brokers[0])->delay_ms = 150;
     writer_init(&writer);
-    proto_put_find_coordinator(&writer, 4, "g");
+    proto_put_find_coordinator(&writer, 4, false, "g");
     conn_send(conn, API_FIND_COORDINATOR, 4, &writer, NULL, 0, 2000, note_answer, answers);
     writer_done(&writer);
     UNTIL(f, answers[0]);

@@ -66,6 +66,7 @@ static void test_each_key_is_read(void **state)
     assert_true(put("topics", "{\"epoch\":5,\"topics\":[" TOPIC("a") "," TOPIC("b") "]}"));
     assert_true(put("keeper", "{\"worker\":\"w1\",\"since\":\"now\"}"));
     assert_true(put("order", "{\"state\":\"pause\"}"));
+    assert_true(put("fence", "{\"topics\":{\"a\":{\"ours\":[\"User:x\"]}}}"));
     struct control_state *got = now();
     assert_int_equal(got->role_epoch, 3);
     assert_string_equal(got->primary, "hz");
@@ -82,6 +83,7 @@ static void test_each_key_is_read(void **state)
     assert_int_equal(got->topics[1].target_id.bytes[0], 0x01);
     assert_string_equal(got->keeper, "w1");
     assert_true(got->paused);
+    assert_non_null(strstr(got->fence_json, "User:x"));
     control_state_free(got);
 }
 
@@ -89,7 +91,7 @@ static void test_tombstones_take_back(void **state)
 {
     (void)state;
     test_each_key_is_read(state);
-    static const char *const keys[] = {"role", "streams", "topics", "keeper", "order"};
+    static const char *const keys[] = {"role", "streams", "topics", "keeper", "order", "fence"};
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         assert_true(put(keys[i], NULL));
     }
@@ -133,6 +135,7 @@ static const struct {
     {"topics",  "{\"epoch\":1,\"topics\":[" TOPIC("a") ",{\"name\":\"b\"}]}",
      "{\"epoch\":1,\"topics\":[]}"                                                                                           },
     {"keeper",  "{\"worker\":7}",                                               "{\"worker\":\"w\"}"                         },
+    {"fence",   "{\"topics\":[]}",                                              "{\"topics\":{}}"                            },
     {"order",   "{\"state\":\"stop\"}",                                         "{\"state\":\"run\"}"                        },
 };
 

@@ -199,10 +199,10 @@ static void small_requests(void **state)
     proto_put_describe_producers(&writer, "orders", 4);
     assert_written(&writer, (struct vector)VECTOR(describe_producers_request_v0));
     writer_init(&writer);
-    proto_put_find_coordinator(&writer, 3, "ferry-orders-a-b");
+    proto_put_find_coordinator(&writer, 3, false, "ferry-orders-a-b");
     assert_written(&writer, (struct vector)VECTOR(find_coordinator_request_v3));
     writer_init(&writer);
-    proto_put_find_coordinator(&writer, 4, "ferry-orders-a-b");
+    proto_put_find_coordinator(&writer, 4, false, "ferry-orders-a-b");
     assert_written(&writer, (struct vector)VECTOR(find_coordinator_request_v4));
     writer_init(&writer);
     proto_put_leave_group(&writer, 4, "ferry-orders-a-b", NULL, "worker-1", "drained");

@@ -128,6 +128,38 @@ static void one_unknown_partition_makes_the_sum_unknown(void **state)
     status_done(&status);
 }
 
+static void what_the_source_hides_is_unknown(void **state)
+{
+    (void)state;
+    char why[STATUS_WHY_BYTES];
+    struct status status = healthy();
+    rows[1].hidden = true; /* the worker's last word, a second ago, was "nothing behind" */
+    rows[1].source_end = -1;
+    err_set(&status.positions.hidden_err, ERR_REFUSED, "User:m lacks Read on topic 't'");
+    status_sum(&status);
+    assert_int_equal(status.lag_records, -1);
+    assert_true(status.lag_s < 0);
+    assert_null(strstr(line_of(&status), "lose at most"));
+    assert_non_null(strstr(status_why(&status, why), "lacks Read on topic 't'"));
+    status.positions.count = 0; /* nothing is shown at all */
+    free(status.parts);
+    status_sum(&status);
+    assert_int_equal(status.lag_records, -1);
+    status.positions.count = 2;
+    status_done(&status);
+}
+
+static void trouble_is_not_mirroring(void **state)
+{
+    (void)state;
+    struct status status = healthy();
+    json_object_set_new(part(&status, 1), "trouble", json_string("User:m lacks Read on topic 't'"));
+    status_sum(&status);
+    assert_int_equal(status_idle_count(&status), 1);
+    assert_int_equal(check(&status), STATUS_WARNING);
+    status_done(&status);
+}
+
 static void seconds_are_unknown_without_a_worker(void **state)
 {
     (void)state;
@@ -307,6 +339,8 @@ int main(void)
         cmocka_unit_test(topics_that_are_not_mirrored_are_a_warning),
         cmocka_unit_test(the_source_is_gone),
         cmocka_unit_test(one_unknown_partition_makes_the_sum_unknown),
+        cmocka_unit_test(what_the_source_hides_is_unknown),
+        cmocka_unit_test(trouble_is_not_mirroring),
         cmocka_unit_test(seconds_are_unknown_without_a_worker),
         cmocka_unit_test(everything_mirrored_is_no_seconds_behind),
         cmocka_unit_test(a_topic_that_nobody_mirrored_counts),

@@ -220,7 +220,7 @@ static void coordinator(struct probe *probe, const char *group, const char *leav
 
     for (int16_t version = 3; version <= version_of(conn, API_FIND_COORDINATOR); version++) {
         writer_init(&writer);
-        proto_put_find_coordinator(&writer, version, group);
+        proto_put_find_coordinator(&writer, version, false, group);
         ask(probe, conn, API_FIND_COORDINATOR, version, &writer, &answer);
         if (!proto_get_find_coordinator(&answer.reader, version, &found, &err)) {
             die("decode", &err);
