@@ -333,7 +333,8 @@ class FakeWorker(threading.Thread):
                 if self.then is None:
                     redis.hdel(service.key("faults"), field)
                 else:
-                    redis.hset(service.key("faults"), field, json.dumps(self.then))
+                    fault = self.then | {"time": f"2026-01-01T00:00:{9 + len(self.orders):02}.000Z"}
+                    redis.hset(service.key("faults"), field, json.dumps(fault))
             time.sleep(0.05)
 
     def __enter__(self):
@@ -359,7 +360,7 @@ def test_fault_list_and_retry(service, name):
     done = service.run("fault", "retry", name, "t:0", "--timeout", 1)
     assert done.returncode == EXIT_TIME and "no worker took the order" in done.stdout
     assert json.loads(service.redis.hget(service.key("orders"), "t:0"))["order"] == "retry"
-    with FakeWorker(service, FAULT | {"time": "2026-01-01T00:00:09Z"}) as worker:
+    with FakeWorker(service, FAULT) as worker:
         done = service.run("fault", "retry", name, "--all", "--depth", "4GiB")
         assert done.returncode == EXIT_REFUSED and done.stdout.count("faulted again") == 2, done
         assert {field for field, _ in worker.orders[-2:]} == {"t:0", "t:1"}
