@@ -178,6 +178,10 @@ static void step(void *arg)
         again(run, cluster_last_error(cluster));
         return;
     }
+    if (conn_versions(conn)->version[reads(run) ? API_FETCH : API_LIST_OFFSETS] < 0) {
+        again(run, "the broker does not speak Fetch or ListOffsets as we do");
+        return;
+    }
     send_question(run, conn, &leader);
 }
 
