@@ -233,6 +233,7 @@ def test_dead_cluster_is_told_and_ends(own):
     assert int(writer.expect("took")["ms"]) < 12000
 
 
+@pytest.mark.long
 def test_silent_broker_is_told_and_ends(new_cluster, own):
     cluster = new_cluster("silent")
     cluster.warm_coordinators()

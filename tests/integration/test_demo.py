@@ -97,6 +97,7 @@ def damaged(how, verdict, named):
     demo.log.unlink()
 
 
+@pytest.mark.long
 def test_a_lost_record_turns_it_red():
     damaged("lose", "1 lost, 0 doubled, 0 foreign, 0 differing, 0 order", r"lost: orders\.plain-1 source offset 0")
 

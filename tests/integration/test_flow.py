@@ -209,6 +209,7 @@ def test_the_first_copy_keeps_its_limit_and_what_follows_has_its_own(line, sourc
     one.prove(translations=1000)
 
 
+@pytest.mark.long
 def test_workers_share_a_limit(line, source):
     one = line(partitions=6, limits={"initial": "3MiB"})
     limit = 3 << 20

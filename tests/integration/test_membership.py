@@ -296,21 +296,23 @@ def test_broker_restart_loses_nothing(new_cluster, own):
     cluster = new_cluster("restart", default_group_settings=True)
     cluster.warm_coordinators()
     cluster.create_topic("t", partitions=4)
-    one = own(Driver("membership_driver", cluster.bootstrap, "g", "w1", "t"))
-    one.expect("assigned")
-    began = time.monotonic()
-    cluster.broker(1).restart(hard=True)
+    for attempt in range(3):
+        one = own(Driver("membership_driver", cluster.bootstrap, f"g{attempt}", "w1", "t"))
+        one.expect("assigned")
+        began = time.monotonic()
+        cluster.broker(1).restart(hard=True)
+        if time.monotonic() - began < 7:  # else a busy machine was slower than a session of 10 s: another story, below
+            break
+        one.quit()
+    else:
+        pytest.fail("no restart of the broker was shorter than a session")
     one.send("commit", "t", 0, 9, "after")
     while (line := one.expect("commit", timeout=15))["bad"] != "0":
         assert time.monotonic() - began < 40, line
         time.sleep(0.2)
         one.send("commit", "t", 0, 9, "after")
-    away = time.monotonic() - began
     assert committed(one, "t", 1) == [("9", "after")]
-    if away < 8:  # the session outlives it; a slow machine may take longer to start a broker
-        assert not any(x["event"] == "revoked" for x in one.seen)
-    else:
-        assert own_of(one, 5) == names("t", 4)
+    assert not any(x["event"] == "revoked" for x in one.seen)
 
 
 @pytest.mark.long
@@ -343,6 +345,7 @@ def test_a_commit_that_outlives_its_session_is_no_newcomer(new_cluster, own):
     assert again.expect("commit", timeout=15)["bad"] == "0"
 
 
+@pytest.mark.long
 def test_broker_killed_while_asked(new_cluster, own):
     """Questions for what is committed are on their way when the coordinator dies: all are answered, nobody aborts."""
     cluster = new_cluster("killed", default_group_settings=True)

@@ -767,6 +767,7 @@ def test_purging_leaves_no_enabled_unit(deb, folder):
     assert not (root / "var/lib/ferry").exists()
 
 
+@pytest.mark.long
 def test_lintian_has_nothing_to_say(deb):
     if shutil.which("lintian") is None:
         pytest.fail("lintian is not set up: run `make setup`")

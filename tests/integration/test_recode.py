@@ -155,6 +155,7 @@ def compact(source, topic, partitions, least=8):
     source.alter_topic_config(topic, {"cleanup.policy": "delete", "retention.ms": "-1"})
 
 
+@pytest.mark.long
 def test_compacted_topic_with_killed_workers(own_line):
     """Inner holes of all codecs, empty batches, tombstones, headers, transactions with aborts: every record that the
     cleaner left, once, in order, while the worker is killed again and again; key -> value folds to the same table."""
@@ -200,7 +201,9 @@ def test_log_append_time_keeps_what_consumers_saw(line, source, target):
     assert not any(b.attributes & LOG_APPEND_TIME for b in data_batches(target, topic, 2))
 
 
-@pytest.mark.parametrize("codec", ["none", *CODECS])
+@pytest.mark.parametrize(
+    "codec", ["zstd", *(pytest.param(c, marks=pytest.mark.long) for c in ("none", *CODECS) if c != "zstd")]
+)
 def test_the_line_has_a_codec_of_its_own(line, source, target, codec):
     """`compression`: every batch arrives with that codec; the broker, another client and we read the same records."""
     one = line(compression=codec)
@@ -325,7 +328,7 @@ def one_record_batches(bootstrap, topic, count, partitions, codec="none", serial
     producer.flush(120)
 
 
-@pytest.mark.parametrize("codec", ["none", "lz4"])
+@pytest.mark.parametrize("codec", ["none", pytest.param("lz4", marks=pytest.mark.long)])
 def test_a_backlog_of_tiny_batches_is_merged(line, source, target, codec):
     """One-record batches that wait become few; killed workers in the middle; each record has its place in the map."""
     one = line(partitions=2)
@@ -352,6 +355,7 @@ def test_without_merge_everything_passes_unopened(line, source, target):
     assert recoded(worker, "small") == 0
 
 
+@pytest.mark.long
 def test_batches_of_many_transactions_are_merged_over_their_markers(line, source, target):
     one = line(partitions=1)
     topic = one.topics[0]
@@ -450,6 +454,7 @@ def old_log():
     return data, rows
 
 
+@pytest.mark.long
 def test_formats_0_and_1_become_2(own_line):
     """A log that older brokers wrote, in front of one of today's: the same keys, values and times, killed workers."""
     source, target, make = own_line()
@@ -475,6 +480,7 @@ def test_formats_0_and_1_become_2(own_line):
 # -- what resume sees ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_lost_checkpoint_is_found_by_records(own_line):
     """Redis flushed and the group's commits gone: what was merged and re-encoded is recognised at the source."""
     source, target, make = own_line()

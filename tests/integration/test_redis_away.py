@@ -229,7 +229,7 @@ def test_an_older_copy_comes_back_in_mid_run(line):
     judge(one)
 
 
-@pytest.mark.parametrize("what", ["flushed", "older"])
+@pytest.mark.parametrize("what", ["flushed", pytest.param("older", marks=pytest.mark.long)])
 def test_changed_while_no_worker_runs(line, source, what):
     """What nobody saw happen: the group's own checkpoint is newer than what Redis says, or the only one."""
     one = line(persistent=False)
@@ -265,6 +265,7 @@ def test_changed_while_no_worker_runs(line, source, what):
 # --- S33: a Redis that may evict -------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_an_evicting_redis_is_refused_by_name(line, source):
     """At the start and when it is changed later: no map, mirroring goes on, status says why; then the map is whole."""
     one = line(options=("--maxmemory-policy", "allkeys-lru"))

@@ -277,6 +277,7 @@ def test_source_truncation_raises_the_generation(own_sites, own, folder, name):
         assert (said["verdict"], said["target_offset"]) == (verdict, expected), said
 
 
+@pytest.mark.long
 def test_source_truncation_faults_when_the_policy_says_so(own_sites, own, folder, name):
     source, target, redis = own_sites()
     source.create_topic("t")
@@ -318,6 +319,7 @@ def test_target_truncation_sends_the_lost_records_again(own_sites, own, folder, 
     one.prove()
 
 
+@pytest.mark.long
 def test_a_hole_before_the_last_pair_faults_with_its_range(own_sites, own, folder, name):
     """A source record that is not on the target but stands before one that is."""
     source, target, redis = own_sites()
@@ -354,6 +356,7 @@ def test_a_hole_before_the_last_pair_faults_with_its_range(own_sites, own, folde
     assert found["target_from"] == 200
 
 
+@pytest.mark.long
 def test_describe_producers_ahead_of_the_watermark(own_sites, own, folder, name):
     """Two brokers, the follower stopped: a batch that is not replicated is waited for, never sent again."""
     props = {
@@ -389,6 +392,7 @@ def test_describe_producers_ahead_of_the_watermark(own_sites, own, folder, name)
     one.prove()
 
 
+@pytest.mark.long
 def test_old_data_with_a_broker_restart_in_between(own_sites, own, folder, name):
     """The broker forgets our id by the records' time; base offsets and the tail keep the copy exact."""
     source, target, redis = own_sites(

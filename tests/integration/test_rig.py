@@ -89,6 +89,7 @@ def test_producer_state_and_sequence(source, name):
         assert (producer.producer_id, producer.last_sequence) == (state["producer_id"], 12)
 
 
+@pytest.mark.long
 def test_a_killed_broker_comes_back_with_its_records(new_cluster, name):
     cluster = new_cluster("one")
     cluster.create_topic(name)
@@ -103,6 +104,7 @@ def test_a_killed_broker_comes_back_with_its_records(new_cluster, name):
     cluster.wait_offsets(name, {0: 500})
 
 
+@pytest.mark.long
 def test_truncated_records_are_gone_and_the_epoch_tells(new_cluster, name):
     """What an unclean election leaves: a shorter log, and OffsetForLeaderEpoch that says so."""
     cluster = new_cluster("one")
@@ -205,6 +207,7 @@ def test_compare_takes_a_shorter_target_as_behind_only_when_asked(source, target
     assert compare(source.bootstrap, target.bootstrap, [name]).count("lost") == 10
 
 
+@pytest.mark.long
 def test_a_stopped_brokers_log_can_be_changed(new_cluster, name):
     """Swap two records and flip a byte on disk: the broker serves what is there."""
     left, right = new_cluster("left", start=False), new_cluster("right", start=False)

@@ -129,6 +129,7 @@ def test_mirror_through(line, listener, mechanism):
     assert PASSWORD not in worker.process.log_text()
 
 
+@pytest.mark.long
 def test_long_frames(line):
     """Answers and requests of megabytes, hundreds of TLS records each, in both directions, without a stall."""
     one = line("sasl")
@@ -142,6 +143,7 @@ def test_long_frames(line):
     assert doubts(worker) == 0
 
 
+@pytest.mark.long
 def test_sessions_are_made_anew_under_load(line):
     """KIP-368: brokers end connections that have not signed in anew for 3 s. No doubt, no resume, exactly once."""
     one = line("again")
@@ -160,7 +162,7 @@ def test_sessions_are_made_anew_under_load(line):
 # --- what is wrong, and mended --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("site", ["a", "b"])
+@pytest.mark.parametrize("site", ["a", pytest.param("b", marks=pytest.mark.long)])
 def test_wrong_password(line, folder, site):
     one = line("sasl")
     produce(one)
@@ -178,7 +180,7 @@ def test_wrong_password(line, folder, site):
     assert PASSWORD not in worker.process.log_text()
 
 
-@pytest.mark.parametrize("site", ["a", "b"])
+@pytest.mark.parametrize("site", ["a", pytest.param("b", marks=pytest.mark.long)])
 def test_unknown_authority(line, folder, site):
     one = line("sasl")
     produce(one)
@@ -233,7 +235,7 @@ def test_client_certificate_is_missing(line, folder):
     one.prove()
 
 
-@pytest.mark.parametrize("site", ["a", "b"])
+@pytest.mark.parametrize("site", ["a", pytest.param("b", marks=pytest.mark.long)])
 def test_client_certificate_has_ended_and_is_renewed(line, folder, secured, site):
     one = line("mtls")
     produce(one)
@@ -249,6 +251,7 @@ def test_client_certificate_has_ended_and_is_renewed(line, folder, secured, site
     assert worker.alive
 
 
+@pytest.mark.long
 def test_password_is_rotated_under_load(line, folder, secured):
     """New password in the clusters and on disk, then every connection is lost: nobody restarts, nothing is lost."""
     one = line("sasl", user="rotated")
@@ -268,6 +271,7 @@ def test_password_is_rotated_under_load(line, folder, secured):
     assert worker.alive
 
 
+@pytest.mark.long
 def test_authority_of_clients_is_replaced_under_load(line, folder, secured):
     """Certificates of another authority on disk, the brokers take only those from now on: librdkafka's handles read
     them too, and the worker stays a member."""
@@ -314,6 +318,7 @@ def test_redis_with_tls_and_a_user(line, folder, secured, new_redis):
     one.prove()
 
 
+@pytest.mark.long
 def test_redis_of_another_authority(line, folder, secured, new_redis):
     other = Authority(folder / "other", "other")
     redis = new_redis(tls=(secured.ca, secured.ca.certificate("redis")))
