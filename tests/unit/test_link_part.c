@@ -110,6 +110,24 @@ const struct cluster_topic *cluster_topic(struct cluster *cluster, const char *n
     return cluster->topic.partitions_count > 0 ? &cluster->topic : NULL;
 }
 
+int16_t cluster_topic_error(const struct cluster *cluster, const char *name)
+{
+    (void)cluster;
+    (void)name;
+    return 0;
+}
+bool cluster_denied(struct cluster *cluster, int16_t error, enum acl_operation operation,
+                    enum acl_resource resource, const char *name, char out[ACL_LACKS_BYTES])
+{
+    (void)cluster;
+    (void)error;
+    (void)operation;
+    (void)resource;
+    (void)name;
+    (void)out;
+    return false;
+}
+
 struct task *engine_add(struct engine *engine, const char *topic, int32_t partition,
                         const struct uuid *source_topic_id, const struct uuid *target_topic_id,
                         void *owner)
@@ -172,6 +190,11 @@ void engine_drain(struct engine *engine, struct task *task)
 void engine_pump(struct engine *engine)
 {
     (void)engine;
+}
+void link_note_denied(char denied[LINK_DENIED_BYTES], const struct err *why)
+{
+    (void)denied;
+    (void)why;
 }
 void link_rebuild_forget(struct link_part *part)
 {
