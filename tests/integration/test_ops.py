@@ -207,7 +207,13 @@ def test_a_worker_that_was_not_reloaded_writes_nothing_and_says_so(own, folder, 
     old = line.conf.copy(folder / "old")
     workers = [line.worker("w1", wait=True), line.worker("w2", conf=old, wait=True)]
     line.wait_caught_up()
-    wait_for("a keeper", lambda: sum(worker.metrics()["ferry_link_keeper"] for worker in workers) == 1, 20)
+    seen = []  # the newcomer may be given the keeper's partition, at once or not at all
+
+    def settled():
+        seen.append([worker.metrics()["ferry_link_keeper"] for worker in workers])
+        return sum(seen[-1]) == 1 and seen[-20:] == [seen[-1]] * 20
+
+    wait_for("a keeper that stays", settled, 20, every=0.1)
     other, keeper = sorted(workers, key=lambda worker: worker.metrics()["ferry_link_keeper"])
     for conf in (line.conf, old):
         if conf.path == keeper.conf.path:
