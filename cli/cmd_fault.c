@@ -292,19 +292,12 @@ static bool is_stable(struct retry *retry, const char *place, json_t *now)
     return now_ms - json_integer_value(json_object_get(seen, "since")) >= STABLE_MS;
 }
 
-/* A worker took the order when its field is gone; then the fault goes, or comes anew with another time. What came while
- * nobody had taken it is no answer. */
+/* A worker took the order when its field is gone; then the fault goes, or comes anew with another time. */
 static void look_at(struct retry *retry, const char *place, const json_t *before,
                     const json_t *orders, const json_t *faults)
 {
     json_t *now = json_object_get(faults, place);
-    if (json_object_get(retry->results, place) != NULL) {
-        return;
-    }
-    if (json_object_get(orders, place) != NULL) {
-        if (retry->kind == ORDER_RETRY && now != NULL) {
-            json_object_set(retry->wanted, place, now);
-        }
+    if (json_object_get(retry->results, place) != NULL || json_object_get(orders, place) != NULL) {
         return;
     }
     if (now == NULL) {
