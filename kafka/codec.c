@@ -305,6 +305,9 @@ bool codec_decompress(enum batch_codec codec, const uint8_t *in, size_t in_len, 
 {
     struct output output = {.max_bytes = max_bytes};
 
+    if (in_len == 0) { /* `in` may be NULL then, as an old message's null value is */
+        return err_set(err, ERR_REFUSED, "%s: there is nothing to decompress", codec_name(codec));
+    }
     if (!decompress(codec, in, in_len, &output, err)) {
         free(output.data);
         return false;
