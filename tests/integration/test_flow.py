@@ -1,5 +1,6 @@
 """Far lines, a partition that is stuck beside healthy ones, rate limits."""
 
+import itertools
 import os
 import threading
 import time
@@ -81,7 +82,7 @@ def test_a_far_line_is_filled(own, folder, near):
     first, last = (next(row for row in rows if row[1] >= records * share) for share in (0.2, 0.7))
     rate = (last[2] - first[2]) / (last[0] - first[0])
     tenths = [next(row for row in rows if row[1] >= records * share / 10) for share in range(11)]
-    course = [(b[2] - a[2]) / max(b[0] - a[0], 0.1) / MB for a, b in zip(tenths, tenths[1:], strict=False)]
+    course = [(b[2] - a[2]) / max(b[0] - a[0], 0.1) / MB for a, b in itertools.pairwise(tenths)]
     cpu = worker.process.cpu_seconds() / (rows[-1][2] / 1e9)
     print(
         f"\nfar line, ferryd near the {near}: {rate / MB:.1f} MB/s of {wide / MB:.0f} "
