@@ -34,6 +34,7 @@ void batch_build_clear(struct batch_build *build)
 
 static uint64_t zigzag(int64_t value)
 {
+    /* cppcheck-suppress shiftTooManyBitsSigned ; arithmetic in gcc and clang */
     return (uint64_t)value << 1 ^ (uint64_t)(value >> 63);
 }
 
