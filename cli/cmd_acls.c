@@ -11,7 +11,7 @@
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/confirm.h"
-#include "cli/context.h"
+#include "cli/links.h"
 #include "cli/render.h"
 #include "failover/acl_sync.h"
 #include "kafka/control.h"
@@ -135,6 +135,25 @@ static bool open_operator(struct acls *acls, struct err *err)
     acls->operator_admin =
         admin_new(site->name, site->operator_kafka, acls->context->timeout_ms, err);
     return acls->operator_admin != NULL;
+}
+
+/* Asked before anything is recorded: what cannot be made is not to be shown as copied. */
+static bool may_alter(const struct acls *acls, struct err *err)
+{
+    const struct config_site *site = acls->context->to;
+    char who[ACL_PRINCIPAL_BYTES];
+    char text[ACL_LACKS_BYTES];
+    uint32_t operations = 0;
+    if (!admin_cluster_rights(acls->operator_admin, &operations, err)) {
+        return false;
+    }
+    if (acl_may(operations, ACL_ALTER)) {
+        return true;
+    }
+    acl_principal(site->operator_kafka, who);
+    err_set(err, ERR_REFUSED, "%s: %s", site->name,
+            acl_lacks(who, ACL_ALTER, ACL_CLUSTER, ACL_CLUSTER_NAME, text));
+    return err_hint(err, ACL_HINT);
 }
 
 /* --- what there is ------------------------------------------------------------------------------------------------ */
@@ -553,7 +572,7 @@ static bool sync_link(struct context *context, json_t *links, struct err *err)
 {
     struct acls acls = {.context = context};
     bool begun = false;
-    bool ok = read_record(&acls, err) && compare(&acls, err);
+    bool ok = read_record(&acls, err) && compare(&acls, err) && may_alter(&acls, err);
     bool nothing = ok && (command_has(context->line, "dry-run") || up_to_date(&acls));
     if (ok && !context->json) {
         print_plan(&acls);
@@ -571,7 +590,7 @@ static bool remove_link(struct context *context, json_t *links, struct err *err)
     struct acls acls = {.context = context};
     bool begun = false;
     bool ok = read_record(&acls, err) && no_operation(context, acls.state, err) &&
-              open_operator(&acls, err);
+              open_operator(&acls, err) && may_alter(&acls, err);
     bool nothing = ok && acls.state->acls_json == NULL;
     if (ok && !context->json) {
         print_entries("-", &acls.before.ours, NULL);
@@ -590,15 +609,15 @@ static bool remove_link(struct context *context, json_t *links, struct err *err)
 
 int cmd_acls_show(const struct command_line *line)
 {
-    return context_each_link(line, show_link);
+    return links_command(line, show_link);
 }
 
 int cmd_acls_sync(const struct command_line *line)
 {
-    return context_each_link(line, sync_link);
+    return links_command(line, sync_link);
 }
 
 int cmd_acls_remove(const struct command_line *line)
 {
-    return context_each_link(line, remove_link);
+    return links_command(line, remove_link);
 }

@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/confirm.h"
+#include "cli/links.h"
 #include "cli/render.h"
 #include "failover/fence.h"
 #include "kafka/control.h"
@@ -448,15 +449,15 @@ static bool remove_link(struct context *context, json_t *links, struct err *err)
 
 int cmd_fence_show(const struct command_line *line)
 {
-    return context_each_link(line, show_link);
+    return links_command(line, show_link);
 }
 
 int cmd_fence_sync(const struct command_line *line)
 {
-    return context_each_link(line, sync_link);
+    return links_command(line, sync_link);
 }
 
 int cmd_fence_remove(const struct command_line *line)
 {
-    return context_each_link(line, remove_link);
+    return links_command(line, remove_link);
 }

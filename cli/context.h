@@ -85,12 +85,6 @@ bool context_place(const char *text, char topic[CONTEXT_TOPIC_BYTES], int32_t *o
 /* Who `ferry` signs in as where it writes on the target: sites.X.operator, else the mirror. */
 const struct config_client *context_writer(const struct context *context);
 
-/* One link of a command about links: appends what it says to `links` (-o json). */
-typedef bool context_link_fn(struct context *context, json_t *links, struct err *err);
-/* Open a context and run for the link that --link or --to names, else for each from home. Prints the JSON; returns the exit
- * code: 4 when a link failed after others were done. */
-int context_each_link(const struct command_line *line, context_link_fn *run);
-
 /* "user@host". */
 char *context_who(char out[CONTEXT_WHO_BYTES]);
 

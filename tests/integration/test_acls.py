@@ -206,7 +206,13 @@ def test_where_it_cannot_be_that_is_said(copying):
     one.grant([pair for pair in one.printed() if pair not in one.granted])
     alter = [pair for pair in one.granted if pair[1].operation == "Alter" and pair[1].resource == "cluster"]
     one.revoke(alter)
-    assert "User:oper lacks" in refused(one, "acls", "sync") and copied(one) == set()
+    assert "User:oper lacks Describe on the cluster" in refused(one, "acls", "sync")
+    describe = Acl("cluster", "literal", "kafka-cluster", "Describe", "User:oper")
+    allow(one.target, [describe])
+    assert "User:oper lacks Alter on the cluster" in refused(one, "acls", "sync")
+    take_back(one.target, [describe])
+    assert "ACLs of a" not in one.command.ok("status", one.name)  # nothing was recorded
+    assert copied(one) == set()
     one.grant(alter)
     sync(one)
     assert copied(one) == {acl(one.topic)}
