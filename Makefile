@@ -170,7 +170,8 @@ check-integration: all drivers ## real brokers, Redis and processes (ARGS="-k na
 	$(Q)$(pytest) tests/integration -m "not long" $(ARGS)
 
 check-long: all drivers
-	$(Q)$(pytest) tests/integration -m long $(ARGS)
+	$(Q)$(pytest) tests/integration -m "long and not alone" $(ARGS) || test $$? = 5 # none of that name
+	$(Q)$(pytest) -n 0 tests/integration -m "long and alone" $(ARGS) || test $$? = 5
 
 # What was not there when this file was read (packages, libraries) is there after the set-up: hence a fresh make.
 again := $(MAKE) --no-print-directory -j$(shell nproc)

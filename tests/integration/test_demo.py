@@ -97,11 +97,13 @@ def damaged(how, verdict, named):
     demo.log.unlink()
 
 
+@pytest.mark.alone
 @pytest.mark.long
 def test_a_lost_record_turns_it_red():
     damaged("lose", "1 lost, 0 doubled, 0 foreign, 0 differing, 0 order", r"lost: orders\.plain-1 source offset 0")
 
 
+@pytest.mark.alone
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("how", "verdict", "named"),
@@ -115,6 +117,7 @@ def test_each_other_damage_turns_it_red(how, verdict, named):
     damaged(how, verdict, named)
 
 
+@pytest.mark.alone
 @pytest.mark.long
 @pytest.mark.parametrize(
     "moment",
@@ -140,6 +143,7 @@ def test_interrupted_at_any_moment_it_leaves_nothing(moment):
     demo.log.unlink()
 
 
+@pytest.mark.alone
 @pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_ended_otherwise_it_leaves_no_process(number):

@@ -50,6 +50,7 @@ def far_brokers(name, folder, own, place):
     return own(KafkaCluster(name, brokers=3, workdir=folder, place=place, props=props, heap="384m", measured=True))
 
 
+@pytest.mark.alone
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(not netns.possible(), reason="network namespaces need root")
@@ -126,6 +127,7 @@ class Latencies:
         self.consumer.close()
 
 
+@pytest.mark.alone
 @pytest.mark.long
 @pytest.mark.timeout(400)
 def test_a_stuck_partition_stops_no_neighbour(own, folder, source, redis_server, name):
@@ -216,6 +218,7 @@ def test_the_first_copy_keeps_its_limit_and_what_follows_has_its_own(line, sourc
     one.prove(translations=1000)
 
 
+@pytest.mark.alone
 @pytest.mark.long
 def test_workers_share_a_limit(line, source):
     one = line(partitions=6, limits={"initial": "3MiB"})

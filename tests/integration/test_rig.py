@@ -328,6 +328,7 @@ def test_the_raw_client_names_errors(source, name):
     assert caught.value.code == 3
 
 
+@pytest.mark.alone
 @pytest.mark.long
 def test_two_million_records_are_compared_within_a_minute(source, target, name):
     for cluster in (source, target):
