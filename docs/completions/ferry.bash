@@ -21,6 +21,13 @@ _ferry() {
         "ferry fence show") path="$path $word" ;;
         "ferry fence sync") path="$path $word" ;;
         "ferry fence remove") path="$path $word" ;;
+        "ferry dns") path="$path $word" ;;
+        "ferry dns show") path="$path $word" ;;
+        "ferry dns adopt") path="$path $word" ;;
+        "ferry dns create") path="$path $word" ;;
+        "ferry dns plan") path="$path $word" ;;
+        "ferry dns swap") path="$path $word" ;;
+        "ferry dns prepare") path="$path $word" ;;
         "ferry config") path="$path $word" ;;
         "ferry config check") path="$path $word" ;;
         "ferry config show") path="$path $word" ;;
@@ -34,7 +41,7 @@ _ferry() {
         -o) mapfile -t COMPREPLY < <(compgen -W 'text json' -- "$cur"); return ;;
     esac
     case $path in
-        "ferry") words='enable status top check offsets verify fault fence config version help ' ;;
+        "ferry") words='enable status top check offsets verify fault fence dns config version help ' ;;
         "ferry enable") words='--to --adopt --no-fence --reason --yes --config -o -q --timeout --help ' ;;
         "ferry status") words='--link --watch --check --warning --critical --config -o -q --timeout --help ' ;;
         "ferry top") words='--link -n --rows --config -o -q --timeout --help ' ;;
@@ -52,6 +59,13 @@ _ferry() {
         "ferry fence show") words='--link --to --config -o -q --timeout --help ' ;;
         "ferry fence sync") words='--dry-run --principal --reason --yes --link --to --config -o -q --timeout --help ' ;;
         "ferry fence remove") words='--reason --yes --link --to --config -o -q --timeout --help ' ;;
+        "ferry dns") words='show adopt create plan swap prepare ' ;;
+        "ferry dns show") words='--config -o -q --timeout --help ' ;;
+        "ferry dns adopt") words='--reason --yes --config -o -q --timeout --help ' ;;
+        "ferry dns create") words='--at --ttl --wait --reason --yes --config -o -q --timeout --help ' ;;
+        "ferry dns plan") words='--to --config -o -q --timeout --help ' ;;
+        "ferry dns swap") words='--to --wait --reason --yes --config -o -q --timeout --help ' ;;
+        "ferry dns prepare") words='--ttl --wait --reason --yes --config -o -q --timeout --help ' ;;
         "ferry config") words='check show reference ' ;;
         "ferry config check") words='--config -o -q --timeout --help ' ;;
         "ferry config show") words='--config -o -q --timeout --help ' ;;
