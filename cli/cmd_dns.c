@@ -105,6 +105,15 @@ static size_t to_do(const struct dns_names *names)
     return count;
 }
 
+/* "1 record", "3 records" that are to be changed. Returns out. */
+#define COUNTED_BYTES 40
+static const char *counted(const struct dns_names *names, char out[COUNTED_BYTES])
+{
+    size_t count = to_do(names);
+    snprintf(out, COUNTED_BYTES, "%zu record%s", count, count == 1 ? "" : "s");
+    return out;
+}
+
 /* --- until it is settled ------------------------------------------------------------------------------------------ */
 
 struct watcher {
@@ -220,6 +229,15 @@ static bool record_outcome(struct dns_names *names, int64_t ttl_s, bool sure, st
     return dns_sites_write(&names->sites, NULL, err);
 }
 
+static void tell_change(const struct dns_named *named, const struct dns_change *change)
+{
+    if (change->from != NULL && strcmp(change->from, change->to) == 0) {
+        printf("%s: TTL is %lld s now\n", dns_record(named->dns), (long long)change->ttl_s);
+    } else {
+        printf("%s: is %s now\n", dns_record(named->dns), change->to);
+    }
+}
+
 /* @param ttl_s  of what is created; -1 = as it stands. Stops at the first that fails; *out_moved has how many did not. */
 static bool change_all(struct dns_names *names, int64_t ttl_s, size_t *out_moved, struct err *err)
 {
@@ -240,7 +258,7 @@ static bool change_all(struct dns_names *names, int64_t ttl_s, size_t *out_moved
         }
         *out_moved += 1;
         if (!names->context->json) {
-            printf("%s: %s\n", dns_record(named->dns), named->to);
+            tell_change(named, &change);
         }
     }
     return true;
@@ -290,7 +308,7 @@ static void print_recorded(struct dns_names *names, const struct dns_named *name
     const char *record = dns_record(named->dns);
     const char *site = entry == NULL ? NULL : dns_site_of(named->dns, entry->value);
     if (entry == NULL) {
-        printf("%s  not recorded\n", record);
+        printf("%s  %s\n", record, names->known ? "not recorded" : "what is recorded is unknown");
     } else {
         printf("%s  recorded %s%s%s%s, TTL %lld s", record,
                entry->value[0] == '\0' ? "nothing" : entry->value, site == NULL ? "" : " (",
@@ -378,8 +396,8 @@ static bool adopt(struct dns_names *names, int *out_code, struct err *err)
         return false;
     }
     *out_code = dns_sites_behind(&names->sites) ? EXIT_PARTLY : *out_code;
-    if (!names->context->json) {
-        printf("%s: %zu records are recorded\n", names->context->service->name, names->count);
+    for (size_t i = 0; !names->context->json && i < names->count; i++) {
+        printf("%s: recorded is %s\n", dns_record(names->list[i].dns), names->list[i].to);
     }
     return true;
 }
@@ -387,6 +405,7 @@ static bool adopt(struct dns_names *names, int *out_code, struct err *err)
 static bool create(struct dns_names *names, int *out_code, struct err *err)
 {
     char question[600];
+    char count[COUNTED_BYTES];
     const char *site = names->sites.primary;
     int64_t ttl_s = names->count > 0 ? dns_ttl_s(names->list[0].dns) : 0;
     if ((command_has(line_of(names), "at") && !site_option(names, "at", &site, err)) ||
@@ -396,8 +415,8 @@ static bool create(struct dns_names *names, int *out_code, struct err *err)
         return false;
     }
     snprintf(question, sizeof(question),
-             "%zu records of service %s are created, TTL %lld s, with the names of site %.100s.",
-             to_do(names), names->context->service->name, (long long)ttl_s, site);
+             "To be created for service %s: %s, TTL %lld s, with the names of site %.100s.",
+             names->context->service->name, counted(names, count), (long long)ttl_s, site);
     if (to_do(names) > 0 &&
         (!confirm(line_of(names), question, names->context->service->name, err) ||
          !carry_out(names, NULL, ttl_s, out_code, err))) {
@@ -423,12 +442,14 @@ static bool plan(struct dns_names *names, int *out_code, struct err *err)
 
 static bool ask_swap(const struct dns_names *names, const char *site, struct err *err)
 {
-    char question[900];
+    char question[1100];
+    char count[COUNTED_BYTES];
     snprintf(question, sizeof(question),
-             "%zu records of service %s move to site %.100s: %.200s from %.200s to %.200s%s. New "
+             "To be moved of service %s: %s, to site %.100s: %.200s from %.200s to %.200s%s. New "
              "connections go there from then on. Nothing else is done: no fence, no offsets of "
              "groups, no role.",
-             to_do(names), names->context->service->name, site, dns_record(names->list[0].dns),
+             names->context->service->name, counted(names, count), site,
+             dns_record(names->list[0].dns),
              names->list[0].from == NULL ? "nothing" : names->list[0].from, names->list[0].to,
              names->count > 1 ? ", and so on" : "");
     return confirm(line_of(names), question, names->context->service->name, err);
@@ -484,6 +505,7 @@ static void check_ttl(struct dns_names *names, int64_t ttl_s)
 static bool ask_prepare(const struct dns_names *names, int64_t ttl_s, struct err *err)
 {
     char question[500];
+    char count[COUNTED_BYTES];
     int64_t longest = 0;
     for (size_t i = 0; i < names->count; i++) {
         int64_t now = names->list[i].check.set.ttl_s;
@@ -491,9 +513,9 @@ static bool ask_prepare(const struct dns_names *names, int64_t ttl_s, struct err
     }
     snprintf(
         question, sizeof(question),
-        "%zu records of service %s get TTL %lld s; no value changes. Answers that clients have "
-        "already live on for up to %lld s: a swap is quick only then.",
-        to_do(names), names->context->service->name, (long long)ttl_s, (long long)longest);
+        "To be changed of service %s: %s, to TTL %lld s; no value changes. Answers that clients "
+        "have already live on for up to %lld s: a swap is quick only then.",
+        names->context->service->name, counted(names, count), (long long)ttl_s, (long long)longest);
     return confirm(line_of(names), question, names->context->service->name, err);
 }
 

@@ -39,7 +39,8 @@ bool dns_names_open(struct dns_names *names, struct context *context, bool neede
     if (!open_records(names, err)) {
         return false;
     }
-    if (dns_sites_read(context, &names->sites, &why)) {
+    names->known = dns_sites_read(context, &names->sites, &why);
+    if (names->known) {
         return true;
     }
     if (needed) {
@@ -387,7 +388,9 @@ json_t *dns_names_json(const struct dns_names *names)
             json_array_append_new(behind, json_string(site->site->name));
         }
     }
-    return json_pack("{sssIsososs}", "service", names->context->service->name, "epoch",
-                     (json_int_t)names->sites.now.epoch, "records", list, "sites_behind", behind,
-                     "primary", names->sites.primary);
+    return json_pack("{sssososososo}", "service", names->context->service->name, "epoch",
+                     render_int_or_null(names->known ? names->sites.now.epoch : -1), "records",
+                     list, "sites_behind", behind, "primary",
+                     render_string(names->known ? names->sites.primary : NULL), "recorded_known",
+                     json_boolean(names->known));
 }

@@ -22,6 +22,7 @@ struct dns_named { /* one record of the service */
 struct dns_names {
     struct context *context;
     struct dns_sites sites;
+    bool known; /* what is recorded was read */
     struct dns_named *list;
     size_t count;
 };

@@ -209,6 +209,7 @@ static bool read_back(struct rfc2136 *self, const char *name, const struct dns_c
         if (err != NULL) {
             err->kind = ERR_RETRY; /* whatever it is: what became of the update is not known */
         }
+        err_hint(err, "the same command again finds out, and is safe");
         return err_wrap(err, "whether %s was changed is not known", name);
     }
     if (provider_outcome(name, change, &set, out_again, err)) {

@@ -1,12 +1,20 @@
 """The names of a service: create, adopt, swap and every refusal on real BIND, Knot and PowerDNS; lost answers, wrong
 keys, dead and lagging servers. What the zone holds afterwards is judged by dnspython."""
 
+import contextlib
 import json
 import os
+import socket
 import stat
+import threading
+import time
 
+import dns.flags
+import dns.message
+import dns.rrset
 import pytest
 
+from rig import netns
 from rig.driver import Driver
 from rig.ferry import (
     EXIT_CONFIGURATION,
@@ -18,7 +26,7 @@ from rig.ferry import (
     Command,
     Configuration,
 )
-from rig.nameserver import ZONE, Bind, Knot, PowerDns, Proxy, Secondary, secret, zone_settings
+from rig.nameserver import RECORDS, ZONE, Bind, Knot, PowerDns, Proxy, Secondary, secret, zone_settings
 from rig.procs import free_port, wait_for
 
 RECORD = f"kafka.{ZONE}"
@@ -61,7 +69,7 @@ class Names:
         return self
 
     def __exit__(self, *_):
-        self.driver.kill9()
+        assert self.driver.quit() == 0, self.driver.errors
 
 
 @pytest.fixture
@@ -171,6 +179,7 @@ def test_refusals_by_name(bind, folder, names):
     assert check("x.wild", A, B) == ["refused-by-provider"]  # from a wildcard: no record of its own
     assert check("kafka", A, f"alias.{ZONE}") == []  # by way of another name
     assert check("kafka", A, f"kafka-six.{ZONE}") == []  # IPv6 alone
+    assert check("KAFKA", A, B) == []  # letters' case is nobody's
     assert bind.zone() == before
 
 
@@ -246,6 +255,158 @@ def test_settled_is_k_of_n(folder, own, names):
     with_dead = names(zone_settings(folder, [server]) | {"authoritative": [server.address, dead]})
     answer = with_dead.call("settle", B, -1, 0)
     assert (answer["agree"], answer["of"], answer["settled"]) == (1, 2, False)
+
+
+@pytest.mark.skipif(not netns.possible(), reason="network namespaces need root")
+def test_name_servers_of_the_zone_are_found(folder, own, names):
+    """Without `authoritative` the zone's NS records say who is asked; one without an address is counted, and silent."""
+    place = netns.Place("dns", 3, 100 + os.getpid() % 100)
+    place.make()
+    try:
+        server = own(Bind("far", folder, records=RECORDS + "@ 60 NS ns.nowhere.test.\n", place=place)).start()
+        zone = zone_settings(folder, [server], resolvers=[server.address])
+        del zone["authoritative"]
+        answer = names(zone).call("settle", A, -1, 0)
+        assert answer["servers"] == {place.host: A, "ns.nowhere.test": "its address is not known"}
+        assert (answer["agree"], answer["of"], answer["settled"]) == (1, 2, False)
+        server.kill9()
+    finally:
+        place.remove()
+
+
+class Liar:
+    """Answers over UDP and TCP as no name server does. `udp`, `tcp`: question (dnspython) -> list of bytes to send."""
+
+    def __init__(self, udp=None, tcp=None):
+        self.udp, self.tcp = udp, tcp
+        self.over_tcp = 0
+        self.stream = socket.create_server(("127.0.0.1", 0))
+        self.port = self.stream.getsockname()[1]
+        self.datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.datagrams.bind(("127.0.0.1", self.port))
+        self.address = f"127.0.0.1:{self.port}"
+        for serve in (self.serve_udp, self.serve_tcp):
+            threading.Thread(target=serve, daemon=True).start()
+
+    def serve_udp(self):
+        with contextlib.suppress(OSError):
+            while True:
+                wire, peer = self.datagrams.recvfrom(65535)
+                for part in self.udp(dns.message.from_wire(wire)) if self.udp else []:
+                    self.datagrams.sendto(part, peer)
+
+    def serve_tcp(self):
+        with contextlib.suppress(OSError):
+            while True:
+                peer, _ = self.stream.accept()
+                threading.Thread(target=self.talk, args=[peer], daemon=True).start()
+
+    def talk(self, peer):
+        with peer, contextlib.suppress(OSError):
+            wire = Proxy.message(peer)
+            self.over_tcp += 1
+            for part in self.tcp(wire) if self.tcp else []:
+                peer.sendall(part)
+                time.sleep(0.05)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stream.close()
+        self.datagrams.close()
+
+
+def answer_to(question, *records, flags=dns.flags.QR | dns.flags.AA):
+    answer = dns.message.make_response(question)
+    answer.flags = flags
+    for record in records:
+        answer.answer.append(dns.rrset.from_text(f"{RECORD}.", 30, "IN", *record))
+    return answer
+
+
+def framed(wire):
+    return len(wire).to_bytes(2, "big") + wire
+
+
+def good(question):
+    return answer_to(question, ("CNAME", f"{B}.")).to_wire()
+
+
+def spoofed(question):
+    """Wrong id, wrong question, garbage, and the answer last."""
+    other = answer_to(dns.message.make_query(f"other.{ZONE}", "CNAME"), ("CNAME", f"{A}."))
+    other.id = question.id
+    false = answer_to(question, ("CNAME", f"{A}."))
+    false.id = question.id ^ 1
+    return [false.to_wire(), other.to_wire(), b"", b"x" * 11, good(question)]
+
+
+def crowd(question):
+    many = [("CNAME", f"n{i}.{ZONE}.") for i in range(500)]
+    return answer_to(question, *many).to_wire()
+
+
+LIARS = {
+    "spoofs": (spoofed, None, B),
+    "cuts": (
+        lambda q: [answer_to(q, flags=dns.flags.QR | dns.flags.AA | dns.flags.TC).to_wire()],
+        lambda wire: [framed(good(dns.message.from_wire(wire)))],
+        B,
+    ),
+    "drips": (
+        lambda q: [answer_to(q, flags=dns.flags.QR | dns.flags.TC).to_wire()],
+        lambda wire: [b"\xff\xff", *[b"x"] * 100],
+        "does not answer",
+    ),
+    "garbage": (lambda q: [q.id.to_bytes(2, "big") + b"\x84\x00" + b"\xff" * 60], None, "cannot be used"),
+    "crowds": (
+        lambda q: [answer_to(q, flags=dns.flags.QR | dns.flags.TC).to_wire()],
+        lambda wire: [framed(crowd(dns.message.from_wire(wire)))],
+        "more records than there can be",
+    ),
+    "refuses": (
+        lambda q: [(lambda a: (a.set_rcode(5), a.to_wire())[1])(answer_to(q))],
+        None,
+        "REFUSED",
+    ),
+    "not-authoritative": (
+        lambda q: [answer_to(q, ("CNAME", f"{B}."), flags=dns.flags.QR).to_wire()],
+        None,
+        "not authoritative",
+    ),
+    "no-name": (lambda q: [answer_to(q, ("CNAME", "a\\000b.")).to_wire()], None, "?"),
+}
+
+
+@pytest.mark.parametrize("how", LIARS)
+def test_hostile_answers(how, bind, folder, own, names):
+    """Whatever comes: the right answer is taken, everything else is none, and nothing waits longer than its time."""
+    udp, tcp, expected = LIARS[how]
+    liar = own(Liar(udp, tcp))
+    one = names(zone_settings(folder, [bind]) | {"authoritative": [liar.address], "timeout": "400ms"})
+    began = time.monotonic()
+    answer = one.call("settle", B, -1, 0, timeout=5)
+    assert time.monotonic() - began < 3
+    assert expected in answer["servers"][liar.address]
+    assert answer["settled"] is (expected == B)
+    assert (liar.over_tcp > 0) is (tcp is not None)
+
+
+def test_unsigned_word_is_not_believed(bind, folder, own, names):
+    """Somebody on the line says NOERROR to an update, without the key: the swap is not done."""
+
+    def noerror(wire):
+        return [framed(wire[:2] + bytes([wire[2] | 0x80, 0]) + b"\0\0\0\0\0\0\0\0")]
+
+    liar = own(Liar(tcp=noerror))
+    one = names(zone_settings(folder, [liar.address, bind]) | {"authoritative": [bind.address]})
+    refused = one.call("swap", B, f"kafka-six.{ZONE}", 30)  # the real one says what stands there
+    assert refused["kind"] == "refused" and "was not changed" in refused["what"]
+    alone = names(zone_settings(folder, [liar.address]))
+    answer = alone.call("swap", A, B, 30)
+    assert answer["kind"] == "retry" and "is not known" in answer["what"]
+    assert bind.value() == (30, A)
 
 
 # --- exec -------------------------------------------------------------------------------------------------------------

@@ -74,19 +74,20 @@ class NameServer:
 
     kind = "?"
 
-    def __init__(self, name, folder, zone=ZONE, records=RECORDS, key="ferry", owners=("kafka", "new")):
-        """`owners`: names whose CNAME the key may change."""
+    def __init__(self, name, folder, zone=ZONE, records=RECORDS, key="ferry", owners=("kafka", "new"), place=None):
+        """`owners`: names whose CNAME the key may change. `place`: a rig.netns.Place, where it has port 53."""
         self.name = name
         self.dir = folder / f"{self.kind}-{name}"
         self.origin = zone
         self.records = records
         self.key = key
         self.owners = owners
-        self.port = free_port()
+        self.host = place.host if place else "127.0.0.1"
+        self.port = 53 if place else free_port()
         self.dir.mkdir(parents=True)
         self.process = Process(
             f"{self.kind} {name}",
-            self.argv(),
+            [*(place.prefix if place else []), *self.argv()],
             self.dir / "server.log",
             env={"LD_LIBRARY_PATH": library_path()},
             cwd=self.dir,
@@ -94,7 +95,7 @@ class NameServer:
 
     @property
     def address(self):
-        return f"127.0.0.1:{self.port}"
+        return self.host if self.port == 53 else f"{self.host}:{self.port}"
 
     @property
     def zone_file(self):
@@ -102,7 +103,7 @@ class NameServer:
 
     def write_zone(self):
         head = f"$ORIGIN {self.origin}.\n$TTL 60\n@ SOA ns1 hostmaster {SERIAL} 3600 600 86400 5\n"
-        head += "@ NS ns1\nns1 A 127.0.0.1\n"
+        head += f"@ NS ns1\nns1 A {self.host}\n"
         self.zone_file.write_text(head + self.records)
 
     def start(self):
@@ -121,7 +122,7 @@ class NameServer:
 
     def ask(self, name, kind):
         query = dns.message.make_query(name, kind, flags=0)
-        return dns.query.udp(query, "127.0.0.1", port=self.port, timeout=1)
+        return dns.query.udp(query, self.host, port=self.port, timeout=1)
 
     def value(self, name="kafka"):
         """(TTL, value) of a CNAME, or None."""
@@ -134,7 +135,7 @@ class NameServer:
     def zone(self):
         """{(name, type, TTL, value)} of everything but SOA, which counts changes."""
         transfer = dns.query.xfr(
-            "127.0.0.1", self.origin, port=self.port, keyring=keyring(ADMIN), keyname=ADMIN, relativize=True
+            self.host, self.origin, port=self.port, keyring=keyring(ADMIN), keyname=ADMIN, relativize=True
         )
         zone = dns.zone.from_xfr(transfer)
         return {
@@ -150,7 +151,7 @@ class NameServer:
             update.replace(name, ttl, kind, *values)
         else:
             update.delete(name)
-        answer = dns.query.tcp(update, "127.0.0.1", port=self.port, timeout=5)
+        answer = dns.query.tcp(update, self.host, port=self.port, timeout=5)
         assert answer.rcode() == 0, answer
 
     @property
@@ -190,7 +191,7 @@ class Bind(NameServer):
         )
         (self.dir / "named.conf").write_text(
             f'options {{ directory "{self.dir}"; listen-on-v6 {{ none; }};\n'
-            f"  listen-on port {self.port} {{ 127.0.0.1; }};\n"
+            f"  listen-on port {self.port} {{ {self.host}; }};\n"
             "  pid-file none; session-keyfile none; recursion no; dnssec-validation no; notify no; minimal-any yes;\n"
             "};\ncontrols { };\n" + keys + self.zone_text()
         )
