@@ -228,7 +228,9 @@ def test_silent_server_costs_its_time_only(folder, own, names):
     server = own(Bind("silent", folder)).start()
     server.process.sigstop()
     one = names(zone_settings(folder, [server], timeout="300ms"))
-    answer = one.call("get", timeout=5)
+    began = time.monotonic()
+    answer = one.call("get", timeout=15)
+    assert time.monotonic() - began < 8
     assert answer["kind"] == "retry" and "does not answer" in answer["what"]
 
 
@@ -384,10 +386,10 @@ def test_hostile_answers(how, bind, folder, own, names):
     """Whatever comes: the right answer is taken, everything else is none, and nothing waits longer than its time."""
     udp, tcp, expected = LIARS[how]
     liar = own(Liar(udp, tcp))
-    one = names(zone_settings(folder, [bind]) | {"authoritative": [liar.address], "timeout": "400ms"})
+    one = names(zone_settings(folder, [bind]) | {"authoritative": [liar.address], "timeout": "2s"})
     began = time.monotonic()
-    answer = one.call("settle", B, -1, 0, timeout=5)
-    assert time.monotonic() - began < 3
+    answer = one.call("settle", B, -1, 0, timeout=15)
+    assert time.monotonic() - began < 8
     assert expected in answer["servers"][liar.address]
     assert answer["settled"] is (expected == B)
     assert (liar.over_tcp > 0) is (tcp is not None)
@@ -463,7 +465,7 @@ class Exec:
         self.zone = {
             "provider": "exec",
             "command": [str(self.program), "--profile", "x y"],
-            "command_timeout": "700ms",
+            "command_timeout": "10s",
             "environment": ["FERRY_TEST_TOKEN", "FERRY_TEST_UNSET"],
             "authoritative": [server.address],
         }
@@ -522,12 +524,12 @@ def test_exec(bind, folder, names, monkeypatch):
 def test_exec_that_misbehaves(how, kind, what, bind, folder, names):
     """Neither believed nor waited for."""
     program = Exec(folder, bind)
-    one = names(program.zone)
+    one = names(program.zone | ({"command_timeout": "700ms"} if how == "hang" else {}))
     program.set(values=[A], get=how)
-    answer = one.call("get", timeout=5)
+    answer = one.call("get", timeout=20)
     assert answer["kind"] == kind and what in answer["what"], answer
     program.set(values=[A], swap=how)
-    answer = one.call("swap", A, B, 30, timeout=8)
+    answer = one.call("swap", A, B, 30, timeout=20)
     if how in ("noise", "much"):
         assert "it says done" in answer["what"] or what in answer["what"]
     else:

@@ -406,7 +406,7 @@ def zone_settings(folder, servers, key="ferry", value=None, **more):
         "provider": "rfc2136",
         "servers": addresses,
         "authoritative": addresses,
-        "timeout": "500ms",
+        "timeout": "3s",
         "tsig": {"name": key, "secret": {"file": str(path)}},
         **more,
     }
