@@ -297,9 +297,10 @@ void dns_views_print(const struct dns_views *views, const char *value)
     free(cells);
     if (value != NULL) {
         printf("  %zu of %zu authoritative servers (%zu needed) and %zu of %zu resolvers say %s: "
-               "%s\n",
+               "%s%s\n",
                views->agree, views->servers, views->enough, views->resolvers_agree,
-               views->resolvers, value, views->settled ? "settled" : "not settled");
+               views->resolvers, value, views->settled ? "settled" : "not settled",
+               views->provider ? "" : "; the provider does not call it done");
     }
 }
 

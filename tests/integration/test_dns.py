@@ -126,6 +126,7 @@ def test_swap_is_compare_and_swap(kind, folder, own, names):
 
 @pytest.mark.parametrize("kind", SERVERS, ids=lambda kind: kind.kind)
 def test_wrong_key(kind, folder, own, names):
+    """Said by name, nothing changed."""
     server = own(kind("one", folder)).start()
     before = server.zone()
     other = names(zone_settings(folder, [server], value=secret("somebody")))
@@ -153,6 +154,15 @@ def test_key_that_may_not(kind, folder, own, names):
     refused = one.call("swap", A, B, 30)
     assert refused["kind"] == "refused" and says in refused["what"]
     assert server.zone() == before
+
+
+def test_another_algorithm(folder, own, names):
+    server = own(Bind("one", folder, algorithm="hmac-sha512")).start()
+    zone = zone_settings(folder, [server])
+    one = names(zone | {"tsig": zone["tsig"] | {"algorithm": "hmac-sha512"}})
+    assert one.call("swap", A, B, 30) == {} and server.value() == (30, B)
+    other = names(zone)
+    assert other.call("swap", B, A, 30)["kind"] in ("refused", "retry") and server.value() == (30, B)
 
 
 def test_refusals_by_name(bind, folder, names):
@@ -438,7 +448,7 @@ if how == "angry":
 if request["call"] == "get":
     print(json.dumps(now["set"]))
 elif request["call"] == "settled":
-    print(json.dumps({{"settled": True}}))
+    print(json.dumps({{"settled": how != "pending"}}))
 else:
     if now["set"]["values"] != ([request["from"]] if request["from"] else []):
         print("another value", file=sys.stderr)
@@ -509,6 +519,12 @@ def test_exec(bind, folder, names, monkeypatch):
         assert one.call("check", A, B)["refusals"] == [refusal]
     program.set(values=[], more={"other": True})
     assert one.call("check", A, B)["refusals"] == ["no-cname"]
+    # the servers say so, the provider does not yet
+    assert one.call("settle", A, -1, 0)["settled"] is True
+    for how in ("pending", "crash", "noise"):
+        program.set(values=[A], settled=how)
+        answer = one.call("settle", A, -1, 0)
+        assert (answer["agree"], answer["settled"]) == (1, False)
 
 
 @pytest.mark.parametrize(

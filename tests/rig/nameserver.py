@@ -74,7 +74,17 @@ class NameServer:
 
     kind = "?"
 
-    def __init__(self, name, folder, zone=ZONE, records=RECORDS, key="ferry", owners=("kafka", "new"), place=None):
+    def __init__(
+        self,
+        name,
+        folder,
+        zone=ZONE,
+        records=RECORDS,
+        key="ferry",
+        owners=("kafka", "new"),
+        place=None,
+        algorithm="hmac-sha256",
+    ):
         """`owners`: names whose CNAME the key may change. `place`: a rig.netns.Place, where it has port 53."""
         self.name = name
         self.dir = folder / f"{self.kind}-{name}"
@@ -82,6 +92,7 @@ class NameServer:
         self.records = records
         self.key = key
         self.owners = owners
+        self.algorithm = algorithm  # of the key, with BIND
         self.host = place.host if place else "127.0.0.1"
         self.port = 53 if place else free_port()
         self.dir.mkdir(parents=True)
@@ -187,7 +198,8 @@ class Bind(NameServer):
     def configure(self):
         self.write_zone()
         keys = "".join(
-            f'key "{key}" {{ algorithm hmac-sha256; secret "{secret(key)}"; }};\n' for key in (self.key, ADMIN)
+            f'key "{key}" {{ algorithm {algorithm}; secret "{secret(key)}"; }};\n'
+            for key, algorithm in ((self.key, self.algorithm), (ADMIN, "hmac-sha256"))
         )
         (self.dir / "named.conf").write_text(
             f'options {{ directory "{self.dir}"; listen-on-v6 {{ none; }};\n'
