@@ -79,14 +79,14 @@ void dns_named_change(struct dns_named *named, const char *from, const char *to)
     }
 }
 
-/* From where, with what is recorded. */
+/* @param to  not NULL */
 static void check_from(struct dns_named *named, const char *from, const char *to)
 {
     struct dns_check *check = &named->check;
     dns_named_change(named, from, to);
     named->checked = dns_check(named->dns, named->from, named->to, check, &named->err);
     if (named->checked && check->refusals_count == 0 && check->set.kind == DNS_CNAME &&
-        strcmp(check->set.value, to) == 0) {
+        strcmp(check->set.value, named->texts[1]) == 0) {
         check->done = true; /* recorded and standing: there is nothing to be moved */
     }
 }

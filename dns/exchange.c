@@ -57,7 +57,9 @@ static void hang_up(struct talk *talk)
 {
     loop_fd_free(talk->watch);
     talk->watch = NULL;
-    close(talk->fd);
+    if (talk->fd >= 0) {
+        close(talk->fd);
+    }
     talk->fd = -1;
 }
 
@@ -251,13 +253,14 @@ static void run(struct round *round, struct exchange *list, int32_t timeout_ms)
     loop_timer_set(full, timeout_ms);
     round->open = round->count + 1; /* one for us: nobody is the last while others are to begin */
     for (size_t i = 0; i < round->count; i++) {
-        list[i].answered = list[i].sent = false;
-        err_clear(&list[i].why);
-        round->talks[i] = (struct talk){.exchange = &list[i], .round = round, .fd = -1};
-        round->talks[i].buffer = malloc(LENGTH_BYTES + ANSWER_MAX);
-        if (round->talks[i].buffer == NULL) {
+        uint8_t *buffer = malloc(LENGTH_BYTES + ANSWER_MAX);
+        if (buffer == NULL) {
             abort();
         }
+        list[i].answered = list[i].sent = false;
+        err_clear(&list[i].why);
+        round->talks[i] =
+            (struct talk){.exchange = &list[i], .round = round, .fd = -1, .buffer = buffer};
         begin(&round->talks[i], list[i].tcp);
     }
     if (--round->open > 0) {

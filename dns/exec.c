@@ -125,7 +125,7 @@ static bool get(struct dns_provider *provider, const char *name, struct dns_set 
                 struct err *err)
 {
     const struct exec *self = (const struct exec *)provider;
-    struct err own;
+    struct err own = {0};
     json_t *answer;
     int code = -1;
     err = err == NULL ? &own : err;
@@ -193,7 +193,7 @@ static bool settled(struct dns_provider *provider, const char *name, const char 
                     struct err *err)
 {
     const struct exec *self = (const struct exec *)provider;
-    struct err own;
+    struct err own = {0};
     json_t *answer;
     int code = -1;
     err = err == NULL ? &own : err;
@@ -257,5 +257,5 @@ struct dns_provider *exec_new(const struct config_zone *zone, struct err *err)
     self->provider = (struct dns_provider){get, swap, settled, release};
     self->zone = zone;
     self->env = environment(zone);
-    return &self->provider;
+    return (struct dns_provider *)self;
 }

@@ -232,7 +232,7 @@ bool resolve_authoritative(const struct config *config, const struct config_zone
     struct message_answer answer;
     struct ask ask;
     char apex[DNS_NAME_BYTES];
-    struct err own;
+    struct err own = {0};
     err = err == NULL ? &own : err;
     *out = (struct resolve_servers){.count = 0};
     if (zone->authoritative.count > 0) {
