@@ -36,6 +36,7 @@ enum slot {
     SLOT_ORDER,
     SLOT_FENCE,
     SLOT_DNS,
+    SLOT_ACLS,
     SLOT_OPERATION,
     SLOTS
 };
@@ -268,6 +269,15 @@ static bool take_dns(struct control_state *now, const struct parsed *parsed, str
     return true;
 }
 
+static bool take_acls(struct control_state *now, const struct parsed *parsed, struct err *err)
+{
+    if (parsed && !json_is_array(json_object_get(parsed->record, "ours"))) {
+        return wrong(err, "ours: expected an array");
+    }
+    replace_text(&now->acls_json, parsed ? parsed->text : NULL, parsed ? parsed->len : 0);
+    return true;
+}
+
 /* ---- topics ---- */
 
 static void topics_free(struct control_topic *topics, size_t count)
@@ -444,6 +454,7 @@ static const struct slot_form {
     {"order",   SLOT_ORDER,   take_order  },
     {"fence",   SLOT_FENCE,   take_fence  },
     {"dns",     SLOT_DNS,     take_dns    },
+    {"acls",    SLOT_ACLS,    take_acls   },
 };
 
 static const struct slot_form *form_of(const char *key)
@@ -556,6 +567,7 @@ static void state_done(struct control_state *state)
     free(state->role_json);
     free(state->fence_json);
     free(state->dns_json);
+    free(state->acls_json);
 }
 
 void control_records_free(struct control_records *records)
@@ -579,6 +591,7 @@ struct control_state *control_records_state(const struct control_records *record
     state->topics_json = state->topics_json ? must(strdup(state->topics_json)) : NULL;
     state->fence_json = state->fence_json ? must(strdup(state->fence_json)) : NULL;
     state->dns_json = state->dns_json ? must(strdup(state->dns_json)) : NULL;
+    state->acls_json = state->acls_json ? must(strdup(state->acls_json)) : NULL;
     state->topics = must(calloc(state->topics_count + 1, sizeof(*state->topics)));
     for (size_t i = 0; i < state->topics_count; i++) {
         state->topics[i] = records->now.topics[i];

@@ -21,6 +21,10 @@ _ferry() {
         "ferry fence show") path="$path $word" ;;
         "ferry fence sync") path="$path $word" ;;
         "ferry fence remove") path="$path $word" ;;
+        "ferry acls") path="$path $word" ;;
+        "ferry acls show") path="$path $word" ;;
+        "ferry acls sync") path="$path $word" ;;
+        "ferry acls remove") path="$path $word" ;;
         "ferry dns") path="$path $word" ;;
         "ferry dns show") path="$path $word" ;;
         "ferry dns adopt") path="$path $word" ;;
@@ -41,7 +45,7 @@ _ferry() {
         -o) mapfile -t COMPREPLY < <(compgen -W 'text json' -- "$cur"); return ;;
     esac
     case $path in
-        "ferry") words='enable status top check offsets verify fault fence dns config version help ' ;;
+        "ferry") words='enable status top check offsets verify fault fence acls dns config version help ' ;;
         "ferry enable") words='--to --adopt --no-fence --reason --yes --config -o -q --timeout --help ' ;;
         "ferry status") words='--link --watch --check --warning --critical --config -o -q --timeout --help ' ;;
         "ferry top") words='--link -n --rows --config -o -q --timeout --help ' ;;
@@ -59,6 +63,10 @@ _ferry() {
         "ferry fence show") words='--link --to --config -o -q --timeout --help ' ;;
         "ferry fence sync") words='--dry-run --principal --reason --yes --link --to --config -o -q --timeout --help ' ;;
         "ferry fence remove") words='--reason --yes --link --to --config -o -q --timeout --help ' ;;
+        "ferry acls") words='show sync remove ' ;;
+        "ferry acls show") words='--link --to --config -o -q --timeout --help ' ;;
+        "ferry acls sync") words='--dry-run --reason --yes --link --to --config -o -q --timeout --help ' ;;
+        "ferry acls remove") words='--reason --yes --link --to --config -o -q --timeout --help ' ;;
         "ferry dns") words='show adopt create plan swap prepare ' ;;
         "ferry dns show") words='--config -o -q --timeout --help ' ;;
         "ferry dns adopt") words='--reason --yes --config -o -q --timeout --help ' ;;
