@@ -433,7 +433,7 @@ static bool create(struct dns_names *names, int *out_code, struct err *err)
 
 static bool plan(struct dns_names *names, int *out_code, struct err *err)
 {
-    const char *site;
+    const char *site = NULL;
     (void)out_code;
     return site_option(names, "to", &site, err) && all_recorded(names, err) &&
            check_all(names, site, dns_names_check, err) && dns_names_allowed(names, err) &&
@@ -457,7 +457,7 @@ static bool ask_swap(const struct dns_names *names, const char *site, struct err
 
 static bool swap(struct dns_names *names, int *out_code, struct err *err)
 {
-    const char *site;
+    const char *site = NULL;
     if (!site_option(names, "to", &site, err) || !all_recorded(names, err) ||
         !nobody_operates(names, err) || !check_all(names, site, dns_names_check, err) ||
         !dns_names_allowed(names, err)) {

@@ -229,7 +229,7 @@ bool resolve_authoritative(const struct config *config, const struct config_zone
                            struct resolve_servers *out, struct err *err)
 {
     static const enum message_type type = MESSAGE_NS;
-    struct message_answer answer;
+    struct message_answer answer = {.rcode = 0};
     struct ask ask;
     char apex[DNS_NAME_BYTES];
     struct err own = {0};
