@@ -150,6 +150,46 @@ static const struct command_option acls_sync_options[] = {
     NO_OPTION,
 };
 
+#define DNS_YES    {.name = "yes", .help = "do not ask"}
+#define DNS_REASON {.name = "reason", .value = "TEXT", .help = "recorded with it"}
+#define DNS_WAIT         \
+    {.name = "wait",     \
+     .value = "SECONDS", \
+     .help = "until it is settled; then exit 5; default 60, 0 = look once"}
+static const struct command_option dns_create_options[] = {
+    {.name = "at",
+     .value = "SITE",
+     .help = "with the names of this site; default the primary, before `ferry enable` home"},
+    {.name = "ttl",
+     .value = "SECONDS",
+     .help = "time to live; default services.*.cname.[].ttl of the first record"           },
+    DNS_WAIT,
+    DNS_REASON,
+    DNS_YES,
+    NO_OPTION,
+};
+static const struct command_option dns_adopt_options[] = {DNS_REASON, DNS_YES, NO_OPTION};
+static const struct command_option dns_plan_options[] = {
+    {.name = "to", .value = "SITE", .help = "the site whose names they would get; needed"},
+    NO_OPTION,
+};
+static const struct command_option dns_swap_options[] = {
+    {.name = "to", .value = "SITE", .help = "the site whose names they get; needed"},
+    DNS_WAIT,
+    DNS_REASON,
+    DNS_YES,
+    NO_OPTION,
+};
+static const struct command_option dns_prepare_options[] = {
+    {.name = "ttl",
+     .value = "SECONDS",
+     .help = "time to live; default services.*.cname.[].ttl of the first record"},
+    DNS_WAIT,
+    DNS_REASON,
+    DNS_YES,
+    NO_OPTION,
+};
+
 static const struct command_option help_options[] = {
     {.name = "man",        .help = "the manual page, as roff", .hidden = true                  },
     {.name = "completion", .value = "bash|zsh",                .help = "completions of a shell"},
@@ -282,6 +322,65 @@ static const struct command acls_commands[] = {
     {.name = NULL},
 };
 
+static const struct command dns_commands[] = {
+    {.name = "show",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "what is recorded, what each authoritative server and resolver answers, TTLs",
+     .text =
+         "Changes nothing, and works without any cluster: what is recorded is unknown then. Exit "
+         "6 when no server answers.", .run = cmd_dns_show},
+    {.name = "adopt",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "take the service's records as they stand: their values are recorded",
+     .text =
+         "Changes nothing in the zone. Asks for the service's name first. Refused where a record "
+         "could not be swapped: docs/dns.md. Again after somebody else changed a record.", .options = dns_adopt_options,
+     .run = cmd_dns_adopt},
+    {.name = "create",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "make the service's records, and record their values",
+     .text = "Asks for the service's name first. A name that exists is refused: see adopt.",
+     .options = dns_create_options,
+     .run = cmd_dns_create},
+    {.name = "plan",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "what a swap would change, and what speaks against it",
+     .text = "Reads, and asks the provider for a change that changes nothing: key, permission and "
+             "value are tried as a swap would. Exit 3: it would be refused.", .options = dns_plan_options,
+     .run = cmd_dns_plan},
+    {.name = "swap",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "move the service's records to another site's names, and nothing else",
+     .text =
+         "Compare-and-swap from what is recorded; asks for the service's name first. No fence, no "
+         "offsets, no role: a failover does those, too. Waits until k of n authoritative servers "
+         "(dns.*.settled) and every resolver of the configuration say so. Exit 3: refused, nothing "
+         "was changed; 4: not all of it, or it is not known; 5: done, and not settled in time. The "
+         "same command again goes on from there.", .options = dns_swap_options,
+     .run = cmd_dns_swap},
+    {.name = "prepare",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "lower the records' time to live, so that a swap is seen soon",
+     .text =
+         "Compare-and-swap as well; no value changes. Asks for the service's name first. What "
+         "clients have cached lives on for the old time: prepare so long before. The old time is "
+         "recorded, `ferry dns show` has it; the same command gives it back.", .options = dns_prepare_options,
+     .run = cmd_dns_prepare},
+    {.name = NULL},
+};
+
 static const struct command config_commands[] = {
     {.name = "check",
      .args = "",
@@ -375,6 +474,10 @@ static const struct command commands[] = {
      .args = "",
      .summary = "the source's ACLs at the target, what writes withheld",
      .children = acls_commands},
+    {.name = "dns",
+     .args = "",
+     .summary = "the names that clients reach the service by",
+     .children = dns_commands},
     {.name = "config", .args = "", .summary = "the configuration", .children = config_commands},
     {.name = "version", .args = "", .summary = "of ferry and its libraries", .run = cmd_version},
     {.name = "help",

@@ -102,10 +102,14 @@ static bool resolve_service(struct context *context, struct err *err)
     return true;
 }
 
+bool context_service(struct context *context, const struct command_line *line, struct err *err)
+{
+    return context_config(context, line, err) && resolve_service(context, err);
+}
+
 bool context_open(struct context *context, const struct command_line *line, struct err *err)
 {
-    return context_config(context, line, err) && resolve_service(context, err) &&
-           resolve_link(context, err);
+    return context_service(context, line, err) && resolve_link(context, err);
 }
 
 /* --- doors -------------------------------------------------------------------------------------------------------- */

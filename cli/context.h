@@ -42,6 +42,9 @@ struct context {
 /* Only the configuration. The context is valid to close in any case. */
 MUST_CHECK
 bool context_config(struct context *context, const struct command_line *line, struct err *err);
+/* And args[0] as the service, without a link. */
+MUST_CHECK
+bool context_service(struct context *context, const struct command_line *line, struct err *err);
 /* And args[0] as the service (it may be left out where there is only one), and its link: --link FROM:TO, else from home to
  * --to SITE or to the first other. */
 MUST_CHECK

@@ -58,6 +58,17 @@ bool build_topic_config(const struct build *build, struct config_patterns *patte
                         const char *path, const json_t *tree);
 void build_patterns_done(struct config_patterns *patterns);
 
+/* Fill; freed by build_zone_done() also after an error. */
+MUST_CHECK
+bool build_zone(const struct build *build, struct config_zone *zone, const char *name,
+                const json_t *tree);
+void build_zone_done(struct config_zone *zone);
+/* Error at `path` unless it can be a name of DNS: labels of 1 to 63 letters, digits, dashes and underscores. */
+MUST_CHECK
+bool build_dns_name_ok(const struct build *build, const char *name, const char *path);
+/* The same name of DNS: case and a final dot do not count. */
+bool build_dns_name_same(const char *a, const char *b);
+
 /* services.*.filter; *out stays NULL without one. */
 MUST_CHECK
 bool build_filter(const struct build *build, struct config_filter **out, const char *path,

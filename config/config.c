@@ -179,17 +179,24 @@ static bool build_all(const struct build *build, const json_t *tree)
     struct config *config = build->config;
     json_t *sites = json_object_get(tree, "sites");
     json_t *services = json_object_get(tree, "services");
+    json_t *zones = json_object_get(tree, "dns");
     const char *name;
     json_t *value;
 
     config->sites = build_heap(calloc(json_object_size(sites) + 1, sizeof(*config->sites)));
     config->services =
         build_heap(calloc(json_object_size(services) + 1, sizeof(*config->services)));
+    config->zones = build_heap(calloc(json_object_size(zones) + 1, sizeof(*config->zones)));
     if (!build_top(build, tree)) {
         return false;
     }
     json_object_foreach (sites, name, value) {
         if (!build_site(build, &config->sites[config->sites_count++], name, value)) {
+            return false;
+        }
+    }
+    json_object_foreach (zones, name, value) {
+        if (!build_zone(build, &config->zones[config->zones_count++], name, value)) {
             return false;
         }
     }
@@ -277,8 +284,12 @@ void config_free(const struct config *config)
     for (size_t i = 0; i < config->services_count; i++) {
         build_service_done(&config->services[i]);
     }
+    for (size_t i = 0; i < config->zones_count; i++) {
+        build_zone_done(&config->zones[i]);
+    }
     free(config->sites);
     free(config->services);
+    free(config->zones);
     build_drop(config->file);
     build_drop(config->deployment);
     build_drop(config->http_listen);

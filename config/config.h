@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include "base/err.h"
 #include "base/log.h"
@@ -93,8 +94,40 @@ enum config_policy { POLICY_FAULT, POLICY_CONTINUE };
 
 struct config_cname {
     const char *record;
-    struct config_property *at; /* site name -> address */
+    struct config_property *at; /* site name -> name that clients reach it by */
     size_t at_count;
+    int32_t ttl_s; /* default 30: created with it, a longer one is warned about */
+};
+
+enum config_provider { PROVIDER_RFC2136, PROVIDER_EXEC };
+const char *config_provider_name(enum config_provider provider);
+
+struct config_server { /* of names: a number, never a name */
+    const char *text;  /* as it is written */
+    struct sockaddr_storage address;
+};
+
+struct config_servers {
+    struct config_server *list;
+    size_t count;
+};
+
+struct config_zone { /* dns.NAME: where records live and who changes them */
+    const char *name;
+    enum config_provider provider;
+    struct config_servers servers;       /* take updates, tried in order */
+    struct config_servers authoritative; /* none = the zone's NS records */
+    struct config_servers resolvers;
+    int32_t settled_count; /* so many authoritative servers are enough; 0 = all */
+    int32_t timeout_ms;    /* of one server's answer */
+    const char *tsig_name; /* NULL with PROVIDER_EXEC, as are both below */
+    const char *tsig_algorithm;
+    struct config_secret *tsig_secret;
+    const char **command; /* PROVIDER_EXEC: its argv, NULL behind it */
+    size_t command_count;
+    int32_t command_timeout_ms;
+    const char **environment; /* names that are passed on */
+    size_t environment_count;
 };
 
 struct config;
@@ -151,6 +184,8 @@ struct config {
     size_t sites_count;
     struct config_service *services;
     size_t services_count;
+    struct config_zone *zones;
+    size_t zones_count;
     struct config_limits limits;
     enum log_level log_level; /* default info */
     const char *http_listen;  /* "127.0.0.1:9464", or "off" */

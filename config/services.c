@@ -113,6 +113,8 @@ static bool build_cname(const struct build *build, const struct config_service *
     json_t *value;
     json_t *at = json_object_get(tree, "at");
 
+    cname->ttl_s =
+        (int32_t)(parse_number("services.*.cname.[].ttl", json_object_get(tree, "ttl")) / 1000);
     cname->record = build_copy(json_string_value(json_object_get(tree, "record")));
     cname->at = build_heap(calloc(json_object_size(at) + 1, sizeof(*cname->at)));
     json_object_foreach (at, site, value) {
@@ -126,12 +128,12 @@ static bool build_cname(const struct build *build, const struct config_service *
             return parse_error(build->file, build->err, item, "\"%s\" is no site of this service",
                                site);
         }
-        if (json_string_length(value) == 0) {
-            return parse_error(build->file, build->err, item, "is empty");
+        if (!build_dns_name_ok(build, json_string_value(value), item)) {
+            return false;
         }
     }
     snprintf(item, sizeof(item), "%.500s.record", path);
-    return cname->record[0] != '\0' || parse_error(build->file, build->err, item, "is empty");
+    return build_dns_name_ok(build, cname->record, item);
 }
 
 static bool build_cnames(const struct build *build, struct config_service *service,
@@ -289,6 +291,35 @@ static bool pair_apart(const struct build *build, const struct config_service *a
     return true;
 }
 
+/* One record has one service that moves it. */
+static bool record_apart(const struct build *build, const struct config_service *a, size_t index,
+                         const struct config_service *b)
+{
+    char path[BUILD_PATH_BYTES];
+
+    for (size_t i = 0; i < b->cnames_count; i++) {
+        if ((a != b || i > index) &&
+            build_dns_name_same(a->cnames[index].record, b->cnames[i].record)) {
+            snprintf(path, sizeof(path), "services.%s.cname.%zu.record", b->name, i);
+            return parse_error(build->file, build->err, path,
+                               "\"%.253s\" stands in service \"%s\" already", b->cnames[i].record,
+                               a->name);
+        }
+    }
+    return true;
+}
+
+static bool records_apart(const struct build *build, const struct config_service *a,
+                          const struct config_service *b)
+{
+    for (size_t i = 0; i < a->cnames_count; i++) {
+        if (!record_apart(build, a, i, b)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Only what is certain without asking a broker: a named topic that the other service takes too, or the same pattern.
  * What two different patterns both match is seen when the topics are. */
 bool build_services_apart(const struct build *build)
@@ -299,6 +330,9 @@ bool build_services_apart(const struct build *build)
         for (size_t b = 0; b < config->services_count; b++) {
             if (a != b && share_a_site(&config->services[a], &config->services[b]) &&
                 !pair_apart(build, &config->services[a], &config->services[b])) {
+                return false;
+            }
+            if (a <= b && !records_apart(build, &config->services[a], &config->services[b])) {
                 return false;
             }
         }

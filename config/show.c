@@ -102,8 +102,8 @@ static json_t *cnames_json(const struct config_service *service)
         for (size_t j = 0; j < service->cnames[i].at_count; j++) {
             put_string(at, service->cnames[i].at[j].name, service->cnames[i].at[j].value);
         }
-        json_array_append_new(list,
-                              json_pack("{ssso}", "record", service->cnames[i].record, "at", at));
+        json_array_append_new(list, json_pack("{sssosi}", "record", service->cnames[i].record, "at",
+                                              at, "ttl", service->cnames[i].ttl_s * 1000));
     }
     return list;
 }
@@ -144,6 +144,45 @@ static json_t *service_json(const struct config_service *service)
     return tree;
 }
 
+static json_t *servers_json(const struct config_servers *servers)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < servers->count; i++) {
+        json_array_append_new(list, json_string(servers->list[i].text));
+    }
+    return list;
+}
+
+static json_t *words_json(const char *const *words, size_t count)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++) {
+        json_array_append_new(list, json_string(words[i]));
+    }
+    return list;
+}
+
+static json_t *zone_json(const struct config_zone *zone)
+{
+    json_t *tree =
+        json_pack("{sssosososisi}", "provider", config_provider_name(zone->provider), "servers",
+                  servers_json(&zone->servers), "authoritative", servers_json(&zone->authoritative),
+                  "resolvers", servers_json(&zone->resolvers), "settled", zone->settled_count,
+                  "timeout", zone->timeout_ms);
+    if (zone->provider == PROVIDER_RFC2136) {
+        json_object_set_new(tree, "tsig",
+                            json_pack("{ssssso}", "name", zone->tsig_name, "algorithm",
+                                      zone->tsig_algorithm, "secret",
+                                      secret_json(zone->tsig_secret)));
+    } else {
+        json_object_set_new(tree, "command", words_json(zone->command, zone->command_count));
+        json_object_set_new(tree, "command_timeout", json_integer(zone->command_timeout_ms));
+        json_object_set_new(tree, "environment",
+                            words_json(zone->environment, zone->environment_count));
+    }
+    return tree;
+}
+
 static json_t *limits_json(const struct config_limits *limits)
 {
     return json_pack(
@@ -164,16 +203,20 @@ json_t *build_tree(const struct config *config)
     static const char *const levels[] = {"debug", "info", "warn", "error"};
     json_t *sites = json_object();
     json_t *services = json_object();
+    json_t *zones = json_object();
+    for (size_t i = 0; i < config->zones_count; i++) {
+        json_object_set_new(zones, config->zones[i].name, zone_json(&config->zones[i]));
+    }
     for (size_t i = 0; i < config->sites_count; i++) {
         json_object_set_new(sites, config->sites[i].name, site_json(&config->sites[i]));
     }
     for (size_t i = 0; i < config->services_count; i++) {
         json_object_set_new(services, config->services[i].name, service_json(&config->services[i]));
     }
-    return json_pack("{sssssssssosos{ss}so}", "deployment", config->deployment, "worker",
+    return json_pack("{sssssssssososos{ss}so}", "deployment", config->deployment, "worker",
                      config->worker, "state_dir", config->state_dir, "log_level",
-                     levels[config->log_level], "sites", sites, "services", services, "http",
-                     "listen", config->http_listen, "mirror", limits_json(&config->limits));
+                     levels[config->log_level], "sites", sites, "services", services, "dns", zones,
+                     "http", "listen", config->http_listen, "mirror", limits_json(&config->limits));
 }
 
 char *config_show(const struct config *config)

@@ -35,6 +35,7 @@ enum slot {
     SLOT_KEEPER,
     SLOT_ORDER,
     SLOT_FENCE,
+    SLOT_DNS,
     SLOT_ACLS,
     SLOT_OPERATION,
     SLOTS
@@ -259,6 +260,15 @@ static bool take_fence(struct control_state *now, const struct parsed *parsed, s
     return true;
 }
 
+static bool take_dns(struct control_state *now, const struct parsed *parsed, struct err *err)
+{
+    if (parsed && !json_is_object(json_object_get(parsed->record, "records"))) {
+        return wrong(err, "records: expected an object");
+    }
+    replace_text(&now->dns_json, parsed ? parsed->text : NULL, parsed ? parsed->len : 0);
+    return true;
+}
+
 static bool take_acls(struct control_state *now, const struct parsed *parsed, struct err *err)
 {
     if (parsed && !json_is_array(json_object_get(parsed->record, "ours"))) {
@@ -443,6 +453,7 @@ static const struct slot_form {
     {"keeper",  SLOT_KEEPER,  take_keeper },
     {"order",   SLOT_ORDER,   take_order  },
     {"fence",   SLOT_FENCE,   take_fence  },
+    {"dns",     SLOT_DNS,     take_dns    },
     {"acls",    SLOT_ACLS,    take_acls   },
 };
 
@@ -555,6 +566,7 @@ static void state_done(struct control_state *state)
     free(state->topics_json);
     free(state->role_json);
     free(state->fence_json);
+    free(state->dns_json);
     free(state->acls_json);
 }
 
@@ -578,6 +590,7 @@ struct control_state *control_records_state(const struct control_records *record
     state->role_json = state->role_json ? must(strdup(state->role_json)) : NULL;
     state->topics_json = state->topics_json ? must(strdup(state->topics_json)) : NULL;
     state->fence_json = state->fence_json ? must(strdup(state->fence_json)) : NULL;
+    state->dns_json = state->dns_json ? must(strdup(state->dns_json)) : NULL;
     state->acls_json = state->acls_json ? must(strdup(state->acls_json)) : NULL;
     state->topics = must(calloc(state->topics_count + 1, sizeof(*state->topics)));
     for (size_t i = 0; i < state->topics_count; i++) {

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Everything that building and testing Ferry needs, once: packages, libraries, Kafka's jars, a Python environment.
 #
-# usage: tools/setup.sh [--plan] [STAGE...]      stages: packages libraries python jars broker promtool
+# usage: tools/setup.sh [--plan] [STAGE...]      stages: packages libraries python jars broker promtool nameservers
 #
 # Promises: a stage that is up to date costs nothing and needs no network; nothing outside build/ is written except by
 # apt; sudo is used for apt alone, and only when we are not root; no service is started or enabled.
@@ -191,6 +191,27 @@ stage_promtool() {
     "$deps/bin/promtool" --version
 }
 
+# BIND, Knot and PowerDNS: their packages would start servers, so these and the libraries they need are unpacked, not installed.
+nameserver_packages=(bind9 knot pdns-server pdns-backend-sqlite3)
+stage_nameservers() {
+    local apt=$deps/apt/nameservers tree=$deps/nameservers archive
+    rm -rf "$apt" "$tree"
+    mkdir -p "$apt" "$tree"
+    fetch_nameservers "$apt" || { as_root apt-get update -q && fetch_nameservers "$apt"; }
+    for archive in "$apt"/*.deb; do
+        dpkg-deb -x "$archive" "$tree"
+    done
+    rm -rf "$apt"
+}
+
+fetch_nameservers() { # folder
+    local names
+    names=$(apt-get install --print-uris -y -q --no-install-recommends "${nameserver_packages[@]}" |
+        awk '/^\047/ {sub(/_.*/, "", $2); print $2}') || return 1
+    # shellcheck disable=SC2086 # names, one a word; those that are installed here are not among what is missing
+    (cd "$1" && printf '%s\n' $names "${nameserver_packages[@]}" | sort -u | xargs apt-get download -q)
+}
+
 # What a stage depends on: when this text is what it was, the stage is done.
 inputs() {
     case $1 in
@@ -203,6 +224,7 @@ inputs() {
     jars) cat tests/rig/pom.xml ;;
     broker) cat tests/rig/pom.xml tests/rig/prepare.py tests/rig/jvm.py && java -version 2>&1 && printf '%s\n' "$build" ;;
     promtool) printf '%s\n' "$deps" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
+    nameservers) printf '%s\n' "${nameserver_packages[@]}" "$deps" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
     *) die "unknown stage '$1'" ;;
     esac
 }
@@ -244,11 +266,11 @@ takes() {
     libraries) printf 'about 90 s' ;;
     python | broker) printf 'about 15 s' ;;
     jars) printf 'about 30 s' ;;
-    promtool) printf 'about 5 s' ;;
+    promtool | nameservers) printf 'about 5 s' ;;
     esac
 }
 
-stages=(packages libraries python jars broker promtool)
+stages=(packages libraries python jars broker promtool nameservers)
 
 # What a run would do, for a person to agree to.
 plan() {
@@ -288,6 +310,7 @@ does() { # stage, missing packages
     python) printf 'clients for the producers and the proof (30 MB to fetch, 100 MB on disk)' ;;
     jars) printf 'Apache Kafka and MirrorMaker 2 by Maven (80 MB to fetch, 150 MB on disk)' ;;
     promtool) printf 'the checker of alert rules, unpacked from a Debian package (25 MB to fetch)' ;;
+    nameservers) printf 'BIND, Knot and PowerDNS for the tests, unpacked from Debian packages (6 MB to fetch)' ;;
     broker) printf 'class data for quick broker starts (nothing to fetch, 40 MB on disk)' ;;
     esac
 }

@@ -25,6 +25,13 @@ _ferry() {
         "ferry acls show") path="$path $word" ;;
         "ferry acls sync") path="$path $word" ;;
         "ferry acls remove") path="$path $word" ;;
+        "ferry dns") path="$path $word" ;;
+        "ferry dns show") path="$path $word" ;;
+        "ferry dns adopt") path="$path $word" ;;
+        "ferry dns create") path="$path $word" ;;
+        "ferry dns plan") path="$path $word" ;;
+        "ferry dns swap") path="$path $word" ;;
+        "ferry dns prepare") path="$path $word" ;;
         "ferry config") path="$path $word" ;;
         "ferry config check") path="$path $word" ;;
         "ferry config show") path="$path $word" ;;
@@ -38,7 +45,7 @@ _ferry() {
         -o) mapfile -t COMPREPLY < <(compgen -W 'text json' -- "$cur"); return ;;
     esac
     case $path in
-        "ferry") words='enable status top check offsets verify fault fence acls config version help ' ;;
+        "ferry") words='enable status top check offsets verify fault fence acls dns config version help ' ;;
         "ferry enable") words='--to --adopt --no-fence --reason --yes --config -o -q --timeout --help ' ;;
         "ferry status") words='--link --watch --check --warning --critical --config -o -q --timeout --help ' ;;
         "ferry top") words='--link -n --rows --config -o -q --timeout --help ' ;;
@@ -60,6 +67,13 @@ _ferry() {
         "ferry acls show") words='--link --to --config -o -q --timeout --help ' ;;
         "ferry acls sync") words='--dry-run --reason --yes --link --to --config -o -q --timeout --help ' ;;
         "ferry acls remove") words='--reason --yes --link --to --config -o -q --timeout --help ' ;;
+        "ferry dns") words='show adopt create plan swap prepare ' ;;
+        "ferry dns show") words='--config -o -q --timeout --help ' ;;
+        "ferry dns adopt") words='--reason --yes --config -o -q --timeout --help ' ;;
+        "ferry dns create") words='--at --ttl --wait --reason --yes --config -o -q --timeout --help ' ;;
+        "ferry dns plan") words='--to --config -o -q --timeout --help ' ;;
+        "ferry dns swap") words='--to --wait --reason --yes --config -o -q --timeout --help ' ;;
+        "ferry dns prepare") words='--ttl --wait --reason --yes --config -o -q --timeout --help ' ;;
         "ferry config") words='check show reference ' ;;
         "ferry config check") words='--config -o -q --timeout --help ' ;;
         "ferry config show") words='--config -o -q --timeout --help ' ;;

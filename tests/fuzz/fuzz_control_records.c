@@ -17,7 +17,7 @@ static const uint8_t *take(const uint8_t **data, size_t *left, size_t len)
 static const char *pick(uint8_t choice)
 {
     static const char *const keys[] = {"role",  "streams", "topics", "keeper",
-                                       "order", "op/1",    "op/2"};
+                                       "order", "op/1",    "op/2",   "dns"};
     return choice < sizeof(keys) / sizeof(keys[0]) ? keys[choice] : NULL;
 }
 

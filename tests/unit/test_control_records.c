@@ -68,6 +68,7 @@ static void test_each_key_is_read(void **state)
     assert_true(put("keeper", "{\"worker\":\"w1\",\"since\":\"now\"}"));
     assert_true(put("order", "{\"state\":\"pause\"}"));
     assert_true(put("fence", "{\"topics\":{\"a\":{\"ours\":[\"User:x\"]}}}"));
+    assert_true(put("dns", "{\"epoch\":1,\"records\":{\"kafka.dr.test\":{}}}"));
     assert_true(put("acls", "{\"ours\":[[\"Allow\"]]}"));
     struct control_state *got = now();
     assert_int_equal(got->role_epoch, 3);
@@ -86,6 +87,7 @@ static void test_each_key_is_read(void **state)
     assert_string_equal(got->keeper, "w1");
     assert_true(got->paused);
     assert_non_null(strstr(got->fence_json, "User:x"));
+    assert_non_null(strstr(got->dns_json, "kafka.dr.test"));
     assert_non_null(strstr(got->acls_json, "Allow"));
     control_state_free(got);
 }
@@ -95,7 +97,7 @@ static void test_tombstones_take_back(void **state)
     (void)state;
     test_each_key_is_read(state);
     static const char *const keys[] = {"role",  "streams", "topics", "keeper",
-                                       "order", "fence",   "acls"};
+                                       "order", "fence",   "acls",   "dns"};
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         assert_true(put(keys[i], NULL));
     }
@@ -140,6 +142,7 @@ static const struct {
      "{\"epoch\":1,\"topics\":[]}"                                                                                           },
     {"keeper",  "{\"worker\":7}",                                               "{\"worker\":\"w\"}"                         },
     {"fence",   "{\"topics\":[]}",                                              "{\"topics\":{}}"                            },
+    {"dns",     "{\"records\":[]}",                                             "{\"records\":{}}"                           },
     {"acls",    "{\"ours\":{}}",                                                "{\"ours\":[]}"                              },
     {"order",   "{\"state\":\"stop\"}",                                         "{\"state\":\"run\"}"                        },
 };

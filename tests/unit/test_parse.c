@@ -99,31 +99,31 @@ static void values_have_types(void **state)
     } rows[] = {
         {"\"mirror\": {\"fetch\": \"64MB\"}",
          "f:2:12: mirror.fetch: expected a size such as \"64MiB\" (B, KiB, MiB, GiB, TiB), found "
-         "a string 64MB"                                                                                                         },
-        {"\"mirror\": {\"fetch\": 1.5}",                                     "f:2:12: mirror.fetch: expected a size such as \"64MiB\" "
-                                         "(B, KiB, MiB, GiB, TiB), found a real number"  },
-        {"\"mirror\": {\"fetch\": 1}",                                       "f:2:12: mirror.fetch: 1 is not in 16384..67108864" },
+         "a string 64MB"                                                                                                            },
+        {"\"mirror\": {\"fetch\": 1.5}",                                        "f:2:12: mirror.fetch: expected a size such as \"64MiB\" "
+                                         "(B, KiB, MiB, GiB, TiB), found a real number"     },
+        {"\"mirror\": {\"fetch\": 1}",                                          "f:2:12: mirror.fetch: 1 is not in 16384..67108864" },
         {"\"mirror\": {\"fetch\": \"1TiB\"}",
-         "f:2:12: mirror.fetch: 1099511627776 is not in 16384..67108864"                                                         },
+         "f:2:12: mirror.fetch: 1099511627776 is not in 16384..67108864"                                                            },
         {"\"mirror\": {\"produce_timeout\": \"2MiB\"}",
          "f:2:12: mirror.produce_timeout: expected a duration such as \"250ms\" (ms, s, m, h), "
-         "found a string 2MiB"                                                                                                   },
+         "found a string 2MiB"                                                                                                      },
         {"\"mirror\": {\"connections_per_broker\": \"2\"}",
-         "f:2:12: mirror.connections_per_broker: expected a whole number, found a string 2"                                      },
+         "f:2:12: mirror.connections_per_broker: expected a whole number, found a string 2"                                         },
         {"\"mirror\": {\"connections_per_broker\": 9}",
-         "f:2:12: mirror.connections_per_broker: 9 is not in 1..8"                                                               },
-        {"\"mirror\": null",                                                 "f:2:1: mirror: expected an object, found null"     },
-        {"\"mirror\": [1]",                                                  "f:2:1: mirror: expected an object, found an array" },
-        {"\"worker\": 5",                                                    "f:2:1: worker: expected a string, found an integer"},
-        {"\"worker\": true",                                                 "f:2:1: worker: expected a string, found a boolean" },
+         "f:2:12: mirror.connections_per_broker: 9 is not in 1..8"                                                                  },
+        {"\"mirror\": null",                                                    "f:2:1: mirror: expected an object, found null"     },
+        {"\"mirror\": [1]",                                                     "f:2:1: mirror: expected an object, found an array" },
+        {"\"worker\": 5",                                                       "f:2:1: worker: expected a string, found an integer"},
+        {"\"worker\": true",                                                    "f:2:1: worker: expected a string, found a boolean" },
         {"\"http\": {\"listen\": \"http://me:pw@0:1\"}",
          "f:2:10: http.listen: no user or password inside a URL: there are keys for them, and "
          "secrets are "
-         "{\"file\": \"...\"} or {\"env\": \"...\"}"                                                                             },
-        {"\"dns\": {\"z\": {\"provider\": \"x\", \"servers\": {}}}",
-         "f:2:32: dns.z.servers: expected an array, found an object"                                                             },
-        {"\"dns\": {\"z\": {\"provider\": \"x\", \"servers\": [\"a\", 1]}}",
-         "f:2:49: dns.z.servers.1: expected a string, found an integer"                                                          },
+         "{\"file\": \"...\"} or {\"env\": \"...\"}"                                                                                },
+        {"\"dns\": {\"z\": {\"provider\": \"exec\", \"servers\": {}}}",
+         "f:2:35: dns.z.servers: expected an array, found an object"                                                                },
+        {"\"dns\": {\"z\": {\"provider\": \"exec\", \"servers\": [\"a\", 1]}}",
+         "f:2:52: dns.z.servers.1: expected a string, found an integer"                                                             },
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
