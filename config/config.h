@@ -118,6 +118,8 @@ struct config_service {
     bool topic_config_sync;              /* settings of topics follow; false: only at creation */
     struct config_patterns topic_config; /* of names of settings; include is the list `always` */
     struct config_patterns groups;
+    bool
+        groups_commit; /* their translated offsets, at the target; false: they are in Redis alone */
     struct config_filter *filter; /* or NULL: every record belongs */
     enum config_compression compression;
     bool merge; /* small neighbours; default true */

@@ -67,6 +67,7 @@ const struct key config_keys[] = {
     {.path = "services.*.groups.include.[]", .type = KEY_PATTERN, .help = "likewise"},
     {.path = "services.*.groups.exclude", .type = KEY_ARRAY, .help = "patterns; exclude wins"},
     {.path = "services.*.groups.exclude.[]", .type = KEY_PATTERN, .help = "likewise"},
+    {.path = "services.*.groups.commit", .type = KEY_BOOL, .default_text = "true", .help = "commit their translated offsets at the target; false: only keep them in Redis (docs/groups.md)"},
     {.path = "services.*.limits", .type = KEY_OBJECT, .help = "bytes a second of each of its links, all workers together"},
     {.path = "services.*.limits.initial", .type = KEY_BYTES, .default_text = "0", .least = 0, .most = 64 * GIB, .help = "of partitions that have not caught up since their worker took them; 0 = no limit"},
     {.path = "services.*.limits.steady", .type = KEY_BYTES, .default_text = "0", .least = 0, .most = 64 * GIB, .help = "of partitions that have; 0 = no limit"},
