@@ -411,7 +411,7 @@ static bool map_entry(const struct group_table *table, struct group_entry *entry
 {
     struct group_part *part = entry->part;
     entry->pending = false;
-    if (entry->facts.source_offset < 0 || part->seen != table->reading) {
+    if (entry->facts.source_offset < 0 || part->seen == 0 || part->seen != table->reading) {
         entry->mapped = false;
         return false;
     }
