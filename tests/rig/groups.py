@@ -49,12 +49,16 @@ class Member:
     def __init__(self, cluster, group, topics, protocol="classic", commits=False):
         more = {"group.protocol": "consumer"} if protocol == "consumer" else {"session.timeout.ms": 6000}
         self.client = _client(cluster, group, **more)
-        self.client.subscribe(list(topics))
         self.commits = commits
-        self.read = {}
+        self.read = {}  # {(topic, partition): the first offset}
         self.going = True
+        self.assigned = False
+        self.client.subscribe(list(topics), on_assign=self._assigned)
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
+
+    def _assigned(self, _, partitions):
+        self.assigned = self.assigned or bool(partitions)
 
     def _run(self):
         while self.going:
@@ -66,7 +70,7 @@ class Member:
                 self.client.commit(message=message, asynchronous=True)
 
     def wait_assigned(self, timeout=30):
-        wait_for("a member to get its partitions", lambda: len(self.client.assignment()) > 0, timeout, every=0.1)
+        wait_for("a member to get its partitions", lambda: self.assigned, timeout, every=0.1)
         return self
 
     def close(self):
