@@ -14,6 +14,8 @@
 
 #define ROUND_MS            1000
 #define REST_MS             100 /* at least, between two rounds */
+#define OPEN_MS             3000
+#define LOOK_MS             20
 #define FRESH_MS            1000
 #define WAIT_MS             2000 /* for a connection to one broker */
 #define REQUEST_MS          5000
@@ -46,7 +48,8 @@ struct term { /* the group thread's, while we are the keeper */
     struct redis *redis;
     struct group_table *table;
     struct group_round *round;
-    int64_t began_ms;
+    int64_t opened_ms;
+    int64_t began_ms; /* the round */
 };
 
 struct group_sync {
@@ -256,6 +259,7 @@ static bool term_begin(struct group_sync *sync)
     term->ask_source = broker_asks_new(sync->own, term->source, &asks);
     term->ask_target = broker_asks_new(sync->own, term->target, &asks);
     term->table = group_table_new();
+    term->opened_ms = loop_now_ms(sync->own);
     const struct group_round_options options = {.loop = sync->own,
                                                 .service = sync->service,
                                                 .from = sync->options.from->name,
@@ -338,6 +342,16 @@ static bool take_wishes(struct group_sync *sync)
     return ours;
 }
 
+/* A term that has just begun connects first; later a round says what is away. */
+static bool doors_open(struct group_sync *sync)
+{
+    const struct term *term = sync->term;
+    bool young = loop_now_ms(sync->own) - term->opened_ms < OPEN_MS;
+    bool open = redis_state(term->redis) == REDIS_READY && cluster_id(term->source)[0] != '\0' &&
+                cluster_id(term->target)[0] != '\0';
+    return open || !young;
+}
+
 static void turn(void *arg)
 {
     struct group_sync *sync = arg;
@@ -350,6 +364,10 @@ static void turn(void *arg)
     }
     if (sync->term == NULL && !term_begin(sync)) {
         loop_timer_set(sync->turn, ROUND_MS);
+        return;
+    }
+    if (!doors_open(sync)) {
+        loop_timer_set(sync->turn, LOOK_MS);
         return;
     }
     if (!group_round_busy(sync->term->round)) {

@@ -1,9 +1,12 @@
 """Group sync: what groups have committed at the source stands at the target, translated exactly; never past it, never over
 anybody else's commit, and not where the group has members (I6, I7)."""
 
+import os
 import time
+from pathlib import Path
 
 import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
 from rig.groups import Member, commit, committed, kept, record_at
 from rig.line import Line
@@ -109,6 +112,7 @@ def test_a_group_follows_forward_and_back(line):
         assert_same_record(one, group, where)
 
 
+@pytest.mark.long
 def test_a_group_ahead_of_the_mirror_waits_for_it(line):
     """What is not mirrored is not skipped: the commit stands at the mirror's end, and follows it."""
     one = line()
@@ -142,12 +146,17 @@ def test_members_at_the_target_are_left_alone_and_named(line):
         assert committed(one.target, group) == {}
         metrics = worker.wait_metric("members", lambda m: m.get("ferry_groups_with_members") == 1, 10)
         assert metrics["ferry_group_held_partitions", {"why": "members"}] == PARTITIONS
-        (link,) = one.command.status(one.service)["services"][0]["links"]
-        assert link["workers"]["w1"]["groups"]["notes"]["held"] == [{"group": group, "why": "members", "detail": ""}]
+
+        def named():
+            (link,) = one.command.status(one.service)["services"][0]["links"]
+            return link["workers"]["w1"]["groups"]["notes"]["held"]
+
+        assert wait_for("status to name it", named, 10, every=0.3) == [{"group": group, "why": "members", "detail": ""}]
     wait_synced(one, group, [where])  # they left without a commit: it is free
     assert_same_record(one, group, where)
 
 
+@pytest.mark.long
 def test_a_commit_of_the_targets_own_is_respected(line):
     """Behind ours or past it: it stays, and is named; deleted, the group is carried again."""
     one = line()
@@ -168,6 +177,7 @@ def test_a_commit_of_the_targets_own_is_respected(line):
     assert_same_record(one, group, where)
 
 
+@pytest.mark.long
 def test_a_commit_that_was_there_before_is_not_pulled_back(line):
     """The first time, as after a flush of Redis, nothing of ours is known: forward alone."""
     one = line()
@@ -183,6 +193,7 @@ def test_a_commit_that_was_there_before_is_not_pulled_back(line):
     wait_target(one, group, where, one.map().translate(*where, end))
 
 
+@pytest.mark.long
 def test_a_flushed_redis_is_filled_again(line, new_redis):
     one = line(redis=new_redis("own"))
     worker = started(one)
@@ -213,6 +224,7 @@ def expected_of(line, where, offset):
     return wait_for("the map to be rebuilt", there, 60, every=0.3, not_yet=(KeyError,))
 
 
+@pytest.mark.long
 def test_another_keeper_goes_on_over_our_own(line):
     """What the worker before committed is known for ours: a rewound group is followed by the next one, too."""
     one = line()
@@ -227,7 +239,7 @@ def test_another_keeper_goes_on_over_our_own(line):
     assert_same_record(one, group, where)
 
 
-@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+@pytest.mark.parametrize("protocol", [pytest.param("classic", marks=pytest.mark.long), "consumer"])
 def test_a_group_of_each_protocol_goes_on_at_the_target(line, protocol):
     """A group that consumes and commits at the source; then its consumers start at the target, and go on there."""
     one = line()
@@ -248,6 +260,7 @@ def test_a_group_of_each_protocol_goes_on_at_the_target(line, protocol):
     assert member.read == {where: stand[where] for where in member.read}
 
 
+@pytest.mark.long
 def test_turned_off_and_other_groups(line):
     one = line(groups=[f"{'x'}*", "named"], group_keys={"exclude": ["xno*"], "commit": False})
     started(one)
@@ -262,6 +275,7 @@ def test_turned_off_and_other_groups(line):
     assert committed(one.target, wanted) == {}
 
 
+@pytest.mark.long
 def test_only_what_changed_is_written(line):
     one = line()
     worker = started(one)
@@ -280,3 +294,74 @@ def test_only_what_changed_is_written(line):
     worker.wait_metric(
         "one commit", lambda m: m["ferry_group_commits_total"] == before["ferry_group_commits_total"] + 1, 10
     )
+
+
+@pytest.mark.long
+def test_two_thousand_groups_of_fifty_partitions_within_the_second(own, folder, new_cluster, new_redis, name, capsys):
+    """Read, compared, and what changed of it translated, kept and committed: 100,000 places, each second, on one core."""
+    groups, partitions = 2000, 50
+    props = {"offsets.topic.num.partitions": 10}
+    source, target = new_cluster("source", props=props), new_cluster("target", props=props)
+    for cluster in (source, target):
+        cluster.warm_coordinators()
+    topic = source.create_topic(f"{name}.t", partitions=partitions)
+    Load(source.bootstrap, topic, "transactional", count=5000, partitions=partitions, transaction=100).run()
+    one = Line(own, folder, source, target, new_redis("own"), name, [topic], groups=[f"{name}.*"])
+    place_all(source, name, topic, range(groups), partitions, 10)
+    worker = one.worker("w1", wait=True)
+    began = time.monotonic()
+    one.wait_caught_up()
+    worker.wait_metric(
+        "all to be committed", lambda m: m.get("ferry_group_commits_total", 0) >= groups * partitions, 120
+    )
+    first = time.monotonic() - began
+    steady = rounds(worker, 8)
+    place_all(source, name, topic, range(0, groups, 10), partitions, 60)
+    moved = 1.1 * groups * partitions
+    worker.wait_metric("a tenth to follow", lambda m: m["ferry_group_commits_total"] >= moved, 60)
+    place_all(source, name, topic, range(groups), partitions, 80)
+    worker.wait_metric("all to follow", lambda m: m["ferry_group_commits_total"] >= moved + groups * partitions, 120)
+    busy = rounds(worker, 3)
+    with capsys.disabled():
+        print(
+            f"\n{groups} groups x {partitions} partitions: first copy within {first:.1f} s; a round where nothing changed"
+        )
+        print(
+            f"took {[f'{took:.3f}' for took, _ in steady]} s, {[f'{cpu:.3f}' for _, cpu in steady]} s of CPU; later {busy}"
+        )
+    for n in (0, 999, 1999):
+        found = committed(target, f"{name}.g{n}")
+        assert found == {(topic, p): one.map().translate(topic, p, 80) for p in range(partitions)}
+    assert worker.metrics()["ferry_group_partitions", {"verdict": "unmapped"}] == 0
+    assert sorted(took for took, _ in steady)[len(steady) // 2] < 1
+    assert sorted(cpu for _, cpu in steady)[len(steady) // 2] < 1
+
+
+def place_all(cluster, name, topic, numbers, partitions, offset):
+    wanted = [
+        ConsumerGroupTopicPartitions(f"{name}.g{n}", [TopicPartition(topic, p, offset) for p in range(partitions)])
+        for n in numbers
+    ]
+    futures = [future for one in wanted for future in cluster.admin.alter_consumer_group_offsets([one]).values()]
+    for future in futures:
+        future.result(60)
+
+
+def thread_cpu(worker):
+    """Seconds of CPU of the worker's threads but the first, which carries the data."""
+    ticks = 0
+    for task in Path(f"/proc/{worker.pid}/task").iterdir():
+        if int(task.name) != worker.pid:
+            fields = (task / "stat").read_text().rsplit(") ", 1)[1].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def rounds(worker, seconds):
+    """[(how long the last round took, CPU of the second)]."""
+    out = []
+    for _ in range(seconds):
+        before = thread_cpu(worker)
+        time.sleep(1)
+        out.append((worker.metrics()["ferry_group_sync_duration_seconds"], thread_cpu(worker) - before))
+    return out
