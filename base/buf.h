@@ -46,6 +46,7 @@ struct reader {
 static inline struct reader reader_over(const void *data, size_t len)
 {
     const uint8_t *bytes = len > 0 ? data : (const uint8_t *)""; /* NULL has no offsets */
+    /* cppcheck-suppress pointerOutOfBoundsCond ; `len` bytes are there */
     return (struct reader){.pos = bytes, .end = bytes + len, .bad = false};
 }
 static inline size_t reader_left(const struct reader *reader)

@@ -331,7 +331,7 @@ static bool writer(const struct side *side, const char *role)
     return false;
 }
 
-static bool cluster_rights(const struct side *side)
+static bool cluster_rights(const struct side *side, const enum acl_operation *wanted)
 {
     uint32_t operations = 0;
     struct err err = {0};
@@ -340,17 +340,25 @@ static bool cluster_rights(const struct side *side)
         check_failed(side->check, &err);
         return false;
     }
-    static const enum acl_operation wanted[] = {ACL_ALTER, ACL_DESCRIBE_CONFIGS};
     bool ok = true;
-    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
-        /* Without Describe the cluster does not tell: that is all Alter's. */
-        if (!acl_may(operations, wanted[i]) && (wanted[i] == ACL_ALTER || operations != 0)) {
+    for (; *wanted != 0; wanted++) {
+        /* Without Describe, which Alter includes, the cluster does not tell of the others. */
+        if (!acl_may(operations, *wanted) &&
+            (operations != 0 || acl_includes(*wanted, ACL_DESCRIBE))) {
             missing(side, CHECK_WARNING,
-                    acl_lacks(side->principal, wanted[i], ACL_CLUSTER, ACL_CLUSTER_NAME, text));
+                    acl_lacks(side->principal, *wanted, ACL_CLUSTER, ACL_CLUSTER_NAME, text));
             ok = false;
         }
     }
     return ok;
+}
+
+/* What `ferry acls` asks of the source. */
+static bool source_cluster(const struct side *side)
+{
+    static const enum acl_operation wanted[] = {ACL_DESCRIBE, 0};
+    const struct config_service *service = side->check->context->service;
+    return (!service->acl_topics && !service->acl_groups) || cluster_rights(side, wanted);
 }
 
 static void fine(const struct side *side, const char *who, bool ok)
@@ -368,6 +376,7 @@ static void check_operator(struct check *check)
     const struct config_site *site = check->context->to;
     struct err err = {0};
     struct side side = {.check = check, .site = site};
+    static const enum acl_operation wanted[] = {ACL_ALTER, ACL_DESCRIBE_CONFIGS, 0};
     if (site->operator_kafka == NULL) {
         return;
     }
@@ -381,7 +390,7 @@ static void check_operator(struct check *check)
     bool ok = control_topic(&side, PERMISSION_OPERATOR);
     ok = writer(&side, "keeper") && ok;
     ok = writer(&side, "op") && ok;
-    ok = cluster_rights(&side) && ok;
+    ok = cluster_rights(&side, wanted) && ok;
     fine(&side, "the operator", ok);
     admin_free(side.admin);
 }
@@ -410,7 +419,7 @@ void check_permissions(struct check *check)
     if (source.admin != NULL) {
         bool ok = source_topics(&source, &names);
         ok = groups(&source, false) && ok;
-        fine(&source, "the mirror", ok);
+        fine(&source, "the mirror", source_cluster(&source) && ok);
     }
     if (target.admin != NULL) {
         bool ok = target_topics(&target, &names);

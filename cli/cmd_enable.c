@@ -405,6 +405,9 @@ static void print_result(struct context *context, struct enabled *enabled)
         render_json(json_pack("{sssO}", "service", service, "links", enabled->links));
     } else if (enabled->written > 0 && !context->quiet) {
         fprintf(stderr, "  next: start ferryd where it is not running; ferry status %s\n", service);
+        if (context->service->acl_topics || context->service->acl_groups) {
+            fprintf(stderr, "  and:  ferry acls sync %s\n", service);
+        }
     }
 }
 

@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/confirm.h"
+#include "cli/links.h"
 #include "cli/render.h"
 #include "failover/fence.h"
 #include "kafka/control.h"
@@ -41,12 +42,6 @@ static void fence_done(struct fence *fence)
     acl_list_free(&fence->to_delete);
     json_decref(fence->before);
     json_decref(fence->after);
-}
-
-static const struct config_client *writer_client(const struct context *context)
-{
-    const struct config_site *site = context->to;
-    return site->operator_kafka != NULL ? site->operator_kafka : &site->kafka;
 }
 
 /* --- what there is ------------------------------------------------------------------------------------------------ */
@@ -186,9 +181,9 @@ static void compare(struct fence *fence)
     fence_entries(fence->before, &old);
     fence_entries(fence->after, &wanted);
     if (fence->acls_known && fence->unset[0] == '\0') {
-        fence_missing(&wanted, &fence->acls, &fence->to_create);
+        acl_list_missing(&wanted, &fence->acls, &fence->to_create);
     }
-    fence_missing(&old, &wanted, &fence->to_delete);
+    acl_list_missing(&old, &wanted, &fence->to_delete);
     acl_list_free(&old);
     acl_list_free(&wanted);
 }
@@ -267,7 +262,7 @@ static bool apply(struct fence *fence, struct err *err)
         return err_hint(err, "configure it: the entries stay recorded until then");
     }
     struct control_writer *writer =
-        control_writer_new(writer_client(context), context->service->name, "op", err);
+        control_writer_new(context_writer(context), context->service->name, "op", err);
     bool ok = writer != NULL && change(fence, writer, err);
     control_writer_free(writer);
     return ok || err_wrap(err, "write fence on %s", context->to->name);
@@ -452,54 +447,17 @@ static bool remove_link(struct context *context, json_t *links, struct err *err)
     return ok;
 }
 
-typedef bool link_fn(struct context *context, json_t *links, struct err *err);
-
-static bool each_link(struct context *context, link_fn *run, json_t *links, struct err *err)
-{
-    const struct config_service *service = context->service;
-    if (command_has(context->line, "to") || command_has(context->line, "link")) {
-        return run(context, links, err);
-    }
-    for (size_t i = 0; i < service->others_count; i++) {
-        context_link(context, service, context->from,
-                     config_site(context->config, service->others[i]));
-        if (!run(context, links, err)) {
-            return err_wrap(err, "%s > %s", context->from->name, context->to->name);
-        }
-    }
-    return true;
-}
-
-static int fence_command(const struct command_line *line, link_fn *run)
-{
-    struct context context;
-    struct err err = {0};
-    json_t *links = json_array();
-    bool ok = context_open(&context, line, &err) && each_link(&context, run, links, &err);
-    int code = EXIT_DONE;
-    if (ok && context.json) {
-        render_json(json_pack("{sssO}", "service", context.service->name, "links", links));
-    }
-    if (!ok) {
-        code = command_fail(line, &err);
-        code = json_array_size(links) > 0 ? EXIT_PARTLY : code;
-    }
-    json_decref(links);
-    context_close(&context);
-    return code;
-}
-
 int cmd_fence_show(const struct command_line *line)
 {
-    return fence_command(line, show_link);
+    return links_command(line, show_link);
 }
 
 int cmd_fence_sync(const struct command_line *line)
 {
-    return fence_command(line, sync_link);
+    return links_command(line, sync_link);
 }
 
 int cmd_fence_remove(const struct command_line *line)
 {
-    return fence_command(line, remove_link);
+    return links_command(line, remove_link);
 }

@@ -13,6 +13,7 @@
 #include "cli/status.h"
 #include "cli/topics.h"
 #include "cli/watch.h"
+#include "failover/acl_sync.h"
 #include "failover/fence.h"
 #include "kafka/control.h"
 
@@ -42,6 +43,7 @@ static void ask_control(struct status *status, struct context *context)
     status->paused = state->paused;
     status->operation_open = state->operation_open;
     status->fence = fence_topics_parse(state->fence_json);
+    acl_sync_line(state->acls_json, status->acls);
     snprintf(status->primary, sizeof(status->primary), "%s", state->primary);
     control_state_free(state);
 }
@@ -208,6 +210,7 @@ static json_t *link_json(const struct status *status)
     json_object_set_new(
         out, "fence",
         render_string(status->role_epoch <= 0 ? NULL : fence_line(status->fence, fence)));
+    json_object_set_new(out, "acls", render_string(status->acls[0] == '\0' ? NULL : status->acls));
     json_object_set_new(out, "lag_records", render_int_or_null(status->lag_records));
     json_object_set_new(out, "lag_s", render_real_or_null(status->lag_s));
     json_object_set_new(out, "seen_lag_records", render_int_or_null(status->seen_lag));
@@ -560,6 +563,14 @@ static void print_fence(const struct status *status)
     }
 }
 
+static void print_acls_line(const struct status *status)
+{
+    if (status->acls[0] != '\0') {
+        struct render_safe safe = render_safe(status->acls);
+        printf("ACLs of %s: %s\n", status->from, safe.text);
+    }
+}
+
 static void print_weak(const struct status *status)
 {
     json_t *all = weak_json(status);
@@ -586,6 +597,7 @@ static void print_text(const struct status *status)
         return;
     }
     print_fence(status);
+    print_acls_line(status);
     print_workers(status);
     if (status->positions.source_err.kind != ERR_NONE) {
         print_unknown("source", &status->positions.source_err);

@@ -123,13 +123,13 @@ static const struct command_option resync_options[] = {
     NO_OPTION,
 };
 
-#define FENCE_REASON {.name = "reason", .value = "TEXT", .help = "recorded with it"}
+#define REASON_OPTION {.name = "reason", .value = "TEXT", .help = "recorded with it"}
 static const struct command_option fence_sync_options[] = {
     {.name = "dry-run", .help = "only show what would be done"},
     {.name = "principal",
      .value = "NAME",
      .help = "the mirror's principal on the target, where brokers map names; it is never denied"},
-    FENCE_REASON,
+    REASON_OPTION,
     {.name = "yes", .help = "do not ask"},
     LINK_OPTION,
     TO_OPTION,
@@ -137,8 +137,17 @@ static const struct command_option fence_sync_options[] = {
 };
 
 static const struct command_option fence_remove_options[] = {
-    FENCE_REASON, {.name = "yes", .help = "do not ask"},
+    REASON_OPTION, {.name = "yes", .help = "do not ask"},
      LINK_OPTION, TO_OPTION, NO_OPTION
+};
+
+static const struct command_option acls_sync_options[] = {
+    {.name = "dry-run", .help = "only show what would be done"},
+    REASON_OPTION,
+    {.name = "yes",     .help = "do not ask"                  },
+    LINK_OPTION,
+    TO_OPTION,
+    NO_OPTION,
 };
 
 static const struct command_option help_options[] = {
@@ -250,6 +259,40 @@ static const struct command fence_commands[] = {
     {.name = NULL},
 };
 
+static const struct command acls_commands[] = {
+    {.name = "show",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "which ACLs of the source are copied, which are withheld, what has changed since",
+     .text = "As recorded, and compared with both clusters: entries that are not copied yet, that "
+             "are gone at the source, that stand at the target already and are somebody else's, "
+             "and those that are never copied, each with the reason.", .options = link_options,
+     .run = cmd_acls_show},
+    {.name = "sync",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "copy the ACLs of the service's topics and groups, but what writes",
+     .text = "What services.*.acl_sync asks for. Reads the source as the mirror, which needs "
+             "Describe on the cluster there, and changes the target as sites.*.operator, which "
+             "needs Alter. Write, All and what else alters is withheld and remembered until the "
+             "target is the primary. Adds what is missing, takes away what Ferry copied and the "
+             "source has no more, and touches nothing else; never copies Ferry's own. Asks for "
+             "the service's name first. Again whenever the source's ACLs change; where nothing "
+             "did, nothing is written.", .options = acls_sync_options,
+     .run = cmd_acls_sync},
+    {.name = "remove",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "take away the entries that are recorded as copied, and no other",
+     .text = "Asks for the service's name first. What is withheld is forgotten.",
+     .options = fence_remove_options,
+     .run = cmd_acls_remove},
+    {.name = NULL},
+};
+
 static const struct command config_commands[] = {
     {.name = "check",
      .args = "",
@@ -339,6 +382,10 @@ static const struct command commands[] = {
      .args = "",
      .summary = "who may write to the target's topics while they are mirrored",
      .children = fence_commands},
+    {.name = "acls",
+     .args = "",
+     .summary = "the source's ACLs at the target, what writes withheld",
+     .children = acls_commands},
     {.name = "config", .args = "", .summary = "the configuration", .children = config_commands},
     {.name = "version", .args = "", .summary = "of ferry and its libraries", .run = cmd_version},
     {.name = "help",

@@ -256,6 +256,14 @@ bool context_view(struct context *context, struct err *err)
     return context->view != NULL;
 }
 
+/* --- who writes --------------------------------------------------------------------------------------------------- */
+
+const struct config_client *context_writer(const struct context *context)
+{
+    const struct config_site *site = context->to;
+    return site->operator_kafka != NULL ? site->operator_kafka : &site->kafka;
+}
+
 /* --- keys --------------------------------------------------------------------------------------------------------- */
 
 static char *key_text(const struct context *context, const char *link, const char *suffix)

@@ -82,6 +82,9 @@ bool context_topic_ok(const char *name);
 MUST_CHECK
 bool context_place(const char *text, char topic[CONTEXT_TOPIC_BYTES], int32_t *out_partition,
                    struct err *err);
+/* Who `ferry` signs in as where it writes on the target: sites.X.operator, else the mirror. */
+const struct config_client *context_writer(const struct context *context);
+
 /* "user@host". */
 char *context_who(char out[CONTEXT_WHO_BYTES]);
 

@@ -225,6 +225,9 @@ static void add_own(struct permissions *out, const struct config_service *servic
             add(out, (enum permission_role)role, ACL_TOPIC, ACL_LITERAL, name, *operation);
         }
     }
+    if (service->acl_topics || service->acl_groups) {
+        add(out, PERMISSION_SOURCE, ACL_CLUSTER, ACL_LITERAL, ACL_CLUSTER_NAME, ACL_DESCRIBE);
+    }
     snprintf(name, sizeof(name), "ferry-%s-%s-%s", service->name, from->name, to->name);
     add(out, PERMISSION_TARGET, ACL_GROUP, ACL_LITERAL, name, ACL_READ);
     add_writer(out, PERMISSION_TARGET, "keeper", service->name);
@@ -257,7 +260,7 @@ void permissions_list(struct permissions *out, const struct config_service *serv
     if (to->operator_kafka == NULL) {
         note(out,
              "sites.%.100s.operator is not configured: `ferry` signs in as the mirror, and no "
-             "write fence can be set",
+             "write fence can be set, no ACL copied",
              to->name);
     }
 }

@@ -10,6 +10,7 @@
 
 #include "cli/positions.h"
 #include "config/config.h"
+#include "failover/acl_sync.h"
 
 #define STATUS_LINE_BYTES 512
 #define STATUS_WHY_BYTES  300
@@ -48,7 +49,8 @@ struct status {
     double lag_s;        /* the worst; -1 = unknown */
     int64_t seen_lag;    /* the source does not answer: what workers last said; -1 = nothing */
     int64_t seen_ms;
-    double records_per_s; /* of all live workers; -1 = unknown */
+    double records_per_s;           /* of all live workers; -1 = unknown */
+    char acls[ACL_SYNC_LINE_BYTES]; /* what is copied of them; "" = nothing was, or unknown */
 };
 
 /* A live worker mirrors it, and nothing is in its way. */

@@ -120,7 +120,10 @@ struct config_service {
     struct config_patterns groups;
     bool
         groups_commit; /* their translated offsets, at the target; false: they are in Redis alone */
-    struct config_filter *filter; /* or NULL: every record belongs */
+    bool acl_topics;   /* acl_sync: ACLs of its topics are copied, and of its groups */
+    bool acl_groups;
+    struct config_patterns acl_principals; /* include is unused; exclude: never copied */
+    struct config_filter *filter;          /* or NULL: every record belongs */
     enum config_compression compression;
     bool merge; /* small neighbours; default true */
     struct config_cname *cnames;
@@ -194,6 +197,8 @@ const char *config_client_weakness(const struct config_client *client, size_t in
 /* Does a topic or group of this name belong? Reserved names (ferry.*, ferry-*, __*) never do. */
 bool config_patterns_match(const struct config_patterns *patterns, const char *name);
 bool config_name_reserved(const char *name);
+/* Does acl_sync.exclude match this principal ("User:alice")? */
+bool config_principal_excluded(const struct config_service *service, const char *principal);
 /* Another service that has a site in common with this one and whose patterns match the topic too, or NULL. What is
  * certain from the patterns alone was refused by config_load(). */
 const char *config_service_rival(const struct config_service *service, const char *topic);

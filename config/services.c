@@ -161,12 +161,15 @@ bool build_service(const struct build *build, struct config_service *service, co
     char groups[BUILD_PATH_BYTES];
     char settings[BUILD_PATH_BYTES];
     const json_t *topic_config = json_object_get(tree, "topic_config");
+    const json_t *acl_sync = json_object_get(tree, "acl_sync");
+    char acls[BUILD_PATH_BYTES];
     char filter[BUILD_PATH_BYTES];
 
     snprintf(path, sizeof(path), "services.%.400s", name);
     snprintf(topics, sizeof(topics), "%.500s.topics", path);
     snprintf(groups, sizeof(groups), "%.500s.groups", path);
     snprintf(settings, sizeof(settings), "%.500s.topic_config", path);
+    snprintf(acls, sizeof(acls), "%.500s.acl_sync.exclude", path);
     snprintf(filter, sizeof(filter), "%.500s.filter", path);
     service->config = build->config;
     service->name = build_copy(name);
@@ -179,6 +182,8 @@ bool build_service(const struct build *build, struct config_service *service, co
     service->groups_commit =
         !json_is_false(json_object_get(json_object_get(tree, "groups"), "commit"));
     service->topic_config_sync = !json_is_false(json_object_get(topic_config, "sync"));
+    service->acl_topics = json_is_true(json_object_get(acl_sync, "topics"));
+    service->acl_groups = json_is_true(json_object_get(acl_sync, "groups"));
     const json_t *limits = json_object_get(tree, "limits");
     service->limit_initial_bytes =
         parse_number("services.*.limits.initial", json_object_get(limits, "initial"));
@@ -191,6 +196,9 @@ bool build_service(const struct build *build, struct config_service *service, co
            build_patterns(build, &service->groups, groups, json_object_get(tree, "groups"),
                           false) &&
            build_topic_config(build, &service->topic_config, settings, topic_config) &&
+           build_pattern_list(build, &service->acl_principals.exclude,
+                              &service->acl_principals.exclude_count, acls,
+                              json_object_get(acl_sync, "exclude"), false) &&
            build_filter(build, &service->filter, filter, json_object_get(tree, "filter")) &&
            build_cnames(build, service, path, json_object_get(tree, "cname"));
 }
@@ -217,11 +225,18 @@ void build_service_done(struct config_service *service)
     build_patterns_done(&service->topics);
     build_patterns_done(&service->groups);
     build_patterns_done(&service->topic_config);
+    build_patterns_done(&service->acl_principals);
     build_filter_done(service->filter);
     for (size_t i = 0; i < service->cnames_count; i++) {
         cname_done(&service->cnames[i]);
     }
     free(service->cnames);
+}
+
+bool config_principal_excluded(const struct config_service *service, const char *principal)
+{
+    return build_pattern_any(service->acl_principals.exclude, service->acl_principals.exclude_count,
+                             principal);
 }
 
 /* --- services beside each other ----------------------------------------------------------------------------------- */

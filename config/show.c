@@ -87,6 +87,13 @@ static json_t *topic_config_json(const struct config_service *service)
                      pattern_list(settings->exclude, settings->exclude_count));
 }
 
+static json_t *acl_sync_json(const struct config_service *service)
+{
+    const struct config_patterns *principals = &service->acl_principals;
+    return json_pack("{sbsbso}", "topics", service->acl_topics, "groups", service->acl_groups,
+                     "exclude", pattern_list(principals->exclude, principals->exclude_count));
+}
+
 static json_t *cnames_json(const struct config_service *service)
 {
     json_t *list = json_array();
@@ -132,6 +139,7 @@ static json_t *service_json(const struct config_service *service)
                         json_boolean(service->groups_commit));
     json_object_set_new(tree, "on_source_deleted", json_string("keep"));
     json_object_set_new(tree, "topic_config", topic_config_json(service));
+    json_object_set_new(tree, "acl_sync", acl_sync_json(service));
     if (service->filter != NULL) {
         json_object_set_new(tree, "filter", filter_json(service->filter));
     }

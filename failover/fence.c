@@ -168,17 +168,6 @@ void fence_entries(const json_t *topics, struct acl_list *out)
     }
 }
 
-void fence_missing(const struct acl_list *wanted, const struct acl_list *there,
-                   struct acl_list *out)
-{
-    *out = (struct acl_list){0};
-    for (size_t i = 0; i < wanted->count; i++) {
-        if (!acl_list_has(there, &wanted->acls[i])) {
-            acl_list_add(out, &wanted->acls[i]);
-        }
-    }
-}
-
 json_t *fence_union(const json_t *before, const json_t *after)
 {
     json_t *out = json_deep_copy(after);

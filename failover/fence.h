@@ -33,9 +33,6 @@ json_t *fence_plan(const char *const *topics, size_t count, const struct fence_f
 json_t *fence_topics_parse(const char *record_json);
 /* The entries that are ours. */
 void fence_entries(const json_t *topics, struct acl_list *out);
-/* Those of `wanted` that `there` lacks. */
-void fence_missing(const struct acl_list *wanted, const struct acl_list *there,
-                   struct acl_list *out);
 /* Everything that is ours in either. For the time between two records. New reference. */
 json_t *fence_union(const json_t *before, const json_t *after);
 

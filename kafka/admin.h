@@ -118,6 +118,11 @@ void admin_group_offsets_free(struct admin_group_offset *offsets, size_t count);
 MUST_CHECK
 bool admin_group_allowed(struct admin *admin, const char *group, bool commit, struct err *err);
 
+/* Names of all groups that we may describe, heap. ERR_RETRY also when only some of the brokers answered. */
+MUST_CHECK
+bool admin_list_groups(struct admin *admin, char ***out, size_t *out_count, struct err *err);
+void admin_names_free(char **names, size_t count);
+
 /* May we begin as this transactional writer? Asks who coordinates it, which changes nothing; ERR_REFUSED names the ACL. A
  * principal that may describe the id and not write as it is not told apart. */
 MUST_CHECK

@@ -49,22 +49,44 @@ void acl_list_add(struct acl_list *list, const struct acl *acl)
     own->host = must(strdup(acl->host));
 }
 
+static void acl_done(struct acl *acl)
+{
+    free(acl->name);
+    free(acl->principal);
+    free(acl->host);
+}
+
 void acl_list_free(struct acl_list *list)
 {
     for (size_t i = 0; i < list->count; i++) {
-        free(list->acls[i].name);
-        free(list->acls[i].principal);
-        free(list->acls[i].host);
+        acl_done(&list->acls[i]);
     }
     free(list->acls);
     *list = (struct acl_list){0};
 }
 
+/* The protocol's number of DENY is the smaller one. */
+static int acl_compare(const void *left, const void *right)
+{
+    const struct acl *a = left;
+    const struct acl *b = right;
+    const int orders[] = {(int)a->permission - (int)b->permission,
+                          (int)a->resource - (int)b->resource,
+                          strcmp(a->name, b->name),
+                          (int)a->pattern - (int)b->pattern,
+                          strcmp(a->principal, b->principal),
+                          (int)a->operation - (int)b->operation,
+                          strcmp(a->host, b->host)};
+    size_t at = 0;
+    while (at + 1 < sizeof(orders) / sizeof(orders[0]) && orders[at] == 0) {
+        at++;
+    }
+    return orders[at];
+}
+
 bool acl_equal(const struct acl *a, const struct acl *b)
 {
-    return a->resource == b->resource && a->pattern == b->pattern && a->operation == b->operation &&
-           a->permission == b->permission && strcmp(a->name, b->name) == 0 &&
-           strcmp(a->principal, b->principal) == 0 && strcmp(a->host, b->host) == 0;
+    return acl_compare(a, b) == 0;
 }
 
 bool acl_list_has(const struct acl_list *list, const struct acl *acl)
@@ -75,6 +97,41 @@ bool acl_list_has(const struct acl_list *list, const struct acl *acl)
         }
     }
     return false;
+}
+
+void acl_list_sort(struct acl_list *list)
+{
+    size_t kept = 0;
+    if (list->count > 1) {
+        qsort(list->acls, list->count, sizeof(*list->acls), acl_compare);
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        if (kept > 0 && acl_equal(&list->acls[kept - 1], &list->acls[i])) {
+            acl_done(&list->acls[i]);
+        } else {
+            list->acls[kept++] = list->acls[i];
+        }
+    }
+    list->count = kept;
+}
+
+void acl_list_missing(const struct acl_list *wanted, const struct acl_list *there,
+                      struct acl_list *out)
+{
+    struct acl_list sorted = {.acls = must(calloc(there->count + 1, sizeof(*sorted.acls))),
+                              .count = there->count};
+    *out = (struct acl_list){0};
+    for (size_t i = 0; i < there->count; i++) {
+        sorted.acls[i] = there->acls[i]; /* texts are borrowed */
+    }
+    qsort(sorted.acls, sorted.count, sizeof(*sorted.acls), acl_compare);
+    for (size_t i = 0; i < wanted->count; i++) {
+        if (!bsearch(&wanted->acls[i], sorted.acls, sorted.count, sizeof(*sorted.acls),
+                     acl_compare)) {
+            acl_list_add(out, &wanted->acls[i]);
+        }
+    }
+    free(sorted.acls);
 }
 
 bool acl_concerns(const struct acl *acl, enum acl_resource resource, const char *name)

@@ -24,6 +24,11 @@ void acl_list_add(struct acl_list *list, const struct acl *acl); /* copies the t
 void acl_list_free(struct acl_list *list);
 bool acl_equal(const struct acl *a, const struct acl *b);
 bool acl_list_has(const struct acl_list *list, const struct acl *acl);
+/* Sort, DENY before ALLOW, then by resource, name and principal; what is there twice is there once then. */
+void acl_list_sort(struct acl_list *list);
+/* Those of `wanted` that `there` lacks, in wanted's order. */
+void acl_list_missing(const struct acl_list *wanted, const struct acl_list *there,
+                      struct acl_list *out);
 /* Does an entry of this resource concern the topic or group? A wildcard is the literal name "*". */
 bool acl_concerns(const struct acl *acl, enum acl_resource resource, const char *name);
 

@@ -1,5 +1,5 @@
 /* See admin_group_offsets() and admin_writer_allowed(): a question to a coordinator, on a loop and a cluster of its own, for the
- * length of the call. */
+ * length of the call. Which groups there are is librdkafka's question. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -167,4 +167,53 @@ void admin_group_offsets_free(struct admin_group_offset *offsets, size_t count)
         free(offsets[i].metadata);
     }
     free(offsets);
+}
+
+/* ---- which groups there are ---- */
+
+void admin_names_free(char **names, size_t count)
+{
+    for (size_t i = 0; names && i < count; i++) {
+        free(names[i]);
+    }
+    free(names);
+}
+
+static bool take_groups(struct admin *admin, const rd_kafka_ListConsumerGroups_result_t *result,
+                        char ***out, size_t *out_count, struct err *err)
+{
+    size_t errors_count = 0;
+    size_t count = 0;
+    const rd_kafka_error_t **errors =
+        rd_kafka_ListConsumerGroups_result_errors(result, &errors_count);
+    if (errors_count > 0) {
+        return admin_failed(admin, err, rd_kafka_error_code(errors[0]), "list groups",
+                            rd_kafka_error_string(errors[0]));
+    }
+    const rd_kafka_ConsumerGroupListing_t **groups =
+        rd_kafka_ListConsumerGroups_result_valid(result, &count);
+    *out = calloc(count + 1, sizeof(**out));
+    if (!*out) {
+        abort();
+    }
+    for (size_t i = 0; i < count; i++) {
+        (*out)[i] = strdup(rd_kafka_ConsumerGroupListing_group_id(groups[i]));
+        if (!(*out)[i]) {
+            abort();
+        }
+    }
+    *out_count = count;
+    return true;
+}
+
+bool admin_list_groups(struct admin *admin, char ***out, size_t *out_count, struct err *err)
+{
+    struct admin_call call;
+    admin_call_begin(&call, admin, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS);
+    rd_kafka_ListConsumerGroups(client_handle(admin->client), call.options, call.queue);
+    bool ok = admin_call_wait(&call, "list groups", err) &&
+              take_groups(admin, rd_kafka_event_ListConsumerGroups_result(call.event), out,
+                          out_count, err);
+    admin_call_done(&call);
+    return ok;
 }

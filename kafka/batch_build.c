@@ -1,6 +1,7 @@
 #include "kafka/batch_build.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <string.h>
 
 #include "kafka/codec.h"
@@ -33,6 +34,7 @@ void batch_build_clear(struct batch_build *build)
 
 static uint64_t zigzag(int64_t value)
 {
+    /* cppcheck-suppress shiftTooManyBitsSigned ; arithmetic in gcc and clang */
     return (uint64_t)value << 1 ^ (uint64_t)(value >> 63);
 }
 
@@ -125,6 +127,16 @@ static void put_header(const struct batch_build *build, enum batch_codec codec,
     writer_i32(out, build->count);
 }
 
+/* What is known only when the records are there. */
+static void finish(uint8_t *batch, size_t len)
+{
+    uint32_t length = htobe32((uint32_t)(len - BATCH_LENGTH_PREFIX));
+    uint32_t crc = htobe32(crc32c(0, batch + AT_ATTRIBUTES, len - AT_ATTRIBUTES));
+
+    memcpy(batch + AT_LENGTH, &length, sizeof(length));
+    memcpy(batch + AT_CRC, &crc, sizeof(crc));
+}
+
 bool batch_build_write(const struct batch_build *build, enum batch_codec codec,
                        int32_t leader_epoch, struct writer *out, struct err *err)
 {
@@ -136,10 +148,23 @@ bool batch_build_write(const struct batch_build *build, enum batch_codec codec,
         out->len = begin;
         return false;
     }
-    uint8_t *batch = out->data + begin;
-    size_t len = out->len - begin;
-    writer_patch_i32(out, begin + AT_LENGTH, (int32_t)(len - BATCH_LENGTH_PREFIX));
-    writer_patch_i32(out, begin + AT_CRC,
-                     (int32_t)crc32c(0, batch + AT_ATTRIBUTES, len - AT_ATTRIBUTES));
+    finish(out->data + begin, out->len - begin);
     return true;
+}
+
+struct buf *batch_build_block(const struct batch_build *build, int32_t leader_epoch,
+                              struct buf_pool *pool)
+{
+    struct buf *block = buf_new(pool, batch_build_bytes(build));
+    struct writer header;
+
+    assert(build->count > 0);
+    writer_init(&header);
+    put_header(build, CODEC_NONE, leader_epoch, &header);
+    memcpy(block->data, header.data, header.len);
+    memcpy(block->data + header.len, build->records.data, build->records.len);
+    block->len = header.len + build->records.len;
+    finish(block->data, block->len);
+    writer_done(&header);
+    return block;
 }

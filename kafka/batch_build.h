@@ -33,5 +33,8 @@ size_t batch_build_record_bytes(const struct record *record);
 MUST_CHECK
 bool batch_build_write(const struct batch_build *build, enum batch_codec codec,
                        int32_t leader_epoch, struct writer *out, struct err *err);
+/* The batch uncompressed, as a block of `pool` with one reference. @pre at least one record */
+struct buf *batch_build_block(const struct batch_build *build, int32_t leader_epoch,
+                              struct buf_pool *pool);
 
 #endif

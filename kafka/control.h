@@ -8,6 +8,7 @@
  *             "forced":{SETTING:[OLD|null, NEW]},"synced":{likewise}}..],"kept":{..},"gone":{..}}
  *   keeper   {"worker":..,"since":..}
  *   fence    {"topics":{TOPIC:{..}},..}   failover/fence.h; by `ferry enable` and `ferry fence`
+ *   acls     {"ours":[..],"withheld":[..],..}   failover/acl_sync.h; by `ferry acls`
  *   order    {"state":"run"|"pause","by":..,"reason":..,"time":..}
  *   op/ID    {"open":true|false,..}   operations (failover/); one that cannot be read counts as open
  *   op/ID/STEP   their steps, for failover/ alone
@@ -54,6 +55,7 @@ struct control_state {    /* one snapshot, immutable once published */
     size_t topics_count;
     char keeper[256];
     char *fence_json; /* whole record, NULL when none */
+    char *acls_json;  /* likewise */
     bool paused;      /* order: pause */
     bool operation_open;
 };

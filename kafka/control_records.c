@@ -35,6 +35,7 @@ enum slot {
     SLOT_KEEPER,
     SLOT_ORDER,
     SLOT_FENCE,
+    SLOT_ACLS,
     SLOT_OPERATION,
     SLOTS
 };
@@ -258,6 +259,15 @@ static bool take_fence(struct control_state *now, const struct parsed *parsed, s
     return true;
 }
 
+static bool take_acls(struct control_state *now, const struct parsed *parsed, struct err *err)
+{
+    if (parsed && !json_is_array(json_object_get(parsed->record, "ours"))) {
+        return wrong(err, "ours: expected an array");
+    }
+    replace_text(&now->acls_json, parsed ? parsed->text : NULL, parsed ? parsed->len : 0);
+    return true;
+}
+
 /* ---- topics ---- */
 
 static void topics_free(struct control_topic *topics, size_t count)
@@ -433,6 +443,7 @@ static const struct slot_form {
     {"keeper",  SLOT_KEEPER,  take_keeper },
     {"order",   SLOT_ORDER,   take_order  },
     {"fence",   SLOT_FENCE,   take_fence  },
+    {"acls",    SLOT_ACLS,    take_acls   },
 };
 
 static const struct slot_form *form_of(const char *key)
@@ -544,6 +555,7 @@ static void state_done(struct control_state *state)
     free(state->topics_json);
     free(state->role_json);
     free(state->fence_json);
+    free(state->acls_json);
 }
 
 void control_records_free(struct control_records *records)
@@ -566,6 +578,7 @@ struct control_state *control_records_state(const struct control_records *record
     state->role_json = state->role_json ? must(strdup(state->role_json)) : NULL;
     state->topics_json = state->topics_json ? must(strdup(state->topics_json)) : NULL;
     state->fence_json = state->fence_json ? must(strdup(state->fence_json)) : NULL;
+    state->acls_json = state->acls_json ? must(strdup(state->acls_json)) : NULL;
     state->topics = must(calloc(state->topics_count + 1, sizeof(*state->topics)));
     for (size_t i = 0; i < state->topics_count; i++) {
         state->topics[i] = records->now.topics[i];

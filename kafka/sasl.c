@@ -269,7 +269,7 @@ static void prove(struct sasl *sasl, const struct server_first *first, const str
 static bool put_client_final(struct sasl *sasl, struct span message, struct writer *out,
                              struct err *err)
 {
-    struct server_first first;
+    struct server_first first = {0};
     struct writer auth;
     uint8_t proof[EVP_MAX_MD_SIZE];
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "base/log.h"
 #include "kafka/error.h"
@@ -16,7 +17,8 @@
 #define FIELDS_A_CALL    200
 #define FIELDS_A_SCAN    "2000"
 #define LOOKUPS_A_ROUND  100000
-#define LOOKUP_TRIES     4 /* other incarnations */
+#define CALLS_FLYING     16 /* each some milliseconds of Redis */
+#define LOOKUP_TRIES     4  /* other incarnations */
 #define PARTS_A_REQUEST  1000
 #define BEGINS_MS        10000 /* where the target's logs begin moves with retention */
 #define GATE_MS          50
@@ -62,7 +64,11 @@ struct group_round {
     bool recount;        /* strangers are to be counted anew */
     bool source_known;   /* every broker said which groups it has */
     bool target_known;
+    bool incomplete; /* not read, or not translated, for every group */
     bool store_failed;
+    TAILQ_HEAD(, call) calls; /* to Redis, that wait for others */
+    int32_t calls_flying;
+    bool pumping;
     int64_t begins_ms;
     int64_t told_ms;
     char told[200];
@@ -132,6 +138,98 @@ static bool is(struct wire_string string, const char *text)
     return string.len == (int32_t)strlen(text) && memcmp(string.data, text, strlen(text)) == 0;
 }
 
+/* The round was done, but not for every group: it does not count as one that was. */
+static void incomplete(struct group_round *round, const struct err *err)
+{
+    note(round, err);
+    round->incomplete = true;
+}
+
+/* --- Redis, some calls at a time ---------------------------------------------------------------------------------- */
+
+/* 500 calls at once would be answered later than a call may wait, and keep Redis from everybody else. */
+struct call {
+    struct group_round *round;
+    struct redis_script *script; /* NULL = a command */
+    int keys_count;
+    struct script_arguments arguments;
+    redis_reply_fn *done;
+    void *arg;
+    TAILQ_ENTRY(call) link;
+};
+
+static void pump_calls(struct group_round *round);
+
+static void call_done(void *arg, const redisReply *reply, const struct err *err)
+{
+    struct call *call = arg;
+    struct group_round *round = call->round;
+    redis_reply_fn *done = call->done;
+    void *done_arg = call->arg;
+    free(call);
+    round->calls_flying--;
+    done(done_arg, reply, err);
+    pump_calls(round);
+    one_done(round);
+}
+
+static void send_call(struct group_round *round, struct call *call)
+{
+    struct script_arguments arguments = call->arguments;
+    const char **argv = (const char **)(uintptr_t)arguments.argv;
+    round->calls_flying++;
+    if (call->script != NULL) {
+        redis_call_script(round->options.redis, call->script, call->keys_count, arguments.count,
+                          argv, arguments.lens, call_done, call);
+    } else {
+        redis_call(round->options.redis, arguments.count, argv, arguments.lens, call_done, call);
+    }
+    script_arguments_done(&arguments);
+}
+
+/* We are stopped: nothing is sent any more. */
+static void drop_call(struct group_round *round, struct call *call)
+{
+    struct err why;
+    err_set(&why, ERR_RETRY, "stopped");
+    script_arguments_done(&call->arguments);
+    call->done(call->arg, NULL, &why);
+    free(call);
+    one_done(round);
+}
+
+/* A call may fail at once, and come back here from within: the outer loop goes on. */
+static void pump_calls(struct group_round *round)
+{
+    if (round->pumping) {
+        return;
+    }
+    round->pumping = true;
+    while (!TAILQ_EMPTY(&round->calls) && (round->stopped || round->calls_flying < CALLS_FLYING)) {
+        struct call *call = TAILQ_FIRST(&round->calls);
+        TAILQ_REMOVE(&round->calls, call, link);
+        (round->stopped ? drop_call : send_call)(round, call);
+    }
+    round->pumping = false;
+}
+
+/* `script` NULL = a command. The step waits for it. */
+static void call_redis(struct group_round *round, struct redis_script *script, int keys_count,
+                       struct script_arguments *take_arguments, redis_reply_fn *done, void *arg)
+{
+    struct call *call = must(calloc(1, sizeof(*call)));
+    *call = (struct call){.round = round,
+                          .script = script,
+                          .keys_count = keys_count,
+                          .arguments = *take_arguments,
+                          .done = done,
+                          .arg = arg};
+    *take_arguments = (struct script_arguments){0};
+    wait_for_one(round);
+    TAILQ_INSERT_TAIL(&round->calls, call, link);
+    pump_calls(round);
+}
+
 /* --- LOAD --------------------------------------------------------------------------------------------------------- */
 
 static void scanned(void *arg, const redisReply *reply, const struct err *err)
@@ -150,14 +248,17 @@ static void scanned(void *arg, const redisReply *reply, const struct err *err)
         snprintf(round->cursor, sizeof(round->cursor), "%s", reply->element[0]->str);
         round->loaded = strcmp(round->cursor, "0") == 0;
     }
-    one_done(round);
 }
 
 static void load(struct group_round *round)
 {
-    const char *argv[] = {"HSCAN", round->groups_key, round->cursor, "COUNT", FIELDS_A_SCAN};
-    wait_for_one(round);
-    redis_call(round->options.redis, 5, argv, NULL, scanned, round);
+    struct script_arguments arguments = {0};
+    script_put_text(&arguments, "HSCAN");
+    script_put_text(&arguments, round->groups_key);
+    script_put_text(&arguments, round->cursor);
+    script_put_text(&arguments, "COUNT");
+    script_put_text(&arguments, FIELDS_A_SCAN);
+    call_redis(round, NULL, 0, &arguments, scanned, round);
 }
 
 /* --- LOOK --------------------------------------------------------------------------------------------------------- */
@@ -219,7 +320,7 @@ static void list_failed(struct listing *listing, const struct err *err)
 {
     struct group_round *round = listing->round;
     *(listing->of_target ? &round->target_known : &round->source_known) = false;
-    note(round, err);
+    incomplete(round, err);
 }
 
 static bool list_answered(void *arg, struct reader *reader, int16_t version, const struct err *err)
@@ -321,7 +422,6 @@ static void redis_looked(void *arg, const redisReply *reply, const struct err *e
         round->stored_there = (size_t)reply->element[1]->integer;
         look_at_stored(round);
     }
-    one_done(round);
 }
 
 static void redis_look(struct group_round *round)
@@ -339,11 +439,7 @@ static void redis_look(struct group_round *round)
     script_put_text(&arguments, cluster_id(options->source));
     script_put_format(&arguments, "cluster:%s", options->to);
     script_put_text(&arguments, cluster_id(options->target));
-    wait_for_one(round);
-    redis_call_script(options->redis, &round->groups, 3, arguments.count,
-                      (const char **)(uintptr_t)arguments.argv, arguments.lens, redis_looked,
-                      round);
-    script_arguments_done(&arguments);
+    call_redis(round, &round->groups, 3, &arguments, redis_looked, round);
 }
 
 static void look(struct group_round *round)
@@ -498,8 +594,9 @@ static void group_refused(struct some_groups *some, struct group *group, enum ap
     err_set_code(&why, ERR_RETRY, error, "%s: %s of group '%.200s': %s",
                  some->of_target ? round->options.to : round->options.from, api_name(api),
                  group->name, denied ? lacks : kafka_error_name(error));
-    note(round, &why);
-    if (some->of_target && !is_passing(error)) {
+    bool lasting = some->of_target && !is_passing(error); /* its places say so */
+    (lasting ? note : incomplete)(round, &why);
+    if (lasting) {
         snprintf(group->refused, sizeof(group->refused), "%.*s", (int)sizeof(group->refused) - 1,
                  denied ? lacks : kafka_error_name(error));
     }
@@ -534,9 +631,9 @@ static bool fetched(void *arg, struct reader *reader, int16_t version, const str
     struct err why;
     bool understood = true;
     if (reader == NULL) {
-        note(round, err);
+        incomplete(round, err);
     } else if (!(understood = proto_get_offset_fetch(reader, version, &answer, &why))) {
-        note(round, &why);
+        incomplete(round, &why);
     } else {
         take_fetched(some, &answer);
         offset_fetch_answer_done(&answer);
@@ -734,16 +831,15 @@ static void mapped(void *arg, const redisReply *reply, const struct err *err)
     struct err why;
     size_t left = 0;
     if (reply == NULL) {
-        note(round, err);
+        incomplete(round, err);
     } else if (!group_lookup_reply(&call->lookup, reply, now_ms(round), &left, &why)) {
-        note(round, &why);
+        incomplete(round, &why);
     }
     if (left > 0 && ++call->tries < LOOKUP_TRIES && !round->stopped) {
         map_ask(call);
     } else {
         map_call_free(call);
     }
-    one_done(round);
 }
 
 static void map_ask(struct map_call *call)
@@ -751,10 +847,7 @@ static void map_ask(struct map_call *call)
     struct group_round *round = call->round;
     struct script_arguments arguments = {0};
     group_lookup_arguments(&call->lookup, round->base, &arguments);
-    wait_for_one(round);
-    redis_call_script(round->options.redis, &round->floors, PART_KEYS_COUNT, arguments.count,
-                      (const char **)(uintptr_t)arguments.argv, arguments.lens, mapped, call);
-    script_arguments_done(&arguments);
+    call_redis(round, &round->floors, PART_KEYS_COUNT, &arguments, mapped, call);
 }
 
 static void map_part(struct group_round *round, struct group_part *part)
@@ -946,22 +1039,17 @@ static void stored(void *arg, const redisReply *reply, const struct err *err)
     struct group_round *round = arg;
     if (reply == NULL) {
         round->store_failed = true;
-        note(round, err);
+        incomplete(round, err);
     }
-    one_done(round);
 }
 
 static void send_fields(struct fields *fields)
 {
     struct group_round *round = fields->round;
-    struct script_arguments *arguments = &fields->arguments;
     if (fields->fields_count == 0) {
         return;
     }
-    wait_for_one(round);
-    redis_call(round->options.redis, arguments->count, (const char **)(uintptr_t)arguments->argv,
-               arguments->lens, stored, round);
-    script_arguments_done(arguments);
+    call_redis(round, NULL, 0, &fields->arguments, stored, round);
     fields->fields_count = 0;
 }
 
@@ -1272,7 +1360,7 @@ static void tell_trouble(struct group_round *round)
 
 static void finish(struct group_round *round)
 {
-    struct err err = round->err;
+    struct err err = round->err.kind == ERR_NONE && round->incomplete ? round->trouble : round->err;
     tell_trouble(round);
     if (round->store_failed) {
         group_table_unstored(round->options.table);
@@ -1315,6 +1403,7 @@ struct group_round *group_round_new(const struct group_round_options *options)
     round->meta_key = offset_print("%s{%s}:meta", options->prefix, options->service->name);
     round->checkpoints_key = offset_print("%s:checkpoints", round->base);
     round->groups_key = offset_print("%s:groups", round->base);
+    TAILQ_INIT(&round->calls);
     round->floors = offset_script_floors;
     round->groups = offset_script_groups;
     round->gate = loop_timer_new(options->loop, gate, round);
@@ -1326,6 +1415,7 @@ void group_round_stop(struct group_round *round)
 {
     round->stopped = true;
     loop_timer_cancel(round->gate);
+    pump_calls(round);
 }
 
 void group_round_free(struct group_round *round)
@@ -1353,6 +1443,7 @@ void group_round_start(struct group_round *round)
     round->number++;
     round->err = (struct err){0};
     round->trouble = (struct err){0};
+    round->incomplete = false;
     round->step = round->loaded ? STEP_LOOK : STEP_LOAD;
     begin_step(round);
 }

@@ -434,9 +434,15 @@ static void left(void *arg, const struct err *err)
     stopped(link, NULL);
 }
 
+static struct err err_or_none(const struct err *err)
+{
+    struct err none = {0};
+    return err == NULL ? none : *err;
+}
+
 static void stopped(struct link *link, const struct err *why)
 {
-    struct err copy = why == NULL ? (struct err){0} : *why;
+    struct err copy = err_or_none(why);
     if (link->heartbeat != NULL) {
         heartbeat_leave(link->heartbeat);
     }
@@ -779,7 +785,7 @@ static void store_conflict(void *arg, struct offset_track *track, const struct c
 static void store_state(void *arg, bool ready, const struct err *why)
 {
     struct link *link = arg;
-    link->map_err = ready || why == NULL ? (struct err){0} : *why;
+    link->map_err = err_or_none(ready ? NULL : why);
     if (ready) {
         log_info("map.ready", "link=%s>%s", link->from->name, link->to->name);
         return;
@@ -794,7 +800,7 @@ static void redis_changed(void *arg, enum redis_state state, const struct err *w
     if (link->store != NULL) {
         offset_store_redis_changed(link->store, state, why);
     } else { /* the store begins when both clusters have answered: then it is told */
-        link->map_err = why == NULL ? (struct err){0} : *why;
+        link->map_err = err_or_none(why);
     }
 }
 

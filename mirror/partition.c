@@ -192,12 +192,6 @@ static enum partition_took flush(struct taking *taking)
     return ok ? TOOK_OK : stop_at(taking, &failed, why);
 }
 
-static bool worth_merging(const struct partition *partition, const struct batch *batch)
-{
-    return partition->recode != NULL && recode_options(partition->recode)->merge &&
-           batch->len <= RECODE_SMALL_BYTES;
-}
-
 static enum partition_took queue(struct taking *taking, const struct batch *batch,
                                  enum batch_verdict why)
 {
@@ -217,7 +211,8 @@ static enum partition_took queue(struct taking *taking, const struct batch *batc
 
 static enum partition_took pass(struct taking *taking, const struct batch *batch)
 {
-    if (worth_merging(taking->partition, batch)) {
+    const struct recode *recode = taking->partition->recode;
+    if (recode != NULL && recode_small(recode, batch)) {
         return queue(taking, batch, BATCH_SMALL);
     }
     enum partition_took took = flush(taking);

@@ -94,11 +94,6 @@ void recode_plain_bytes(struct recode *recode, size_t plain_bytes_max)
     recode->options.plain_bytes_max = plain_bytes_max;
 }
 
-const struct recode_options *recode_options(const struct recode *recode)
-{
-    return &recode->options;
-}
-
 const struct recode_counts *recode_counts(const struct recode *recode)
 {
     return &recode->counts;
@@ -112,6 +107,17 @@ static int kind(const struct batch *batch)
     return (batch->attributes & (BATCH_CODEC_MASK | BATCH_LOG_APPEND_TIME)) | batch->magic << 8;
 }
 
+static bool is_plain(const struct batch *batch)
+{
+    return batch_codec(batch) == CODEC_NONE;
+}
+
+bool recode_small(const struct recode *recode, const struct batch *batch)
+{
+    return recode->options.merge &&
+           batch->len <= (is_plain(batch) ? RECODE_PLAIN_SMALL_BYTES : RECODE_SMALL_BYTES);
+}
+
 bool recode_joins(const struct recode *recode, const struct batch *batch)
 {
     if (recode->items_count == 0) {
@@ -120,7 +126,8 @@ bool recode_joins(const struct recode *recode, const struct batch *batch)
     const struct batch *last = &recode->items[recode->items_count - 1].batch;
     return recode->items_count < RECODE_ITEMS_MAX && kind(last) == kind(batch) &&
            last->leader_epoch == batch->leader_epoch &&
-           recode->items_bytes + batch->len <= RECODE_MERGE_BYTES;
+           recode->items_bytes + batch->len <=
+               (is_plain(batch) ? RECODE_PLAIN_MERGE_BYTES : RECODE_MERGE_BYTES);
 }
 
 void recode_push(struct recode *recode, const struct recode_item *item)
@@ -180,15 +187,12 @@ static void part_clear(struct part *part)
     part->runs_count = 0;
 }
 
-static void keep_made(struct recode *recode, const struct part *part)
+static void keep_made(struct recode *recode, const struct part *part, struct buf *block)
 {
     if (recode->made_count == recode->made_capacity) {
         recode->made_capacity = recode->made_capacity == 0 ? 8 : recode->made_capacity * 2;
         recode->made = must(realloc(recode->made, recode->made_capacity * sizeof(*recode->made)));
     }
-    struct buf *block = buf_new(recode->options.pool, recode->packed.len);
-    memcpy(block->data, recode->packed.data, recode->packed.len);
-    block->len = recode->packed.len;
     struct recode_run *runs = must(malloc(part->runs_count * sizeof(*runs)));
     memcpy(runs, part->runs, part->runs_count * sizeof(*runs));
     recode->made[recode->made_count++] = (struct recoded){.block = block,
@@ -247,21 +251,42 @@ static bool close_halves(struct recode *recode, const struct part *whole)
     return ok;
 }
 
+static bool compress(struct recode *recode, const struct part *part, size_t *out_len)
+{
+    recode->packed.len = 0;
+    if (!batch_build_write(&part->build, recode->codec, part->leader_epoch, &recode->packed,
+                           recode->err)) {
+        return false;
+    }
+    *out_len = recode->packed.len;
+    return true;
+}
+
+static struct buf *block_of(struct recode *recode, const struct part *part)
+{
+    if (recode->codec == CODEC_NONE) {
+        return batch_build_block(&part->build, part->leader_epoch, recode->options.pool);
+    }
+    struct buf *block = buf_new(recode->options.pool, recode->packed.len);
+    memcpy(block->data, recode->packed.data, recode->packed.len);
+    block->len = recode->packed.len;
+    return block;
+}
+
 /* The part becomes a batch, or two or more if it is too large compressed. */
 static bool close_part(struct recode *recode, struct part *part)
 {
+    size_t len = batch_build_bytes(&part->build);
     bool ok = true;
     if (part->build.count == 0) {
         return true;
     }
-    recode->packed.len = 0;
-    if (!batch_build_write(&part->build, recode->codec, part->leader_epoch, &recode->packed,
-                           recode->err)) {
+    if (recode->codec != CODEC_NONE && !compress(recode, part, &len)) {
         ok = false;
-    } else if (recode->packed.len > recode->bytes_max && part->build.count > 1) {
+    } else if (len > recode->bytes_max && part->build.count > 1) {
         ok = close_halves(recode, part); /* each has fewer records: it ends */
     } else {
-        keep_made(recode, part);
+        keep_made(recode, part, block_of(recode, part));
     }
     part_clear(part);
     return ok;

@@ -46,7 +46,8 @@ static struct cut_call *cut_call_new(struct offset_store *store, const char *top
 
 static void found_over(struct cut_call *made, const struct offset_run *run, const struct err *err)
 {
-    made->found(made->arg, run != NULL, run == NULL ? (struct offset_run){0} : *run, err);
+    struct offset_run none = {0};
+    made->found(made->arg, run != NULL, run == NULL ? none : *run, err);
     free(made->topic);
     free(made);
 }

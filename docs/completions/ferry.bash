@@ -22,6 +22,10 @@ _ferry() {
         "ferry fence show") path="$path $word" ;;
         "ferry fence sync") path="$path $word" ;;
         "ferry fence remove") path="$path $word" ;;
+        "ferry acls") path="$path $word" ;;
+        "ferry acls show") path="$path $word" ;;
+        "ferry acls sync") path="$path $word" ;;
+        "ferry acls remove") path="$path $word" ;;
         "ferry config") path="$path $word" ;;
         "ferry config check") path="$path $word" ;;
         "ferry config show") path="$path $word" ;;
@@ -35,7 +39,7 @@ _ferry() {
         -o) mapfile -t COMPREPLY < <(compgen -W 'text json' -- "$cur"); return ;;
     esac
     case $path in
-        "ferry") words='enable status top check offsets verify fault fence config version help ' ;;
+        "ferry") words='enable status top check offsets verify fault fence acls config version help ' ;;
         "ferry enable") words='--to --adopt --no-fence --reason --yes --config -o -q --timeout --help ' ;;
         "ferry status") words='--link --watch --check --warning --critical --config -o -q --timeout --help ' ;;
         "ferry top") words='--link -n --rows --config -o -q --timeout --help ' ;;
@@ -54,6 +58,10 @@ _ferry() {
         "ferry fence show") words='--link --to --config -o -q --timeout --help ' ;;
         "ferry fence sync") words='--dry-run --principal --reason --yes --link --to --config -o -q --timeout --help ' ;;
         "ferry fence remove") words='--reason --yes --link --to --config -o -q --timeout --help ' ;;
+        "ferry acls") words='show sync remove ' ;;
+        "ferry acls show") words='--link --to --config -o -q --timeout --help ' ;;
+        "ferry acls sync") words='--dry-run --reason --yes --link --to --config -o -q --timeout --help ' ;;
+        "ferry acls remove") words='--reason --yes --link --to --config -o -q --timeout --help ' ;;
         "ferry config") words='check show reference ' ;;
         "ferry config check") words='--config -o -q --timeout --help ' ;;
         "ferry config show") words='--config -o -q --timeout --help ' ;;

@@ -49,6 +49,7 @@ static void test_nothing_written_is_no_role(void **state)
     assert_int_equal(empty->role_epoch, 0);
     assert_string_equal(empty->primary, "");
     assert_null(empty->role_json);
+    assert_null(empty->acls_json);
     assert_int_equal(empty->streams_epoch, 0);
     assert_false(empty->has_topics);
     assert_false(empty->paused);
@@ -67,6 +68,7 @@ static void test_each_key_is_read(void **state)
     assert_true(put("keeper", "{\"worker\":\"w1\",\"since\":\"now\"}"));
     assert_true(put("order", "{\"state\":\"pause\"}"));
     assert_true(put("fence", "{\"topics\":{\"a\":{\"ours\":[\"User:x\"]}}}"));
+    assert_true(put("acls", "{\"ours\":[[\"Allow\"]]}"));
     struct control_state *got = now();
     assert_int_equal(got->role_epoch, 3);
     assert_string_equal(got->primary, "hz");
@@ -84,6 +86,7 @@ static void test_each_key_is_read(void **state)
     assert_string_equal(got->keeper, "w1");
     assert_true(got->paused);
     assert_non_null(strstr(got->fence_json, "User:x"));
+    assert_non_null(strstr(got->acls_json, "Allow"));
     control_state_free(got);
 }
 
@@ -91,7 +94,8 @@ static void test_tombstones_take_back(void **state)
 {
     (void)state;
     test_each_key_is_read(state);
-    static const char *const keys[] = {"role", "streams", "topics", "keeper", "order", "fence"};
+    static const char *const keys[] = {"role",  "streams", "topics", "keeper",
+                                       "order", "fence",   "acls"};
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         assert_true(put(keys[i], NULL));
     }
@@ -136,6 +140,7 @@ static const struct {
      "{\"epoch\":1,\"topics\":[]}"                                                                                           },
     {"keeper",  "{\"worker\":7}",                                               "{\"worker\":\"w\"}"                         },
     {"fence",   "{\"topics\":[]}",                                              "{\"topics\":{}}"                            },
+    {"acls",    "{\"ours\":{}}",                                                "{\"ours\":[]}"                              },
     {"order",   "{\"state\":\"stop\"}",                                         "{\"state\":\"run\"}"                        },
 };
 

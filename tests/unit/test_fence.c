@@ -151,7 +151,7 @@ static void entries_are_those_of_the_record(void **state)
     assert_string_equal(list.acls[1].principal, "User:y");
     assert_int_equal(list.acls[1].permission, ACL_DENY);
     entry(ACL_DENY, ACL_WRITE, ACL_LITERAL, "a", "User:x");
-    fence_missing(&list, &acls, &missing);
+    acl_list_missing(&list, &acls, &missing);
     assert_int_equal(missing.count, 1);
     assert_string_equal(missing.acls[0].principal, "User:y");
     acl_list_free(&list);

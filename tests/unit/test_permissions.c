@@ -98,6 +98,22 @@ static void the_source_is_only_read(void **state)
     permissions_free(&all);
 }
 
+static void who_copies_acls_reads_them_at_the_source(void **state)
+{
+    (void)state;
+    struct permissions all =
+        list_of("{\"include\": [\"t\"]}, \"acl_sync\": {\"topics\": true}", OPERATOR);
+    char *text = text_of(&all, PERMISSION_SOURCE, ACL_CLUSTER);
+    assert_string_equal(text, "literal kafka-cluster Describe\n");
+    free(text);
+    permissions_free(&all);
+    all = list_of("{\"include\": [\"t\"]}", OPERATOR);
+    text = text_of(&all, PERMISSION_SOURCE, ACL_CLUSTER);
+    assert_string_equal(text, "");
+    free(text);
+    permissions_free(&all);
+}
+
 static void only_an_operator_alters_acls(void **state)
 {
     (void)state;
@@ -153,6 +169,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(patterns_become_resources),
         cmocka_unit_test(the_source_is_only_read),
+        cmocka_unit_test(who_copies_acls_reads_them_at_the_source),
         cmocka_unit_test(only_an_operator_alters_acls),
         cmocka_unit_test(a_shell_takes_them_as_they_are),
         cmocka_unit_test(the_redis_user_has_its_keys_alone),

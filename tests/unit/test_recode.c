@@ -383,6 +383,28 @@ static void few_small_neighbours_are_left_alone(void **state)
     done(&bench);
 }
 
+static void what_is_compressed_must_be_smaller_to_be_merged(void **state)
+{
+    const struct recode_options pass_all = {.plain_bytes_max = 1 << 20};
+    struct recode *none = recode_new(&pass_all);
+    struct bench bench;
+    (void)state;
+    three_batches(&bench, CODEC_NONE);
+    struct batch batch = walk(bench.writer.data, bench.ends[1]);
+    batch.len = RECODE_PLAIN_SMALL_BYTES;
+    assert_true(recode_small(bench.recode, &batch));
+    assert_false(recode_small(none, &batch));
+    batch.len++;
+    assert_false(recode_small(bench.recode, &batch));
+    batch.attributes = CODEC_LZ4;
+    batch.len = RECODE_SMALL_BYTES;
+    assert_true(recode_small(bench.recode, &batch));
+    batch.len++;
+    assert_false(recode_small(bench.recode, &batch));
+    recode_free(none);
+    done(&bench);
+}
+
 static void what_differs_does_not_join(void **state)
 {
     struct bench bench;
@@ -401,7 +423,9 @@ static void what_differs_does_not_join(void **state)
     other.leader_epoch++;
     assert_false(recode_joins(bench.recode, &other));
     other = batch;
-    other.len = RECODE_MERGE_BYTES;
+    other.len = RECODE_PLAIN_MERGE_BYTES - batch.len;
+    assert_true(recode_joins(bench.recode, &other));
+    other.len++;
     assert_false(recode_joins(bench.recode, &other));
     recode_clear(bench.recode);
     done(&bench);
@@ -447,6 +471,7 @@ int main(void)
         cmocka_unit_test(records_that_do_not_fit_their_checksummed_header_are_found),
         cmocka_unit_test(a_bomb_is_refused_by_name),
         cmocka_unit_test(few_small_neighbours_are_left_alone),
+        cmocka_unit_test(what_is_compressed_must_be_smaller_to_be_merged),
         cmocka_unit_test(what_differs_does_not_join),
         cmocka_unit_test(reasons_are_counted),
         cmocka_unit_test(what_was_made_may_be_left),

@@ -115,6 +115,27 @@ static void settings_of_topics_have_three_lists(void **state)
     config_free(config);
 }
 
+static void acls_are_not_copied_unless_asked_for(void **state)
+{
+    (void)state;
+    struct config *config =
+        accepted("\"s\": {\"home\": \"a\", \"others\": [\"b\"]" TOPICS
+                 ", \"acl_sync\": {\"topics\": true, \"exclude\": [\"User:admin-*\", "
+                 "{\"regex\": \"User:CN=.*,OU=ops\"}]}},"
+                 "\"plain\": {\"home\": \"c\", \"others\": [\"d\"]" TOPICS "}");
+    const struct config_service *service = config_service(config, "s");
+    assert_true(service->acl_topics);
+    assert_false(service->acl_groups);
+    assert_true(config_principal_excluded(service, "User:admin-1"));
+    assert_true(config_principal_excluded(service, "User:CN=a,OU=ops"));
+    assert_false(config_principal_excluded(service, "User:app"));
+    service = config_service(config, "plain");
+    assert_false(service->acl_topics);
+    assert_false(service->acl_groups);
+    assert_false(config_principal_excluded(service, "User:app"));
+    config_free(config);
+}
+
 static void what_can_never_follow_is_refused_by_name(void **state)
 {
     (void)state;
@@ -262,6 +283,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(settings_of_topics_have_three_lists),
+        cmocka_unit_test(acls_are_not_copied_unless_asked_for),
         cmocka_unit_test(what_can_never_follow_is_refused_by_name),
         cmocka_unit_test(a_service_and_its_defaults),
         cmocka_unit_test(filters_and_codecs),
