@@ -156,8 +156,8 @@ static void start_groups(struct link *link, struct metrics *metrics)
     for (int hold = GROUP_FREE + 1; hold < GROUP_HOLDS_COUNT; hold++) {
         link->metrics.group_holds[hold] = start_group(
             link, metrics, "ferry_group_held_partitions",
-            "Places of groups whose translation is not committed at the target, by why.", "why",
-            group_hold_name((enum group_hold)hold));
+            "Places of groups whose translation is not committed at the target, by reason.",
+            "reason", group_hold_name((enum group_hold)hold));
     }
 }
 

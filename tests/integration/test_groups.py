@@ -145,7 +145,7 @@ def test_members_at_the_target_are_left_alone_and_named(line):
         wait_kept(one, group, where, lambda entry: entry.hold == "members")
         assert committed(one.target, group) == {}
         metrics = worker.wait_metric("members", lambda m: m.get("ferry_groups_with_members") == 1, 10)
-        assert metrics["ferry_group_held_partitions", {"why": "members"}] == PARTITIONS
+        assert metrics["ferry_group_held_partitions", {"reason": "members"}] == PARTITIONS
 
         def named():
             (link,) = one.command.status(one.service)["services"][0]["links"]
