@@ -269,6 +269,48 @@ static bool control_topic(const struct side *side, enum permission_role role)
     return ok;
 }
 
+/* --- groups ------------------------------------------------------------------------------------------------------- */
+
+/* A name that the pattern covers; nobody needs to have a group of it. */
+static bool one_group(const struct side *side, const struct config_pattern *pattern, bool commit)
+{
+    enum acl_pattern kind;
+    char resource[PERMISSIONS_NAME_BYTES];
+    char name[PERMISSIONS_NAME_BYTES];
+    char text[ACL_LACKS_BYTES];
+    struct err err = {0};
+    if (!permissions_group_resource(pattern, &kind, resource)) {
+        return true; /* --print-acls has a note about it */
+    }
+    bool all = strcmp(resource, "*") == 0;
+    snprintf(name, sizeof(name), "%s", all ? "ferry-check" : resource);
+    if (admin_group_allowed(side->admin, name, commit, &err)) {
+        return true;
+    }
+    if (acl_refusal(err.code)) {
+        missing(side, CHECK_REFUSED,
+                acl_lacks(side->principal, commit ? ACL_READ : ACL_DESCRIBE, ACL_GROUP, resource,
+                          text));
+    } else {
+        check_failed(side->check, &err);
+    }
+    return false;
+}
+
+static bool groups(const struct side *side, bool commit)
+{
+    const struct context *context = side->check->context;
+    const struct config_service *service = context->service;
+    bool ok = true;
+    if (!permissions_groups_wanted(service, context->to) || (commit && !service->groups_commit)) {
+        return true;
+    }
+    for (size_t i = 0; i < service->groups.include_count; i++) {
+        ok = one_group(side, &service->groups.include[i], commit) && ok;
+    }
+    return ok;
+}
+
 /* --- writers, cluster --------------------------------------------------------------------------------------------- */
 
 static bool writer(const struct side *side, const char *role)
@@ -376,11 +418,13 @@ void check_permissions(struct check *check)
     }
     if (source.admin != NULL) {
         bool ok = source_topics(&source, &names);
+        ok = groups(&source, false) && ok;
         fine(&source, "the mirror", source_cluster(&source) && ok);
     }
     if (target.admin != NULL) {
         bool ok = target_topics(&target, &names);
         ok = control_topic(&target, PERMISSION_TARGET) && ok;
+        ok = groups(&target, true) && ok;
         ok = writer(&target, "keeper") && ok;
         ok = writer(&target, "op") && ok;
         fine(&target, "the mirror", ok);
@@ -400,7 +444,7 @@ static const char ask_commands[] =
     "  local args = {name, KEYS[1], 'x', 'x', 'x'}\n"
     "  if name == 'select' then args = {name, '0'} end\n"
     "  if name == 'info' or name == 'time' then args = {name} end\n"
-    "  if name == 'del' then args = {name, KEYS[1]} end\n"
+    "  if name == 'del' or name == 'hlen' then args = {name, KEYS[1]} end\n"
     "  if name == 'eval' or name == 'evalsha' then args = {name, 'x', '1', KEYS[1]} end\n"
     "  local ok, may = pcall(redis.acl_check_cmd, unpack(args))\n"
     "  if ok and not may then no[#no + 1] = name end\n"

@@ -209,6 +209,17 @@ static const struct command offsets_commands[] = {
          "kept: no "
          "answer, exit 4).", .options = translate_options,
      .run = cmd_offsets_translate},
+    {.name = "show",
+     .args = "SERVICE [GROUP]",
+     .args_least = 1,
+     .args_most = 2,
+     .summary = "groups: what they have committed at the source, where that is at the target",
+     .text = "As the keeper left it in Redis. Verdicts as of `translate`, with how many records a "
+             "group is ahead of the mirror or has lost. At the target: committed, or what holds it "
+             "back: members (the group has some there), foreign (somebody else committed since), "
+             "past (a commit there is past the translation), refused, off (docs/groups.md). Exit 4 "
+             "when some place is unmapped.", .options = link_options,
+     .run = cmd_offsets_show},
     {.name = "map",
      .args = "SERVICE [TOPIC[:PARTITION]]",
      .args_least = 1,

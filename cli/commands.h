@@ -10,6 +10,7 @@ int cmd_enable(const struct command_line *line);
 int cmd_top(const struct command_line *line);
 int cmd_status(const struct command_line *line);
 int cmd_offsets_translate(const struct command_line *line);
+int cmd_offsets_show(const struct command_line *line);
 int cmd_offsets_map(const struct command_line *line);
 int cmd_verify(const struct command_line *line);
 int cmd_check(const struct command_line *line);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NAME_BYTES 320
+#define NAME_BYTES PERMISSIONS_NAME_BYTES
 
 /* Found by trying on brokers with StandardAuthorizer: with one of these less something fails (tests/integration/
  * test_permissions.py). Read and Write include Describe; AlterConfigs includes DescribeConfigs. */
@@ -21,10 +21,10 @@ static const enum acl_operation of_control[PERMISSION_ROLES_COUNT][8] = {
 };
 
 const char *const permissions_redis[] = {
-    "select",   "info",      "time",   "eval",        "evalsha",   "del",  "hget",
-    "hset",     "hsetnx",    "hdel",   "hgetall",     "hvals",     "sadd", "srem",
-    "smembers", "sismember", "xadd",   "xrange",      "xrevrange", "xdel", "xsetid",
-    "zadd",     "zcard",     "zrange", "zrangebylex", NULL};
+    "select",   "info",      "time",   "eval",        "evalsha",   "del",   "hget",
+    "hset",     "hsetnx",    "hdel",   "hgetall",     "hvals",     "sadd",  "srem",
+    "smembers", "sismember", "xadd",   "xrange",      "xrevrange", "xdel",  "xsetid",
+    "zadd",     "zcard",     "zrange", "zrangebylex", "hlen",      "hscan", NULL};
 
 const enum acl_operation *permissions_of_topics(enum permission_role role)
 {
@@ -154,6 +154,53 @@ static void note_pattern(struct permissions *out, const struct config_service *s
     }
 }
 
+/* --- groups ------------------------------------------------------------------------------------------------------- */
+
+bool permissions_group_resource(const struct config_pattern *pattern, enum acl_pattern *out_pattern,
+                                char out_name[PERMISSIONS_NAME_BYTES])
+{
+    const char *text = pattern->text;
+    size_t plain = pattern->kind == PATTERN_GLOB ? strcspn(text, "*?") : 0;
+    bool literal = pattern->kind == PATTERN_GLOB && text[plain] == '\0';
+    bool all = pattern->kind == PATTERN_GLOB && strcmp(text, "*") == 0;
+    bool trailing = pattern->kind == PATTERN_GLOB && plain > 0 && strcmp(text + plain, "*") == 0;
+    if (!literal && !all && !trailing) {
+        return false;
+    }
+    *out_pattern = trailing ? ACL_PREFIXED : ACL_LITERAL;
+    snprintf(out_name, PERMISSIONS_NAME_BYTES, "%.*s", (int)(all ? 1 : plain), text);
+    return true;
+}
+
+bool permissions_groups_wanted(const struct config_service *service, const struct config_site *to)
+{
+    return service->groups.include_count > 0 && to->redis != NULL;
+}
+
+/* Describe shows a group and its commits; Read lets us commit for it. */
+static void add_groups(struct permissions *out, const struct config_service *service,
+                       const struct config_site *to)
+{
+    enum acl_pattern pattern;
+    char name[PERMISSIONS_NAME_BYTES];
+    for (size_t i = 0; permissions_groups_wanted(service, to) && i < service->groups.include_count;
+         i++) {
+        const struct config_pattern *include = &service->groups.include[i];
+        if (!permissions_group_resource(include, &pattern, name)) {
+            note(
+                out,
+                "no ACL can say the pattern \"%.200s\" of groups: allow Describe on them at %.100s "
+                "and Read at %.100s by name",
+                include->text, service->home, to->name);
+            continue;
+        }
+        add(out, PERMISSION_SOURCE, ACL_GROUP, pattern, name, ACL_DESCRIBE);
+        if (service->groups_commit) {
+            add(out, PERMISSION_TARGET, ACL_GROUP, pattern, name, ACL_READ);
+        }
+    }
+}
+
 /* --- everything --------------------------------------------------------------------------------------------------- */
 
 static void add_writer(struct permissions *out, enum permission_role role, const char *writer,
@@ -208,6 +255,7 @@ void permissions_list(struct permissions *out, const struct config_service *serv
     for (size_t i = 0; i < service->topics.include_count; i++) {
         note_pattern(out, service, &service->topics.include[i]);
     }
+    add_groups(out, service, to);
     add_own(out, service, from, to);
     if (to->operator_kafka == NULL) {
         note(out,

@@ -9,6 +9,8 @@
 #include "config/config.h"
 #include "kafka/acl.h"
 
+#define PERMISSIONS_NAME_BYTES 320
+
 enum permission_role {
     PERMISSION_SOURCE,   /* the mirror's principal at the source: it reads, nothing else */
     PERMISSION_TARGET,   /* the mirror's principal at the target */
@@ -39,6 +41,13 @@ void permissions_free(struct permissions *permissions);
 const enum acl_operation *permissions_of_topics(enum permission_role role);
 /* What the control topic needs. */
 const enum acl_operation *permissions_of_control(enum permission_role role);
+
+/* Are groups of the service synced to this site? */
+bool permissions_groups_wanted(const struct config_service *service, const struct config_site *to);
+/* The ACL resource that a pattern of groups becomes; false: none can say it. */
+MUST_CHECK
+bool permissions_group_resource(const struct config_pattern *pattern, enum acl_pattern *out_pattern,
+                                char out_name[PERMISSIONS_NAME_BYTES]);
 
 /* Redis commands that ferryd and ferry send, their scripts included; ends with NULL. */
 extern const char *const permissions_redis[];

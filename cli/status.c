@@ -191,6 +191,50 @@ static bool is_active(const struct status *status)
     return status->role_epoch > 0 && strcmp(status->primary, status->from) == 0;
 }
 
+/* What the keeper says of groups; NULL = no keeper does. */
+static const json_t *groups_report(const struct status *status)
+{
+    const char *name;
+    json_t *worker;
+    json_object_foreach (status->workers, name, worker) {
+        const json_t *groups = json_object_get(worker, "groups");
+        if (json_is_object(groups)) {
+            return groups;
+        }
+    }
+    return NULL;
+}
+
+/* Groups whose commits stand at the target, how old these are, and what is held back or has no translation. */
+static void say_groups(const struct status *status, char *out, size_t room)
+{
+    const json_t *groups = groups_report(status);
+    double count = beat_number(groups, "groups");
+    double age_s = beat_number(groups, "age_s");
+    const json_t *held = json_object_get(groups, "held");
+    const json_t *verdicts = json_object_get(groups, "verdicts");
+    double waiting = 0;
+    const char *why;
+    json_t *value;
+    char seconds[RENDER_NUMBER_BYTES];
+    char places[RENDER_NUMBER_BYTES];
+    if (count < 0 || age_s < 0) {
+        snprintf(out, room, "groups unknown (not synced yet)");
+        return;
+    }
+    json_object_foreach ((json_t *)(uintptr_t)held, why, value) {
+        waiting += json_is_integer(value) ? (double)json_integer_value(value) : 0;
+    }
+    double unmapped = beat_number(verdicts, "unmapped");
+    waiting += unmapped > 0 ? unmapped : 0;
+    int used = snprintf(out, room, "%.0f groups go on as of %s ago", count,
+                        render_seconds(age_s, seconds));
+    if (waiting > 0 && used > 0 && (size_t)used < room) {
+        snprintf(out + used, room - (size_t)used, " (%s offsets not carried)",
+                 render_count((int64_t)waiting, places));
+    }
+}
+
 static void say_loss(const struct status *status, char *out, size_t room)
 {
     char records[RENDER_NUMBER_BYTES];
@@ -211,6 +255,7 @@ static void say_loss(const struct status *status, char *out, size_t room)
 char *status_first_line(const struct status *status, char out[STATUS_LINE_BYTES])
 {
     char loss[200];
+    char groups[160];
     if (status->role_epoch == 0) {
         snprintf(out, STATUS_LINE_BYTES, "no role: %s is not mirrored to %s; next: ferry enable %s",
                  status->service, status->to, status->service);
@@ -228,10 +273,10 @@ char *status_first_line(const struct status *status, char out[STATUS_LINE_BYTES]
                  "%s does not say its role: no failover to it now; else: %s", status->to, loss);
         return out;
     }
-    snprintf(out, STATUS_LINE_BYTES,
-             "%sif you failed over now: %s, groups unknown (not synced yet), time unknown",
+    say_groups(status, groups, sizeof(groups));
+    snprintf(out, STATUS_LINE_BYTES, "%sif you failed over now: %s, %s, time unknown",
              status->operation_open ? "an operation is open, do not move clients by hand; " : "",
-             loss);
+             loss, groups);
     return out;
 }
 

@@ -151,7 +151,9 @@ struct config_service {
     bool topic_config_sync;              /* settings of topics follow; false: only at creation */
     struct config_patterns topic_config; /* of names of settings; include is the list `always` */
     struct config_patterns groups;
-    bool acl_topics; /* acl_sync: ACLs of its topics are copied, and of its groups */
+    bool
+        groups_commit; /* their translated offsets, at the target; false: they are in Redis alone */
+    bool acl_topics;   /* acl_sync: ACLs of its topics are copied, and of its groups */
     bool acl_groups;
     struct config_patterns acl_principals; /* include is unused; exclude: never copied */
     struct config_filter *filter;          /* or NULL: every record belongs */

@@ -67,6 +67,7 @@ const struct key config_keys[] = {
     {.path = "services.*.groups.include.[]", .type = KEY_PATTERN, .help = "likewise"},
     {.path = "services.*.groups.exclude", .type = KEY_ARRAY, .help = "patterns; exclude wins"},
     {.path = "services.*.groups.exclude.[]", .type = KEY_PATTERN, .help = "likewise"},
+    {.path = "services.*.groups.commit", .type = KEY_BOOL, .default_text = "true", .help = "commit their translated offsets at the target; false: only keep them in Redis (docs/groups.md)"},
     {.path = "services.*.acl_sync", .type = KEY_OBJECT, .help = "which ACLs of the source `ferry acls sync` copies to the target; without it none (docs/acls.md)"},
     {.path = "services.*.acl_sync.topics", .type = KEY_BOOL, .default_text = "false", .help = "those that concern topics of the service: what reads; what writes or alters is withheld, and remembered"},
     {.path = "services.*.acl_sync.groups", .type = KEY_BOOL, .default_text = "false", .help = "those that concern groups of the service"},

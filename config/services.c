@@ -181,6 +181,8 @@ bool build_service(const struct build *build, struct config_service *service, co
     service->revision = parse_number("services.*.revision", json_object_get(tree, "revision"));
     service->on_truncation = policy_of(tree, "on_truncation");
     service->on_foreign_write = policy_of(tree, "on_foreign_write");
+    service->groups_commit =
+        !json_is_false(json_object_get(json_object_get(tree, "groups"), "commit"));
     service->topic_config_sync = !json_is_false(json_object_get(topic_config, "sync"));
     service->acl_topics = json_is_true(json_object_get(acl_sync, "topics"));
     service->acl_groups = json_is_true(json_object_get(acl_sync, "groups"));

@@ -135,6 +135,8 @@ static json_t *service_json(const struct config_service *service)
         "topics", patterns_json(&service->topics), "groups", patterns_json(&service->groups),
         "compression", config_compression_name(service->compression), "merge",
         service->merge ? 1 : 0, "cname", cnames_json(service));
+    json_object_set_new(json_object_get(tree, "groups"), "commit",
+                        json_boolean(service->groups_commit));
     json_object_set_new(tree, "on_source_deleted", json_string("keep"));
     json_object_set_new(tree, "topic_config", topic_config_json(service));
     json_object_set_new(tree, "acl_sync", acl_sync_json(service));

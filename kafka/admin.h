@@ -113,6 +113,11 @@ bool admin_group_offsets(struct admin *admin, const char *group, struct admin_gr
                          size_t *out_count, struct err *err);
 void admin_group_offsets_free(struct admin_group_offset *offsets, size_t count);
 
+/* May we describe this group (commit false), or commit for it (true)? Asks who coordinates it; for the latter has a member
+ * leave it that it does not have: neither changes anything. ERR_REFUSED with the broker's code when not. */
+MUST_CHECK
+bool admin_group_allowed(struct admin *admin, const char *group, bool commit, struct err *err);
+
 /* Names of all groups that we may describe, heap. ERR_RETRY also when only some of the brokers answered. */
 MUST_CHECK
 bool admin_list_groups(struct admin *admin, char ***out, size_t *out_count, struct err *err);

@@ -132,6 +132,35 @@ bool admin_writer_allowed(struct admin *admin, const char *transactional_id, str
     return call.ok || err_wrap(err, "%s", admin->site);
 }
 
+static void put_leave(void *arg, struct writer *writer, int16_t version)
+{
+    const struct offsets_call *call = arg;
+    proto_put_leave_group(writer, version, call->group, "ferry-check-nobody", NULL, "ferry check");
+}
+
+/* It has no such member: that it says so is what was asked for. */
+static bool get_left(void *arg, struct reader *reader, int16_t version, int16_t *out_error,
+                     struct err *err)
+{
+    (void)arg;
+    if (!proto_get_leave_group(reader, version, out_error, err)) {
+        return false;
+    }
+    if (*out_error == KAFKA_UNKNOWN_MEMBER_ID || *out_error == KAFKA_GROUP_ID_NOT_FOUND) {
+        *out_error = KAFKA_NONE;
+    }
+    return true;
+}
+
+bool admin_group_allowed(struct admin *admin, const char *group, bool commit, struct err *err)
+{
+    struct offsets_call call = {.group = group, .err = err};
+    struct group_ask_what what = {
+        .api = commit ? API_LEAVE_GROUP : API_FIND_COORDINATOR, .put = put_leave, .get = get_left};
+    run(&call, admin, &what);
+    return call.ok || err_wrap(err, "%s", admin->site);
+}
+
 void admin_group_offsets_free(struct admin_group_offset *offsets, size_t count)
 {
     for (size_t i = 0; i < count; i++) {

@@ -729,6 +729,16 @@ int32_t cluster_brokers_count(const struct cluster *cluster)
     return cluster->listed_count;
 }
 
+int32_t cluster_broker_at(const struct cluster *cluster, int32_t index)
+{
+    for (int32_t i = 0; i < cluster->brokers_count; i++) {
+        if (cluster->brokers[i]->listed && index-- == 0) {
+            return cluster->brokers[i]->id;
+        }
+    }
+    return -1;
+}
+
 struct conn *cluster_conn(struct cluster *cluster, int32_t broker, int32_t lane)
 {
     struct broker *found = cluster->lanes.closing ? NULL : broker_find(cluster, broker);

@@ -72,6 +72,8 @@ struct cluster_leader {
 };
 struct cluster_leader cluster_leader(struct cluster *cluster, const char *topic, int32_t partition);
 int32_t cluster_brokers_count(const struct cluster *cluster);
+/* Ids of the brokers in the latest answer: index 0 .. until -1. */
+int32_t cluster_broker_at(const struct cluster *cluster, int32_t index);
 int32_t cluster_conns_count(const struct cluster *cluster); /* ready ones, of all lanes */
 
 /* A ready connection to a broker for a purpose ("lane"): lane 0 is for small requests (metadata, offsets, producers),

@@ -5,9 +5,11 @@
  * | Fetch                 | 1   | 12 (topic names), 13 .. 16 (topic ids)                |
  * | ListOffsets           | 2   | 6 .. 7                                                |
  * | Metadata              | 3   | 10 .. 12 (topic ids)                                  |
+ * | OffsetCommit          | 8   | 8 .. 9                                                |
  * | OffsetFetch           | 9   | 7 (one group), 8 .. 9 (many groups)                   |
- * | FindCoordinator       | 10  | 3 .. 4                                                |
+ * | FindCoordinator       | 10  | 3 (one key), 4 (many keys)                            |
  * | LeaveGroup            | 13  | 4 .. 5                                                |
+ * | ListGroups            | 16  | 4 .. 5 (types of groups, KIP-848)                     |
  * | SaslHandshake         | 17  | 1 (never flexible: headers v1 and v0)                 |
  * | ApiVersions           | 18  | 3 (answer header v0)                                  |
  * | OffsetForLeaderEpoch  | 23  | 4                                                     |
@@ -35,15 +37,17 @@ enum api_key {
     API_FETCH = 1,
     API_LIST_OFFSETS = 2,
     API_METADATA = 3,
+    API_OFFSET_COMMIT = 8,
     API_OFFSET_FETCH = 9,
     API_FIND_COORDINATOR = 10,
     API_LEAVE_GROUP = 13,
+    API_LIST_GROUPS = 16,
     API_SASL_HANDSHAKE = 17,
     API_VERSIONS = 18,
     API_OFFSET_FOR_LEADER_EPOCH = 23,
     API_SASL_AUTHENTICATE = 36,
     API_DESCRIBE_PRODUCERS = 61,
-    API_KEYS_COUNT = 12,
+    API_KEYS_COUNT = 14,
 };
 
 /* Name for logs, and the range we speak; false when we do not speak this API. */
@@ -272,6 +276,41 @@ MUST_CHECK
 bool proto_get_find_coordinator(struct reader *reader, int16_t version,
                                 struct find_coordinator_answer *out, struct err *err);
 
+/* Of many groups. Versions before 4 take one a request. */
+void proto_put_find_coordinators(struct writer *writer, int16_t version, const char *const *groups,
+                                 int32_t count);
+struct coordinator_row {
+    struct wire_string group; /* null before version 4: the one that was asked for */
+    int16_t error;
+    int32_t id;
+};
+struct find_coordinators_answer {
+    struct coordinator_row *rows;
+    int32_t rows_count;
+};
+MUST_CHECK
+bool proto_get_find_coordinators(struct reader *reader, int16_t version,
+                                 struct find_coordinators_answer *out, struct err *err);
+void find_coordinators_answer_done(struct find_coordinators_answer *answer);
+
+/* The groups that a broker coordinates, and which we may describe; all states, all types. */
+void proto_put_list_groups(struct writer *writer, int16_t version);
+struct listed_group {
+    struct wire_string group;
+    struct wire_string protocol_type; /* "consumer", "connect", ...; "" = no member ever joined */
+    struct wire_string state;         /* "Empty", "Stable", ... */
+    struct wire_string type;          /* "classic", "consumer", "share", "streams"; null before 5 */
+};
+struct list_groups_answer {
+    int16_t error;
+    struct listed_group *groups;
+    int32_t groups_count;
+};
+MUST_CHECK
+bool proto_get_list_groups(struct reader *reader, int16_t version, struct list_groups_answer *out,
+                           struct err *err);
+void list_groups_answer_done(struct list_groups_answer *answer);
+
 /* What groups have committed. Versions before 8 (Kafka 2.8) take one group a request. */
 struct offset_fetch_want {
     const char *group;
@@ -305,6 +344,30 @@ MUST_CHECK
 bool proto_get_offset_fetch(struct reader *reader, int16_t version, struct offset_fetch_answer *out,
                             struct err *err);
 void offset_fetch_answer_done(struct offset_fetch_answer *answer);
+
+/* Commit for a group without members, as no member of it (member id "", generation -1): its coordinator refuses while
+ * it has some. Without leader epochs: the source's mean nothing at the target. */
+struct offset_commit_part {
+    const char *topic; /* partitions of one topic stand together */
+    int32_t partition;
+    int64_t offset;
+    const char *metadata; /* NULL = none */
+};
+void proto_put_offset_commit(struct writer *writer, int16_t version, const char *group,
+                             const struct offset_commit_part *parts, int32_t count);
+struct offset_commit_row {
+    struct wire_string topic;
+    int32_t partition;
+    int16_t error;
+};
+struct offset_commit_answer {
+    struct offset_commit_row *rows;
+    int32_t rows_count;
+};
+MUST_CHECK
+bool proto_get_offset_commit(struct reader *reader, int16_t version,
+                             struct offset_commit_answer *out, struct err *err);
+void offset_commit_answer_done(struct offset_commit_answer *answer);
 
 void proto_put_leave_group(struct writer *writer, int16_t version, const char *group,
                            const char *member_id, const char *instance_id, const char *reason);

@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "mirror/doors.h"
 #include "mirror/link_inside.h"
 #include "mirror/streams.h"
 
@@ -248,8 +249,12 @@ static void leave_parts(struct link *link, const struct membership_partition *pa
 static void control_lost(struct link *link)
 {
     link->control_ours = false;
+    link->groups_done_ms = 0; /* the next keeper's word counts */
     link->control_committed = false;
     keeper_act(link->keeper, 0);
+    if (link->groups != NULL) {
+        group_sync_act(link->groups, 0);
+    }
 }
 
 static void revoked(void *arg, const struct membership_partition *parts, size_t count, bool lost)
@@ -574,6 +579,14 @@ static bool list_changed(const struct link *link, const struct control_state *st
     return false;
 }
 
+/* Commits of other topics are not carried. */
+static void tell_groups(struct link *link)
+{
+    if (link->groups != NULL) {
+        group_sync_topics(link->groups, (const char *const *)link->topics, link->topics_count);
+    }
+}
+
 static void take_list(struct link *link, const struct control_state *state)
 {
     if (!state->has_topics || !list_changed(link, state)) {
@@ -586,6 +599,7 @@ static void take_list(struct link *link, const struct control_state *state)
     }
     link->has_list = true;
     link->list_epoch = state->topics_epoch;
+    tell_groups(link);
     if (link->membership == NULL) {
         return;
     }
@@ -678,6 +692,10 @@ static void control_changed(void *arg, const struct control_state *state, const 
     take_role(link, state);
     take_list(link, state);
     keeper_control(link->keeper, state);
+    if (link->groups != NULL) {
+        group_sync_control(link->groups, state->read_ms,
+                           link->role_ours && link->streams_match && !state->operation_open);
+    }
     link_step(link);
 }
 
@@ -842,6 +860,12 @@ static void make_store(struct link *link)
                                                        .arg = link};
     link->heartbeat = heartbeat_new(link->loop, link->redis, &beat, &beat_callbacks);
     link_rebuild_start(link);
+    const struct group_sync_options groups = {
+        .config = link->config, .service = link->service, .from = link->from, .to = link->to};
+    const struct group_sync_callbacks groups_callbacks = {.reported = link_groups_reported,
+                                                          .arg = link};
+    link->groups = group_sync_new(link->loop, &groups, &groups_callbacks);
+    tell_groups(link);
 }
 
 /* Whatever came: is there something to begin? */
@@ -919,31 +943,12 @@ static void prepare_again(void *arg)
 
 /* --- beginning and end -------------------------------------------------------------------------------------------- */
 
-static char *redis_password(void *arg, struct err *err)
-{
-    return config_secret_read(arg, err);
-}
-
 static bool make_redis(struct link *link, struct err *err)
 {
-    const struct config_redis *redis = link->to->redis;
-    if (redis == NULL) {
-        return true;
+    if (link->to->redis != NULL) {
+        link->redis = doors_redis(link->loop, link->to, redis_changed, link, err);
     }
-    char *password = NULL;
-    if (redis->password != NULL && (password = redis_password(redis->password, err)) == NULL) {
-        return err_wrap(err, "site %s: Redis", link->to->name); /* said now, not when it connects */
-    }
-    config_secret_free(password);
-    const struct redis_options options = {.url = redis->url,
-                                          .username = redis->username,
-                                          .read_password =
-                                              redis->password == NULL ? NULL : redis_password,
-                                          .password_arg = redis->password,
-                                          .ca_file = redis->ca_file,
-                                          .timeout_ms = redis->timeout_ms};
-    link->redis = redis_new(link->loop, &options, redis_changed, link, err);
-    return link->redis != NULL;
+    return link->to->redis == NULL || link->redis != NULL;
 }
 
 static struct cluster *make_cluster(struct link *link, const struct config_site *site)
@@ -1033,6 +1038,8 @@ void link_free(struct link *link)
     }
     link_rebuild_done(link);
     keeper_free(link->keeper);
+    group_sync_free(link->groups);
+    json_decref(link->groups_report.notes);
     control_free(link->control);
     if (link->membership != NULL) {
         membership_free(link->membership);
@@ -1092,6 +1099,9 @@ void link_reload(struct link *link, const struct config *config)
     link->service = config_service(config, before->name);
     config_ref(link->service->config);
     keeper_reload(link->keeper, link->service);
+    if (link->groups != NULL) {
+        group_sync_reload(link->groups, link->service);
+    }
     config_free(before->config); /* `before` ends here, if nobody else has it */
     uint64_t hash = config_streams_hash(link->service);
     link->streams_next = hash;

@@ -175,6 +175,9 @@ static void answered(void *arg, const struct membership_commit *commits, size_t 
     }
     if (link->control_ours && link->control_committed) {
         keeper_act(link->keeper, link->deadline.until_ms);
+        if (link->groups != NULL) {
+            group_sync_act(link->groups, link->deadline.until_ms);
+        }
     }
     free(call);
     link_look_at_leaving(link);

@@ -19,6 +19,7 @@
 #include "kafka/membership.h"
 #include "mirror/deadline.h"
 #include "mirror/engine.h"
+#include "mirror/group_sync.h"
 #include "mirror/heartbeat.h"
 #include "mirror/keeper.h"
 #include "mirror/lag.h"
@@ -134,6 +135,7 @@ struct link {
     struct err map_err; /* why no map is kept now; ERR_REFUSED: until somebody changes that Redis */
     struct control *control;
     struct keeper *keeper;
+    struct group_sync *groups; /* NULL: no Redis, or not begun */
     struct membership *membership;
     struct heartbeat *heartbeat;
     /* what the control topic says */
@@ -196,7 +198,9 @@ struct link {
     int64_t drifted_topics;
     int64_t not_mirrored_topics;
     int64_t source_deleted_topics;
-    uint64_t topic_changes; /* settings that our keeper changed at the target */
+    struct group_report groups_report; /* of the last round; done_ms 0 = there was none */
+    int64_t groups_done_ms;            /* of the last one that was done; 0 = there was none */
+    uint64_t topic_changes;            /* settings that our keeper changed at the target */
     struct link_rebuild {
         struct loop_timer *tick;
         struct throttle throttle;
@@ -271,6 +275,17 @@ struct link {
         struct series *not_mirrored_topics;
         struct series *source_deleted_topics;
         struct series *topic_changes;
+        /* of groups: the keeper's */
+        struct series *groups;
+        struct series *group_members;
+        struct series *group_kinds[GROUP_KINDS_COUNT]; /* NULL: carried */
+        struct series *group_verdicts[VERDICT_UNMAPPED + 1];
+        struct series *group_holds[GROUP_HOLDS_COUNT]; /* GROUP_FREE: NULL */
+        struct series *group_age;
+        struct series *group_took;
+        struct series *group_commits;
+        struct series *group_refused;
+        struct series *group_stored;
         struct series *recoded[BATCH_VERDICTS_COUNT]; /* NULL: never a reason to re-encode */
         struct series *recode_made;
         struct series *filtered[RECORD_VERDICTS_COUNT];
@@ -328,6 +343,7 @@ struct rebuild_left link_rebuild_left(const struct link *link);
 struct rebuild_left link_rebuild_part_left(const struct link_part *part);
 
 /* link_report */
+void link_groups_reported(void *arg, const struct group_report *report);
 json_t *link_report(void *arg);
 void link_report_fault(struct link_part *part);
 

@@ -81,6 +81,13 @@ static const struct metric_row link_rows[] = {
     {AT(not_mirrored_topics), METRIC_GAUGE, "ferry_link_not_mirrored_topics", "Topics of the service that are not mirrored; the keeper's word.", NULL, NULL},
     {AT(source_deleted_topics), METRIC_GAUGE, "ferry_link_source_deleted_topics", "Topics that the source deleted and whose copy stands; the keeper's word.", NULL, NULL},
     {AT(topic_changes), METRIC_COUNTER, "ferry_link_topic_changes_total", "Settings of topics that this worker changed at the target because they follow the source.", NULL, NULL},
+    {AT(groups), METRIC_GAUGE, "ferry_groups", "Groups whose offsets are carried; the keeper's word.", NULL, NULL},
+    {AT(group_members), METRIC_GAUGE, "ferry_groups_with_members", "Of these, groups that have members at the target: nothing is committed for them.", NULL, NULL},
+    {AT(group_age), METRIC_GAUGE, "ferry_group_sync_age_seconds", "Seconds since the groups were read, translated and committed last.", NULL, NULL},
+    {AT(group_took), METRIC_GAUGE, "ferry_group_sync_duration_seconds", "How long that took.", NULL, NULL},
+    {AT(group_commits), METRIC_COUNTER, "ferry_group_commits_total", "Offsets of groups that the target took from this worker.", NULL, NULL},
+    {AT(group_refused), METRIC_COUNTER, "ferry_group_commits_refused_total", "And that it did not take.", NULL, NULL},
+    {AT(group_stored), METRIC_COUNTER, "ferry_group_stored_total", "Places of groups that this worker wrote to Redis.", NULL, NULL},
     {AT(redis_up), METRIC_GAUGE, "ferry_redis_up", "1 while the connection to the target site's Redis stands.", NULL, NULL},
     {AT(map_ready), METRIC_GAUGE, "ferry_map_ready", "1 while checkpoints and maps reach Redis.", NULL, NULL},
     {AT(map_pending), METRIC_GAUGE, "ferry_map_pending_runs", "Runs of the map that are in memory and not in Redis yet.", NULL, NULL},
@@ -119,6 +126,38 @@ static void start_states(struct link *link, struct metrics *metrics)
                                        .label = "state",
                                        .value = part_state_name((enum part_state)state)};
         link->metrics.partitions[state] = series_of(link, metrics, &row);
+    }
+}
+
+static struct series *start_group(struct link *link, struct metrics *metrics, const char *name,
+                                  const char *help, const char *label, const char *value)
+{
+    const struct metric_row row = {
+        .type = METRIC_GAUGE, .name = name, .help = help, .label = label, .value = value};
+    return series_of(link, metrics, &row);
+}
+
+static void start_groups(struct link *link, struct metrics *metrics)
+{
+    for (int kind = 0; kind < GROUP_KINDS_COUNT; kind++) {
+        if (!group_kind_carried((enum group_kind)kind)) {
+            link->metrics.group_kinds[kind] =
+                start_group(link, metrics, "ferry_groups_not_carried",
+                            "Groups of the source whose kind has no offsets that could be carried.",
+                            "kind", group_kind_name((enum group_kind)kind));
+        }
+    }
+    for (int verdict = 0; verdict <= VERDICT_UNMAPPED; verdict++) {
+        link->metrics.group_verdicts[verdict] =
+            start_group(link, metrics, "ferry_group_partitions",
+                        "Places of groups by the verdict of their translation.", "verdict",
+                        verdict_text((enum verdict)verdict));
+    }
+    for (int hold = GROUP_FREE + 1; hold < GROUP_HOLDS_COUNT; hold++) {
+        link->metrics.group_holds[hold] = start_group(
+            link, metrics, "ferry_group_held_partitions",
+            "Places of groups whose translation is not committed at the target, by reason.",
+            "reason", group_hold_name((enum group_hold)hold));
     }
 }
 
@@ -197,6 +236,7 @@ void link_metrics_start(struct link *link, struct metrics *metrics)
                     "Partitions of this worker that are faulted, by kind.", fault_labels);
     start_states(link, metrics);
     start_gates(link, metrics);
+    start_groups(link, metrics);
     start_limited(link, metrics);
     start_recode(link, metrics);
 }
@@ -443,6 +483,33 @@ static void show_topics(struct link *link)
     show_count(link->metrics.topic_changes, (double)link->topic_changes);
 }
 
+static void show_groups(struct link *link, int64_t now_ms)
+{
+    const struct group_report *report = &link->groups_report;
+    const struct group_counts *counts = &report->counts;
+    bool known = link->control_ours && link->groups_done_ms > 0;
+    set_known(link->metrics.groups, known ? (double)counts->groups : -1);
+    set_known(link->metrics.group_members, known ? (double)counts->member_groups : -1);
+    set_known(link->metrics.group_age, known ? (double)(now_ms - link->groups_done_ms) / 1e3 : -1);
+    set_known(link->metrics.group_took,
+              known ? (double)(report->done_ms - report->began_ms) / 1e3 : -1);
+    for (int kind = 0; kind < GROUP_KINDS_COUNT; kind++) {
+        if (link->metrics.group_kinds[kind] != NULL) {
+            set_known(link->metrics.group_kinds[kind], known ? (double)counts->kinds[kind] : -1);
+        }
+    }
+    for (int verdict = 0; verdict <= VERDICT_UNMAPPED; verdict++) {
+        set_known(link->metrics.group_verdicts[verdict],
+                  known ? (double)counts->verdicts[verdict] : -1);
+    }
+    for (int hold = GROUP_FREE + 1; hold < GROUP_HOLDS_COUNT; hold++) {
+        set_known(link->metrics.group_holds[hold], known ? (double)counts->holds[hold] : -1);
+    }
+    show_count(link->metrics.group_commits, (double)report->totals.commits);
+    show_count(link->metrics.group_refused, (double)report->totals.refused);
+    show_count(link->metrics.group_stored, (double)report->totals.stored);
+}
+
 void link_metrics_tick(struct link *link)
 {
     int64_t now_ms = loop_now_ms(link->loop);
@@ -456,6 +523,7 @@ void link_metrics_tick(struct link *link)
     show_clusters(link);
     show_flow(link);
     show_topics(link);
+    show_groups(link, now_ms);
     series_set(link->metrics.state, (double)link->state);
     take_second(link, now_ms);
 }

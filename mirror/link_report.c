@@ -139,12 +139,51 @@ static json_t *worker_json(struct link *link)
     return out;
 }
 
+void link_groups_reported(void *arg, const struct group_report *report)
+{
+    struct link *link = arg;
+    json_decref(link->groups_report.notes);
+    link->groups_report = *report;
+    json_incref(link->groups_report.notes);
+    if (report->err.kind == ERR_NONE) {
+        link->groups_done_ms = report->done_ms;
+    }
+}
+
+/* Of the last round; how old, too. */
+static json_t *groups_json(const struct link *link)
+{
+    const struct group_report *report = &link->groups_report;
+    const struct group_counts *counts = &report->counts;
+    int64_t age_ms = loop_now_ms(link->loop) - link->groups_done_ms;
+    json_t *verdicts = json_object();
+    json_t *held = json_object();
+    for (int verdict = 0; verdict <= VERDICT_UNMAPPED; verdict++) {
+        json_object_set_new(verdicts, verdict_text((enum verdict)verdict),
+                            json_integer((json_int_t)counts->verdicts[verdict]));
+    }
+    for (int hold = GROUP_FREE + 1; hold < GROUP_HOLDS_COUNT; hold++) {
+        json_object_set_new(held, group_hold_name((enum group_hold)hold),
+                            json_integer((json_int_t)counts->holds[hold]));
+    }
+    json_t *out = json_pack("{sIsIsososs}", "groups", (json_int_t)counts->groups, "with_members",
+                            (json_int_t)counts->member_groups, "verdicts", verdicts, "held", held,
+                            "why", report->err.what);
+    json_object_set_new(out, "age_s",
+                        link->groups_done_ms == 0 ? json_null() : json_real((double)age_ms / 1e3));
+    json_object_set(out, "notes", report->notes);
+    return out;
+}
+
 json_t *link_report(void *arg)
 {
     struct link *link = arg;
     json_t *report = worker_json(link);
     if (link->control_ours && link->topics_report != NULL) { /* the keeper's word */
         json_object_set(report, "topics", link->topics_report);
+    }
+    if (link->control_ours && link->groups_report.done_ms > 0) {
+        json_object_set_new(report, "groups", groups_json(link));
     }
     return report;
 }

@@ -171,6 +171,41 @@ struct redis_script offset_script_floor = {
             "        redis.call('HGETALL', KEYS[3]), redis.call('SMEMBERS', KEYS[4]),\n"
             "        rank >= 0 and piece(rank) or ''}\n"};
 
+/* Many offsets of the source, ascending: as long as one lies below the entry behind, its floor is that of the one before. */
+struct redis_script offset_script_floors = {
+    .name = "floors",
+    .text = LUA_LOOK LUA_BELOW
+            "local pieces = redis.call('ZCARD', KEYS[5])\n"
+            "local function piece(rank) return redis.call('ZRANGE', KEYS[5], rank, rank)[1] end\n"
+            "local function piece_below(id)\n"
+            "  local rank, over = -1, pieces\n"
+            "  local bound = string.rep('0', 19 - #id) .. id\n"
+            "  while over - rank > 1 do\n"
+            "    local middle = math.floor((rank + over) / 2)\n"
+            "    if string.sub(piece(middle), 1, 19) < bound then rank = middle else over = middle end\n"
+            "  end\n"
+            "  return rank >= 0 and piece(rank) or ''\n"
+            "end\n"
+            "local answers, places = {}, {}\n"
+            "local floor, behind, reach, last_piece\n" /* reach: ID at which `behind` is the floor; nil = never */
+            "for i = 3, #ARGV do\n"
+            "  local id = ARGV[i]\n"
+            "  local anew = #answers == 0 or (reach and not below(id, reach))\n"
+            "  if anew then\n"
+            "    floor = redis.call('XREVRANGE', KEYS[2], id .. '-18446744073709551615', '-', 'COUNT', 1)[1]\n"
+            "    behind = redis.call('XRANGE', KEYS[2], floor and '(' .. floor[1] or '-', '+', 'COUNT', 1)[1]\n"
+            "    reach = behind and string.match(behind[1], '^%d+')\n"
+            "  end\n"
+            "  local of_piece = pieces > 0 and piece_below(id) or ''\n"
+            "  if anew or of_piece ~= last_piece then\n"
+            "    answers[#answers + 1] = {floor or {}, behind or {}, of_piece}\n"
+            "    last_piece = of_piece\n"
+            "  end\n"
+            "  places[#places + 1] = #answers - 1\n"
+            "end\n"
+            "return {cp, ix, top or {}, redis.call('HGETALL', KEYS[3]), redis.call('SMEMBERS', KEYS[4]),\n"
+            "        answers, places}\n"};
+
 #define LUA_LOWEST \
     "local function lowest(from, until_)\n" \
     "  local low = redis.call('ZRANGEBYLEX', KEYS[5], '[' .. from, '(' .. until_, 'LIMIT', 0, 1)[1]\n" \
@@ -211,6 +246,11 @@ struct redis_script offset_script_meta = {
     .text = LUA_META("1")
             "for i = 1, #ARGV, 2 do redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1]) end\n"
             "return {}\n"};
+
+struct redis_script offset_script_groups = {
+    .name = "groups",
+    .text = LUA_META("1")
+            "return {redis.call('HGETALL', KEYS[2]), redis.call('HLEN', KEYS[3])}\n"};
 
 struct redis_script offset_script_load = {
     .name = "load",

@@ -41,6 +41,19 @@ extern struct redis_script offset_script_floor;
 #define FLOOR_REPLY_UNMAPPED     6
 #define FLOOR_REPLY_PIECE        7
 #define FLOOR_REPLY_ELEMENTS     8
+/* ARGV: field, incarnation, then offsets of the source plus one, ascending -> {what look gives, all of incarnations, all of
+ * unmapped, {{floor entry or {}, the entry behind it or {}, piece at or below or ""}, ...}, for each offset the index of its
+ * answer}. A copy is used by who runs on another thread than the others: a script's SHA is computed on first use. */
+extern struct redis_script offset_script_floors;
+#define FLOORS_REPLY_LOOK         0
+#define FLOORS_REPLY_INCARNATIONS 3
+#define FLOORS_REPLY_UNMAPPED     4
+#define FLOORS_REPLY_ANSWERS      5
+#define FLOORS_REPLY_PLACES       6
+#define FLOORS_REPLY_ELEMENTS     7
+/* KEYS: meta, checkpoints, groups. ARGV: field, value, ... of meta -> {all checkpoints, how many fields groups has} or {field,
+ * what is there} of the first that differs. Two elements either way: the first is an array, or a string. */
+extern struct redis_script offset_script_groups;
 /* ARGV: field, incarnation -> {checkpoint, member of unmapped, first two numbers of its lowest piece or "", ...} of the
  * incarnation */
 extern struct redis_script offset_script_unmapped;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "offsets/offset_chosen.h"
 #include "offsets/offset_lookup.h"
 #include "offsets/offset_script.h"
 #include "offsets/offset_store.h"
@@ -116,89 +117,6 @@ bool offset_view_each_checkpoint(struct offset_view *view,
 
 /* --- lookups ------------------------------------------------------------------------------------------------------ */
 
-static int64_t side(struct offset_place place, bool from_target)
-{
-    return from_target ? place.target : place.source;
-}
-
-struct named_index {
-    char name[INCARNATION_BYTES];
-    struct offset_index index;
-};
-
-static bool take_index(const redisReply *list, size_t at, struct named_index *out, struct err *err)
-{
-    const char *name = script_text(list, at);
-    const char *text = script_text(list, at + 1);
-    if (name == NULL || text == NULL || strlen(name) >= INCARNATION_BYTES ||
-        !offset_index_parse(text, list->element[at + 1]->len, &out->index)) {
-        return err_set(err, ERR_REFUSED, "the index of incarnation '%.60s' is no index",
-                       name == NULL ? "" : name);
-    }
-    snprintf(out->name, sizeof(out->name), "%s", name);
-    return true;
-}
-
-static void set_chosen(struct offset_lookup *lookup, const struct named_index *named)
-{
-    lookup->has_chosen = true;
-    lookup->chosen = named->index;
-    snprintf(lookup->chosen_name, sizeof(lookup->chosen_name), "%s", named->name);
-}
-
-/* The newest incarnation that begins at or before the offset, else the oldest; and the one that followed it. */
-static bool choose(struct offset_lookup *lookup, const redisReply *list, int64_t offset,
-                   bool from_target, struct err *err)
-{
-    char current[INCARNATION_BYTES] = "";
-    struct named_index named = {0};
-    struct named_index oldest = {.index.ordinal = INT64_MAX};
-    if (lookup->has_checkpoint) {
-        checkpoint_incarnation(&lookup->checkpoint, current);
-    }
-    for (size_t i = 0; i + 1 < list->elements; i += 2) {
-        if (!take_index(list, i, &named, err)) {
-            return false;
-        }
-        if (strcmp(named.name, current) == 0) {
-            lookup->has_current = true;
-            lookup->current = named.index;
-        }
-        oldest = named.index.ordinal < oldest.index.ordinal ? named : oldest;
-        if (side(named.index.first, from_target) <= offset &&
-            (!lookup->has_chosen || named.index.ordinal > lookup->chosen.ordinal)) {
-            set_chosen(lookup, &named);
-        }
-    }
-    if (!lookup->has_chosen && oldest.index.ordinal < INT64_MAX) {
-        set_chosen(lookup, &oldest);
-    }
-    for (size_t i = 0; i + 1 < list->elements; i += 2) {
-        if (take_index(list, i, &named, err) && named.index.ordinal > lookup->chosen.ordinal &&
-            (!lookup->has_successor || named.index.ordinal < lookup->successor.ordinal)) {
-            lookup->has_successor = true;
-            lookup->successor = named.index;
-        }
-    }
-    return true;
-}
-
-static void take_unmapped(struct offset_lookup *lookup, const redisReply *list, int64_t offset,
-                          bool from_target)
-{
-    for (size_t i = 0; i < list->elements; i++) {
-        struct offset_stretch stretch;
-        const char *text = script_text(list, i);
-        if (text != NULL &&
-            offset_stretch_parse(text, list->element[i]->len, lookup->chosen_name, &stretch) &&
-            side(stretch.begin, from_target) <= offset &&
-            offset < side(stretch.until, from_target)) {
-            lookup->has_unmapped = true;
-            lookup->unmapped = stretch;
-        }
-    }
-}
-
 /* Ask for the offset in `name`; the answer says which incarnation it had to be. */
 static redisReply *ask_floor(struct offset_view *view, const char *topic, int32_t partition,
                              const char *name, int64_t offset, bool from_target, struct err *err)
@@ -238,7 +156,7 @@ static bool take_reply(struct offset_lookup *lookup, const redisReply *reply, in
         return false;
     }
     lookup->top = found.top;
-    take_unmapped(lookup, reply->element[FLOOR_REPLY_UNMAPPED], offset, from_target);
+    offset_take_unmapped(lookup, reply->element[FLOOR_REPLY_UNMAPPED], offset, from_target);
     const char *piece = script_text(reply, FLOOR_REPLY_PIECE);
     lookup->has_piece = piece != NULL && piece[0] != '\0';
     return !lookup->has_piece ||
@@ -261,8 +179,8 @@ static bool look_up(struct offset_view *view, const char *topic, int32_t partiti
         lookup->has_checkpoint = text->type == REDIS_REPLY_STRING && text->len > 0;
         bool ok = !lookup->has_checkpoint ||
                   checkpoint_parse(text->str, text->len, &lookup->checkpoint, err);
-        ok = ok &&
-             choose(lookup, reply->element[FLOOR_REPLY_INCARNATIONS], offset, from_target, err);
+        ok = ok && offset_choose(lookup, reply->element[FLOOR_REPLY_INCARNATIONS], offset,
+                                 from_target, err);
         bool same = strcmp(name, lookup->chosen_name) == 0;
         ok = ok && (!same || take_reply(lookup, reply, offset, from_target, err));
         freeReplyObject(reply);

@@ -10,6 +10,7 @@ _ferry() {
         "ferry check") path="$path $word" ;;
         "ferry offsets") path="$path $word" ;;
         "ferry offsets translate") path="$path $word" ;;
+        "ferry offsets show") path="$path $word" ;;
         "ferry offsets map") path="$path $word" ;;
         "ferry verify") path="$path $word" ;;
         "ferry fault") path="$path $word" ;;
@@ -50,8 +51,9 @@ _ferry() {
         "ferry status") words='--link --watch --check --warning --critical --config -o -q --timeout --help ' ;;
         "ferry top") words='--link -n --rows --config -o -q --timeout --help ' ;;
         "ferry check") words='--print-acls --principal --operator-principal --link --to --config -o -q --timeout --help ' ;;
-        "ferry offsets") words='translate map ' ;;
+        "ferry offsets") words='translate show map ' ;;
         "ferry offsets translate") words='--from-target --link --to --config -o -q --timeout --help ' ;;
+        "ferry offsets show") words='--link --to --config -o -q --timeout --help ' ;;
         "ferry offsets map") words='--limit --link --to --config -o -q --timeout --help ' ;;
         "ferry verify") words='--topic --sample --since --limit --link --to --config -o -q --timeout --help ' ;;
         "ferry fault") words='list retry accept resync ' ;;

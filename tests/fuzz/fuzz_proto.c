@@ -25,6 +25,10 @@ static const int selectors[] = {
     SELECT(API_OFFSET_FETCH, 7),
     SELECT(API_OFFSET_FETCH, 8),
     SELECT(API_OFFSET_FETCH, 9),
+    SELECT(API_LIST_GROUPS, 4),
+    SELECT(API_LIST_GROUPS, 5),
+    SELECT(API_OFFSET_COMMIT, 8),
+    SELECT(API_OFFSET_COMMIT, 9),
     SELECT(API_SASL_HANDSHAKE, 1),
     SELECT(API_SASL_AUTHENTICATE, 2),
 };
@@ -128,6 +132,36 @@ static void group_offsets(struct reader *reader, int16_t version)
     offset_fetch_answer_done(&answer);
 }
 
+static void groups(struct reader *reader, int api, int16_t version)
+{
+    struct list_groups_answer listed;
+    struct offset_commit_answer commits;
+    struct find_coordinators_answer found;
+    struct err err;
+
+    if (api == API_LIST_GROUPS && proto_get_list_groups(reader, version, &listed, &err)) {
+        for (int32_t i = 0; i < listed.groups_count; i++) {
+            touch(listed.groups[i].group);
+            touch(listed.groups[i].protocol_type);
+            touch(listed.groups[i].state);
+            touch(listed.groups[i].type);
+        }
+        list_groups_answer_done(&listed);
+    } else if (api == API_OFFSET_COMMIT &&
+               proto_get_offset_commit(reader, version, &commits, &err)) {
+        for (int32_t i = 0; i < commits.rows_count; i++) {
+            touch(commits.rows[i].topic);
+        }
+        offset_commit_answer_done(&commits);
+    } else if (api == API_FIND_COORDINATOR &&
+               proto_get_find_coordinators(reader, version, &found, &err)) {
+        for (int32_t i = 0; i < found.rows_count; i++) {
+            touch(found.rows[i].group);
+        }
+        find_coordinators_answer_done(&found);
+    }
+}
+
 static void rest(struct reader *reader, int api, int16_t version)
 {
     struct api_versions versions;
@@ -181,7 +215,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else if (api == API_SASL_HANDSHAKE || api == API_SASL_AUTHENTICATE) {
         sign_in(&reader, api);
     } else {
+        struct reader again = reader;
         offsets(&reader, api, version);
+        groups(&again, api, version); /* FindCoordinator has two readers */
         rest(&reader, api, version);
     }
     return 0;

@@ -294,7 +294,7 @@ def test_metrics_are_as_prometheus_asks(exposition):
     labels = {label for _, row, _ in exposition.rows for label in row}
     assert labels <= {
         "service", "from", "to", "topic", "partition", "state", "gate", "end", "kind", "result", "version", "worker",
-        "le", "site", "by", "reason",
+        "le", "site", "by", "reason", "verdict",
     }  # fmt: skip
 
 

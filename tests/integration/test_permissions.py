@@ -8,6 +8,7 @@ import shlex
 import pytest
 
 from rig.ferry import EXIT_REFUSED
+from rig.groups import commit, committed
 from rig.line import Line
 from rig.paths import ROOT
 from rig.permitted import MIRROR
@@ -58,6 +59,9 @@ def test_what_is_printed_is_enough(permitted):
     worker = everything(one)
     one.line.prove()
     assert complaints(one) == []
+    commit(one.source, f"{one.name}.g", {(one.topic, 0): 7})
+    wait_for("a group to be carried", lambda: committed(one.target, f"{one.name}.g") == {(one.topic, 0): 7}, 20)
+    assert "exact" in one.command.ok("offsets", "show", one.name)
     (found,) = one.command.status(one.name)["services"]
     assert found["links"][0]["lag_records"] == 0
     assert "verified" in one.command.ok("verify", one.name)
@@ -274,6 +278,9 @@ def test_redis_user_as_printed(own, folder, source, target, new_redis, name):
     line.wait_caught_up()
     line.prove()
     line.command.translate(name, f"{name}.t", 0, 5)
+    commit(source, name, {(f"{name}.t", 0): 100})
+    wait_for("a group to be kept", lambda: line.redis.client.hlen(line.key("groups")) > 0, 20)
+    line.command.ok("offsets", "show", name, name)
     line.command.ok("offsets", "map", name)
     line.command.ok("fault", "list", name)
     line.command.ok("top", name, "-n", "1")

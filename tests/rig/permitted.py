@@ -33,7 +33,7 @@ def strict_sites(folder):
 class Permitted:
     """A line whose sites ask for permission; both principals have what --print-acls prints."""
 
-    def __init__(self, own, folder, strict, redis, name, operator=True, topics=None, **more):
+    def __init__(self, own, folder, strict, redis, name, operator=True, topics=None, groups=None, **more):
         self.source, self.target = strict
         secured = {
             where: cluster.secured("sasl").settings(folder / where, user=MIRROR)
@@ -52,6 +52,7 @@ class Permitted:
             topics or [f"{name}.*"],
             enable=False,
             secured=secured,
+            groups=groups or [f"{name}.*"],
             **more,
         )
         self.name = name

@@ -324,6 +324,11 @@ void keeper_act(struct keeper *keeper, int64_t until_ms)
     (void)keeper;
     (void)until_ms;
 }
+void group_sync_act(struct group_sync *sync, int64_t until_ms)
+{
+    (void)sync;
+    (void)until_ms;
+}
 void heartbeat_forget(struct heartbeat *heartbeat, const char *topic, int32_t partition)
 {
     (void)heartbeat;

@@ -55,9 +55,11 @@ static void the_table_has_every_api(void **state)
         {API_FETCH,                   12, 16},
         {API_LIST_OFFSETS,            6,  7 },
         {API_METADATA,                10, 12},
+        {API_OFFSET_COMMIT,           8,  9 },
         {API_OFFSET_FETCH,            7,  9 },
         {API_FIND_COORDINATOR,        3,  4 },
         {API_LEAVE_GROUP,             4,  5 },
+        {API_LIST_GROUPS,             4,  5 },
         {API_SASL_HANDSHAKE,          1,  1 },
         {API_VERSIONS,                3,  3 },
         {API_OFFSET_FOR_LEADER_EPOCH, 4,  4 },
@@ -247,6 +249,38 @@ static void offset_fetch_requests(void **state)
         proto_put_offset_fetch(&writer, version, false, &whole, 1);
         assert_written(&writer, all[version - 7]);
     }
+}
+
+static void requests_about_many_groups(void **state)
+{
+    static const struct vector lists[] = {VECTOR(list_groups_request_v4),
+                                          VECTOR(list_groups_request_v5)};
+    static const struct vector commits[] = {VECTOR(offset_commit_request_v8),
+                                            VECTOR(offset_commit_request_v9)};
+    static const char *const groups[] = {"billing", "audit"};
+    static const struct offset_commit_part parts[] = {
+        {"orders",   0, 4711,             "kept"},
+        {"orders",   3, (int64_t)1 << 40, NULL  },
+        {"payments", 1, 0,                ""    }
+    };
+    static const char *const alone[] = {"ferry-orders-a-b"};
+    struct writer writer;
+
+    (void)state;
+    for (int16_t i = 0; i < 2; i++) {
+        writer_init(&writer);
+        proto_put_list_groups(&writer, (int16_t)(4 + i));
+        assert_written(&writer, lists[i]);
+        writer_init(&writer);
+        proto_put_offset_commit(&writer, (int16_t)(8 + i), "billing", parts, 3);
+        assert_written(&writer, commits[i]);
+    }
+    writer_init(&writer);
+    proto_put_find_coordinators(&writer, 4, groups, 2);
+    assert_written(&writer, (struct vector)VECTOR(find_coordinators_request_v4));
+    writer_init(&writer);
+    proto_put_find_coordinators(&writer, 3, alone, 1);
+    assert_written(&writer, (struct vector)VECTOR(find_coordinator_request_v3));
 }
 
 /* Brokers answer INVALID_REQUEST to a version with other characters, or one that ends in a dash. */
@@ -564,6 +598,67 @@ static void offset_fetch_answers(void **state)
     }
 }
 
+static void list_groups_answers(void **state)
+{
+    static const struct vector vectors[] = {VECTOR(list_groups_answer_v4),
+                                            VECTOR(list_groups_answer_v5)};
+
+    (void)state;
+    for (int16_t version = 4; version <= 5; version++) {
+        struct reader reader = reader_over(vectors[version - 4].data, vectors[version - 4].len);
+        struct list_groups_answer answer;
+        assert_true(proto_get_list_groups(&reader, version, &answer, NULL));
+        assert_int_equal(answer.error, KAFKA_COORDINATOR_LOAD_IN_PROGRESS);
+        assert_int_equal(answer.groups_count, 2);
+        assert_true(is(answer.groups[0].group, "billing"));
+        assert_true(is(answer.groups[0].protocol_type, "consumer"));
+        assert_true(is(answer.groups[0].state, "Stable"));
+        assert_true(is(answer.groups[1].state, "Empty"));
+        if (version == 4) {
+            assert_int_equal(answer.groups[0].type.len, -1);
+        } else {
+            assert_true(is(answer.groups[0].type, "consumer"));
+            assert_true(is(answer.groups[1].type, "classic"));
+        }
+        list_groups_answer_done(&answer);
+    }
+}
+
+static void answers_about_many_groups(void **state)
+{
+    static const struct vector commits[] = {VECTOR(offset_commit_answer_v8),
+                                            VECTOR(offset_commit_answer_v9)};
+    struct find_coordinators_answer found;
+    struct reader reader =
+        reader_over(find_coordinators_answer_v4, sizeof(find_coordinators_answer_v4));
+
+    (void)state;
+    assert_true(proto_get_find_coordinators(&reader, 4, &found, NULL));
+    assert_int_equal(found.rows_count, 2);
+    assert_true(is(found.rows[0].group, "billing"));
+    assert_int_equal(found.rows[0].id, 3);
+    assert_int_equal(found.rows[1].error, KAFKA_COORDINATOR_NOT_AVAILABLE);
+    find_coordinators_answer_done(&found);
+    reader = reader_over(find_coordinator_answer_v3, sizeof(find_coordinator_answer_v3));
+    assert_true(proto_get_find_coordinators(&reader, 3, &found, NULL));
+    assert_int_equal(found.rows_count, 1);
+    assert_int_equal(found.rows[0].id, 3);
+    assert_int_equal(found.rows[0].error, KAFKA_COORDINATOR_NOT_AVAILABLE);
+    find_coordinators_answer_done(&found);
+    for (int16_t version = 8; version <= 9; version++) {
+        struct offset_commit_answer answer;
+        reader = reader_over(commits[version - 8].data, commits[version - 8].len);
+        assert_true(proto_get_offset_commit(&reader, version, &answer, NULL));
+        assert_int_equal(answer.rows_count, 3);
+        assert_true(is(answer.rows[1].topic, "orders"));
+        assert_int_equal(answer.rows[1].partition, 3);
+        assert_int_equal(answer.rows[1].error, 25);
+        assert_true(is(answer.rows[2].topic, "payments"));
+        assert_int_equal(answer.rows[2].error, KAFKA_NONE);
+        offset_commit_answer_done(&answer);
+    }
+}
+
 /* --- hostile answers ------------------------------------------------------------------------------------------- */
 
 struct answer_case {
@@ -572,6 +667,8 @@ struct answer_case {
     struct vector vector;
 };
 
+/* FindCoordinator has two readers: of one group, and of many. */
+#define API_MANY_COORDINATORS    ((enum api_key)110)
 #define CASE(api, version, name) {api, version, VECTOR(name)}
 static const struct answer_case cases[] = {
     CASE(API_FETCH, 12, fetch_answer_v12),
@@ -594,6 +691,12 @@ static const struct answer_case cases[] = {
     CASE(API_OFFSET_FETCH, 7, offset_fetch_answer_v7),
     CASE(API_OFFSET_FETCH, 8, offset_fetch_answer_v8),
     CASE(API_OFFSET_FETCH, 9, offset_fetch_answer_v9),
+    CASE(API_LIST_GROUPS, 4, list_groups_answer_v4),
+    CASE(API_LIST_GROUPS, 5, list_groups_answer_v5),
+    CASE(API_OFFSET_COMMIT, 8, offset_commit_answer_v8),
+    CASE(API_OFFSET_COMMIT, 9, offset_commit_answer_v9),
+    CASE(API_MANY_COORDINATORS, 3, find_coordinator_answer_v3),
+    CASE(API_MANY_COORDINATORS, 4, find_coordinators_answer_v4),
     CASE(API_SASL_HANDSHAKE, 1, sasl_handshake_answer_v1),
     CASE(API_SASL_AUTHENTICATE, 2, sasl_authenticate_answer_v2),
     CASE(API_SASL_AUTHENTICATE, 2, sasl_authenticate_refused_v2),
@@ -609,6 +712,9 @@ union any_answer {
     struct epoch_end_answer end;
     struct describe_producers_answer producers;
     struct find_coordinator_answer coordinator;
+    struct find_coordinators_answer coordinators;
+    struct list_groups_answer listed;
+    struct offset_commit_answer commits;
     struct sasl_handshake_answer handshake;
     struct sasl_authenticate_answer signed_in;
     int16_t error;
@@ -636,6 +742,24 @@ static bool decode_bulk(struct reader *reader, enum api_key api, int16_t version
     }
     return api == API_FETCH || api == API_PRODUCE || api == API_METADATA ||
            api == API_LIST_OFFSETS || api == API_OFFSET_FETCH;
+}
+
+static bool decode_groups(struct reader *reader, enum api_key api, int16_t version, struct err *err,
+                          bool *out_ok)
+{
+    union any_answer any;
+
+    if (api == API_LIST_GROUPS &&
+        (*out_ok = proto_get_list_groups(reader, version, &any.listed, err))) {
+        list_groups_answer_done(&any.listed);
+    } else if (api == API_OFFSET_COMMIT &&
+               (*out_ok = proto_get_offset_commit(reader, version, &any.commits, err))) {
+        offset_commit_answer_done(&any.commits);
+    } else if (api == API_MANY_COORDINATORS &&
+               (*out_ok = proto_get_find_coordinators(reader, version, &any.coordinators, err))) {
+        find_coordinators_answer_done(&any.coordinators);
+    }
+    return api == API_LIST_GROUPS || api == API_OFFSET_COMMIT || api == API_MANY_COORDINATORS;
 }
 
 static bool decode_small(struct reader *reader, enum api_key api, int16_t version, struct err *err)
@@ -675,7 +799,8 @@ static bool decode(const struct answer_case *c, const uint8_t *data, size_t len,
 
     memcpy(copy, data, len);
     struct reader reader = reader_over(copy, len);
-    if (!decode_bulk(&reader, c->api, c->version, err, &ok)) {
+    if (!decode_bulk(&reader, c->api, c->version, err, &ok) &&
+        !decode_groups(&reader, c->api, c->version, err, &ok)) {
         ok = decode_small(&reader, c->api, c->version, err);
     }
     free(copy);
@@ -773,6 +898,7 @@ int main(void)
         cmocka_unit_test(list_offsets_requests),
         cmocka_unit_test(small_requests),
         cmocka_unit_test(offset_fetch_requests),
+        cmocka_unit_test(requests_about_many_groups),
         cmocka_unit_test(software_versions_are_made_acceptable),
         cmocka_unit_test(fetch_answers),
         cmocka_unit_test(produce_answers),
@@ -783,6 +909,8 @@ int main(void)
         cmocka_unit_test(small_answers),
         cmocka_unit_test(group_answers),
         cmocka_unit_test(offset_fetch_answers),
+        cmocka_unit_test(list_groups_answers),
+        cmocka_unit_test(answers_about_many_groups),
         cmocka_unit_test(sign_in_answers),
         cmocka_unit_test(every_cut_is_refused),
         cmocka_unit_test(bytes_left_over_are_refused),

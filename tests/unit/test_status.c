@@ -84,6 +84,31 @@ static void all_is_well(void **state)
     status_done(&status);
 }
 
+static void the_keeper_tells_of_groups(void **state)
+{
+    (void)state;
+    struct status status = healthy();
+    status_sum(&status);
+    json_object_set_new(worker(&status), "groups",
+                        json_pack("{s:i, s:f, s:{s:i, s:i}, s:{s:i, s:i}}", "groups", 12, "age_s",
+                                  1.4, "held", "members", 0, "foreign", 0, "verdicts", "exact", 40,
+                                  "unmapped", 0));
+    assert_string_equal(line_of(&status),
+                        "if you failed over now: lose at most 10 records (1.2 s), 12 groups go on "
+                        "as of 1.4 s ago, time unknown");
+    json_t *groups = json_object_get(worker(&status), "groups");
+    json_object_set_new(json_object_get(groups, "held"), "members", json_integer(2));
+    json_object_set_new(json_object_get(groups, "verdicts"), "unmapped", json_integer(1));
+    assert_string_equal(line_of(&status),
+                        "if you failed over now: lose at most 10 records (1.2 s), 12 groups go on "
+                        "as of 1.4 s ago (3 offsets not carried), time unknown");
+    json_object_set_new(groups, "age_s", json_null()); /* it never succeeded */
+    assert_string_equal(line_of(&status),
+                        "if you failed over now: lose at most 10 records (1.2 s), groups unknown "
+                        "(not synced yet), time unknown");
+    status_done(&status);
+}
+
 static void topics_that_are_not_mirrored_are_a_warning(void **state)
 {
     (void)state;
@@ -336,6 +361,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_is_well),
+        cmocka_unit_test(the_keeper_tells_of_groups),
         cmocka_unit_test(topics_that_are_not_mirrored_are_a_warning),
         cmocka_unit_test(the_source_is_gone),
         cmocka_unit_test(one_unknown_partition_makes_the_sum_unknown),

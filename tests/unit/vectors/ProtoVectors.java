@@ -232,6 +232,55 @@ public class ProtoVectors {
         print("offset_fetch_answer", version, answer);
     }
 
+    static FindCoordinatorResponseData.Coordinator coordinator(String group, int id, int error) {
+        return new FindCoordinatorResponseData.Coordinator().setKey(group).setNodeId(id).setHost("b" + id).setPort(9094).setErrorCode((short) error);
+    }
+
+    /** What is asked of many groups. */
+    static void groups() {
+        print("find_coordinators_request", 4, new FindCoordinatorRequestData().setKeyType((byte) 0)
+            .setCoordinatorKeys(List.of("billing", "audit")));
+        FindCoordinatorResponseData found = new FindCoordinatorResponseData().setThrottleTimeMs(1)
+            .setCoordinators(List.of(coordinator("billing", 3, 0), coordinator("audit", -1, 15)));
+        found.unknownTaggedFields().add(UNKNOWN);
+        print("find_coordinators_answer", 4, found);
+        for (int version = 4; version <= 5; version++) {
+            print("list_groups_request", version, new ListGroupsRequestData());
+            ListGroupsResponseData.ListedGroup billing = new ListGroupsResponseData.ListedGroup().setGroupId("billing")
+                .setProtocolType("consumer").setGroupState("Stable");
+            ListGroupsResponseData.ListedGroup audit = new ListGroupsResponseData.ListedGroup().setGroupId("audit")
+                .setProtocolType("").setGroupState("Empty");
+            if (version >= 5) {
+                billing.setGroupType("consumer");
+                audit.setGroupType("classic");
+            }
+            audit.unknownTaggedFields().add(UNKNOWN);
+            print("list_groups_answer", version, new ListGroupsResponseData().setErrorCode((short) 14).setGroups(List.of(billing, audit)));
+        }
+        for (int version = 8; version <= 9; version++) {
+            OffsetCommitRequestData request = new OffsetCommitRequestData().setGroupId("billing");
+            OffsetCommitRequestData.OffsetCommitRequestTopic orders = new OffsetCommitRequestData.OffsetCommitRequestTopic().setName("orders");
+            OffsetCommitRequestData.OffsetCommitRequestTopic payments = new OffsetCommitRequestData.OffsetCommitRequestTopic().setName("payments");
+            orders.partitions().add(new OffsetCommitRequestData.OffsetCommitRequestPartition().setPartitionIndex(0).setCommittedOffset(4711)
+                .setCommittedMetadata("kept"));
+            orders.partitions().add(new OffsetCommitRequestData.OffsetCommitRequestPartition().setPartitionIndex(3).setCommittedOffset(1L << 40)
+                .setCommittedMetadata(null));
+            payments.partitions().add(new OffsetCommitRequestData.OffsetCommitRequestPartition().setPartitionIndex(1).setCommittedOffset(0)
+                .setCommittedMetadata(""));
+            request.setTopics(List.of(orders, payments));
+            print("offset_commit_request", version, request);
+            OffsetCommitResponseData answer = new OffsetCommitResponseData().setThrottleTimeMs(4);
+            answer.setTopics(List.of(
+                new OffsetCommitResponseData.OffsetCommitResponseTopic().setName("orders").setPartitions(List.of(
+                    new OffsetCommitResponseData.OffsetCommitResponsePartition().setPartitionIndex(0),
+                    new OffsetCommitResponseData.OffsetCommitResponsePartition().setPartitionIndex(3).setErrorCode((short) 25))),
+                new OffsetCommitResponseData.OffsetCommitResponseTopic().setName("payments").setPartitions(List.of(
+                    new OffsetCommitResponseData.OffsetCommitResponsePartition().setPartitionIndex(1)))));
+            answer.unknownTaggedFields().add(UNKNOWN);
+            print("offset_commit_answer", version, answer);
+        }
+    }
+
     static void small() {
         print("api_versions_request", 3, new ApiVersionsRequestData().setClientSoftwareName("ferry").setClientSoftwareVersion("0.1.0-g123"));
         ApiVersionsResponseData versions = new ApiVersionsResponseData().setThrottleTimeMs(2);
@@ -303,6 +352,7 @@ public class ProtoVectors {
         for (int version = 7; version <= 9; version++) {
             offsetFetch(version);
         }
+        groups();
         small();
         signIn();
         System.out.println("/* clang-format on */\n\n#endif");

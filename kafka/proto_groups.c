@@ -1,0 +1,218 @@
+/* See proto.h: what is asked of and written for many groups (ListGroups, FindCoordinator with many keys, OffsetCommit). */
+#include <assert.h>
+
+#include "kafka/proto_private.h"
+
+/* --- FindCoordinator ------------------------------------------------------------------------------------------- */
+
+void proto_put_find_coordinators(struct writer *writer, int16_t version, const char *const *groups,
+                                 int32_t count)
+{
+    assert(proto_speaks(API_FIND_COORDINATOR, version));
+    assert(version >= 4 || count == 1);
+    if (version <= 3) {
+        proto_put_find_coordinator(writer, version, false, groups[0]);
+        return;
+    }
+    writer_i8(writer, 0); /* KeyType: groups */
+    wire_put_compact_array(writer, count);
+    for (int32_t i = 0; i < count; i++) {
+        wire_put_compact_string(writer, groups[i]);
+    }
+    wire_put_no_tags(writer);
+}
+
+static void get_coordinator_rows(struct reader *reader, struct proto_array *rows)
+{
+    int32_t count =
+        proto_count(reader, 14); /* key 1, id 4, host 1, port 4, error 2, text 1, tags 1 */
+
+    proto_array_reserve(rows, count, sizeof(struct coordinator_row));
+    for (int32_t i = 0; i < count && !reader->bad; i++) {
+        struct coordinator_row *row = (struct coordinator_row *)rows->items + rows->count++;
+        row->group = wire_compact_string(reader);
+        row->id = reader_i32(reader);
+        wire_compact_string(reader); /* Host */
+        reader_i32(reader);          /* Port */
+        row->error = reader_i16(reader);
+        wire_compact_string(reader); /* ErrorMessage */
+        wire_skip_tags(reader);
+    }
+}
+
+static void get_coordinator_alone(struct reader *reader, struct proto_array *rows)
+{
+    proto_array_reserve(rows, 1, sizeof(struct coordinator_row));
+    struct coordinator_row *row = (struct coordinator_row *)rows->items + rows->count++;
+    row->group = (struct wire_string){.data = NULL, .len = -1};
+    row->error = reader_i16(reader);
+    wire_compact_string(reader); /* ErrorMessage */
+    row->id = reader_i32(reader);
+    wire_compact_string(reader); /* Host */
+    reader_i32(reader);          /* Port */
+}
+
+bool proto_get_find_coordinators(struct reader *reader, int16_t version,
+                                 struct find_coordinators_answer *out, struct err *err)
+{
+    struct proto_array rows = {0};
+
+    assert(proto_speaks(API_FIND_COORDINATOR, version));
+    reader_i32(reader); /* ThrottleTimeMs */
+    if (version <= 3) {
+        get_coordinator_alone(reader, &rows);
+    } else {
+        get_coordinator_rows(reader, &rows);
+    }
+    wire_skip_tags(reader);
+    if (!proto_finish(reader, API_FIND_COORDINATOR, version, err)) {
+        free(rows.items);
+        return false;
+    }
+    *out = (struct find_coordinators_answer){.rows = rows.items, .rows_count = rows.count};
+    return true;
+}
+
+void find_coordinators_answer_done(struct find_coordinators_answer *answer)
+{
+    free(answer->rows);
+    *answer = (struct find_coordinators_answer){0};
+}
+
+/* --- ListGroups ------------------------------------------------------------------------------------------------ */
+
+void proto_put_list_groups(struct writer *writer, int16_t version)
+{
+    assert(proto_speaks(API_LIST_GROUPS, version));
+    wire_put_compact_array(writer, 0); /* StatesFilter: any */
+    if (version >= 5) {
+        wire_put_compact_array(writer, 0); /* TypesFilter: any */
+    }
+    wire_put_no_tags(writer);
+}
+
+bool proto_get_list_groups(struct reader *reader, int16_t version, struct list_groups_answer *out,
+                           struct err *err)
+{
+    struct proto_array groups = {0};
+
+    assert(proto_speaks(API_LIST_GROUPS, version));
+    reader_i32(reader); /* ThrottleTimeMs */
+    int16_t error = reader_i16(reader);
+    int32_t count = proto_count(reader, version >= 5 ? 5 : 4); /* a byte a string, tags 1 */
+    proto_array_reserve(&groups, count, sizeof(struct listed_group));
+    for (int32_t i = 0; i < count && !reader->bad; i++) {
+        struct listed_group *group = (struct listed_group *)groups.items + groups.count++;
+        group->group = wire_compact_string(reader);
+        group->protocol_type = wire_compact_string(reader);
+        group->state = wire_compact_string(reader);
+        group->type = version >= 5 ? wire_compact_string(reader)
+                                   : (struct wire_string){.data = NULL, .len = -1};
+        wire_skip_tags(reader);
+    }
+    wire_skip_tags(reader);
+    if (!proto_finish(reader, API_LIST_GROUPS, version, err)) {
+        free(groups.items);
+        return false;
+    }
+    *out = (struct list_groups_answer){
+        .error = error, .groups = groups.items, .groups_count = groups.count};
+    return true;
+}
+
+void list_groups_answer_done(struct list_groups_answer *answer)
+{
+    free(answer->groups);
+    *answer = (struct list_groups_answer){0};
+}
+
+/* --- OffsetCommit ---------------------------------------------------------------------------------------------- */
+
+static int32_t commit_run(const struct offset_commit_part *parts, int32_t count)
+{
+    int32_t run = 1;
+
+    while (run < count && strcmp(parts[0].topic, parts[run].topic) == 0) {
+        run++;
+    }
+    return run;
+}
+
+static void put_commit_topic(struct writer *writer, const struct offset_commit_part *parts,
+                             int32_t count)
+{
+    wire_put_compact_string(writer, parts[0].topic);
+    wire_put_compact_array(writer, count);
+    for (int32_t i = 0; i < count; i++) {
+        writer_i32(writer, parts[i].partition);
+        writer_i64(writer, parts[i].offset);
+        writer_i32(writer, -1); /* CommittedLeaderEpoch */
+        wire_put_compact_string(writer, parts[i].metadata);
+        wire_put_no_tags(writer);
+    }
+    wire_put_no_tags(writer);
+}
+
+void proto_put_offset_commit(struct writer *writer, int16_t version, const char *group,
+                             const struct offset_commit_part *parts, int32_t count)
+{
+    int32_t topics_count = 0;
+
+    assert(proto_speaks(API_OFFSET_COMMIT, version));
+    for (int32_t i = 0; i < count; i += commit_run(parts + i, count - i)) {
+        topics_count++;
+    }
+    wire_put_compact_string(writer, group);
+    writer_i32(writer, -1);                /* GenerationIdOrMemberEpoch: of no member */
+    wire_put_compact_string(writer, "");   /* MemberId */
+    wire_put_compact_string(writer, NULL); /* GroupInstanceId */
+    wire_put_compact_array(writer, topics_count);
+    for (int32_t i = 0; i < count;) {
+        int32_t run = commit_run(parts + i, count - i);
+        put_commit_topic(writer, parts + i, run);
+        i += run;
+    }
+    wire_put_no_tags(writer);
+}
+
+static void get_commit_topic(struct reader *reader, struct proto_array *rows)
+{
+    struct wire_string topic = wire_compact_string(reader);
+    int32_t count = proto_count(reader, 7); /* index 4, error 2, tags 1 */
+
+    proto_array_reserve(rows, count, sizeof(struct offset_commit_row));
+    for (int32_t i = 0; i < count && !reader->bad; i++) {
+        struct offset_commit_row *row = (struct offset_commit_row *)rows->items + rows->count++;
+        row->topic = topic;
+        row->partition = reader_i32(reader);
+        row->error = reader_i16(reader);
+        wire_skip_tags(reader);
+    }
+    wire_skip_tags(reader);
+}
+
+bool proto_get_offset_commit(struct reader *reader, int16_t version,
+                             struct offset_commit_answer *out, struct err *err)
+{
+    struct proto_array rows = {0};
+
+    assert(proto_speaks(API_OFFSET_COMMIT, version));
+    reader_i32(reader); /* ThrottleTimeMs */
+    int32_t topics_count = proto_count(reader, 3);
+    for (int32_t i = 0; i < topics_count && !reader->bad; i++) {
+        get_commit_topic(reader, &rows);
+    }
+    wire_skip_tags(reader);
+    if (!proto_finish(reader, API_OFFSET_COMMIT, version, err)) {
+        free(rows.items);
+        return false;
+    }
+    *out = (struct offset_commit_answer){.rows = rows.items, .rows_count = rows.count};
+    return true;
+}
+
+void offset_commit_answer_done(struct offset_commit_answer *answer)
+{
+    free(answer->rows);
+    *answer = (struct offset_commit_answer){0};
+}

@@ -1,0 +1,415 @@
+/* offsets/group_entry: what is kept of a group's place, and when its translation may be committed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "offsets/group_entry.h"
+
+#define WALL_MS 1764000000000
+
+static struct group_entry fresh(int64_t source)
+{
+    struct group_entry entry = {
+        .facts = {.source_offset = -1,
+                  .target_offset = -1,
+                  .verdict = VERDICT_UNMAPPED,
+                  .committed = -1,
+                  .before = -1}
+    };
+    group_entry_source(&entry, source, "kept", 4);
+    return entry;
+}
+
+static void maps_to(struct group_entry *entry, enum verdict verdict, int64_t target)
+{
+    entry->mapped = true;
+    entry->found = (struct translation){.verdict = verdict, .target_offset = target};
+    group_entry_settle(entry, -1);
+}
+
+/* @return was it decided to commit? */
+static bool decide(struct group_entry *entry, int64_t target, int64_t now_ms)
+{
+    const struct group_target now = {.offset = target,
+                                     .same_metadata = target >= 0,
+                                     .now_ms = now_ms,
+                                     .wall_ms = WALL_MS + now_ms};
+    return group_entry_decide(entry, &now);
+}
+
+/* Committed once at 500, and the target took it. */
+static struct group_entry ours_at_500(void)
+{
+    struct group_entry entry = fresh(1000);
+    maps_to(&entry, VERDICT_EXACT, 500);
+    assert_true(decide(&entry, -1, 0));
+    group_entry_answered(&entry, true, GROUP_FREE, 0);
+    return entry;
+}
+
+static void the_first_commit_is_the_translation(void **state)
+{
+    (void)state;
+    struct group_entry entry = fresh(1000);
+    maps_to(&entry, VERDICT_EXACT, 500);
+    assert_true(group_entry_due(&entry, false, false, 1, WALL_MS));
+    assert_true(decide(&entry, -1, 0));
+    assert_int_equal(entry.facts.committed, 500);
+    assert_int_equal(entry.facts.before, -1);
+    assert_int_equal(entry.time_ms, WALL_MS);
+    group_entry_answered(&entry, true, GROUP_FREE, 0);
+    assert_false(group_entry_due(&entry, false, false, 1, WALL_MS));
+    assert_false(decide(&entry, 500, 100));
+    group_entry_done(&entry);
+}
+
+static void it_goes_forward_over_our_own(void **state)
+{
+    (void)state;
+    struct group_entry entry = ours_at_500();
+    group_entry_source(&entry, 1100, "kept", 4);
+    assert_false(entry.mapped);
+    maps_to(&entry, VERDICT_EXACT, 600);
+    assert_true(group_entry_due(&entry, false, false, 1000, WALL_MS + 1000));
+    assert_true(decide(&entry, 500, 1000));
+    assert_int_equal(entry.facts.committed, 600);
+    assert_int_equal(entry.facts.before, 500);
+    group_entry_done(&entry);
+}
+
+/* The answer was lost: whether it arrived or not, what stands there is ours. */
+static void both_values_of_a_lost_answer_are_ours(void **state)
+{
+    (void)state;
+    static const int64_t there[] = {500, 600};
+    for (int i = 0; i < 2; i++) {
+        struct group_entry entry = ours_at_500();
+        group_entry_source(&entry, 1100, "kept", 4);
+        maps_to(&entry, VERDICT_EXACT, 600);
+        assert_true(decide(&entry, 500, 1000));
+        group_entry_answered(&entry, false, GROUP_FREE, 1000);
+        group_entry_source(&entry, 1200, "kept", 4);
+        maps_to(&entry, VERDICT_EXACT, 700);
+        assert_true(group_entry_due(&entry, false, false, 2000, WALL_MS));
+        assert_true(decide(&entry, there[i], 2000));
+        assert_int_equal(entry.facts.before, there[i]);
+        group_entry_done(&entry);
+    }
+}
+
+static void an_operators_commit_is_respected(void **state)
+{
+    (void)state;
+    static const int64_t theirs[] = {0, 450, 550, 10000}; /* behind ours and past it */
+    for (int i = 0; i < 4; i++) {
+        struct group_entry entry = ours_at_500();
+        group_entry_source(&entry, 1100, "kept", 4);
+        maps_to(&entry, VERDICT_EXACT, 600);
+        for (int64_t ms = 1000; ms < 60000; ms += 1000) {
+            assert_false(decide(&entry, theirs[i], ms));
+            assert_int_equal(entry.facts.hold, GROUP_FOREIGN);
+        }
+        assert_true(decide(&entry, -1, 60000)); /* deleted: that is how it is given back */
+        group_entry_done(&entry);
+    }
+}
+
+static void a_rewound_source_is_followed_over_our_own_alone(void **state)
+{
+    (void)state;
+    struct group_entry entry = ours_at_500();
+    group_entry_source(&entry, 800, "kept", 4);
+    maps_to(&entry, VERDICT_EXACT, 300);
+    assert_true(decide(&entry, 500, 1000));
+    assert_int_equal(entry.facts.committed, 300);
+    group_entry_done(&entry);
+    entry = ours_at_500();
+    group_entry_source(&entry, 800, "kept", 4);
+    maps_to(&entry, VERDICT_EXACT, 300);
+    assert_false(decide(&entry, 501, 1000));
+    assert_int_equal(entry.facts.hold, GROUP_FOREIGN);
+    group_entry_done(&entry);
+}
+
+/* Nothing of ours is known: forward alone, and not over what is past. */
+static void without_memory_it_only_goes_forward(void **state)
+{
+    (void)state;
+    struct group_entry entry = fresh(1000);
+    maps_to(&entry, VERDICT_EXACT, 500);
+    for (int64_t ms = 0; ms < 60000; ms += 1000) {
+        assert_false(decide(&entry, 501, ms));
+        assert_int_equal(entry.facts.hold, GROUP_PAST);
+    }
+    group_entry_source(&entry, 900, "kept", 4); /* rewound besides: still not ours */
+    maps_to(&entry, VERDICT_EXACT, 400);
+    assert_false(decide(&entry, 501, 60000));
+    group_entry_source(&entry, 2000, "kept", 4);
+    maps_to(&entry, VERDICT_EXACT, 1500);
+    assert_true(decide(&entry, 501, 61000));
+    group_entry_done(&entry);
+}
+
+/* A target that lost records: our commit is past the mirror's end, and stays so. A Redis that was put back heals. */
+static void what_is_past_the_translation_goes_back_when_that_lasts(void **state)
+{
+    (void)state;
+    struct group_entry entry = ours_at_500();
+    maps_to(&entry, VERDICT_AHEAD, 400);
+    assert_false(decide(&entry, 500, 1000));
+    assert_int_equal(entry.facts.hold, GROUP_PAST);
+    maps_to(&entry, VERDICT_EXACT, 500);
+    assert_false(decide(&entry, 500, 5000));
+    assert_int_equal(entry.facts.hold, GROUP_FREE);
+    maps_to(&entry, VERDICT_AHEAD, 400);
+    assert_false(decide(&entry, 500, 6000));
+    assert_false(decide(&entry, 500, 6000 + GROUP_PAST_MS - 1));
+    assert_true(decide(&entry, 500, 6000 + GROUP_PAST_MS));
+    assert_int_equal(entry.facts.committed, 400);
+    group_entry_done(&entry);
+}
+
+static void members_and_off_keep_hands_away(void **state)
+{
+    (void)state;
+    struct group_entry entry = fresh(1000);
+    maps_to(&entry, VERDICT_EXACT, 500);
+    struct group_target target = {.members = true, .offset = -1};
+    assert_false(group_entry_due(&entry, false, true, 1, WALL_MS));
+    assert_false(group_entry_decide(&entry, &target));
+    assert_int_equal(entry.facts.hold, GROUP_MEMBERS);
+    target = (struct group_target){.off = true, .offset = -1};
+    assert_false(group_entry_due(&entry, true, false, 1, WALL_MS));
+    assert_false(group_entry_decide(&entry, &target));
+    assert_int_equal(entry.facts.hold, GROUP_OFF);
+    assert_int_equal(entry.facts.committed, -1);
+    group_entry_done(&entry);
+}
+
+static void what_has_no_translation_is_not_committed(void **state)
+{
+    (void)state;
+    struct group_entry entry = fresh(1000);
+    group_entry_settle(&entry, -1);
+    assert_int_equal(entry.facts.verdict, VERDICT_UNMAPPED);
+    assert_false(group_entry_due(&entry, false, false, 1, WALL_MS));
+    assert_false(decide(&entry, -1, 0));
+    maps_to(&entry, VERDICT_UNMAPPED, -1);
+    assert_false(decide(&entry, -1, 0));
+    group_entry_done(&entry);
+}
+
+static void before_the_targets_log_is_lost(void **state)
+{
+    (void)state;
+    struct group_entry entry = fresh(1000);
+    entry.mapped = true;
+    entry.found = (struct translation){.verdict = VERDICT_EXACT, .target_offset = 500};
+    group_entry_settle(&entry, 520);
+    assert_int_equal(entry.facts.verdict, VERDICT_LOST);
+    assert_int_equal(entry.facts.count, 20);
+    assert_int_equal(entry.facts.target_offset, 520);
+    group_entry_settle(&entry, 500);
+    assert_int_equal(entry.facts.verdict, VERDICT_EXACT);
+    assert_int_equal(entry.facts.target_offset, 500);
+    group_entry_done(&entry);
+}
+
+static void an_idle_group_is_committed_again(void **state)
+{
+    (void)state;
+    struct group_entry entry = ours_at_500();
+    int64_t later = GROUP_TOUCH_MS + GROUP_TOUCH_MS / 2 + 1;
+    assert_false(group_entry_due(&entry, false, false, 1000, WALL_MS + 1000));
+    assert_true(group_entry_due(&entry, false, false, 1000, WALL_MS + later));
+    assert_true(decide(&entry, 500, later));
+    assert_int_equal(entry.facts.committed, 500);
+    assert_int_equal(entry.time_ms, WALL_MS + later);
+    group_entry_answered(&entry, true, GROUP_FREE, later);
+    assert_false(decide(&entry, 500, later + 1000));
+    assert_true(decide(&entry, -1, later + 2000)); /* it had expired */
+    group_entry_done(&entry);
+}
+
+static void other_metadata_is_committed_too(void **state)
+{
+    (void)state;
+    struct group_entry entry = ours_at_500();
+    group_entry_source(&entry, 1000, "other", 5);
+    assert_string_equal(entry.metadata, "other");
+    assert_true(entry.mapped);
+    assert_true(group_entry_due(&entry, false, false, 1000, WALL_MS));
+    const struct group_target target = {.offset = 500, .same_metadata = false, .wall_ms = WALL_MS};
+    assert_true(group_entry_decide(&entry, &target));
+    assert_int_equal(entry.facts.committed, 500);
+    group_entry_source(&entry, 1000, NULL, 0);
+    assert_null(entry.metadata);
+    group_entry_done(&entry);
+}
+
+static void a_refusal_is_waited_out_and_members_are_not(void **state)
+{
+    (void)state;
+    struct group_entry entry = fresh(1000);
+    maps_to(&entry, VERDICT_EXACT, 500);
+    assert_true(decide(&entry, -1, 0));
+    group_entry_answered(&entry, false, GROUP_REFUSED, 0);
+    assert_int_equal(entry.facts.hold, GROUP_REFUSED);
+    assert_false(group_entry_due(&entry, false, false, GROUP_HELD_MS - 1, WALL_MS));
+    assert_true(group_entry_due(&entry, false, false, GROUP_HELD_MS, WALL_MS));
+    group_entry_answered(&entry, false, GROUP_MEMBERS, 10000);
+    assert_true(group_entry_due(&entry, false, false, 10001, WALL_MS));
+    group_entry_done(&entry);
+}
+
+static void what_is_stored_is_written_once(void **state)
+{
+    (void)state;
+    struct group_entry entry = ours_at_500();
+    assert_true(group_entry_unsaved(&entry));
+    group_entry_saved(&entry);
+    assert_false(group_entry_unsaved(&entry));
+    group_entry_source(&entry, 1000, "kept", 4);
+    assert_false(group_entry_unsaved(&entry));
+    group_entry_source(&entry, 1000, "other", 5);
+    assert_true(group_entry_unsaved(&entry));
+    group_entry_saved(&entry);
+    group_entry_source(&entry, 1001, "other", 5);
+    assert_true(group_entry_unsaved(&entry));
+    group_entry_done(&entry);
+}
+
+/* --- text --------------------------------------------------------------------------------------------------------- */
+
+static void text_and_back(void **state)
+{
+    (void)state;
+    char text[GROUP_TEXT_BYTES];
+    struct err err = {0};
+    struct group_entry entry = ours_at_500();
+    struct group_entry read = {0};
+    size_t len = group_entry_text(&entry, text);
+    assert_string_equal(text, "v1 1000 500 exact 0 free 500 -1 1764000000000 =kept");
+    assert_true(group_entry_parse(text, len, &read, &err));
+    assert_string_equal(read.metadata, "kept");
+    assert_int_equal(read.facts.committed, 500);
+    assert_int_equal(read.time_ms, WALL_MS);
+    group_entry_source(&entry, 1200, "a b = c\n", 8);
+    maps_to(&entry, VERDICT_AHEAD, 600);
+    entry.facts.count = 7;
+    entry.facts.hold = GROUP_MEMBERS;
+    len = group_entry_text(&entry, text);
+    assert_string_equal(text, "v1 1200 600 ahead 7 members 500 -1 1764000000000 =a b = c\n");
+    assert_true(group_entry_parse(text, len, &read, &err));
+    assert_string_equal(read.metadata, "a b = c\n");
+    assert_int_equal(read.facts.hold, GROUP_MEMBERS);
+    group_entry_source(&entry, 1200, NULL, 0);
+    len = group_entry_text(&entry, text);
+    assert_true(group_entry_parse(text, len, &read, &err));
+    assert_null(read.metadata);
+    group_entry_done(&entry);
+    group_entry_done(&read);
+}
+
+static void other_text_is_refused(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "",
+        "v1",
+        "v2 1000 500 exact 0 free 500 -1 1 =",
+        "v1 1000 500 exact 0 free 500 -1 1",
+        "v1 1000 500 exact 0 free 500 -1 1 ",
+        "v1 1000 500 exact 0 free 500 -1 1 kept",
+        "v1 1000 500 exact 0 free 500 -1 1 -x",
+        "v1 01000 500 exact 0 free 500 -1 1 =",
+        "v1 1000 500 Exact 0 free 500 -1 1 =",
+        "v1 1000 500 exact 0 gone 500 -1 1 =",
+        "v1 1000 500 exact 0 free 500 -2 1 =",
+        "v1 1000  500 exact 0 free 500 -1 1 =",
+        "v1 99999999999999999999 500 exact 0 free 500 -1 1 =",
+    };
+    struct group_entry read = {0};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        struct err err = {0};
+        assert_false(group_entry_parse(texts[i], strlen(texts[i]), &read, &err));
+        assert_int_equal(err.kind, ERR_REFUSED);
+    }
+    assert_null(read.metadata);
+}
+
+static void long_metadata_is_cut(void **state)
+{
+    (void)state;
+    char text[GROUP_TEXT_BYTES];
+    struct err err = {0};
+    char *longer = malloc(10000);
+    memset(longer, 'x', 10000);
+    struct group_entry entry = fresh(1000);
+    struct group_entry read = {0};
+    group_entry_source(&entry, 1000, longer, 10000);
+    assert_int_equal(strlen(entry.metadata), GROUP_METADATA_BYTES);
+    entry.metadata_stored = true;
+    group_entry_source(&entry, 1000, longer, 10000); /* the same next time */
+    assert_true(entry.metadata_stored);
+    size_t len = group_entry_text(&entry, text);
+    assert_true(group_entry_parse(text, len, &read, &err));
+    assert_int_equal(strlen(read.metadata), GROUP_METADATA_BYTES);
+    group_entry_done(&entry);
+    group_entry_done(&read);
+    free(longer);
+}
+
+static void fields(void **state)
+{
+    (void)state;
+    char text[GROUP_FIELD_BYTES];
+    char group[GROUP_FIELD_BYTES];
+    char topic[250];
+    int32_t partition = 0;
+    assert_true(group_field_text("a:b", "orders.eu", 7, text));
+    assert_string_equal(text, "a:b:orders.eu:7");
+    assert_true(group_field_parse(text, strlen(text), group, topic, &partition));
+    assert_string_equal(group, "a:b");
+    assert_string_equal(topic, "orders.eu");
+    assert_int_equal(partition, 7);
+    static const char *const wrong[] = {
+        "", ":", "g", "g:t", "g:t:", "g:t:-1", "g:t:x", "g::1", "g:t:2147483648"};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        assert_false(group_field_parse(wrong[i], strlen(wrong[i]), group, topic, &partition));
+    }
+    char longer[GROUP_FIELD_BYTES + 1];
+    memset(longer, 'g', GROUP_FIELD_BYTES);
+    longer[GROUP_FIELD_BYTES] = '\0';
+    assert_false(group_field_text(longer, "t", 0, text));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_first_commit_is_the_translation),
+        cmocka_unit_test(it_goes_forward_over_our_own),
+        cmocka_unit_test(both_values_of_a_lost_answer_are_ours),
+        cmocka_unit_test(an_operators_commit_is_respected),
+        cmocka_unit_test(a_rewound_source_is_followed_over_our_own_alone),
+        cmocka_unit_test(without_memory_it_only_goes_forward),
+        cmocka_unit_test(what_is_past_the_translation_goes_back_when_that_lasts),
+        cmocka_unit_test(members_and_off_keep_hands_away),
+        cmocka_unit_test(what_has_no_translation_is_not_committed),
+        cmocka_unit_test(before_the_targets_log_is_lost),
+        cmocka_unit_test(an_idle_group_is_committed_again),
+        cmocka_unit_test(other_metadata_is_committed_too),
+        cmocka_unit_test(a_refusal_is_waited_out_and_members_are_not),
+        cmocka_unit_test(what_is_stored_is_written_once),
+        cmocka_unit_test(text_and_back),
+        cmocka_unit_test(other_text_is_refused),
+        cmocka_unit_test(long_metadata_is_cut),
+        cmocka_unit_test(fields),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
