@@ -277,6 +277,7 @@ def exposition(tmp_path_factory, sites, redis_server):
         worker.wait_metric("partitions to mirror", lambda m: m.sum("ferry_link_partitions", state="mirroring") == 2)
         worker.wait_metric("every figure to be known", lambda m: m.get("ferry_map_advances_total", 0) > 0)
         worker.wait_metric("what is unmapped to be known", lambda m: m.get("ferry_map_unmapped_offsets") == 0)
+        worker.wait_metric("groups to be looked at", lambda m: m.get("ferry_groups") is not None)
         yield worker.metrics()
 
 
