@@ -38,10 +38,12 @@ static void set_metadata(struct group_entry *entry, const char *text, size_t len
     free(entry->metadata);
     entry->metadata = NULL;
     if (text != NULL) {
-        entry->metadata = strndup(text, text_len(text, len));
+        size_t bound = text_len(text, len);
+        entry->metadata = calloc(1, bound + 1);
         if (entry->metadata == NULL) {
             abort();
         }
+        memcpy(entry->metadata, text, bound);
     }
 }
 

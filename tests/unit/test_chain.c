@@ -93,8 +93,8 @@ static void a_loop_beside_it(void **state)
 static void longer_than_anybody_follows(void **state)
 {
     struct chain chain;
-    char from[8] = "n0";
-    char to[8];
+    char from[16] = "n0";
+    char to[16];
     (void)state;
     chain_begin(&chain, "kafka", from);
     begin_answer();

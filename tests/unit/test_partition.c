@@ -67,7 +67,7 @@ static enum partition_took take(struct bench *bench, int64_t from, int32_t batch
     return took;
 }
 
-static struct parcel *send(struct bench *bench)
+static struct parcel *send_next(struct bench *bench)
 {
     struct parcel *parcel = partition_peek(&bench->core, &wide);
     assert_non_null(parcel);
@@ -86,7 +86,7 @@ static void another_base_offset_moves_nothing(void **state)
     model_source_append(&bench->source, 3, -1, false);
     place(bench, 0, 100, 0);
     assert_int_equal(take(bench, 0, 5), TOOK_OK);
-    send(bench);
+    send_next(bench);
     assert_int_equal(answer(bench, 0, 101), ANSWERED_DOUBT);
     assert_int_equal(bench->core.at.source_next, 0);
     assert_int_equal(bench->core.at.target_next, 100);
@@ -118,7 +118,7 @@ static void errors_are_doubt_or_refusal(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         place(bench, 0, 0, 0);
         assert_int_equal(take(bench, 0, 5), TOOK_OK);
-        send(bench);
+        send_next(bench);
         assert_int_equal(answer(bench, rows[i].error, 0), rows[i].answered);
         assert_int_equal(bench->core.at.source_next, 0);
         partition_drop(&bench->core);
@@ -184,16 +184,16 @@ static void one_flies_until_the_first_answer(void **state)
     }
     place(bench, 0, 0, 0);
     assert_int_equal(take(bench, 0, 9), TOOK_OK);
-    send(bench);
+    send_next(bench);
     assert_null(partition_peek(&bench->core, &wide));
     assert_int_equal(answer(bench, 0, 0), ANSWERED_ADVANCED);
-    send(bench);
-    send(bench);
+    send_next(bench);
+    send_next(bench);
     assert_int_equal(partition_flight_count(&bench->core), 2);
     assert_int_equal(answer(bench, 0, 2), ANSWERED_ADVANCED);
     assert_int_equal(answer(bench, 0, 4), ANSWERED_ADVANCED);
     partition_reopen(&bench->core); /* another connection */
-    send(bench);
+    send_next(bench);
     assert_null(partition_peek(&bench->core, &wide));
 }
 
@@ -211,7 +211,7 @@ static void the_window_bounds_what_flies_and_what_is_fetched(void **state)
     assert_false(partition_wants(&bench->core, &bounds));
     assert_true(partition_wants(&bench->core, &wide));
     assert_false(partition_wants(&bench->core, &short_queue));
-    send(bench);
+    send_next(bench);
     assert_int_equal(answer(bench, 0, 0), ANSWERED_ADVANCED);
     assert_non_null(partition_peek(&bench->core, &bounds));
     partition_sent(&bench->core, 2);
@@ -230,11 +230,11 @@ static void sequences_count_records_and_offsets_do_not(void **state)
     model_source_end_transaction(source, 1, true);  /* 7 */
     place(bench, 0, 40, 0x7fffffff - 1);
     assert_int_equal(take(bench, 0, 9), TOOK_OK);
-    const struct parcel *parcel = send(bench);
+    const struct parcel *parcel = send_next(bench);
     assert_int_equal(parcel->sequence, 0x7fffffff - 1);
     assert_int_equal(parcel->target_first, 40);
     assert_int_equal(answer(bench, 0, 40), ANSWERED_ADVANCED);
-    parcel = send(bench);
+    parcel = send_next(bench);
     assert_int_equal(parcel->source_first, 6);
     assert_int_equal(parcel->sequence, (int64_t)0x7fffffff + 1); /* 64 bits go on */
     assert_int_equal(parcel->target_first, 42);
@@ -260,7 +260,7 @@ static void a_hole_is_not_settled_while_something_is_in_the_window(void **state)
     place(bench, 0, 0, 0);
     assert_int_equal(take(bench, 0, 9), TOOK_OK);
     assert_false(partition_settle(&bench->core, &bench->ack));
-    send(bench);
+    send_next(bench);
     assert_false(partition_settle(&bench->core, &bench->ack));
     assert_int_equal(answer(bench, 0, 0), ANSWERED_ADVANCED);
     assert_true(partition_settle(&bench->core, &bench->ack));
@@ -284,7 +284,7 @@ static void the_ring_grows_in_any_state(void **state)
             assert_int_equal(take(bench, core->fetch_next, 17), TOOK_OK);
         }
         for (int i = 0; i < 7 && sent < core->fetch_next && (core->opened || sent == acked); i++) {
-            assert_int_equal(send(bench)->source_first, sent);
+            assert_int_equal(send_next(bench)->source_first, sent);
             sent++;
         }
         for (int i = 0; i < 6 && acked < sent; i++) {
@@ -324,7 +324,7 @@ static void holes_are_told_run_by_run_and_the_position_moves_once(void **state)
     place(bench, 0, 50, 7);
     assert_int_equal(take(bench, 0, 5), TOOK_OK);
     assert_int_equal(partition_queued_count(&bench->core), 2);
-    struct parcel *parcel = send(bench);
+    struct parcel *parcel = send_next(bench);
     assert_int_equal(parcel->count, 3);
     assert_int_equal(parcel->sequence, 7);
     assert_int_equal(parcel->source_next, 4);
@@ -341,7 +341,7 @@ static void holes_are_told_run_by_run_and_the_position_moves_once(void **state)
     assert_int_equal(bench->ack.at.target_next, 53);
     assert_int_equal(bench->ack.at.sequence_next, 10);
     assert_false(partition_more(&bench->core, &bench->ack));
-    send(bench); /* the other batch stands behind it */
+    send_next(bench); /* the other batch stands behind it */
     assert_int_equal(answer(bench, 0, 53), ANSWERED_ADVANCED);
     assert_int_equal(bench->ack.run.source_first, 4);
     assert_true(bench->ack.last);
@@ -379,7 +379,7 @@ static void markers_between_them_are_a_hole_in_the_map(void **state)
     model_source_append(&bench->source, 1, -1, false);
     assert_int_equal(take(bench, 0, 20), TOOK_OK);
     assert_int_equal(partition_queued_count(&bench->core), 1);
-    struct parcel *parcel = send(bench);
+    struct parcel *parcel = send_next(bench);
     assert_int_equal(parcel->count, 4); /* the third was aborted */
     assert_int_equal(parcel->runs_count, 4);
     assert_int_equal(parcel->runs[2].source_first, 6);
@@ -414,7 +414,7 @@ static void beyond_the_window_nothing_more_is_re_encoded(void **state)
     bench->bounds.window_bytes = 10;
     while (partition_peek(&bench->core, &wide) != NULL) {
         int64_t at = bench->core.at.target_next;
-        send(bench);
+        send_next(bench);
         assert_int_equal(answer(bench, 0, at), ANSWERED_ADVANCED);
         while (partition_more(&bench->core, &bench->ack)) {
         }
@@ -432,7 +432,7 @@ static void a_position_inside_a_batch_takes_the_rest_of_it(void **state)
     model_source_append(&bench->source, 4, -1, false);
     place(bench, 3, 10, 3);
     assert_int_equal(take(bench, 3, 5), TOOK_OK);
-    struct parcel *parcel = send(bench);
+    struct parcel *parcel = send_next(bench);
     assert_int_equal(parcel->count, 1);
     assert_int_equal(parcel->source_first, 3);
     assert_int_equal(parcel->source_next, 4);

@@ -214,10 +214,12 @@ static void names_of_clients(void **state)
             "f:3:44: services.s.cname.0.at.c: \"c\" is no site of this service");
     refused("\"s\": {\"home\": \"a\", \"others\": [\"b\"]" TOPICS
             ",\n\"cname\": [{\"record\": \"r\", \"at\": {\"a\": \"\"}}]}",
-            "f:3:34: services.s.cname.0.at.a: is empty");
+            "f:3:34: services.s.cname.0.at.a: \"\" is no name of DNS: labels of 1 to 63 letters, "
+            "digits, dashes and underscores; others as xn--...");
     refused("\"s\": {\"home\": \"a\", \"others\": [\"b\"]" TOPICS
             ",\n\"cname\": [{\"record\": \"\", \"at\": {\"a\": \"x\"}}]}",
-            "f:3:12: services.s.cname.0.record: is empty");
+            "f:3:12: services.s.cname.0.record: \"\" is no name of DNS: labels of 1 to 63 letters, "
+            "digits, dashes and underscores; others as xn--...");
 }
 
 static void names_and_patterns(void **state)
