@@ -149,8 +149,11 @@ static void take_offset(const rd_kafka_topic_partition_t *found, struct admin_of
     for (size_t tries = 0; tries < count; tries++) {
         struct admin_offset *offset = &offsets[(guess + tries) % count];
         if (offset->partition == found->partition && strcmp(offset->topic, found->topic) == 0) {
-            offset->error = (int16_t)found->err;
-            offset->offset = found->err ? -1 : found->offset;
+            /* librdkafka (2.14) drops the error of a leader that did not answer: what is left is no error, and no offset */
+            bool unanswered = !found->err && found->offset < 0;
+            offset->error =
+                (int16_t)(unanswered ? RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE : found->err);
+            offset->offset = offset->error ? -1 : found->offset;
             return;
         }
     }

@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <openssl/evp.h>
 
+#include "base/backoff.h"
 #include "base/log.h"
 #include "kafka/admin.h"
 #include "kafka/sign_in.h"
@@ -20,6 +22,10 @@ _Static_assert(RD_KAFKA_VERSION >= 0x020b0000, "librdkafka 2.11 or newer is need
 #define LAST_ERROR_BYTES 256
 #define LOOK_MS          1000 /* at the files of a site's secrets and certificates */
 #define DIGEST_BYTES     32   /* SHA-256 */
+/* A broker that is tried again and again: an attempt takes 0.4 ms of CPU, 4 a second are nothing, and one that is back
+ * waits for us no longer. */
+#define CONNECT_FIRST_MS 50
+#define CONNECT_CAP_MS   250
 
 /* Outlives the struct client while librdkafka ends: its threads log until the last moment. */
 struct handle {
@@ -27,6 +33,7 @@ struct handle {
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t changed;
     char last_error[LAST_ERROR_BYTES];
+    bool ending;
     bool ended;
     bool abandoned; /* nobody waits any more: who ends it frees it */
 };
@@ -56,6 +63,51 @@ static void log_line(const rd_kafka_t *rk, int level, const char *facility, cons
     }
     log_debug("librdkafka.line", "level=%d facility=%s text=%s", level, facility,
               log_quote(text).text);
+}
+
+/* ---- how often it connects ---- */
+
+static struct timespec after_ms(int32_t wait_ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += wait_ms / 1000;
+    until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    return until;
+}
+
+/* The end of the handle ends the wait. */
+static void wait_unless_ending(struct handle *handle, int32_t wait_ms)
+{
+    struct timespec until = after_ms(wait_ms);
+    int rc = 0;
+    pthread_mutex_lock(&handle->mutex);
+    while (!handle->ending && rc == 0) {
+        rc = pthread_cond_timedwait(&handle->changed, &handle->mutex, &until);
+    }
+    pthread_mutex_unlock(&handle->mutex);
+}
+
+/* librdkafka (2.14) forgets its own back-off while a call waits for one broker: each attempt that fails wakes the call
+ * (rd_kafka_broker_controller_async()), which asks for the next one "now". A broker that refuses connections costs a core
+ * then, for as long as the call may take. Here each broker's thread waits before it makes a socket; it has no other work
+ * then, and holds no lock. */
+static int paced_socket(int domain, int type, int protocol, void *opaque)
+{
+    static _Thread_local struct backoff backoff; /* a thread serves one broker of one handle */
+    static _Thread_local int64_t due_ms;
+    int64_t now_ms = client_now_ms();
+    if (now_ms >= due_ms + CONNECT_CAP_MS) { /* the first, or the last one has worked */
+        backoff_init(&backoff, CONNECT_FIRST_MS, CONNECT_CAP_MS, (uint32_t)now_ms);
+    } else if (now_ms < due_ms) {
+        wait_unless_ending(opaque, (int32_t)(due_ms - now_ms));
+    }
+    due_ms = client_now_ms() + backoff_next_ms(&backoff);
+    return socket(domain, type | SOCK_CLOEXEC, protocol);
 }
 
 /* ---- life ---- */
@@ -171,6 +223,7 @@ struct client *client_new(rd_kafka_type_t type, const struct config_client *sett
     struct handle *handle = handle_new();
     rd_kafka_conf_set_opaque(conf, handle);
     rd_kafka_conf_set_log_cb(conf, log_line);
+    rd_kafka_conf_set_socket_cb(conf, paced_socket);
     rd_kafka_conf_set_events(conf, events);
     handle->rk = rd_kafka_new(type, conf, why, sizeof(why));
     if (!handle->rk) {
@@ -197,7 +250,7 @@ static void *end_handle(void *arg)
     pthread_mutex_lock(&handle->mutex);
     handle->ended = true;
     bool abandoned = handle->abandoned;
-    pthread_cond_signal(&handle->changed);
+    pthread_cond_broadcast(&handle->changed);
     pthread_mutex_unlock(&handle->mutex);
     if (abandoned) {
         handle_free(handle);
@@ -205,17 +258,12 @@ static void *end_handle(void *arg)
     return NULL;
 }
 
-static struct timespec after_ms(int32_t wait_ms)
+static void stop_waiting(struct handle *handle)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += wait_ms / 1000;
-    until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
-    return until;
+    pthread_mutex_lock(&handle->mutex);
+    handle->ending = true;
+    pthread_cond_broadcast(&handle->changed);
+    pthread_mutex_unlock(&handle->mutex);
 }
 
 /* true: it has ended, the handle is ours again. */
@@ -241,6 +289,7 @@ void client_free(struct client *client, int32_t wait_ms)
     }
     struct handle *handle = client->handle;
     free(client);
+    stop_waiting(handle);
     if (pthread_create(&thread, NULL, end_handle, handle) != 0) {
         destroy(handle); /* no thread to be had: then it takes what it takes */
         handle_free(handle);
