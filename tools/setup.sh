@@ -5,6 +5,7 @@
 #
 # Promises: a stage that is up to date costs nothing and needs no network; nothing outside build/ is written except by
 # apt; sudo is used for apt alone, and only when we are not root; no service is started or enabled.
+# Two stages run only when they are named: build-packages (what compiling needs, without the tests') and engine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -22,12 +23,12 @@ rdkafka_suite=forky
 hiredis_suite=trixie
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
-build_packages=(gcc make pkg-config git ca-certificates debian-archive-keyring libc6-dev
+build_packages=(gcc make pkg-config git ca-certificates debian-archive-keyring dpkg-dev libc6-dev
     libevent-dev libjansson-dev libcurl4-openssl-dev libssl-dev libsasl2-dev
     libzstd-dev liblz4-dev libsnappy-dev zlib1g-dev libldns-dev)
 test_packages=(libcmocka-dev python3 python3-venv openssl redis-tools maven
     clang libclang-rt-dev clang-tidy cppcheck shellcheck
-    systemd dpkg-dev lintian man-db)
+    systemd lintian man-db)
 
 die() {
     printf 'setup: %s\n' "$*" >&2
@@ -70,25 +71,39 @@ library_ok() { # name, least version
     PKG_CONFIG_PATH=$deps/lib/pkgconfig pkg-config --atleast-version="$2" "$1" 2>/dev/null
 }
 
-missing_packages() {
-    local name wanted=("${build_packages[@]}" "${test_packages[@]}")
+missing_packages() { # "build" for what compiling needs, else all
+    local wanted=("${build_packages[@]}")
     library_ok rdkafka $rdkafka_min || ! packaged librdkafka-dev $rdkafka_min || wanted+=(librdkafka-dev)
     library_ok hiredis $hiredis_min || ! packaged libhiredis-dev $hiredis_min || wanted+=(libhiredis-dev)
-    java_ok || wanted+=(default-jre-headless)
+    if [ "${1:-}" != build ]; then
+        wanted+=("${test_packages[@]}")
+        java_ok || wanted+=(default-jre-headless)
+    fi
     dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${wanted[@]}" 2>/dev/null |
         awk -v wanted="${wanted[*]}" '$1 == "installed" {have[$2] = 1}
             END {n = split(wanted, all, " "); for (i = 1; i <= n; i++) if (!(all[i] in have)) print all[i]}'
 }
 
-stage_packages() {
+install_packages() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
+}
+
+install_missing() { # as missing_packages
     local missing=()
-    mapfile -t missing < <(missing_packages)
-    if [ ${#missing[@]} -gt 0 ]; then
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q
-        ask_archive # versions are known only now
-        mapfile -t missing < <(missing_packages)
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
-    fi
+    mapfile -t missing < <(missing_packages "$@")
+    [ ${#missing[@]} -gt 0 ] || return 0
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q
+    ask_archive # versions are known only now
+    mapfile -t missing < <(missing_packages "$@")
+    install_packages "${missing[@]}"
+}
+
+stage_build-packages() {
+    install_missing build
+}
+
+stage_packages() {
+    install_missing
     # One binary is the server and the checker of dumps: its name decides. So no package with a service is needed.
     mkdir -p "$deps/bin"
     ln -sf /usr/bin/redis-check-rdb "$deps/bin/redis-server"
@@ -161,6 +176,32 @@ stage_libraries() {
     done
 }
 
+# What test-long tries the image and the package on: a container engine, and a clean Debian 13 as others pull it from a hub.
+# The engine's packages would start services, so they are unpacked, not installed. Only root can start it.
+engine_packages=(docker.io docker-cli containerd runc)
+engine_suite=trixie
+stage_engine() {
+    [ "$(id -u)" = 0 ] || {
+        echo 'only root can start a container engine: nothing to set up'
+        return 0
+    }
+    local apt=$deps/apt/engine engine=$deps/engine archive names=()
+    apt-get update -q
+    install_packages debootstrap libdevmapper1.02.1 libseccomp2
+    mapfile -t names < <(apt-cache pkgnames | grep -xF "$(printf '%s\n' "${engine_packages[@]}")")
+    rm -rf "$apt" "$engine"
+    mkdir -p "$apt" "$engine"
+    (cd "$apt" && apt-get download -q "${names[@]}")
+    for archive in "$apt"/*.deb; do
+        dpkg-deb -x "$archive" "$engine"
+    done
+    rm -rf "$apt"
+    debootstrap --variant=minbase $engine_suite "$engine/root" "$(debian_uri)"
+    rm -rf "$engine"/root/var/cache/apt/archives/*.deb "$engine"/root/var/lib/apt/lists/*
+    tar -C "$engine/root" -cf "$engine/$engine_suite.tar" .
+    rm -rf "$engine/root"
+}
+
 stage_python() {
     [ -x "$build/venv/bin/pip" ] || /usr/bin/python3 -m venv "$build/venv"
     "$build/venv/bin/pip" install -q --disable-pip-version-check -r tests/requirements.txt
@@ -198,6 +239,11 @@ inputs() {
         missing_packages
         printf '%s\n' "${build_packages[@]}" "${test_packages[@]}"
         ;;
+    build-packages)
+        missing_packages build
+        printf '%s\n' "${build_packages[@]}"
+        ;;
+    engine) printf '%s\n' "${engine_packages[@]}" $engine_suite "$deps" "$(id -u)" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
     libraries) printf '%s\n' $rdkafka_min $hiredis_min $rdkafka_suite $hiredis_suite "$deps" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
     python) cat tests/requirements.txt && /usr/bin/python3 --version && printf '%s\n' "$build" ;;
     jars) cat tests/rig/pom.xml ;;
@@ -241,6 +287,7 @@ stage() {
 takes() {
     case $1 in
     packages) printf 'up to 2 min' ;;
+    build-packages | engine) printf 'about 1 min' ;;
     libraries) printf 'about 90 s' ;;
     python | broker) printf 'about 15 s' ;;
     jars) printf 'about 30 s' ;;
