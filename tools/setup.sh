@@ -144,10 +144,11 @@ unpack() { # name: prints the folder
 
 # Only the archive is kept, so that ferryd carries what the system has too old and nothing else (--enable-static would
 # also swap the system's lz4 for one of its own). Threads by pthread: thread sanitizers do not know C11's.
+# CXX: its configure wants a C++ compiler, which the C library has no use for.
 build_rdkafka() {
     local tree
     tree=$(unpack librdkafka)
-    (cd "$tree" && ./configure --prefix="$deps" --libdir="$deps/lib" --disable-debug-symbols --disable-c11threads &&
+    (cd "$tree" && CXX=gcc ./configure --prefix="$deps" --libdir="$deps/lib" --disable-debug-symbols --disable-c11threads &&
         make -j"$jobs" -C src && make -C src install)
     rm -f "$deps"/lib/librdkafka.so* "$deps"/lib/librdkafka-static.a "$deps"/lib/pkgconfig/rdkafka-static.pc
     rm -rf "$tree"
@@ -198,6 +199,9 @@ stage_engine() {
     rm -rf "$apt"
     debootstrap --variant=minbase $engine_suite "$engine/root" "$(debian_uri)"
     rm -rf "$engine"/root/var/cache/apt/archives/*.deb "$engine"/root/var/lib/apt/lists/*
+    # as in the image that others pull; and how this machine talks to its archive goes along
+    echo force-unsafe-io >"$engine/root/etc/dpkg/dpkg.cfg.d/docker-apt-speedup"
+    apt-config dump | grep -E '^Acquire::(https?::Proxy|Retries|Check-)' >"$engine/root/etc/apt/apt.conf.d/00machine" || true
     tar -C "$engine/root" -cf "$engine/$engine_suite.tar" .
     rm -rf "$engine/root"
 }

@@ -34,6 +34,12 @@ FROM system
 COPY ferry.deb /tmp/ferry.deb
 RUN apt-get update && apt-get install -y --no-install-recommends /tmp/ferry.deb && rm -rf /var/lib/apt/lists/*
 """
+# What systemd needs to run units as on a machine; less than --privileged, which a root without every right cannot give.
+BOOTED = [
+    *["--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_PTRACE", "--cgroupns=private"],
+    *["--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"],
+    *["--security-opt", "systempaths=unconfined", "--tmpfs", "/run", "--hostname", "site-b", "-e", "container=docker"],
+]
 # systemd wants one tree of control groups, of its own; an older machine gives containers a tree a controller.
 INIT = """#!/bin/bash
 set -e
@@ -173,11 +179,7 @@ def system(engine, deb, folder, own):
     (context / "init").chmod(0o755)
     shutil.copy(deb, context / "ferry.deb")
     engine.build("ferry-system", context / "Dockerfile", context=context)
-    options = [
-        *["--privileged", "--cgroupns=private", "--tmpfs", "/run"],
-        *["--hostname", "site-b", "-e", "container=docker"],
-    ]
-    box = own(engine.run("ferry-system", options=options))
+    box = own(engine.run("ferry-system", options=BOOTED))
 
     def up():
         return box.exec("systemctl", "is-system-running").stdout.strip() in ("running", "degraded")
