@@ -188,12 +188,24 @@ def system(engine, deb, folder, own):
     return box
 
 
-def unit(box, what):
-    return box.exec("systemctl", "show", "--value", "-p", what, "ferryd").stdout.strip()
+def unit(box, what, name="ferryd"):
+    return box.exec("systemctl", "show", "--value", "-p", what, name).stdout.strip()
 
 
 def journal(box):
-    return box.sh("journalctl --no-pager -u ferryd")
+    return box.sh("journalctl --no-pager -n 60")
+
+
+def systemctl(box, *args):
+    done = box.exec("systemctl", *args, timeout=90)
+    assert done.returncode == 0, f"systemctl {' '.join(args)}: {done.stderr}\n{journal(box)}"
+
+
+def main_pids(box):
+    """Of the running units; both must run."""
+    pids = {name: unit(box, "MainPID", name) for name in ("ferryd", "ferryd@1")}
+    assert "0" not in pids.values(), journal(box)
+    return pids
 
 
 def test_the_package_on_a_clean_debian_13(system, line):
@@ -205,33 +217,40 @@ def test_the_package_on_a_clean_debian_13(system, line):
     box.sh("cat >/etc/ferry/ferry.json", options=["-i"], stdin=line.conf.path.read_text())
     assert ": ok: " in box.sh("ferryd --check")
     box.sh(f"ferry enable {line.service} --yes")
-    box.sh("systemctl enable --now ferryd", timeout=90)
+    systemctl(box, "enable", "--now", "ferryd")
     produce(line)
     line.wait_caught_up()
     status = box.exec("ferry", "status", line.service)
     assert status.returncode == 0, status.stdout + status.stderr
     assert box.sh(f"stat -c %U /proc/{unit(box, 'MainPID')}").strip() == "ferry"
 
-    box.sh("systemctl reload ferryd")
+    systemctl(box, "reload", "ferryd")
+    wait_for("the reload", lambda: "ferryd.reloaded" in journal(box), 10)
     box.sh("cp /etc/ferry/ferry.json /tmp/good && echo '{' >/etc/ferry/ferry.json")
     assert box.exec("systemctl", "reload", "ferryd").returncode != 0 and unit(box, "ActiveState") == "active"
-    assert "/etc/ferry/ferry.json:1:" in journal(box)
+    assert "/etc/ferry/ferry.json:2:" in journal(box), journal(box)
     box.sh("cp /tmp/good /etc/ferry/ferry.json")
 
-    killed = unit(box, "MainPID")
-    box.sh("systemctl kill --signal=KILL ferryd")
-    wait_for("the unit to start it again", lambda: unit(box, "MainPID") not in ("0", killed), 20)
+    systemctl(box, "enable", "--now", "ferryd@1")
+    before = main_pids(box)
+    systemctl(box, "kill", "--signal=KILL", "ferryd")
+    wait_for("the unit to start it again", lambda: main_pids(box)["ferryd"] != before["ferryd"], 20)
     produce(line)
     line.wait_caught_up()
 
-    before = unit(box, "MainPID")
-    box.sh("dpkg -i /tmp/ferry.deb", timeout=90)  # an upgrade: what runs is started anew
-    assert unit(box, "MainPID") not in ("0", before) and unit(box, "ActiveState") == "active"
-    box.sh("systemctl stop ferryd", timeout=60)
-    assert unit(box, "Result") == "success", journal(box)
+    before = main_pids(box)
+    box.sh("dpkg -i /tmp/ferry.deb", timeout=90)  # an upgrade: what runs is started anew, and nothing else
+    after = main_pids(box)
+    assert not set(before.values()) & set(after.values()), journal(box)
+    systemctl(box, "stop", "ferryd@1")
+    box.sh("dpkg -i /tmp/ferry.deb", timeout=90)
+    assert unit(box, "ActiveState", "ferryd@1") == "inactive"
+    assert [unit(box, "Result", name) for name in after] == ["success"] * 2, journal(box)
+    produce(line)
+    line.wait_caught_up()
     line.prove()
 
-    box.sh("systemctl start ferryd", timeout=60)
+    systemctl(box, "start", "ferryd@1")
     box.sh("dpkg --purge ferry", timeout=90)
     assert "ferryd" not in box.sh("cat /proc/[0-9]*/comm")
     left = box.sh("find / -xdev -name '*ferry*' ! -path '/proc/*' ! -path '/sys/*' ! -path '/tmp/*'").split()
