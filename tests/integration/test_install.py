@@ -31,8 +31,8 @@ RUN apt-get update && apt-get install -y --no-install-recommends systemd systemd
 COPY init /init
 CMD ["/init"]
 FROM system
-COPY ferry.deb /tmp/ferry.deb
-RUN apt-get update && apt-get install -y --no-install-recommends /tmp/ferry.deb && rm -rf /var/lib/apt/lists/*
+COPY ferry.deb /root/ferry.deb
+RUN apt-get update && apt-get install -y --no-install-recommends /root/ferry.deb && rm -rf /var/lib/apt/lists/*
 """
 # What systemd needs to run units as on a machine; less than --privileged, which a root without every right cannot give.
 BOOTED = [
@@ -239,11 +239,11 @@ def test_the_package_on_a_clean_debian_13(system, line):
     line.wait_caught_up()
 
     before = main_pids(box)
-    box.sh("dpkg -i /tmp/ferry.deb", timeout=90)  # an upgrade: what runs is started anew, and nothing else
+    box.sh("dpkg -i /root/ferry.deb", timeout=90)  # an upgrade: what runs is started anew, and nothing else
     after = main_pids(box)
     assert not set(before.values()) & set(after.values()), journal(box)
     systemctl(box, "stop", "ferryd@1")
-    box.sh("dpkg -i /tmp/ferry.deb", timeout=90)
+    box.sh("dpkg -i /root/ferry.deb", timeout=90)
     assert unit(box, "ActiveState", "ferryd@1") == "inactive"
     assert [unit(box, "Result", name) for name in after] == ["success"] * 2, journal(box)
     produce(line)
@@ -253,5 +253,5 @@ def test_the_package_on_a_clean_debian_13(system, line):
     systemctl(box, "start", "ferryd@1")
     box.sh("dpkg --purge ferry", timeout=90)
     assert "ferryd" not in box.sh("cat /proc/[0-9]*/comm")
-    left = box.sh("find / -xdev -name '*ferry*' ! -path '/proc/*' ! -path '/sys/*' ! -path '/tmp/*'").split()
+    left = box.sh("find / -xdev -name '*ferry*' ! -path '/proc/*' ! -path '/sys/*' ! -path '/root/*'").split()
     assert left == ["/etc/ferry", "/etc/ferry/ferry.json"], left
