@@ -224,16 +224,20 @@ stage_broker() {
     PYTHONPATH=tests "$build/venv/bin/python" -m rig.prepare
 }
 
-# The checker of rules and metrics alone: the package it comes in would start a server, so it is unpacked, not installed.
+# The checker of rules and metrics alone. Debian 12 has it in a package that would start a server, so it is unpacked, not
+# installed; from 13 on it has a package of its own.
 stage_promtool() {
     local apt=$deps/apt/prometheus
     rm -rf "$apt"
     mkdir -p "$apt/tree" "$deps/bin"
-    (cd "$apt" && { apt-get download -q prometheus || { as_root apt-get update -q && apt-get download -q prometheus; }; } &&
-        dpkg-deb -x prometheus_*.deb tree)
+    (cd "$apt" && { fetch_promtool || { as_root apt-get update -q && fetch_promtool; }; } && dpkg-deb -x ./*.deb tree)
     cp "$apt/tree/usr/bin/promtool" "$deps/bin/promtool"
     rm -rf "$apt"
     "$deps/bin/promtool" --version
+}
+
+fetch_promtool() {
+    apt-get download -q promtool || apt-get download -q prometheus
 }
 
 # What a stage depends on: when this text is what it was, the stage is done.
