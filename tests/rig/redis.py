@@ -23,8 +23,8 @@ from rig.secure import write_secret
 class RedisServer:
     def __init__(self, name, persistent=False, options=(), workdir=None, tls=None, user=None, place=None):
         """`options`: more arguments of redis-server, for example ("--maxmemory", "20mb"). `tls`: (rig.secure.Authority,
-        Certificate), then there is no port in the clear. `user`: (name, password) that Ferry signs in as. `place`: where
-        it is reached, other than 127.0.0.1."""
+        Certificate), then there is no port in the clear. `user`: (name, password) that Ferry signs in as. `place`:
+        where it is reached, other than 127.0.0.1."""
         self.name = name
         self.host = place.host if place else "127.0.0.1"
         self.tls = tls
