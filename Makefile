@@ -96,7 +96,13 @@ version_line := \#define FERRY_VERSION "$(shell cat VERSION)$(if $(filter-out $(
 $(shell printf '%s\n' '$(version_line)' | cmp -s - $(B)/generated/ferry_version.h || \
 	printf '%s\n' '$(version_line)' >$(B)/generated/ferry_version.h)
 
-$(B)/obj/%.o: %.c $(B)/flags
+# What is missing, by name, says more than a page of errors about headers.
+.PHONY: libraries
+libraries:
+	@$(pkg_config) --print-errors --exists $(packages) || \
+		{ echo "Not all that Ferry is linked to is here: \`make setup-build\` brings what compiling needs." >&2; exit 1; }
+
+$(B)/obj/%.o: %.c $(B)/flags | libraries
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(all_cflags) $(werror) -MMD -MP -c -o $@ $<
@@ -143,9 +149,12 @@ $(B)/obj/tests/fuzz/%.o: warnings += -Wno-missing-prototypes
 -include $(wildcard $(B)/obj/*/*.d $(B)/obj/tests/*/*.d $(B)/obj/tests/integration/*/*.d)
 
 # ---- tests ------------------------------------------------------------------------------------------------------
-.PHONY: setup check run-unit fuzz run-fuzz check-integration check-long test test-long demo bench
+.PHONY: setup setup-build check run-unit fuzz run-fuzz check-integration check-long test test-long demo bench
 setup: ## packages, libraries, Kafka, Python: once, under build/
 	$(Q)tools/setup.sh
+
+setup-build: ## of that, what compiling needs: packages and libraries
+	$(Q)tools/setup.sh build-packages libraries
 
 check_san := address,undefined
 check: ## unit tests under sanitizers (SAN=thread for the other kind; ONLY=test_x for one)
@@ -183,6 +192,7 @@ test: setup ## everything that must pass before a change lands
 	$(Q)$(again) check-integration
 
 test-long: setup ## storms, gigabytes and minutes
+	$(Q)tools/setup.sh engine
 	$(Q)$(again) all
 	$(Q)$(again) lint
 	$(Q)$(again) run-unit
@@ -259,7 +269,8 @@ install: all ## programs, man pages, units, completions, example; DESTDIR, PREFI
 uninstall: ## what install laid; configuration and state stay
 	$(Q)package/install.sh uninstall $(B)/bin
 
-deb: all ## a Debian package into build/deb
+deb: setup-build ## a Debian package into build/deb, from a bare system on
+	$(Q)$(again) all
 	$(Q)package/deb.sh $(B)/bin build/deb
 
 clean: ## what was compiled; set-up stays

@@ -16,13 +16,17 @@ if ! git describe --exact-match --tags >/dev/null 2>&1; then
     version+=~git$(git log -1 --format=%cd --date=format:%Y%m%d%H%M 2>/dev/null || date +%Y%m%d%H%M)
 fi
 when=$(git log -1 --format=%cD 2>/dev/null || date -R)
+# Where this Debian's own packages lay units: from 13 on /lib is a link that no package names.
+unitdir=/usr/lib/systemd/system
+release=$(. /etc/os-release && echo "${VERSION_ID:-13}") # testing has none
+[ "${release%%.*}" -ge 13 ] || unitdir=/lib/systemd/system
 # An archive of packages has an address of its own: DEB_MAINTAINER.
 maintainer=${DEB_MAINTAINER:-The Ferry authors <ferry@packages.test>}
 
 lay() {
     rm -rf "$out"
     install -d -m 755 "$tree/DEBIAN"
-    DESTDIR=$tree PREFIX=/usr SYSCONFDIR=/etc UNITDIR=/lib/systemd/system package/install.sh install "$bin"
+    DESTDIR=$tree PREFIX=/usr SYSCONFDIR=/etc UNITDIR=$unitdir package/install.sh install "$bin"
     local doc=$tree/usr/share/doc/ferry
     rm "$doc/LICENSE" "$doc/NOTICE"
     mkdir -p "$tree/usr/share/zsh/vendor-completions"
@@ -56,14 +60,14 @@ changelog() {
     printf '\n -- %s  %s\n' "$maintainer" "$when"
 }
 
-# Which packages have the libraries that the programs were linked to.
+# Which packages have the libraries that the programs were linked to. (Debian 13 diverts its loader, which changes nothing here.)
 depends() {
     local work=$out/shlibs
     mkdir -p "$work/debian"
     printf 'Source: ferry\n\nPackage: ferry\nArchitecture: any\n' >"$work/debian/control"
     local tree_path
     tree_path=$(realpath "$tree")
-    (cd "$work" && dpkg-shlibdeps -O -e"$tree_path/usr/bin/ferryd" -e"$tree_path/usr/bin/ferry") |
+    (cd "$work" && dpkg-shlibdeps -O -e"$tree_path/usr/bin/ferryd" -e"$tree_path/usr/bin/ferry" 2> >(grep -v diver >&2)) |
         sed -n 's/^shlibs:Depends=//p'
     rm -rf "$work"
 }

@@ -5,6 +5,7 @@
 #
 # Promises: a stage that is up to date costs nothing and needs no network; nothing outside build/ is written except by
 # apt; sudo is used for apt alone, and only when we are not root; no service is started or enabled.
+# Two stages run only when they are named: build-packages (what compiling needs, without the tests') and engine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -22,12 +23,12 @@ rdkafka_suite=forky
 hiredis_suite=trixie
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
-build_packages=(gcc make pkg-config git ca-certificates debian-archive-keyring libc6-dev
+build_packages=(gcc make pkg-config git ca-certificates debian-archive-keyring dpkg-dev libc6-dev
     libevent-dev libjansson-dev libcurl4-openssl-dev libssl-dev libsasl2-dev
     libzstd-dev liblz4-dev libsnappy-dev zlib1g-dev libldns-dev)
 test_packages=(libcmocka-dev python3 python3-venv openssl redis-tools maven
     clang libclang-rt-dev clang-tidy cppcheck shellcheck
-    systemd dpkg-dev lintian man-db)
+    systemd lintian man-db)
 
 die() {
     printf 'setup: %s\n' "$*" >&2
@@ -70,25 +71,39 @@ library_ok() { # name, least version
     PKG_CONFIG_PATH=$deps/lib/pkgconfig pkg-config --atleast-version="$2" "$1" 2>/dev/null
 }
 
-missing_packages() {
-    local name wanted=("${build_packages[@]}" "${test_packages[@]}")
+missing_packages() { # "build" for what compiling needs, else all
+    local wanted=("${build_packages[@]}")
     library_ok rdkafka $rdkafka_min || ! packaged librdkafka-dev $rdkafka_min || wanted+=(librdkafka-dev)
     library_ok hiredis $hiredis_min || ! packaged libhiredis-dev $hiredis_min || wanted+=(libhiredis-dev)
-    java_ok || wanted+=(default-jre-headless)
+    if [ "${1:-}" != build ]; then
+        wanted+=("${test_packages[@]}")
+        java_ok || wanted+=(default-jre-headless)
+    fi
     dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${wanted[@]}" 2>/dev/null |
         awk -v wanted="${wanted[*]}" '$1 == "installed" {have[$2] = 1}
             END {n = split(wanted, all, " "); for (i = 1; i <= n; i++) if (!(all[i] in have)) print all[i]}'
 }
 
-stage_packages() {
+install_packages() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
+}
+
+install_missing() { # as missing_packages
     local missing=()
-    mapfile -t missing < <(missing_packages)
-    if [ ${#missing[@]} -gt 0 ]; then
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q
-        ask_archive # versions are known only now
-        mapfile -t missing < <(missing_packages)
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
-    fi
+    mapfile -t missing < <(missing_packages "$@")
+    [ ${#missing[@]} -gt 0 ] || return 0
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q
+    ask_archive # versions are known only now
+    mapfile -t missing < <(missing_packages "$@")
+    install_packages "${missing[@]}"
+}
+
+stage_build-packages() {
+    install_missing build
+}
+
+stage_packages() {
+    install_missing
     # One binary is the server and the checker of dumps: its name decides. So no package with a service is needed.
     mkdir -p "$deps/bin"
     ln -sf /usr/bin/redis-check-rdb "$deps/bin/redis-server"
@@ -129,10 +144,11 @@ unpack() { # name: prints the folder
 
 # Only the archive is kept, so that ferryd carries what the system has too old and nothing else (--enable-static would
 # also swap the system's lz4 for one of its own). Threads by pthread: thread sanitizers do not know C11's.
+# CXX: its configure wants a C++ compiler, which the C library has no use for.
 build_rdkafka() {
     local tree
     tree=$(unpack librdkafka)
-    (cd "$tree" && ./configure --prefix="$deps" --libdir="$deps/lib" --disable-debug-symbols --disable-c11threads &&
+    (cd "$tree" && CXX=gcc ./configure --prefix="$deps" --libdir="$deps/lib" --disable-debug-symbols --disable-c11threads &&
         make -j"$jobs" -C src && make -C src install)
     rm -f "$deps"/lib/librdkafka.so* "$deps"/lib/librdkafka-static.a "$deps"/lib/pkgconfig/rdkafka-static.pc
     rm -rf "$tree"
@@ -161,6 +177,35 @@ stage_libraries() {
     done
 }
 
+# What test-long tries the image and the package on: a container engine, and a clean Debian 13 as others pull it from a hub.
+# The engine's packages would start services, so they are unpacked, not installed. Only root can start it.
+engine_packages=(docker.io docker-cli containerd runc)
+engine_suite=trixie
+stage_engine() {
+    [ "$(id -u)" = 0 ] || {
+        echo 'only root can start a container engine: nothing to set up'
+        return 0
+    }
+    local apt=$deps/apt/engine engine=$deps/engine archive names=()
+    apt-get update -q
+    install_packages debootstrap libdevmapper1.02.1 libseccomp2
+    mapfile -t names < <(apt-cache pkgnames | grep -xF "$(printf '%s\n' "${engine_packages[@]}")")
+    rm -rf "$apt" "$engine"
+    mkdir -p "$apt" "$engine"
+    (cd "$apt" && apt-get download -q "${names[@]}")
+    for archive in "$apt"/*.deb; do
+        dpkg-deb -x "$archive" "$engine"
+    done
+    rm -rf "$apt"
+    debootstrap --variant=minbase $engine_suite "$engine/root" "$(debian_uri)"
+    rm -rf "$engine"/root/var/cache/apt/archives/*.deb "$engine"/root/var/lib/apt/lists/*
+    # as in the image that others pull; and how this machine talks to its archive goes along
+    echo force-unsafe-io >"$engine/root/etc/dpkg/dpkg.cfg.d/docker-apt-speedup"
+    apt-config dump | grep -E '^Acquire::(https?::Proxy|Retries|Check-)' >"$engine/root/etc/apt/apt.conf.d/00machine" || true
+    tar -C "$engine/root" -cf "$engine/$engine_suite.tar" .
+    rm -rf "$engine/root"
+}
+
 stage_python() {
     [ -x "$build/venv/bin/pip" ] || /usr/bin/python3 -m venv "$build/venv"
     "$build/venv/bin/pip" install -q --disable-pip-version-check -r tests/requirements.txt
@@ -179,13 +224,13 @@ stage_broker() {
     PYTHONPATH=tests "$build/venv/bin/python" -m rig.prepare
 }
 
-# The checker of rules and metrics alone: the package it comes in would start a server, so it is unpacked, not installed.
+# The checker of rules and metrics alone. Debian 12 has it in a package that would start a server, so it is unpacked, not
+# installed; from 13 on it has a package of its own.
 stage_promtool() {
     local apt=$deps/apt/prometheus
     rm -rf "$apt"
     mkdir -p "$apt/tree" "$deps/bin"
-    (cd "$apt" && { apt-get download -q prometheus || { as_root apt-get update -q && apt-get download -q prometheus; }; } &&
-        dpkg-deb -x prometheus_*.deb tree)
+    (cd "$apt" && { fetch_promtool || { as_root apt-get update -q && fetch_promtool; }; } && dpkg-deb -x ./*.deb tree)
     cp "$apt/tree/usr/bin/promtool" "$deps/bin/promtool"
     rm -rf "$apt"
     "$deps/bin/promtool" --version
@@ -212,6 +257,10 @@ fetch_nameservers() { # folder
     (cd "$1" && printf '%s\n' $names "${nameserver_packages[@]}" | sort -u | xargs apt-get download -q)
 }
 
+fetch_promtool() {
+    apt-get download -q promtool || apt-get download -q prometheus
+}
+
 # What a stage depends on: when this text is what it was, the stage is done.
 inputs() {
     case $1 in
@@ -219,6 +268,11 @@ inputs() {
         missing_packages
         printf '%s\n' "${build_packages[@]}" "${test_packages[@]}"
         ;;
+    build-packages)
+        missing_packages build
+        printf '%s\n' "${build_packages[@]}"
+        ;;
+    engine) printf '%s\n' "${engine_packages[@]}" $engine_suite "$deps" "$(id -u)" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
     libraries) printf '%s\n' $rdkafka_min $hiredis_min $rdkafka_suite $hiredis_suite "$deps" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
     python) cat tests/requirements.txt && /usr/bin/python3 --version && printf '%s\n' "$build" ;;
     jars) cat tests/rig/pom.xml ;;
@@ -263,6 +317,7 @@ stage() {
 takes() {
     case $1 in
     packages) printf 'up to 2 min' ;;
+    build-packages | engine) printf 'about 1 min' ;;
     libraries) printf 'about 90 s' ;;
     python | broker) printf 'about 15 s' ;;
     jars) printf 'about 30 s' ;;

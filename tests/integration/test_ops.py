@@ -732,8 +732,8 @@ def test_the_package_holds_the_programs_and_what_they_need(deb, folder):
     done = sh(root / "usr/bin/ferryd", "--check", "--config", root / "etc/ferry/ferry.json.example")
     assert done.returncode == 0, done.stderr
     assert sh(root / "usr/bin/ferry", "version").returncode == 0
-    assert (root / "lib/systemd/system/ferryd.service").exists()
-    assert "/usr/bin/ferryd" in (root / "lib/systemd/system/ferryd.service").read_text()
+    (unit,) = root.glob("**/systemd/system/ferryd.service")  # /lib or /usr/lib, as this Debian has it
+    assert "/usr/bin/ferryd" in unit.read_text()
     assert (folder / "control/conffiles").read_text() == "/etc/ferry/ferry.json.example\n"
 
 

@@ -21,10 +21,12 @@ from rig.secure import write_secret
 
 
 class RedisServer:
-    def __init__(self, name, persistent=False, options=(), workdir=None, tls=None, user=None):
+    def __init__(self, name, persistent=False, options=(), workdir=None, tls=None, user=None, place=None):
         """`options`: more arguments of redis-server, for example ("--maxmemory", "20mb"). `tls`: (rig.secure.Authority,
-        Certificate), then there is no port in the clear. `user`: (name, password) that Ferry signs in as."""
+        Certificate), then there is no port in the clear. `user`: (name, password) that Ferry signs in as. `place`:
+        where it is reached, other than 127.0.0.1."""
         self.name = name
+        self.host = place.host if place else "127.0.0.1"
         self.tls = tls
         self.user = user
         self.port = free_port()
@@ -39,7 +41,7 @@ class RedisServer:
 
     @property
     def url(self):
-        return f"rediss://localhost:{self.port}/0" if self.tls else f"redis://127.0.0.1:{self.port}/0"
+        return f"rediss://localhost:{self.port}/0" if self.tls else f"redis://{self.host}:{self.port}/0"
 
     def settings(self, folder):
         """`redis` of a site."""
@@ -55,11 +57,12 @@ class RedisServer:
     def connect(self, timeout=10):
         """A client that does not try again: what happens is what is seen."""
         secure = {"ssl": True, "ssl_ca_certs": str(self.tls[0].pem)} if self.tls else {}
-        return redis.Redis(port=self.port, socket_timeout=timeout, retry=Retry(NoBackoff(), 0), **secure)
+        host = "localhost" if self.tls else self.host
+        return redis.Redis(host, self.port, socket_timeout=timeout, retry=Retry(NoBackoff(), 0), **secure)
 
     def start(self):
         argv = [REDIS_SERVER, "--port", 0 if self.tls else self.port]
-        argv += ["--bind", "127.0.0.1", "--dir", self.dir, "--save", ""]
+        argv += ["--bind", self.host, "--protected-mode", "no", "--dir", self.dir, "--save", ""]
         if self.tls:
             authority, certificate = self.tls
             argv += ["--tls-port", self.port, "--tls-cert-file", certificate.pem, "--tls-key-file", certificate.key]
