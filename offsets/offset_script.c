@@ -53,11 +53,17 @@
     "  if clipped then redis.call('DEL', KEYS[5]) end\n" \
     "end\n"
 
-/* XADD is refused at or below the highest ID that ever was, also when entries were deleted since. */
+/* XADD is refused at or below the highest ID that ever was, also when entries were deleted since. Redis 8 lets nobody
+ * lower that below a deleted entry: there what is left is written anew. Rare (a cut, entries that somebody deleted), and
+ * one partition's map. */
 #define LUA_TOP_DOWN \
     "local function top_down()\n" \
     "  local now = top_entry()\n" \
-    "  if now then redis.call('XSETID', KEYS[2], now[1]) else redis.call('DEL', KEYS[2]) end\n" \
+    "  local refused = now and redis.pcall('XSETID', KEYS[2], now[1]).err\n" \
+    "  if now and not refused then return end\n" \
+    "  local left = now and redis.call('XRANGE', KEYS[2], '-', '+') or {}\n" \
+    "  redis.call('DEL', KEYS[2])\n" \
+    "  for _, entry in ipairs(left) do redis.call('XADD', KEYS[2], entry[1], unpack(entry[2])) end\n" \
     "end\n"
 
 /* The index keeps its ordinal; a new one is behind all others. */
