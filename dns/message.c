@@ -291,7 +291,7 @@ static bool take(const struct message_query *query, const ldns_pkt *packet,
     if (!question_fits(query, packet)) {
         return err_set(err, ERR_RETRY, "an answer to another question");
     }
-    out->rcode = ldns_pkt_get_rcode(packet);
+    out->rcode = (int)ldns_pkt_get_rcode(packet);
     out->authoritative = ldns_pkt_aa(packet);
     out->truncated = ldns_pkt_tc(packet);
     if (query->update) {
