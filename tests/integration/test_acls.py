@@ -100,10 +100,10 @@ def test_readers_come_along_and_writers_wait(copying):
             acl("*", principal="User:wide"),
             acl(one.topic, "Read", "User:bad", permission="Deny"),
             acl("elsewhere", principal="User:other"),
-            acl(f"{one.name}-app", resource="group"),
+            acl(f"{one.name}.app", resource="group"),
         ]
     )
-    app_group = acl(f"{one.name}-app", resource="group")
+    app_group = acl(f"{one.name}.app", resource="group")
     stranger = acl(one.topic, principal="User:stranger")
     twin = acl(one.topic, principal="User:second")
     allow(one.target, [stranger, twin])
@@ -128,7 +128,7 @@ def test_readers_come_along_and_writers_wait(copying):
     left = {(row["principal"], row["why"]) for row in done["left"]}
     assert left == {(f"User:{MIRROR}", "Ferry's own principal")}
 
-    assert read(one, one.topic, f"{one.name}-app") == "a record"
+    assert read(one, one.topic, f"{one.name}.app") == "a record"
     assert write(one, one.topic) == "TOPIC_AUTHORIZATION_FAILED"
     assert "ACLs of a: 5 copied, 1 withheld; changed 20" in one.command.ok("status", one.name)
     shown = one.command.ok("acls", "show", one.name)

@@ -543,12 +543,14 @@ def test_verify_finds_damage_in_the_log(own, folder, name):
     damaged = []
 
     def flip_one(batch):
-        if damaged or batch.base_offset < 100:
-            return batch
         records = batch.records()
-        damaged.append(records[0].offset)
-        value = bytes([records[0].value[0] ^ 1]) + records[0].value[1:]
-        return batch.with_records([records[0]._replace(value=value), *records[1:]])
+        if damaged or records[-1].offset < 100:
+            return batch
+        hit = next(n for n, record in enumerate(records) if record.offset >= 100)
+        damaged.append(records[hit].offset)
+        value = bytes([records[hit].value[0] ^ 1]) + records[hit].value[1:]
+        records[hit] = records[hit]._replace(value=value)
+        return batch.with_records(records)
 
     broker = target.broker(1)
     broker.stop()

@@ -222,6 +222,7 @@ def test_topic_emptied_under_the_reader(control, target, name):
     assert line["code"] == "0"
 
 
+@pytest.mark.long
 def test_dead_cluster_is_told_and_ends(own):
     watch = own(Driver("control_driver", "127.0.0.1:1", "dead", "watch"))
     line = watch.expect("state", timeout=10)

@@ -292,6 +292,7 @@ def test_dead_cluster(own):
     assert two.expect("commit")["bad"] == "1" and int(two.expect("freed")["ms"]) < 1500
 
 
+@pytest.mark.long
 def test_broker_restart_loses_nothing(new_cluster, own):
     cluster = new_cluster("restart", default_group_settings=True)
     cluster.warm_coordinators()

@@ -272,6 +272,7 @@ def test_a_filter_counts_by_reason(line, source):
     )
 
 
+@pytest.mark.long
 def test_a_changed_filter_counts_from_where_the_mirror_stands(line, source, target):
     """A new file with another filter: what was mirrored stays, nothing twice, the rest passes the new filter, in a new
     generation of the stream."""

@@ -301,10 +301,10 @@ def test_target_truncation_sends_the_lost_records_again(own_sites, own, folder, 
     source, target, redis = own_sites()
     source.create_topic("t")
     one = Line(own, folder, source, target, redis, name, ["t"])
-    for seed in range(5):
-        Load(source.bootstrap, "t", "plain", count=400, serial=seed * 400, seed=seed).run()
     worker = one.worker("w1")
-    one.wait_caught_up()
+    for seed in range(5):  # one after the other: what waits together would be one batch
+        Load(source.bootstrap, "t", "plain", count=400, serial=seed * 400, seed=seed).run()
+        one.wait_caught_up()
     worker.stop()
     one.workers = []
     target.broker(1).stop()
@@ -519,6 +519,7 @@ def test_a_target_that_is_away_longer_than_the_session(own_sites, own, folder, n
     one.prove()
 
 
+@pytest.mark.long
 def test_lost_answers_make_no_duplicate(own_sites, own, folder, name):
     """S24, S26: connections are cut with requests in flight, brokers are killed and come back, again and again."""
     source, target, redis = own_sites()
