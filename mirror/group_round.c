@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "base/heap.h"
 #include "base/log.h"
 #include "kafka/error.h"
 #include "offsets/group_lookup.h"
@@ -75,14 +76,6 @@ struct group_round {
     int32_t told_groups;
     struct group_totals totals;
 };
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 static int64_t now_ms(const struct group_round *round)
 {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "base/log.h"
 #include "mirror/doors.h"
 
@@ -70,14 +71,6 @@ struct group_sync {
     struct loop_timer *turn;
     struct group_totals totals; /* of earlier terms */
 };
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 static void names_free(struct names *names)
 {

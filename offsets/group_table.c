@@ -4,13 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
+#include "base/heap.h"
 
 static char *copy(const char *text)
 {
