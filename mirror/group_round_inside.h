@@ -99,12 +99,12 @@ void round_find(struct group_round *round);
 void round_read_target(struct group_round *round);
 
 /* The places of one topic follow one another: the last one found. */
-struct topic_run {
+struct topic_walk {
     const char *data;
     struct group_topic *topic; /* NULL = not mirrored */
 };
-/* The topic of that name, when it is mirrored. `name` is a view into the answer that `run` walks through. */
-struct group_topic *round_topic_of(struct group_round *round, struct topic_run *run,
+/* The topic of that name, when it is mirrored. `name` is a view into the answer that `walk` goes through. */
+struct group_topic *round_topic_of(struct group_round *round, struct topic_walk *walk,
                                    struct wire_string name);
 /* Does a coordinator say what is over with the next list of groups? */
 bool round_is_passing(int16_t error);

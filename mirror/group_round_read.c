@@ -190,29 +190,29 @@ static void put_fetch(void *arg, struct writer *writer, int16_t version)
     free(wants);
 }
 
-struct group_topic *round_topic_of(struct group_round *round, struct topic_run *run,
+struct group_topic *round_topic_of(struct group_round *round, struct topic_walk *walk,
                                    struct wire_string name)
 {
-    if (name.data != run->data) {
-        run->data = name.data;
-        run->topic = name.len <= 0
-                         ? NULL
-                         : group_topic_find(round->options.table, name.data, (size_t)name.len);
-        if (run->topic != NULL && !run->topic->mirrored) {
-            run->topic = NULL;
+    if (name.data != walk->data) {
+        walk->data = name.data;
+        walk->topic = name.len <= 0
+                          ? NULL
+                          : group_topic_find(round->options.table, name.data, (size_t)name.len);
+        if (walk->topic != NULL && !walk->topic->mirrored) {
+            walk->topic = NULL;
         }
     }
-    return run->topic;
+    return walk->topic;
 }
 
 static void take_source(struct group_round *round, struct group *group,
                         const struct offset_fetch_group *answer)
 {
-    struct topic_run run = {.data = NULL};
+    struct topic_walk walk = {.data = NULL};
     group->read = true;
     for (int32_t i = 0; i < answer->parts_count; i++) {
         const struct offset_fetch_part *row = &answer->parts[i];
-        struct group_topic *topic = round_topic_of(round, &run, row->topic);
+        struct group_topic *topic = round_topic_of(round, &walk, row->topic);
         if (topic == NULL || row->offset < 0 || row->error != KAFKA_NONE) {
             continue;
         }
@@ -237,7 +237,7 @@ static bool same_metadata(const struct group_entry *entry, struct wire_string te
 static void take_target(struct group_round *round, struct group *group,
                         const struct offset_fetch_group *answer)
 {
-    struct topic_run run = {.data = NULL};
+    struct topic_walk walk = {.data = NULL};
     group->looked = true;
     for (size_t i = 0; i < group->entries_count; i++) {
         group->entries[i]->target_now = -1;
@@ -245,7 +245,7 @@ static void take_target(struct group_round *round, struct group *group,
     }
     for (int32_t i = 0; i < answer->parts_count; i++) {
         const struct offset_fetch_part *row = &answer->parts[i];
-        struct group_topic *topic = round_topic_of(round, &run, row->topic);
+        struct group_topic *topic = round_topic_of(round, &walk, row->topic);
         bool known = topic != NULL && row->partition >= 0 && row->partition < topic->parts_count &&
                      topic->parts[row->partition] != NULL;
         struct group_entry *entry =
@@ -389,10 +389,10 @@ static void put_begins(void *arg, struct writer *writer, int16_t version)
 
 static void take_begins(struct group_round *round, const struct list_offsets_answer *answer)
 {
-    struct topic_run run = {.data = NULL};
+    struct topic_walk walk = {.data = NULL};
     for (int32_t i = 0; i < answer->parts_count; i++) {
         const struct list_offsets_part *row = &answer->parts[i];
-        struct group_topic *topic = round_topic_of(round, &run, row->topic);
+        struct group_topic *topic = round_topic_of(round, &walk, row->topic);
         if (topic != NULL && row->error == KAFKA_NONE && row->partition >= 0 &&
             row->partition < topic->parts_count && topic->parts[row->partition] != NULL) {
             topic->parts[row->partition]->target_begin = row->offset;

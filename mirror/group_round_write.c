@@ -233,10 +233,10 @@ static void commit_row(struct commit_call *call, struct group_entry *entry, int1
 
 static void take_commits(struct commit_call *call, const struct offset_commit_answer *answer)
 {
-    struct topic_run run = {.data = NULL};
+    struct topic_walk walk = {.data = NULL};
     for (int32_t i = 0; i < answer->rows_count; i++) {
         const struct offset_commit_row *row = &answer->rows[i];
-        struct group_topic *topic = round_topic_of(call->round, &run, row->topic);
+        struct group_topic *topic = round_topic_of(call->round, &walk, row->topic);
         bool known = topic != NULL && row->partition >= 0 && row->partition < topic->parts_count &&
                      topic->parts[row->partition] != NULL;
         struct group_entry *entry =
