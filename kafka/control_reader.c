@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "base/log.h"
 #include "kafka/admin_inside.h"
 #include "kafka/control_records.h"
@@ -78,10 +79,7 @@ struct control_reader *control_reader_new(const struct config_client *settings, 
         admin_free(admin);
         return NULL;
     }
-    struct control_reader *reader = calloc(1, sizeof(*reader));
-    if (!reader) {
-        abort();
-    }
+    struct control_reader *reader = must(calloc(1, sizeof(*reader)));
     control_topic_name(service, reader->topic);
     reader->settings = settings;
     pthread_mutex_init(&reader->mutex, NULL);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "base/json.h"
 
 #ifndef __clang__
@@ -48,14 +49,6 @@ struct control_records {
     struct err bad[SLOTS];                    /* ERR_NONE = none */
     char bad_operation[OPERATION_ID_MAX + 1]; /* whose error stands in bad[SLOT_OPERATION] */
 };
-
-static void *must(void *memory)
-{
-    if (!memory) {
-        abort();
-    }
-    return memory;
-}
 
 /* ---- pieces ---- */
 
@@ -587,11 +580,11 @@ struct control_state *control_records_state(const struct control_records *record
     struct control_state *state = must(malloc(sizeof(*state)));
     *state = records->now;
     state->operation_open = records->operations != NULL;
-    state->role_json = state->role_json ? must(strdup(state->role_json)) : NULL;
-    state->topics_json = state->topics_json ? must(strdup(state->topics_json)) : NULL;
-    state->fence_json = state->fence_json ? must(strdup(state->fence_json)) : NULL;
-    state->dns_json = state->dns_json ? must(strdup(state->dns_json)) : NULL;
-    state->acls_json = state->acls_json ? must(strdup(state->acls_json)) : NULL;
+    state->role_json = must_copy(state->role_json);
+    state->topics_json = must_copy(state->topics_json);
+    state->fence_json = must_copy(state->fence_json);
+    state->dns_json = must_copy(state->dns_json);
+    state->acls_json = must_copy(state->acls_json);
     state->topics = must(calloc(state->topics_count + 1, sizeof(*state->topics)));
     for (size_t i = 0; i < state->topics_count; i++) {
         state->topics[i] = records->now.topics[i];
