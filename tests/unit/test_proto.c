@@ -63,6 +63,7 @@ static void the_table_has_every_api(void **state)
         {API_SASL_HANDSHAKE,          1,  1 },
         {API_VERSIONS,                3,  3 },
         {API_OFFSET_FOR_LEADER_EPOCH, 4,  4 },
+        {API_DESCRIBE_LOG_DIRS,       2,  4 },
         {API_SASL_AUTHENTICATE,       2,  2 },
         {API_DESCRIBE_PRODUCERS,      0,  0 },
     };
