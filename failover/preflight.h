@@ -59,6 +59,9 @@ const char *preflight_name(enum preflight_check check);
 /* false: there is no such check. */
 MUST_CHECK
 bool preflight_parse(const char *name, enum preflight_check *out);
+/* --force NAME..: bits for `forced`. false with ERR_USAGE: no such check, or one that nothing may go past. */
+MUST_CHECK
+bool preflight_force(const char *const *names, size_t count, uint32_t *out, struct err *err);
 /* May `--force` go on past its refusal? Not where the operation itself would fail or lie: target, control. */
 bool preflight_forcible(enum preflight_check check);
 /* One sentence: what is looked at. For help and docs. */
@@ -99,7 +102,8 @@ struct preflight_inputs { /* all borrowed for the call */
         operation_id; /* the caller's own operation: open by us is not open by others; NULL = none */
     const struct preflight_cost *cost; /* NULL: nobody measured */
     int32_t timeout_ms;                /* of one question, unless quick */
-    bool planned;                      /* a switchover: the source must answer */
+    bool acting;  /* an operation asks: what `ferry enable` would still bring is refused */
+    bool planned; /* a switchover: the source must answer */
     bool quick;
     uint32_t forced; /* bits (1u << check): refusals that are gone past */
     uint32_t skip;   /* likewise: checks that are not made at all */
