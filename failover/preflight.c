@@ -458,7 +458,7 @@ static void tell_all(struct preflight *preflight, preflight_fn *each, void *arg,
     }
 }
 
-void preflight_run(const struct preflight_inputs *inputs, preflight_fn *each, void *arg,
+void preflight_ask(const struct preflight_inputs *inputs, preflight_fn *each, void *arg,
                    struct preflight_result *out)
 {
     int64_t began_ms = clock_now_ms(clock_system());

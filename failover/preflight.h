@@ -8,7 +8,7 @@
  * Must never: fence, write, commit, create, swap. Trust what a broker, Redis or a name server says about sizes and counts.
  *
  *   struct preflight_inputs inputs = {.config = .., .service = .., .from = .., .to = .., .target = admin, .quick = true};
- *   preflight_run(&inputs, print_finding, arg, &result);
+ *   preflight_ask(&inputs, print_finding, arg, &result);
  *   if (result.refused > 0) -> exit 3;   if (!result.target_answers) -> exit 6
  */
 #ifndef FERRY_FAILOVER_PREFLIGHT_H
@@ -120,7 +120,16 @@ struct preflight_result {
 
 /* Blocks. @param each  called for each finding, all from this thread; NULL = nobody listens
  * @thread any; while it runs nobody else may call the same admins and Redis */
-void preflight_run(const struct preflight_inputs *inputs, preflight_fn *each, void *arg,
+void preflight_ask(const struct preflight_inputs *inputs, preflight_fn *each, void *arg,
                    struct preflight_result *out);
+
+struct operation;
+/* The same as row `check` of an operation: quick, forced as its options say; says what is not ok, keeps
+ * {"findings": [{"check", "level": "ok"|"warning"|"refused"|"unknown", "forced", "what", "hint"}..]} under "check".
+ *
+ * @return false with ERR_REFUSED: a check refuses and is not forced; err names the first, the hint how to go on. ERR_RETRY: the
+ *         target cannot be asked. ERR_USAGE: --force names what is no check */
+MUST_CHECK
+bool preflight_run(struct operation *op, struct err *err);
 
 #endif
