@@ -311,6 +311,11 @@ static bool any_wanted(const struct preflight *preflight, const enum preflight_c
 static void choose_jobs(struct preflight *preflight)
 {
     static const enum preflight_check names[] = {PREFLIGHT_DNS, PREFLIGHT_TTL};
+    static const enum preflight_check cluster[] = {
+        PREFLIGHT_TARGET,   PREFLIGHT_TOPICS, PREFLIGHT_CAPACITY,  PREFLIGHT_LEADERS,
+        PREFLIGHT_REPLICAS, PREFLIGHT_GROUPS, PREFLIGHT_ADVERTISED};
+    static const enum preflight_check control[] = {PREFLIGHT_CONTROL, PREFLIGHT_TOPICS,
+                                                   PREFLIGHT_DNS, PREFLIGHT_TTL};
     static const enum preflight_check memory[] = {PREFLIGHT_REDIS, PREFLIGHT_CLOCK};
     const struct preflight_inputs *in = &preflight->in;
     preflight->certificates_count =
@@ -323,11 +328,13 @@ static void choose_jobs(struct preflight *preflight)
         must(calloc(in->service->cnames_count + 1, sizeof(struct preflight_record *)));
     preflight->servers =
         must(calloc(in->service->cnames_count + 1, sizeof(struct preflight_servers *)));
-    add_job(preflight, preflight_ask_target, 0, false);
-    if (in->control == NULL) {
+    if (any_wanted(preflight, cluster, sizeof(cluster) / sizeof(cluster[0]))) {
+        add_job(preflight, preflight_ask_target, 0, false);
+    }
+    if (in->control == NULL && any_wanted(preflight, control, sizeof(control) / sizeof(control[0]))) {
         add_job(preflight, preflight_ask_control, 0, false);
     }
-    if (in->source != NULL) {
+    if (in->source != NULL && any_wanted(preflight, cluster, 3)) {
         add_job(preflight, preflight_ask_source, 0, false);
     }
     if (in->target != NULL && wanted(preflight, PREFLIGHT_REPLICAS)) {
