@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "base/json.h"
 
 #ifndef __clang__
@@ -48,14 +49,6 @@ struct control_records {
     struct err bad[SLOTS];                    /* ERR_NONE = none */
     char bad_operation[OPERATION_ID_MAX + 1]; /* whose error stands in bad[SLOT_OPERATION] */
 };
-
-static void *must(void *memory)
-{
-    if (!memory) {
-        abort();
-    }
-    return memory;
-}
 
 /* ---- pieces ---- */
 
