@@ -146,6 +146,7 @@ struct config_service {
     const char *names; /* "identity" is all there is for now */
     enum config_start start;
     int64_t revision; /* in the streams hash: raise it to bring an older configuration back */
+    int32_t rto_s;    /* default 60: how long clients may be without a cluster */
     enum config_policy
         on_truncation; /* source lost records that were mirrored: default continue (new generation) */
     enum config_policy

@@ -48,6 +48,7 @@ const struct key config_keys[] = {
     {.path = "services.*.names", .type = KEY_CHOICE, .default_text = "identity", .choices = "identity", .restart = true, .help = "topics keep their names"},
     {.path = "services.*.start", .type = KEY_CHOICE, .default_text = "earliest", .choices = "earliest|latest", .help = "where a partition begins that was never mirrored"},
     {.path = "services.*.revision", .type = KEY_COUNT, .default_text = "0", .least = 0, .most = 1000000, .help = "raise it to bring an older configuration back (docs/adr/0003)"},
+    {.path = "services.*.rto", .type = KEY_DURATION, .default_text = "60s", .least = 1000, .most = 86400000, .help = "how long clients may be without a cluster, in whole seconds: `ferry check` warns of answers of name servers that are kept longer"},
     {.path = "services.*.on_truncation", .type = KEY_CHOICE, .default_text = "continue", .choices = "continue|fault", .help = "the source lost records that are mirrored (unclean election)"},
     {.path = "services.*.on_foreign_write", .type = KEY_CHOICE, .default_text = "continue", .choices = "continue|fault", .help = "somebody else wrote to a mirror topic"},
     {.path = "services.*.on_source_deleted", .type = KEY_CHOICE, .default_text = "keep", .choices = "keep", .help = "a source topic was deleted: its copy stays, nothing is mirrored into it any more (docs/topics.md)"},

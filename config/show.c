@@ -157,6 +157,7 @@ static json_t *service_json(const struct config_service *service)
     json_object_set_new(json_object_get(tree, "groups"), "commit",
                         json_boolean(service->groups_commit));
     json_object_set_new(tree, "on_source_deleted", json_string("keep"));
+    json_object_set_new(tree, "rto", json_integer((json_int_t)service->rto_s * 1000));
     json_object_set_new(tree, "topic_config", topic_config_json(service));
     json_object_set_new(tree, "acl_sync", acl_sync_json(service));
     json_object_set_new(tree, "hooks", hooks_json(service));

@@ -146,6 +146,17 @@ bool operation_forced(const struct operation *op, const char *check)
     return false;
 }
 
+bool operation_own_check(const char *check)
+{
+    static const char *const own[] = {"primary-alive", "source", "fence"};
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+        if (strcmp(own[i], check) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static char *key_text(const struct operation *op, const char *link, const char *suffix)
 {
     const char *prefix = op->to->redis == NULL ? "" : op->to->redis->prefix;

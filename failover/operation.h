@@ -145,6 +145,8 @@ void operation_say(struct operation *op, const char *format, ...)
 
 /* Was this check named with --force? */
 bool operation_forced(const struct operation *op, const char *check);
+/* Is it one of the rows' own, which preflight.h does not know: primary-alive, source, fence? */
+bool operation_own_check(const char *check);
 
 /* "PREFIX{SERVICE}:SUFFIX" and "PREFIX{SERVICE}:FROM>TO:SUFFIX"; heap. */
 char *operation_key(const struct operation *op, const char *suffix);

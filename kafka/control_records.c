@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "base/json.h"
 
 #ifndef __clang__
@@ -49,14 +50,6 @@ struct control_records {
     char bad_operation[OPERATION_ID_MAX + 1]; /* whose error stands in bad[SLOT_OPERATION] */
     json_t *kept;                             /* NULL = operations are not kept */
 };
-
-static void *must(void *memory)
-{
-    if (!memory) {
-        abort();
-    }
-    return memory;
-}
 
 /* ---- pieces ---- */
 
