@@ -330,7 +330,7 @@ static void looked_up(void *arg, struct addrinfo *addresses, const struct err *e
     broker->looked = true;
     broker->resolves = addresses != NULL;
     broker->nowhere = addresses == NULL && (err->code == EAI_NONAME || err->code == EAI_NODATA);
-    snprintf(broker->why, sizeof(broker->why), "%s", addresses != NULL ? "" : err->what);
+    snprintf(broker->why, sizeof(broker->why), "%.150s", addresses != NULL ? "" : err->what);
     if (addresses != NULL) {
         freeaddrinfo(addresses);
     }

@@ -144,6 +144,23 @@ static void beat_done(struct heartbeat *heartbeat, struct call *call,
     heartbeat->beat_in_flight = false;
 }
 
+static void seen_done(struct heartbeat *heartbeat, struct call *call,
+                      const struct redisReply *reply)
+{
+    (void)heartbeat;
+    (void)call;
+    (void)reply;
+}
+
+/* @param sign  "" = at work, "-" = left in order */
+static void send_seen(struct heartbeat *heartbeat, const char *sign)
+{
+    const char *argv[] = {heartbeat->beats_key, heartbeat->worker, sign, SEEN_KEPT_MS};
+    const size_t lens[] = {strlen(argv[0]), strlen(argv[1]), strlen(argv[2]), strlen(argv[3])};
+    redis_call_script(heartbeat->redis, &beat_seen_script, 1, 4, argv, lens, call_done,
+                      call_new(heartbeat, seen_done));
+}
+
 static void send_beat(struct heartbeat *heartbeat)
 {
     if (heartbeat->beat_in_flight) {
@@ -164,23 +181,6 @@ static void send_beat(struct heartbeat *heartbeat)
     call_send(call_new(heartbeat, beat_done), 4, argv);
     free(text);
     send_seen(heartbeat, "");
-}
-
-static void seen_done(struct heartbeat *heartbeat, struct call *call,
-                      const struct redisReply *reply)
-{
-    (void)heartbeat;
-    (void)call;
-    (void)reply;
-}
-
-/* @param sign  "" = at work, "-" = left in order */
-static void send_seen(struct heartbeat *heartbeat, const char *sign)
-{
-    const char *argv[] = {heartbeat->beats_key, heartbeat->worker, sign, SEEN_KEPT_MS};
-    const size_t lens[] = {strlen(argv[0]), strlen(argv[1]), strlen(argv[2]), strlen(argv[3])};
-    redis_call_script(heartbeat->redis, &beat_seen_script, 1, 4, argv, lens, call_done,
-                      call_new(heartbeat, seen_done));
 }
 
 /* ---- faults --------------------------------------------------------------------------------------------------- */
