@@ -11,6 +11,7 @@ import subprocess
 import time
 
 import pytest
+from confluent_kafka import KafkaException
 
 from rig.ferry import (
     EXIT_DONE,
@@ -19,6 +20,7 @@ from rig.ferry import (
     EXIT_REFUSED,
     EXIT_UNCONFIRMED,
     EXIT_UNREACHABLE,
+    EXIT_USAGE,
     Command,
     Configuration,
     Worker,
@@ -64,7 +66,9 @@ class Service:
 
     def wait_mirrored(self, count=RECORDS):
         self.target.wait_topic(self.topic, 2)
-        wait_for("mirrored", lambda: sum(self.target.offsets(self.topic).values()) >= count, 30)
+        wait_for(
+            "mirrored", lambda: sum(self.target.offsets(self.topic).values()) >= count, 30, not_yet=(KafkaException,)
+        )
 
     def failover(self, *more, command=None, **how):
         return (command or self.lost).run(
@@ -72,8 +76,8 @@ class Service:
         )
 
     def role(self):
-        status = self.right.status(self.name)
-        return status["links"][0]["primary"], status["links"][0]["role_epoch"]
+        link = self.right.status(self.name)["services"][0]["links"][0]
+        return link["primary"], link["role_epoch"]
 
     def history(self):
         return self.right.json("history", self.name)["operations"]
@@ -114,16 +118,16 @@ def test_refused_first_then_moved(moved, own, folder):
     done = one.failover("--group", "g")
     assert done.returncode == EXIT_REFUSED and "moves whole" in done.stderr
     done = one.failover("--force", "no-such-check")
-    assert done.returncode != EXIT_DONE and "no-such-check" in done.stderr
+    assert done.returncode == EXIT_USAGE and "no-such-check" in done.stderr
     done = one.failover(command=one.right)
     assert done.returncode == EXIT_REFUSED
     assert "ferry switchover" in done.stderr and "--force primary-alive" in done.stderr
     unchanged()
-    bind.put("kafka", 30, "CNAME", f"kafka-six.{ZONE}")
+    bind.put("kafka", 30, "CNAME", "kafka-six")
     done = one.failover()
     assert done.returncode == EXIT_REFUSED and "value-not-as-recorded" in done.stderr + done.stdout
     assert one.role() == ("a", 1) and bind.value()[1] == f"kafka-six.{ZONE}"
-    bind.put("kafka", 30, "CNAME", A)
+    bind.put("kafka", 30, "CNAME", "kafka-a")
     dry = json.loads(one.lost.run("failover", one.name, "--dry-run", "-o", "json").stdout)
     assert dry["dry_run"] and dry["evidence"]["role"] == {"epoch": 2, "primary": "b"}
     unchanged()
@@ -210,8 +214,7 @@ def test_a_switchover_is_taken_back_then_done(moved, folder):
     Load(one.source.bootstrap, one.topic, "plain", count=10, partitions=2, seed=2).run()
     done = switchover("--timeout", "8")
     report = json.loads(done.stdout)
-    assert done.returncode == EXIT_FAILED and report["state"] == "undone" and report["step"] is None or True
-    assert "records to go" in done.stderr or "time is up" in done.stderr
+    assert done.returncode == EXIT_FAILED and report["state"] == "undone" and "time is up" in done.stderr
     assert hooks.calls() == ["pre", "pre", "fence", "unfence"] and one.role() == ("a", 1)
     one.workers[0].sigcont()
     one.wait_mirrored(RECORDS + 10)
