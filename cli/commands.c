@@ -426,13 +426,18 @@ static const struct command commands[] = {
      .args = "[SERVICE]",
      .args_most = 1,
      .summary = "what a failover would cost now; links, workers, lag, faults",
-     .text = "Works when every ferryd, Redis or the source is dead, and says what is unknown then. "
-             "Lag is "
-             "in source offsets: so many records or less. Exit 3 while the service has no role, 6 "
-             "when the "
-             "target does not say. Topics that are not mirrored, that the source deleted, or whose "
-             "settings "
-             "differ at the target are named with the reason, as the keeper tells them.", .options = status_options,
+     .text =
+         "First line: what would be lost and read again if you failed over now, and how long it "
+         "would take (as measured by the last one, else estimated); while an operation is open: "
+         "its step, and the command that goes on with it; after a failover: unprotected since "
+         "when. "
+         "Works when every ferryd, Redis or the source is dead, and says what is unknown then. "
+         "Lag is "
+         "in source offsets: so many records or less. Exit 3 while the service has no role, 6 "
+         "when the "
+         "target does not say. Topics that are not mirrored, that the source deleted, or whose "
+         "settings "
+         "differ at the target are named with the reason, as the keeper tells them.", .options = status_options,
      .run = cmd_status},
     {.name = "top",
      .args = "[SERVICE]",
@@ -446,12 +451,15 @@ static const struct command commands[] = {
     {.name = "check",
      .args = "[SERVICE]",
      .args_most = 1,
-     .summary = "can the service be mirrored as it stands? Reads only",
+     .summary = "can the service be mirrored as it stands, and failed over now? Reads only",
      .text =
-         "Both clusters and Redis answer, both sites are two clusters, what the topics' settings "
-         "promise about acknowledged records, which ACLs are missing, eviction, clocks. Exit 3: "
-         "something cannot work, or the target may lose what it acknowledged; 6: something does "
-         "not answer. Warnings do not change the exit code.\n"
+         "Both clusters and Redis answer, what the topics' settings promise about acknowledged "
+         "records, which ACLs are missing. And what a failover asks first: topics, leaders and "
+         "replicas at the target, room, groups with members there, certificates for the records' "
+         "names, advertised names, records and their time to live, name servers, Redis, clocks, "
+         "places, what would be lost and read again; docs/check.md has each check by its name. "
+         "Exit 3: something cannot work, or the target may lose what it acknowledged; 6: something "
+         "does not answer. Warnings, and what cannot be known, do not change the exit code.\n"
          "--print-acls prints what each principal must be allowed, as narrow as the configuration "
          "permits; docs/permissions.md says what for.", .options = check_options,
      .run = cmd_check},

@@ -43,9 +43,8 @@ void preflight_ask_control(struct preflight *preflight, size_t index)
     struct preflight_control *out = NULL;
     struct err err = {0};
     (void)index;
-    struct control_state *state =
-        control_read(&preflight->in.to->kafka, preflight->in.service->name,
-                     preflight_left_ms(preflight), &err);
+    struct control_state *state = control_read(
+        &preflight->in.to->kafka, preflight->in.service->name, preflight_left_ms(preflight), &err);
     if (state != NULL) {
         out = preflight_control_of(state);
         control_state_free(state);

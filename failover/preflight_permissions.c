@@ -99,8 +99,8 @@ void preflight_ask_permissions(struct preflight *preflight, size_t index)
         abort();
     }
     acl_principal(preflight->writer, asking.principal);
-    asking.admin = admin_new(preflight->in.to->name, preflight->writer,
-                             preflight_left_ms(preflight), &err);
+    asking.admin =
+        admin_new(preflight->in.to->name, preflight->writer, preflight_left_ms(preflight), &err);
     if (asking.admin == NULL) {
         unknown(&asking, &err);
     } else {

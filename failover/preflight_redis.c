@@ -107,7 +107,7 @@ void preflight_tell_clock(const struct preflight *preflight, struct preflight_li
     const struct preflight_redis *redis = preflight->redis;
     if (redis == NULL || !redis->clock_known) {
         preflight_tell(out, PREFLIGHT_CLOCK, PREFLIGHT_UNKNOWN,
-                       "whether this host's clock is right: %s", 
+                       "whether this host's clock is right: %s",
                        preflight->in.to->redis == NULL ? "there is no Redis to compare it with"
                                                        : "Redis did not tell its time");
         return;

@@ -171,6 +171,10 @@ static json_t *groups_json(const struct link *link)
                             "why", report->err.what);
     json_object_set_new(out, "age_s",
                         link->groups_done_ms == 0 ? json_null() : json_real((double)age_ms / 1e3));
+    json_object_set_new(out, "reread",
+                        json_pack("{sIsIsI}", "groups", (json_int_t)counts->reread_groups,
+                                  "records", (json_int_t)counts->reread_records, "unknown_places",
+                                  (json_int_t)counts->reread_unknown));
     json_object_set(out, "notes", report->notes);
     return out;
 }

@@ -50,22 +50,23 @@ struct hint {
     int64_t from;
     int64_t likely_until;
     int64_t until;
-    int64_t read_ms;       /* wall clock: the commit that `from` comes from was seen first; -1 = unknown */
+    int64_t
+        read_ms; /* wall clock: the commit that `from` comes from was seen first; -1 = unknown */
     int64_t mapped_until;  /* `from` where nothing is known of source offsets */
     struct hint_run *runs; /* heap; ascending */
     size_t runs_count;
 };
 void hint_done(struct hint *hint);
 
-struct hint_place {            /* what is known at the cut of a group's place in a partition */
-    int64_t from;              /* target: where it goes on */
-    int64_t mirrored_end;      /* target: >= from, or it is taken for `from` */
-    int64_t source_offset;     /* its last commit that was seen; -1 = unknown */
-    int64_t source_limit;      /* nobody read for it at or behind that source offset; -1 = not known */
-    struct group_pace pace;    /* commits_ms 0 = unknown */
-    int64_t read_ms;           /* as in struct hint */
-    int64_t looked_ms;         /* wall clock: the source's commits were read last; -1 = unknown */
-    int64_t alive_ms;          /* wall clock: the source's newest sign of life; -1 = unknown */
+struct hint_place {         /* what is known at the cut of a group's place in a partition */
+    int64_t from;           /* target: where it goes on */
+    int64_t mirrored_end;   /* target: >= from, or it is taken for `from` */
+    int64_t source_offset;  /* its last commit that was seen; -1 = unknown */
+    int64_t source_limit;   /* nobody read for it at or behind that source offset; -1 = not known */
+    struct group_pace pace; /* commits_ms 0 = unknown */
+    int64_t read_ms;        /* as in struct hint */
+    int64_t looked_ms;      /* wall clock: the source's commits were read last; -1 = unknown */
+    int64_t alive_ms;       /* wall clock: the source's newest sign of life; -1 = unknown */
 };
 /* @param runs  of the partition around [from, mirrored_end), ascending, each with its length; NULL, 0 = the map is not known */
 void hint_find(const struct hint_place *place, const struct offset_run *runs, size_t runs_count,
