@@ -90,7 +90,7 @@ const struct key config_keys[] = {
     {.path = "services.*.filter.headers.*.exclude", .type = KEY_ARRAY, .restart = true, .help = "globs; exclude wins"},
     {.path = "services.*.filter.headers.*.exclude.[]", .type = KEY_STRING, .restart = true, .help = "likewise"},
     {.path = "services.*.compression", .type = KEY_CHOICE, .default_text = "source", .choices = "source|none|gzip|snappy|lz4|zstd", .restart = true, .help = "codec of what is written; any but `source` opens batches that have another one"},
-    {.path = "services.*.merge", .type = KEY_BOOL, .default_text = "true", .restart = true, .help = "four or more neighbouring batches of at most 4 KiB (uncompressed: 64 KiB) become one of at most 60 (240) KiB when they come in one answer; false: what may pass passes unopened"},
+    {.path = "services.*.merge", .type = KEY_BOOL, .default_text = "true", .restart = true, .help = "four or more neighbouring batches of at most 4 KiB (64 KiB when uncompressed and the target is replicated or far) become one of at most 60 (240) KiB when they come in one answer; false: what may pass passes unopened"},
     {.path = "services.*.cname", .type = KEY_ARRAY, .help = "records that move at a failover"},
     {.path = "services.*.cname.[]", .type = KEY_OBJECT, .help = "one record"},
     {.path = "services.*.cname.[].record", .type = KEY_STRING, .required = true, .help = "its name"},
