@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/heap.h"
 #include "failover/preflight_inside.h"
 
 #define ANSWER_MS \
@@ -106,14 +107,6 @@ const char *preflight_level_name(enum preflight_level level)
 {
     static const char *const names[] = {"ok", "warning", "unknown", "refused"};
     return names[level];
-}
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
 }
 
 /* --- what is told ------------------------------------------------------------------------------------------------- */

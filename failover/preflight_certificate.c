@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/heap.h"
 #include "failover/preflight_inside.h"
 #include "kafka/cluster.h"
 #include "kafka/tls.h"
@@ -158,14 +159,8 @@ static void ask_server(const struct preflight *preflight, size_t index,
 
 void preflight_ask_certificates(struct preflight *preflight, size_t index)
 {
-    struct preflight_certificates *out = calloc(1, sizeof(*out));
-    if (out == NULL) {
-        abort();
-    }
-    out->records = calloc(preflight->in.service->cnames_count + 1, sizeof(*out->records));
-    if (out->records == NULL) {
-        abort();
-    }
+    struct preflight_certificates *out = must(calloc(1, sizeof(*out)));
+    out->records = must(calloc(preflight->in.service->cnames_count + 1, sizeof(*out->records)));
     ask_server(preflight, index, out);
     preflight_publish(preflight, &preflight->certificates[index], out, preflight_certificates_free);
 }

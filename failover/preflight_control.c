@@ -3,19 +3,12 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/heap.h"
 #include "failover/preflight_inside.h"
 
 #define CODE_NO_TOPIC 3 /* UNKNOWN_TOPIC_OR_PARTITION */
 
 /* --- asking ---------------------------------------------------------------------------------------------------------- */
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 struct preflight_control *preflight_control_of(const struct control_state *state)
 {

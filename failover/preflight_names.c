@@ -6,17 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "failover/preflight_inside.h"
 
 /* --- asking ---------------------------------------------------------------------------------------------------------- */
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 /* As `ferry dns plan`: a swap that was begun counts as recorded where its value stands. */
 static void check_record(struct dns *dns, const struct dns_entry *entry,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "failover/preflight_inside.h"
 #include "kafka/admin.h"
 #include "kafka/error.h"
@@ -298,11 +299,8 @@ static void read_settings(struct admin *admin, const struct config_service *serv
     if (!admin_list_topics(admin, &topics, &all, &out->err)) {
         return;
     }
-    struct admin_topic_config *configs = calloc(all + 1, sizeof(*configs));
-    out->list = calloc(all + 1, sizeof(*out->list));
-    if (configs == NULL || out->list == NULL) {
-        abort();
-    }
+    struct admin_topic_config *configs = must(calloc(all + 1, sizeof(*configs)));
+    out->list = must(calloc(all + 1, sizeof(*out->list)));
     for (size_t i = 0; i < all; i++) {
         if (config_patterns_match(&service->topics, topics[i].name)) {
             configs[count++].topic = topics[i].name;
@@ -319,12 +317,9 @@ static void read_settings(struct admin *admin, const struct config_service *serv
 
 void preflight_ask_settings(struct preflight *preflight, size_t index)
 {
-    struct preflight_settings *out = calloc(1, sizeof(*out));
+    struct preflight_settings *out = must(calloc(1, sizeof(*out)));
     int32_t before_ms = admin_timeout(preflight->in.target, preflight_left_ms(preflight));
     (void)index;
-    if (out == NULL) {
-        abort();
-    }
     read_settings(preflight->in.target, preflight->in.service, out);
     admin_timeout(preflight->in.target, before_ms);
     preflight_publish(preflight, &preflight->settings, out, preflight_settings_free);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "base/lookup.h"
 #include "failover/preflight_inside.h"
 #include "kafka/broker_ask.h"
@@ -56,14 +57,6 @@ struct question { /* to one broker */
     const char *const *groups; /* heap, as are the names: of OffsetFetch */
     size_t groups_count;
 };
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 static void text_of(struct wire_string from, char *out, size_t room)
 {
