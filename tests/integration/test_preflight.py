@@ -1,12 +1,15 @@
 """Could we fail over now? Each refusal is made real on real servers and seen by its name, before all is well."""
 
 import json
+import re
+import shutil
 
 import pytest
 
 from rig.driver import Driver
 from rig.ferry import EXIT_DONE, EXIT_REFUSED, EXIT_UNREACHABLE, Command, Configuration
 from rig.groups import Member, commit
+from rig.line import Line
 from rig.nameserver import ZONE, Bind, zone_settings
 from rig.procs import free_port, wait_for
 from rig.secure import Authority, Listener
@@ -109,7 +112,7 @@ def test_groups_with_members_at_the_target(service, source, target, name):
         Member(target, f"{name}.elsewhere", [f"other-{name}"]),
         Member(target, f"stranger-{name}", [f"{name}.t"]),
     ):
-        code, found = one.check()
+        _, found = one.check()
         level, what = found.one("groups")
         assert level == "warning" and "1 groups have members at b" in what and f"{name}.new (Stable)" in what
         assert "elsewhere" not in what and "stranger" not in what
@@ -293,7 +296,7 @@ def test_redis_and_place(service, new_redis, name):
     assert (code, level) == (EXIT_UNREACHABLE, "unreachable") and "a failover goes on without it" in what
 
 
-# --- with the primary dead, and many of everything ---------------------------------------------------------------------
+# --- with the primary dead, and many of everything -------------------------------------------------------------------
 
 
 class Dead:
