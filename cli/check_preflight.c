@@ -42,8 +42,8 @@ void check_preflight(struct check *check)
     status_gather(&status, context);
     const struct preflight_cost cost = {.lag_records = status.lag_records,
                                         .lag_s = status.lag_s,
-                                        .groups = status.reread_groups,
-                                        .reread_records = status.reread_records};
+                                        .groups = -1,
+                                        .reread_records = -1};
     struct err redis_err = {0};
     bool redis = context->to->redis != NULL && context_redis(context, &redis_err);
     const struct preflight_inputs inputs = {

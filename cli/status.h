@@ -8,8 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "cli/positions.h"
 #include "cli/status_operation.h"
+#include "failover/positions.h"
 #include "config/config.h"
 #include "failover/acl_sync.h"
 

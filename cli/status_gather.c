@@ -109,6 +109,6 @@ void status_gather(struct status *status, struct context *context)
     };
     ask_control(status, context);
     ask_redis(status, context);
-    positions_read(&status->positions, context);
+    context_positions(context, &status->positions);
     status_sum(status);
 }

@@ -203,7 +203,8 @@ bool build_service(const struct build *build, struct config_service *service, co
                               &service->acl_principals.exclude_count, acls,
                               json_object_get(acl_sync, "exclude"), false) &&
            build_filter(build, &service->filter, filter, json_object_get(tree, "filter")) &&
-           build_cnames(build, service, path, json_object_get(tree, "cname"));
+           build_cnames(build, service, path, json_object_get(tree, "cname")) &&
+           build_moves(build, service, path, tree);
 }
 
 static void cname_done(struct config_cname *cname)
@@ -234,6 +235,7 @@ void build_service_done(struct config_service *service)
         cname_done(&service->cnames[i]);
     }
     free(service->cnames);
+    build_moves_done(service);
 }
 
 bool config_principal_excluded(const struct config_service *service, const char *principal)

@@ -67,12 +67,50 @@ struct operation {
     size_t names_count;
     struct err names_err;
 
+    char open_id[OPERATION_ID_BYTES]; /* an operation that stands open; "" = none */
+    json_t *operations;               /* of the target's control topic, as read */
+    struct control_writer *writer;    /* NULL before operation_lock() */
+    const char *step;                 /* that runs now, for operation_say() */
+    json_t *order_before;             /* record `order` before the operation; null = none */
+    const char **forced_texts;        /* of a resumed one; their texts are the journal's */
+
     struct control_state *
         state; /* the target's control topic as read behind the writer's fence; its order, fence, dns and acls
                                     records are kept up to date by operation_write() */
     struct journal *journal; /* NULL in a dry run */
     json_t *evidence;        /* {STEP: evidence} of what is done, and of a dry run */
 };
+
+/* --- beginning and end -------------------------------------------------------------------------------------------- */
+
+/* Open the doors and read the target's control topic; nothing is written. The primary is asked once, beside everything else,
+ * for 2 s in a failover: whatever does not answer then is NULL for good.
+ *
+ * @param to  site; NULL = the first of the service's sites that is not primary
+ * @return false: ERR_RETRY the target does not answer; ERR_REFUSED it has no control topic or no role (code
+ *         OPERATION_NO_ROLE), or is primary already (code OPERATION_IS_THERE). operation_done() in any case. */
+#define OPERATION_NO_ROLE  (-7001)
+#define OPERATION_IS_THERE (-7002)
+#define OPERATION_BUSY     (-7003)
+#define OPERATION_TIME_UP  (-7004)
+MUST_CHECK
+bool operation_open(struct operation *op, const struct config *config,
+                    const struct config_service *service, const struct config_site *to,
+                    const struct operation_options *options, struct err *err);
+void operation_done(struct operation *op);
+
+/* Is an operation open that another process may be at work on? Watches for JOURNAL_WATCH_MS. Where it is abandoned and of
+ * this kind *out_resume is true, and operation_lock() takes it up: its options count from then on.
+ *
+ * @return false: ERR_REFUSED code OPERATION_BUSY: somebody is at work, or it is abandoned and of another kind; err says who,
+ *         since when, how to follow or go on */
+MUST_CHECK
+bool operation_find(struct operation *op, bool *out_resume, struct err *err);
+
+/* Become the one who operates: fence the keeper and operators before us, read to the end, look again whether it is as
+ * operation_open() found it; `op/ID` is open when this returns. false: nothing was changed. */
+MUST_CHECK
+bool operation_lock(struct operation *op, struct err *err);
 
 /* Milliseconds that are left for the whole, never below 1. */
 int32_t operation_left_ms(const struct operation *op);
@@ -99,12 +137,17 @@ bool operation_write(struct operation *op, const struct control_record *records,
 /* {"by","reason","time","operation"} into a record that is to be written. Returns it. */
 json_t *operation_sign(const struct operation *op, json_t *record);
 
+/* Redis did not answer: it is not asked again, by nobody. */
+void operation_drop_redis(struct operation *op, const struct err *why);
+
 /* A line on stderr under the step's name, unless quiet. */
 void operation_say(struct operation *op, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* Was this check named with --force? */
 bool operation_forced(const struct operation *op, const char *check);
+/* Is it one of the rows' own, which preflight.h does not know: primary-alive, source, fence? */
+bool operation_own_check(const char *check);
 
 /* "PREFIX{SERVICE}:SUFFIX" and "PREFIX{SERVICE}:FROM>TO:SUFFIX"; heap. */
 char *operation_key(const struct operation *op, const char *suffix);

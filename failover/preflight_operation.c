@@ -74,8 +74,13 @@ bool preflight_run(struct operation *op, struct err *err)
                                       .quick = true,
                                       /* A failover has a gate of its own for what is lost. */
                                       .skip = 1u << PREFLIGHT_COST};
-    if (!preflight_force(op->options.forced, op->options.forced_count, &inputs.forced, err)) {
-        return false;
+    for (size_t i = 0; i < op->options.forced_count; i++) {
+        const char *name = op->options.forced[i];
+        uint32_t bits = 0;
+        if (!operation_own_check(name) && !preflight_force(&name, 1, &bits, err)) {
+            return false;
+        }
+        inputs.forced |= bits;
     }
     telling.findings = json_array();
     preflight_ask(&inputs, tell, &telling, &result);

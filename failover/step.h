@@ -17,9 +17,10 @@
 enum step_flag {
     STEP_ALWAYS =
         1, /* asked again at each resume, whatever the journal says: checks, verification */
-    STEP_PLANNED = 2,   /* of a switchover alone */
-    STEP_UNPLANNED = 4, /* of a failover alone */
-    STEP_OPENS = 8,     /* point of no return: nothing before it is undone once it was begun */
+    STEP_PLANNED = 2,      /* of a switchover alone */
+    STEP_UNPLANNED = 4,    /* of a failover alone */
+    STEP_OPENS = 8,        /* point of no return: nothing before it is undone once it was begun */
+    STEP_BEFORE_ROLE = 32, /* with STEP_ALWAYS: not asked again once the target is primary */
     STEP_SOFT =
         16, /* what it cannot do is said and the rest goes on; the operation ends as partly done (exit 4) */
 };

@@ -88,18 +88,19 @@ static int64_t unseen(const struct hint_place *place)
     return more >= 1e15 ? INT64_MAX : sum(place->pace.offsets, (int64_t)more);
 }
 
-static void find_runs(const struct span *span, struct hint *out)
+static void find_runs(const struct span *span, size_t most, struct hint *out)
 {
     size_t at = floor_of(span, out->from, true);
     int64_t place = out->from;
     size_t count = 0;
     out->mapped_until = out->from;
-    if (out->until == out->from || at == span->count) {
+    most = most < HINT_RUNS_MAX ? most : HINT_RUNS_MAX;
+    if (out->until == out->from || at == span->count || most == 0) {
         return;
     }
-    out->runs =
-        must(calloc((size_t)least((int64_t)(span->count - at), HINT_RUNS_MAX), sizeof(*out->runs)));
-    for (; at < span->count && count < HINT_RUNS_MAX && place < out->until; at++) {
+    size_t room = span->count - at < most ? span->count - at : most;
+    out->runs = must(calloc(room, sizeof(*out->runs)));
+    for (; at < span->count && count < room && place < out->until; at++) {
         const struct offset_run *run = &span->runs[at];
         if (place < run->target_first || place - run->target_first >= run->length) {
             break; /* it does not follow: not known */
@@ -113,7 +114,7 @@ static void find_runs(const struct span *span, struct hint *out)
 }
 
 void hint_find(const struct hint_place *place, const struct offset_run *runs, size_t runs_count,
-               struct hint *out)
+               size_t most, struct hint *out)
 {
     int64_t end = place->mirrored_end < place->from ? place->from : place->mirrored_end;
     const struct span span = {runs, runs_count, place, end};
@@ -126,7 +127,7 @@ void hint_find(const struct hint_place *place, const struct offset_run *runs, si
         out->likely_until =
             least(out->until, reach(&span, sum(place->source_offset, unseen(place))));
     }
-    find_runs(&span, out);
+    find_runs(&span, most, out);
 }
 
 /* --- one record --------------------------------------------------------------------------------------------------- */

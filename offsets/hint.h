@@ -33,7 +33,7 @@
 
 #define HINT_OPERATION_BYTES 80
 #define HINT_CLUSTER_BYTES   64
-#define HINT_RUNS_MAX        10000 /* in JSON; 20 bytes each */
+#define HINT_RUNS_MAX        200 /* 25 bytes each in JSON */
 
 struct hint_origin { /* what all hints of one operation share */
     char operation[HINT_OPERATION_BYTES];
@@ -68,9 +68,10 @@ struct hint_place {         /* what is known at the cut of a group's place in a 
     int64_t looked_ms;      /* wall clock: the source's commits were read last; -1 = unknown */
     int64_t alive_ms;       /* wall clock: the source's newest sign of life; -1 = unknown */
 };
-/* @param runs  of the partition around [from, mirrored_end), ascending, each with its length; NULL, 0 = the map is not known */
+/* @param runs  of the partition around [from, mirrored_end), ascending, each with its length; NULL, 0 = the map is not known
+ * @param most  so many runs the hint has, HINT_RUNS_MAX at most */
 void hint_find(const struct hint_place *place, const struct offset_run *runs, size_t runs_count,
-               struct hint *out);
+               size_t most, struct hint *out);
 
 enum hint_seen {
     HINT_COMMITTED, /* before `from`: the group has committed past it */

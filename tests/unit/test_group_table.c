@@ -13,6 +13,9 @@
 
 #include "offsets/group_lookup.h"
 
+#define NOW_MS  1000
+#define WALL_MS 1764000000000
+
 static struct checkpoint checkpoint_of(int32_t generation, int64_t source_next, int64_t target_next)
 {
     struct checkpoint checkpoint = {.generation = generation,
