@@ -160,7 +160,8 @@ void loss_read(struct operation *op, struct loss *out)
     }
     for (size_t i = 0; i < positions.count; i++) {
         const struct position *row = &positions.rows[i];
-        out->mirrored_ms = row->placed && row->at.time_ms > out->mirrored_ms ? row->at.time_ms : out->mirrored_ms;
+        out->mirrored_ms =
+            row->placed && row->at.time_ms > out->mirrored_ms ? row->at.time_ms : out->mirrored_ms;
     }
     json_decref(seen);
     positions_free(&positions);
@@ -179,10 +180,13 @@ json_t *loss_json(const struct loss *loss)
     json_t *out = json_object();
     json_object_set_new(out, "records", or_null(loss->at_most));
     json_object_set_new(out, "at_least", or_null(loss->at_least));
-    json_object_set_new(out, "seconds", loss->seconds < 0 || loss->at_most < 0 ? json_null() : json_real(loss->seconds));
+    json_object_set_new(out, "seconds",
+                        loss->seconds < 0 || loss->at_most < 0 ? json_null()
+                                                               : json_real(loss->seconds));
     json_object_set_new(out, "last_seen",
-                        loss->last_seen_ms < 0 ? json_null()
-                                               : json_string(clock_rfc3339(loss->last_seen_ms, seen)));
+                        loss->last_seen_ms < 0
+                            ? json_null()
+                            : json_string(clock_rfc3339(loss->last_seen_ms, seen)));
     json_object_set_new(out, "records_per_s",
                         loss->records_per_s < 0 ? json_null() : json_real(loss->records_per_s));
     return out;

@@ -61,8 +61,7 @@ static bool verify(const struct step *step, struct operation *op, struct err *er
 
 static bool act(const struct step *step, struct operation *op, struct err *err)
 {
-    if (!operation_in_time(op, err) ||
-        !journal_step(op->journal, step->name, JOURNAL_BEGAN, err)) {
+    if (!operation_in_time(op, err) || !journal_step(op->journal, step->name, JOURNAL_BEGAN, err)) {
         return false;
     }
     failpoint(step, "before");
@@ -238,7 +237,8 @@ enum plan_end plan_run(const struct plan *plan, struct operation *op, const stru
         if (row(&run, step, err)) {
             continue;
         }
-        if ((step->flags & STEP_SOFT) != 0 && err->kind != ERR_FATAL && !journal_lost(op->journal)) {
+        if ((step->flags & STEP_SOFT) != 0 && err->kind != ERR_FATAL &&
+            !journal_lost(op->journal)) {
             operation_say(op, "not done: %s", err->what);
             run.soft = true;
             err_clear(err);

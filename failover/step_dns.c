@@ -84,7 +84,8 @@ static bool intend(struct operation *op, struct dns_recorded *now, struct err *e
 }
 
 /* What a person types when the provider does not do it. */
-static bool by_hand(const struct operation *op, const struct dns *dns, const char *to, struct err *err)
+static bool by_hand(const struct operation *op, const struct dns *dns, const char *to,
+                    struct err *err)
 {
     err_wrap(err, "%s", dns_record(dns));
     return err_hint(err, "set %.80s CNAME %.80s by hand, then: ferry %s %.40s --dns-done",
@@ -101,7 +102,8 @@ static bool not_by_hand(struct operation *op, struct dns *dns, const char *to,
 {
     char text[DNS_TEXT_BYTES];
     if (err->kind == ERR_NONE) {
-        err_set(err, ERR_RETRY, "--dns-done, and %s stands there, not %s", dns_set_text(set, text), to);
+        err_set(err, ERR_RETRY, "--dns-done, and %s stands there, not %s", dns_set_text(set, text),
+                to);
     }
     return by_hand(op, dns, to, err);
 }
@@ -122,10 +124,9 @@ static bool move_one(struct operation *op, struct dns *dns, struct dns_entry *en
         return by_hand(op, dns, to, err);
     }
     if (!there) {
-        const struct dns_change change = {
-            .from = entry->value[0] == '\0' ? NULL : entry->value,
-            .to = to,
-            .ttl_s = set.ttl_s > 0 ? set.ttl_s : dns_ttl_s(dns)};
+        const struct dns_change change = {.from = entry->value[0] == '\0' ? NULL : entry->value,
+                                          .to = to,
+                                          .ttl_s = set.ttl_s > 0 ? set.ttl_s : dns_ttl_s(dns)};
         if (!dns_swap(dns, &change, err)) {
             return by_hand(op, dns, to, err);
         }
@@ -149,8 +150,8 @@ static bool move_all(struct operation *op, struct dns_recorded *now, json_t *row
         if (!move_one(op, op->names[i], entry, to, &moved, err)) {
             return false;
         }
-        json_array_append_new(rows, json_pack("{sssssssb}", "record", dns_record(op->names[i]), "from",
-                                              from, "to", to, "moved", moved ? 1 : 0));
+        json_array_append_new(rows, json_pack("{sssssssb}", "record", dns_record(op->names[i]),
+                                              "from", from, "to", to, "moved", moved ? 1 : 0));
     }
     return true;
 }
@@ -192,10 +193,11 @@ bool step_dns_act(struct operation *op, struct err *err)
     }
     bool ok = move_all(op, &now, rows, err);
     /* evidence first: `done` wants both */
-    bool kept = operation_keep(op, "dns",
-                               json_pack("{sosb}", "records", rows, "by_hand", op->options.dns_done ? 1 : 0),
-                               &why) &&
-                write_recorded(op, &now, &why);
+    bool kept =
+        operation_keep(
+            op, "dns",
+            json_pack("{sosb}", "records", rows, "by_hand", op->options.dns_done ? 1 : 0), &why) &&
+        write_recorded(op, &now, &why);
     if (ok && !kept) {
         *err = why;
     }
@@ -211,8 +213,8 @@ bool step_dns_plan(struct operation *op, struct err *err)
         struct dns_entry *entry = dns_recorded_find(&now, dns_record(op->names[i]));
         operation_say(op, "%s: %s would be %s", dns_record(op->names[i]), entry->value,
                       target_value(op, i));
-        json_array_append_new(rows, json_pack("{ssssss}", "record", dns_record(op->names[i]), "from",
-                                              entry->value, "to", target_value(op, i)));
+        json_array_append_new(rows, json_pack("{ssssss}", "record", dns_record(op->names[i]),
+                                              "from", entry->value, "to", target_value(op, i)));
     }
     if (op->names_count == 0) {
         operation_say(op, "no name is configured: clients get a new bootstrap.servers");
@@ -372,7 +374,8 @@ bool step_verify_act(struct operation *op, struct err *err)
     if (asked && !settled) {
         err_set_code(err, ERR_RETRY, OPERATION_TIME_UP,
                      "not every name server says so yet: the change stands, and propagates");
-        return err_hint(err, "the same command again waits on; ferry dns show %s", op->service->name);
+        return err_hint(err, "the same command again waits on; ferry dns show %s",
+                        op->service->name);
     }
     return asked;
 }
