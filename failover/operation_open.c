@@ -17,7 +17,8 @@
 
 #define CALL_MS        10000 /* of each question to the target, and to the source in a switchover */
 #define SOURCE_CALL_MS 3000  /* in a failover, once the primary answered the probe */
-#define PROBE_MS       1500  /* five round trips between the farthest regions: TCP, TLS, SASL, one question */
+#define PROBE_MS \
+    1500 /* five round trips between the farthest regions: TCP, TLS, SASL, one question */
 #define REDIS_MS       1000
 #define WATCH_EVERY_MS 500
 #define CODE_NO_TOPIC  3 /* UNKNOWN_TOPIC_OR_PARTITION */

@@ -318,7 +318,9 @@ static json_t *bootstrap_end(struct bootstrap *ask)
     }
     const char *name = dns_record(op->names[0]);
     const char *found = ask->found;
-    const char *is = found == NULL ? "unknown" : strcmp(found, ask->wanted) == 0 ? "target" : "other";
+    const char *is = found == NULL                     ? "unknown"
+                     : strcmp(found, ask->wanted) == 0 ? "target"
+                                                       : "other";
     if (found == NULL) {
         operation_say(op, "where %s leads this host is unknown: %.300s", name, ask->why.what);
     } else {
@@ -326,9 +328,9 @@ static json_t *bootstrap_end(struct bootstrap *ask)
                       strcmp(is, "target") == 0 ? op->to->name
                                                 : "another cluster: an old answer lives on here");
     }
-    json_t *out = json_pack("{sssossss}", "name", name, "cluster",
-                            found == NULL ? json_null() : json_string(found), "is", is, "why",
-                            ask->why.what);
+    json_t *out =
+        json_pack("{sssossss}", "name", name, "cluster",
+                  found == NULL ? json_null() : json_string(found), "is", is, "why", ask->why.what);
     free(ask->found);
     return out;
 }
@@ -366,8 +368,7 @@ bool step_verify_act(struct operation *op, struct err *err)
         }
         free(views);
     }
-    json_t *evidence = json_pack("{soso}", "records", rows, "bootstrap",
-                                bootstrap_end(&ask));
+    json_t *evidence = json_pack("{soso}", "records", rows, "bootstrap", bootstrap_end(&ask));
     if (!operation_keep(op, "verify", evidence, asked ? err : NULL)) {
         return false;
     }

@@ -257,8 +257,8 @@ static bool keep_ends(struct operation *op, json_t *take_ends, json_t *take_stil
                       struct err *err)
 {
     return operation_keep(op, "prove",
-                          json_pack("{sososiso}", "ends", take_ends, "still", take_still, "looks", looks,
-                                    "seen", loss_seen(op)),
+                          json_pack("{sososiso}", "ends", take_ends, "still", take_still, "looks",
+                                    looks, "seen", loss_seen(op)),
                           err);
 }
 

@@ -3,10 +3,8 @@
 The primary of the command is dead when its configuration says an address where nobody listens; the workers have the right one. So
 clusters are shared, and what the workers mirrored is real."""
 
-import contextlib
 import json
 import os
-import re
 import subprocess
 import time
 
@@ -16,7 +14,6 @@ from confluent_kafka import KafkaException
 from rig.ferry import (
     EXIT_DONE,
     EXIT_FAILED,
-    EXIT_PARTLY,
     EXIT_REFUSED,
     EXIT_UNCONFIRMED,
     EXIT_UNREACHABLE,
@@ -25,7 +22,6 @@ from rig.ferry import (
     Configuration,
     Worker,
 )
-from rig.groups import commit, committed
 from rig.nameserver import ZONE, Bind, zone_settings
 from rig.paths import BIN
 from rig.procs import free_port, wait_for
@@ -292,7 +288,9 @@ def finish(one, folder, bind):
     other.data = json.loads(json.dumps(one.dead.data)) | {"state_dir": str(folder / "elsewhere" / "state")}
     other.write()
     env = {"FERRY_WATCH_MS": "3500", "HOME": str(folder)}
-    done = Command(other, env=env).run("failover", one.name, "--yes", "--allow-loss", "unknown", "-o", "json", timeout=90)
+    done = Command(other, env=env).run(
+        "failover", one.name, "--yes", "--allow-loss", "unknown", "-o", "json", timeout=90
+    )
     assert done.returncode == EXIT_DONE, done.stderr
     report = json.loads(done.stdout)
     assert report["resumed"] is True
