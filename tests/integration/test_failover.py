@@ -11,6 +11,7 @@ import time
 import pytest
 from confluent_kafka import KafkaException
 
+from rig.acls import Acl, all_acls, allow, take_back
 from rig.ferry import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -124,7 +125,9 @@ def test_refused_first_then_moved(moved, own, folder):
     assert done.returncode == EXIT_REFUSED and "value-not-as-recorded" in done.stderr + done.stdout
     assert one.role() == ("a", 1) and bind.value()[1] == f"kafka-six.{ZONE}"
     bind.put("kafka", 30, "CNAME", "kafka-a")
-    dry = json.loads(one.lost.run("failover", one.name, "--dry-run", "-o", "json").stdout)
+    done = one.lost.run("failover", one.name, "--dry-run", "-o", "json")
+    assert done.returncode == EXIT_DONE, done.stderr
+    dry = json.loads(done.stdout)
     assert dry["dry_run"] and dry["evidence"]["role"] == {"epoch": 2, "primary": "b"}
     unchanged()
     assert [o["state"] for o in one.history()] == ["undone"]  # the only one that had begun
@@ -308,6 +311,41 @@ def test_killed_and_gone_on_with(moved, own, folder, point):
     die(one, point)
     report = finish(one, folder, bind)
     assert report["role_epoch"] == 2
+
+
+def dead_copy(conf, folder):
+    """The same configuration with a primary that nobody reaches."""
+    dead = conf.copy(folder)
+    dead.data["sites"]["a"]["kafka"]["bootstrap.servers"] = f"127.0.0.1:{free_port()}"
+    dead.write()
+    return Command(dead)
+
+
+def test_denied_where_there_is_an_authorizer(permitted, folder, strict):
+    """A worker that was killed just now is in its group for 10 s: the mirror's principal is denied Write, and a probe shows it; who
+    writes at the target from now on may."""
+    one = permitted(operator=True)
+    one.grant()
+    writer = Acl("topic", "literal", one.topic, "Write", "User:writer")
+    allow(one.target, [writer])
+    try:
+        one.command.enable(one.name)
+        worker = one.line.worker("w1", wait=True)
+        one.produce(count=50)
+        one.line.wait_caught_up()
+        assert {a.principal for a in all_acls(one.target) if a.permission == "Deny"} == {"User:writer"}
+        worker.kill9()
+        done = dead_copy(one.line.conf, folder / "dead").run(
+            "failover", one.name, "--yes", "--allow-loss", "unknown", "-o", "json"
+        )
+        assert done.returncode == EXIT_DONE, done.stderr
+        report = json.loads(done.stdout)
+        assert report["fence"]["proof"] == "denied" and report["fence"]["waited_ms"] < 5000
+        assert report["evidence"]["open"]["denies_removed"] == 1
+        assert {a.principal for a in all_acls(one.target) if a.permission == "Deny"} == {"User:mirror"}
+        assert "denied to User:mirror" in one.command.ok("fence", "show", one.name)
+    finally:
+        take_back(one.target, [writer, *[a for a in all_acls(one.target) if a.permission == "Deny"]])
 
 
 @pytest.mark.long
