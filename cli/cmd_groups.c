@@ -124,9 +124,9 @@ static void count_again(const struct show *show, struct row *row)
     struct mirrored key = {.partition = row->partition};
     snprintf(key.topic, sizeof(key.topic), "%s", row->topic);
     const struct mirrored *part =
-        show->parts_count == 0 ? NULL
-                               : bsearch(&key, show->parts, show->parts_count,
-                                         sizeof(*show->parts), by_part);
+        show->parts_count == 0
+            ? NULL
+            : bsearch(&key, show->parts, show->parts_count, sizeof(*show->parts), by_part);
     const struct group_facts *facts = &row->kept.facts;
     if (part == NULL || facts->target_offset < 0 || facts->source_offset < 0) {
         return;
@@ -269,9 +269,8 @@ static void fill_row(const struct row *row, char *cells[COLUMNS])
 
 static void print_text(const struct show *show)
 {
-    static const char *const head[COLUMNS] = {"group",  "partition", "source",
-                                              "target", "verdict",   "at the target",
-                                              "again",  "at most"};
+    static const char *const head[COLUMNS] = {"group",   "partition",     "source", "target",
+                                              "verdict", "at the target", "again",  "at most"};
     size_t cells_count = (show->count + 1) * COLUMNS;
     char **cells = must(calloc(cells_count, sizeof(*cells)));
     for (size_t i = 0; i < COLUMNS; i++) {
