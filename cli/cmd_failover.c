@@ -14,6 +14,7 @@
 #include "cli/print_report.h"
 #include "cli/render.h"
 #include "failover/journal.h"
+#include "failover/preflight.h"
 #include "failover/report.h"
 
 #define FAILOVER_S   300
@@ -65,6 +66,11 @@ static bool take_forced(struct move *move, struct err *err)
          name = strtok_r(NULL, ",", &rest)) {
         if (move->options.forced_count == FORCED_MAX) {
             return err_set(err, ERR_USAGE, "--force: more than %d checks", FORCED_MAX);
+        }
+        const char *check = name;
+        uint32_t bit;
+        if (!operation_own_check(name) && !preflight_force(&check, 1, &bit, err)) {
+            return false;
         }
         move->forced[move->options.forced_count++] = name;
     }

@@ -84,7 +84,7 @@ struct operation {
 /* --- beginning and end -------------------------------------------------------------------------------------------- */
 
 /* Open the doors and read the target's control topic; nothing is written. The primary is asked once, beside everything else,
- * for 2 s in a failover: whatever does not answer then is NULL for good.
+ * for 1.5 s in a failover: whatever does not answer then is NULL for good.
  *
  * @param to  site; NULL = the first of the service's sites that is not primary
  * @return false: ERR_RETRY the target does not answer; ERR_REFUSED it has no control topic or no role (code

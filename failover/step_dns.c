@@ -5,6 +5,7 @@
  * `verify`  {"records": [{"record", "value", "agree": K, "servers": N, "enough": N, "resolvers", "resolvers_agree", "settled": bool}..],
  *            "bootstrap": {"name", "cluster": ID|null, "is": "target"|"other"|"unknown", "why"}}
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,7 @@
 #include "failover/steps.h"
 
 #define SETTLE_MS    60000
-#define BOOTSTRAP_MS 1500
+#define BOOTSTRAP_MS 1000
 
 static const char *target_value(const struct operation *op, size_t i)
 {
@@ -279,27 +280,58 @@ static char *cluster_at(const struct operation *op, const char *name, struct err
     return ok ? strdup(id) : NULL;
 }
 
-static json_t *bootstrap(struct operation *op)
+/* Asked beside the name servers: it may have to wait for an address that nobody answers at. */
+struct bootstrap {
+    struct operation *op;
+    char wanted[64]; /* the target's cluster id */
+    char *found;
+    struct err why;
+    pthread_t thread;
+    bool started;
+};
+
+static void *bootstrap_thread(void *arg)
 {
-    char wanted[64] = "";
+    struct bootstrap *ask = arg;
+    ask->found = cluster_at(ask->op, dns_record(ask->op->names[0]), &ask->why);
+    return NULL;
+}
+
+static void bootstrap_begin(struct bootstrap *ask)
+{
     int32_t brokers;
-    struct err why = {0};
+    if (ask->op->names_count == 0 ||
+        !admin_cluster_id(ask->op->target, ask->wanted, &brokers, &ask->why)) {
+        return;
+    }
+    ask->started = pthread_create(&ask->thread, NULL, bootstrap_thread, ask) == 0;
+}
+
+static json_t *bootstrap_end(struct bootstrap *ask)
+{
+    struct operation *op = ask->op;
     if (op->names_count == 0) {
         return json_null();
     }
+    if (ask->started) {
+        pthread_join(ask->thread, NULL);
+    }
     const char *name = dns_record(op->names[0]);
-    char *found =
-        admin_cluster_id(op->target, wanted, &brokers, &why) ? cluster_at(op, name, &why) : NULL;
-    const char *is = found == NULL ? "unknown" : strcmp(found, wanted) == 0 ? "target" : "other";
-    operation_say(op, "%s leads this host to %s%s%s", name,
-                  found == NULL               ? "no answer"
-                  : strcmp(is, "target") == 0 ? op->to->name
-                                              : "another cluster: an old answer lives on here",
-                  found == NULL ? ": " : "", found == NULL ? why.what : "");
+    const char *found = ask->found;
+    const char *is = found == NULL                     ? "unknown"
+                     : strcmp(found, ask->wanted) == 0 ? "target"
+                                                       : "other";
+    if (found == NULL) {
+        operation_say(op, "where %s leads this host is unknown: %.300s", name, ask->why.what);
+    } else {
+        operation_say(op, "%s leads this host to %s", name,
+                      strcmp(is, "target") == 0 ? op->to->name
+                                                : "another cluster: an old answer lives on here");
+    }
     json_t *out =
         json_pack("{sssossss}", "name", name, "cluster",
-                  found == NULL ? json_null() : json_string(found), "is", is, "why", why.what);
-    free(found);
+                  found == NULL ? json_null() : json_string(found), "is", is, "why", ask->why.what);
+    free(ask->found);
     return out;
 }
 
@@ -315,8 +347,10 @@ static json_t *view_json(const struct dns *dns, const char *value, const struct 
 bool step_verify_act(struct operation *op, struct err *err)
 {
     json_t *rows = json_array();
+    struct bootstrap ask = {.op = op};
     bool asked = true;
     bool settled = true;
+    bootstrap_begin(&ask);
     int64_t until = clock_now_ms(op->clock) + SETTLE_MS;
     until = until < op->until_ms ? until : op->until_ms;
     for (size_t i = 0; asked && i < op->names_count; i++) {
@@ -334,7 +368,7 @@ bool step_verify_act(struct operation *op, struct err *err)
         }
         free(views);
     }
-    json_t *evidence = json_pack("{soso}", "records", rows, "bootstrap", bootstrap(op));
+    json_t *evidence = json_pack("{soso}", "records", rows, "bootstrap", bootstrap_end(&ask));
     if (!operation_keep(op, "verify", evidence, asked ? err : NULL)) {
         return false;
     }

@@ -1,7 +1,7 @@
 /* The source's side: its writers are stopped, its ends stand still, everything is mirrored; what came later is counted.
  *
  * `source`     {"method": "acl"|"hook"|"none"|"unreachable", "why": TEXT, "topics": as failover/fence.h}
- * `prove`      {"ends": {TOPIC: [END..]}, "still": true|false|null, "looks": N}   null: it does not answer
+ * `prove`      {"ends": {TOPIC: [END..]}, "still": true|false|null, "looks": N, "seen": see loss.h}   null: it does not answer
  * `drain`      {"partitions": N, "records": N mirrored meanwhile}
  * `stragglers` {"records": N|null, "topics": {TOPIC: N}, "why": TEXT}
  */
@@ -12,6 +12,7 @@
 
 #include "failover/fence.h"
 #include "failover/hooks.h"
+#include "failover/loss.h"
 #include "failover/positions.h"
 #include "failover/service_topics.h"
 #include "failover/steps.h"
@@ -255,9 +256,10 @@ static const char *moved(const json_t *before, const json_t *after)
 static bool keep_ends(struct operation *op, json_t *take_ends, json_t *take_still, int looks,
                       struct err *err)
 {
-    return operation_keep(
-        op, "prove", json_pack("{sososi}", "ends", take_ends, "still", take_still, "looks", looks),
-        err);
+    return operation_keep(op, "prove",
+                          json_pack("{sososiso}", "ends", take_ends, "still", take_still, "looks",
+                                    looks, "seen", loss_seen(op)),
+                          err);
 }
 
 static bool stand_still(struct operation *op, const struct service_topics *topics, struct err *err)
