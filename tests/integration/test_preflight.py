@@ -385,3 +385,47 @@ def test_status_counts_what_groups_would_read_again(own, folder, source, target,
     worker.stop()
     row = link()
     assert row["reread_records"] is None and "groups unknown" in row["summary"]
+
+
+def test_status_while_an_operation_is_open_and_behind_it(own, folder, source, target, redis_server, name):
+    """Killed with the role raised: the first line says where it stands and what to type; then that it is unprotected."""
+    topic = f"{name}.t"
+    source.create_topic(topic)
+    line = Line(own, folder, source, target, redis_server, name, [topic], groups=[f"{name}.*"])
+    worker = line.worker("w1", wait=True)
+    line.wait_caught_up()
+    lost = line.conf.copy(folder / "lost")
+    lost.data["sites"]["a"]["kafka"]["bootstrap.servers"] = Dead().bootstrap
+    lost.write()
+
+    def failover(**env):
+        more = ("--yes", "--allow-loss", "unknown", "-o", "json")
+        return Command(lost, env={"FERRY_WATCH_MS": "3500"} | env).run("failover", name, *more, timeout=60)
+
+    assert failover(FERRY_FAILPOINT="role:act").returncode == -9
+
+    def link():
+        (found,) = line.command.json("status", name)["services"]
+        return found["links"][0]
+
+    row = link()
+    command = f"ferry failover {name} --to b"
+    assert row["summary"] == f"operation open at role, do not move clients by hand; {command}"
+    operation = row["operation"]
+    assert (operation["kind"], operation["step"], operation["next"]) == ("failover", "role", command)
+    plugin = line.command.run("status", name, "--check")
+    assert plugin.returncode == 1 and "operation open at role" in plugin.stdout
+    labels = {"service": name}
+    wait_for("the worker to see it", lambda: worker.metrics()["ferry_link_operation_open", labels] == 1, 10)
+    done = failover()
+    assert done.returncode == EXIT_DONE, done.stderr
+    findings = json.loads(done.stdout)["evidence"]["check"]["findings"]
+    assert {row["check"] for row in findings} == set(CHECKS) - {"cost"}
+    row = link()
+    assert re.match(r"unprotected since \S+.*: b is primary by role epoch 2", row["summary"]), row["summary"]
+    assert row["unprotected"] is True and row["operation"] is None
+    assert row["failover_s_from"] == "measured" and 0 < row["failover_s"] < 60
+    plugin = line.command.run("status", name, "--check")
+    assert plugin.returncode == 1 and "unprotected: this site is primary" in plugin.stdout
+    wait_for("the worker to see it", lambda: worker.metrics()["ferry_link_unprotected", labels] == 1, 10)
+    assert worker.metrics()["ferry_link_operation_open", labels] == 0
