@@ -388,7 +388,7 @@ def test_status_counts_what_groups_would_read_again(own, folder, source, target,
 
 
 def test_status_while_an_operation_is_open_and_behind_it(own, folder, source, target, redis_server, name):
-    """Killed with the role raised: the first line says where it stands and what to type; then that it is unprotected."""
+    """Killed with the role raised: the first line says where and what to type; then that it is unprotected."""
     topic = f"{name}.t"
     source.create_topic(topic)
     line = Line(own, folder, source, target, redis_server, name, [topic], groups=[f"{name}.*"])
