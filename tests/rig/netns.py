@@ -51,9 +51,36 @@ class Place:
         ip("-n", self.name, "link", "set", "far", "up", "mtu", 1500, "txqueuelen", 5000)
         ip("-n", self.name, "route", "add", f"{other.host}/32", "dev", "far", "src", self.host)
 
+    def swallow(self):
+        """What reaches the place is not answered, connections that are open included: nobody refuses anything."""
+        ip("-n", self.name, "route", "add", "blackhole", f"{self.us}/32")
+
+    def answer(self):
+        ip("-n", self.name, "route", "del", "blackhole", f"{self.us}/32")
+
     def remove(self):
         subprocess.run(["ip", "link", "del", self.device], capture_output=True, check=False)
         subprocess.run(["ip", "netns", "del", self.name], capture_output=True, check=False)
+
+
+class Places:
+    """Two of them, each reached by us alone.
+
+    with Places() as (a, b): KafkaCluster("a", place=a) ...; a.swallow()
+    """
+
+    def __init__(self):
+        block = 100 + os.getpid() % 100
+        self.pair = (Place("a", 1, block), Place("b", 2, block))
+
+    def __enter__(self):
+        for place in self.pair:
+            place.make()
+        return self.pair
+
+    def __exit__(self, *_):
+        for place in self.pair:
+            place.remove()
 
 
 class FarLine:
