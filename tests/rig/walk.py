@@ -71,6 +71,8 @@ class Walk:
         self.names = own(Bind("names", folder, records=zone_records(*(place.host for place in places))))
         self.groups, self.service_keys = groups, service
         self.workers, self.followers, self.loads, self.serials = [], [], [], {}
+        self.has_acls = False
+        self.extra_groups = []  # that have no follower
 
     # -- before -------------------------------------------------------------------------------------------------
 
@@ -169,10 +171,18 @@ class Walk:
         done = (command or self.command).run("failover", SERVICE, "--yes", *more, *words, timeout=timeout)
         return done, time.monotonic() - began
 
+    def blackhole_primary(self):
+        """Nobody answers there, and nobody refuses: connections that are open hang, too. Needs places."""
+        self.places[0].swallow()
+        self.end_loads()
+
     # -- after --------------------------------------------------------------------------------------------------
 
     def places_of(self, topics=None):
         return [(topic, p) for topic in topics or self.topics for p in range(self.partitions)]
+
+    def group_names(self):
+        return sorted({follower.group for follower in self.followers} | set(self.extra_groups))
 
     def hints(self):
         """{group: {place: Hint}} as Redis has them: what stands in commits goes with the group's own next one."""
