@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/backoff.h"
+#include "base/heap.h"
 #include "base/lookup.h"
 #include "base/redis_inside.h"
 
@@ -80,14 +81,6 @@ struct redis {
     bool refusing; /* the server said no, or is not the one: drop() tells of each new reason */
     char refused[REASON_BYTES]; /* the last one told */
 };
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 static bool away(const struct redis *redis, struct err *err, const char *why)
 {

@@ -11,6 +11,7 @@
 #include "cli/context.h"
 #include "cli/render.h"
 #include "cli/status.h"
+#include "cli/status_gather.h"
 #include "cli/topics.h"
 #include "cli/watch.h"
 #include "failover/acl_sync.h"
@@ -21,98 +22,7 @@
 #define WATCH_MS          2000
 #define LAG_WARNING_S     10
 #define LAG_CRITICAL_S    60
-#define BEAT_WATCH_MS     2500 /* a worker that lives has told something new by then */
 #define PARTS_SHOWN       8    /* that do not mirror; the rest is counted */
-
-/* --- gathering ---------------------------------------------------------------------------------------------------- */
-
-static void ask_control(struct status *status, struct context *context)
-{
-    struct err *err = &status->role_err;
-    struct control_state *state = NULL;
-    if (context_target(context, err) != NULL) {
-        state = control_read(&context->to->kafka, context->service->name, context->timeout_ms, err);
-    }
-    if (state == NULL) {
-        bool no_topic = err->kind == ERR_REFUSED && err->code == 3;
-        status->role_epoch = no_topic ? 0 : -1; /* without the topic nobody ever enabled it */
-        context_target_failed(context, err);
-        return;
-    }
-    status->role_epoch = state->role_epoch;
-    status->paused = state->paused;
-    status->operation_open = state->operation_open;
-    status->fence = fence_topics_parse(state->fence_json);
-    acl_sync_line(state->acls_json, status->acls);
-    snprintf(status->primary, sizeof(status->primary), "%s", state->primary);
-    control_state_free(state);
-}
-
-/* The workers again after a while if any of them may be alive with a wrong clock. Takes `first`. */
-static json_t *look_again(struct status *status, struct context *context, json_t *take_first,
-                          json_t **out_before)
-{
-    const char *name;
-    json_t *worker;
-    bool doubt = false;
-    json_object_foreach (take_first, name, worker) {
-        doubt = doubt || (beat_of_link(worker, status->from, status->to) &&
-                          beat_in_doubt(worker, status->now_ms));
-    }
-    if (!doubt) {
-        return take_first;
-    }
-    const struct timespec nap = {BEAT_WATCH_MS / 1000, BEAT_WATCH_MS % 1000 * 1000000L};
-    nanosleep(&nap, NULL);
-    *out_before = take_first;
-    return context_service_hash(context, "workers", &status->redis_err);
-}
-
-static void sort_workers(struct status *status, json_t *all, const json_t *before)
-{
-    const char *name;
-    json_t *worker;
-    status->workers = json_object();
-    status->gone = json_object();
-    json_object_foreach (all, name, worker) {
-        bool alive = beat_alive(worker, json_object_get(before, name), status->now_ms);
-        if (beat_of_link(worker, status->from, status->to) &&
-            (alive || beat_recent(worker, status->now_ms))) {
-            json_object_set(alive ? status->workers : status->gone, name, worker);
-        }
-    }
-}
-
-static void ask_redis(struct status *status, struct context *context)
-{
-    json_t *before = NULL;
-    json_t *all = context_service_hash(context, "workers", &status->redis_err);
-    if (all != NULL) {
-        all = look_again(status, context, all, &before);
-    }
-    if (all != NULL) {
-        sort_workers(status, all, before);
-        status->faults = context_link_hash(context, "faults", &status->redis_err);
-    }
-    json_decref(before);
-    json_decref(all);
-}
-
-static void gather(struct status *status, struct context *context)
-{
-    *status = (struct status){
-        .service = context->service->name,
-        .from = context->from->name,
-        .to = context->to->name,
-        .sites = {context->from, context->to},
-        .now_ms = clock_wall_ms(clock_system()),
-        .has_redis = context->to->redis != NULL
-    };
-    ask_control(status, context);
-    ask_redis(status, context);
-    positions_read(&status->positions, context);
-    status_sum(status);
-}
 
 /* --- JSON ----------------------------------------------------------------------------------------------------------- */
 
@@ -674,7 +584,7 @@ static void show_link(struct show *show, json_t *links)
 {
     struct context *context = show->context;
     struct status status;
-    gather(&status, context);
+    status_gather(&status, context);
     if (show->check) {
         int verdict = print_check(&status, (double)show->warning_s, (double)show->critical_s);
         show->code = worse_verdict(show->code, verdict);

@@ -40,6 +40,37 @@ static const struct command_option enable_options[] = {
     NO_OPTION,
 };
 
+#define MOVE_OPTIONS                                                                           \
+    {.name = "to", .value = "SITE", .help = "default the first of others"},                   \
+        {.name = "dry-run", .help = "say what would be done; nothing is written anywhere"},   \
+        {.name = "yes", .help = "do not ask"},                                                \
+        {.name = "reason", .value = "TEXT", .help = "recorded with the operation"},           \
+        {.name = "force",                                                                     \
+         .value = "CHECK,..",                                                                 \
+         .help = "checks that may refuse and are gone past; each is recorded"},               \
+        {.name = "dns-done",                                                                  \
+         .help = "the names were moved by hand: look whether they were, and go on"},          \
+        {.name = "topic", .value = "TOPIC", .help = "refused: a service moves whole", .hidden = true}, \
+        {.name = "group", .value = "GROUP", .help = "refused: a service moves whole", .hidden = true}
+
+static const struct command_option failover_options[] = {
+    MOVE_OPTIONS,
+    {.name = "allow-loss",
+     .value = "N|unknown",
+     .help = "records that may be lost, with --yes; default services.*.max_loss"},
+    NO_OPTION,
+};
+
+static const struct command_option switchover_options[] = {MOVE_OPTIONS, NO_OPTION};
+
+static const struct command_option pause_options[] = {
+    {.name = "reason", .value = "TEXT", .help = "recorded with the order"},
+    {.name = "yes", .help = "do not ask"},
+    LINK_OPTION,
+    TO_OPTION,
+    NO_OPTION,
+};
+
 static const struct command_option status_options[] = {
     {.name = "link", .value = "FROM:TO", .help = "only this link; default all of the service"},
     {.name = "watch",
@@ -422,6 +453,47 @@ static const struct command commands[] = {
              "With sites.*.operator configured it sets the write fence of the target, too: see "
              "`ferry fence sync`.", .options = enable_options,
      .run = cmd_enable},
+    {.name = "failover",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "move the service: its primary is lost",
+     .text = "Fences the mirror, raises the role epoch, puts every group where it has to go on, opens the target's topics and "
+             "moves the names. Needs nothing from the primary and does not wait for it. Says first what may be lost: on "
+             "a terminal the service's name is typed, without one --yes and --allow-loss are given.\n"
+             "It can be killed anywhere: the same command again goes on, from any host. On a primary that answers it is "
+             "refused without --force primary-alive. --timeout is the whole's (default 300 s). Steps, evidence, exit codes: "
+             "docs/failover.md.", .options = failover_options,
+     .run = cmd_failover},
+    {.name = "switchover",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "move the service while both sides are healthy, without loss",
+     .text = "Stops the source's writers, mirrors what is left, then does what `ferry failover` does. What fails before the "
+             "target is opened takes everything back. --timeout is the whole's (default 900 s).",
+     .options = switchover_options,
+     .run = cmd_switchover},
+    {.name = "pause",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "stop mirroring by an order to every worker",
+     .options = pause_options,
+     .run = cmd_pause},
+    {.name = "resume",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "take that order back",
+     .options = pause_options,
+     .run = cmd_resume},
+    {.name = "history",
+     .args = "SERVICE [OPERATION]",
+     .args_least = 1,
+     .args_most = 2,
+     .summary = "failovers and switchovers of the service, by whom and how long; one of them with its report",
+     .run = cmd_history},
     {.name = "status",
      .args = "[SERVICE]",
      .args_most = 1,

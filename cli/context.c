@@ -260,6 +260,19 @@ bool context_view(struct context *context, struct err *err)
     return context->view != NULL;
 }
 
+void context_positions(struct context *context, struct positions *out)
+{
+    struct positions_doors doors = {
+        .service = context->service, .from = context->from, .to = context->to};
+    doors.redis = context_redis(context, &doors.redis_err) ? context->redis : NULL;
+    doors.source = context_source(context, &doors.source_err);
+    doors.target = context_target(context, &doors.target_err);
+    positions_read(out, &doors);
+    context_redis_failed(context, &out->redis_err);
+    context_target_failed(context, &out->group_err);
+    context_source_failed(context, &out->source_err);
+}
+
 /* --- who writes --------------------------------------------------------------------------------------------------- */
 
 const struct config_client *context_writer(const struct context *context)

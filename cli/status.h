@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "cli/positions.h"
+#include "failover/positions.h"
 #include "config/config.h"
 #include "failover/acl_sync.h"
 

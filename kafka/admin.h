@@ -24,6 +24,8 @@ void *client_conf_new(const struct config_client *client, const char *const *ext
 struct admin *admin_new(const char *site, const struct config_client *client, int32_t timeout_ms,
                         struct err *err);
 void admin_free(struct admin *admin);
+/* From here on a call takes no longer than this. Returns what it was before. */
+int32_t admin_timeout(struct admin *admin, int32_t timeout_ms);
 
 /* ERR_RETRY when it cannot be reached in time. @param out at least 64 bytes */
 MUST_CHECK

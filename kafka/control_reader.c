@@ -33,6 +33,7 @@ struct control_reader {
     const struct config_client *settings;
     struct uuid id; /* zero = not reading yet */
     bool warm;      /* `admin` had an answer */
+    bool keep;      /* operations */
     struct control_records *records;
     rd_kafka_topic_t *handle;
     pthread_mutex_t mutex; /* guards the pointer `queue` against control_reader_wake() */
@@ -115,6 +116,17 @@ void control_reader_free(struct control_reader *reader, int32_t wait_ms)
     free(reader);
 }
 
+void control_reader_keep(struct control_reader *reader)
+{
+    reader->keep = true;
+    control_records_keep(reader->records);
+}
+
+const json_t *control_reader_operations(const struct control_reader *reader)
+{
+    return control_records_operations(reader->records);
+}
+
 /* ---- create ---- */
 
 bool control_reader_create(struct control_reader *reader, struct err *err)
@@ -167,6 +179,9 @@ static bool forget_all(struct control_reader *reader, struct err *err)
     }
     control_records_free(reader->records);
     reader->records = control_records_new();
+    if (reader->keep) {
+        control_records_keep(reader->records);
+    }
     reader->id = (struct uuid){0};
     reader->eof_offset = -1;
     reader->end_offset = 0;
@@ -366,8 +381,9 @@ static bool read_once(struct control_reader *reader, int32_t timeout_ms, struct 
     return control_reader_read(reader, timeout_ms, NULL, err);
 }
 
-struct control_state *control_read(const struct config_client *client, const char *service,
-                                   int32_t timeout_ms, struct err *err)
+struct control_state *control_read_operations(const struct config_client *client,
+                                              const char *service, int32_t timeout_ms,
+                                              json_t **out_operations, struct err *err)
 {
     struct err bad;
     struct control_state *state = NULL;
@@ -375,12 +391,24 @@ struct control_state *control_read(const struct config_client *client, const cha
     if (!reader) {
         return NULL;
     }
+    if (out_operations) {
+        control_reader_keep(reader);
+    }
     if (read_once(reader, timeout_ms, err)) {
         state = control_reader_state(reader, &bad);
         state->read_ms = clock_now_ms(clock_system());
+        if (out_operations) {
+            *out_operations = json_deep_copy(control_reader_operations(reader));
+        }
     }
     control_reader_free(reader, CLIENT_END_MS);
     return state;
+}
+
+struct control_state *control_read(const struct config_client *client, const char *service,
+                                   int32_t timeout_ms, struct err *err)
+{
+    return control_read_operations(client, service, timeout_ms, NULL, err);
 }
 
 bool control_create(const struct config_client *client, const char *service, struct err *err)

@@ -13,6 +13,7 @@
  * | SaslHandshake         | 17  | 1 (never flexible: headers v1 and v0)                 |
  * | ApiVersions           | 18  | 3 (answer header v0)                                  |
  * | OffsetForLeaderEpoch  | 23  | 4                                                     |
+ * | DescribeLogDirs       | 35  | 2 .. 4 (4: how much room there is, KIP-827)           |
  * | SaslAuthenticate      | 36  | 2                                                     |
  * | DescribeProducers     | 61  | 0                                                     |
  *
@@ -45,9 +46,10 @@ enum api_key {
     API_SASL_HANDSHAKE = 17,
     API_VERSIONS = 18,
     API_OFFSET_FOR_LEADER_EPOCH = 23,
+    API_DESCRIBE_LOG_DIRS = 35,
     API_SASL_AUTHENTICATE = 36,
     API_DESCRIBE_PRODUCERS = 61,
-    API_KEYS_COUNT = 14,
+    API_KEYS_COUNT = 15,
 };
 
 /* Name for logs, and the range we speak; false when we do not speak this API. */
@@ -310,6 +312,25 @@ MUST_CHECK
 bool proto_get_list_groups(struct reader *reader, int16_t version, struct list_groups_answer *out,
                            struct err *err);
 void list_groups_answer_done(struct list_groups_answer *answer);
+
+/* Where a broker keeps its logs, without what is in them. */
+void proto_put_describe_log_dirs(struct writer *writer, int16_t version);
+struct log_dir {
+    int16_t error; /* KAFKA_STORAGE_ERROR: offline */
+    struct wire_string path;
+    int64_t total_bytes;  /* of its file system; -1 = the broker does not say (before version 4) */
+    int64_t usable_bytes; /* of these; likewise */
+};
+struct log_dirs_answer {
+    int16_t
+        error; /* from version 3 on; before it no directory is told of to whom may not see them */
+    struct log_dir *dirs;
+    int32_t dirs_count;
+};
+MUST_CHECK
+bool proto_get_describe_log_dirs(struct reader *reader, int16_t version,
+                                 struct log_dirs_answer *out, struct err *err);
+void log_dirs_answer_done(struct log_dirs_answer *answer);
 
 /* What groups have committed. Versions before 8 (Kafka 2.8) take one group a request. */
 struct offset_fetch_want {

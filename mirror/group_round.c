@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "base/heap.h"
 #include "base/log.h"
 #include "kafka/error.h"
 #include "offsets/group_lookup.h"
@@ -30,6 +31,7 @@ enum step {
     STEP_LOAD,
     STEP_LOOK,
     STEP_READ,
+    STEP_LIMIT,
     STEP_MAP,
     STEP_FIND,
     STEP_TARGET,
@@ -46,6 +48,8 @@ struct group_round {
     char *meta_key;
     char *checkpoints_key;
     char *groups_key;
+    char *read_key;
+    int64_t read_ms; /* wall clock: the source's commits were asked for */
     struct redis_script floors; /* copies of this thread's own */
     struct redis_script groups;
     enum step step;
@@ -75,14 +79,6 @@ struct group_round {
     int32_t told_groups;
     struct group_totals totals;
 };
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 static int64_t now_ms(const struct group_round *round)
 {
@@ -314,6 +310,8 @@ static void take_listed(const struct listing *listing, const struct listed_group
     group->at_source = true;
     group->source_broker = listing->broker;
     group->kind = group_kind_of(protocol, type);
+    group->source_was_empty = group->source_empty;
+    group->source_empty = is(row->state, "Empty") && protocol[0] != '\0';
 }
 
 static void list_failed(struct listing *listing, const struct err *err)
@@ -422,6 +420,26 @@ static void redis_looked(void *arg, const redisReply *reply, const struct err *e
         round->stored_there = (size_t)reply->element[1]->integer;
         look_at_stored(round);
     }
+}
+
+/* When the source's groups were read last, for offsets/hint.h: not told of a round that failed for some of them. */
+static void told_read(void *arg, const redisReply *reply, const struct err *err)
+{
+    if (reply == NULL) {
+        note(arg, err);
+    }
+}
+
+static void tell_read(struct group_round *round)
+{
+    struct script_arguments arguments = {0};
+    if (round->incomplete || round->err.kind != ERR_NONE) {
+        return;
+    }
+    script_put_text(&arguments, "SET");
+    script_put_text(&arguments, round->read_key);
+    script_put_format(&arguments, "%lld", (long long)round->read_ms);
+    call_redis(round, NULL, 0, &arguments, told_read, round);
 }
 
 static void redis_look(struct group_round *round)
@@ -538,8 +556,12 @@ static void take_source(struct group_round *round, struct group *group,
             part == NULL ? NULL : group_entry_make(round->options.table, group, part);
         if (entry != NULL) {
             size_t len = row->metadata.len > 0 ? (size_t)row->metadata.len : 0;
+            bool known = entry->seen_ms != 0;
             entry->round = round->number;
-            group_entry_source(entry, row->offset, row->metadata.data, len);
+            bool moved = group_entry_source(entry, row->offset, row->metadata.data, len,
+                                            now_ms(round), wall_ms(round));
+            group_entry_readers(entry, group->source_empty, group->source_was_empty && known,
+                                moved);
         }
     }
 }
@@ -694,33 +716,55 @@ static void fetch_by_broker(struct group_round *round, bool of_target, struct gr
 
 /* --- READ --------------------------------------------------------------------------------------------------------- */
 
+/* Where logs begin at the target, and where they end at the source for groups that nobody reads for any more. */
 struct some_parts { /* one ListOffsets */
     struct group_round *round;
+    bool of_target;
     struct topic_partition *parts;
     int32_t count;
 };
 
-static void put_begins(void *arg, struct writer *writer, int16_t version)
+static void put_parts(void *arg, struct writer *writer, int16_t version)
 {
     const struct some_parts *some = arg;
-    proto_put_list_offsets(writer, version, false, LIST_OFFSETS_EARLIEST, some->parts, some->count);
+    proto_put_list_offsets(writer, version, false,
+                           some->of_target ? LIST_OFFSETS_EARLIEST : LIST_OFFSETS_LATEST,
+                           some->parts, some->count);
 }
 
-static void take_begins(struct group_round *round, const struct list_offsets_answer *answer)
+static void take_limit(struct group_round *round, const struct group_part *part, int64_t end)
 {
-    struct topic_run run = {.data = NULL};
-    for (int32_t i = 0; i < answer->parts_count; i++) {
-        const struct list_offsets_part *row = &answer->parts[i];
-        struct group_topic *topic = topic_of(round, &run, row->topic);
-        if (topic != NULL && row->error == KAFKA_NONE && row->partition >= 0 &&
-            row->partition < topic->parts_count && topic->parts[row->partition] != NULL) {
-            topic->parts[row->partition]->target_begin = row->offset;
+    struct group_table *table = round->options.table;
+    for (size_t i = 0; i < table->groups_count; i++) {
+        struct group *group = table->groups[i];
+        struct group_entry *entry =
+            group->read && group->source_empty ? group_entry_find(group, part) : NULL;
+        if (entry != NULL && group_entry_wants_limit(entry, true)) {
+            group_entry_limit(entry, end);
         }
     }
 }
 
-static bool begins_answered(void *arg, struct reader *reader, int16_t version,
-                            const struct err *err)
+static void take_parts(const struct some_parts *some, const struct list_offsets_answer *answer)
+{
+    struct topic_run run = {.data = NULL};
+    for (int32_t i = 0; i < answer->parts_count; i++) {
+        const struct list_offsets_part *row = &answer->parts[i];
+        struct group_topic *topic = topic_of(some->round, &run, row->topic);
+        if (topic == NULL || row->error != KAFKA_NONE || row->partition < 0 ||
+            row->partition >= topic->parts_count || topic->parts[row->partition] == NULL) {
+            continue;
+        }
+        if (some->of_target) {
+            topic->parts[row->partition]->target_begin = row->offset;
+        } else {
+            take_limit(some->round, topic->parts[row->partition], row->offset);
+        }
+    }
+}
+
+static bool parts_answered(void *arg, struct reader *reader, int16_t version,
+                           const struct err *err)
 {
     struct some_parts *some = arg;
     struct group_round *round = some->round;
@@ -732,7 +776,7 @@ static bool begins_answered(void *arg, struct reader *reader, int16_t version,
     } else if (!(understood = proto_get_list_offsets(reader, version, &answer, &why))) {
         note(round, &why);
     } else {
-        take_begins(round, &answer);
+        take_parts(some, &answer);
         list_offsets_answer_done(&answer);
     }
     free(some->parts);
@@ -741,42 +785,50 @@ static bool begins_answered(void *arg, struct reader *reader, int16_t version,
     return understood;
 }
 
-static void send_begins(struct group_round *round, int32_t broker, struct some_parts *take_some)
+static void send_parts(struct group_round *round, int32_t broker, struct some_parts *take_some)
 {
     struct broker_ask ask = {.broker = broker,
                              .api = API_LIST_OFFSETS,
-                             .put = put_begins,
-                             .answer = begins_answered,
+                             .put = put_parts,
+                             .answer = parts_answered,
                              .arg = take_some};
     wait_for_one(round);
-    broker_ask(round->options.ask_target, &ask);
+    broker_ask(take_some->of_target ? round->options.ask_target : round->options.ask_source, &ask);
 }
 
-static void begins_of_broker(struct group_round *round, int32_t broker)
+static bool is_wanted(const struct group_round *round, const struct group_topic *topic, int32_t p,
+                      bool of_target, int32_t broker)
+{
+    struct cluster *cluster = of_target ? round->options.target : round->options.source;
+    return topic->parts[p] != NULL && (of_target || topic->parts[p]->limit_wanted) &&
+           cluster_leader(cluster, topic->name, p).broker == broker;
+}
+
+static void parts_of_broker(struct group_round *round, bool of_target, int32_t broker)
 {
     struct group_table *table = round->options.table;
     struct some_parts *some = NULL;
     for (size_t i = 0; i < table->topics_count; i++) {
         struct group_topic *topic = table->topics[i];
         for (int32_t p = 0; topic->mirrored && p < topic->parts_count; p++) {
-            if (topic->parts[p] == NULL ||
-                cluster_leader(round->options.target, topic->name, p).broker != broker) {
+            if (!is_wanted(round, topic, p, of_target, broker)) {
                 continue;
             }
             if (some == NULL) {
                 some = must(calloc(1, sizeof(*some)));
                 some->round = round;
+                some->of_target = of_target;
                 some->parts = must(calloc(PARTS_A_REQUEST, sizeof(*some->parts)));
             }
             some->parts[some->count++] = (struct topic_partition){topic->name, p};
             if (some->count == PARTS_A_REQUEST) {
-                send_begins(round, broker, some);
+                send_parts(round, broker, some);
                 some = NULL;
             }
         }
     }
     if (some != NULL) {
-        send_begins(round, broker, some);
+        send_parts(round, broker, some);
     }
 }
 
@@ -788,7 +840,19 @@ static void read_begins(struct group_round *round)
     }
     round->begins_ms = now_ms(round);
     for (int32_t i = 0; i < cluster_brokers_count(target); i++) {
-        begins_of_broker(round, cluster_broker_at(target, i));
+        parts_of_broker(round, true, cluster_broker_at(target, i));
+    }
+}
+
+/* Behind READ: the end is asked for after the group was seen empty. */
+static void read_limits(struct group_round *round)
+{
+    struct cluster *source = round->options.source;
+    if (group_table_limits(round->options.table) == 0) {
+        return;
+    }
+    for (int32_t i = 0; i < cluster_brokers_count(source); i++) {
+        parts_of_broker(round, false, cluster_broker_at(source, i));
     }
 }
 
@@ -797,6 +861,7 @@ static void read_source(struct group_round *round)
     struct group_table *table = round->options.table;
     struct group **groups = must(calloc(table->groups_count + 1, sizeof(struct group *)));
     size_t count = 0;
+    round->read_ms = wall_ms(round);
     for (size_t i = 0; i < table->groups_count; i++) {
         struct group *group = table->groups[i];
         if (group->at_source && group_kind_carried(group->kind)) {
@@ -1177,6 +1242,7 @@ static void store(struct group_round *round)
     }
     send_fields(&set);
     send_fields(&del);
+    tell_read(round);
 }
 
 /* --- COMMIT ------------------------------------------------------------------------------------------------------- */
@@ -1377,6 +1443,7 @@ static void begin_step(struct group_round *round)
         [STEP_LOAD] = load,
         [STEP_LOOK] = look,
         [STEP_READ] = read_source,
+        [STEP_LIMIT] = read_limits,
         [STEP_MAP] = map,
         [STEP_FIND] = find,
         [STEP_TARGET] = read_target,
@@ -1403,6 +1470,7 @@ struct group_round *group_round_new(const struct group_round_options *options)
     round->meta_key = offset_print("%s{%s}:meta", options->prefix, options->service->name);
     round->checkpoints_key = offset_print("%s:checkpoints", round->base);
     round->groups_key = offset_print("%s:groups", round->base);
+    round->read_key = offset_print("%s:groups-read", round->base);
     TAILQ_INIT(&round->calls);
     round->floors = offset_script_floors;
     round->groups = offset_script_groups;
@@ -1428,6 +1496,7 @@ void group_round_free(struct group_round *round)
     free(round->meta_key);
     free(round->checkpoints_key);
     free(round->groups_key);
+    free(round->read_key);
     free(round);
 }
 

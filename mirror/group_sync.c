@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "base/log.h"
 #include "mirror/doors.h"
 
@@ -70,14 +71,6 @@ struct group_sync {
     struct loop_timer *turn;
     struct group_totals totals; /* of earlier terms */
 };
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 static void names_free(struct names *names)
 {
@@ -235,7 +228,8 @@ static void take_topics(struct group_sync *sync)
     const char *const *names = (const char *const *)sync->topics.names;
     static const char *const none[] = {NULL};
     group_table_topics(term->table, names, sync->topics.count);
-    cluster_follow(term->source, none, 0); /* brokers alone */
+    cluster_follow(term->source, sync->topics.count == 0 ? none : names,
+                   (int32_t)sync->topics.count);
     cluster_follow(term->target, sync->topics.count == 0 ? none : names,
                    (int32_t)sync->topics.count);
 }

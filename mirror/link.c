@@ -134,7 +134,7 @@ static void subscribe(struct link *link, bool with_list)
 static void assigned(void *arg, const struct membership_partition *parts, size_t count)
 {
     struct link *link = arg;
-    if (link->stopping) { /* what comes while we drain is begun by its next owner */
+    if (link->stopping || link->state == LINK_RETREATING) { /* what comes while we drain is begun by its next owner */
         link_commit_soon(link);
         return;
     }
@@ -172,7 +172,16 @@ static void give_back(struct link *link)
         link->revoking = false;
         membership_revoked_done(link->membership);
     }
-    if (link->stopping && link->parts_count == 0) {
+    if (link->parts_count > 0) {
+        return;
+    }
+    if (link->state == LINK_RETREATING) {
+        /* Bytes that the kernel holds leave it within this time or never. */
+        int32_t wait_ms = link->retreat_dirty ? link->config->limits.tcp_user_timeout_ms : 0;
+        if (!link->retreat_leaving) {
+            loop_timer_set(link->retreat_timer, wait_ms);
+        }
+    } else if (link->stopping) {
         link_event(link, LINK_EV_DRAINED, "every window is empty and committed");
     }
 }
@@ -195,8 +204,9 @@ void link_look_at_leaving(struct link *link)
         waiting = waiting ||
                   (part->leaving && (!part->drained || part->commit_wanted || part->commit_flying));
     }
-    if (!leaving && !link->revoking &&
-        !(link->stopping && link->state == LINK_DRAINING && !link->stop_leaving)) {
+    bool going = (link->stopping && link->state == LINK_DRAINING && !link->stop_leaving) ||
+                 (link->state == LINK_RETREATING && !link->retreat_leaving);
+    if (!leaving && !link->revoking && !going) {
         return;
     }
     if (waiting) {
@@ -217,6 +227,7 @@ static void revoke_late(void *arg)
     log_warn("membership.revoke_late",
              "link=%s>%s doing=\"giving the partitions back; their next owner resumes\"",
              link->from->name, link->to->name);
+    link->retreat_dirty = true;
     engine_drop_unsent(link->engine);
     give_back(link);
 }
@@ -374,6 +385,17 @@ static void join_again(struct link *link)
 
 /* --- states ------------------------------------------------------------------------------------------------------- */
 
+/* @param wait_ms  for what flies */
+static void leave_all(struct link *link, int32_t wait_ms)
+{
+    for (size_t i = 0; i < link->parts_count; i++) {
+        link->parts[i]->leaving = true;
+    }
+    link->revoke_flushed = false;
+    loop_timer_set(link->revoke_timer, wait_ms);
+    leave_marked(link);
+}
+
 static void enter(struct link *link, enum link_state state)
 {
     switch (state) {
@@ -390,13 +412,13 @@ static void enter(struct link *link, enum link_state state)
                 link); /* a role that went away: whoever has it now writes; nothing of ours may follow */
         }
         break;
+    case LINK_RETREATING:
+        link->retreat_dirty = false;
+        link->retreat_leaving = false;
+        leave_all(link, REVOKE_MS);
+        break;
     case LINK_DRAINING:
-        for (size_t i = 0; i < link->parts_count; i++) {
-            link->parts[i]->leaving = true;
-        }
-        link->revoke_flushed = false;
-        loop_timer_set(link->revoke_timer, link->config->limits.drain_timeout_ms);
-        leave_marked(link);
+        leave_all(link, link->config->limits.drain_timeout_ms);
         break;
     case LINK_RUNNING:
     case LINK_STOPPED:
@@ -489,6 +511,57 @@ void link_stop(struct link *link)
     look_at_stop(link);
 }
 
+/* --- an operation's order ----------------------------------------------------------------------------------------- */
+
+/* Told at once: the operation waits for it. */
+static void look_at_fence(struct link *link)
+{
+    bool still = link->state == LINK_NO_ROLE && link->membership == NULL;
+    if (link->fence[0] == '\0') {
+        link->fence_acked[0] = '\0';
+    } else if (still && strcmp(link->fence_acked, link->fence) != 0) {
+        memcpy(link->fence_acked, link->fence, sizeof(link->fence));
+        snprintf(link->why, sizeof(link->why), "operation %s has fenced this worker", link->fence);
+        log_info("link.fenced", "service=%s link=%s>%s operation=%s", link->service->name,
+                 link->from->name, link->to->name, link->fence);
+        if (link->heartbeat != NULL) {
+            heartbeat_now(link->heartbeat);
+        }
+    }
+}
+
+static void retreated(void *arg, const struct err *err)
+{
+    struct link *link = arg;
+    if (err != NULL) {
+        log_warn("membership.leave_failed",
+                 "link=%s>%s why=%s doing=\"the session ends by its time-out\"", link->from->name,
+                 link->to->name, log_quote(err->what).text);
+    }
+    link_event(link, LINK_EV_DRAINED, "fenced by an operation");
+    look_at_fence(link);
+    if (link->stopping) {
+        link_event(link, LINK_EV_STOP, "asked to stop");
+    } else {
+        link_step(link); /* the order may have been withdrawn meanwhile */
+    }
+}
+
+static void retreat(void *arg)
+{
+    struct link *link = arg;
+    if (link->state != LINK_RETREATING || link->retreat_leaving) {
+        return;
+    }
+    link->retreat_leaving = true;
+    drop_all(link);
+    if (link->membership == NULL) {
+        retreated(link, NULL);
+    } else {
+        membership_leave(link->membership, link->target, LEAVE_MS, retreated, link);
+    }
+}
+
 /* --- what the control topic says ---------------------------------------------------------------------------------- */
 
 static char *adopt_text(const char *role_json)
@@ -548,7 +621,8 @@ static bool control_trusted(struct link *link, const struct control_state *state
 static void take_role(struct link *link, const struct control_state *state)
 {
     bool trusted = control_trusted(link, state);
-    bool ours = trusted && state->role_epoch > 0 && strcmp(state->primary, link->from->name) == 0;
+    bool named = trusted && state->role_epoch > 0 && strcmp(state->primary, link->from->name) == 0;
+    bool ours = named && link->fence[0] == '\0';
     if (trusted) {
         link->control_topic_id = state->topic_id;
         link->role_epoch = state->role_epoch;
@@ -560,7 +634,9 @@ static void take_role(struct link *link, const struct control_state *state)
         return;
     }
     link->role_ours = ours;
-    if (!ours) {
+    if (named && !ours) {
+        link_event(link, LINK_EV_RETREAT, "an operation fences us");
+    } else if (!ours) {
         link_event(link, LINK_EV_NO_ROLE,
                    trusted ? "the role epoch names another primary, or none" : link->why);
     }
@@ -685,11 +761,13 @@ static void control_changed(void *arg, const struct control_state *state, const 
     link->control_read_ms = state->read_ms;
     link->control_end = state->end_offset;
     link->paused = state->paused;
+    memcpy(link->fence, state->fence_operation, sizeof(link->fence));
     streams_see(link, state);
     streams_compare(link);
     take_generation(link,
                     link->streams_match ? state->streams_generation : link->streams_generation);
     take_role(link, state);
+    look_at_fence(link);
     take_list(link, state);
     keeper_control(link->keeper, state);
     if (link->groups != NULL) {
@@ -1008,6 +1086,7 @@ struct link *link_new(struct loop *loop, const struct config *config,
     link->revoke_timer = loop_timer_new(loop, revoke_late, link);
     link->stop_timer = loop_timer_new(loop, stop_late, link);
     link->prepare_timer = loop_timer_new(loop, prepare_again, link);
+    link->retreat_timer = loop_timer_new(loop, retreat, link);
     link->tick = loop_timer_new(loop, tick, link);
     link_metrics_start(link, metrics);
     const struct keeper_options keeper_options = {
@@ -1058,6 +1137,7 @@ void link_free(struct link *link)
     loop_timer_free(link->revoke_timer);
     loop_timer_free(link->stop_timer);
     loop_timer_free(link->prepare_timer);
+    loop_timer_free(link->retreat_timer);
     loop_timer_free(link->tick);
     topics_free(link);
     json_decref(link->topics_report);

@@ -160,6 +160,11 @@ struct link {
     bool streams_match;
     int32_t streams_generation; /* least that a stream may go on in */
     bool paused;
+    char fence[65];       /* an operation's order to stop writing: its id, "" = none */
+    char fence_acked[65]; /* that one, once nothing of ours can arrive any more */
+    bool retreat_dirty;   /* something flew when our time was up */
+    bool retreat_leaving;
+    struct loop_timer *retreat_timer;
     bool has_list;
     int64_t list_epoch;
     char *adopt_json; /* of the role record; NULL = nothing adopted */

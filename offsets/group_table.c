@@ -4,13 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
+#include "base/heap.h"
 
 static char *copy(const char *text)
 {
@@ -326,7 +320,9 @@ struct group_entry *group_entry_make(struct group_table *table, struct group *gr
                                         .verdict = VERDICT_UNMAPPED,
                                         .hold = GROUP_FREE,
                                         .committed = -1,
-                                        .before = -1};
+                                        .before = -1,
+                                        .read_ms = -1,
+                                        .limit = -1};
     entry->target_seen = -1;
     size_t at = entry_place(group, part);
     group->entries = grow(group->entries, group->entries_count, &group->entries_room);
@@ -453,6 +449,28 @@ static int by_source(const void *a, const void *b)
     int64_t of_a = (*(struct group_entry *const *)a)->facts.source_offset;
     int64_t of_b = (*(struct group_entry *const *)b)->facts.source_offset;
     return (of_a > of_b) - (of_a < of_b);
+}
+
+size_t group_table_limits(struct group_table *table)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < table->topics_count; i++) {
+        struct group_topic *topic = table->topics[i];
+        for (int32_t p = 0; p < topic->parts_count; p++) {
+            if (topic->parts[p] != NULL) {
+                topic->parts[p]->limit_wanted = false;
+            }
+        }
+    }
+    for (size_t i = 0; i < table->groups_count; i++) {
+        const struct group *group = table->groups[i];
+        for (size_t j = 0; group->read && j < group->entries_count; j++) {
+            bool wanted = group_entry_wants_limit(group->entries[j], group->source_empty);
+            group->entries[j]->part->limit_wanted |= wanted;
+            count += wanted ? 1 : 0;
+        }
+    }
+    return count;
 }
 
 void group_asks_sort(struct group_part *part)

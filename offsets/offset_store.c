@@ -6,20 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "base/log.h"
 #include "offsets/offset_inside.h"
 
 #define EVENTS_KEPT "10000"
 #define SCHEMA      "1"
 #define CHECK_MS    5000 /* a Redis may be flushed, or told to evict, at any time */
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 static char *copy(const char *text)
 {

@@ -31,6 +31,9 @@ static const int selectors[] = {
     SELECT(API_OFFSET_COMMIT, 9),
     SELECT(API_SASL_HANDSHAKE, 1),
     SELECT(API_SASL_AUTHENTICATE, 2),
+    SELECT(API_DESCRIBE_LOG_DIRS, 2),
+    SELECT(API_DESCRIBE_LOG_DIRS, 3),
+    SELECT(API_DESCRIBE_LOG_DIRS, 4),
 };
 #define SELECTORS_COUNT (sizeof(selectors) / sizeof(selectors[0]))
 
@@ -132,6 +135,19 @@ static void group_offsets(struct reader *reader, int16_t version)
     offset_fetch_answer_done(&answer);
 }
 
+static void log_dirs(struct reader *reader, int16_t version)
+{
+    struct log_dirs_answer answer;
+    struct err err;
+
+    if (proto_get_describe_log_dirs(reader, version, &answer, &err)) {
+        for (int32_t i = 0; i < answer.dirs_count; i++) {
+            touch(answer.dirs[i].path);
+        }
+        log_dirs_answer_done(&answer);
+    }
+}
+
 static void groups(struct reader *reader, int api, int16_t version)
 {
     struct list_groups_answer listed;
@@ -212,6 +228,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         metadata(&reader, version);
     } else if (api == API_OFFSET_FETCH) {
         group_offsets(&reader, version);
+    } else if (api == API_DESCRIBE_LOG_DIRS) {
+        log_dirs(&reader, version);
     } else if (api == API_SASL_HANDSHAKE || api == API_SASL_AUTHENTICATE) {
         sign_in(&reader, api);
     } else {

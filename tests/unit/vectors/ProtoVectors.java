@@ -320,6 +320,26 @@ public class ProtoVectors {
         print("describe_producers_answer", 0, producers);
     }
 
+    static void logDirs(int version) {
+        print("log_dirs_request", version, new DescribeLogDirsRequestData()
+            .setTopics(new DescribeLogDirsRequestData.DescribableLogDirTopicCollection()));
+        DescribeLogDirsResponseData answer = new DescribeLogDirsResponseData().setThrottleTimeMs(7);
+        DescribeLogDirsResponseData.DescribeLogDirsResult one = new DescribeLogDirsResponseData.DescribeLogDirsResult()
+            .setLogDir("/var/lib/kafka").setTopics(List.of(new DescribeLogDirsResponseData.DescribeLogDirsTopic().setName("orders")
+                .setPartitions(List.of(new DescribeLogDirsResponseData.DescribeLogDirsPartition().setPartitionIndex(3)
+                    .setPartitionSize(1L << 33).setOffsetLag(2).setIsFutureKey(true)))));
+        DescribeLogDirsResponseData.DescribeLogDirsResult two = new DescribeLogDirsResponseData.DescribeLogDirsResult()
+            .setErrorCode((short) 56).setLogDir("/mnt/two");
+        if (version >= 3) {
+            answer.setErrorCode((short) 31);
+        }
+        if (version >= 4) {
+            one.setTotalBytes(1L << 40).setUsableBytes(1L << 39);
+        }
+        one.unknownTaggedFields().add(UNKNOWN);
+        print("log_dirs_answer", version, answer.setResults(List.of(one, two)));
+    }
+
     static void signIn() {
         print("sasl_handshake_request", 1, new SaslHandshakeRequestData().setMechanism("SCRAM-SHA-512"));
         print("sasl_handshake_answer", 1, new SaslHandshakeResponseData().setErrorCode((short) 33)
@@ -354,6 +374,9 @@ public class ProtoVectors {
         }
         groups();
         small();
+        for (int version = 2; version <= 4; version++) {
+            logDirs(version);
+        }
         signIn();
         System.out.println("/* clang-format on */\n\n#endif");
     }
