@@ -1,17 +1,17 @@
 /* What groups have committed at the source, where that is at the target, and what stands there: as the keeper left it in Redis. */
-#include <hiredis/hiredis.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "cli/commands.h"
 #include "cli/context.h"
 #include "cli/render.h"
-#include "offsets/group_entry.h"
+#include "offsets/group_view.h"
+#include "offsets/offset_script.h"
 
-#define FIELDS_A_SCAN "2000"
-#define ROWS_MAX      1000000 /* more places than a keeper keeps */
-#define COLUMNS       6
+#define ROWS_MAX 1000000 /* more places than a keeper keeps */
+#define COLUMNS  6
 
 struct row {
     char *group;
@@ -29,54 +29,24 @@ struct show {
     size_t strangers;
 };
 
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
-
 /* --- reading ------------------------------------------------------------------------------------------------------ */
 
-static void take(struct show *show, const redisReply *field, const redisReply *value)
+static void take(void *arg, const char *group, const char *topic, int32_t partition,
+                 struct group_entry *entry)
 {
-    char group[GROUP_FIELD_BYTES];
-    struct err err;
-    struct row row = {.group = NULL};
-    bool ok = field->type == REDIS_REPLY_STRING && value->type == REDIS_REPLY_STRING &&
-              group_field_parse(field->str, field->len, group, row.topic, &row.partition) &&
-              group_entry_parse(value->str, value->len, &row.kept, &err);
-    if (!ok || (show->group != NULL && strcmp(show->group, group) != 0) ||
-        show->count >= ROWS_MAX) {
-        show->strangers += ok ? 0 : 1;
-        group_entry_done(&row.kept);
+    struct show *show = arg;
+    struct row row = {.partition = partition, .kept = *entry};
+    if ((show->group != NULL && strcmp(show->group, group) != 0) || show->count >= ROWS_MAX) {
         return;
     }
     if (show->count == show->room) {
         show->room = show->room == 0 ? 64 : show->room * 2;
         show->rows = must(reallocarray(show->rows, show->room, sizeof(*show->rows)));
     }
+    entry->metadata = NULL; /* the row's now */
     row.group = must(strdup(group));
+    snprintf(row.topic, sizeof(row.topic), "%s", topic);
     show->rows[show->count++] = row;
-}
-
-static bool scan(struct show *show, const char *key, char cursor[24], struct err *err)
-{
-    const char *argv[] = {"HSCAN", key, cursor, "COUNT", FIELDS_A_SCAN};
-    redisReply *reply = redis_sync_call(show->context.redis, 5, argv, NULL, err);
-    if (reply == NULL) {
-        return context_redis_failed(&show->context, err);
-    }
-    bool ok = reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-              reply->element[0]->type == REDIS_REPLY_STRING && reply->element[0]->len < 24 &&
-              reply->element[1]->type == REDIS_REPLY_ARRAY;
-    for (size_t i = 0; ok && i + 1 < reply->element[1]->elements; i += 2) {
-        take(show, reply->element[1]->element[i], reply->element[1]->element[i + 1]);
-    }
-    snprintf(cursor, 24, "%s", ok ? reply->element[0]->str : "0");
-    freeReplyObject(reply);
-    return ok || err_set(err, ERR_REFUSED, "%s: Redis answers in a strange form", key);
 }
 
 static int by_place(const void *a, const void *b)
@@ -109,13 +79,14 @@ static void sort_rows(struct show *show)
 
 static bool read_rows(struct show *show, struct err *err)
 {
-    char cursor[24] = "0";
-    char *key = context_link_key(&show->context, "groups");
     bool ok = context_redis(&show->context, err);
-    do {
-        ok = ok && scan(show, key, cursor, err);
-    } while (ok && strcmp(cursor, "0") != 0);
-    free(key);
+    if (ok) {
+        char *base = offset_base_key(show->context.to->redis->prefix, show->context.service->name,
+                                     show->context.from->name, show->context.to->name);
+        ok = group_view_each(show->context.redis, base, take, show, &show->strangers, err) ||
+             context_redis_failed(&show->context, err);
+        free(base);
+    }
     sort_rows(show);
     if (ok && show->count == 0) {
         ok = err_set(err, ERR_REFUSED, "no offset of %s%.200s is kept at %s",

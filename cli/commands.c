@@ -108,6 +108,32 @@ static const struct command_option map_options[] = {
     NO_OPTION,
 };
 
+static const struct command_option hints_options[] = {
+    {.name = "now", .help = "not what was published: as it would be if the mirror were cut now"},
+    LINK_OPTION,
+    TO_OPTION,
+    NO_OPTION,
+};
+
+static const struct command_option reset_options[] = {
+    {.name = "group", .value = "GROUP", .help = "this group"},
+    {.name = "all", .help = "every group of the service"},
+    {.name = "topic", .value = "TOPIC[:PARTITION]", .help = "only here; default everywhere"},
+    {.name = "to",
+     .value = "WHERE",
+     .help = "translated (where the source's commit is at the target), earliest, latest, "
+             "time=TIME (a duration back from now, or RFC 3339), source-offset=N (with --topic "
+             "TOPIC:PARTITION)"},
+    {.name = "stop-members",
+     .value = "GROUP",
+     .help = "remove this group's members at the target first; asks for the group's name"},
+    {.name = "dry-run", .help = "only show what would be done"},
+    {.name = "reason", .value = "TEXT", .help = "recorded with it"},
+    {.name = "yes", .help = "do not ask"},
+    LINK_OPTION,
+    NO_OPTION,
+};
+
 static const struct command_option verify_options[] = {
     {.name = "topic",  .value = "TOPIC[:PARTITION]", .help = "only this one"    },
     {.name = "sample",
@@ -251,6 +277,18 @@ static const struct command offsets_commands[] = {
              "past (a commit there is past the translation), refused, off (docs/groups.md). Exit 4 "
              "when some place is unmapped.", .options = link_options,
      .run = cmd_offsets_show},
+    {.name = "reset",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "move groups without members at the target: shown first, done when confirmed",
+     .text =
+         "Shows for each place where the group stands, where it would stand, and how many "
+         "records it would read again or skip. Asks for the service's name. Groups with "
+         "members are refused by name, unless --stop-members GROUP removes these. What was done is "
+         "recorded in the control topic, with a hint in the commit's metadata where the group "
+         "has none of its own (docs/hints.md). Exit 4: not every group could be moved.", .options = reset_options,
+     .run = cmd_offsets_reset},
     {.name = "map",
      .args = "SERVICE [TOPIC[:PARTITION]]",
      .args_least = 1,
@@ -258,6 +296,18 @@ static const struct command offsets_commands[] = {
      .summary = "the runs of the map: stretches where target offset = source offset + constant",
      .options = map_options,
      .run = cmd_offsets_map},
+    {.name = NULL},
+};
+
+static const struct command hints_commands[] = {
+    {.name = "seen",
+     .args = "SERVICE TOPIC PARTITION TARGET_OFFSET",
+     .args_least = 4,
+     .args_most = 4,
+     .summary = "may groups have processed this record of the target already?",
+     .text = "For each group: committed (it has, before it came here), likely, possible, no (it "
+             "cannot have). With the record's place at the source.", .options = hints_options,
+     .run = cmd_hints_seen},
     {.name = NULL},
 };
 
@@ -531,6 +581,16 @@ static const struct command commands[] = {
      .args = "",
      .summary = "the map of source and target offsets",
      .children = offsets_commands},
+    {.name = "hints",
+     .args = "SERVICE [GROUP]",
+     .args_least = 1,
+     .args_most = 2,
+     .summary = "which records groups may read again after a failover",
+     .text = "For each place: where the group goes on, until where it likely and until where it "
+             "possibly has processed records already; behind that nothing is a repeat "
+             "(docs/hints.md). As the last operation published it.", .options = hints_options,
+     .run = cmd_hints,
+     .children = hints_commands},
     {.name = "verify",
      .args = "SERVICE",
      .args_least = 1,

@@ -70,8 +70,7 @@ static int64_t reach(const struct span *span, int64_t source)
     size_t at = floor_of(span, source, false);
     size_t next = at == span->count ? 0 : at + 1;
     if (at < span->count && source - span->runs[at].source_first < span->runs[at].length) {
-        bound =
-            least(bound, span->runs[at].target_first + (source - span->runs[at].source_first));
+        bound = least(bound, span->runs[at].target_first + (source - span->runs[at].source_first));
     } else if (next < span->count) {
         bound = least(bound, span->runs[next].target_first);
     }
@@ -89,18 +88,19 @@ static int64_t unseen(const struct hint_place *place)
     return more >= 1e15 ? INT64_MAX : sum(place->pace.offsets, (int64_t)more);
 }
 
-static void find_runs(const struct span *span, struct hint *out)
+static void find_runs(const struct span *span, size_t most, struct hint *out)
 {
     size_t at = floor_of(span, out->from, true);
     int64_t place = out->from;
     size_t count = 0;
     out->mapped_until = out->from;
-    if (out->until == out->from || at == span->count) {
+    most = most < HINT_RUNS_MAX ? most : HINT_RUNS_MAX;
+    if (out->until == out->from || at == span->count || most == 0) {
         return;
     }
-    out->runs = must(calloc((size_t)least((int64_t)(span->count - at), HINT_RUNS_MAX),
-                            sizeof(*out->runs)));
-    for (; at < span->count && count < HINT_RUNS_MAX && place < out->until; at++) {
+    size_t room = span->count - at < most ? span->count - at : most;
+    out->runs = must(calloc(room, sizeof(*out->runs)));
+    for (; at < span->count && count < room && place < out->until; at++) {
         const struct offset_run *run = &span->runs[at];
         if (place < run->target_first || place - run->target_first >= run->length) {
             break; /* it does not follow: not known */
@@ -114,7 +114,7 @@ static void find_runs(const struct span *span, struct hint *out)
 }
 
 void hint_find(const struct hint_place *place, const struct offset_run *runs, size_t runs_count,
-               struct hint *out)
+               size_t most, struct hint *out)
 {
     int64_t end = place->mirrored_end < place->from ? place->from : place->mirrored_end;
     const struct span span = {runs, runs_count, place, end};
@@ -127,7 +127,7 @@ void hint_find(const struct hint_place *place, const struct offset_run *runs, si
         out->likely_until =
             least(out->until, reach(&span, sum(place->source_offset, unseen(place))));
     }
-    find_runs(&span, out);
+    find_runs(&span, most, out);
 }
 
 /* --- one record --------------------------------------------------------------------------------------------------- */
@@ -207,14 +207,13 @@ char *hint_text(const struct hint_origin *origin, const struct hint *hint, size_
     assert(hint_word_ok(origin->operation, HINT_OPERATION_BYTES));
     assert(hint_word_ok(origin->cluster, HINT_CLUSTER_BYTES));
     char head[512]; /* 140 of words, 5 numbers of 20, 60 of names */
-    int len = snprintf(
-        head, sizeof(head),
-        BEGIN "op=%s from=%" PRId64 " likely=%" PRId64 " until=%" PRId64 " cluster=%s read=%" PRId64
-              " cut=%" PRId64,
-        origin->operation, hint->from, hint->likely_until, hint->until, origin->cluster,
-        hint->read_ms, origin->cut_ms);
-    size_t room = HINT_TEXT_BYTES - (size_t)len - sizeof(" mapped=9223372036854775807 runs=") -
-                  sizeof(END);
+    int len = snprintf(head, sizeof(head),
+                       BEGIN "op=%s from=%" PRId64 " likely=%" PRId64 " until=%" PRId64
+                             " cluster=%s read=%" PRId64 " cut=%" PRId64,
+                       origin->operation, hint->from, hint->likely_until, hint->until,
+                       origin->cluster, hint->read_ms, origin->cut_ms);
+    size_t room =
+        HINT_TEXT_BYTES - (size_t)len - sizeof(" mapped=9223372036854775807 runs=") - sizeof(END);
     size_t count = runs_that_fit(hint, most, room);
     int64_t mapped = count == 0 ? hint->from : hint->mapped_until;
     if (count > 0 && count < hint->runs_count) {
@@ -242,8 +241,7 @@ static const char *take(struct fields *fields, const char *name, size_t *out_len
     size_t name_len = strlen(name);
     size_t left = (size_t)(fields->end - fields->at);
     const char *space = memchr(fields->at, ' ', left);
-    bool ok = fields->bad == NULL && space != NULL &&
-              (size_t)(space - fields->at) > name_len + 1 &&
+    bool ok = fields->bad == NULL && space != NULL && (size_t)(space - fields->at) > name_len + 1 &&
               memcmp(fields->at, name, name_len) == 0 && fields->at[name_len] == '=';
     if (!ok) {
         fields->bad = fields->bad == NULL ? name : fields->bad;

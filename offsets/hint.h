@@ -33,7 +33,7 @@
 
 #define HINT_OPERATION_BYTES 80
 #define HINT_CLUSTER_BYTES   64
-#define HINT_RUNS_MAX        10000 /* in JSON; 20 bytes each */
+#define HINT_RUNS_MAX        200 /* 25 bytes each in JSON */
 
 struct hint_origin { /* what all hints of one operation share */
     char operation[HINT_OPERATION_BYTES];
@@ -50,26 +50,28 @@ struct hint {
     int64_t from;
     int64_t likely_until;
     int64_t until;
-    int64_t read_ms;       /* wall clock: the commit that `from` comes from was seen first; -1 = unknown */
+    int64_t
+        read_ms; /* wall clock: the commit that `from` comes from was seen first; -1 = unknown */
     int64_t mapped_until;  /* `from` where nothing is known of source offsets */
     struct hint_run *runs; /* heap; ascending */
     size_t runs_count;
 };
 void hint_done(struct hint *hint);
 
-struct hint_place {            /* what is known at the cut of a group's place in a partition */
-    int64_t from;              /* target: where it goes on */
-    int64_t mirrored_end;      /* target: >= from, or it is taken for `from` */
-    int64_t source_offset;     /* its last commit that was seen; -1 = unknown */
-    int64_t source_limit;      /* nobody read for it at or behind that source offset; -1 = not known */
-    struct group_pace pace;    /* commits_ms 0 = unknown */
-    int64_t read_ms;           /* as in struct hint */
-    int64_t looked_ms;         /* wall clock: the source's commits were read last; -1 = unknown */
-    int64_t alive_ms;          /* wall clock: the source's newest sign of life; -1 = unknown */
+struct hint_place {         /* what is known at the cut of a group's place in a partition */
+    int64_t from;           /* target: where it goes on */
+    int64_t mirrored_end;   /* target: >= from, or it is taken for `from` */
+    int64_t source_offset;  /* its last commit that was seen; -1 = unknown */
+    int64_t source_limit;   /* nobody read for it at or behind that source offset; -1 = not known */
+    struct group_pace pace; /* commits_ms 0 = unknown */
+    int64_t read_ms;        /* as in struct hint */
+    int64_t looked_ms;      /* wall clock: the source's commits were read last; -1 = unknown */
+    int64_t alive_ms;       /* wall clock: the source's newest sign of life; -1 = unknown */
 };
-/* @param runs  of the partition around [from, mirrored_end), ascending, each with its length; NULL, 0 = the map is not known */
+/* @param runs  of the partition around [from, mirrored_end), ascending, each with its length; NULL, 0 = the map is not known
+ * @param most  so many runs the hint has, HINT_RUNS_MAX at most */
 void hint_find(const struct hint_place *place, const struct offset_run *runs, size_t runs_count,
-               struct hint *out);
+               size_t most, struct hint *out);
 
 enum hint_seen {
     HINT_COMMITTED, /* before `from`: the group has committed past it */

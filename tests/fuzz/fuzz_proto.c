@@ -27,6 +27,7 @@ static const int selectors[] = {
     SELECT(API_OFFSET_FETCH, 9),
     SELECT(API_LIST_GROUPS, 4),
     SELECT(API_LIST_GROUPS, 5),
+    SELECT(API_DESCRIBE_GROUPS, 5),
     SELECT(API_OFFSET_COMMIT, 8),
     SELECT(API_OFFSET_COMMIT, 9),
     SELECT(API_SASL_HANDSHAKE, 1),
@@ -151,11 +152,18 @@ static void log_dirs(struct reader *reader, int16_t version)
 static void groups(struct reader *reader, int api, int16_t version)
 {
     struct list_groups_answer listed;
+    struct describe_group_answer described;
     struct offset_commit_answer commits;
     struct find_coordinators_answer found;
     struct err err;
 
-    if (api == API_LIST_GROUPS && proto_get_list_groups(reader, version, &listed, &err)) {
+    if (api == API_DESCRIBE_GROUPS && proto_get_describe_group(reader, &described, &err)) {
+        for (int32_t i = 0; i < described.members_count; i++) {
+            touch(described.members[i].member_id);
+            touch(described.members[i].instance_id);
+        }
+        describe_group_answer_done(&described);
+    } else if (api == API_LIST_GROUPS && proto_get_list_groups(reader, version, &listed, &err)) {
         for (int32_t i = 0; i < listed.groups_count; i++) {
             touch(listed.groups[i].group);
             touch(listed.groups[i].protocol_type);

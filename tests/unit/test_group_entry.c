@@ -149,7 +149,8 @@ static void without_memory_it_only_goes_forward(void **state)
         assert_false(decide(&entry, 501, ms));
         assert_int_equal(entry.facts.hold, GROUP_PAST);
     }
-    group_entry_source(&entry, 900, "kept", 4, NOW_MS, WALL_MS); /* rewound besides: still not ours */
+    group_entry_source(&entry, 900, "kept", 4, NOW_MS,
+                       WALL_MS); /* rewound besides: still not ours */
     maps_to(&entry, VERDICT_EXACT, 400);
     assert_false(decide(&entry, 501, 60000));
     group_entry_source(&entry, 2000, "kept", 4, NOW_MS, WALL_MS);
@@ -297,7 +298,7 @@ static void text_and_back(void **state)
     struct group_entry entry = ours_at_500();
     struct group_entry read = {0};
     size_t len = group_entry_text(&entry, text);
-    assert_string_equal(text, 
+    assert_string_equal(text,
                         "v2 1000 500 exact 0 free 500 -1 1764000000000 1764000000000 0 0 -1 =kept");
     assert_true(group_entry_parse(text, len, &read, &err));
     assert_string_equal(read.metadata, "kept");
@@ -310,9 +311,9 @@ static void text_and_back(void **state)
     entry.facts.pace = (struct group_pace){.offsets = 200, .commits_ms = 1000};
     entry.facts.limit = 1200;
     len = group_entry_text(&entry, text);
-    assert_string_equal(text, 
-                        "v2 1200 600 ahead 7 members 500 -1 1764000000000 1764000000000 200 1000 1200 "
-                        "=a b = c\n");
+    assert_string_equal(
+        text, "v2 1200 600 ahead 7 members 500 -1 1764000000000 1764000000000 200 1000 1200 "
+              "=a b = c\n");
     assert_true(group_entry_parse(text, len, &read, &err));
     assert_string_equal(read.metadata, "a b = c\n");
     assert_int_equal(read.facts.hold, GROUP_MEMBERS);
@@ -368,7 +369,7 @@ static void pace_is_of_what_was_watched(void **state)
     assert_int_equal(entry.facts.read_ms, WALL_MS + now_ms);
     now_ms = look_each_second(&entry, now_ms + 3000, 1200, 200, 60);
     assert_in_range(pace->offsets, 198, 200);
-    assert_int_equal(pace->commits_ms, 1000);
+    assert_in_range(pace->commits_ms, 1000, 1010);
     struct group_pace before = *pace;
     group_entry_source(&entry, 1000000, NULL, 0, now_ms + 60000, WALL_MS); /* nobody looked */
     assert_int_equal(pace->offsets, before.offsets);
@@ -380,7 +381,8 @@ static void pace_is_of_what_was_watched(void **state)
 static void a_hint_is_no_metadata_of_the_groups(void **state)
 {
     (void)state;
-    static const char hint[] = "ferry1 op=x from=1 likely=1 until=1 cluster=c read=-1 cut=-1 mapped=1 runs=- !";
+    static const char hint[] =
+        "ferry1 op=x from=1 likely=1 until=1 cluster=c read=-1 cut=-1 mapped=1 runs=- !";
     struct group_entry entry = fresh(1000);
     group_entry_source(&entry, 1000, hint, strlen(hint), NOW_MS, WALL_MS);
     assert_null(entry.metadata);
@@ -483,6 +485,9 @@ int main(void)
         cmocka_unit_test(a_refusal_is_waited_out_and_members_are_not),
         cmocka_unit_test(what_is_stored_is_written_once),
         cmocka_unit_test(text_and_back),
+        cmocka_unit_test(the_first_form_is_still_read),
+        cmocka_unit_test(pace_is_of_what_was_watched),
+        cmocka_unit_test(a_hint_is_no_metadata_of_the_groups),
         cmocka_unit_test(other_text_is_refused),
         cmocka_unit_test(long_metadata_is_cut),
         cmocka_unit_test(fields),

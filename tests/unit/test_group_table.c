@@ -13,6 +13,9 @@
 
 #include "offsets/group_lookup.h"
 
+#define NOW_MS  1000
+#define WALL_MS 1764000000000
+
 static struct checkpoint checkpoint_of(int32_t generation, int64_t source_next, int64_t target_next)
 {
     struct checkpoint checkpoint = {.generation = generation,
@@ -191,8 +194,8 @@ static void a_full_round_goes_on_where_it_ended(void **state)
     char name[16];
     for (int i = 0; i < 10; i++) {
         snprintf(name, sizeof(name), "g%d", i);
-        group_entry_source(group_entry_make(table, group_make(table, name), part), 900 - i, NULL,
-                           0, NOW_MS, WALL_MS);
+        group_entry_source(group_entry_make(table, group_make(table, name), part), 900 - i, NULL, 0,
+                           NOW_MS, WALL_MS);
     }
     read_checkpoint(table, part, 0, 1000, 600);
     for (int round = 0; round < 4; round++) {

@@ -59,6 +59,7 @@ static void the_table_has_every_api(void **state)
         {API_OFFSET_FETCH,            7,  9 },
         {API_FIND_COORDINATOR,        3,  4 },
         {API_LEAVE_GROUP,             4,  5 },
+        {API_DESCRIBE_GROUPS,         5,  5 },
         {API_LIST_GROUPS,             4,  5 },
         {API_SASL_HANDSHAKE,          1,  1 },
         {API_VERSIONS,                3,  3 },
@@ -599,6 +600,30 @@ static void offset_fetch_answers(void **state)
     }
 }
 
+static void members_of_a_group(void **state)
+{
+    static const struct vector request = VECTOR(describe_group_request_v5);
+    static const struct vector vector = VECTOR(describe_group_answer_v5);
+    struct describe_group_answer answer;
+    struct writer writer;
+    struct err err;
+
+    (void)state;
+    writer_init(&writer);
+    proto_put_describe_group(&writer, "billing");
+    assert_int_equal(writer.len, request.len);
+    assert_memory_equal(writer.data, request.data, request.len);
+    writer_done(&writer);
+    struct reader reader = reader_over(vector.data, vector.len);
+    assert_true(proto_get_describe_group(&reader, &answer, &err));
+    assert_int_equal(answer.error, 0);
+    assert_int_equal(answer.members_count, 2);
+    assert_int_equal(answer.members[0].instance_id.len, -1);
+    assert_memory_equal(answer.members[0].member_id.data, "app-1", 5);
+    assert_memory_equal(answer.members[1].instance_id.data, "static-2", 8);
+    describe_group_answer_done(&answer);
+}
+
 static void list_groups_answers(void **state)
 {
     static const struct vector vectors[] = {VECTOR(list_groups_answer_v4),
@@ -722,6 +747,7 @@ static const struct answer_case cases[] = {
     CASE(API_OFFSET_FETCH, 9, offset_fetch_answer_v9),
     CASE(API_LIST_GROUPS, 4, list_groups_answer_v4),
     CASE(API_LIST_GROUPS, 5, list_groups_answer_v5),
+    CASE(API_DESCRIBE_GROUPS, 5, describe_group_answer_v5),
     CASE(API_DESCRIBE_LOG_DIRS, 2, log_dirs_answer_v2),
     CASE(API_DESCRIBE_LOG_DIRS, 3, log_dirs_answer_v3),
     CASE(API_DESCRIBE_LOG_DIRS, 4, log_dirs_answer_v4),
@@ -746,6 +772,7 @@ union any_answer {
     struct find_coordinator_answer coordinator;
     struct find_coordinators_answer coordinators;
     struct list_groups_answer listed;
+    struct describe_group_answer described;
     struct offset_commit_answer commits;
     struct log_dirs_answer dirs;
     struct sasl_handshake_answer handshake;
@@ -788,6 +815,9 @@ static bool decode_groups(struct reader *reader, enum api_key api, int16_t versi
     } else if (api == API_OFFSET_COMMIT &&
                (*out_ok = proto_get_offset_commit(reader, version, &any.commits, err))) {
         offset_commit_answer_done(&any.commits);
+    } else if (api == API_DESCRIBE_GROUPS &&
+               (*out_ok = proto_get_describe_group(reader, &any.described, err))) {
+        describe_group_answer_done(&any.described);
     } else if (api == API_MANY_COORDINATORS &&
                (*out_ok = proto_get_find_coordinators(reader, version, &any.coordinators, err))) {
         find_coordinators_answer_done(&any.coordinators);
@@ -796,7 +826,7 @@ static bool decode_groups(struct reader *reader, enum api_key api, int16_t versi
         log_dirs_answer_done(&any.dirs);
     }
     return api == API_LIST_GROUPS || api == API_OFFSET_COMMIT || api == API_MANY_COORDINATORS ||
-           api == API_DESCRIBE_LOG_DIRS;
+           api == API_DESCRIBE_GROUPS || api == API_DESCRIBE_LOG_DIRS;
 }
 
 static bool decode_small(struct reader *reader, enum api_key api, int16_t version, struct err *err)
@@ -946,6 +976,7 @@ int main(void)
         cmocka_unit_test(small_answers),
         cmocka_unit_test(group_answers),
         cmocka_unit_test(offset_fetch_answers),
+        cmocka_unit_test(members_of_a_group),
         cmocka_unit_test(list_groups_answers),
         cmocka_unit_test(log_dirs),
         cmocka_unit_test(answers_about_many_groups),

@@ -257,6 +257,16 @@ public class ProtoVectors {
             audit.unknownTaggedFields().add(UNKNOWN);
             print("list_groups_answer", version, new ListGroupsResponseData().setErrorCode((short) 14).setGroups(List.of(billing, audit)));
         }
+        print("describe_group_request", 5, new DescribeGroupsRequestData().setGroups(List.of("billing")));
+        DescribeGroupsResponseData.DescribedGroupMember first = new DescribeGroupsResponseData.DescribedGroupMember()
+            .setMemberId("app-1").setClientId("app").setClientHost("/10.0.0.1").setMemberMetadata(new byte[] {1, 2, 3})
+            .setMemberAssignment(new byte[] {4});
+        DescribeGroupsResponseData.DescribedGroupMember second = new DescribeGroupsResponseData.DescribedGroupMember()
+            .setMemberId("app-2").setGroupInstanceId("static-2").setClientId("app").setClientHost("/10.0.0.2");
+        second.unknownTaggedFields().add(UNKNOWN);
+        print("describe_group_answer", 5, new DescribeGroupsResponseData().setGroups(List.of(new DescribeGroupsResponseData.DescribedGroup()
+            .setGroupId("billing").setGroupState("Stable").setProtocolType("consumer").setProtocolData("range")
+            .setMembers(List.of(first, second)))));
         for (int version = 8; version <= 9; version++) {
             OffsetCommitRequestData request = new OffsetCommitRequestData().setGroupId("billing");
             OffsetCommitRequestData.OffsetCommitRequestTopic orders = new OffsetCommitRequestData.OffsetCommitRequestTopic().setName("orders");
