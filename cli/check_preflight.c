@@ -7,10 +7,10 @@
 
 #define BIT(check) (1u << (check))
 /* All that the target's cluster would have to say; that it does not is told already. */
-#define OF_TARGET                                                                            \
-    (BIT(PREFLIGHT_TARGET) | BIT(PREFLIGHT_CONTROL) | BIT(PREFLIGHT_TOPICS) |                \
-     BIT(PREFLIGHT_LEADERS) | BIT(PREFLIGHT_REPLICAS) | BIT(PREFLIGHT_CAPACITY) |            \
-     BIT(PREFLIGHT_GROUPS) | BIT(PREFLIGHT_PERMISSIONS) | BIT(PREFLIGHT_CERTIFICATE) |       \
+#define OF_TARGET                                                                      \
+    (BIT(PREFLIGHT_TARGET) | BIT(PREFLIGHT_CONTROL) | BIT(PREFLIGHT_TOPICS) |          \
+     BIT(PREFLIGHT_LEADERS) | BIT(PREFLIGHT_REPLICAS) | BIT(PREFLIGHT_CAPACITY) |      \
+     BIT(PREFLIGHT_GROUPS) | BIT(PREFLIGHT_PERMISSIONS) | BIT(PREFLIGHT_CERTIFICATE) | \
      BIT(PREFLIGHT_ADVERTISED))
 
 static enum check_level level_of(const struct preflight_finding *finding)

@@ -34,7 +34,7 @@ void check_found_as(struct check *check, const char *name, enum check_level leve
     char head[64];
     snprintf(head, sizeof(head), "%s: %s%s", level_names[level], name == NULL ? "" : name,
              name == NULL ? "" : ": ");
-    enum render_color color = level == CHECK_OK                                ? COLOR_GOOD
+    enum render_color color = level == CHECK_OK                                  ? COLOR_GOOD
                               : level == CHECK_WARNING || level == CHECK_UNKNOWN ? COLOR_WARN
                                                                                  : COLOR_BAD;
     printf("%s%s%s", render_color(color), head, render_color(COLOR_NONE));
@@ -303,8 +303,7 @@ static enum check_level check_one(struct context *context, json_t *links)
 
 int cmd_check(const struct command_line *line)
 {
-    static const int codes[] = {EXIT_DONE, EXIT_DONE, EXIT_DONE, EXIT_REFUSED,
-                                EXIT_UNREACHABLE};
+    static const int codes[] = {EXIT_DONE, EXIT_DONE, EXIT_DONE, EXIT_REFUSED, EXIT_UNREACHABLE};
     struct context context;
     struct err err = {0};
     if (!context_open(&context, line, &err)) {

@@ -14,6 +14,7 @@
 #include "cli/print_report.h"
 #include "cli/render.h"
 #include "failover/journal.h"
+#include "failover/preflight.h"
 #include "failover/report.h"
 
 #define FAILOVER_S   300
@@ -37,11 +38,14 @@ struct move { /* one run of the command */
 static bool not_partly(const struct command_line *line, struct err *err)
 {
     if (command_has(line, "topic")) {
-        err_set(err, ERR_REFUSED, "--topic: a service moves whole: its names, its groups and its role are one");
+        err_set(err, ERR_REFUSED,
+                "--topic: a service moves whole: its names, its groups and its role are one");
         return err_hint(err, "make the topic a service of its own, with a name of its own");
     }
     if (command_has(line, "group")) {
-        err_set(err, ERR_REFUSED, "--group: a service moves whole: a group elsewhere would read what nobody writes any more");
+        err_set(err, ERR_REFUSED,
+                "--group: a service moves whole: a group elsewhere would read what nobody writes "
+                "any more");
         return err_hint(err, "one group's offsets: ferry offsets show; ferry offsets reset");
     }
     return true;
@@ -62,6 +66,11 @@ static bool take_forced(struct move *move, struct err *err)
          name = strtok_r(NULL, ",", &rest)) {
         if (move->options.forced_count == FORCED_MAX) {
             return err_set(err, ERR_USAGE, "--force: more than %d checks", FORCED_MAX);
+        }
+        const char *check = name;
+        uint32_t bit;
+        if (!operation_own_check(name) && !preflight_force(&check, 1, &bit, err)) {
+            return false;
         }
         move->forced[move->options.forced_count++] = name;
     }
@@ -94,7 +103,8 @@ static bool take_options(struct move *move, enum operation_kind kind, struct err
                                                .dns_done = command_has(line, "dns-done"),
                                                .dry_run = command_has(line, "dry-run"),
                                                .quiet = move->context.quiet};
-    if (!not_partly(line, err) || !command_option_number(line, "timeout", 1, TIME_S_MAX, &seconds, err) ||
+    if (!not_partly(line, err) ||
+        !command_option_number(line, "timeout", 1, TIME_S_MAX, &seconds, err) ||
         !take_forced(move, err) || !take_loss(move, err)) {
         return false;
     }
@@ -115,7 +125,8 @@ static bool target_site(const struct move *move, const struct config_site **out,
         return true;
     }
     err_set(err, ERR_USAGE, "service %s has no site '%.100s'", service->name, name);
-    return err_hint(err, "its sites: %s, %s, ..: ferry config show", service->home, service->others[0]);
+    return err_hint(err, "its sites: %s, %s, ..: ferry config show", service->home,
+                    service->others[0]);
 }
 
 /* --- what it may cost --------------------------------------------------------------------------------------------- */
@@ -128,11 +139,13 @@ static bool primary_lives(struct move *move, struct err *err)
         return true;
     }
     err_set(err, ERR_REFUSED,
-            "%s answers: a switchover would cost nothing but its time (%s records are to be mirrored first); a "
+            "%s answers: a switchover would cost nothing but its time (%s records are to be "
+            "mirrored first); a "
             "failover loses what is not mirrored yet",
             op->from->name, render_count(move->loss.at_most, lag));
-    return err_hint(err, "ferry switchover %s; or it answers and is lost all the same: --force primary-alive",
-                    op->service->name);
+    return err_hint(
+        err, "ferry switchover %s; or it answers and is lost all the same: --force primary-alive",
+        op->service->name);
 }
 
 static bool loss_allowed(const struct move *move)
@@ -149,9 +162,11 @@ static bool loss_gate(struct move *move, struct err *err)
     if (op->planned || !command_has(move->context.line, "yes") || loss_allowed(move)) {
         return true; /* without --yes the question says it */
     }
-    err_set_code(err, ERR_USAGE, EXIT_UNCONFIRMED, "not confirmed: %.380s; %s", loss_text(&move->loss, text),
-                 move->options.allow_loss == CONFIG_LOSS_ASKED ? "--yes needs --allow-loss"
-                                                               : "more than --allow-loss or max_loss allows");
+    err_set_code(err, ERR_USAGE, EXIT_UNCONFIRMED, "not confirmed: %.380s; %s",
+                 loss_text(&move->loss, text),
+                 move->options.allow_loss == CONFIG_LOSS_ASKED
+                     ? "--yes needs --allow-loss"
+                     : "more than --allow-loss or max_loss allows");
     return err_hint(err, "--allow-loss %s", move->loss.at_most < 0 ? "unknown" : "N");
 }
 
@@ -162,12 +177,14 @@ static bool ask(struct move *move, struct err *err)
     const struct operation *op = &move->op;
     if (op->planned) {
         snprintf(question, sizeof(question),
-                 "Service %s moves from %s to %s. Writers at %s are stopped, everything is mirrored, names and groups move; "
+                 "Service %s moves from %s to %s. Writers at %s are stopped, everything is "
+                 "mirrored, names and groups move; "
                  "nothing is lost, or everything is taken back.",
                  op->service->name, op->from->name, op->to->name, op->from->name);
     } else {
         snprintf(question, sizeof(question),
-                 "Service %s moves from %s to %s, without waiting for %s: %.380s. What is at %s and not at %s stays there.",
+                 "Service %s moves from %s to %s, without waiting for %s: %.380s. What is at %s "
+                 "and not at %s stays there.",
                  op->service->name, op->from->name, op->to->name, op->from->name,
                  loss_text(&move->loss, text), op->from->name, op->to->name);
     }
@@ -193,7 +210,8 @@ static bool close_operation(struct move *move, const struct report_end *end, jso
     struct operation *op = &move->op;
     bool none = !json_is_object(op->order_before);
     char *order = none ? NULL : json_text(op->order_before);
-    const struct control_record record = {.key = "order", .value = none ? "{\"state\":\"run\"}" : order};
+    const struct control_record record = {.key = "order",
+                                          .value = none ? "{\"state\":\"run\"}" : order};
     bool ok = operation_keep(op, "report", json_deep_copy(report), err) &&
               journal_close(op->journal, closing(op, end), &record, 1, err);
     free(order);
@@ -268,7 +286,8 @@ static int run(struct move *move, struct err *err)
         loss_read(op, &move->loss);
         told.loss = &move->loss;
     } else if (end == PLAN_DONE || end == PLAN_PARTLY) {
-        move->loss = (struct loss){.at_least = 0, .at_most = 0, .seconds = 0, .last_seen_ms = -1, .records_per_s = -1};
+        move->loss = (struct loss){
+            .at_least = 0, .at_most = 0, .seconds = 0, .last_seen_ms = -1, .records_per_s = -1};
         told.loss = &move->loss;
     }
     if (closes) {

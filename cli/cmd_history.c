@@ -109,7 +109,8 @@ static void print_list(const json_t *operations, const char *const *ids, size_t 
         json_t *record = record_of(operations, ids[i]);
         json_t *seconds = json_object_get(record, "rto_s");
         const char **row = cells + (i + 1) * COLUMNS;
-        snprintf(texts[i][0], sizeof(texts[i][0]), "%.100s > %.100s", text_of(record, "from"), text_of(record, "to"));
+        snprintf(texts[i][0], sizeof(texts[i][0]), "%.100s > %.100s", text_of(record, "from"),
+                 text_of(record, "to"));
         snprintf(texts[i][1], sizeof(texts[i][1]), json_is_number(seconds) ? "%.1f" : "unknown",
                  json_number_value(seconds));
         row[0] = ids[i];
@@ -154,8 +155,8 @@ static void print_steps(const json_t *operations, const char *id)
     json_object_foreach ((json_t *)(uintptr_t)operations, key, record) {
         if (strncmp(key, prefix, len) == 0 && strchr(key + len, '/') == NULL) {
             char line[300];
-            snprintf(line, sizeof(line), "  %-12.40s %-8.20s %s", key + len, text_of(record, "state"),
-                     text_of(record, "began"));
+            snprintf(line, sizeof(line), "  %-12.40s %-8.20s %s", key + len,
+                     text_of(record, "state"), text_of(record, "began"));
             puts(render_safe(line).text);
         }
     }
@@ -166,7 +167,8 @@ static bool one(const struct context *context, const json_t *operations, const c
 {
     json_t *record = record_of(operations, id);
     if (record == NULL) {
-        err_set(err, ERR_USAGE, "no operation '%.64s' of %s is recorded", id, context->service->name);
+        err_set(err, ERR_USAGE, "no operation '%.64s' of %s is recorded", id,
+                context->service->name);
         return err_hint(err, "ferry history %s", context->service->name);
     }
     json_t *report = journal_read_evidence(operations, id, "report");
@@ -177,9 +179,10 @@ static bool one(const struct context *context, const json_t *operations, const c
     } else if (report != NULL) {
         print_report(report);
     } else {
-        printf("%s %s > %s by %s since %s: %s%s%s\n", text_of(record, "kind"), text_of(record, "from"),
-               text_of(record, "to"), render_safe(text_of(record, "by")).text, text_of(record, "began"),
-               state_of(record), text_of(record, "step")[0] == '\0' ? "" : " at ", text_of(record, "step"));
+        printf("%s %s > %s by %s since %s: %s%s%s\n", text_of(record, "kind"),
+               text_of(record, "from"), text_of(record, "to"),
+               render_safe(text_of(record, "by")).text, text_of(record, "began"), state_of(record),
+               text_of(record, "step")[0] == '\0' ? "" : " at ", text_of(record, "step"));
         print_steps(operations, id);
     }
     json_decref(report);

@@ -23,8 +23,8 @@ struct ordering {
 static bool look(struct ordering *ordering, bool *out_mirrors, bool *out_paused, struct err *err)
 {
     struct context *context = ordering->context;
-    struct control_state *state = control_read(context_writer(context), context->service->name,
-                                               context->timeout_ms, err);
+    struct control_state *state =
+        control_read(context_writer(context), context->service->name, context->timeout_ms, err);
     if (state == NULL) {
         return false;
     }
@@ -80,7 +80,8 @@ static bool ask(struct ordering *ordering, struct err *err)
         return true;
     }
     snprintf(question, sizeof(question),
-             "Mirroring of service %s stops until `ferry resume %s`: what a failover would lose grows with every "
+             "Mirroring of service %s stops until `ferry resume %s`: what a failover would lose "
+             "grows with every "
              "record that is written.",
              service, service);
     ordering->asked = confirm(ordering->context->line, question, service, err);
@@ -102,8 +103,8 @@ static bool order_link(struct ordering *ordering, struct err *err)
     const char *state = !mirrors ? "not mirrored" : ordering->pause ? "paused" : "running";
     ordering->changed += mirrors && !already ? 1 : 0;
     json_array_append_new(ordering->links,
-                          json_pack("{sssssssb}", "from", context->from->name, "to", context->to->name,
-                                    "state", state, "already", already ? 1 : 0));
+                          json_pack("{sssssssb}", "from", context->from->name, "to",
+                                    context->to->name, "state", state, "already", already ? 1 : 0));
     if (!context->json) {
         printf("%s: %s > %s is %s%s\n", context->service->name, context->from->name,
                context->to->name, state, mirrors && already ? " already" : "");
@@ -121,7 +122,8 @@ static int order(const struct command_line *line, bool pause)
     const struct config_service *service = context.service;
     ok = ok && (all || order_link(&ordering, &err));
     for (size_t i = 0; ok && all && i < service->others_count; i++) {
-        context_link(&context, service, context.from, config_site(context.config, service->others[i]));
+        context_link(&context, service, context.from,
+                     config_site(context.config, service->others[i]));
         ok = order_link(&ordering, &err);
     }
     if (ok && context.json) {

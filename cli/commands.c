@@ -40,24 +40,30 @@ static const struct command_option enable_options[] = {
     NO_OPTION,
 };
 
-#define MOVE_OPTIONS                                                                           \
-    {.name = "to", .value = "SITE", .help = "default the first of others"},                   \
-        {.name = "dry-run", .help = "say what would be done; nothing is written anywhere"},   \
-        {.name = "yes", .help = "do not ask"},                                                \
-        {.name = "reason", .value = "TEXT", .help = "recorded with the operation"},           \
-        {.name = "force",                                                                     \
-         .value = "CHECK,..",                                                                 \
-         .help = "checks that may refuse and are gone past; each is recorded"},               \
-        {.name = "dns-done",                                                                  \
-         .help = "the names were moved by hand: look whether they were, and go on"},          \
-        {.name = "topic", .value = "TOPIC", .help = "refused: a service moves whole", .hidden = true}, \
-        {.name = "group", .value = "GROUP", .help = "refused: a service moves whole", .hidden = true}
+#define MOVE_OPTIONS                                                                        \
+    {.name = "to", .value = "SITE", .help = "default the first of others"},                 \
+        {.name = "dry-run", .help = "say what would be done; nothing is written anywhere"}, \
+        {.name = "yes", .help = "do not ask"},                                              \
+        {.name = "reason", .value = "TEXT", .help = "recorded with the operation"},         \
+        {.name = "force",                                                                   \
+         .value = "CHECK,..",                                                               \
+         .help = "checks that may refuse and are gone past; each is recorded"},             \
+        {.name = "dns-done",                                                                \
+         .help = "the names were moved by hand: look whether they were, and go on"},        \
+        {.name = "topic",                                                                   \
+         .value = "TOPIC",                                                                  \
+         .help = "refused: a service moves whole",                                          \
+         .hidden = true},                                                                   \
+    {                                                                                       \
+        .name = "group", .value = "GROUP", .help = "refused: a service moves whole",        \
+        .hidden = true                                                                      \
+    }
 
 static const struct command_option failover_options[] = {
     MOVE_OPTIONS,
     {.name = "allow-loss",
-     .value = "N|unknown",
-     .help = "records that may be lost, with --yes; default services.*.max_loss"},
+      .value = "N|unknown",
+      .help = "records that may be lost, with --yes; default services.*.max_loss"},
     NO_OPTION,
 };
 
@@ -508,21 +514,26 @@ static const struct command commands[] = {
      .args_least = 1,
      .args_most = 1,
      .summary = "move the service: its primary is lost",
-     .text = "Fences the mirror, raises the role epoch, puts every group where it has to go on, opens the target's topics and "
-             "moves the names. Needs nothing from the primary and does not wait for it. Says first what may be lost: on "
-             "a terminal the service's name is typed, without one --yes and --allow-loss are given.\n"
-             "It can be killed anywhere: the same command again goes on, from any host. On a primary that answers it is "
-             "refused without --force primary-alive. --timeout is the whole's (default 300 s). Steps, evidence, exit codes: "
-             "docs/failover.md.", .options = failover_options,
+     .text =
+         "Fences the mirror, raises the role epoch, puts every group where it has to go on, opens "
+         "the target's topics and "
+         "moves the names. Needs nothing from the primary and does not wait for it. Says first "
+         "what may be lost: on "
+         "a terminal the service's name is typed, without one --yes and --allow-loss are given.\n"
+         "It can be killed anywhere: the same command again goes on, from any host. On a primary "
+         "that answers it is "
+         "refused without --force primary-alive. --timeout is the whole's (default 300 s). Steps, "
+         "evidence, exit codes: "
+         "docs/failover.md.", .options = failover_options,
      .run = cmd_failover},
     {.name = "switchover",
      .args = "SERVICE",
      .args_least = 1,
      .args_most = 1,
      .summary = "move the service while both sides are healthy, without loss",
-     .text = "Stops the source's writers, mirrors what is left, then does what `ferry failover` does. What fails before the "
-             "target is opened takes everything back. --timeout is the whole's (default 900 s).",
-     .options = switchover_options,
+     .text = "Stops the source's writers, mirrors what is left, then does what `ferry failover` "
+             "does. What fails before the "
+             "target is opened takes everything back. --timeout is the whole's (default 900 s).", .options = switchover_options,
      .run = cmd_switchover},
     {.name = "pause",
      .args = "SERVICE",
@@ -542,19 +553,24 @@ static const struct command commands[] = {
      .args = "SERVICE [OPERATION]",
      .args_least = 1,
      .args_most = 2,
-     .summary = "failovers and switchovers of the service, by whom and how long; one of them with its report",
-     .run = cmd_history},
+     .summary = "failovers and switchovers of the service, by whom and how long; one of them with "
+                "its report", .run = cmd_history},
     {.name = "status",
      .args = "[SERVICE]",
      .args_most = 1,
      .summary = "what a failover would cost now; links, workers, lag, faults",
-     .text = "Works when every ferryd, Redis or the source is dead, and says what is unknown then. "
-             "Lag is "
-             "in source offsets: so many records or less. Exit 3 while the service has no role, 6 "
-             "when the "
-             "target does not say. Topics that are not mirrored, that the source deleted, or whose "
-             "settings "
-             "differ at the target are named with the reason, as the keeper tells them.", .options = status_options,
+     .text =
+         "First line: what would be lost and read again if you failed over now, and how long it "
+         "would take (as measured by the last one, else estimated); while an operation is open: "
+         "its step, and the command that goes on with it; after a failover: unprotected since "
+         "when. "
+         "Works when every ferryd, Redis or the source is dead, and says what is unknown then. "
+         "Lag is "
+         "in source offsets: so many records or less. Exit 3 while the service has no role, 6 "
+         "when the "
+         "target does not say. Topics that are not mirrored, that the source deleted, or whose "
+         "settings "
+         "differ at the target are named with the reason, as the keeper tells them.", .options = status_options,
      .run = cmd_status},
     {.name = "top",
      .args = "[SERVICE]",
@@ -568,12 +584,15 @@ static const struct command commands[] = {
     {.name = "check",
      .args = "[SERVICE]",
      .args_most = 1,
-     .summary = "can the service be mirrored as it stands? Reads only",
+     .summary = "can the service be mirrored as it stands, and failed over now? Reads only",
      .text =
-         "Both clusters and Redis answer, both sites are two clusters, what the topics' settings "
-         "promise about acknowledged records, which ACLs are missing, eviction, clocks. Exit 3: "
-         "something cannot work, or the target may lose what it acknowledged; 6: something does "
-         "not answer. Warnings do not change the exit code.\n"
+         "Both clusters and Redis answer, what the topics' settings promise about acknowledged "
+         "records, which ACLs are missing. And what a failover asks first: topics, leaders and "
+         "replicas at the target, room, groups with members there, certificates for the records' "
+         "names, advertised names, records and their time to live, name servers, Redis, clocks, "
+         "places, what would be lost and read again; docs/check.md has each check by its name. "
+         "Exit 3: something cannot work, or the target may lose what it acknowledged; 6: something "
+         "does not answer. Warnings, and what cannot be known, do not change the exit code.\n"
          "--print-acls prints what each principal must be allowed, as narrow as the configuration "
          "permits; docs/permissions.md says what for.", .options = check_options,
      .run = cmd_check},

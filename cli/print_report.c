@@ -41,7 +41,8 @@ static void print_rpo(const json_t *report)
     if (!json_is_object(rpo)) {
         return;
     }
-    snprintf(line, sizeof(line), "at most %s records lost, at least %s; %s; the old primary last seen %s",
+    snprintf(line, sizeof(line),
+             "at most %s records lost, at least %s; %s; the old primary last seen %s",
              count_of(rpo, "records", most), count_of(rpo, "at_least", least),
              seconds_of(rpo, "seconds", seconds), text_of(rpo, "last_seen"));
     say("loss", line);
@@ -63,7 +64,8 @@ static void print_names(const json_t *report)
     const json_t *client = json_object_get(report, "client");
     if (json_is_object(client)) {
         say("clients", "no name moves; give them, and restart them with:");
-        printf("             bootstrap.servers=%s\n", render_safe(text_of(client, "bootstrap.servers")).text);
+        printf("             bootstrap.servers=%s\n",
+               render_safe(text_of(client, "bootstrap.servers")).text);
     }
 }
 
@@ -78,8 +80,9 @@ static void print_steps(const json_t *report)
     json_array_foreach (json_object_get(rto, "steps"), index, step) {
         json_t *took = json_object_get(step, "seconds");
         if (json_is_number(took) && used < sizeof(line) - 1) {
-            used += (size_t)snprintf(line + used, sizeof(line) - used, "%s%.32s %.2f", used == 0 ? "" : ", ",
-                                     text_of(step, "step"), json_number_value(took));
+            used += (size_t)snprintf(line + used, sizeof(line) - used, "%s%.32s %.2f",
+                                     used == 0 ? "" : ", ", text_of(step, "step"),
+                                     json_number_value(took));
         }
     }
     say("took", seconds_of(rto, "seconds", seconds));
@@ -94,7 +97,8 @@ static void print_stragglers(const json_t *report)
     char line[300];
     char count[RENDER_NUMBER_BYTES];
     if (json_is_integer(records) && json_integer_value(records) > 0) {
-        snprintf(line, sizeof(line), "%s records were written at %.100s behind the cut and are not at %.100s",
+        snprintf(line, sizeof(line),
+                 "%s records were written at %.100s behind the cut and are not at %.100s",
                  render_count(json_integer_value(records), count), text_of(report, "from"),
                  text_of(report, "to"));
         say("stragglers", line);
@@ -123,7 +127,8 @@ void print_report(const json_t *report)
     print_stragglers(report);
     if (json_is_string(json_object_get(report, "unprotected_since"))) {
         snprintf(line, sizeof(line), "%s is unprotected since %s: nobody mirrors %s",
-                 text_of(report, "service"), text_of(report, "unprotected_since"), text_of(report, "to"));
+                 text_of(report, "service"), text_of(report, "unprotected_since"),
+                 text_of(report, "to"));
         say("now", line);
     }
     print_steps(report);

@@ -4,12 +4,23 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "cli/beats.h"
 #include "failover/acl_sync.h"
 #include "failover/fence.h"
 #include "kafka/control.h"
 
 #define BEAT_WATCH_MS 2500 /* a worker that lives has told something new by then */
+
+/* When the role was written; -1 = unknown. */
+static int64_t role_time(const char *role_json)
+{
+    json_t *record =
+        role_json == NULL ? NULL : json_parse(role_json, strlen(role_json), "role", NULL);
+    int64_t when_ms = status_beat_ms(record); /* `time`, as in heartbeats */
+    json_decref(record);
+    return when_ms;
+}
 
 static void ask_control(struct status *status, struct context *context)
 {
@@ -27,6 +38,7 @@ static void ask_control(struct status *status, struct context *context)
     status->role_epoch = state->role_epoch;
     status->paused = state->paused;
     status->operation_open = state->operation_open;
+    status->role_ms = role_time(state->role_json);
     status->fence = fence_topics_parse(state->fence_json);
     acl_sync_line(state->acls_json, status->acls);
     snprintf(status->primary, sizeof(status->primary), "%s", state->primary);
@@ -91,7 +103,9 @@ void status_gather(struct status *status, struct context *context)
         .to = context->to->name,
         .sites = {context->from, context->to},
         .now_ms = clock_wall_ms(clock_system()),
-        .has_redis = context->to->redis != NULL
+        .has_redis = context->to->redis != NULL,
+        .role_ms = -1,
+        .measured_s = -1
     };
     ask_control(status, context);
     ask_redis(status, context);

@@ -90,7 +90,7 @@ const struct key config_keys[] = {
     {.path = "services.*.filter.headers.*.exclude", .type = KEY_ARRAY, .restart = true, .help = "globs; exclude wins"},
     {.path = "services.*.filter.headers.*.exclude.[]", .type = KEY_STRING, .restart = true, .help = "likewise"},
     {.path = "services.*.compression", .type = KEY_CHOICE, .default_text = "source", .choices = "source|none|gzip|snappy|lz4|zstd", .restart = true, .help = "codec of what is written; any but `source` opens batches that have another one"},
-    {.path = "services.*.merge", .type = KEY_BOOL, .default_text = "true", .restart = true, .help = "four or more neighbouring batches of at most 4 KiB (uncompressed: 64 KiB) become one of at most 60 (240) KiB when they come in one answer; false: what may pass passes unopened"},
+    {.path = "services.*.merge", .type = KEY_BOOL, .default_text = "true", .restart = true, .help = "four or more neighbouring batches of at most 4 KiB (64 KiB when uncompressed and the target is replicated or far) become one of at most 60 (240) KiB when they come in one answer; false: what may pass passes unopened"},
     {.path = "services.*.max_loss", .type = KEY_SCALAR, .help = "records that `ferry failover` may lose without --allow-loss: a number, or \"unknown\""},
     {.path = "services.*.hooks", .type = KEY_OBJECT, .help = "programs that a failover calls, no shell (docs/failover.md)"},
     {.path = "services.*.hooks.timeout", .type = KEY_DURATION, .default_text = "60s", .least = 100, .most = 3600000, .help = "ended after so long"},

@@ -32,7 +32,8 @@ static bool build_loss(const struct build *build, struct config_service *service
         return true;
     }
     snprintf(item, sizeof(item), "%.500s.max_loss", path);
-    return parse_error(build->file, build->err, item, "expected a number of records, or \"unknown\"");
+    return parse_error(build->file, build->err, item,
+                       "expected a number of records, or \"unknown\"");
 }
 
 static bool build_hook(const struct build *build, const char ***out, const char *path,

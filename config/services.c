@@ -179,8 +179,7 @@ bool build_service(const struct build *build, struct config_service *service, co
     service->names = build_copy("identity");
     service->start = choice_is(tree, "start", "latest") ? START_LATEST : START_EARLIEST;
     service->revision = parse_number("services.*.revision", json_object_get(tree, "revision"));
-    service->rto_s =
-        (int32_t)(parse_number("services.*.rto", json_object_get(tree, "rto")) / 1000);
+    service->rto_s = (int32_t)(parse_number("services.*.rto", json_object_get(tree, "rto")) / 1000);
     service->on_truncation = policy_of(tree, "on_truncation");
     service->on_foreign_write = policy_of(tree, "on_foreign_write");
     service->groups_commit =

@@ -163,9 +163,8 @@ static json_t *service_json(const struct config_service *service)
     json_object_set_new(tree, "hooks", hooks_json(service));
     if (service->max_loss != CONFIG_LOSS_ASKED) {
         json_object_set_new(tree, "max_loss",
-                            service->max_loss == CONFIG_LOSS_ANY
-                                ? json_string("unknown")
-                                : json_integer(service->max_loss));
+                            service->max_loss == CONFIG_LOSS_ANY ? json_string("unknown")
+                                                                 : json_integer(service->max_loss));
     }
     if (service->filter != NULL) {
         json_object_set_new(tree, "filter", filter_json(service->filter));

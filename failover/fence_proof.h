@@ -19,9 +19,9 @@
 enum fence_proof {
     PROOF_NONE,
     PROOF_DENIED, /* every leader refuses a write of the mirror's principal */
-    PROOF_LEFT,   /* the group is empty, and every worker that was heard of lately acknowledged the order and left */
+    PROOF_LEFT, /* the group is empty, and every worker that was heard of lately acknowledged the order and left */
     PROOF_SILENT, /* the group is empty, and no worker was heard of for longer than any may write; on Redis's clock */
-    PROOF_TIME,   /* the group is empty, and the order stands for longer than anybody writes who has not read it */
+    PROOF_TIME, /* the group is empty, and the order stands for longer than anybody writes who has not read it */
 };
 /* "denied", "left", "silent", "time"; "none". */
 const char *fence_proof_name(enum fence_proof proof);
@@ -34,10 +34,10 @@ struct fence_worker { /* as Redis has it */
 
 struct fence_look {
     enum group_presence group;
-    bool denied;       /* a probe was refused by every leader */
-    int64_t order_ms;  /* for how long the order stands, at least */
-    bool redis;        /* it answered; else what follows is unknown */
-    int64_t redis_ms;  /* its clock */
+    bool denied;      /* a probe was refused by every leader */
+    int64_t order_ms; /* for how long the order stands, at least */
+    bool redis;       /* it answered; else what follows is unknown */
+    int64_t redis_ms; /* its clock */
     const struct fence_worker *workers;
     size_t count;
     int32_t session_ms;

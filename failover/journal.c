@@ -14,9 +14,9 @@
 #include "base/json.h"
 #include "base/log.h"
 
-#define KEY_BYTES       170
-#define REDIS_MOST      (64 << 10) /* of a copy; larger evidence stands in the control topic alone */
-#define STEPS_REMOVED   2000       /* keys in one transaction; the rest goes at the next close */
+#define KEY_BYTES     170
+#define REDIS_MOST    (64 << 10) /* of a copy; larger evidence stands in the control topic alone */
+#define STEPS_REMOVED 2000       /* keys in one transaction; the rest goes at the next close */
 
 struct journal {
     struct journal_door door;
@@ -81,7 +81,8 @@ json_t *journal_read_evidence(const json_t *operations, const char *id, const ch
         memcpy(text + len, some, more);
         len += more;
     }
-    evidence = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL); /* may be beyond base/json's 16 MiB */
+    evidence =
+        json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL); /* may be beyond base/json's 16 MiB */
     free(text);
     return evidence;
 }
@@ -191,7 +192,8 @@ void journal_copies(struct journal *journal, const struct journal_copies *copies
     if (copies->file != NULL) {
         journal->file = open(copies->file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
         if (journal->file < 0) {
-            log_warn("journal.no_copy", "file=%s why=\"%s\" doing=\"going on: the control topic has it\"",
+            log_warn("journal.no_copy",
+                     "file=%s why=\"%s\" doing=\"going on: the control topic has it\"",
                      copies->file, strerror(errno));
         }
     }
@@ -210,7 +212,8 @@ static void copy_to_file(struct journal *journal, const char *key, const char *t
         return;
     }
     size_t len = strlen(text);
-    if (dprintf(journal->file, "{\"key\": \"%s\", \"record\": %s}\n", key, text) < (int)(len & 0xffff) ||
+    if (dprintf(journal->file, "{\"key\": \"%s\", \"record\": %s}\n", key, text) <
+            (int)(len & 0xffff) ||
         fsync(journal->file) != 0) {
         log_warn("journal.copy_ended", "why=\"%s\"", strerror(errno));
         close(journal->file);
@@ -224,8 +227,11 @@ static void copy_to_redis(struct journal *journal, const char *key, const char *
     if (journal->redis == NULL) {
         return;
     }
-    const char *argv[] = {"XADD", journal->redis_key,  "MAXLEN", "~",     "1000", "*",
-                          "key",  key, "record", strlen(text) > REDIS_MOST ? "in the control topic" : text};
+    const char *argv[] = {"XADD",   journal->redis_key,
+                          "MAXLEN", "~",
+                          "1000",   "*",
+                          "key",    key,
+                          "record", strlen(text) > REDIS_MOST ? "in the control topic" : text};
     redisReply *reply = redis_sync_call(journal->redis, 10, argv, NULL, &err);
     if (reply == NULL) {
         journal->redis = NULL; /* not waited for again */
@@ -401,7 +407,8 @@ static bool cut_evidence(const struct journal *journal, const char *step, const 
 {
     size_t len = strlen(text);
     if (len > (size_t)JOURNAL_CHUNKS_MAX * JOURNAL_CHUNK_BYTES) {
-        return err_set(err, ERR_REFUSED, "evidence of %s: %zu bytes, more than can be kept", step, len);
+        return err_set(err, ERR_REFUSED, "evidence of %s: %zu bytes, more than can be kept", step,
+                       len);
     }
     for (size_t at = 0; at < len; at += JOURNAL_CHUNK_BYTES) {
         size_t some = len - at < JOURNAL_CHUNK_BYTES ? len - at : JOURNAL_CHUNK_BYTES;
@@ -422,13 +429,15 @@ static bool step_pieces(const struct journal *journal, const char *step, const j
     json_t *head = json_copy((json_t *)(uintptr_t)entry);
     json_t *evidence = json_object_get(entry, "evidence");
     /* ASCII alone: it may be cut anywhere */
-    char *text = evidence == NULL ? NULL
-                                  : json_dumps(evidence, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENSURE_ASCII);
+    char *text = evidence == NULL
+                     ? NULL
+                     : json_dumps(evidence, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENSURE_ASCII);
     bool ok = true;
     if (text != NULL && strlen(text) > JOURNAL_CHUNK_BYTES) {
         json_object_del(head, "evidence");
-        json_object_set_new(head, "chunks",
-                            json_integer((json_int_t)((strlen(text) - 1) / JOURNAL_CHUNK_BYTES + 1)));
+        json_object_set_new(
+            head, "chunks",
+            json_integer((json_int_t)((strlen(text) - 1) / JOURNAL_CHUNK_BYTES + 1)));
         ok = !whole || cut_evidence(journal, step, text, pieces, err);
     }
     snprintf(pieces->keys[pieces->count], sizeof(pieces->keys[0]), "op/%s/%s", journal->id, step);
@@ -489,16 +498,15 @@ bool journal_step(struct journal *journal, const char *step, enum journal_state 
         json_t *began = json_object_get(entry, "began_ms");
         json_object_set_new(entry, "ended", json_string(when));
         if (state == JOURNAL_DONE) {
-            json_object_set_new(entry, "ms", json_integer(json_is_integer(began)
-                                                              ? now_ms - json_integer_value(began)
-                                                              : 0));
+            json_object_set_new(
+                entry, "ms",
+                json_integer(json_is_integer(began) ? now_ms - json_integer_value(began) : 0));
         }
     }
     return write_step(journal, step, false, err);
 }
 
-bool journal_keep(struct journal *journal, const char *step, json_t *take_evidence,
-                  struct err *err)
+bool journal_keep(struct journal *journal, const char *step, json_t *take_evidence, struct err *err)
 {
     json_t *entry = entry_of(journal, step);
     json_object_set_new(entry, "evidence", take_evidence);
@@ -567,7 +575,8 @@ bool journal_close(struct journal *journal, json_t *take_members,
     pthread_mutex_lock(&journal->mutex);
     json_object_update(journal->record, take_members);
     char *text = operation_text(journal, false);
-    all[all_count++] = (struct control_record){.key = operation_key_of(journal, key), .value = text};
+    all[all_count++] =
+        (struct control_record){.key = operation_key_of(journal, key), .value = text};
     bool ok = write_now(journal, all, all_count, err);
     journal->stop = true;
     pthread_cond_broadcast(&journal->changed);

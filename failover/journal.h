@@ -23,7 +23,7 @@
 #include "kafka/control.h"
 
 #define JOURNAL_BEAT_MS     3000
-#define JOURNAL_WATCH_MS    10000 /* no new record for so long: nobody is at work */
+#define JOURNAL_WATCH_MS    10000       /* no new record for so long: nobody is at work */
 #define JOURNAL_CHUNK_BYTES (250 << 10) /* escaped it is below 512 KiB */
 #define JOURNAL_CHUNKS_MAX  256         /* 64 MiB */
 #define JOURNAL_KEPT        50          /* operations whose steps are kept */

@@ -46,31 +46,74 @@ static json_t *workers_of(struct operation *op)
     return out;
 }
 
-/* Ends that a worker saw, beyond what is mirrored now: so many are gone for certain. */
-static void take_worker(struct loss *loss, const struct positions *positions, const json_t *worker)
+static void see_worker(json_t *seen, const json_t *worker)
 {
     size_t index;
     json_t *part;
+    json_t *ends = json_object_get(seen, "ends");
     json_int_t time_ms = json_integer_value(json_object_get(worker, "time_ms"));
     double rate = json_number_value(json_object_get(worker, "records_per_s"));
+    double worst = json_number_value(json_object_get(seen, "lag_s"));
     json_array_foreach (json_object_get(worker, "partitions"), index, part) {
         const char *topic = json_string_value(json_object_get(part, "topic"));
         json_t *end = json_object_get(part, "source_end");
         json_t *late = json_object_get(part, "lag_s");
-        const struct position *at =
-            topic == NULL ? NULL
-                          : positions_find(positions, topic,
-                                           (int32_t)json_integer_value(json_object_get(part, "partition")));
-        if (at != NULL && at->placed && json_is_integer(end)) {
-            int64_t more = json_integer_value(end) - at->at.source_next;
-            loss->at_least = (loss->at_least < 0 ? 0 : loss->at_least) + (more > 0 ? more : 0);
+        char key[300];
+        if (topic != NULL && json_is_integer(end)) {
+            snprintf(key, sizeof(key), "%.249s:%d", topic,
+                     (int)json_integer_value(json_object_get(part, "partition")));
+            json_object_set(ends, key, end);
         }
-        if (json_is_number(late) && json_number_value(late) > loss->seconds) {
-            loss->seconds = json_number_value(late);
+        if (json_is_number(late) && json_number_value(late) > worst) {
+            worst = json_number_value(late);
         }
     }
-    loss->last_seen_ms = time_ms > loss->last_seen_ms ? time_ms : loss->last_seen_ms;
-    loss->records_per_s = (loss->records_per_s < 0 ? 0 : loss->records_per_s) + rate;
+    if (time_ms > json_integer_value(json_object_get(seen, "last_seen_ms"))) {
+        json_object_set_new(seen, "last_seen_ms", json_integer(time_ms));
+    }
+    json_object_set_new(seen, "lag_s", json_real(worst));
+    json_object_set_new(
+        seen, "records_per_s",
+        json_real(rate + json_number_value(json_object_get(seen, "records_per_s"))));
+}
+
+json_t *loss_seen(struct operation *op)
+{
+    const char *name;
+    json_t *worker;
+    json_t *workers = workers_of(op);
+    if (json_object_size(workers) == 0) {
+        json_decref(workers);
+        return json_null();
+    }
+    json_t *seen = json_pack("{s{}}", "ends");
+    json_object_foreach (workers, name, worker) {
+        see_worker(seen, worker);
+    }
+    json_decref(workers);
+    return seen;
+}
+
+/* Ends that workers saw, beyond what is mirrored now: so many are gone for certain. */
+static void take_seen(struct loss *loss, const struct positions *positions, const json_t *seen)
+{
+    const json_t *ends = json_object_get(seen, "ends");
+    if (!json_is_object(seen)) {
+        return;
+    }
+    for (size_t i = 0; i < positions->count; i++) {
+        const struct position *row = &positions->rows[i];
+        char key[300];
+        snprintf(key, sizeof(key), "%.249s:%d", row->topic, row->partition);
+        json_t *end = json_object_get(ends, key);
+        if (row->placed && json_is_integer(end)) {
+            int64_t more = json_integer_value(end) - row->at.source_next;
+            loss->at_least = (loss->at_least < 0 ? 0 : loss->at_least) + (more > 0 ? more : 0);
+        }
+    }
+    loss->seconds = json_number_value(json_object_get(seen, "lag_s"));
+    loss->last_seen_ms = json_integer_value(json_object_get(seen, "last_seen_ms"));
+    loss->records_per_s = json_number_value(json_object_get(seen, "records_per_s"));
 }
 
 /* --- the source's own word ---------------------------------------------------------------------------------------- */
@@ -93,8 +136,6 @@ static void take_source(struct loss *loss, const struct positions *positions)
 void loss_read(struct operation *op, struct loss *out)
 {
     struct positions positions;
-    const char *name;
-    json_t *worker;
     const struct positions_doors doors = {.service = op->service,
                                           .from = op->from,
                                           .to = op->to,
@@ -110,18 +151,19 @@ void loss_read(struct operation *op, struct loss *out)
                          .records_per_s = -1,
                          .mirrored_ms = -1};
     positions_read(&positions, &doors);
-    json_t *workers = workers_of(op);
-    json_object_foreach (workers, name, worker) {
-        take_worker(out, &positions, worker);
-    }
+    /* What workers said before they were fenced, where it was kept: afterwards they have no partitions. */
+    json_t *kept = json_object_get(operation_kept(op, "prove"), "seen");
+    json_t *seen = kept != NULL ? json_incref(kept) : loss_seen(op);
+    take_seen(out, &positions, seen);
     if (op->source != NULL) {
         take_source(out, &positions);
     }
     for (size_t i = 0; i < positions.count; i++) {
         const struct position *row = &positions.rows[i];
-        out->mirrored_ms = row->placed && row->at.time_ms > out->mirrored_ms ? row->at.time_ms : out->mirrored_ms;
+        out->mirrored_ms =
+            row->placed && row->at.time_ms > out->mirrored_ms ? row->at.time_ms : out->mirrored_ms;
     }
-    json_decref(workers);
+    json_decref(seen);
     positions_free(&positions);
 }
 
@@ -138,10 +180,13 @@ json_t *loss_json(const struct loss *loss)
     json_t *out = json_object();
     json_object_set_new(out, "records", or_null(loss->at_most));
     json_object_set_new(out, "at_least", or_null(loss->at_least));
-    json_object_set_new(out, "seconds", loss->seconds < 0 || loss->at_most < 0 ? json_null() : json_real(loss->seconds));
+    json_object_set_new(out, "seconds",
+                        loss->seconds < 0 || loss->at_most < 0 ? json_null()
+                                                               : json_real(loss->seconds));
     json_object_set_new(out, "last_seen",
-                        loss->last_seen_ms < 0 ? json_null()
-                                               : json_string(clock_rfc3339(loss->last_seen_ms, seen)));
+                        loss->last_seen_ms < 0
+                            ? json_null()
+                            : json_string(clock_rfc3339(loss->last_seen_ms, seen)));
     json_object_set_new(out, "records_per_s",
                         loss->records_per_s < 0 ? json_null() : json_real(loss->records_per_s));
     return out;

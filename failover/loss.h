@@ -14,6 +14,9 @@ struct loss {
     int64_t mirrored_ms;  /* newest checkpoint's time, wall clock; -1 = unknown */
 };
 
+/* What workers of the link told of the source, for `prove` to keep: {"ends": {"TOPIC:PARTITION": END}, "last_seen_ms",
+ * "records_per_s", "lag_s"}; null when nobody tells. New reference. */
+json_t *loss_seen(struct operation *op);
 /* Reads checkpoints, the source's ends where it answers, and what workers told. Never fails. */
 void loss_read(struct operation *op, struct loss *out);
 /* {"records", "at_least", "seconds", "last_seen", "records_per_s"}; new reference. */

@@ -63,11 +63,13 @@ static void remember(struct operation *op, const struct control_record *record)
     const struct {
         const char *key;
         char **text;
-    } texts[] = {{"role", &state->role_json},
-                 {"order", &state->order_json},
-                 {"fence", &state->fence_json},
-                 {"dns", &state->dns_json},
-                 {"acls", &state->acls_json}};
+    } texts[] = {
+        {"role",  &state->role_json },
+        {"order", &state->order_json},
+        {"fence", &state->fence_json},
+        {"dns",   &state->dns_json  },
+        {"acls",  &state->acls_json }
+    };
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         if (strcmp(texts[i].key, record->key) == 0) {
             replace(texts[i].text, record->value);
@@ -102,8 +104,7 @@ json_t *operation_sign(const struct operation *op, json_t *record)
     char when[CLOCK_TEXT_BYTES];
     json_object_set_new(record, "by", json_string(op->options.by));
     json_object_set_new(record, "reason", json_string(op->options.reason));
-    json_object_set_new(record, "time",
-                        json_string(clock_rfc3339(clock_wall_ms(op->clock), when)));
+    json_object_set_new(record, "time", json_string(clock_rfc3339(clock_wall_ms(op->clock), when)));
     json_object_set_new(record, "operation", json_string(op->id));
     return record;
 }

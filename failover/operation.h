@@ -49,9 +49,9 @@ struct operation {
     const struct config_site *from; /* primary until now */
     const struct config_site *to;
     char id[OPERATION_ID_BYTES];
-    bool planned;         /* a switchover: both sides are needed, everything can be undone until `open` */
-    bool resumed;         /* somebody began it before */
-    int64_t role_epoch;   /* as the control topic had it when the operation began */
+    bool planned; /* a switchover: both sides are needed, everything can be undone until `open` */
+    bool resumed; /* somebody began it before */
+    int64_t role_epoch; /* as the control topic had it when the operation began */
     int64_t began_wall_ms;
     const struct clock *clock;
     int64_t until_ms; /* on the clock; time is up then */
@@ -74,16 +74,17 @@ struct operation {
     json_t *order_before;             /* record `order` before the operation; null = none */
     const char **forced_texts;        /* of a resumed one; their texts are the journal's */
 
-    struct control_state *state; /* the target's control topic as read behind the writer's fence; its order, fence, dns and acls
+    struct control_state *
+        state; /* the target's control topic as read behind the writer's fence; its order, fence, dns and acls
                                     records are kept up to date by operation_write() */
-    struct journal *journal;     /* NULL in a dry run */
-    json_t *evidence;            /* {STEP: evidence} of what is done, and of a dry run */
+    struct journal *journal; /* NULL in a dry run */
+    json_t *evidence;        /* {STEP: evidence} of what is done, and of a dry run */
 };
 
 /* --- beginning and end -------------------------------------------------------------------------------------------- */
 
 /* Open the doors and read the target's control topic; nothing is written. The primary is asked once, beside everything else,
- * for 2 s in a failover: whatever does not answer then is NULL for good.
+ * for 1.5 s in a failover: whatever does not answer then is NULL for good.
  *
  * @param to  site; NULL = the first of the service's sites that is not primary
  * @return false: ERR_RETRY the target does not answer; ERR_REFUSED it has no control topic or no role (code

@@ -113,8 +113,7 @@ static void collect_one(struct positions *positions, const struct config_service
                         const struct checkpoint *at)
 {
     /* A topic that the patterns named before a change of the configuration is not ours any more. */
-    if (partition >= 0 && topic_ok(topic) &&
-        config_patterns_match(&service->topics, topic)) {
+    if (partition >= 0 && topic_ok(topic) && config_patterns_match(&service->topics, topic)) {
         struct position *row = add_row(positions, topic, partition);
         row->placed = true;
         row->at = *at;
@@ -138,9 +137,9 @@ static void ask_redis(struct positions *positions, const struct positions_doors 
         *err = doors->redis_err;
         return;
     }
-    struct offset_view *view = offset_view_new(doors->redis, doors->to->redis->prefix,
-                                               doors->service->name, doors->from->name,
-                                               doors->to->name);
+    struct offset_view *view =
+        offset_view_new(doors->redis, doors->to->redis->prefix, doors->service->name,
+                        doors->from->name, doors->to->name);
     if (offset_view_each_checkpoint(view, from_redis, &collect, err)) {
         err_clear(err); /* a value of one field that is none says nothing about Redis */
     }

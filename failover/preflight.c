@@ -8,9 +8,11 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/heap.h"
 #include "failover/preflight_inside.h"
 
-#define ANSWER_MS 20000 /* of everything, when there is time: name servers are asked one after the other */
+#define ANSWER_MS \
+    20000 /* of everything, when there is time: name servers are asked one after the other */
 
 static const struct check_row {
     const char *name;
@@ -18,40 +20,42 @@ static const struct check_row {
     preflight_tell_fn *tell;
     const char *about;
 } checks[PREFLIGHT_CHECKS_COUNT] = {
-    [PREFLIGHT_TARGET] = {"target", false, preflight_tell_target,
-                          "the target answers, and is another cluster than the source"},
-    [PREFLIGHT_CONTROL] = {"control", false, preflight_tell_control,
-                           "its control topic can be read, there is a role, no operation is open"},
-    [PREFLIGHT_TOPICS] = {"topics", true, preflight_tell_topics,
+    [PREFLIGHT_TARGET] = {"target",       false, preflight_tell_target,
+                          "the target answers, and is another cluster than the source"             },
+    [PREFLIGHT_CONTROL] = {"control",      false, preflight_tell_control,
+                          "its control topic can be read, there is a role, no operation is open"   },
+    [PREFLIGHT_TOPICS] =
+        {"topics",       true,  preflight_tell_topics,
                           "every mirrored topic is there with as many partitions as the source has"},
-    [PREFLIGHT_LEADERS] = {"leaders", true, preflight_tell_leaders,
-                           "every mirrored partition has a leader"},
-    [PREFLIGHT_REPLICAS] = {"replicas", true, preflight_tell_replicas,
-                            "as many replicas are in sync as a write needs"},
-    [PREFLIGHT_CAPACITY] = {"capacity", true, preflight_tell_capacity,
-                            "brokers, room in their log directories, partitions for each broker"},
-    [PREFLIGHT_GROUPS] = {"groups", true, preflight_tell_groups,
-                          "groups of the service that have members at the target"},
-    [PREFLIGHT_PERMISSIONS] = {"permissions", true, preflight_tell_permissions,
-                               "what an operation needs at the target may be done"},
-    [PREFLIGHT_CERTIFICATE] = {"certificate", true, preflight_tell_certificates,
-                               "the target's certificates fit the records' names, and do not end soon"},
-    [PREFLIGHT_ADVERTISED] = {"advertised", true, preflight_tell_advertised,
-                              "the names that brokers send clients to have addresses"},
-    [PREFLIGHT_DNS] = {"dns", true, preflight_tell_dns,
-                       "records stand as recorded, and the change would be taken"},
-    [PREFLIGHT_TTL] = {"ttl", true, preflight_tell_ttl,
-                       "old answers are forgotten within the service's rto"},
-    [PREFLIGHT_NAME_SERVERS] = {"name-servers", true, preflight_tell_name_servers,
-                                "name servers of the records are not all in one place"},
-    [PREFLIGHT_REDIS] = {"redis", true, preflight_tell_redis,
-                         "the target's Redis answers, and evicts nothing"},
-    [PREFLIGHT_CLOCK] = {"clock", true, preflight_tell_clock,
-                         "the clocks of this host and of Redis agree"},
-    [PREFLIGHT_PLACE] = {"place", true, preflight_tell_place,
-                         "the sites are not in one region or zone"},
-    [PREFLIGHT_COST] = {"cost", true, preflight_tell_cost,
-                        "what would be lost, and read again, if it were done now"},
+    [PREFLIGHT_LEADERS] = {"leaders",      true,  preflight_tell_leaders,
+                          "every mirrored partition has a leader"                                  },
+    [PREFLIGHT_REPLICAS] = {"replicas",     true,  preflight_tell_replicas,
+                          "as many replicas are in sync as a write needs"                          },
+    [PREFLIGHT_CAPACITY] = {"capacity",     true,  preflight_tell_capacity,
+                          "brokers, room in their log directories, partitions for each broker"     },
+    [PREFLIGHT_GROUPS] = {"groups",       true,  preflight_tell_groups,
+                          "groups of the service that have members at the target"                  },
+    [PREFLIGHT_PERMISSIONS] = {"permissions",  true,  preflight_tell_permissions,
+                          "what an operation needs at the target may be done"                      },
+    [PREFLIGHT_CERTIFICATE] =
+        {"certificate",  true,  preflight_tell_certificates,
+                          "the target's certificates fit the records' names, and do not end soon"  },
+    [PREFLIGHT_ADVERTISED] = {"advertised",   true,  preflight_tell_advertised,
+                          "the names that brokers send clients to have addresses"                  },
+    [PREFLIGHT_DNS] = {"dns",          true,  preflight_tell_dns,
+                          "records stand as recorded, and the change would be taken"               },
+    [PREFLIGHT_TTL] = {"ttl",          true,  preflight_tell_ttl,
+                          "old answers are forgotten within the service's rto"                     },
+    [PREFLIGHT_NAME_SERVERS] = {"name-servers", true,  preflight_tell_name_servers,
+                          "name servers of the records are not all in one place"                   },
+    [PREFLIGHT_REDIS] = {"redis",        true,  preflight_tell_redis,
+                          "the target's Redis answers, and evicts nothing"                         },
+    [PREFLIGHT_CLOCK] = {"clock",        true,  preflight_tell_clock,
+                          "the clocks of this host and of Redis agree"                             },
+    [PREFLIGHT_PLACE] = {"place",        true,  preflight_tell_place,
+                          "the sites are not in one region or zone"                                },
+    [PREFLIGHT_COST] = {"cost",         true,  preflight_tell_cost,
+                          "what would be lost, and read again, if it were done now"                },
 };
 
 const char *preflight_name(enum preflight_check check)
@@ -105,14 +109,6 @@ const char *preflight_level_name(enum preflight_level level)
     return names[level];
 }
 
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
-
 /* --- what is told ------------------------------------------------------------------------------------------------- */
 
 void preflight_tell(struct preflight_list *list, enum preflight_check check,
@@ -163,9 +159,9 @@ void preflight_name_add(struct preflight_names *names, const char *format, ...)
     /* Room is kept for ", " and for the end. */
     if (len > 0 && names->shown + 1 == names->count &&
         names->used + (size_t)len + 24 < sizeof(names->text)) {
-        names->used += (size_t)snprintf(names->text + names->used,
-                                        sizeof(names->text) - names->used, "%s%s",
-                                        names->shown > 0 ? ", " : "", one);
+        names->used +=
+            (size_t)snprintf(names->text + names->used, sizeof(names->text) - names->used, "%s%s",
+                             names->shown > 0 ? ", " : "", one);
         names->shown++;
     }
 }
@@ -322,8 +318,8 @@ static void choose_jobs(struct preflight *preflight)
         wanted(preflight, PREFLIGHT_CERTIFICATE) ? preflight_certificates_count(preflight) : 0;
     size_t most = 6 + preflight->certificates_count + 2 * in->service->cnames_count;
     preflight->jobs = must(calloc(most, sizeof(*preflight->jobs)));
-    preflight->certificates = must(
-        calloc(preflight->certificates_count + 1, sizeof(struct preflight_certificates *)));
+    preflight->certificates =
+        must(calloc(preflight->certificates_count + 1, sizeof(struct preflight_certificates *)));
     preflight->records =
         must(calloc(in->service->cnames_count + 1, sizeof(struct preflight_record *)));
     preflight->servers =
@@ -331,7 +327,8 @@ static void choose_jobs(struct preflight *preflight)
     if (any_wanted(preflight, cluster, sizeof(cluster) / sizeof(cluster[0]))) {
         add_job(preflight, preflight_ask_target, 0, false);
     }
-    if (in->control == NULL && any_wanted(preflight, control, sizeof(control) / sizeof(control[0]))) {
+    if (in->control == NULL &&
+        any_wanted(preflight, control, sizeof(control) / sizeof(control[0]))) {
         add_job(preflight, preflight_ask_control, 0, false);
     }
     if (in->source != NULL && any_wanted(preflight, cluster, 3)) {
@@ -415,8 +412,8 @@ static struct preflight *begin(const struct preflight_inputs *inputs)
     pthread_condattr_t attributes;
     preflight->in = *inputs;
     preflight->in.config = config_ref(inputs->config);
-    preflight->writer = inputs->to->operator_kafka != NULL ? inputs->to->operator_kafka
-                                                           : &inputs->to->kafka;
+    preflight->writer =
+        inputs->to->operator_kafka != NULL ? inputs->to->operator_kafka : &inputs->to->kafka;
     preflight->limit_ms = inputs->quick ? PREFLIGHT_QUICK_MS : ANSWER_MS;
     if (!inputs->quick && inputs->timeout_ms > 0 && inputs->timeout_ms < ANSWER_MS) {
         preflight->limit_ms = inputs->timeout_ms;

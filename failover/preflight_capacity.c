@@ -112,10 +112,11 @@ static void tell_brokers(const struct preflight *preflight, struct preflight_lis
     const struct preflight_cluster *source = preflight->source;
     size_t brokers = target->brokers_count;
     if (brokers > 0 && target->replicas_count / (int64_t)brokers > PARTITIONS_A_BROKER) {
-        preflight_tell(out, PREFLIGHT_CAPACITY, PREFLIGHT_WARNING,
-                       "%.100s: %lld partitions a broker, replicas included; advised are %d at most",
-                       to_name(preflight), (long long)(target->replicas_count / (int64_t)brokers),
-                       PARTITIONS_A_BROKER);
+        preflight_tell(
+            out, PREFLIGHT_CAPACITY, PREFLIGHT_WARNING,
+            "%.100s: %lld partitions a broker, replicas included; advised are %d at most",
+            to_name(preflight), (long long)(target->replicas_count / (int64_t)brokers),
+            PARTITIONS_A_BROKER);
         preflight_hint(out, "docs/check.md#capacity");
     }
     if (source != NULL && source->known && brokers < source->brokers_count) {
@@ -177,8 +178,8 @@ void preflight_tell_advertised(const struct preflight *preflight, struct preflig
     }
     if (nowhere.count + unknown.count == 0) {
         preflight_tell(out, PREFLIGHT_ADVERTISED, PREFLIGHT_OK,
-                       "%.100s: all %zu brokers have addresses, seen from here",
-                       to_name(preflight), preflight->target->brokers_count);
+                       "%.100s: all %zu brokers have addresses, seen from here", to_name(preflight),
+                       preflight->target->brokers_count);
     }
 }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/heap.h"
 #include "failover/preflight_inside.h"
 #include "kafka/cluster.h"
 #include "kafka/tls.h"
@@ -40,8 +41,8 @@ size_t preflight_certificates_count(const struct preflight *preflight)
     return count < PREFLIGHT_SERVERS_MAX ? count : PREFLIGHT_SERVERS_MAX;
 }
 
-static bool server_at(const struct preflight *preflight, size_t index, char host[CLUSTER_HOST_BYTES],
-                      int32_t *out_port)
+static bool server_at(const struct preflight *preflight, size_t index,
+                      char host[CLUSTER_HOST_BYTES], int32_t *out_port)
 {
     const char *from = servers_of(preflight);
     for (size_t i = 0; i < index && from != NULL; i++) {
@@ -89,8 +90,7 @@ static int connect_one(const struct preflight *preflight, const struct addrinfo 
     return fd;
 }
 
-static bool shake_hands(const struct preflight *preflight, struct tls *tls, int fd,
-                        struct err *err)
+static bool shake_hands(const struct preflight *preflight, struct tls *tls, int fd, struct err *err)
 {
     enum tls_progress progress;
     while ((progress = tls_handshake(tls, err)) != TLS_DONE) {
@@ -103,8 +103,7 @@ static bool shake_hands(const struct preflight *preflight, struct tls *tls, int 
 }
 
 static void look_at(const struct preflight *preflight, struct tls_context *context,
-                    const struct addrinfo *address, const char *record,
-                    struct preflight_shown *out)
+                    const struct addrinfo *address, const char *record, struct preflight_shown *out)
 {
     int fd = connect_one(preflight, address, &out->err);
     struct tls *tls = fd < 0 ? NULL : tls_new(context, record, fd, &out->err);
@@ -160,17 +159,10 @@ static void ask_server(const struct preflight *preflight, size_t index,
 
 void preflight_ask_certificates(struct preflight *preflight, size_t index)
 {
-    struct preflight_certificates *out = calloc(1, sizeof(*out));
-    if (out == NULL) {
-        abort();
-    }
-    out->records = calloc(preflight->in.service->cnames_count + 1, sizeof(*out->records));
-    if (out->records == NULL) {
-        abort();
-    }
+    struct preflight_certificates *out = must(calloc(1, sizeof(*out)));
+    out->records = must(calloc(preflight->in.service->cnames_count + 1, sizeof(*out->records)));
     ask_server(preflight, index, out);
-    preflight_publish(preflight, &preflight->certificates[index], out,
-                      preflight_certificates_free);
+    preflight_publish(preflight, &preflight->certificates[index], out, preflight_certificates_free);
 }
 
 void preflight_certificates_free(void *arg)
@@ -185,7 +177,7 @@ void preflight_certificates_free(void *arg)
 /* --- what follows ---------------------------------------------------------------------------------------------------- */
 
 static void tell_shown(const struct preflight *preflight, const char *server, const char *record,
-                         const struct preflight_shown *shown, struct preflight_list *out)
+                       const struct preflight_shown *shown, struct preflight_list *out)
 {
     char what[700];
     char when[CLOCK_TEXT_BYTES];
@@ -196,8 +188,9 @@ static void tell_shown(const struct preflight *preflight, const char *server, co
         preflight_tell(out, PREFLIGHT_CERTIFICATE, PREFLIGHT_REFUSED,
                        "clients that know it as %.253s would not accept %.290s: %.400s", record,
                        server, shown->err.what);
-        preflight_hint(out, "have the record's name added to the certificates of %.100s: "
-                            "docs/check.md#certificate",
+        preflight_hint(out,
+                       "have the record's name added to the certificates of %.100s: "
+                       "docs/check.md#certificate",
                        preflight->in.to->name);
     } else if (shown->ends_ms >= 0 && shown->ends_ms - preflight->now_ms < SOON_MS) {
         preflight_tell(out, PREFLIGHT_CERTIFICATE, PREFLIGHT_WARNING,

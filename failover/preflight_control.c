@@ -3,19 +3,12 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/heap.h"
 #include "failover/preflight_inside.h"
 
 #define CODE_NO_TOPIC 3 /* UNKNOWN_TOPIC_OR_PARTITION */
 
 /* --- asking ---------------------------------------------------------------------------------------------------------- */
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 struct preflight_control *preflight_control_of(const struct control_state *state)
 {
@@ -43,9 +36,8 @@ void preflight_ask_control(struct preflight *preflight, size_t index)
     struct preflight_control *out = NULL;
     struct err err = {0};
     (void)index;
-    struct control_state *state =
-        control_read(&preflight->in.to->kafka, preflight->in.service->name,
-                     preflight_left_ms(preflight), &err);
+    struct control_state *state = control_read(
+        &preflight->in.to->kafka, preflight->in.service->name, preflight_left_ms(preflight), &err);
     if (state != NULL) {
         out = preflight_control_of(state);
         control_state_free(state);

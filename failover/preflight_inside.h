@@ -90,10 +90,10 @@ struct preflight_cluster {
     char id[64];
     struct preflight_broker *brokers;
     size_t brokers_count;
-    int64_t replicas_count;          /* of all partitions of the cluster that we are shown */
+    int64_t replicas_count;         /* of all partitions of the cluster that we are shown */
     struct preflight_topic *topics; /* of the service, by name */
     size_t topics_count;
-    struct err groups_err; /* ERR_NONE: all were listed */
+    struct err groups_err;          /* ERR_NONE: all were listed */
     struct preflight_group *groups; /* of the service, with members */
     size_t groups_count;
     struct err dirs_err; /* ERR_NONE: every broker told of its directories */
@@ -160,7 +160,7 @@ struct preflight_certificates { /* of one bootstrap server */
     struct preflight_shown *records; /* one each of service->cnames */
 };
 
-struct preflight_record { /* one of service->cnames */
+struct preflight_record {    /* one of service->cnames */
     struct err recorded_err; /* what is recorded is not known */
     bool recorded;           /* there is an entry with a value */
     char to[DNS_NAME_BYTES]; /* "" = it has no value at that site */
@@ -189,7 +189,8 @@ struct preflight_job {
 
 /* On the heap: a job that nobody waits for any more holds it. A fact that is NULL did not come in time. */
 struct preflight {
-    struct preflight_inputs in; /* what is lent in there is only for jobs that borrow, and the caller's thread */
+    struct preflight_inputs
+        in; /* what is lent in there is only for jobs that borrow, and the caller's thread */
     const struct config_client *writer; /* of to: the operator, else the mirror */
     int64_t until_ms;                   /* CLOCK_BOOTTIME */
     int32_t limit_ms;                   /* of everything */
@@ -208,7 +209,7 @@ struct preflight {
     struct preflight_permissions *permissions;
     struct preflight_certificates **certificates; /* one a bootstrap server that speaks TLS */
     size_t certificates_count;
-    struct preflight_record **records; /* one each of service->cnames */
+    struct preflight_record **records;  /* one each of service->cnames */
     struct preflight_servers **servers; /* likewise */
 };
 

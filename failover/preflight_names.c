@@ -6,17 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "failover/preflight_inside.h"
 
 /* --- asking ---------------------------------------------------------------------------------------------------------- */
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 /* As `ferry dns plan`: a swap that was begun counts as recorded where its value stands. */
 static void check_record(struct dns *dns, const struct dns_entry *entry,
@@ -127,8 +120,7 @@ static void tell_record(const struct preflight *preflight, size_t index, struct 
     } else if (record->err.kind == ERR_RETRY) {
         preflight_unknown(out, PREFLIGHT_DNS, what, &record->err);
     } else if (record->err.kind != ERR_NONE) {
-        preflight_tell(out, PREFLIGHT_DNS, PREFLIGHT_REFUSED, "%s: %.300s", what,
-                       record->err.what);
+        preflight_tell(out, PREFLIGHT_DNS, PREFLIGHT_REFUSED, "%s: %.300s", what, record->err.what);
         preflight_hint(out, "%s", record->err.hint);
     } else if (record->recorded) {
         preflight_tell(out, PREFLIGHT_DNS, PREFLIGHT_REFUSED, "%s has no value at site %.100s",
@@ -235,9 +227,10 @@ static void tell_servers(const char *record, const struct dns_views *views,
         preflight_tell(out, PREFLIGHT_NAME_SERVERS, PREFLIGHT_UNKNOWN,
                        "where the name servers of %.253s are", record);
     } else if (!several) {
-        preflight_tell(out, PREFLIGHT_NAME_SERVERS, PREFLIGHT_WARNING,
-                       "%.253s: %zu name server%s, all in network %s: lost with it, no name is moved",
-                       record, count, count == 1 ? "" : "s", first);
+        preflight_tell(
+            out, PREFLIGHT_NAME_SERVERS, PREFLIGHT_WARNING,
+            "%.253s: %zu name server%s, all in network %s: lost with it, no name is moved", record,
+            count, count == 1 ? "" : "s", first);
         preflight_hint(out, "docs/check.md#name-servers");
     } else {
         preflight_tell(out, PREFLIGHT_NAME_SERVERS, PREFLIGHT_OK,

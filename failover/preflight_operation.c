@@ -23,11 +23,10 @@ static void tell(void *arg, const struct preflight_finding *finding)
     struct telling *telling = arg;
     const char *name = preflight_name(finding->check);
     const char *level = preflight_level_name(finding->level);
-    json_array_append_new(
-        telling->findings,
-        json_pack("{sssssbsoso}", "check", name, "level", level, "forced", finding->forced ? 1 : 0,
-                  "what", text(finding->what), "hint",
-                  finding->hint[0] == '\0' ? json_null() : text(finding->hint)));
+    json_array_append_new(telling->findings,
+                          json_pack("{sssssbsoso}", "check", name, "level", level, "forced",
+                                    finding->forced ? 1 : 0, "what", text(finding->what), "hint",
+                                    finding->hint[0] == '\0' ? json_null() : text(finding->hint)));
     if (finding->level != PREFLIGHT_OK) {
         operation_say(telling->op, "%s%s: %s: %s", level, finding->forced ? " (forced)" : "", name,
                       finding->what);
@@ -85,9 +84,9 @@ bool preflight_run(struct operation *op, struct err *err)
     }
     telling.findings = json_array();
     preflight_ask(&inputs, tell, &telling, &result);
-    return operation_keep(op, "check",
-                          json_pack("{sosI}", "findings", telling.findings, "ms",
-                                    (json_int_t)result.took_ms),
-                          err) &&
+    return operation_keep(
+               op, "check",
+               json_pack("{sosI}", "findings", telling.findings, "ms", (json_int_t)result.took_ms),
+               err) &&
            verdict(&telling, &result, err);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "failover/preflight_inside.h"
 #include "kafka/admin_acls.h"
 
@@ -91,16 +92,13 @@ static void ask_cluster(struct asking *asking)
 
 void preflight_ask_permissions(struct preflight *preflight, size_t index)
 {
-    struct preflight_permissions *out = calloc(1, sizeof(*out));
+    struct preflight_permissions *out = must(calloc(1, sizeof(*out)));
     struct asking asking = {.preflight = preflight, .out = out};
     struct err err = {0};
     (void)index;
-    if (out == NULL) {
-        abort();
-    }
     acl_principal(preflight->writer, asking.principal);
-    asking.admin = admin_new(preflight->in.to->name, preflight->writer,
-                             preflight_left_ms(preflight), &err);
+    asking.admin =
+        admin_new(preflight->in.to->name, preflight->writer, preflight_left_ms(preflight), &err);
     if (asking.admin == NULL) {
         unknown(&asking, &err);
     } else {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/heap.h"
 #include "failover/preflight_inside.h"
 
 /* Times in reports and events are each host's own; nothing is decided by comparing them. */
@@ -45,12 +46,9 @@ void preflight_ask_redis(struct preflight *preflight, size_t index)
 {
     static const char *memory[] = {"INFO", "memory"};
     static const char *time[] = {"TIME"};
-    struct preflight_redis *out = calloc(1, sizeof(*out));
+    struct preflight_redis *out = must(calloc(1, sizeof(*out)));
     struct redisReply *reply;
     (void)index;
-    if (out == NULL) {
-        abort();
-    }
     if ((reply = redis_sync_call(preflight->in.redis, 2, memory, NULL, &out->err)) != NULL) {
         take_policy(out, reply);
         freeReplyObject(reply);
@@ -107,7 +105,7 @@ void preflight_tell_clock(const struct preflight *preflight, struct preflight_li
     const struct preflight_redis *redis = preflight->redis;
     if (redis == NULL || !redis->clock_known) {
         preflight_tell(out, PREFLIGHT_CLOCK, PREFLIGHT_UNKNOWN,
-                       "whether this host's clock is right: %s", 
+                       "whether this host's clock is right: %s",
                        preflight->in.to->redis == NULL ? "there is no Redis to compare it with"
                                                        : "Redis did not tell its time");
         return;

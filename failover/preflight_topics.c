@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "failover/preflight_inside.h"
 #include "kafka/admin.h"
 #include "kafka/error.h"
@@ -30,7 +31,8 @@ void preflight_tell_target(const struct preflight *preflight, struct preflight_l
 {
     const struct preflight_cluster *target = preflight->target;
     const struct preflight_cluster *source = preflight->source;
-    if (!answers(preflight, out, PREFLIGHT_TARGET)) { /* nothing can be moved to where nobody answers */
+    if (!answers(preflight, out,
+                 PREFLIGHT_TARGET)) { /* nothing can be moved to where nobody answers */
         out->list[out->count - 1].level = PREFLIGHT_REFUSED;
         preflight_hint(out, "is it the network, or the site? ferry status %s",
                        preflight->in.service->name);
@@ -53,8 +55,9 @@ void preflight_tell_target(const struct preflight *preflight, struct preflight_l
             preflight_unknown(out, PREFLIGHT_TARGET, preflight->in.from->name, &source->err);
         }
         out->list[out->count - 1].level = PREFLIGHT_REFUSED;
-        preflight_hint(out, "a switchover needs both sites; when the primary is lost: ferry failover "
-                            "%s",
+        preflight_hint(out,
+                       "a switchover needs both sites; when the primary is lost: ferry failover "
+                       "%s",
                        preflight->in.service->name);
     }
 }
@@ -145,7 +148,8 @@ void preflight_tell_topics(const struct preflight *preflight, struct preflight_l
         preflight_hint(out, "docs/check.md#topics");
     }
     if (missing.topics.count + missing.few.count + missing.many.count == 0) {
-        preflight_tell(out, PREFLIGHT_TOPICS, missing.expected > 0 ? PREFLIGHT_OK : PREFLIGHT_WARNING,
+        preflight_tell(out, PREFLIGHT_TOPICS,
+                       missing.expected > 0 ? PREFLIGHT_OK : PREFLIGHT_WARNING,
                        "%.100s has all %zu topics of the service, %zu partitions",
                        to_name(preflight), missing.expected, missing.partitions);
     }
@@ -175,8 +179,8 @@ void preflight_tell_leaders(const struct preflight *preflight, struct preflight_
                        names.count, partitions, preflight_names_text(&names));
         preflight_hint(out, "the brokers that hold them are down: docs/check.md#leaders");
     } else {
-        preflight_tell(out, PREFLIGHT_LEADERS, PREFLIGHT_OK, "%.100s: all %zu partitions have a leader",
-                       to_name(preflight), partitions);
+        preflight_tell(out, PREFLIGHT_LEADERS, PREFLIGHT_OK,
+                       "%.100s: all %zu partitions have a leader", to_name(preflight), partitions);
     }
 }
 
@@ -229,8 +233,8 @@ static void tell_unknown_least(const struct preflight *preflight, const struct r
         preflight_unknown(out, PREFLIGHT_REPLICAS, "min.insync.replicas", &settings->err);
     } else {
         preflight_tell(out, PREFLIGHT_REPLICAS, PREFLIGHT_UNKNOWN,
-                       "%.100s does not say min.insync.replicas of %zu topics",
-                       to_name(preflight), replicas->unknown);
+                       "%.100s does not say min.insync.replicas of %zu topics", to_name(preflight),
+                       replicas->unknown);
     }
 }
 
@@ -295,11 +299,8 @@ static void read_settings(struct admin *admin, const struct config_service *serv
     if (!admin_list_topics(admin, &topics, &all, &out->err)) {
         return;
     }
-    struct admin_topic_config *configs = calloc(all + 1, sizeof(*configs));
-    out->list = calloc(all + 1, sizeof(*out->list));
-    if (configs == NULL || out->list == NULL) {
-        abort();
-    }
+    struct admin_topic_config *configs = must(calloc(all + 1, sizeof(*configs)));
+    out->list = must(calloc(all + 1, sizeof(*out->list)));
     for (size_t i = 0; i < all; i++) {
         if (config_patterns_match(&service->topics, topics[i].name)) {
             configs[count++].topic = topics[i].name;
@@ -316,12 +317,9 @@ static void read_settings(struct admin *admin, const struct config_service *serv
 
 void preflight_ask_settings(struct preflight *preflight, size_t index)
 {
-    struct preflight_settings *out = calloc(1, sizeof(*out));
+    struct preflight_settings *out = must(calloc(1, sizeof(*out)));
     int32_t before_ms = admin_timeout(preflight->in.target, preflight_left_ms(preflight));
     (void)index;
-    if (out == NULL) {
-        abort();
-    }
     read_settings(preflight->in.target, preflight->in.service, out);
     admin_timeout(preflight->in.target, before_ms);
     preflight_publish(preflight, &preflight->settings, out, preflight_settings_free);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "base/lookup.h"
 #include "failover/preflight_inside.h"
 #include "kafka/broker_ask.h"
@@ -15,15 +16,23 @@
 
 #define REFRESH_MS          2000
 #define TCP_USER_TIMEOUT_MS 3000
-#define ANSWER_BYTES_MAX    ((size_t)64 << 20) /* all topics: 200,000 partitions of 100 bytes, thrice */
-#define BROKERS_MAX         1024               /* the largest known clusters have a few hundred */
-#define DIRS_MAX            64                 /* of a broker */
-#define TRIES_MAX           3
-#define GROUPS_SHOWN_MAX    1000               /* with members; more is the rule that nobody failed over yet */
+#define ANSWER_BYTES_MAX \
+    ((size_t)64 << 20)        /* all topics: 200,000 partitions of 100 bytes, thrice */
+#define BROKERS_MAX      1024 /* the largest known clusters have a few hundred */
+#define DIRS_MAX         64   /* of a broker */
+#define TRIES_MAX        3
+#define GROUPS_SHOWN_MAX 1000 /* with members; more is the rule that nobody failed over yet */
 
 struct asker { /* one principal */
     struct cluster *cluster;
     struct broker_asks *asks;
+};
+
+struct wire;
+struct looking { /* for the addresses of a broker */
+    struct wire *wire;
+    size_t broker;
+    struct lookup *lookup; /* NULL = it is over */
 };
 
 struct wire {
@@ -36,7 +45,7 @@ struct wire {
     struct asker mirror;
     struct asker writer; /* the mirror once more when there is no operator */
     struct preflight_cluster *out;
-    struct lookup **lookups; /* one a broker */
+    struct looking *looking; /* one a broker */
     int tries;               /* for the topics */
     int pending;             /* questions that are not answered yet */
     bool ending;
@@ -48,14 +57,6 @@ struct question { /* to one broker */
     const char *const *groups; /* heap, as are the names: of OffsetFetch */
     size_t groups_count;
 };
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 static void text_of(struct wire_string from, char *out, size_t room)
 {
@@ -254,19 +255,20 @@ static bool offsets_answered(void *arg, struct reader *reader, int16_t version,
 static void ask_offsets(struct wire *wire, int32_t broker)
 {
     struct preflight_cluster *out = wire->out;
-    struct question *question = question_new(wire, broker);
     const char **groups = must(calloc(out->groups_count + 1, sizeof(*groups)));
+    size_t count = 0;
     for (size_t i = 0; i < out->groups_count; i++) {
         if (out->groups[i].broker == broker) {
-            groups[question->groups_count++] = must(strdup(out->groups[i].name));
+            groups[count++] = must(strdup(out->groups[i].name));
         }
     }
-    question->groups = groups;
-    if (question->groups_count == 0) {
-        wire->pending++;
-        question_done(question);
+    if (count == 0) {
+        free(groups);
         return;
     }
+    struct question *question = question_new(wire, broker);
+    question->groups = groups;
+    question->groups_count = count;
     struct broker_ask what = {.broker = broker,
                               .api = API_OFFSET_FETCH,
                               .put = put_offsets,
@@ -317,11 +319,6 @@ static bool list_answered(void *arg, struct reader *reader, int16_t version, con
 
 /* --- addresses ----------------------------------------------------------------------------------------------------- */
 
-struct looking {
-    struct wire *wire;
-    size_t broker;
-};
-
 static void looked_up(void *arg, struct addrinfo *addresses, const struct err *err)
 {
     struct looking *looking = arg;
@@ -330,28 +327,23 @@ static void looked_up(void *arg, struct addrinfo *addresses, const struct err *e
     broker->looked = true;
     broker->resolves = addresses != NULL;
     broker->nowhere = addresses == NULL && (err->code == EAI_NONAME || err->code == EAI_NODATA);
-    snprintf(broker->why, sizeof(broker->why), "%.150s", addresses != NULL ? "" : err->what);
+    snprintf(broker->why, sizeof(broker->why), "%.159s", addresses != NULL ? "" : err->what);
     if (addresses != NULL) {
         freeaddrinfo(addresses);
     }
-    lookup_free(wire->lookups[looking->broker]);
-    wire->lookups[looking->broker] = NULL;
-    free(looking);
+    lookup_free(looking->lookup);
+    looking->lookup = NULL;
     one_done(wire);
 }
 
 static void look_up(struct wire *wire, size_t index)
 {
     const struct preflight_broker *broker = &wire->out->brokers[index];
-    struct looking *looking = must(calloc(1, sizeof(*looking)));
-    *looking = (struct looking){wire, index};
-    wire->lookups[index] =
+    struct looking *looking = &wire->looking[index];
+    *looking = (struct looking){.wire = wire, .broker = index};
+    looking->lookup =
         lookup_new(wire->loop, broker->host, broker->port, AF_UNSPEC, looked_up, looking);
-    if (wire->lookups[index] == NULL) {
-        free(looking);
-        return;
-    }
-    wire->pending++;
+    wire->pending += looking->lookup != NULL ? 1 : 0;
 }
 
 /* --- topics -------------------------------------------------------------------------------------------------------- */
@@ -359,10 +351,9 @@ static void look_up(struct wire *wire, size_t index)
 static void take_brokers(struct wire *wire, const struct metadata *metadata)
 {
     struct preflight_cluster *out = wire->out;
-    int32_t count =
-        metadata->brokers_count < BROKERS_MAX ? metadata->brokers_count : BROKERS_MAX;
+    int32_t count = metadata->brokers_count < BROKERS_MAX ? metadata->brokers_count : BROKERS_MAX;
     out->brokers = must(calloc((size_t)count + 1, sizeof(*out->brokers)));
-    wire->lookups = must(calloc((size_t)count + 1, sizeof(struct lookup *)));
+    wire->looking = must(calloc((size_t)count + 1, sizeof(*wire->looking)));
     for (int32_t i = 0; i < count; i++) {
         struct preflight_broker *broker = &out->brokers[out->brokers_count++];
         broker->id = metadata->brokers[i].id;
@@ -524,9 +515,9 @@ static void wire_run(struct wire *wire)
     }
     asker_close(&wire->mirror);
     for (size_t i = 0; i < wire->out->brokers_count; i++) {
-        lookup_free(wire->lookups[i]);
+        lookup_free(wire->looking[i].lookup);
     }
-    free(wire->lookups);
+    free(wire->looking);
     loop_timer_free(wire->timer);
     loop_free(wire->loop);
 }

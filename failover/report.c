@@ -6,7 +6,8 @@
 
 const char *report_state_name(enum report_state state)
 {
-    static const char *const names[] = {"done", "partly", "undone", "open", "lost", "dry-run", "refused"};
+    static const char *const names[] = {"done", "partly",  "undone", "open",
+                                        "lost", "dry-run", "refused"};
     return names[state];
 }
 
@@ -44,7 +45,8 @@ static json_t *rto_json(const struct operation *op, const struct plan *plan, int
         }
     }
     return json_pack("{soso}", "seconds",
-                     ended_ms < 0 ? json_null() : json_real((double)(ended_ms - op->began_wall_ms) / 1000),
+                     ended_ms < 0 ? json_null()
+                                  : json_real((double)(ended_ms - op->began_wall_ms) / 1000),
                      "steps", steps);
 }
 
@@ -73,10 +75,11 @@ static json_t *dns_json(const struct operation *op)
         const char *record = op->names[i] == NULL ? name : dns_record(op->names[i]);
         const json_t *row = row_of(moved, record);
         const json_t *view = row_of(looked, record);
-        json_array_append_new(out, json_pack("{sssosososososo}", "record", record, "from", get(row, "from"),
-                                             "to", get(row, "to"), "agree", get(view, "agree"), "servers",
-                                             get(view, "servers"), "enough", get(view, "enough"),
-                                             "settled", get(view, "settled")));
+        json_array_append_new(out, json_pack("{sssosososososo}", "record", record, "from",
+                                             get(row, "from"), "to", get(row, "to"), "agree",
+                                             get(view, "agree"), "servers", get(view, "servers"),
+                                             "enough", get(view, "enough"), "settled",
+                                             get(view, "settled")));
     }
     return out;
 }
@@ -95,18 +98,21 @@ static json_t *client_json(const struct operation *op)
 
 static json_t *error_json(const struct err *err)
 {
-    return err == NULL || err->kind == ERR_NONE ? json_null()
-                                                : json_pack("{ssss}", "what", err->what, "hint", err->hint);
+    return err == NULL || err->kind == ERR_NONE
+               ? json_null()
+               : json_pack("{ssss}", "what", err->what, "hint", err->hint);
 }
 
 /* From the cut on nobody mirrors the new primary. */
 static json_t *unprotected(const struct operation *op)
 {
     bool moved = op->state != NULL && strcmp(op->state->primary, op->to->name) == 0;
-    return !moved || op->journal == NULL ? json_null() : time_json(journal_ended_ms(op->journal, "role"));
+    return !moved || op->journal == NULL ? json_null()
+                                         : time_json(journal_ended_ms(op->journal, "role"));
 }
 
-json_t *report_json(const struct operation *op, const struct plan *plan, const struct report_end *end)
+json_t *report_json(const struct operation *op, const struct plan *plan,
+                    const struct report_end *end)
 {
     json_t *out = json_object();
     json_object_set_new(out, "operation", op->id[0] == '\0' ? json_null() : json_string(op->id));

@@ -68,8 +68,8 @@ static bool take_ends(const struct service_topics *topics, const struct admin_of
         json_object_set_new(out, topics->names[i], ends);
         for (int32_t part = 0; part < topics->list[i].partitions_count; part++, at++) {
             if (offsets[at].error != 0 || offsets[at].offset < 0) {
-                return err_set_code(err, ERR_RETRY, offsets[at].error, "the end of %s:%d is unknown",
-                                    topics->names[i], part);
+                return err_set_code(err, ERR_RETRY, offsets[at].error,
+                                    "the end of %s:%d is unknown", topics->names[i], part);
             }
             json_array_append_new(ends, json_integer(offsets[at].offset));
         }
@@ -85,7 +85,8 @@ bool service_topics_ends(const struct service_topics *topics, struct admin *admi
     size_t at = 0;
     for (size_t i = 0; i < topics->count; i++) {
         for (int32_t part = 0; part < topics->list[i].partitions_count; part++) {
-            offsets[at++] = (struct admin_offset){.topic = topics->names[i], .partition = part, .offset = -1};
+            offsets[at++] =
+                (struct admin_offset){.topic = topics->names[i], .partition = part, .offset = -1};
         }
     }
     json_t *ends = json_object();

@@ -13,6 +13,8 @@
 
 #include "failover/journal.h"
 
+#define UNDO_MS 120000 /* taking back has time of its own */
+
 struct run {
     const struct plan *plan;
     struct operation *op;
@@ -59,8 +61,7 @@ static bool verify(const struct step *step, struct operation *op, struct err *er
 
 static bool act(const struct step *step, struct operation *op, struct err *err)
 {
-    if (!operation_in_time(op, err) ||
-        !journal_step(op->journal, step->name, JOURNAL_BEGAN, err)) {
+    if (!operation_in_time(op, err) || !journal_step(op->journal, step->name, JOURNAL_BEGAN, err)) {
         return false;
     }
     failpoint(step, "before");
@@ -162,6 +163,9 @@ static void why_undone(const struct operation *op, struct err *err)
 
 static enum plan_end take_back(struct run *run, const struct step **out_at, struct err *err)
 {
+    /* That the time was up is often why. */
+    int64_t until_ms = clock_now_ms(run->op->clock) + UNDO_MS;
+    run->op->until_ms = run->op->until_ms > until_ms ? run->op->until_ms : until_ms;
     if (undo(run, run->plan->count, out_at, err)) {
         why_undone(run->op, err);
         return PLAN_UNDONE;
@@ -183,7 +187,7 @@ static enum plan_end failed(struct run *run, const struct step *step, const stru
     if (journal_lost(op->journal)) {
         return PLAN_LOST;
     }
-    if (opened(run) || (!op->planned && err->kind != ERR_REFUSED)) {
+    if (opened(run) || (!op->planned && err->kind == ERR_RETRY)) {
         return PLAN_STOPPED;
     }
     operation_say(op, "failed: %s", why.what);
@@ -233,7 +237,8 @@ enum plan_end plan_run(const struct plan *plan, struct operation *op, const stru
         if (row(&run, step, err)) {
             continue;
         }
-        if ((step->flags & STEP_SOFT) != 0 && err->kind != ERR_FATAL && !journal_lost(op->journal)) {
+        if ((step->flags & STEP_SOFT) != 0 && err->kind != ERR_FATAL &&
+            !journal_lost(op->journal)) {
             operation_say(op, "not done: %s", err->what);
             run.soft = true;
             err_clear(err);

@@ -15,12 +15,14 @@
 #include "failover/operation.h"
 
 enum step_flag {
-    STEP_ALWAYS = 1,    /* asked again at each resume, whatever the journal says: checks, verification */
-    STEP_PLANNED = 2,   /* of a switchover alone */
-    STEP_UNPLANNED = 4, /* of a failover alone */
-    STEP_OPENS = 8,     /* point of no return: nothing before it is undone once it was begun */
+    STEP_ALWAYS =
+        1, /* asked again at each resume, whatever the journal says: checks, verification */
+    STEP_PLANNED = 2,      /* of a switchover alone */
+    STEP_UNPLANNED = 4,    /* of a failover alone */
+    STEP_OPENS = 8,        /* point of no return: nothing before it is undone once it was begun */
     STEP_BEFORE_ROLE = 32, /* with STEP_ALWAYS: not asked again once the target is primary */
-    STEP_SOFT = 16,     /* what it cannot do is said and the rest goes on; the operation ends as partly done (exit 4) */
+    STEP_SOFT =
+        16, /* what it cannot do is said and the rest goes on; the operation ends as partly done (exit 4) */
 };
 
 /* false: err has kind and hint. ERR_REFUSED: a check said no; ERR_RETRY: the world may be better in a moment; ERR_FATAL:
@@ -28,11 +30,11 @@ enum step_flag {
 typedef bool step_fn(struct operation *op, struct err *err);
 
 struct step {
-    const char *name;    /* key in the journal, in reports: lower case, at most 32 bytes */
-    const char *does;    /* "the mirror's writers stop, proven on the target": progress, docs */
+    const char *name; /* key in the journal, in reports: lower case, at most 32 bytes */
+    const char *does; /* "the mirror's writers stop, proven on the target": progress, docs */
     /* Is what it is for so already? *out; asked first and after `act`. NULL: the journal's word is all there is. */
     bool (*done)(struct operation *op, bool *out, struct err *err);
-    step_fn *act; /* leaves its evidence by operation_keep(op, name, ..) */
+    step_fn *act;  /* leaves its evidence by operation_keep(op, name, ..) */
     step_fn *undo; /* NULL: there is nothing to undo */
     /* Of a dry run, instead of act: read, say and keep what would be done. NULL: only `does` is said. */
     step_fn *plan;
@@ -48,9 +50,9 @@ struct plan {
 extern const struct plan plan_failover;
 
 enum plan_end {
-    PLAN_DONE,    /* every row */
-    PLAN_PARTLY,  /* every row, and a soft one could not do all (exit 4) */
-    PLAN_UNDONE,  /* it failed before the point of no return, and everything was taken back: err says why it failed */
+    PLAN_DONE,   /* every row */
+    PLAN_PARTLY, /* every row, and a soft one could not do all (exit 4) */
+    PLAN_UNDONE, /* it failed before the point of no return, and everything was taken back: err says why it failed */
     PLAN_STOPPED, /* it stands at a step (err): the same command again goes on */
     PLAN_LOST,    /* another operator has it */
 };

@@ -5,6 +5,7 @@
  * `verify`  {"records": [{"record", "value", "agree": K, "servers": N, "enough": N, "resolvers", "resolvers_agree", "settled": bool}..],
  *            "bootstrap": {"name", "cluster": ID|null, "is": "target"|"other"|"unknown", "why"}}
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,7 @@
 #include "failover/steps.h"
 
 #define SETTLE_MS    60000
-#define BOOTSTRAP_MS 1500
+#define BOOTSTRAP_MS 1000
 
 static const char *target_value(const struct operation *op, size_t i)
 {
@@ -83,7 +84,8 @@ static bool intend(struct operation *op, struct dns_recorded *now, struct err *e
 }
 
 /* What a person types when the provider does not do it. */
-static bool by_hand(const struct operation *op, const struct dns *dns, const char *to, struct err *err)
+static bool by_hand(const struct operation *op, const struct dns *dns, const char *to,
+                    struct err *err)
 {
     err_wrap(err, "%s", dns_record(dns));
     return err_hint(err, "set %.80s CNAME %.80s by hand, then: ferry %s %.40s --dns-done",
@@ -100,7 +102,8 @@ static bool not_by_hand(struct operation *op, struct dns *dns, const char *to,
 {
     char text[DNS_TEXT_BYTES];
     if (err->kind == ERR_NONE) {
-        err_set(err, ERR_RETRY, "--dns-done, and %s stands there, not %s", dns_set_text(set, text), to);
+        err_set(err, ERR_RETRY, "--dns-done, and %s stands there, not %s", dns_set_text(set, text),
+                to);
     }
     return by_hand(op, dns, to, err);
 }
@@ -121,10 +124,9 @@ static bool move_one(struct operation *op, struct dns *dns, struct dns_entry *en
         return by_hand(op, dns, to, err);
     }
     if (!there) {
-        const struct dns_change change = {
-            .from = entry->value[0] == '\0' ? NULL : entry->value,
-            .to = to,
-            .ttl_s = set.ttl_s > 0 ? set.ttl_s : dns_ttl_s(dns)};
+        const struct dns_change change = {.from = entry->value[0] == '\0' ? NULL : entry->value,
+                                          .to = to,
+                                          .ttl_s = set.ttl_s > 0 ? set.ttl_s : dns_ttl_s(dns)};
         if (!dns_swap(dns, &change, err)) {
             return by_hand(op, dns, to, err);
         }
@@ -148,8 +150,8 @@ static bool move_all(struct operation *op, struct dns_recorded *now, json_t *row
         if (!move_one(op, op->names[i], entry, to, &moved, err)) {
             return false;
         }
-        json_array_append_new(rows, json_pack("{sssssssb}", "record", dns_record(op->names[i]), "from",
-                                              from, "to", to, "moved", moved ? 1 : 0));
+        json_array_append_new(rows, json_pack("{sssssssb}", "record", dns_record(op->names[i]),
+                                              "from", from, "to", to, "moved", moved ? 1 : 0));
     }
     return true;
 }
@@ -191,10 +193,11 @@ bool step_dns_act(struct operation *op, struct err *err)
     }
     bool ok = move_all(op, &now, rows, err);
     /* evidence first: `done` wants both */
-    bool kept = operation_keep(op, "dns",
-                               json_pack("{sosb}", "records", rows, "by_hand", op->options.dns_done ? 1 : 0),
-                               &why) &&
-                write_recorded(op, &now, &why);
+    bool kept =
+        operation_keep(
+            op, "dns",
+            json_pack("{sosb}", "records", rows, "by_hand", op->options.dns_done ? 1 : 0), &why) &&
+        write_recorded(op, &now, &why);
     if (ok && !kept) {
         *err = why;
     }
@@ -210,8 +213,8 @@ bool step_dns_plan(struct operation *op, struct err *err)
         struct dns_entry *entry = dns_recorded_find(&now, dns_record(op->names[i]));
         operation_say(op, "%s: %s would be %s", dns_record(op->names[i]), entry->value,
                       target_value(op, i));
-        json_array_append_new(rows, json_pack("{ssssss}", "record", dns_record(op->names[i]), "from",
-                                              entry->value, "to", target_value(op, i)));
+        json_array_append_new(rows, json_pack("{ssssss}", "record", dns_record(op->names[i]),
+                                              "from", entry->value, "to", target_value(op, i)));
     }
     if (op->names_count == 0) {
         operation_say(op, "no name is configured: clients get a new bootstrap.servers");
@@ -277,25 +280,58 @@ static char *cluster_at(const struct operation *op, const char *name, struct err
     return ok ? strdup(id) : NULL;
 }
 
-static json_t *bootstrap(struct operation *op)
+/* Asked beside the name servers: it may have to wait for an address that nobody answers at. */
+struct bootstrap {
+    struct operation *op;
+    char wanted[64]; /* the target's cluster id */
+    char *found;
+    struct err why;
+    pthread_t thread;
+    bool started;
+};
+
+static void *bootstrap_thread(void *arg)
 {
-    char wanted[64] = "";
+    struct bootstrap *ask = arg;
+    ask->found = cluster_at(ask->op, dns_record(ask->op->names[0]), &ask->why);
+    return NULL;
+}
+
+static void bootstrap_begin(struct bootstrap *ask)
+{
     int32_t brokers;
-    struct err why = {0};
+    if (ask->op->names_count == 0 ||
+        !admin_cluster_id(ask->op->target, ask->wanted, &brokers, &ask->why)) {
+        return;
+    }
+    ask->started = pthread_create(&ask->thread, NULL, bootstrap_thread, ask) == 0;
+}
+
+static json_t *bootstrap_end(struct bootstrap *ask)
+{
+    struct operation *op = ask->op;
     if (op->names_count == 0) {
         return json_null();
     }
+    if (ask->started) {
+        pthread_join(ask->thread, NULL);
+    }
     const char *name = dns_record(op->names[0]);
-    char *found = admin_cluster_id(op->target, wanted, &brokers, &why) ? cluster_at(op, name, &why) : NULL;
-    const char *is = found == NULL ? "unknown" : strcmp(found, wanted) == 0 ? "target" : "other";
-    operation_say(op, "%s leads this host to %s%s%s", name,
-                  found == NULL ? "no answer"
-                                : strcmp(is, "target") == 0 ? op->to->name
-                                                            : "another cluster: an old answer lives on here",
-                  found == NULL ? ": " : "", found == NULL ? why.what : "");
-    json_t *out = json_pack("{sssossss}", "name", name, "cluster",
-                            found == NULL ? json_null() : json_string(found), "is", is, "why", why.what);
-    free(found);
+    const char *found = ask->found;
+    const char *is = found == NULL                     ? "unknown"
+                     : strcmp(found, ask->wanted) == 0 ? "target"
+                                                       : "other";
+    if (found == NULL) {
+        operation_say(op, "where %s leads this host is unknown: %.300s", name, ask->why.what);
+    } else {
+        operation_say(op, "%s leads this host to %s", name,
+                      strcmp(is, "target") == 0 ? op->to->name
+                                                : "another cluster: an old answer lives on here");
+    }
+    json_t *out =
+        json_pack("{sssossss}", "name", name, "cluster",
+                  found == NULL ? json_null() : json_string(found), "is", is, "why", ask->why.what);
+    free(ask->found);
     return out;
 }
 
@@ -311,8 +347,10 @@ static json_t *view_json(const struct dns *dns, const char *value, const struct 
 bool step_verify_act(struct operation *op, struct err *err)
 {
     json_t *rows = json_array();
+    struct bootstrap ask = {.op = op};
     bool asked = true;
     bool settled = true;
+    bootstrap_begin(&ask);
     int64_t until = clock_now_ms(op->clock) + SETTLE_MS;
     until = until < op->until_ms ? until : op->until_ms;
     for (size_t i = 0; asked && i < op->names_count; i++) {
@@ -330,14 +368,15 @@ bool step_verify_act(struct operation *op, struct err *err)
         }
         free(views);
     }
-    json_t *evidence = json_pack("{soso}", "records", rows, "bootstrap", bootstrap(op));
+    json_t *evidence = json_pack("{soso}", "records", rows, "bootstrap", bootstrap_end(&ask));
     if (!operation_keep(op, "verify", evidence, asked ? err : NULL)) {
         return false;
     }
     if (asked && !settled) {
         err_set_code(err, ERR_RETRY, OPERATION_TIME_UP,
                      "not every name server says so yet: the change stands, and propagates");
-        return err_hint(err, "the same command again waits on; ferry dns show %s", op->service->name);
+        return err_hint(err, "the same command again waits on; ferry dns show %s",
+                        op->service->name);
     }
     return asked;
 }

@@ -54,7 +54,8 @@ static bool order_stands(const struct operation *op)
     json_t *order = text == NULL ? NULL : json_parse(text, strlen(text), "order", NULL);
     const char *state = json_string_value(json_object_get(order, "state"));
     const char *id = json_string_value(json_object_get(order, "operation"));
-    bool stands = state != NULL && id != NULL && strcmp(state, "fence") == 0 && strcmp(id, op->id) == 0;
+    bool stands =
+        state != NULL && id != NULL && strcmp(state, "fence") == 0 && strcmp(id, op->id) == 0;
     json_decref(order);
     return stands;
 }
@@ -80,7 +81,8 @@ static bool take_order_back(struct operation *op, struct err *err)
     }
     bool none = !json_is_object(op->order_before);
     char *text = none ? NULL : json_text(op->order_before);
-    const struct control_record record = {.key = "order", .value = none ? "{\"state\":\"run\"}" : text};
+    const struct control_record record = {.key = "order",
+                                          .value = none ? "{\"state\":\"run\"}" : text};
     bool ok = operation_write(op, &record, 1, err);
     free(text);
     return ok;
@@ -114,10 +116,10 @@ static void take_worker(struct fencing *fencing, const redisReply *name, const r
     }
     long long at = strtoll(seen->str, NULL, 10);
     snprintf(fencing->names[look->count], sizeof(fencing->names[0]), "%s", name->str);
-    fencing->workers[look->count++] = (struct fence_worker){
-        .seen_ms = at < 0 ? -at : at,
-        .left = at < 0,
-        .acked = acknowledged(workers, name->str, fencing->op->id)};
+    fencing->workers[look->count++] =
+        (struct fence_worker){.seen_ms = at < 0 ? -at : at,
+                              .left = at < 0,
+                              .acked = acknowledged(workers, name->str, fencing->op->id)};
 }
 
 static bool is_array(const redisReply *reply)
@@ -190,7 +192,7 @@ static void deny_entries(const json_t *denied, struct acl_list *out)
                                     .pattern = ACL_LITERAL,
                                     .name = (char *)(uintptr_t)name,
                                     .principal = (char *)(uintptr_t)principal,
-                                    .host = (char *)(uintptr_t) "*",
+                                    .host = (char *)(uintptr_t)"*",
                                     .operation = ACL_WRITE,
                                     .permission = ACL_DENY};
             acl_list_add(out, &acl);
@@ -273,7 +275,8 @@ static enum fence_proof look_once(struct fencing *fencing)
     struct err err = {0};
     if (!fencing->look.denied) {
         ask_redis(fencing);
-        if (!admin_group_presence(op->target, operation_group(op, group), &fencing->look.group, &err)) {
+        if (!admin_group_presence(op->target, operation_group(op, group), &fencing->look.group,
+                                  &err)) {
             fencing->look.group = GROUP_UNKNOWN;
             fencing->why = err;
         }
@@ -295,7 +298,8 @@ static bool not_proven(struct fencing *fencing, struct err *err)
         }
     }
     err_set(err, ERR_REFUSED,
-            "the mirror's workers are not proven to have stopped: after %d s somebody is in their group, or "
+            "the mirror's workers are not proven to have stopped: after %d s somebody is in their "
+            "group, or "
             "it cannot be asked%s%s%s%s",
             WAIT_MS / 1000, who[0] == '\0' ? "" : "; no word of ", who,
             fencing->why.what[0] == '\0' ? "" : "; ", fencing->why.what);
@@ -345,7 +349,8 @@ static bool keep_proof(struct fencing *fencing, enum fence_proof proof, struct e
 bool step_fence_done(struct operation *op, bool *out, struct err *err)
 {
     (void)err;
-    *out = json_is_string(json_object_get(operation_kept(op, "fence"), "proof")) && order_stands(op);
+    *out =
+        json_is_string(json_object_get(operation_kept(op, "fence"), "proof")) && order_stands(op);
     return true;
 }
 
@@ -404,10 +409,13 @@ bool step_fence_plan(struct operation *op, struct err *err)
     }
     bool deniable = mirror_principal(op, principal);
     operation_say(op, "%s is %s%s", group,
-                  presence == GROUP_MEMBERS ? "at work" : presence == GROUP_UNKNOWN ? "unknown" : "empty",
+                  presence == GROUP_MEMBERS   ? "at work"
+                  : presence == GROUP_UNKNOWN ? "unknown"
+                                              : "empty",
                   deniable ? "; who does not answer is denied Write" : "");
     return operation_keep(op, "fence",
                           json_pack("{sssbsb}", "group", group, "members",
-                                    presence == GROUP_MEMBERS ? 1 : 0, "deniable", deniable ? 1 : 0),
+                                    presence == GROUP_MEMBERS ? 1 : 0, "deniable",
+                                    deniable ? 1 : 0),
                           err);
 }

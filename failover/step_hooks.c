@@ -37,7 +37,8 @@ static bool judge(const char *program, const struct child_result *result, int32_
     } else if (result->code < 0) {
         err_set(err, ERR_RETRY, "%.200s was ended by signal %d", program, result->signal);
     } else {
-        err_set(err, ERR_REFUSED, "%.200s ended with %d: %.300s", program, result->code, result->said);
+        err_set(err, ERR_REFUSED, "%.200s ended with %d: %.300s", program, result->code,
+                result->said);
     }
     return err_hint(err, "services.*.hooks in the configuration; it may be called again");
 }
@@ -57,8 +58,14 @@ bool hook_run(struct operation *op, enum config_hook hook, const char *verb, str
     snprintf(texts[3], ENV_BYTES, "FERRY_SERVICE=%s", op->service->name);
     snprintf(texts[4], ENV_BYTES, "FERRY_FROM=%s", op->from->name);
     snprintf(texts[5], ENV_BYTES, "FERRY_TO=%s", op->to->name);
-    const char *const env[] = {texts[0], texts[1], texts[2], texts[3],
-                               texts[4], texts[5], "PATH=/usr/local/bin:/usr/bin:/bin", NULL};
+    const char *const env[] = {texts[0],
+                               texts[1],
+                               texts[2],
+                               texts[3],
+                               texts[4],
+                               texts[5],
+                               "PATH=/usr/local/bin:/usr/bin:/bin",
+                               NULL};
     const struct child_options options = {
         .argv = argv, .env = env, .in = in, .timeout_ms = timeout_ms};
     bool ok = child_run(&options, &result, err);
@@ -101,7 +108,8 @@ bool step_pre_plan(struct operation *op, struct err *err)
 bool step_evict_act(struct operation *op, struct err *err)
 {
     if (!hook_is_set(op, HOOK_EVICT)) {
-        operation_say(op, "no hooks.evict: clients that hold a connection to %s have to be restarted",
+        operation_say(op,
+                      "no hooks.evict: clients that hold a connection to %s have to be restarted",
                       op->from->name);
     }
     return run_row(op, HOOK_EVICT, "evict", err);

@@ -50,8 +50,9 @@ static json_t *fence_after(const struct operation *op)
     size_t index;
     json_t *topic;
     json_array_foreach (json_object_get(denied, "topics"), index, topic) {
-        json_object_set_new(topics, json_string_value(topic),
-                            json_pack("{sss[s]s[]}", "state", "denied", "ours", principal, "theirs"));
+        json_object_set_new(
+            topics, json_string_value(topic),
+            json_pack("{sss[s]s[]}", "state", "denied", "ours", principal, "theirs"));
     }
     return topics;
 }
@@ -244,8 +245,9 @@ bool step_open_plan(struct operation *op, struct err *err)
     json_t *fence = fence_topics_parse(op->state->fence_json);
     fence_entries(fence, &denies);
     acl_sync_parse(op->state->acls_json, &acls);
-    operation_say(op, "%zu denials would be taken away, %zu ACLs given; behind this nothing is taken back",
-                  denies.count, acls.withheld.count);
+    operation_say(
+        op, "%zu denials would be taken away, %zu ACLs given; behind this nothing is taken back",
+        denies.count, acls.withheld.count);
     bool ok = operation_keep(op, "open",
                              json_pack("{sIsI}", "denies_removed", (json_int_t)denies.count,
                                        "acls_given", (json_int_t)acls.withheld.count),

@@ -81,8 +81,8 @@ bool step_role_act(struct operation *op, struct err *err)
 {
     return raise(op, op->to, err) &&
            operation_keep(op, "role",
-                          json_pack("{sIsIss}", "epoch", (json_int_t)op->state->role_epoch, "before",
-                                    (json_int_t)op->role_epoch, "primary", op->to->name),
+                          json_pack("{sIsIss}", "epoch", (json_int_t)op->state->role_epoch,
+                                    "before", (json_int_t)op->role_epoch, "primary", op->to->name),
                           err);
 }
 
@@ -95,8 +95,8 @@ bool step_role_plan(struct operation *op, struct err *err)
 {
     operation_say(op, "epoch %lld: %s would be primary", (long long)(op->role_epoch + 1),
                   op->to->name);
-    return operation_keep(op, "role",
-                          json_pack("{sIss}", "epoch", (json_int_t)(op->role_epoch + 1), "primary",
-                                    op->to->name),
-                          err);
+    return operation_keep(
+        op, "role",
+        json_pack("{sIss}", "epoch", (json_int_t)(op->role_epoch + 1), "primary", op->to->name),
+        err);
 }

@@ -1,7 +1,7 @@
 /* The source's side: its writers are stopped, its ends stand still, everything is mirrored; what came later is counted.
  *
  * `source`     {"method": "acl"|"hook"|"none"|"unreachable", "why": TEXT, "topics": as failover/fence.h}
- * `prove`      {"ends": {TOPIC: [END..]}, "still": true|false|null, "looks": N}   null: it does not answer
+ * `prove`      {"ends": {TOPIC: [END..]}, "still": true|false|null, "looks": N, "seen": see loss.h}   null: it does not answer
  * `drain`      {"partitions": N, "records": N mirrored meanwhile}
  * `stragglers` {"records": N|null, "topics": {TOPIC: N}, "why": TEXT}
  */
@@ -12,13 +12,15 @@
 
 #include "failover/fence.h"
 #include "failover/hooks.h"
+#include "failover/loss.h"
 #include "failover/positions.h"
 #include "failover/service_topics.h"
 #include "failover/steps.h"
 
 #define OWN_MAX        3
 #define STILL_EVERY_MS 500
-#define STILL_LOOKS    4 /* 2 s apart from the first to the last: an idle producer's linger, and its retries */
+#define STILL_LOOKS \
+    4 /* 2 s apart from the first to the last: an idle producer's linger, and its retries */
 #define STILL_TRIES    24
 #define DRAIN_EVERY_MS 300
 #define DRAIN_STUCK_MS 60000 /* nothing was mirrored for so long */
@@ -106,7 +108,8 @@ static bool set_entries(struct operation *op, const json_t *topics, bool remove,
     bool ok = entries.count == 0 ||
               (op->source_operator == NULL
                    ? err_set(err, ERR_RETRY, "%s does not answer", op->from->name)
-                   : (remove ? admin_acls_delete : admin_acls_create)(op->source_operator, &entries, err));
+                   : (remove ? admin_acls_delete : admin_acls_create)(op->source_operator, &entries,
+                                                                      err));
     acl_list_free(&entries);
     return ok;
 }
@@ -132,7 +135,9 @@ static bool fence_by_acl(struct source_fence *fence, bool *out_whole, struct err
     json_t *topics = plan_topics(fence);
     size_t open = open_topics(topics, &example, &why);
     char text[600];
-    snprintf(text, sizeof(text), open == 0 ? "who had Write is denied it on %zu topics" : "%zu topics are open, as %.250s: %.250s",
+    snprintf(text, sizeof(text),
+             open == 0 ? "who had Write is denied it on %zu topics"
+                       : "%zu topics are open, as %.250s: %.250s",
              open == 0 ? fence->topics.count : open, example, why == NULL ? "" : why);
     *out_whole = open == 0;
     bool ok = keep_method(op, *out_whole ? "acl" : "none", text, topics, err) &&
@@ -149,7 +154,8 @@ static bool not_whole(const struct operation *op, struct err *err)
     }
     err_set(err, ERR_REFUSED, "nothing stops the writers at %s: %.400s", op->from->name,
             why == NULL ? "" : why);
-    return err_hint(err, "sites.%s.operator or hooks.fence; you stopped them yourself: --force source",
+    return err_hint(err,
+                    "sites.%s.operator or hooks.fence; you stopped them yourself: --force source",
                     op->from->name);
 }
 
@@ -170,8 +176,8 @@ static bool source_act(struct operation *op, struct err *err)
         return keep_method(op, "hook", "hooks.fence stops them", NULL, err) &&
                hook_run(op, HOOK_FENCE, "fence", err);
     }
-    bool ok = gather(&fence, err) && fence_by_acl(&fence, &whole, err) &&
-              (whole || not_whole(op, err));
+    bool ok =
+        gather(&fence, err) && fence_by_acl(&fence, &whole, err) && (whole || not_whole(op, err));
     service_topics_done(&fence.topics);
     acl_list_free(&fence.acls);
     return ok;
@@ -221,7 +227,9 @@ bool step_source_plan(struct operation *op, struct err *err)
     if (ok) {
         size_t open = open_topics(topics, &example, &why);
         ok = keep_method(op, open == 0 ? "acl" : "none",
-                         open == 0 ? "who has Write would be denied it" : why == NULL ? "" : why,
+                         open == 0     ? "who has Write would be denied it"
+                         : why == NULL ? ""
+                                       : why,
                          topics, err) &&
              (open == 0 || not_whole(op, err));
     }
@@ -249,7 +257,8 @@ static bool keep_ends(struct operation *op, json_t *take_ends, json_t *take_stil
                       struct err *err)
 {
     return operation_keep(op, "prove",
-                          json_pack("{sososi}", "ends", take_ends, "still", take_still, "looks", looks),
+                          json_pack("{sososiso}", "ends", take_ends, "still", take_still, "looks",
+                                    looks, "seen", loss_seen(op)),
                           err);
 }
 
@@ -367,11 +376,13 @@ static bool stuck(const struct operation *op, const struct positions *positions,
                             : positions->hidden_err.kind != ERR_NONE ? &positions->hidden_err
                             : positions->group_err.kind != ERR_NONE  ? &positions->group_err
                                                                      : NULL;
-    err_set(err, ERR_RETRY, "the mirror does not get to the end: %s%lld records to go, most in %.250s:%d%s%.200s",
+    err_set(err, ERR_RETRY,
+            "the mirror does not get to the end: %s%lld records to go, most in %.250s:%d%s%.200s",
             left < 0 ? "at least " : "", (long long)(left < 0 ? 0 : left),
             worst == NULL ? "" : worst->topic, worst == NULL ? 0 : worst->partition,
             why == NULL ? "" : "; ", why == NULL ? "" : why->what);
-    return err_hint(err, "ferry status %s; ferry fault list %s", op->service->name, op->service->name);
+    return err_hint(err, "ferry status %s; ferry fault list %s", op->service->name,
+                    op->service->name);
 }
 
 /* What stands in an open transaction is below the end and not stable: it can never be mirrored while that is open. */
@@ -382,9 +393,11 @@ static bool nothing_open(struct operation *op, const struct positions *positions
         const struct position *row = &positions->rows[i];
         json_t *end = json_array_get(json_object_get(ends, row->topic), (size_t)row->partition);
         if (json_is_integer(end) && row->source_end < json_integer_value(end)) {
-            err_set(err, ERR_REFUSED, "a transaction is open at %s in %s:%d: from offset %lld on nothing is stable",
+            err_set(err, ERR_REFUSED,
+                    "a transaction is open at %s in %s:%d: from offset %lld on nothing is stable",
                     op->from->name, row->topic, row->partition, (long long)row->source_end);
-            return err_hint(err, "kafka-transactions.sh --find-hanging; it ends by its time-out at the latest");
+            return err_hint(
+                err, "kafka-transactions.sh --find-hanging; it ends by its time-out at the latest");
         }
     }
     return true;
@@ -411,8 +424,8 @@ bool step_drain_act(struct operation *op, struct err *err)
                 operation_say(op, "everything is mirrored: %zu partitions", count);
             }
             return ok && operation_keep(op, "drain",
-                                        json_pack("{sIsI}", "partitions", (json_int_t)count, "records",
-                                                  (json_int_t)(first < 0 ? 0 : first)),
+                                        json_pack("{sIsI}", "partitions", (json_int_t)count,
+                                                  "records", (json_int_t)(first < 0 ? 0 : first)),
                                         err);
         }
         if (left >= 0 && left < least) {
@@ -491,9 +504,9 @@ bool step_stragglers_act(struct operation *op, struct err *err)
     }
     json_decref(ends);
     service_topics_done(&topics);
-    return operation_keep(op, "stragglers",
-                          json_pack("{sososs}", "records", records < 0 ? json_null() : json_integer(records),
-                                    "topics", by_topic, "why",
-                                    op->source == NULL ? op->source_err.what : why.what),
-                          err);
+    return operation_keep(
+        op, "stragglers",
+        json_pack("{sososs}", "records", records < 0 ? json_null() : json_integer(records),
+                  "topics", by_topic, "why", op->source == NULL ? op->source_err.what : why.what),
+        err);
 }

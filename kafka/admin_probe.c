@@ -188,8 +188,7 @@ static void take_part(struct probe_call *call, const struct probe_ask *ask,
              part->partition);
 }
 
-static bool probe_answered(void *arg, struct reader *reader, int16_t version,
-                           const struct err *err)
+static bool probe_answered(void *arg, struct reader *reader, int16_t version, const struct err *err)
 {
     struct probe_ask *ask = arg;
     struct probe_call *call = ask->call;

@@ -19,9 +19,9 @@ bool admin_group_presence(struct admin *admin, const char *group, enum group_pre
                           struct err *err);
 
 struct write_probe {
-    size_t asked;    /* partitions whose leader answered */
-    size_t refused;  /* of them: Write is denied to us */
-    size_t allowed;  /* of them: we might write */
+    size_t asked;      /* partitions whose leader answered */
+    size_t refused;    /* of them: Write is denied to us */
+    size_t allowed;    /* of them: we might write */
     char example[300]; /* a partition that is not refused; "" = none */
 };
 

@@ -69,6 +69,7 @@ const struct cluster_topic *cluster_topic_at(struct cluster *cluster, int32_t in
 struct cluster_leader {
     int32_t broker; /* -1 = none or unknown */
     int32_t epoch;
+    int32_t replicas_count; /* of the partition, the leader included; 0 = unknown */
 };
 struct cluster_leader cluster_leader(struct cluster *cluster, const char *topic, int32_t partition);
 int32_t cluster_brokers_count(const struct cluster *cluster);

@@ -56,11 +56,11 @@ struct control_state {    /* one snapshot, immutable once published */
     struct control_topic *topics;
     size_t topics_count;
     char keeper[256];
-    char *fence_json; /* whole record, NULL when none */
-    char *dns_json;   /* likewise */
-    char *acls_json;  /* likewise */
-    char *order_json; /* likewise */
-    bool paused;      /* order: pause */
+    char *fence_json;         /* whole record, NULL when none */
+    char *dns_json;           /* likewise */
+    char *acls_json;          /* likewise */
+    char *order_json;         /* likewise */
+    bool paused;              /* order: pause */
     char fence_operation[65]; /* order: fence, of this operation; "" = none */
     bool operation_open;
 };

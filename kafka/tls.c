@@ -257,10 +257,10 @@ enum tls_progress tls_handshake(struct tls *tls, struct err *err)
 bool tls_made_for(const struct tls *tls, const char *host)
 {
     X509 *certificate = SSL_get1_peer_certificate(tls->ssl);
-    bool fits = certificate != NULL && (X509_check_host(certificate, host, 0,
-                                                        X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS,
-                                                        NULL) == 1 ||
-                                        X509_check_ip_asc(certificate, host, 0) == 1);
+    bool fits =
+        certificate != NULL &&
+        (X509_check_host(certificate, host, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1 ||
+         X509_check_ip_asc(certificate, host, 0) == 1);
     X509_free(certificate);
     ERR_clear_error();
     return fits;

@@ -214,6 +214,7 @@ static void take_leader(struct cluster_leader *leader, const struct metadata_par
         return; /* from before what we know */
     }
     leader->broker = partition->leader < 0 ? -1 : partition->leader;
+    leader->replicas_count = partition->replicas_count;
     if (partition->leader_epoch != -1) {
         leader->epoch = partition->leader_epoch;
     }

@@ -161,6 +161,7 @@ void sink_look(struct engine *engine);
 /* Its acknowledgments do not come: its next batches go over the slow connection. Nothing of it flies. */
 void sink_slow(struct task *task);
 int64_t sink_round_trip_us(const struct task *task); /* to its target broker; -1 = unknown */
+bool sink_waits(const struct task *task); /* each of its batches: for replicas, or a long line */
 /* Break the connections in which batches stand unsent. */
 void sink_drop_unsent(struct engine *engine);
 void sink_conn_changed(struct engine *engine, int32_t broker, int32_t lane, bool lost);

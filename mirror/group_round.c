@@ -49,7 +49,7 @@ struct group_round {
     char *checkpoints_key;
     char *groups_key;
     char *read_key;
-    int64_t read_ms; /* wall clock: the source's commits were asked for */
+    int64_t read_ms;            /* wall clock: the source's commits were asked for */
     struct redis_script floors; /* copies of this thread's own */
     struct redis_script groups;
     enum step step;
@@ -763,8 +763,7 @@ static void take_parts(const struct some_parts *some, const struct list_offsets_
     }
 }
 
-static bool parts_answered(void *arg, struct reader *reader, int16_t version,
-                           const struct err *err)
+static bool parts_answered(void *arg, struct reader *reader, int16_t version, const struct err *err)
 {
     struct some_parts *some = arg;
     struct group_round *round = some->round;

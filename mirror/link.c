@@ -134,7 +134,8 @@ static void subscribe(struct link *link, bool with_list)
 static void assigned(void *arg, const struct membership_partition *parts, size_t count)
 {
     struct link *link = arg;
-    if (link->stopping || link->state == LINK_RETREATING) { /* what comes while we drain is begun by its next owner */
+    if (link->stopping ||
+        link->state == LINK_RETREATING) { /* what comes while we drain is begun by its next owner */
         link_commit_soon(link);
         return;
     }
@@ -626,6 +627,9 @@ static void take_role(struct link *link, const struct control_state *state)
     if (trusted) {
         link->control_topic_id = state->topic_id;
         link->role_epoch = state->role_epoch;
+        link->operation_open = state->operation_open;
+        link->target_is_primary =
+            state->role_epoch > 0 && strcmp(state->primary, link->to->name) == 0;
     }
     if (ours && link->adopt_json == NULL) {
         link->adopt_json = adopt_text(state->role_json);
@@ -663,8 +667,17 @@ static void tell_groups(struct link *link)
     }
 }
 
+static void count_partitions(struct link *link, const struct control_state *state)
+{
+    link->partitions_listed = state->has_topics ? 0 : -1;
+    for (size_t i = 0; state->has_topics && i < state->topics_count; i++) {
+        link->partitions_listed += state->topics[i].partitions_count;
+    }
+}
+
 static void take_list(struct link *link, const struct control_state *state)
 {
+    count_partitions(link, state);
     if (!state->has_topics || !list_changed(link, state)) {
         return;
     }

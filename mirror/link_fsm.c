@@ -146,11 +146,10 @@ static const struct fsm_edge part_edges[] = {
 };
 /* clang-format on */
 
-static const char *const link_states[LINK_STATES_COUNT] = {"no role", "joining", "running",
+static const char *const link_states[LINK_STATES_COUNT] = {"no role",  "joining", "running",
                                                            "draining", "stopped", "retreating"};
-static const char *const link_events[LINK_EVENTS_COUNT] = {"role", "no-role", "joined",
-                                                           "stop", "drained", "fenced",
-                                                           "retreat"};
+static const char *const link_events[LINK_EVENTS_COUNT] = {"role",    "no-role", "joined", "stop",
+                                                           "drained", "fenced",  "retreat"};
 static const char *const part_states[PART_STATES_COUNT] = {
     "waiting", "resuming", "placed", "mirroring", "stalled", "faulted", "draining", "gone"};
 static const char *const part_events[PART_EVENTS_COUNT] = {

@@ -150,6 +150,8 @@ struct link {
     int64_t control_read_ms;
     int64_t control_end;
     int64_t role_epoch;
+    bool operation_open;           /* as the control topic says */
+    bool target_is_primary;        /* likewise: nothing protects what clients write there */
     struct heartbeat_role witness; /* what Redis remembers; epoch 0 = nothing, or Redis is away */
     bool distrusted;               /* said already */
     bool role_ours;
@@ -171,6 +173,7 @@ struct link {
     /* topics that we subscribe to */
     char **topics;
     size_t topics_count;
+    int64_t partitions_listed; /* of them, as the keeper wrote them down; -1 = no list */
     bool subscribed_all;
     /* membership */
     bool control_ours; /* we are the keeper */
@@ -246,6 +249,8 @@ struct link {
         struct series *state;
         struct series *may_send;
         struct series *role_epoch;
+        struct series *operation_open;
+        struct series *unprotected;
         struct series *streams_epoch;
         struct series *deadline_s;
         struct series *commit_age;
@@ -286,6 +291,10 @@ struct link {
         struct series *group_kinds[GROUP_KINDS_COUNT]; /* NULL: carried */
         struct series *group_verdicts[VERDICT_UNMAPPED + 1];
         struct series *group_holds[GROUP_HOLDS_COUNT]; /* GROUP_FREE: NULL */
+        struct series *reread_groups;
+        struct series *reread_records;
+        struct series *reread_unknown;
+        struct series *failover_s;
         struct series *group_age;
         struct series *group_took;
         struct series *group_commits;

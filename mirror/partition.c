@@ -212,7 +212,7 @@ static enum partition_took queue(struct taking *taking, const struct batch *batc
 static enum partition_took pass(struct taking *taking, const struct batch *batch)
 {
     const struct recode *recode = taking->partition->recode;
-    if (recode != NULL && recode_small(recode, batch)) {
+    if (recode != NULL && recode_small(recode, batch, taking->partition->waits)) {
         return queue(taking, batch, BATCH_SMALL);
     }
     enum partition_took took = flush(taking);

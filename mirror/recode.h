@@ -21,8 +21,9 @@
 
 #define RECODE_BATCH_BYTES \
     ((size_t)1 << 20) /* of a batch made: brokers take 1,048,588 bytes unless told otherwise */
-/* Not larger: worth to be merged with its neighbours. What is not compressed costs a copy alone, and the broker takes one
- * of 240 KiB for half the work of fifteen of 16 KiB; what is compressed would have to be compressed again. */
+/* Not larger: worth to be merged with its neighbours. What is not compressed costs a copy and two checksums alone, and where
+ * each batch waits for replicas or a long line, one of 240 KiB waits once instead of fifteen times; what is compressed
+ * would have to be compressed again. */
 #define RECODE_SMALL_BYTES       4096
 #define RECODE_PLAIN_SMALL_BYTES ((size_t)64 << 10)
 /* Of neighbours: what is made fits a block of 64 or 256 KiB. */
@@ -77,8 +78,9 @@ struct recode_item { /* a source batch that waits for its neighbours */
     enum batch_verdict why;
 };
 
-/* May it pass, but is it wanted to be merged with its neighbours? */
-bool recode_small(const struct recode *recode, const struct batch *batch);
+/* May it pass, but is it wanted to be merged with its neighbours?
+ * @param waits  the target answers late: its partition has replicas to wait for, or stands far away */
+bool recode_small(const struct recode *recode, const struct batch *batch, bool waits);
 /* May it stand behind what is queued? Same codec, kind of timestamp, format and leader epoch, and room. */
 bool recode_joins(const struct recode *recode, const struct batch *batch);
 /* @param why  what keeps it from passing; BATCH_SMALL = nothing does */

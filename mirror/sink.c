@@ -142,6 +142,7 @@ void sink_route(struct task *task)
         leader.epoch != task->target_leader.epoch) {
         route_to(task, leader);
     }
+    task->target_leader.replicas_count = leader.replicas_count;
 }
 
 void sink_route_anew(struct task *task)
@@ -402,6 +403,11 @@ void sink_look(struct engine *engine)
 int64_t sink_round_trip_us(const struct task *task)
 {
     return task->lane == NULL ? -1 : task->lane->round_trip_us;
+}
+
+bool sink_waits(const struct task *task)
+{
+    return task->target_leader.replicas_count > 1 || sink_round_trip_us(task) >= FLOW_FAR_US;
 }
 
 /* --- answers ------------------------------------------------------------------------------------------------------ */

@@ -129,6 +129,7 @@ static void take_records(struct task *task, struct fetch_partition *fetched, str
     const struct partition_bounds bounds = {.window_bytes =
                                                 engine->options.limits->partition_window_bytes};
     recode_plain_bytes(engine->recode, (size_t)engine->options.limits->link_window_bytes / 2);
+    task->core.waits = sink_waits(task);
     switch (partition_take(&task->core, fetched, block, &engine->transfer_limits, &bounds, &refusal,
                            &err)) {
     case TOOK_OK:

@@ -57,9 +57,10 @@ static bool same_text(const char *ours, const char *text, size_t len)
     return strlen(ours) == bound && memcmp(ours, text, bound) == 0;
 }
 
-#define PACE_GAP_MS   5000  /* not looked at for longer: how often it committed meanwhile is not known */
-#define PACE_LONG_MS  60000 /* a group that rests says little of how it reads */
-#define PACE_MEMORY   8     /* commits that a mean is of */
+#define PACE_GAP_MS \
+    5000 /* not looked at for longer: how often it committed meanwhile is not known */
+#define PACE_LONG_MS 60000 /* a group that rests says little of how it reads */
+#define PACE_MEMORY  8     /* commits that a mean is of */
 
 /* Rounded up, so that it gets there. */
 static int64_t mean(int64_t before, int64_t now)
@@ -154,6 +155,37 @@ void group_entry_settle(struct group_entry *entry, int64_t target_begin)
         facts->target_offset = target_begin;
         facts->verdict = VERDICT_LOST;
     }
+}
+
+#define LOOK_EACH_MS 1000 /* the source's commits are read so often */
+
+/* Read since the last commit that was seen: up to the next one, and until we look again. */
+static int64_t unseen_offsets(const struct group_pace *pace)
+{
+    double more = (double)pace->offsets * (1.0 + (double)LOOK_EACH_MS / (double)pace->commits_ms);
+    return more >= 1e15 ? INT64_MAX / 4 : (int64_t)more;
+}
+
+int64_t group_entry_reread(const struct group_entry *entry, int64_t mirrored_end)
+{
+    const struct group_facts *facts = &entry->facts;
+    int64_t stands = entry->target_seen >= 0 ? entry->target_seen : facts->committed;
+    if (facts->source_offset < 0) {
+        return 0;
+    }
+    if (stands < 0 || facts->target_offset < 0) {
+        return -1;
+    }
+    int64_t left = mirrored_end > stands ? mirrored_end - stands : 0;
+    int64_t behind = facts->target_offset > stands ? facts->target_offset - stands : 0;
+    int64_t more = left;
+    if (facts->limit >= facts->source_offset) { /* nobody reads for it */
+        more = facts->limit - facts->source_offset;
+    }
+    if (facts->pace.commits_ms > 0 && unseen_offsets(&facts->pace) < more) {
+        more = unseen_offsets(&facts->pace);
+    }
+    return more < left - behind ? behind + more : left;
 }
 
 /* --- decision ----------------------------------------------------------------------------------------------------- */
@@ -262,9 +294,9 @@ static bool same_facts(const struct group_facts *a, const struct group_facts *b)
 {
     return a->source_offset == b->source_offset && a->target_offset == b->target_offset &&
            a->verdict == b->verdict && a->count == b->count && a->hold == b->hold &&
-           a->committed == b->committed && a->before == b->before &&
-           a->read_ms == b->read_ms && a->pace.offsets == b->pace.offsets &&
-           a->pace.commits_ms == b->pace.commits_ms && a->limit == b->limit;
+           a->committed == b->committed && a->before == b->before && a->read_ms == b->read_ms &&
+           a->pace.offsets == b->pace.offsets && a->pace.commits_ms == b->pace.commits_ms &&
+           a->limit == b->limit;
 }
 
 bool group_entry_unsaved(const struct group_entry *entry)
@@ -296,9 +328,8 @@ size_t group_entry_text(const struct group_entry *entry, char out[GROUP_TEXT_BYT
                        " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %s%.*s",
                        facts->source_offset, facts->target_offset, verdict_text(facts->verdict),
                        facts->count, group_hold_name(facts->hold), facts->committed, facts->before,
-                       entry->time_ms, facts->read_ms, facts->pace.offsets,
-                       facts->pace.commits_ms, facts->limit,
-                       entry->metadata == NULL ? "-" : "=", GROUP_METADATA_BYTES,
+                       entry->time_ms, facts->read_ms, facts->pace.offsets, facts->pace.commits_ms,
+                       facts->limit, entry->metadata == NULL ? "-" : "=", GROUP_METADATA_BYTES,
                        entry->metadata == NULL ? "" : entry->metadata);
     assert(len > 0 && len < GROUP_TEXT_BYTES);
     return (size_t)len;

@@ -56,7 +56,8 @@ struct group_facts {       /* what is kept */
     int64_t before;
     int64_t read_ms; /* wall clock: source_offset was seen first; -1 = unknown */
     struct group_pace pace;
-    int64_t limit; /* the source's end when the group was seen without members; -1 = it has some, or not known */
+    int64_t
+        limit; /* the source's end when the group was seen without members; -1 = it has some, or not known */
 };
 
 struct group_entry {
@@ -83,7 +84,8 @@ struct group_entry {
     int64_t look_ms;     /* the target is to be read again then */
     int64_t target_seen; /* what it had at the last look, or what we committed since; -1 = none */
     bool metadata_seen;  /* the same metadata stands there */
-    bool by_hand; /* it moved while the group had no members: somebody reads with assigned partitions, unseen */
+    bool
+        by_hand; /* it moved while the group had no members: somebody reads with assigned partitions, unseen */
     /* of the round under way */
     uint64_t round;     /* the last one in which the source's answer had it */
     bool pending;       /* the map was not asked, or did not answer: nothing is decided */
@@ -133,6 +135,10 @@ MUST_CHECK
 bool group_entry_decide(struct group_entry *entry, const struct group_target *target);
 /* What the target answered to the commit. */
 void group_entry_answered(struct group_entry *entry, bool ok, enum group_hold why, int64_t now_ms);
+/* Records of the target that the group would read again, at most, if it went on there now: from what stands there to where it
+ * may have read at the source. -1 = not known: nothing stands there, or it has no translation.
+ * @param mirrored_end  of the target's partition */
+int64_t group_entry_reread(const struct group_entry *entry, int64_t mirrored_end);
 /* Does what Redis holds differ? */
 bool group_entry_unsaved(const struct group_entry *entry);
 /* It is sent: it stands there, unless the round fails. */

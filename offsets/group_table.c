@@ -491,6 +491,18 @@ void group_entry_mapped(struct group_entry *entry, const struct translation *fou
 
 /* --- counts ------------------------------------------------------------------------------------------------------- */
 
+/* What this place would read again. @return there is something */
+static bool count_reread(const struct group_table *table, const struct group_entry *entry,
+                         struct group_counts *out)
+{
+    const struct group_part *part = entry->part;
+    bool known = part->seen != 0 && part->seen == table->reading;
+    int64_t records = known ? group_entry_reread(entry, part->checkpoint.target_next) : -1;
+    out->reread_unknown += records < 0 ? 1 : 0;
+    out->reread_records += records > 0 ? (uint64_t)records : 0;
+    return records > 0;
+}
+
 void group_table_count(const struct group_table *table, struct group_counts *out)
 {
     *out = (struct group_counts){0};
@@ -502,12 +514,15 @@ void group_table_count(const struct group_table *table, struct group_counts *out
         }
         out->groups++;
         out->member_groups += group->target_members ? 1 : 0;
+        bool again = false;
         for (size_t j = 0; j < group->entries_count; j++) {
             const struct group_facts *facts = &group->entries[j]->facts;
             if (facts->source_offset >= 0) {
                 out->verdicts[facts->verdict]++;
                 out->holds[facts->hold]++;
+                again = count_reread(table, group->entries[j], out) || again;
             }
         }
+        out->reread_groups += again ? 1 : 0;
     }
 }

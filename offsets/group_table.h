@@ -56,7 +56,7 @@ struct group {
     enum group_kind kind;
     bool at_source; /* listed in this round */
     int32_t source_broker;
-    bool source_empty; /* when it was listed last: it had members once, and has none */
+    bool source_empty;     /* when it was listed last: it had members once, and has none */
     bool source_was_empty; /* likewise, the time before */
     bool at_target; /* likewise; false with group_table.target_known: it has no members there */
     bool target_members;
@@ -133,7 +133,10 @@ struct group_counts { /* places, of groups that are carried */
     uint64_t holds[GROUP_HOLDS_COUNT];
     uint64_t groups; /* carried, with a place */
     uint64_t kinds[GROUP_KINDS_COUNT];
-    uint64_t member_groups; /* with members at the target */
+    uint64_t member_groups;  /* with members at the target */
+    uint64_t reread_groups;  /* that would read something again if they went on there now */
+    uint64_t reread_records; /* so many, at most */
+    uint64_t reread_unknown; /* places of which that is not known */
 };
 void group_table_count(const struct group_table *table, struct group_counts *out);
 

@@ -4,9 +4,9 @@ arrives, and never less than the truth."""
 import json
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer
 
-from rig.groups import Member, commit, committed, hint_at, kept, metadata_at
+from rig.groups import commit, committed, hint_at, kept, metadata_at
 from rig.line import Line
 from rig.procs import wait_for
 from rig.produce import Load
@@ -99,14 +99,19 @@ def test_every_group_finds_its_hint_four_ways(line):
 
     hint = hint_at(one.target, stopped, where)
     assert hint.operation == report["operation"] and hint.cluster == one.source.cluster_id
-    assert hint.start == committed(one.target, stopped)[where] == to_target(*where, committed(one.source, stopped)[where])
+    assert (
+        hint.start == committed(one.target, stopped)[where] == to_target(*where, committed(one.source, stopped)[where])
+    )
     limit = to_target(*where, ends[0])
     assert hint.likely_until <= hint.until == limit < end
     for target in range(hint.start, hint.mapped_until):
         assert to_target(*where, hint.source(target)) == target
 
     hint = hint_at(one.target, standing, where)
-    assert (hint.start, hint.until) == (to_target(*where, 100), end)  # it never had members: who knows what reads for it
+    assert (hint.start, hint.until) == (
+        to_target(*where, 100),
+        end,
+    )  # it never had members: who knows what reads for it
     assert metadata_at(one.target, own, where) == "its own"
     assert committed(one.target, own)[where] == to_target(*where, 100)
 

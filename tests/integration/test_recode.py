@@ -356,6 +356,20 @@ def test_without_merge_everything_passes_unopened(line, source, target):
     assert recoded(worker, "small") == 0
 
 
+def test_ordinary_batches_pass_unopened_where_no_replica_is_waited_for(line, source, target):
+    """Merging them costs a copy and two checksums: only where each would wait (test_replicas has the other side)."""
+    one = line(partitions=1)
+    topic = one.topics[0]
+    Load(source.bootstrap, topic, "plain", count=5000, partition=0, size=1000).run()
+    worker = one.worker("w1")
+    one.wait_caught_up()
+    one.prove()
+    left, right = data_batches(source, topic, 1), data_batches(target, topic, 1)
+    ordinary = {b.region_crc for b in left if 4096 < b.size <= 65536}
+    assert len(ordinary) > 100, "no batches of the ordinary size"
+    assert ordinary <= {b.region_crc for b in right}
+
+
 @pytest.mark.long
 def test_batches_of_many_transactions_are_merged_over_their_markers(line, source, target):
     one = line(partitions=1)

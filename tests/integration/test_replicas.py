@@ -42,6 +42,19 @@ def wait_whole(cluster, topic):
 
 
 @pytest.mark.long
+def test_a_backlog_of_ordinary_batches_is_merged_where_replicas_are_waited_for(clusters, own, folder, new_redis, name):
+    source, target = clusters()
+    topic = source.create_topic(f"{name}.t", replicas=3, config=DURABLE)
+    target.create_topic(topic, replicas=3, config=DURABLE)
+    Load(source.bootstrap, topic, "plain", count=20_000, partition=0, size=1000).run()
+    line = Line(own, folder, source, target, new_redis(), name, [topic])
+    worker = line.worker("w1")
+    line.wait_caught_up()
+    line.prove()
+    assert worker.metrics().get("ferry_link_recoded_batches_total", 0, reason="small") > 100
+
+
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_broker_and_worker_faults_on_both_sides_lose_and_double_nothing(clusters, own, folder, new_redis, name):
     """S10, S24, S26: kill -9 and orderly restarts of brokers, leader moves on either side, workers killed and added,

@@ -443,6 +443,31 @@ static void long_metadata_is_cut(void **state)
     free(longer);
 }
 
+static void what_would_be_read_again(void **state)
+{
+    (void)state;
+    struct group_entry entry = fresh(1000);
+    maps_to(&entry, VERDICT_EXACT, 500);
+    assert_int_equal(group_entry_reread(&entry, 900), -1); /* nothing stands at the target yet */
+    entry = ours_at_500();
+    assert_int_equal(group_entry_reread(&entry, 900), 400); /* it may have read to the end */
+    entry.facts.pace = (struct group_pace){.offsets = 50, .commits_ms = 2000};
+    assert_int_equal(group_entry_reread(&entry, 900), 75); /* a commit's worth, and a look's */
+    assert_int_equal(group_entry_reread(&entry, 520), 20);
+    assert_int_equal(group_entry_reread(&entry, 400), 0);
+    entry.facts.limit = 1010; /* its last member was gone when the source ended there */
+    assert_int_equal(group_entry_reread(&entry, 900), 10);
+    group_entry_source(&entry, 1100, "kept", 4, NOW_MS + 1000, WALL_MS + 1000);
+    maps_to(&entry, VERDICT_EXACT, 600); /* translated, and 500 stands there still */
+    entry.facts.limit = 1100;
+    assert_int_equal(group_entry_reread(&entry, 900), 100);
+    maps_to(&entry, VERDICT_UNMAPPED, -1);
+    assert_int_equal(group_entry_reread(&entry, 900), -1);
+    entry.facts.source_offset = -1; /* gone at the source */
+    assert_int_equal(group_entry_reread(&entry, 900), 0);
+    group_entry_done(&entry);
+}
+
 static void fields(void **state)
 {
     (void)state;
@@ -490,6 +515,7 @@ int main(void)
         cmocka_unit_test(a_hint_is_no_metadata_of_the_groups),
         cmocka_unit_test(other_text_is_refused),
         cmocka_unit_test(long_metadata_is_cut),
+        cmocka_unit_test(what_would_be_read_again),
         cmocka_unit_test(fields),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -392,16 +392,30 @@ static void what_is_compressed_must_be_smaller_to_be_merged(void **state)
     three_batches(&bench, CODEC_NONE);
     struct batch batch = walk(bench.writer.data, bench.ends[1]);
     batch.len = RECODE_PLAIN_SMALL_BYTES;
-    assert_true(recode_small(bench.recode, &batch));
-    assert_false(recode_small(none, &batch));
+    assert_true(recode_small(bench.recode, &batch, true));
+    assert_false(recode_small(none, &batch, true));
     batch.len++;
-    assert_false(recode_small(bench.recode, &batch));
+    assert_false(recode_small(bench.recode, &batch, true));
     batch.attributes = CODEC_LZ4;
     batch.len = RECODE_SMALL_BYTES;
-    assert_true(recode_small(bench.recode, &batch));
+    assert_true(recode_small(bench.recode, &batch, true));
     batch.len++;
-    assert_false(recode_small(bench.recode, &batch));
+    assert_false(recode_small(bench.recode, &batch, true));
     recode_free(none);
+    done(&bench);
+}
+
+static void what_waits_for_nothing_must_be_tiny_to_be_merged(void **state)
+{
+    struct bench bench;
+    (void)state;
+    three_batches(&bench, CODEC_NONE);
+    struct batch batch = walk(bench.writer.data, bench.ends[1]);
+    batch.len = RECODE_SMALL_BYTES;
+    assert_true(recode_small(bench.recode, &batch, false));
+    batch.len++;
+    assert_false(recode_small(bench.recode, &batch, false));
+    assert_true(recode_small(bench.recode, &batch, true));
     done(&bench);
 }
 
@@ -472,6 +486,7 @@ int main(void)
         cmocka_unit_test(a_bomb_is_refused_by_name),
         cmocka_unit_test(few_small_neighbours_are_left_alone),
         cmocka_unit_test(what_is_compressed_must_be_smaller_to_be_merged),
+        cmocka_unit_test(what_waits_for_nothing_must_be_tiny_to_be_merged),
         cmocka_unit_test(what_differs_does_not_join),
         cmocka_unit_test(reasons_are_counted),
         cmocka_unit_test(what_was_made_may_be_left),

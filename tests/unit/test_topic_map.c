@@ -30,7 +30,8 @@ static void take(struct topic_map *map, struct metadata_topic *topics, int32_t c
 
 static void take_one(struct topic_map *map, struct uuid id, int32_t leader, int32_t epoch)
 {
-    struct metadata_partition partition = {.index = 0, .leader = leader, .leader_epoch = epoch};
+    struct metadata_partition partition = {
+        .index = 0, .leader = leader, .leader_epoch = epoch, .replicas_count = leader + 10};
     struct metadata_topic topic = topic_of("t", id, &partition, 1);
 
     take(map, &topic, 1);
@@ -85,6 +86,7 @@ static void epochs_unknown_to_the_broker_are_taken(void **state)
     take_one(map, id_1, 1, 5);
     take_one(map, id_1, 2, -1);
     assert_leader(map, 2, 5);
+    assert_int_equal(topic_map_leader(map, "t", 0).replicas_count, 12);
     topic_map_free(map);
 }
 
