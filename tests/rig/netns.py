@@ -64,23 +64,30 @@ class Place:
 
 
 class Places:
-    """Two of them, each reached by us alone.
+    """Two sites and a place for the name server, each reached by us alone.
 
-    with Places() as (a, b): KafkaCluster("a", place=a) ...; a.swallow()
+    with Places() as (a, b, names): KafkaCluster("a", place=a) ...; a.swallow()
     """
 
     def __init__(self):
         block = 100 + os.getpid() % 100
-        self.pair = (Place("a", 1, block), Place("b", 2, block))
+        self.all = [Place(word, number, block) for number, word in enumerate(("a", "b", "n"), 1)]
 
     def __enter__(self):
-        for place in self.pair:
+        for place in self.all:
             place.make()
-        return self.pair
+        return self.all
 
     def __exit__(self, *_):
-        for place in self.pair:
+        for place in self.all:
             place.remove()
+
+
+def resolving(nameserver, file):
+    """What goes before a command that shall ask this name server, on port 53, as its machine's resolver: a mount
+    namespace of its own, where /etc/resolv.conf is `file`. Nobody else sees it. Needs root."""
+    file.write_text(f"nameserver {nameserver}\noptions timeout:1 attempts:2\n")
+    return ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"', str(file)]
 
 
 class FarLine:

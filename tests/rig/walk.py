@@ -7,13 +7,15 @@
     walk.produce_there("orders.t", 100); print(walk.verdict().text())
 
 The sites listen on one port of different addresses, as real clusters of one service do: the name carries no port. On
-the loopback by default; with `places` (rig.netns.Place, two) the primary can be cut off without an answer.
+the loopback by default, where consumers ask the name server by a callback of librdkafka's, and `ferry` cannot resolve
+the name. With `places` (rig.netns.Places) the name server has port 53, consumers and `ferry` ask it as their machine's
+resolver, and the primary can be cut off without an answer.
 """
 
 import time
 from typing import NamedTuple
 
-from rig import hints
+from rig import hints, netns
 from rig.ferry import Command, Configuration, Worker
 from rig.follower import Follower, judge, records_of, wait_processed
 from rig.kafka import KafkaCluster, start_together
@@ -61,14 +63,16 @@ class Walk:
     def __init__(self, own, folder, topics, partitions=4, places=LOOPBACK, props=None, groups=("*",), **service):
         """`service`: more keys of it."""
         self.own, self.folder, self.topics, self.partitions = own, folder, topics, partitions
-        self.places = places
+        self.places, name_place = places[:2], places[2] if len(places) > 2 else None
         self.source, self.target = (
             own(KafkaCluster(name, workdir=folder / "kafka", place=place, props=props))
-            for name, place in zip(("a", "b"), places, strict=True)
+            for name, place in zip(("a", "b"), self.places, strict=True)
         )
         self.port = same_port(self.source, self.target)
         self.redis = own(RedisServer("b", workdir=folder))
-        self.names = own(Bind("names", folder, records=zone_records(*(place.host for place in places))))
+        records = zone_records(*(place.host for place in self.places))
+        self.names = own(Bind("names", folder, records=records, place=name_place))
+        self.prefix = netns.resolving(self.names.host, folder / "resolv.conf") if name_place else []
         self.groups, self.service_keys = groups, service
         self.workers, self.followers, self.loads, self.serials = [], [], [], {}
         self.has_acls = False
@@ -90,7 +94,7 @@ class Walk:
         sites = {"a": (self.source, None), "b": (self.target, self.redis)}
         self.conf = Configuration(self.folder / "ferry", sites, **dns)
         self.conf.service(SERVICE, topics=self.topics, groups=self.groups, cname=names(), **self.service_keys)
-        self.command = Command(self.conf)
+        self.command = Command(self.conf, prefix=self.prefix)
         self.command.enable(SERVICE)
         self.command.ok("dns", "adopt", SERVICE, "--yes")
         for n in range(1, workers + 1):
@@ -134,7 +138,8 @@ class Walk:
         number = sum(follower.group == group for follower in self.followers)
         folder = self.folder / f"consumer-{number}"
         bootstrap = f"{RECORD}:{self.port}"
-        follower = Follower(group, bootstrap, self.names.address, topics or self.topics, folder, **more)
+        nameserver = "-" if self.prefix else self.names.address
+        follower = Follower(group, bootstrap, nameserver, topics or self.topics, folder, prefix=self.prefix, **more)
         self.followers.append(self.own(follower).start())
         return follower
 
