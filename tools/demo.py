@@ -321,9 +321,11 @@ class Demo:
             next(one for one in self.consumers if one.group == DIES).kill9()
 
     def damage_skip(self):
-        with stage(f"DEMO_BREAK=skip: the offset of {DIES} is moved forward by 25 in one partition"):
-            where = (self.topics["plain"], 1)
-            commit(self.target, DIES, {where: committed(self.target, DIES)[where] + 25})
+        """Past everything that it may have processed, and 25 of the new records."""
+        where = (self.topics["plain"], 1)
+        with stage(f"DEMO_BREAK=skip: the offset of {DIES} in {where[0]}-{where[1]} is moved 25 records too far"):
+            told = hints.of_redis(self.redis.client, SERVICE)
+            commit(self.target, DIES, {where: told[DIES][where].until + 25})
 
     def ledger(self):
         """What each group processed at both sites, against what there is and what the hints say."""
