@@ -197,6 +197,13 @@ static enum plan_end failed(struct run *run, const struct step *step, const stru
     return take_back(run, out_at, err);
 }
 
+/* A soft row that fails is said, and the rest goes on; not in a switchover that can still be taken back. */
+static bool may_go_on(const struct run *run, const struct step *step, const struct err *err)
+{
+    return (step->flags & STEP_SOFT) != 0 && err->kind != ERR_FATAL &&
+           !journal_lost(run->op->journal) && (!run->op->planned || opened(run));
+}
+
 /* --- the loop ----------------------------------------------------------------------------------------------------- */
 
 static enum plan_end dry(struct run *run, const struct step **out_at, struct err *err)
@@ -237,8 +244,7 @@ enum plan_end plan_run(const struct plan *plan, struct operation *op, const stru
         if (row(&run, step, err)) {
             continue;
         }
-        if ((step->flags & STEP_SOFT) != 0 && err->kind != ERR_FATAL &&
-            !journal_lost(op->journal)) {
+        if (may_go_on(&run, step, err)) {
             operation_say(op, "not done: %s", err->what);
             run.soft = true;
             err_clear(err);

@@ -124,7 +124,9 @@ def test_refused_first_then_moved(moved, own, folder):
     assert done.returncode == EXIT_REFUSED and "value-not-as-recorded" in done.stderr + done.stdout
     assert one.role() == ("a", 1) and bind.value()[1] == f"kafka-six.{ZONE}"
     bind.put("kafka", 30, "CNAME", "kafka-a")
-    dry = json.loads(one.lost.run("failover", one.name, "--dry-run", "-o", "json").stdout)
+    done = one.lost.run("failover", one.name, "--dry-run", "-o", "json")
+    assert done.returncode == EXIT_DONE, done.stderr
+    dry = json.loads(done.stdout)
     assert dry["dry_run"] and dry["evidence"]["role"] == {"epoch": 2, "primary": "b"}
     unchanged()
     assert [o["state"] for o in one.history()] == ["undone"]  # the only one that had begun
