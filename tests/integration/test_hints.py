@@ -2,14 +2,20 @@
 arrives, and never less than the truth."""
 
 import json
+import subprocess
+import sys
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, Producer
 
-from rig.groups import commit, committed, hint_at, kept, metadata_at
+from rig.groups import Member, commit, committed, hint_at, kept, metadata_at
+from rig.jvm import QUICK, class_path
 from rig.line import Line
-from rig.procs import wait_for
+from rig.paths import BUILD, ROOT
+from rig.procs import Process, wait_for
 from rig.produce import Load
+
+EXAMPLES = ROOT / "docs" / "examples"
 
 PARTITIONS = 2
 
@@ -69,8 +75,6 @@ def read_and_leave(line, group, count):
         message = client.poll(0.5)
         if message is not None and message.error() is None:
             got += 1
-            client.store_offsets(message=message) if False else None
-            line.last = message
     client.commit(asynchronous=False)
     client.close()
     return committed(line.source, group)
@@ -135,3 +139,112 @@ def test_every_group_finds_its_hint_four_ways(line):
 
 def group_of(answer, group):
     return next(g for g in answer["groups"] if g["group"] == group)
+
+
+def reset(line, *args, code=0):
+    done = line.command.run("offsets", "reset", line.service, *args, "-o", "json", timeout=60)
+    assert done.returncode == code, done.stdout + done.stderr
+    return json.loads(done.stdout)["places"] if code in (0, 4) and done.stdout else done.stderr
+
+
+def test_a_reset_shows_first_and_moves_when_told(line):
+    """Before, after and what is read again; refused for members by name; a hint and a journal record stay behind."""
+    one = line()
+    load(one)
+    one.worker("w1", wait=True)
+    one.wait_caught_up()
+    group, where = f"{one.service}.g", (one.topic, 0)
+    commit(one.source, group, {where: 100})
+    wait_kept(one, group, where, lambda entry: entry.hold == "free" and entry.committed >= 0)
+    stood = wait_for("its commit", lambda: committed(one.target, group).get(where), 20)
+    asked = ("--group", group, "--to", "earliest")
+    (place,) = reset(one, *asked, "--dry-run")
+    assert (place["before"], place["after"], place["outcome"]) == (stood, 0, "due")
+    assert stood <= place["reread_likely"] <= place["reread_most"] <= one.target.offsets(one.topic, PARTITIONS)[0]
+    assert "not confirmed" in reset(one, *asked, code=8)
+    assert committed(one.target, group)[where] == stood
+
+    with Member(one.target, group, [one.topic]):
+        refused = reset(one, *asked, "--yes", code=3)
+        assert group in refused and "members" in refused
+        (place,) = reset(one, *asked, "--yes", "--stop-members", group)  # it polls on, and joins again
+        assert place["outcome"] == "moved"
+    assert committed(one.target, group)[where] == 0
+    hint = hint_at(one.target, group, where)
+    assert hint.start == 0 and hint.likely_until == place["reread_likely"] and "-reset-" in hint.operation
+
+    (place,) = reset(one, "--group", group, "--to", "source-offset=50", "--topic", f"{one.topic}:0", "--yes")
+    assert committed(one.target, group)[where] == place["after"] == one.map().translate(*where, 50)
+    (place,) = reset(one, "--all", "--to", "translated", "--yes")
+    assert committed(one.target, group)[where] == stood and place["skipped"] == stood - one.map().translate(*where, 50)
+    history = one.command.json("history", one.service)["operations"]
+    assert [(row["kind"], row["state"]) for row in history] == [("reset", "done")] * 3
+    (place,) = reset(one, "--group", group, "--to", "latest", "--dry-run")
+    assert place["after"] == one.target.offsets(one.topic, PARTITIONS)[0]
+    (place,) = reset(one, "--group", group, "--to", "time=2020-01-01T00:00:00Z", "--dry-run")
+    assert place["after"] == 0
+    assert "no group" in reset(one, "--group", f"{one.service}.nobody", "--to", "latest", code=3)
+
+
+# -- the examples ---------------------------------------------------------------------------------------------------
+
+
+def produce(line, count, seed):
+    """Transactions of seven records: markers leave holes in the source's offsets. @return the values"""
+    producer = Producer({"bootstrap.servers": line.source.bootstrap, "transactional.id": f"{line.service}.{seed}"})
+    producer.init_transactions(20)
+    values = [f"{seed}-{i}" for i in range(count)]
+    for at in range(0, count, 7):
+        producer.begin_transaction()
+        for i, value in enumerate(values[at : at + 7]):
+            producer.produce(line.topic, value, partition=i % PARTITIONS)
+        producer.commit_transaction(20)
+    return values
+
+
+def example(language, cluster, *args):
+    """The command line of docs/examples in a language."""
+    argv = [cluster.bootstrap, *map(str, args)]
+    if language == "java":
+        flags = ["java", *QUICK, "-cp", class_path(), str(EXAMPLES / "HintsConsumer.java")]
+        return [*flags, *argv]
+    if language == "python":
+        return [sys.executable, str(EXAMPLES / "hints_consumer.py"), *argv]
+    return [str(BUILD / "examples" / "hints_consumer"), *argv]
+
+
+def done_by(path):
+    """[(name, value)] that an example has done, in order."""
+    return [tuple(line.split("\t")) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.mark.parametrize("language", ["python", "c", pytest.param("java", marks=pytest.mark.long)])
+def test_an_example_does_nothing_twice(line, own, folder, language):
+    """Killed with work done that is not committed; after the failover it skips exactly that, by the records' names."""
+    one = line()
+    first = produce(one, 330, "a")
+    one.worker("w1", wait=True)
+    one.wait_caught_up()
+    group, done = f"{one.service}.g", folder / "done"
+    app = own(Process("app", example(language, one.source, group, one.topic, done, 50, 60), folder / "app.log")).start()
+    wait_for("work", lambda: app.check() or len(done_by(done)) == len(first), 60, every=0.05)
+    app.kill9()
+    commits = committed(one.source, group)
+    one.wait_caught_up()
+    for where, offset in commits.items():
+        wait_kept(one, group, where, lambda entry, at=offset: entry.source == at and entry.committed >= 0, 30)
+    move(one)
+    hints = {where: hint_at(one.target, group, where) for where in commits}
+    second = [f"b-{i}" for i in range(100)]
+    fresh = Producer({"bootstrap.servers": one.target.bootstrap})
+    for i, value in enumerate(second):
+        fresh.produce(one.topic, value, partition=i % PARTITIONS)
+    fresh.flush(20)
+    args = example(language, one.target, group, one.topic, done, 50, 5)
+    out = subprocess.run(args, capture_output=True, text=True, timeout=120, check=True).stdout
+    rows = done_by(done)
+    assert sorted(value for _, value in rows) == sorted(first + second)  # all of it, and nothing twice
+    again = sum(one.target.offsets(one.topic, PARTITIONS).values()) - sum(hint.start for hint in hints.values())
+    assert int(out.split()[-1]) == again - len(second) > 0  # skipped: what it had done, and no more
+    copied = {name for name, value in rows if value.startswith("a-")}
+    assert all(name.startswith(f"{one.source.cluster_id}/{one.topic}/") for name in copied)
