@@ -23,7 +23,7 @@ from confluent_kafka import KafkaException, Producer
 from rig import hints, procs
 from rig.ferry import Command, Configuration, Worker
 from rig.follower import Follower, judge, records_of, wait_processed
-from rig.groups import commit, committed
+from rig.groups import commit
 from rig.kafka import KafkaCluster, start_together
 from rig.nameserver import Bind, zone_settings
 from rig.offsetmap import RedisMap
@@ -156,22 +156,19 @@ class Demo:
             self.command.ok("dns", "adopt", SERVICE, "--yes")
         say(f"    with FERRY_CONFIG={self.conf.path.relative_to(ROOT)}, as all commands here; the file is kept")
         self.live = self.producers(10_000_000)
-        self.consume()
+        self.consumers = [self.consumer(group) for group in GROUPS]
         with stage(f"two workers (ferryd) started, and the first records are at {OTHER}"):
             self.workers = [Worker(self.conf, f"worker-{n}").start() for n in (1, 2)]
             wait_for("the first records", self.begun, 60, every=0.05)
+        with stage(f"three consumer groups ({', '.join(GROUPS)}) work at {RECORD}:{self.port}"):
+            wait_for("the groups to work", lambda: all(self.working(c) for c in self.consumers), 40, every=0.1)
 
     def producers(self, serial):
         return {kind: self.load(kind, count=None, rate=LIVE_RATE, serial=serial).start() for kind in KINDS}
 
-    def consume(self):
-        """One consumer a group. It knows the name alone, and asks our name server by a callback of librdkafka's
-        (rig/follower.py): nothing of the machine is changed for it, and it needs no root."""
-        with stage(f"three consumer groups ({', '.join(GROUPS)}) work at {RECORD}:{self.port}, that is {HOME}"):
-            self.consumers = [self.consumer(group) for group in GROUPS]
-            wait_for("the groups to work", lambda: all(self.working(c) for c in self.consumers), 40, every=0.1)
-
     def consumer(self, group):
+        """One of a group. It knows the name alone, and asks our name server by a callback of librdkafka's
+        (rig/follower.py): nothing of the machine is changed for it, and it needs no root."""
         number = sum(one.group == group for one in self.consumers)
         topics = [self.topics[kind] for kind in CONSUMED]
         return Follower(group, f"{RECORD}:{self.port}", self.names.address, topics, DIR / f"consumers-{number}").start()
