@@ -1,7 +1,8 @@
-"""Failover and switchover on real Kafka, Redis and BIND: refusals first, then the move, killed at every step, taken back.
+"""Failover and switchover on real Kafka, Redis and BIND: refusals first, then the move, killed at every step, taken
+back.
 
-The primary of the command is dead when its configuration says an address where nobody listens; the workers have the right one. So
-clusters are shared, and what the workers mirrored is real."""
+The primary of the command is dead when its configuration says an address where nobody listens; the workers have the
+right one. So clusters are shared, and what the workers mirrored is real."""
 
 import json
 import os
@@ -11,6 +12,7 @@ import time
 import pytest
 from confluent_kafka import KafkaException
 
+from rig.acls import Acl, all_acls, allow, take_back
 from rig.ferry import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -94,7 +96,7 @@ def moved(own, folder, sites, redis_server, name):
 
 
 def test_refused_first_then_moved(moved, own, folder):
-    """Each refusal changes nothing; then everything that needs no primary is done, and the workers stop and stay stopped."""
+    """Each refusal changes nothing; then everything that needs no primary is done, and the workers stay stopped."""
     bind = own(Bind("one", folder)).start()
     one = moved(bind)
 
@@ -149,7 +151,7 @@ def test_refused_first_then_moved(moved, own, folder):
     copies = list((folder / "dead" / "state" / "operations").glob(f"{report['operation']}.jsonl"))
     assert len(copies) == 1 and '"open":false' in copies[0].read_text()
 
-    # The primary is there, its writers too; nothing is mirrored any more, nor after a restart without anything remembered.
+    # The primary is there, its writers too; nothing is mirrored, nor after a restart without anything remembered.
     one.workers[0].kill9()
     for key in one.redis.connect().scan_iter(f"*{{{one.name}}}*"):
         one.redis.connect().delete(key)
@@ -259,7 +261,7 @@ def start(one, *more, command=None, env=None):
 
 
 def test_two_operators(moved, folder, own):
-    """While one is at work the other is told who, since when and how to follow; at the same moment one of them wins."""
+    """While one is at work the other is told who, since when and how to follow."""
     bind = own(Bind("one", folder)).start()
     hooks = Hooks(folder, "pre")
     hooks.say("sleep-pre", 9)
@@ -269,7 +271,7 @@ def test_two_operators(moved, folder, own):
     second = one.failover("--reason", "second")
     assert second.returncode == EXIT_REFUSED
     assert "is at work" in second.stderr and "@" in second.stderr and "ferry history" in second.stderr
-    out, err = first.communicate(timeout=60)
+    _out, err = first.communicate(timeout=60)
     assert first.returncode == EXIT_DONE, err
     assert [o["reason"] for o in one.history()] == ["first"]
     assert bind.value() == (30, B) and one.role() == ("b", 2)
@@ -280,7 +282,7 @@ CONTROL_STEPS = ["check", "pre", "source", "prove", "fence", "role", "open", "dn
 
 def die(one, point, **more):
     done = start(one, env={"FERRY_FAILPOINT": point, "FERRY_WATCH_MS": "3500"}, **more)
-    out, err = done.communicate(timeout=60)
+    _out, err = done.communicate(timeout=60)
     assert done.returncode == -9, (point, done.returncode, err)
 
 
@@ -310,6 +312,41 @@ def test_killed_and_gone_on_with(moved, own, folder, point):
     die(one, point)
     report = finish(one, folder, bind)
     assert report["role_epoch"] == 2
+
+
+def dead_copy(conf, folder):
+    """The same configuration with a primary that nobody reaches."""
+    dead = conf.copy(folder)
+    dead.data["sites"]["a"]["kafka"]["bootstrap.servers"] = f"127.0.0.1:{free_port()}"
+    dead.write()
+    return Command(dead)
+
+
+def test_denied_where_there_is_an_authorizer(permitted, folder, strict):
+    """A worker that was killed just now is in its group for 10 s: the mirror's principal is denied Write, and a probe
+    shows it; who writes at the target from now on may."""
+    one = permitted(operator=True)
+    one.grant()
+    writer = Acl("topic", "literal", one.topic, "Write", "User:writer")
+    allow(one.target, [writer])
+    try:
+        one.command.enable(one.name)
+        worker = one.line.worker("w1", wait=True)
+        one.produce(count=50)
+        one.line.wait_caught_up()
+        assert {a.principal for a in all_acls(one.target) if a.permission == "Deny"} == {"User:writer"}
+        worker.kill9()
+        done = dead_copy(one.line.conf, folder / "dead").run(
+            "failover", one.name, "--yes", "--allow-loss", "unknown", "-o", "json"
+        )
+        assert done.returncode == EXIT_DONE, done.stderr
+        report = json.loads(done.stdout)
+        assert report["fence"]["proof"] == "denied" and report["fence"]["waited_ms"] < 5000
+        assert report["evidence"]["open"]["denies_removed"] == 1
+        assert {a.principal for a in all_acls(one.target) if a.permission == "Deny"} == {"User:mirror"}
+        assert "denied to User:mirror" in one.command.ok("fence", "show", one.name)
+    finally:
+        take_back(one.target, [writer, *[a for a in all_acls(one.target) if a.permission == "Deny"]])
 
 
 @pytest.mark.long

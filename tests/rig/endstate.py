@@ -16,7 +16,6 @@ import subprocess
 
 from rig import hints
 from rig.acls import all_acls
-from rig.groups import committed
 from rig.wire import RawClient
 
 OFFSETS_TOPIC = "__consumer_offsets"
@@ -41,6 +40,7 @@ class Morning:
 
     def start(self):
         self.walk.target.start()
+        self.walk.target.renew_admin()
         for topic in self.walk.topics:
             self.walk.target.wait_topic(topic, self.walk.partitions)
         self.walk.target.warm_coordinators()
@@ -92,12 +92,10 @@ def dump(walk, service="orders"):
     target = walk.target
     control = control_records(target, service)
     return {
-        "offsets": {group: committed(target, group) for group in walk.group_names()},
+        "offsets": {group: offsets_of(target, group, walk.places_of()) for group in walk.group_names()},
         "hints": hints.of_redis(walk.redis.client, service),
         "hints topic": hints.of_topic(target, service),
-        "hints in commits": {
-            group: hints.of_commits(target, group, sorted(committed(target, group))) for group in walk.group_names()
-        },
+        "hints in commits": {group: hints.of_commits(target, group, walk.places_of()) for group in walk.group_names()},
         "zone": walk.names.zone(),
         "control": {key: _lasting(value) for key, value in control.items() if not key.startswith("op/")},
         "operations": sorted(
@@ -107,6 +105,11 @@ def dump(walk, service="orders"):
         "topics": {topic: target.topic_config(topic) for topic in sorted(target.topics())},
         "ends": {topic: target.offsets(topic) for topic in walk.topics},
     }
+
+
+def offsets_of(cluster, group, places):
+    with RawClient(cluster.bootstrap) as raw:
+        return {where: raw.committed(group, *where)[0] for where in places}
 
 
 def commits(cluster):
