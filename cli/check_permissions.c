@@ -302,7 +302,7 @@ static bool groups(const struct side *side, bool commit)
     const struct context *context = side->check->context;
     const struct config_service *service = context->service;
     bool ok = true;
-    if (!permissions_groups_wanted(service, context->to) || (commit && !service->groups_commit)) {
+    if (!permissions_groups_wanted(service, context->to)) {
         return true;
     }
     for (size_t i = 0; i < service->groups.include_count; i++) {

@@ -49,9 +49,9 @@ static int64_t again_most(const struct reset_place *place)
 
 static int64_t skipped(const struct reset_place *place)
 {
-    return place->after < 0 || place->stands < 0      ? -1
-           : place->after > place->stands ? place->after - place->stands
-                                          : 0;
+    return place->after < 0 || place->stands < 0 ? -1
+           : place->after > place->stands        ? place->after - place->stands
+                                                 : 0;
 }
 
 static json_t *place_json(const struct reset *reset, const struct reset_place *place)
@@ -97,8 +97,8 @@ static char *number(int64_t value, const char *none)
 
 static void print_text(FILE *out, const struct reset *reset)
 {
-    static const char *const head[COLUMNS] = {"group",   "partition", "before", "after",
-                                              "again",   "at most",   ""};
+    static const char *const head[COLUMNS] = {"group", "partition", "before", "after",
+                                              "again", "at most",   ""};
     size_t rows = reset->count + 1;
     char **cells = must(calloc(rows * COLUMNS, sizeof(*cells)));
     for (size_t i = 0; i < COLUMNS; i++) {
@@ -195,8 +195,9 @@ static bool consent(struct reset *reset, struct err *err)
             return false;
         }
     }
-    snprintf(question, sizeof(question), "%zu places of %zu groups are moved at %.100s as above.%s%s",
-             reset->count, reset->groups.count, reset->context->to->name,
+    snprintf(question, sizeof(question),
+             "%zu places of %zu groups are moved at %.100s as above.%s%s", reset->count,
+             reset->groups.count, reset->context->to->name,
              members == 0 ? "" : " Groups with members stay: ", names);
     return confirm(line, question, reset->context->service->name, err);
 }
@@ -226,8 +227,7 @@ static char *record(const struct reset *reset, const char *state)
     json_object_set_new(value, "to", json_string(context->to->name));
     json_object_set_new(value, "by", render_string(context_who(who)));
     json_object_set_new(value, "reason", render_string(reason == NULL ? "" : reason));
-    json_object_set_new(value, "began",
-                        json_string(clock_rfc3339(reset->cut.origin.cut_ms, time)));
+    json_object_set_new(value, "began", json_string(clock_rfc3339(reset->cut.origin.cut_ms, time)));
     json_object_set_new(value, "time",
                         json_string(clock_rfc3339(clock_wall_ms(clock_system()), time)));
     json_object_set_new(value, "reset_to", render_string(reset->wish.text));

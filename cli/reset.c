@@ -18,8 +18,9 @@ static bool parse_to(const struct command_line *line, struct reset_wish *out, st
                                         [RESET_LATEST] = "latest"};
     const char *text = command_get(line, "to");
     if (text == NULL) {
-        return err_set(err, ERR_USAGE, "where to? --to translated, earliest, latest, time=TIME or "
-                                       "source-offset=N");
+        return err_set(err, ERR_USAGE,
+                       "where to? --to translated, earliest, latest, time=TIME or "
+                       "source-offset=N");
     }
     out->text = text;
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
@@ -39,8 +40,10 @@ static bool parse_to(const struct command_line *line, struct reset_wish *out, st
         }
         return command_number(text + 14, "source-offset", 0, INT64_MAX - 1, &out->value, err);
     }
-    return err_set(err, ERR_USAGE, "--to %.100s is none of translated, earliest, latest, time=, "
-                                   "source-offset=", text);
+    return err_set(err, ERR_USAGE,
+                   "--to %.100s is none of translated, earliest, latest, time=, "
+                   "source-offset=",
+                   text);
 }
 
 bool reset_wish(struct context *context, struct reset_wish *out, struct err *err)
@@ -111,7 +114,8 @@ static bool read_groups(struct reset *reset, struct err *err)
     }
     groups_list_sort(&reset->groups);
     if (reset->groups.count == 0) {
-        err_set(err, ERR_REFUSED, "no %s%.200s at %s", reset->wish.group == NULL ? "group" : "group ",
+        err_set(err, ERR_REFUSED, "no %s%.200s at %s",
+                reset->wish.group == NULL ? "group" : "group ",
                 reset->wish.group == NULL ? "" : reset->wish.group, reset->context->to->name);
         return err_hint(err, "ferry offsets show %.80s", reset->context->service->name);
     }
@@ -126,8 +130,8 @@ static struct reset_place *add_place(struct reset *reset, const char *group,
         reset->places = must(reallocarray(reset->places, room, sizeof(*reset->places)));
     }
     struct reset_place *place = &reset->places[reset->count++];
-    *place = (struct reset_place){
-        .group = group, .part = part, .stands = -1, .after = -1, .error = -1};
+    *place =
+        (struct reset_place){.group = group, .part = part, .stands = -1, .after = -1, .error = -1};
     return place;
 }
 
@@ -153,11 +157,9 @@ static int64_t clamp(const struct cut_part *part, int64_t offset)
     return offset > part->end ? part->end : offset;
 }
 
-static bool by_time(struct reset *reset, const struct cut_part *part, int64_t *out,
-                    struct err *err)
+static bool by_time(struct reset *reset, const struct cut_part *part, int64_t *out, struct err *err)
 {
-    struct log_reader *reader =
-        log_reader_new(reset->context->to, reset->context->timeout_ms, err);
+    struct log_reader *reader = log_reader_new(reset->context->to, reset->context->timeout_ms, err);
     int64_t found = -1;
     bool ok = reader != NULL && log_reader_since(reader, part->topic, part->partition,
                                                  reset->wish.value, &found, err);
@@ -180,8 +182,7 @@ static bool by_source(struct reset *reset, const struct cut_part *part, int64_t 
 }
 
 /* Where the wish is the same for all groups; -1 = not known. */
-static bool of_part(struct reset *reset, const struct cut_part *part, int64_t *out,
-                    struct err *err)
+static bool of_part(struct reset *reset, const struct cut_part *part, int64_t *out, struct err *err)
 {
     *out = -1;
     switch (reset->wish.to) {
@@ -221,8 +222,8 @@ static void find_hint(struct reset_place *place, const struct cut_place *known)
                                 .mapped_until = place->after};
 }
 
-static void fill_place(struct reset *reset, struct reset_place *place,
-                       const struct groups_row *row, int64_t after)
+static void fill_place(struct reset *reset, struct reset_place *place, const struct groups_row *row,
+                       int64_t after)
 {
     const struct cut_place *known = cut_place_of(&reset->cut, place->group, place->part);
     const struct groups_place *found =

@@ -10,7 +10,7 @@
 enum reset_to { RESET_TRANSLATED, RESET_EARLIEST, RESET_LATEST, RESET_TIME, RESET_SOURCE_OFFSET };
 
 struct reset_wish {
-    const char *group; /* NULL = all */
+    const char *group;               /* NULL = all */
     char topic[CONTEXT_TOPIC_BYTES]; /* "" = every */
     int32_t partition;               /* -1 = every */
     enum reset_to to;
@@ -21,11 +21,11 @@ struct reset_wish {
 struct reset_place {
     const char *group; /* of the list */
     const struct cut_part *part;
-    char *metadata;      /* the group's own; NULL = none */
-    int64_t stands;      /* -1 = nowhere */
-    int64_t after;       /* -1 = not known: it stays */
-    struct hint hint;    /* from `after` on */
-    int16_t error;       /* of the commit; -1 = not sent or no word */
+    char *metadata;   /* the group's own; NULL = none */
+    int64_t stands;   /* -1 = nowhere */
+    int64_t after;    /* -1 = not known: it stays */
+    struct hint hint; /* from `after` on */
+    int16_t error;    /* of the commit; -1 = not sent or no word */
     bool sent;
 };
 
@@ -36,7 +36,7 @@ struct reset {
     struct groups_door *door;
     struct cut cut;
     bool has_cut;
-    struct groups_list groups; /* at the target: those that are meant */
+    struct groups_list groups;  /* at the target: those that are meant */
     struct reset_place *places; /* by group, topic, partition */
     size_t count;
 };

@@ -221,8 +221,9 @@ static bool get_described(void *arg, struct reader *reader, int16_t version, int
     }
     for (int32_t i = 0; i < answer.members_count; i++) {
         const struct described_member *member = &answer.members[i];
-        call->names[call->count++] = (struct member_name){
-            copy(member->member_id), member->instance_id.len < 0 ? NULL : copy(member->instance_id)};
+        call->names[call->count++] =
+            (struct member_name){copy(member->member_id),
+                                 member->instance_id.len < 0 ? NULL : copy(member->instance_id)};
     }
     describe_group_answer_done(&answer);
     return true;

@@ -46,11 +46,10 @@ static struct hint *hint_parse(const char *metadata, size_t size)
     }
     memcpy(hint->text, metadata, len);
     char *runs = strstr(hint->text, " runs=");
-    if (runs == NULL ||
-        sscanf(hint->text,
-               "ferry1 op=%*s from=%" SCNd64 " likely=%*d until=%" SCNd64
-               " cluster=%63s read=%*d cut=%*d mapped=%" SCNd64,
-               &hint->from, &hint->until, hint->cluster, &hint->mapped) != 4) {
+    if (runs == NULL || sscanf(hint->text,
+                               "ferry1 op=%*s from=%" SCNd64 " likely=%*d until=%" SCNd64
+                               " cluster=%63s read=%*d cut=%*d mapped=%" SCNd64,
+                               &hint->from, &hint->until, hint->cluster, &hint->mapped) != 4) {
         free(hint);
         return NULL;
     }

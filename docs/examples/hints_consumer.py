@@ -50,7 +50,9 @@ class Hint:
 class HintsConsumer:
     def __init__(self, bootstrap, group, topic, done):
         self.done = pathlib.Path(done)
-        self.names = {line.split("\t")[0] for line in self.done.read_text().splitlines()} if self.done.exists() else set()
+        self.names = (
+            {line.split("\t")[0] for line in self.done.read_text().splitlines()} if self.done.exists() else set()
+        )
         self.hints = {}
         self.to_commit = {}
         self.skipped = 0

@@ -22,7 +22,8 @@ static struct group_entry fresh(int64_t source)
                   .committed = -1,
                   .before = -1,
                   .read_ms = -1,
-                  .limit = -1}
+                  .limit = -1},
+        .target_seen = -1
     };
     group_entry_source(&entry, source, "kept", 4, NOW_MS, WALL_MS);
     return entry;
