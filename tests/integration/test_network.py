@@ -151,6 +151,7 @@ def test_a_broker_that_lies(line, side):
         told.append((name, api))
         return made(body)
 
+    proxy.spares = True  # a Metadata answer whose list of brokers is null ends librdkafka 2.14.2 (qsort of -1 elements)
     proxy.change = lie
     loading = load(one, count=4000, rate=1000, seed=2)
     most = 0
@@ -336,7 +337,7 @@ def test_http_floods_do_not_reach_the_mirroring(line, source):
     one.wait_copied(one.topics[0], 0, 100)
     address = ("127.0.0.1", worker.port)
     with contextlib.ExitStack() as stack:
-        for n in range(1500):
+        for n in range(400):
             with contextlib.suppress(OSError):
                 sock = socket.create_connection(address, 1)
                 stack.callback(sock.close)

@@ -19,7 +19,7 @@ import time
 from rig.procs import free_port
 from rig.secure import Listener
 
-PRODUCE, FETCH, METADATA = 0, 1, 3
+PRODUCE, FETCH, API_VERSIONS = 0, 1, 18
 BOTH = {"requests", "answers"}
 
 
@@ -48,6 +48,7 @@ class _Session:
             sock.settimeout(None)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.apis = {}
+        self.spared = False
         for target in (self.requests, self.answers):
             threading.Thread(target=self.run, args=(target,), daemon=True).start()
 
@@ -76,6 +77,7 @@ class _Session:
             body = _take(self.client, struct.unpack(">i", head)[0])
             api, _, correlation = struct.unpack_from(">hhi", body)
             self.apis[correlation] = api
+            self.spared = self.spared or (api == API_VERSIONS and b"librdkafka" in body)
             self.wait("requests")
             self.broker.sendall(head + body)
 
@@ -84,7 +86,7 @@ class _Session:
             body = _take(self.broker, struct.unpack(">i", _take(self.broker, 4))[0])
             api = self.apis.pop(struct.unpack_from(">i", body)[0], -1)
             self.wait("answers")
-            change = self.proxy.change
+            change = None if self.spared and self.proxy.spares else self.proxy.change
             frame = struct.pack(">i", len(body)) + body
             if change is not None:
                 changed = change(api, body)
@@ -113,6 +115,7 @@ class Proxy:
         self.port = free_port()
         self.held = set()
         self.change = None
+        self.spares = False  # librdkafka's connections: only those of our own client are changed
         self.crumble = 0
         self.count = 0
         self.sessions = set()
@@ -133,7 +136,7 @@ class Proxy:
             session.close(hard=True)
 
     def clean(self):
-        self.held, self.change, self.crumble = set(), None, 0
+        self.held, self.change, self.spares, self.crumble = set(), None, False, 0
 
     def stop(self):
         self.clean()
