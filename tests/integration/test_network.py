@@ -252,8 +252,10 @@ def test_half_a_line_for_thirty_seconds(line, what):
         (one.near if side == "source" else one.far).held = {direction}
     time.sleep(30)
     worker.process.check()
-    one.near.held = one.far.held = set()
     ends = one.source.offsets(one.topics[0])
+    behind = sum(ends.values()) - sum(one.target.offsets(one.topics[0]).values())
+    assert behind > 8000, "it was not held"
+    one.near.held = one.far.held = set()
     healed = time.monotonic()
     wait_for(
         "the target to have what the source had then",
