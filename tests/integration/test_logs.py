@@ -50,6 +50,7 @@ def assert_no_fault(line):
 # -- the source's log ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_records_that_the_source_deletes_keep_their_copies(line, source, target):
     """S14, S11's neighbour: DeleteRecords below the mirror takes nothing from the target and no place from the map; a
     group that had committed there goes on at the very record; no partition stops."""
@@ -148,7 +149,7 @@ def test_a_transaction_of_a_million_records(line, source, target):
     assert worker.process.rss_bytes() < 300 << 20
 
 
-@pytest.mark.parametrize("compression", ["source", "zstd"])
+@pytest.mark.parametrize("compression", ["zstd", pytest.param("source", marks=pytest.mark.long)])
 def test_odd_records_are_the_same_bytes(line, source, compression):
     """S19: null and empty keys and values, headers of one name again and again, empty and null header values, 10,000
     headers: passed and re-encoded."""
@@ -167,6 +168,7 @@ def test_odd_records_are_the_same_bytes(line, source, compression):
     assert result.records == len(headers) * len(odd)
 
 
+@pytest.mark.long
 def test_a_batch_beyond_the_targets_segment_stops_and_says_the_remedy(line, source, target):
     """S20: what the target refuses for its size is a fault with its offsets and the setting, not a skip and not a
     request again and again; its neighbour goes on, and the remedy with a retry is the end of it."""
@@ -197,6 +199,7 @@ def test_a_batch_beyond_the_targets_segment_stops_and_says_the_remedy(line, sour
     one.prove()
 
 
+@pytest.mark.long
 def test_a_larger_limit_at_the_source_is_followed(line, source, target):
     """S20: the source takes larger records from now on: the target's limit grows with it and nothing is left behind."""
     one = line()
@@ -224,6 +227,7 @@ def test_a_larger_limit_at_the_source_is_followed(line, source, target):
 # -- the target's topic and its log ----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_target_topic_that_is_deleted_while_it_is_mirrored(line, source, target):
     """S28: its partitions stop by name and their map stands; it comes back as the source has it, never with a broker's
     default of partitions, and holds nothing until an operator says so; the neighbour goes on."""
@@ -253,6 +257,7 @@ def test_a_target_topic_that_is_deleted_while_it_is_mirrored(line, source, targe
     one.prove()
 
 
+@pytest.mark.long
 def test_partitions_that_a_hand_adds_at_the_target(line, source, target):
     """S28: more partitions than the source has: keys would go elsewhere after a failover. The topic stops by name, its
     lag counts, its map stands; when the source has as many it goes on without a hand."""
@@ -283,6 +288,7 @@ def test_partitions_that_a_hand_adds_at_the_target(line, source, target):
     one.prove()
 
 
+@pytest.mark.long
 def test_a_target_whose_records_are_gone(line, source, target):
     """S29, S14: the target keeps less than the source. What is translated into the part that is gone says so and is
     counted, no group is sent below the log's start, and a worker that starts needs nothing of what is gone, not even
@@ -332,7 +338,7 @@ def others_at_the_end(target, topic):
         end(30)
 
 
-@pytest.mark.parametrize("known", ["checkpoint", "nothing"])
+@pytest.mark.parametrize("known", ["nothing", pytest.param("checkpoint", marks=pytest.mark.long)])
 def test_a_tail_that_is_not_ours(line, source, target, known):
     """S30: the target's log ends in foreign records, an aborted transaction and control batches. With the checkpoint or
     without any the place behind our last record is found; nothing is sent again."""
@@ -365,6 +371,7 @@ def test_a_tail_that_is_not_ours(line, source, target, known):
     one.prove_sequences(topic)
 
 
+@pytest.mark.long
 def test_a_tail_that_is_deeper_than_the_bound(line, source, target):
     """S30: more of others' records stand behind ours than may be read back: a fault that says so, not a read of the
     whole log, and an order with a greater depth is the way out."""

@@ -83,6 +83,7 @@ def test_a_bit_flips_on_the_way(line):
     assert not one.redis.client.hgetall(one.key("faults"))
 
 
+@pytest.mark.long
 def test_answers_are_lost_behind_the_append(line):
     """S24, S25: the broker has appended, and the connection is cut in the place of its answer, again and again: the
     same batch is never there twice, and no run of the map is wrong."""
@@ -131,6 +132,7 @@ LIES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("side", ["source", "target"])
 def test_a_broker_that_lies(line, side):
     """S57: lengths that are negative or huge, counts without end, noise: each lie costs the connection. Memory does not
@@ -169,6 +171,7 @@ def test_a_broker_that_lies(line, side):
     assert "assert" not in worker.process.log_text().lower()
 
 
+@pytest.mark.long
 def test_an_old_answer_comes_again(line):
     """S57: offsets go back: a Fetch answer of before is given for the next one. Nothing of it is mirrored twice."""
     one = line(partitions=1)
@@ -199,6 +202,7 @@ def test_an_old_answer_comes_again(line):
 # -- half lines, resets ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_resets_without_end(line):
     """S55: every connection of both sites is reset again and again under load."""
     one = line()
@@ -214,6 +218,7 @@ def test_resets_without_end(line):
     assert "assert" not in worker.process.log_text().lower()
 
 
+@pytest.mark.long
 def test_out_of_descriptors(line):
     """S7: connections are lost when the process may open no other: it says so, waits without spinning, and goes on when
     it may again."""
@@ -323,6 +328,7 @@ def test_a_far_line_that_loses_packets(own, folder, new_redis, name):
 # -- HTTP ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_http_floods_do_not_reach_the_mirroring(line, source):
     """S58: more connections than it takes, slow ones, long ones, paths that climb: they are served or cut, mirroring
     does not notice, and names of topics neither break a line nor meet."""

@@ -312,9 +312,8 @@ def drop_clients(redis):
     redis.connect_as("other").client_kill_filter(_type="normal", skipme=True)
 
 
-@pytest.mark.parametrize(
-    "trouble", [t if t == "a replica" else pytest.param(t, marks=pytest.mark.long) for t in TROUBLES]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("trouble", TROUBLES)
 def test_a_redis_in_trouble(line, source, trouble):
     """S33: it answers, and each answer is an error (READONLY, OOM, NOAUTH): mirroring goes on, status says what Redis
     says, nothing is taken for new or gone, and the map is whole when it is well again."""

@@ -34,7 +34,12 @@ def test_ten_workers_and_five_hundred_partitions(own, folder, new_redis, name):
     """S5: ten workers start at once, are killed and stopped while records come: each partition has one owner at a time,
     and after the last change everybody has his share within bounded time."""
     source, target = pair(own, folder, heap="768m")
-    topics = [source.create_topic(f"{name}.t{n}", partitions=100) for n in range(5)]
+    topics = [f"{name}.t{n}" for n in range(5)]
+    for cluster in (source, target):  # 500 of them take a busy broker a minute to make
+        for topic in topics:
+            cluster.create_topic(topic, partitions=100)
+    for topic in topics:
+        target.wait_offsets(topic, dict.fromkeys(range(100), 0), timeout=120)
     one = Line(own, folder, source, target, new_redis(), name, topics)
     kinds = ("plain", "lz4", "transactional", "nulls", "zstd")
     loads = [
