@@ -304,7 +304,9 @@ def finish(one, folder, bind):
     return report
 
 
-@pytest.mark.parametrize("point", ["fence:act", "role:act", "dns:act"])
+@pytest.mark.parametrize(
+    "point", [pytest.param("fence:act", marks=pytest.mark.long), "role:act", pytest.param("dns:act", marks=pytest.mark.long)]
+)
 def test_killed_and_gone_on_with(moved, own, folder, point):
     """kill -9 with the step's effect there and its end not written: the same end state, each effect once."""
     bind = own(Bind("one", folder)).start()
