@@ -280,8 +280,10 @@ static const struct command offsets_commands[] = {
      .text = "As the keeper left it in Redis. Verdicts as of `translate`, with how many records a "
              "group is ahead of the mirror or has lost. At the target: committed, or what holds it "
              "back: members (the group has some there), foreign (somebody else committed since), "
-             "past (a commit there is past the translation), refused, off (docs/groups.md). Exit 4 "
-             "when some place is unmapped.", .options = link_options,
+             "past (a commit there is past the translation), refused, off (docs/groups.md). Again, "
+             "at most: records that it would read twice if the service failed over now, as far as "
+             "rates tell and for certain not more (docs/hints.md). Exit 4 when some place is "
+             "unmapped.", .options = link_options,
      .run = cmd_offsets_show},
     {.name = "reset",
      .args = "SERVICE",

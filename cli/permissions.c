@@ -195,9 +195,8 @@ static void add_groups(struct permissions *out, const struct config_service *ser
             continue;
         }
         add(out, PERMISSION_SOURCE, ACL_GROUP, pattern, name, ACL_DESCRIBE);
-        if (service->groups_commit) {
-            add(out, PERMISSION_TARGET, ACL_GROUP, pattern, name, ACL_READ);
-        }
+        add(out, PERMISSION_TARGET, ACL_GROUP, pattern, name,
+            ACL_READ); /* each second, or in a failover alone where `commit` is false */
     }
 }
 

@@ -54,7 +54,8 @@ static struct cut_options options_of(const struct operation *op)
                                 .service = op->service,
                                 .from = op->from,
                                 .to = op->to,
-                                .operation = op->id,
+                                .operation =
+                                    op->id[0] == '\0' ? "none" : op->id, /* a dry run has none */
                                 .now_ms = clock_wall_ms(op->clock)};
 }
 

@@ -120,6 +120,12 @@ void admin_group_offsets_free(struct admin_group_offset *offsets, size_t count);
 MUST_CHECK
 bool admin_group_allowed(struct admin *admin, const char *group, bool commit, struct err *err);
 
+/* Remove the members that the group has now (classic protocol): whoever polls on joins again within a heartbeat. ERR_REFUSED:
+ * members of the consumer protocol (KIP-848), which nobody but they themselves can end. */
+MUST_CHECK
+bool admin_group_stop_members(struct admin *admin, const char *group, size_t *out_count,
+                              struct err *err);
+
 /* Names of all groups that we may describe, heap. ERR_RETRY also when only some of the brokers answered. */
 MUST_CHECK
 bool admin_list_groups(struct admin *admin, char ***out, size_t *out_count, struct err *err);
