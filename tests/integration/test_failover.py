@@ -239,7 +239,7 @@ def test_a_switchover_without_a_fence_of_the_source_is_refused(moved):
 
 @pytest.mark.long
 def test_a_switchover_is_taken_back_behind_its_role(moved, folder):
-    """Killed with the new epoch there, and no time left for the one who goes on: another epoch, and the mirror mirrors."""
+    """Killed with the new epoch there, and no time left for who goes on: another epoch, and the mirror mirrors."""
     hooks = Hooks(folder, "fence")
     one = moved(conf_more=hooks.settings)
     argv = [str(BIN / "ferry"), "switchover", one.name, "--yes"]
