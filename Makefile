@@ -208,7 +208,7 @@ test-long: setup ## storms, gigabytes and minutes
 	$(Q)$(again) check-long
 
 # The demo prints its plan and asks before it sets anything up; it builds by itself.
-demo: ## two real sites, real producers, a killed worker, a proof (YES=1 does not ask; DEMO_BREAK=lose|double|swap|flip)
+demo: ## two real sites, real producers, a killed worker, a proof (YES=1 does not ask; DEMO_BREAK=lose|double|swap|flip|skip)
 	$(Q)tools/demo.sh
 
 build/bench/%: bench/%.c

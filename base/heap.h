@@ -5,6 +5,7 @@
 #define FERRY_BASE_HEAP_H
 
 #include <stdlib.h>
+#include <string.h>
 
 /* @param memory  what malloc(), calloc(), realloc() or strdup() gave
  * @return the same, never NULL: the process aborts instead
@@ -15,6 +16,13 @@ static inline void *must(void *memory)
         abort();
     }
     return memory;
+}
+
+/* @return a copy of a text, the caller's to free; NULL of NULL
+ * @thread any */
+static inline char *must_copy(const char *text)
+{
+    return text == NULL ? NULL : (char *)must(strdup(text));
 }
 
 #endif

@@ -57,7 +57,7 @@ void check_preflight(struct check *check)
         .redis_err = redis ? NULL : &redis_err,
         .cost = &cost,
         .timeout_ms = context->timeout_ms,
-        .skip = check->target_answers ? 0 : OF_TARGET};
+        .skip = BIT(PREFLIGHT_PERMISSIONS) | (check->target_answers ? 0 : OF_TARGET)};
     preflight_ask(&inputs, found, check, &result);
     status_done(&status);
 }

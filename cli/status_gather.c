@@ -26,8 +26,10 @@ static void ask_control(struct status *status, struct context *context)
 {
     struct err *err = &status->role_err;
     struct control_state *state = NULL;
+    json_t *operations = NULL;
     if (context_target(context, err) != NULL) {
-        state = control_read(&context->to->kafka, context->service->name, context->timeout_ms, err);
+        state = control_read_heads(&context->to->kafka, context->service->name, context->timeout_ms,
+                                   &operations, err);
     }
     if (state == NULL) {
         bool no_topic = err->kind == ERR_REFUSED && err->code == 3;
@@ -42,6 +44,11 @@ static void ask_control(struct status *status, struct context *context)
     status->fence = fence_topics_parse(state->fence_json);
     acl_sync_line(state->acls_json, status->acls);
     snprintf(status->primary, sizeof(status->primary), "%s", state->primary);
+    if (state->operation_open) {
+        status_operation_open(operations, &status->operation);
+    }
+    status->measured_s = status_operation_took(operations, status->to, status->measured_when);
+    json_decref(operations);
     control_state_free(state);
 }
 

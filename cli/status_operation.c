@@ -44,7 +44,7 @@ bool status_operation_open(const json_t *operations, struct status_operation *ou
     return found;
 }
 
-/* -1 = a step was not done, or none is known. */
+/* -1 = none is known. What has no time is no step: the report. */
 static int64_t steps_ms(const json_t *operations, const char *id)
 {
     char prefix[100];
@@ -59,8 +59,10 @@ static int64_t steps_ms(const json_t *operations, const char *id)
             continue;
         }
         const json_t *ms = json_object_get(record, "ms");
-        if (strcmp(beat_text(record, "state"), "done") != 0 || !json_is_integer(ms) ||
-            json_integer_value(ms) < 0 || json_integer_value(ms) > STEP_MS_MAX) {
+        if (strcmp(beat_text(record, "state"), "done") != 0 || !json_is_integer(ms)) {
+            continue;
+        }
+        if (json_integer_value(ms) < 0 || json_integer_value(ms) > STEP_MS_MAX) {
             return -1;
         }
         sum += json_integer_value(ms);
@@ -78,10 +80,10 @@ double status_operation_took(const json_t *operations, const char *to, char out_
     out_when[0] = '\0';
     json_object_foreach ((json_t *)(uintptr_t)operations, key, record) {
         const char *id = id_of(key);
-        const char *outcome = beat_text(record, "outcome");
+        const char *outcome = beat_text(record, "state");
         if (id == NULL || !json_is_false(json_object_get(record, "open")) ||
             strcmp(beat_text(record, "to"), to) != 0 || strcmp(id, newest) <= 0 ||
-            (outcome[0] != '\0' && strcmp(outcome, "done") != 0)) {
+            (strcmp(outcome, "done") != 0 && strcmp(outcome, "partly") != 0)) {
             continue;
         }
         int64_t ms = steps_ms(operations, id);

@@ -185,6 +185,13 @@ void preflight_tell_advertised(const struct preflight *preflight, struct preflig
 
 /* --- groups --------------------------------------------------------------------------------------------------------- */
 
+/* Without Describe on the cluster only those are listed that we may describe; for which there is an ACL where their commits are
+ * carried (its lack is told as such). */
+static bool hidden(const struct preflight *preflight)
+{
+    return preflight->target->dirs_err.kind == ERR_REFUSED && !preflight->in.service->groups_commit;
+}
+
 void preflight_tell_groups(const struct preflight *preflight, struct preflight_list *out)
 {
     struct preflight_names names = {.count = 0};
@@ -194,7 +201,8 @@ void preflight_tell_groups(const struct preflight *preflight, struct preflight_l
     }
     for (size_t i = 0; i < preflight->target->groups_count; i++) {
         const struct preflight_group *group = &preflight->target->groups[i];
-        if (!group->asked || group->concerns || group->commits == 0) {
+        /* One of which nothing is known may be ours. */
+        if (group->concerns || group->commits == 0) {
             preflight_name_add(&names, "%.255s (%.31s)", group->name, group->state);
         }
     }
@@ -209,6 +217,12 @@ void preflight_tell_groups(const struct preflight *preflight, struct preflight_l
     if (preflight->target->groups_err.kind != ERR_NONE) {
         preflight_unknown(out, PREFLIGHT_GROUPS, "groups with members at the target",
                           &preflight->target->groups_err);
+    } else if (names.count == 0 && hidden(preflight)) {
+        preflight_tell(
+            out, PREFLIGHT_GROUPS, PREFLIGHT_UNKNOWN,
+            "groups with members at %.100s: those that exist are not shown to us: %.200s",
+            to_name(preflight), preflight->target->dirs_err.what);
+        preflight_hint(out, "%s", preflight->target->dirs_err.hint);
     } else if (names.count == 0) {
         preflight_tell(out, PREFLIGHT_GROUPS, PREFLIGHT_OK,
                        "no group of the service has members at %.100s", to_name(preflight));

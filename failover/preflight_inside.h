@@ -79,9 +79,8 @@ struct preflight_group {
     char name[256];
     char state[32];
     int32_t broker;
-    bool asked;    /* for what it has committed */
-    bool concerns; /* it has commits in topics of the service */
-    int32_t commits;
+    int32_t commits; /* that are known */
+    bool concerns;   /* some of them in topics of the service */
 };
 
 struct preflight_cluster {

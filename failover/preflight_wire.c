@@ -1,8 +1,8 @@
 /* What a cluster tells on our own wire client, all of it side by side on one loop: topics with their leaders and replicas,
  * groups, log directories; and whether the names of its brokers have addresses.
  *
- * Two who ask: the mirror sees topics and groups, the operator (where there is one) log directories, for which Describe on the
- * cluster is needed.
+ * Two who ask: the mirror sees topics and groups, the operator (where there is one) log directories and the groups that the mirror
+ * may not describe, for which Describe on the cluster is needed.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -174,6 +174,16 @@ static bool is(struct wire_string text, const char *word)
     return text.len == (int32_t)strlen(word) && memcmp(text.data, word, strlen(word)) == 0;
 }
 
+static struct preflight_group *group_of(struct preflight_cluster *out, struct wire_string name)
+{
+    for (size_t i = 0; i < out->groups_count; i++) {
+        if (is(name, out->groups[i].name)) {
+            return &out->groups[i];
+        }
+    }
+    return NULL;
+}
+
 static void take_group(struct question *question, const struct listed_group *row)
 {
     struct preflight_cluster *out = question->wire->out;
@@ -182,6 +192,7 @@ static void take_group(struct question *question, const struct listed_group *row
     text_of(row->state, group.state, sizeof(group.state));
     if (is(row->state, "Empty") || is(row->state, "Dead") || is(row->type, "share") ||
         out->groups_count >= GROUPS_SHOWN_MAX || row->group.len >= (int32_t)sizeof(group.name) ||
+        group_of(out, row->group) != NULL || /* the operator saw it, too */
         !config_patterns_match(&question->wire->service->groups, group.name)) {
         return;
     }
@@ -201,16 +212,6 @@ static void put_offsets(void *arg, struct writer *writer, int16_t version)
     free(wants);
 }
 
-static struct preflight_group *group_of(struct preflight_cluster *out, struct wire_string name)
-{
-    for (size_t i = 0; i < out->groups_count; i++) {
-        if (is(name, out->groups[i].name)) {
-            return &out->groups[i];
-        }
-    }
-    return NULL;
-}
-
 static void take_offsets(struct question *question, int16_t version,
                          const struct offset_fetch_group *from)
 {
@@ -223,7 +224,6 @@ static void take_offsets(struct question *question, int16_t version,
     if (group == NULL || from->error != KAFKA_NONE) {
         return;
     }
-    group->asked = true;
     for (int32_t i = 0; i < from->parts_count; i++) {
         text_of(from->parts[i].topic, topic, sizeof(topic));
         if (from->parts[i].offset >= 0) {
@@ -251,13 +251,13 @@ static bool offsets_answered(void *arg, struct reader *reader, int16_t version,
     return understood;
 }
 
-/* What the groups with members at this broker have committed: of other topics they are none of ours. */
-static void ask_offsets(struct wire *wire, int32_t broker)
+/* What those of this broker's groups with members have committed that were listed now: of other topics they are none of ours. */
+static void ask_offsets(struct wire *wire, int32_t broker, size_t from)
 {
     struct preflight_cluster *out = wire->out;
     const char **groups = must(calloc(out->groups_count + 1, sizeof(*groups)));
     size_t count = 0;
-    for (size_t i = 0; i < out->groups_count; i++) {
+    for (size_t i = from; i < out->groups_count; i++) {
         if (out->groups[i].broker == broker) {
             groups[count++] = must(strdup(out->groups[i].name));
         }
@@ -302,6 +302,7 @@ static bool list_answered(void *arg, struct reader *reader, int16_t version, con
     } else if (!(understood = proto_get_list_groups(reader, version, &answer, &why))) {
         groups_failed(wire, &why);
     } else {
+        size_t before = wire->out->groups_count;
         for (int32_t i = 0; i < answer.groups_count; i++) {
             take_group(question, &answer.groups[i]);
         }
@@ -311,10 +312,21 @@ static bool list_answered(void *arg, struct reader *reader, int16_t version, con
             groups_failed(wire, &why);
         }
         list_groups_answer_done(&answer);
-        ask_offsets(wire, question->broker);
+        ask_offsets(wire, question->broker, before);
     }
     question_done(question);
     return understood;
+}
+
+/* Who may describe the cluster sees every group; who may not, those that it may describe. */
+static void ask_groups(struct wire *wire, struct asker *asker, int32_t broker)
+{
+    struct broker_ask list = {.broker = broker,
+                              .api = API_LIST_GROUPS,
+                              .put = put_list,
+                              .answer = list_answered,
+                              .arg = question_new(wire, broker)};
+    ask(wire, asker, &list);
 }
 
 /* --- addresses ----------------------------------------------------------------------------------------------------- */
@@ -405,17 +417,15 @@ static void ask_brokers(struct wire *wire)
     struct preflight_cluster *out = wire->out;
     for (size_t i = 0; i < out->brokers_count && wire->of_target; i++) {
         int32_t id = out->brokers[i].id;
-        struct broker_ask list = {.broker = id,
-                                  .api = API_LIST_GROUPS,
-                                  .put = put_list,
-                                  .answer = list_answered,
-                                  .arg = question_new(wire, id)};
         struct broker_ask dirs = {.broker = id,
                                   .api = API_DESCRIBE_LOG_DIRS,
                                   .put = put_dirs,
                                   .answer = dirs_answered,
                                   .arg = question_new(wire, id)};
-        ask(wire, &wire->mirror, &list);
+        ask_groups(wire, &wire->mirror, id);
+        if (wire->writer.asks != wire->mirror.asks) {
+            ask_groups(wire, &wire->writer, id);
+        }
         ask(wire, &wire->writer, &dirs);
         look_up(wire, i);
     }

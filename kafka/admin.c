@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "kafka/admin_inside.h"
 
 #ifndef __clang__
@@ -25,10 +26,7 @@ struct admin *admin_new(const char *site, const struct config_client *settings, 
         err_wrap(err, "%s", site);
         return NULL;
     }
-    struct admin *admin = calloc(1, sizeof(*admin));
-    if (!admin) {
-        abort();
-    }
+    struct admin *admin = must(calloc(1, sizeof(*admin)));
     snprintf(admin->site, sizeof(admin->site), "%s", site);
     admin->client = client;
     admin->settings = settings;

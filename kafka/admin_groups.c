@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "kafka/admin_inside.h"
+#include "base/heap.h"
 #include "kafka/error.h"
 #include "kafka/group_ask.h"
 #include "kafka/proto.h"
@@ -38,10 +39,7 @@ static void put(void *arg, struct writer *writer, int16_t version)
 
 static void take(struct offsets_call *call, const struct offset_fetch_group *group)
 {
-    call->offsets = calloc((size_t)group->parts_count + 1, sizeof(*call->offsets));
-    if (!call->offsets) {
-        abort();
-    }
+    call->offsets = must(calloc((size_t)group->parts_count + 1, sizeof(*call->offsets)));
     for (int32_t i = 0; i < group->parts_count; i++) {
         const struct offset_fetch_part *part = &group->parts[i];
         struct admin_group_offset *offset = &call->offsets[call->count++];

@@ -118,6 +118,10 @@ struct control_state *control_read(const struct config_client *client, const cha
 struct control_state *control_read_operations(const struct config_client *client,
                                               const char *service, int32_t timeout_ms,
                                               json_t **out_operations, struct err *err);
+/* Likewise, without the steps' evidence: where each stands, and how long it took. */
+struct control_state *control_read_heads(const struct config_client *client, const char *service,
+                                         int32_t timeout_ms, json_t **out_operations,
+                                         struct err *err);
 void control_state_free(struct control_state *state);
 /* Create the topic as control_new() does, blocking; "exists" is success. */
 MUST_CHECK

@@ -49,6 +49,7 @@ struct control_records {
     struct err bad[SLOTS];                    /* ERR_NONE = none */
     char bad_operation[OPERATION_ID_MAX + 1]; /* whose error stands in bad[SLOT_OPERATION] */
     json_t *kept;                             /* NULL = operations are not kept */
+    bool evidence;                            /* and theirs is */
 };
 
 /* ---- pieces ---- */
@@ -511,6 +512,16 @@ static void mark_good(struct control_records *records, enum slot slot, const cha
     }
 }
 
+/* "op/ID/STEP/N": a piece of a step's evidence. */
+static bool is_piece(const char *key)
+{
+    size_t slashes = 0;
+    for (; *key != '\0'; key++) {
+        slashes += *key == '/' ? 1 : 0;
+    }
+    return slashes > 2;
+}
+
 /* What cannot be read is not kept: an operation is then open by its key alone. */
 static void keep(struct control_records *records, const char *key, const char *value,
                  size_t value_len)
@@ -518,8 +529,14 @@ static void keep(struct control_records *records, const char *key, const char *v
     if (!records->kept || strncmp(key, "op/", 3) != 0) {
         return;
     }
+    if (!records->evidence && is_piece(key)) {
+        return;
+    }
     json_t *record = value ? json_parse(value, value_len, key, NULL) : NULL;
     if (json_is_object(record)) {
+        if (!records->evidence) {
+            json_object_del(record, "evidence");
+        }
         json_object_set(records->kept, key, record);
     } else {
         json_object_del(records->kept, key);
@@ -578,9 +595,10 @@ struct control_records *control_records_new(void)
     return must(calloc(1, sizeof(struct control_records)));
 }
 
-void control_records_keep(struct control_records *records)
+void control_records_keep(struct control_records *records, bool evidence)
 {
     records->kept = records->kept ? records->kept : json_object();
+    records->evidence = evidence;
 }
 
 const json_t *control_records_operations(const struct control_records *records)
@@ -617,12 +635,12 @@ struct control_state *control_records_state(const struct control_records *record
     struct control_state *state = must(malloc(sizeof(*state)));
     *state = records->now;
     state->operation_open = records->operations != NULL;
-    state->role_json = state->role_json ? must(strdup(state->role_json)) : NULL;
-    state->order_json = state->order_json ? must(strdup(state->order_json)) : NULL;
-    state->topics_json = state->topics_json ? must(strdup(state->topics_json)) : NULL;
-    state->fence_json = state->fence_json ? must(strdup(state->fence_json)) : NULL;
-    state->dns_json = state->dns_json ? must(strdup(state->dns_json)) : NULL;
-    state->acls_json = state->acls_json ? must(strdup(state->acls_json)) : NULL;
+    state->role_json = must_copy(state->role_json);
+    state->order_json = must_copy(state->order_json);
+    state->topics_json = must_copy(state->topics_json);
+    state->fence_json = must_copy(state->fence_json);
+    state->dns_json = must_copy(state->dns_json);
+    state->acls_json = must_copy(state->acls_json);
     state->topics = must(calloc(state->topics_count + 1, sizeof(*state->topics)));
     for (size_t i = 0; i < state->topics_count; i++) {
         state->topics[i] = records->now.topics[i];

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 
+#include "base/heap.h"
 #include "kafka/error.h"
 #include "kafka/proto_private.h"
 
@@ -87,10 +88,7 @@ void proto_array_reserve(struct proto_array *array, int32_t more, size_t element
     }
     /* Doubling: an answer of many topics with one partition each does not copy its array once a topic. */
     int32_t capacity = needed > 2 * array->capacity ? needed : 2 * array->capacity;
-    void *items = realloc(array->items, (size_t)capacity * element_bytes);
-    if (items == NULL) {
-        abort();
-    }
+    void *items = must(realloc(array->items, (size_t)capacity * element_bytes));
     memset((char *)items + (size_t)array->count * element_bytes, 0,
            (size_t)(capacity - array->count) * element_bytes);
     array->items = items;

@@ -42,10 +42,8 @@ struct shared { /* under the mutex */
 };
 
 struct term { /* the group thread's, while we are the keeper */
-    struct cluster *source;
-    struct cluster *target;
-    struct broker_asks *ask_source;
-    struct broker_asks *ask_target;
+    struct group_end source;
+    struct group_end target;
     struct redis *redis;
     struct group_table *table;
     struct group_round *round;
@@ -212,14 +210,17 @@ static void redis_changed(void *arg, enum redis_state state, const struct err *w
     (void)why;
 }
 
-static struct cluster *open_cluster(struct group_sync *sync, const struct config_site *site)
+static struct group_end open_end(struct group_sync *sync, const struct config_site *site)
 {
+    static const struct broker_asks_options asks = {.wait_ms = WAIT_MS, .request_ms = REQUEST_MS};
     const struct cluster_options options = {.name = site->name,
                                             .client = &site->kafka,
                                             .refresh_ms = REFRESH_MS,
                                             .tcp_user_timeout_ms = TCP_USER_TIMEOUT_MS,
                                             .max_answer_bytes = ANSWER_BYTES_MAX};
-    return cluster_new(sync->own, &options);
+    struct cluster *cluster = cluster_new(sync->own, &options);
+    return (struct group_end){
+        .site = site->name, .cluster = cluster, .asks = broker_asks_new(sync->own, cluster, &asks)};
 }
 
 static void take_topics(struct group_sync *sync)
@@ -228,16 +229,15 @@ static void take_topics(struct group_sync *sync)
     const char *const *names = (const char *const *)sync->topics.names;
     static const char *const none[] = {NULL};
     group_table_topics(term->table, names, sync->topics.count);
-    cluster_follow(term->source, sync->topics.count == 0 ? none : names,
+    cluster_follow(term->source.cluster, sync->topics.count == 0 ? none : names,
                    (int32_t)sync->topics.count);
-    cluster_follow(term->target, sync->topics.count == 0 ? none : names,
+    cluster_follow(term->target.cluster, sync->topics.count == 0 ? none : names,
                    (int32_t)sync->topics.count);
 }
 
 /* false: it is tried again. */
 static bool term_begin(struct group_sync *sync)
 {
-    static const struct broker_asks_options asks = {.wait_ms = WAIT_MS, .request_ms = REQUEST_MS};
     struct err err = {0};
     struct redis *redis = doors_redis(sync->own, sync->options.to, redis_changed, sync, &err);
     if (redis == NULL) {
@@ -248,22 +248,16 @@ static bool term_begin(struct group_sync *sync)
     struct term *term = must(calloc(1, sizeof(*term)));
     sync->term = term;
     term->redis = redis;
-    term->source = open_cluster(sync, sync->options.from);
-    term->target = open_cluster(sync, sync->options.to);
-    term->ask_source = broker_asks_new(sync->own, term->source, &asks);
-    term->ask_target = broker_asks_new(sync->own, term->target, &asks);
+    term->source = open_end(sync, sync->options.from);
+    term->target = open_end(sync, sync->options.to);
     term->table = group_table_new();
     term->opened_ms = loop_now_ms(sync->own);
     const struct group_round_options options = {.loop = sync->own,
                                                 .service = sync->service,
-                                                .from = sync->options.from->name,
-                                                .to = sync->options.to->name,
                                                 .deployment = sync->options.config->deployment,
                                                 .prefix = sync->options.to->redis->prefix,
                                                 .source = term->source,
                                                 .target = term->target,
-                                                .ask_source = term->ask_source,
-                                                .ask_target = term->ask_target,
                                                 .redis = term->redis,
                                                 .table = term->table,
                                                 .may = may,
@@ -281,11 +275,11 @@ static void term_end(struct group_sync *sync)
         return;
     }
     group_round_stop(term->round);
-    broker_asks_free(term->ask_source);
-    broker_asks_free(term->ask_target);
+    broker_asks_free(term->source.asks);
+    broker_asks_free(term->target.asks);
     redis_free(term->redis);
-    cluster_free(term->source);
-    cluster_free(term->target);
+    cluster_free(term->source.cluster);
+    cluster_free(term->target.cluster);
     add_totals(&sync->totals, group_round_totals(term->round));
     group_round_free(term->round);
     group_table_free(term->table);
@@ -341,8 +335,9 @@ static bool doors_open(struct group_sync *sync)
 {
     const struct term *term = sync->term;
     bool young = loop_now_ms(sync->own) - term->opened_ms < OPEN_MS;
-    bool open = redis_state(term->redis) == REDIS_READY && cluster_id(term->source)[0] != '\0' &&
-                cluster_id(term->target)[0] != '\0';
+    bool open = redis_state(term->redis) == REDIS_READY &&
+                cluster_id(term->source.cluster)[0] != '\0' &&
+                cluster_id(term->target.cluster)[0] != '\0';
     return open || !young;
 }
 

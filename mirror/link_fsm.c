@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
+
 #define NO (-1)
 
 /* clang-format off */
@@ -232,10 +234,7 @@ char *link_fsm_diagram(void)
 {
     char *text = NULL;
     size_t len = 0;
-    FILE *out = open_memstream(&text, &len);
-    if (out == NULL) {
-        abort();
-    }
+    FILE *out = must(open_memstream(&text, &len));
     draw(out, "link", link_edges, sizeof(link_edges) / sizeof(link_edges[0]), link_states,
          link_events);
     draw(out, "partition", part_edges, sizeof(part_edges) / sizeof(part_edges[0]), part_states,

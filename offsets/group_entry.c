@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "offsets/checkpoint.h"
 #include "offsets/hint.h"
 
@@ -40,10 +41,7 @@ static void set_metadata(struct group_entry *entry, const char *text, size_t len
     entry->metadata = NULL;
     if (text != NULL) {
         size_t bound = text_len(text, len);
-        entry->metadata = calloc(1, bound + 1);
-        if (entry->metadata == NULL) {
-            abort();
-        }
+        entry->metadata = must(calloc(1, bound + 1));
         memcpy(entry->metadata, text, bound);
     }
 }

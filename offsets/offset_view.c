@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "offsets/offset_chosen.h"
+#include "base/heap.h"
 #include "offsets/offset_lookup.h"
 #include "offsets/offset_script.h"
 #include "offsets/offset_store.h"
@@ -20,10 +21,7 @@ struct offset_view {
 struct offset_view *offset_view_new(struct redis_sync *redis, const char *prefix,
                                     const char *service, const char *from, const char *to)
 {
-    struct offset_view *view = calloc(1, sizeof(*view));
-    if (view == NULL) {
-        abort();
-    }
+    struct offset_view *view = must(calloc(1, sizeof(*view)));
     view->redis = redis;
     view->base = offset_base_key(prefix, service, from, to);
     return view;
@@ -196,10 +194,7 @@ bool offset_view_translate(struct offset_view *view, const char *topic, int32_t 
                            int64_t offset, bool from_target, struct translation *out,
                            struct err *err)
 {
-    struct offset_lookup *lookup = calloc(1, sizeof(*lookup));
-    if (lookup == NULL) {
-        abort();
-    }
+    struct offset_lookup *lookup = must(calloc(1, sizeof(*lookup)));
     bool ok = look_up(view, topic, partition, offset, from_target, lookup, err) &&
               offset_lookup_translate(lookup, offset, from_target, out, err);
     free(lookup);
@@ -241,10 +236,7 @@ static bool ask_pieces(struct pieces *pieces, struct err *err)
     if (pieces->reply != NULL) { /* behind the last one */
         const redisReply *last = pieces->reply->element[pieces->reply->elements - 1];
         from_len = last->len + 1;
-        from = malloc(from_len);
-        if (from == NULL) {
-            abort();
-        }
+        from = must(malloc(from_len));
         from[0] = '(';
         memcpy(from + 1, last->str, last->len);
     }
@@ -453,6 +445,20 @@ static bool each_run(struct offset_view *view, const char *topic, int32_t partit
     free(walk.pieces.key);
     freeReplyObject(walk.pieces.reply);
     return ok && !walk.broken;
+}
+
+bool offset_view_generation_from(struct offset_view *view, const char *topic, int32_t partition,
+                                 const struct checkpoint *checkpoint, int32_t least, int64_t *out,
+                                 struct err *err)
+{
+    char *key = offset_part_key(view->base, "incarnations", topic, partition);
+    const char *argv[] = {"HGETALL", key};
+    redisReply *reply = redis_sync_call(view->redis, 2, argv, NULL, err);
+    bool ok = reply != NULL && offset_generation_from(checkpoint, reply, least, out, err);
+    freeReplyObject(reply);
+    ok = ok || err_wrap(err, "%s", key);
+    free(key);
+    return ok;
 }
 
 bool offset_view_each_run(struct offset_view *view, const char *topic, int32_t partition,

@@ -1,7 +1,8 @@
-"""Failover and switchover on real Kafka, Redis and BIND: refusals first, then the move, killed at every step, taken back.
+"""Failover and switchover on real Kafka, Redis and BIND: refusals first, then the move, killed at every step, taken
+back.
 
-The primary of the command is dead when its configuration says an address where nobody listens; the workers have the right one. So
-clusters are shared, and what the workers mirrored is real."""
+The primary of the command is dead when its configuration says an address where nobody listens; the workers have the
+right one. So clusters are shared, and what the workers mirrored is real."""
 
 import json
 import os
@@ -95,7 +96,7 @@ def moved(own, folder, sites, redis_server, name):
 
 
 def test_refused_first_then_moved(moved, own, folder):
-    """Each refusal changes nothing; then everything that needs no primary is done, and the workers stop and stay stopped."""
+    """Each refusal changes nothing; then everything that needs no primary is done, and the workers stay stopped."""
     bind = own(Bind("one", folder)).start()
     one = moved(bind)
 
@@ -150,7 +151,7 @@ def test_refused_first_then_moved(moved, own, folder):
     copies = list((folder / "dead" / "state" / "operations").glob(f"{report['operation']}.jsonl"))
     assert len(copies) == 1 and '"open":false' in copies[0].read_text()
 
-    # The primary is there, its writers too; nothing is mirrored any more, nor after a restart without anything remembered.
+    # The primary is there, its writers too; nothing is mirrored, nor after a restart without anything remembered.
     one.workers[0].kill9()
     for key in one.redis.connect().scan_iter(f"*{{{one.name}}}*"):
         one.redis.connect().delete(key)
@@ -260,7 +261,7 @@ def start(one, *more, command=None, env=None):
 
 
 def test_two_operators(moved, folder, own):
-    """While one is at work the other is told who, since when and how to follow; at the same moment one of them wins."""
+    """While one is at work the other is told who, since when and how to follow."""
     bind = own(Bind("one", folder)).start()
     hooks = Hooks(folder, "pre")
     hooks.say("sleep-pre", 9)
@@ -270,7 +271,7 @@ def test_two_operators(moved, folder, own):
     second = one.failover("--reason", "second")
     assert second.returncode == EXIT_REFUSED
     assert "is at work" in second.stderr and "@" in second.stderr and "ferry history" in second.stderr
-    out, err = first.communicate(timeout=60)
+    _out, err = first.communicate(timeout=60)
     assert first.returncode == EXIT_DONE, err
     assert [o["reason"] for o in one.history()] == ["first"]
     assert bind.value() == (30, B) and one.role() == ("b", 2)
@@ -281,7 +282,7 @@ CONTROL_STEPS = ["check", "pre", "source", "prove", "fence", "role", "open", "dn
 
 def die(one, point, **more):
     done = start(one, env={"FERRY_FAILPOINT": point, "FERRY_WATCH_MS": "3500"}, **more)
-    out, err = done.communicate(timeout=60)
+    _out, err = done.communicate(timeout=60)
     assert done.returncode == -9, (point, done.returncode, err)
 
 
@@ -322,8 +323,8 @@ def dead_copy(conf, folder):
 
 
 def test_denied_where_there_is_an_authorizer(permitted, folder, strict):
-    """A worker that was killed just now is in its group for 10 s: the mirror's principal is denied Write, and a probe shows it; who
-    writes at the target from now on may."""
+    """A worker that was killed just now is in its group for 10 s: the mirror's principal is denied Write, and a probe
+    shows it; who writes at the target from now on may."""
     one = permitted(operator=True)
     one.grant()
     writer = Acl("topic", "literal", one.topic, "Write", "User:writer")

@@ -256,7 +256,7 @@ class KafkaCluster:
         for name, listener in self.listeners.items():
             protocols[name.upper()] = listener.protocol
             listeners.append(f"{name.upper()}://127.0.0.1:{listener.port(broker)}")
-            advertised.append(f"{name.upper()}://{listener.host}:{listener.port(broker)}")
+            advertised.append(f"{name.upper()}://{listener.host}:{listener.advertised_port(broker)}")
             more |= listener.properties(name)
         roles = ["broker"]
         if broker.controller_port:
@@ -299,6 +299,10 @@ class KafkaCluster:
         if self._admin is None:
             self._admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 2})
         return self._admin
+
+    def renew_admin(self):
+        """A client that saw its brokers die waits longer and longer before it looks again."""
+        self._admin = None
 
     def metadata(self, topic=None, timeout=10):
         return self.admin.list_topics(topic, timeout=timeout)

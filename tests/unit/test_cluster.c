@@ -11,6 +11,7 @@
 #include "kafka/error.h"
 #include "tests/fake/answers.h"
 #include "tests/fake/broker.h"
+#include "tests/fake/turns.h"
 
 #define PATIENCE_MS 5000
 
@@ -128,14 +129,7 @@ static int tear_down(void **state)
 }
 
 /* Run until the condition holds. */
-#define UNTIL(f, condition)                                         \
-    do {                                                            \
-        int64_t until_ms = loop_now_ms((f)->loop) + PATIENCE_MS;    \
-        while (!(condition) && loop_now_ms((f)->loop) < until_ms) { \
-            loop_run_once((f)->loop, 10);                           \
-        }                                                           \
-        assert_true(condition);                                     \
-    } while (0)
+#define UNTIL(f, condition) TURN_UNTIL((f)->loop, PATIENCE_MS, condition)
 
 /* --- addresses ------------------------------------------------------------------------------------------------- */
 
@@ -348,6 +342,7 @@ static void without_a_leader_it_asks_soon(void **state)
 
 /* --- answers that are refused ---------------------------------------------------------------------------------- */
 
+/* S23: metadata with no broker changes nothing. */
 static void an_answer_without_brokers_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -404,7 +399,7 @@ static void addresses_that_are_none_are_refused(void **state)
     assert_int_equal(f->changes, 0);
 }
 
-/* After a failover of names the bootstrap name leads to the other cluster: never mixed. */
+/* S22: after a failover of names the bootstrap name leads to the other cluster: never mixed. */
 static void another_cluster_behind_the_name_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -469,6 +464,7 @@ static void when_all_brokers_fail_the_seeds_are_asked_again(void **state)
     fake_broker_free(moved);
 }
 
+/* S23: all brokers are gone, and come back. */
 static void all_gone_and_back(void **state)
 {
     struct fixture *f = *state;

@@ -355,9 +355,9 @@ static void names_without_an_address(void **state)
 static void groups_with_members(void **state)
 {
     struct preflight_group groups[] = {
-        {.name = "billing", .state = "Stable", .asked = true, .commits = 3, .concerns = true},
-        {.name = "elsewhere", .state = "Stable", .asked = true, .commits = 3},
-        {.name = "new", .state = "PreparingRebalance", .asked = true},
+        {.name = "billing", .state = "Stable", .commits = 3, .concerns = true},
+        {.name = "elsewhere", .state = "Stable", .commits = 3},
+        {.name = "new", .state = "PreparingRebalance"},
         {.name = "silent", .state = "Stable"}
     };
     struct world *w = world_new();
@@ -368,6 +368,10 @@ static void groups_with_members(void **state)
          "3 groups have members at b: they stay where they are, nothing is committed for them: "
          "billing (Stable), new (PreparingRebalance), silent (Stable)");
     w->target.groups_count = 0;
+    err_set(&w->target.dirs_err, ERR_REFUSED, "User:x lacks Describe on the cluster");
+    SAYS(w, preflight_tell_groups, PREFLIGHT_UNKNOWN, "not shown to us: User:x lacks Describe");
+    w->service.groups_commit = true; /* then there is an ACL for them, or its lack is told */
+    SAYS(w, preflight_tell_groups, PREFLIGHT_OK, "no group of the service has members");
     err_set(&w->target.groups_err, ERR_RETRY, "broker 2: no connection");
     SAYS(w, preflight_tell_groups, PREFLIGHT_UNKNOWN, "broker 2: no connection");
     world_done(w);
