@@ -361,7 +361,7 @@ def test_ordinary_batches_pass_unopened_where_no_replica_is_waited_for(line, sou
     one = line(partitions=1)
     topic = one.topics[0]
     Load(source.bootstrap, topic, "plain", count=5000, partition=0, size=1000).run()
-    worker = one.worker("w1")
+    one.worker("w1")
     one.wait_caught_up()
     one.prove()
     left, right = data_batches(source, topic, 1), data_batches(target, topic, 1)
