@@ -108,7 +108,7 @@ static void lookup_ready(void *arg, int what)
     loop_fd_free(lookup->watch);
     lookup->watch = NULL;
     job->addresses = NULL;
-    err_set_code(&err, ERR_RETRY, 0, "look up '%s': %s", job->host,
+    err_set_code(&err, ERR_RETRY, job->rc, "look up '%s': %s", job->host,
                  job->rc == EAI_AGAIN && addresses == NULL ? "no answer from the name servers"
                                                            : gai_strerror(job->rc));
     lookup->done(lookup->arg, addresses, addresses == NULL ? &err : NULL);

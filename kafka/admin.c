@@ -42,6 +42,13 @@ void admin_free(struct admin *admin)
     }
 }
 
+int32_t admin_timeout(struct admin *admin, int32_t timeout_ms)
+{
+    int32_t before_ms = admin->timeout_ms;
+    admin->timeout_ms = timeout_ms;
+    return before_ms;
+}
+
 /* ---- one call ---- */
 
 void admin_renew(struct admin *admin)

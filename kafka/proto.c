@@ -22,10 +22,12 @@ static const struct api_info {
     {API_OFFSET_FETCH,            "OffsetFetch",          7,  9 },
     {API_FIND_COORDINATOR,        "FindCoordinator",      3,  4 },
     {API_LEAVE_GROUP,             "LeaveGroup",           4,  5 },
+    {API_DESCRIBE_GROUPS,         "DescribeGroups",       5,  5 },
     {API_LIST_GROUPS,             "ListGroups",           4,  5 },
     {API_SASL_HANDSHAKE,          "SaslHandshake",        1,  1 },
     {API_VERSIONS,                "ApiVersions",          3,  3 },
     {API_OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch", 4,  4 },
+    {API_DESCRIBE_LOG_DIRS,       "DescribeLogDirs",      2,  4 },
     {API_SASL_AUTHENTICATE,       "SaslAuthenticate",     2,  2 },
     {API_DESCRIBE_PRODUCERS,      "DescribeProducers",    0,  0 },
 };

@@ -112,9 +112,10 @@ static void begin_step(struct group_round *round)
     static void (*const acts[])(struct group_round *) = {
         [ROUND_LOAD] = round_load,          [ROUND_LOOK] = round_look,
         [ROUND_READ] = round_read_source,   [ROUND_MAP] = round_map,
-        [ROUND_FIND] = round_find,          [ROUND_TARGET] = round_read_target,
-        [ROUND_GATE] = wait_for_gate,       [ROUND_STORE] = round_store,
-        [ROUND_GATE_AGAIN] = wait_for_gate, [ROUND_COMMIT] = round_commit,
+        [ROUND_LIMIT] = round_read_limits,  [ROUND_FIND] = round_find,
+        [ROUND_TARGET] = round_read_target, [ROUND_GATE] = wait_for_gate,
+        [ROUND_STORE] = round_store,        [ROUND_GATE_AGAIN] = wait_for_gate,
+        [ROUND_COMMIT] = round_commit,
     };
     if (round->step == ROUND_DONE) {
         finish(round);
@@ -134,6 +135,7 @@ struct group_round *group_round_new(const struct group_round_options *options)
     round->meta_key = offset_print("%s{%s}:meta", options->prefix, options->service->name);
     round->checkpoints_key = offset_print("%s:checkpoints", round->base);
     round->groups_key = offset_print("%s:groups", round->base);
+    round->read_key = offset_print("%s:groups-read", round->base);
     TAILQ_INIT(&round->calls);
     round->floors = offset_script_floors;
     round->groups = offset_script_groups;
@@ -159,6 +161,7 @@ void group_round_free(struct group_round *round)
     free(round->meta_key);
     free(round->checkpoints_key);
     free(round->groups_key);
+    free(round->read_key);
     free(round);
 }
 

@@ -4,6 +4,7 @@
  *   LOAD    once a term: what Redis keeps of each place
  *   LOOK    both clusters' groups; checkpoints; whose Redis it is
  *   READ    the source's commits, one request a coordinator
+ *   LIMIT   where the source's logs end, for groups that have no members any more (offsets/hint.h)
  *   MAP     what is not translated yet, many places a call
  *   FIND    who coordinates, at the target, the groups that have something to be written and are not listed there
  *   TARGET  what these have committed there

@@ -1,7 +1,7 @@
 /* Inside of a round of group sync: what its parts share. Nobody else includes this.
  *
  *   group_round        the steps, one after the other; when something may be written; what is told
- *   group_round_read   what the brokers of both sides are asked: LOOK, READ, FIND, TARGET
+ *   group_round_read   what the brokers of both sides are asked: LOOK, READ, LIMIT, FIND, TARGET
  *   group_round_redis  what Redis is asked, some calls at a time: LOAD, LOOK, MAP
  *   group_round_write  STORE and COMMIT
  *
@@ -21,6 +21,7 @@ enum round_step {
     ROUND_LOAD,
     ROUND_LOOK,
     ROUND_READ,
+    ROUND_LIMIT,
     ROUND_MAP,
     ROUND_FIND,
     ROUND_TARGET,
@@ -37,6 +38,8 @@ struct group_round {
     char *meta_key;
     char *checkpoints_key;
     char *groups_key;
+    char *read_key;
+    int64_t read_ms;            /* wall clock: the source's commits were asked for */
     struct redis_script floors; /* copies of this thread's own */
     struct redis_script groups;
     enum round_step step;
@@ -93,6 +96,8 @@ void round_incomplete(struct group_round *round, const struct err *err);
 void round_look(struct group_round *round);
 /* The source's commits of what is carried; where the target's logs begin, now and then. */
 void round_read_source(struct group_round *round);
+/* Where the source's logs end, for groups that nobody reads for any more; behind READ: asked after they were seen empty. */
+void round_read_limits(struct group_round *round);
 /* Decides for which groups the target is read; asks for the coordinators that its list did not tell. */
 void round_find(struct group_round *round);
 /* What those groups have committed at the target. */
@@ -114,6 +119,8 @@ bool round_is_passing(int16_t error);
 void round_load(struct group_round *round);
 /* Checkpoints, how many fields are there, whose Redis it is. */
 void round_look_redis(struct group_round *round);
+/* When the source's groups were read last, for offsets/hint.h: not told of a round that failed for some of them. */
+void round_tell_read(struct group_round *round);
 /* Look up what does not follow from a checkpoint alone. */
 void round_map(struct group_round *round);
 /* Call Redis; the step waits for it. `script` NULL = a command. `done` is called once, from within too, when it fails at

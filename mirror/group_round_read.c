@@ -72,6 +72,8 @@ static void take_listed(const struct listing *listing, const struct listed_group
     group->at_source = true;
     group->source_broker = listing->broker;
     group->kind = group_kind_of(protocol, type);
+    group->source_was_empty = group->source_empty;
+    group->source_empty = is(row->state, "Empty") && protocol[0] != '\0';
 }
 
 static void list_failed(struct listing *listing, const struct err *err)
@@ -221,8 +223,12 @@ static void take_source(struct group_round *round, struct group *group,
             part == NULL ? NULL : group_entry_make(round->options.table, group, part);
         if (entry != NULL) {
             size_t len = row->metadata.len > 0 ? (size_t)row->metadata.len : 0;
+            bool known = entry->seen_ms != 0;
             entry->round = round->number;
-            group_entry_source(entry, row->offset, row->metadata.data, len);
+            bool moved = group_entry_source(entry, row->offset, row->metadata.data, len,
+                                            round_now_ms(round), round_wall_ms(round));
+            group_entry_readers(entry, group->source_empty, group->source_was_empty && known,
+                                moved);
         }
     }
 }
@@ -375,33 +381,54 @@ static void fetch_by_broker(struct group_round *round, bool of_target, struct gr
 
 /* --- READ --------------------------------------------------------------------------------------------------------- */
 
+/* Where logs begin at the target, and where they end at the source for groups that nobody reads for any more. */
 struct some_parts { /* one ListOffsets */
     struct group_round *round;
+    bool of_target;
     struct topic_partition *parts;
     int32_t count;
 };
 
-static void put_begins(void *arg, struct writer *writer, int16_t version)
+static void put_parts(void *arg, struct writer *writer, int16_t version)
 {
     const struct some_parts *some = arg;
-    proto_put_list_offsets(writer, version, false, LIST_OFFSETS_EARLIEST, some->parts, some->count);
+    proto_put_list_offsets(writer, version, false,
+                           some->of_target ? LIST_OFFSETS_EARLIEST : LIST_OFFSETS_LATEST,
+                           some->parts, some->count);
 }
 
-static void take_begins(struct group_round *round, const struct list_offsets_answer *answer)
+static void take_limit(struct group_round *round, const struct group_part *part, int64_t end)
 {
-    struct topic_walk walk = {.data = NULL};
-    for (int32_t i = 0; i < answer->parts_count; i++) {
-        const struct list_offsets_part *row = &answer->parts[i];
-        struct group_topic *topic = round_topic_of(round, &walk, row->topic);
-        if (topic != NULL && row->error == KAFKA_NONE && row->partition >= 0 &&
-            row->partition < topic->parts_count && topic->parts[row->partition] != NULL) {
-            topic->parts[row->partition]->target_begin = row->offset;
+    struct group_table *table = round->options.table;
+    for (size_t i = 0; i < table->groups_count; i++) {
+        struct group *group = table->groups[i];
+        struct group_entry *entry =
+            group->read && group->source_empty ? group_entry_find(group, part) : NULL;
+        if (entry != NULL && group_entry_wants_limit(entry, true)) {
+            group_entry_limit(entry, end);
         }
     }
 }
 
-static bool begins_answered(void *arg, struct reader *reader, int16_t version,
-                            const struct err *err)
+static void take_parts(const struct some_parts *some, const struct list_offsets_answer *answer)
+{
+    struct topic_walk walk = {.data = NULL};
+    for (int32_t i = 0; i < answer->parts_count; i++) {
+        const struct list_offsets_part *row = &answer->parts[i];
+        struct group_topic *topic = round_topic_of(some->round, &walk, row->topic);
+        if (topic == NULL || row->error != KAFKA_NONE || row->partition < 0 ||
+            row->partition >= topic->parts_count || topic->parts[row->partition] == NULL) {
+            continue;
+        }
+        if (some->of_target) {
+            topic->parts[row->partition]->target_begin = row->offset;
+        } else {
+            take_limit(some->round, topic->parts[row->partition], row->offset);
+        }
+    }
+}
+
+static bool parts_answered(void *arg, struct reader *reader, int16_t version, const struct err *err)
 {
     struct some_parts *some = arg;
     struct group_round *round = some->round;
@@ -413,7 +440,7 @@ static bool begins_answered(void *arg, struct reader *reader, int16_t version,
     } else if (!(understood = proto_get_list_offsets(reader, version, &answer, &why))) {
         round_note(round, &why);
     } else {
-        take_begins(round, &answer);
+        take_parts(some, &answer);
         list_offsets_answer_done(&answer);
     }
     free(some->parts);
@@ -422,42 +449,52 @@ static bool begins_answered(void *arg, struct reader *reader, int16_t version,
     return understood;
 }
 
-static void send_begins(struct group_round *round, int32_t broker, struct some_parts *take_some)
+static void send_parts(struct group_round *round, int32_t broker, struct some_parts *take_some)
 {
     struct broker_ask ask = {.broker = broker,
                              .api = API_LIST_OFFSETS,
-                             .put = put_begins,
-                             .answer = begins_answered,
+                             .put = put_parts,
+                             .answer = parts_answered,
                              .arg = take_some};
     round_wait(round);
-    broker_ask(round->options.target.asks, &ask);
+    broker_ask(take_some->of_target ? round->options.target.asks : round->options.source.asks,
+               &ask);
 }
 
-static void begins_of_broker(struct group_round *round, int32_t broker)
+static bool is_wanted(const struct group_round *round, const struct group_topic *topic, int32_t p,
+                      bool of_target, int32_t broker)
+{
+    struct cluster *cluster =
+        of_target ? round->options.target.cluster : round->options.source.cluster;
+    return topic->parts[p] != NULL && (of_target || topic->parts[p]->limit_wanted) &&
+           cluster_leader(cluster, topic->name, p).broker == broker;
+}
+
+static void parts_of_broker(struct group_round *round, bool of_target, int32_t broker)
 {
     struct group_table *table = round->options.table;
     struct some_parts *some = NULL;
     for (size_t i = 0; i < table->topics_count; i++) {
         struct group_topic *topic = table->topics[i];
         for (int32_t p = 0; topic->mirrored && p < topic->parts_count; p++) {
-            if (topic->parts[p] == NULL ||
-                cluster_leader(round->options.target.cluster, topic->name, p).broker != broker) {
+            if (!is_wanted(round, topic, p, of_target, broker)) {
                 continue;
             }
             if (some == NULL) {
                 some = must(calloc(1, sizeof(*some)));
                 some->round = round;
+                some->of_target = of_target;
                 some->parts = must(calloc(ROUND_PARTS_A_REQUEST, sizeof(*some->parts)));
             }
             some->parts[some->count++] = (struct topic_partition){topic->name, p};
             if (some->count == ROUND_PARTS_A_REQUEST) {
-                send_begins(round, broker, some);
+                send_parts(round, broker, some);
                 some = NULL;
             }
         }
     }
     if (some != NULL) {
-        send_begins(round, broker, some);
+        send_parts(round, broker, some);
     }
 }
 
@@ -469,7 +506,19 @@ static void read_begins(struct group_round *round)
     }
     round->begins_ms = round_now_ms(round);
     for (int32_t i = 0; i < cluster_brokers_count(target); i++) {
-        begins_of_broker(round, cluster_broker_at(target, i));
+        parts_of_broker(round, true, cluster_broker_at(target, i));
+    }
+}
+
+/* Behind READ: the end is asked for after the group was seen empty. */
+void round_read_limits(struct group_round *round)
+{
+    struct cluster *source = round->options.source.cluster;
+    if (group_table_limits(round->options.table) == 0) {
+        return;
+    }
+    for (int32_t i = 0; i < cluster_brokers_count(source); i++) {
+        parts_of_broker(round, false, cluster_broker_at(source, i));
     }
 }
 
@@ -478,6 +527,7 @@ void round_read_source(struct group_round *round)
     struct group_table *table = round->options.table;
     struct group **groups = must(calloc(table->groups_count + 1, sizeof(struct group *)));
     size_t count = 0;
+    round->read_ms = round_wall_ms(round);
     for (size_t i = 0; i < table->groups_count; i++) {
         struct group *group = table->groups[i];
         if (group->at_source && group_kind_carried(group->kind)) {

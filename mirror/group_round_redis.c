@@ -197,6 +197,25 @@ void round_look_redis(struct group_round *round)
     round_call_redis(round, &round->groups, 3, &arguments, redis_looked, round);
 }
 
+static void told_read(void *arg, const redisReply *reply, const struct err *err)
+{
+    if (reply == NULL) {
+        round_note(arg, err);
+    }
+}
+
+void round_tell_read(struct group_round *round)
+{
+    struct script_arguments arguments = {0};
+    if (round->incomplete || round->err.kind != ERR_NONE) {
+        return;
+    }
+    script_put_text(&arguments, "SET");
+    script_put_text(&arguments, round->read_key);
+    script_put_format(&arguments, "%lld", (long long)round->read_ms);
+    round_call_redis(round, NULL, 0, &arguments, told_read, round);
+}
+
 /* --- MAP ---------------------------------------------------------------------------------------------------------- */
 
 struct map_call {

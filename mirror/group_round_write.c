@@ -161,6 +161,7 @@ void round_store(struct group_round *round)
     }
     send_fields(&set);
     send_fields(&del);
+    round_tell_read(round);
 }
 
 /* --- COMMIT ------------------------------------------------------------------------------------------------------- */

@@ -229,7 +229,8 @@ static void take_topics(struct group_sync *sync)
     const char *const *names = (const char *const *)sync->topics.names;
     static const char *const none[] = {NULL};
     group_table_topics(term->table, names, sync->topics.count);
-    cluster_follow(term->source.cluster, none, 0); /* brokers alone */
+    cluster_follow(term->source.cluster, sync->topics.count == 0 ? none : names,
+                   (int32_t)sync->topics.count);
     cluster_follow(term->target.cluster, sync->topics.count == 0 ? none : names,
                    (int32_t)sync->topics.count);
 }

@@ -81,6 +81,8 @@ static struct control_state *state_copy(const struct control_state *state)
     copy->role_json = NULL; /* not needed here */
     copy->fence_json = NULL;
     copy->acls_json = NULL;
+    copy->order_json = NULL;
+    copy->dns_json = NULL;
     copy->topics_json = must_copy(state->topics_json);
     copy->topics = calloc(state->topics_count + 1, sizeof(*copy->topics));
     assert(copy->topics);

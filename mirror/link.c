@@ -11,7 +11,6 @@
 #include "mirror/streams.h"
 
 #define CONTROL_FRESH_MS   8000 /* not read to its end for so long: nothing is produced */
-#define LEAVE_MS           2000
 #define BUFFERS_KEPT_BYTES (32 << 20)
 
 /* --- gates -------------------------------------------------------------------------------------------------------- */
@@ -47,6 +46,17 @@ bool link_may_send(const struct link *link)
 
 /* --- states ------------------------------------------------------------------------------------------------------- */
 
+/* @param wait_ms  for what flies */
+static void leave_all(struct link *link, int32_t wait_ms)
+{
+    for (size_t i = 0; i < link->parts_count; i++) {
+        link->parts[i]->leaving = true;
+    }
+    link->revoke_flushed = false;
+    loop_timer_set(link->revoke_timer, wait_ms);
+    link_leave_marked(link);
+}
+
 static void enter(struct link *link, enum link_state state)
 {
     switch (state) {
@@ -63,13 +73,13 @@ static void enter(struct link *link, enum link_state state)
                 link); /* a role that went away: whoever has it now writes; nothing of ours may follow */
         }
         break;
+    case LINK_RETREATING:
+        link->retreat_dirty = false;
+        link->retreat_leaving = false;
+        leave_all(link, LINK_REVOKE_MS);
+        break;
     case LINK_DRAINING:
-        for (size_t i = 0; i < link->parts_count; i++) {
-            link->parts[i]->leaving = true;
-        }
-        link->revoke_flushed = false;
-        loop_timer_set(link->revoke_timer, link->config->limits.drain_timeout_ms);
-        link_leave_marked(link);
+        leave_all(link, link->config->limits.drain_timeout_ms);
         break;
     case LINK_RUNNING:
     case LINK_STOPPED:
@@ -147,7 +157,7 @@ static void look_at_stop(struct link *link)
     if (link->membership == NULL) {
         link_stopped(link, NULL);
     } else {
-        membership_leave(link->membership, link->target, LEAVE_MS, left, link);
+        membership_leave(link->membership, link->target, LINK_LEAVE_MS, left, link);
     }
 }
 
@@ -157,7 +167,7 @@ void link_stop(struct link *link)
         return;
     }
     link->stopping = true;
-    loop_timer_set(link->stop_timer, link->config->limits.drain_timeout_ms + LEAVE_MS + 1000);
+    loop_timer_set(link->stop_timer, link->config->limits.drain_timeout_ms + LINK_LEAVE_MS + 1000);
     link_event(link, LINK_EV_STOP, "asked to stop");
     look_at_stop(link);
 }
@@ -402,6 +412,7 @@ struct link *link_new(struct loop *loop, const struct config *config,
     link->revoke_timer = loop_timer_new(loop, link_revoke_late, link);
     link->stop_timer = loop_timer_new(loop, stop_late, link);
     link->prepare_timer = loop_timer_new(loop, prepare_again, link);
+    link->retreat_timer = loop_timer_new(loop, link_retreat, link);
     link->tick = loop_timer_new(loop, tick, link);
     link_metrics_start(link, metrics);
     const struct keeper_options keeper_options = {
@@ -452,6 +463,7 @@ void link_free(struct link *link)
     loop_timer_free(link->revoke_timer);
     loop_timer_free(link->stop_timer);
     loop_timer_free(link->prepare_timer);
+    loop_timer_free(link->retreat_timer);
     loop_timer_free(link->tick);
     link_topics_clear(link);
     json_decref(link->topics_report);

@@ -123,10 +123,14 @@ static bool control_trusted(struct link *link, const struct control_state *state
 static void take_role(struct link *link, const struct control_state *state)
 {
     bool trusted = control_trusted(link, state);
-    bool ours = trusted && state->role_epoch > 0 && strcmp(state->primary, link->from->name) == 0;
+    bool named = trusted && state->role_epoch > 0 && strcmp(state->primary, link->from->name) == 0;
+    bool ours = named && link->fence[0] == '\0';
     if (trusted) {
         link->control_topic_id = state->topic_id;
         link->role_epoch = state->role_epoch;
+        link->operation_open = state->operation_open;
+        link->target_is_primary =
+            state->role_epoch > 0 && strcmp(state->primary, link->to->name) == 0;
     }
     if (ours && link->adopt_json == NULL) {
         link->adopt_json = adopt_text(state->role_json);
@@ -135,7 +139,9 @@ static void take_role(struct link *link, const struct control_state *state)
         return;
     }
     link->role_ours = ours;
-    if (!ours) {
+    if (named && !ours) {
+        link_event(link, LINK_EV_RETREAT, "an operation fences us");
+    } else if (!ours) {
         link_event(link, LINK_EV_NO_ROLE,
                    trusted ? "the role epoch names another primary, or none" : link->why);
     }
@@ -156,8 +162,17 @@ static bool list_changed(const struct link *link, const struct control_state *st
     return false;
 }
 
+static void count_partitions(struct link *link, const struct control_state *state)
+{
+    link->partitions_listed = state->has_topics ? 0 : -1;
+    for (size_t i = 0; state->has_topics && i < state->topics_count; i++) {
+        link->partitions_listed += state->topics[i].partitions_count;
+    }
+}
+
 static void take_list(struct link *link, const struct control_state *state)
 {
+    count_partitions(link, state);
     if (!state->has_topics || !list_changed(link, state)) {
         return;
     }
@@ -257,11 +272,13 @@ void link_control_changed(void *arg, const struct control_state *state, const st
     link->control_read_ms = state->read_ms;
     link->control_end = state->end_offset;
     link->paused = state->paused;
+    memcpy(link->fence, state->fence_operation, sizeof(link->fence));
     streams_see(link, state);
     link_streams_compare(link);
     take_generation(link,
                     link->streams_match ? state->streams_generation : link->streams_generation);
     take_role(link, state);
+    link_look_at_fence(link);
     take_list(link, state);
     keeper_control(link->keeper, state);
     if (link->groups != NULL) {

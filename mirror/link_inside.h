@@ -33,7 +33,10 @@
 #include "offsets/offset_rebuild.h"
 #include "offsets/offset_store.h"
 
-#define LINK_TICK_MS             200
+#define LINK_TICK_MS  200
+#define LINK_LEAVE_MS 2000 /* for a LeaveGroup that is answered */
+/* What flies lands or fails within the produce time-out and some grace; then it is given back. */
+#define LINK_REVOKE_MS           4000
 #define LINK_METADATA_REFRESH_MS 2000
 #define LINK_DENIED_BYTES        400 /* a principal and a topic's name in it */
 
@@ -155,6 +158,8 @@ struct link {
     int64_t control_read_ms;
     int64_t control_end;
     int64_t role_epoch;
+    bool operation_open;           /* as the control topic says */
+    bool target_is_primary;        /* likewise: nothing protects what clients write there */
     struct heartbeat_role witness; /* what Redis remembers; epoch 0 = nothing, or Redis is away */
     bool distrusted;               /* said already */
     bool role_ours;
@@ -165,12 +170,18 @@ struct link {
     bool streams_match;
     int32_t streams_generation; /* least that a stream may go on in */
     bool paused;
+    char fence[65];       /* an operation's order to stop writing: its id, "" = none */
+    char fence_acked[65]; /* that one, once nothing of ours can arrive any more */
+    bool retreat_dirty;   /* something flew when our time was up */
+    bool retreat_leaving;
+    struct loop_timer *retreat_timer;
     bool has_list;
     int64_t list_epoch;
     char *adopt_json; /* of the role record; NULL = nothing adopted */
     /* topics that we subscribe to */
     char **topics;
     size_t topics_count;
+    int64_t partitions_listed; /* of them, as the keeper wrote them down; -1 = no list */
     bool subscribed_all;
     /* membership */
     bool control_ours; /* we are the keeper */
@@ -246,6 +257,8 @@ struct link {
         struct series *state;
         struct series *may_send;
         struct series *role_epoch;
+        struct series *operation_open;
+        struct series *unprotected;
         struct series *streams_epoch;
         struct series *deadline_s;
         struct series *commit_age;
@@ -286,6 +299,10 @@ struct link {
         struct series *group_kinds[GROUP_KINDS_COUNT]; /* NULL: carried */
         struct series *group_verdicts[VERDICT_UNMAPPED + 1];
         struct series *group_holds[GROUP_HOLDS_COUNT]; /* GROUP_FREE: NULL */
+        struct series *reread_groups;
+        struct series *reread_records;
+        struct series *reread_unknown;
+        struct series *failover_s;
         struct series *group_age;
         struct series *group_took;
         struct series *group_commits;
@@ -326,6 +343,11 @@ void link_look_at_leaving(struct link *link);
 void link_revoke_late(void *arg); /* timer: they are given back as they are */
 /* Keep what a broker refused for want of an ACL, for the heartbeat; "" when that is not why. */
 void link_note_denied(char denied[LINK_DENIED_BYTES], const struct err *why);
+
+/* link_retreat */
+/* Did an operation's order come or go? Told at once when nothing of ours can arrive any more. */
+void link_look_at_fence(struct link *link);
+void link_retreat(void *arg); /* timer: what was in the kernel is gone; leave the group */
 
 /* link_control */
 void link_topics_clear(struct link *link); /* the list is empty */

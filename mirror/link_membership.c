@@ -8,8 +8,6 @@
 
 #define HEARTBEAT_MS 500
 #define MAX_POLL_MS  30000
-#define REVOKE_MS \
-    4000 /* what flies lands or fails within produce time-out + grace; then it is given back */
 
 /* --- partitions come and go --------------------------------------------------------------------------------------- */
 
@@ -33,7 +31,8 @@ void link_subscribe(struct link *link, bool with_list)
 static void assigned(void *arg, const struct membership_partition *parts, size_t count)
 {
     struct link *link = arg;
-    if (link->stopping) { /* what comes while we drain is begun by its next owner */
+    if (link->stopping ||
+        link->state == LINK_RETREATING) { /* what comes while we drain is begun by its next owner */
         link_commit_soon(link);
         return;
     }
@@ -71,7 +70,16 @@ static void give_back(struct link *link)
         link->revoking = false;
         membership_revoked_done(link->membership);
     }
-    if (link->stopping && link->parts_count == 0) {
+    if (link->parts_count > 0) {
+        return;
+    }
+    if (link->state == LINK_RETREATING) {
+        /* Bytes that the kernel holds leave it within this time or never. */
+        int32_t wait_ms = link->retreat_dirty ? link->config->limits.tcp_user_timeout_ms : 0;
+        if (!link->retreat_leaving) {
+            loop_timer_set(link->retreat_timer, wait_ms);
+        }
+    } else if (link->stopping) {
         link_event(link, LINK_EV_DRAINED, "every window is empty and committed");
     }
 }
@@ -94,8 +102,9 @@ void link_look_at_leaving(struct link *link)
         waiting = waiting ||
                   (part->leaving && (!part->drained || part->commit_wanted || part->commit_flying));
     }
-    if (!leaving && !link->revoking &&
-        !(link->stopping && link->state == LINK_DRAINING && !link->stop_leaving)) {
+    bool going = (link->stopping && link->state == LINK_DRAINING && !link->stop_leaving) ||
+                 (link->state == LINK_RETREATING && !link->retreat_leaving);
+    if (!leaving && !link->revoking && !going) {
         return;
     }
     if (waiting) {
@@ -116,6 +125,7 @@ void link_revoke_late(void *arg)
     log_warn("membership.revoke_late",
              "link=%s>%s doing=\"giving the partitions back; their next owner resumes\"",
              link->from->name, link->to->name);
+    link->retreat_dirty = true;
     engine_drop_unsent(link->engine);
     give_back(link);
 }
@@ -134,7 +144,7 @@ void link_leave_marked(struct link *link)
 static void leave_parts(struct link *link, const struct membership_partition *parts, size_t count)
 {
     link->revoke_flushed = false;
-    loop_timer_set(link->revoke_timer, REVOKE_MS);
+    loop_timer_set(link->revoke_timer, LINK_REVOKE_MS);
     for (size_t i = 0; i < count;
          i++) { /* all are marked first: the last one at rest gives all of them back */
         struct link_part *part = part_find(link, parts[i].topic, parts[i].partition);

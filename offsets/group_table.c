@@ -307,7 +307,9 @@ struct group_entry *group_entry_make(struct group_table *table, struct group *gr
                                         .verdict = VERDICT_UNMAPPED,
                                         .hold = GROUP_FREE,
                                         .committed = -1,
-                                        .before = -1};
+                                        .before = -1,
+                                        .read_ms = -1,
+                                        .limit = -1};
     entry->target_seen = -1;
     size_t at = entry_place(group, part);
     group->entries = insert(group->entries, group->entries_count, &group->entries_room, at, entry);
@@ -433,6 +435,28 @@ static int by_source(const void *a, const void *b)
     return (of_a > of_b) - (of_a < of_b);
 }
 
+size_t group_table_limits(struct group_table *table)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < table->topics_count; i++) {
+        struct group_topic *topic = table->topics[i];
+        for (int32_t p = 0; p < topic->parts_count; p++) {
+            if (topic->parts[p] != NULL) {
+                topic->parts[p]->limit_wanted = false;
+            }
+        }
+    }
+    for (size_t i = 0; i < table->groups_count; i++) {
+        const struct group *group = table->groups[i];
+        for (size_t j = 0; group->read && j < group->entries_count; j++) {
+            bool wanted = group_entry_wants_limit(group->entries[j], group->source_empty);
+            group->entries[j]->part->limit_wanted |= wanted;
+            count += wanted ? 1 : 0;
+        }
+    }
+    return count;
+}
+
 void group_asks_sort(struct group_part *part)
 {
     qsort(part->asks, part->asks_count, sizeof(struct group_entry *), by_source);
@@ -451,6 +475,18 @@ void group_entry_mapped(struct group_entry *entry, const struct translation *fou
 
 /* --- counts ------------------------------------------------------------------------------------------------------- */
 
+/* What this place would read again. @return there is something */
+static bool count_reread(const struct group_table *table, const struct group_entry *entry,
+                         struct group_counts *out)
+{
+    const struct group_part *part = entry->part;
+    bool known = part->seen != 0 && part->seen == table->reading;
+    int64_t records = known ? group_entry_reread(entry, part->checkpoint.target_next) : -1;
+    out->reread_unknown += records < 0 ? 1 : 0;
+    out->reread_records += records > 0 ? (uint64_t)records : 0;
+    return records > 0;
+}
+
 void group_table_count(const struct group_table *table, struct group_counts *out)
 {
     *out = (struct group_counts){0};
@@ -462,12 +498,15 @@ void group_table_count(const struct group_table *table, struct group_counts *out
         }
         out->groups++;
         out->member_groups += group->target_members ? 1 : 0;
+        bool again = false;
         for (size_t j = 0; j < group->entries_count; j++) {
             const struct group_facts *facts = &group->entries[j]->facts;
             if (facts->source_offset >= 0) {
                 out->verdicts[facts->verdict]++;
                 out->holds[facts->hold]++;
+                again = count_reread(table, group->entries[j], out) || again;
             }
         }
+        out->reread_groups += again ? 1 : 0;
     }
 }

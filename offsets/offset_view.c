@@ -359,10 +359,31 @@ static bool walk_entry(struct walk *walk, const redisReply *reply, struct err *e
     return true;
 }
 
-static bool walk_stream(struct offset_view *view, const char *key, struct walk *walk,
-                        struct err *err)
+/* The ID of the entry that holds a source offset; "-" when all of them are behind it. */
+static bool floor_id(struct offset_view *view, const char *key, int64_t source, char out[64],
+                     struct err *err)
 {
-    char begin[64] = "-";
+    char bound[64];
+    snprintf(bound, sizeof(bound), "%llu-18446744073709551615", (unsigned long long)source + 1);
+    const char *argv[] = {"XREVRANGE", key, bound, "-", "COUNT", "1"};
+    redisReply *reply = redis_sync_call(view->redis, 6, argv, NULL, err);
+    if (reply == NULL) {
+        return false;
+    }
+    const redisReply *entry =
+        reply->type == REDIS_REPLY_ARRAY && reply->elements == 1 ? reply->element[0] : NULL;
+    const char *id = entry != NULL && entry->type == REDIS_REPLY_ARRAY && entry->elements == 2
+                         ? script_text(entry, 0)
+                         : NULL;
+    snprintf(out, 64, "%.60s", id == NULL ? "-" : id);
+    freeReplyObject(reply);
+    return true;
+}
+
+/* @param begin  ID of the first entry, "-" = the first there is; written over */
+static bool walk_stream(struct offset_view *view, const char *key, char begin[64],
+                        struct walk *walk, struct err *err)
+{
     bool ok = true;
     size_t got = 1;
     while (ok && got > 0 && walk->more) {
@@ -376,7 +397,7 @@ static bool walk_stream(struct offset_view *view, const char *key, struct walk *
             ok = walk_entry(walk, reply->element[i], err);
         }
         if (ok && got > 0) {
-            snprintf(begin, sizeof(begin), "(%.60s", reply->element[got - 1]->element[0]->str);
+            snprintf(begin, 64, "(%.60s", reply->element[got - 1]->element[0]->str);
         }
         freeReplyObject(reply);
     }
@@ -399,6 +420,33 @@ static bool index_of(struct offset_view *view, const char *topic, int32_t partit
     return ok;
 }
 
+/* @param from  the entry that holds that source offset is the first; -1 = all */
+static bool each_run(struct offset_view *view, const char *topic, int32_t partition,
+                     const char *incarnation, int64_t from,
+                     bool (*each)(void *arg, const char *incarnation, const struct offset_run *run),
+                     void *arg, struct err *err)
+{
+    char begin[64] = "-";
+    struct walk walk = {
+        .incarnation = incarnation, .each = each, .arg = arg, .more = true, .err = err};
+    if (!index_of(view, topic, partition, incarnation, &walk.index, err)) {
+        return false;
+    }
+    char *key = offset_map_key(view->base, topic, partition, incarnation);
+    walk.pieces.view = view;
+    walk.pieces.key = offset_rebuilt_key(view->base, topic, partition, incarnation);
+    bool ok = (from < 0 || floor_id(view, key, from, begin, err)) &&
+              walk_stream(view, key, begin, &walk, err);
+    free(key);
+    if (ok) {
+        close_last(&walk);
+        tell_rebuilt(&walk, NULL);
+    }
+    free(walk.pieces.key);
+    freeReplyObject(walk.pieces.reply);
+    return ok && !walk.broken;
+}
+
 bool offset_view_each_run(struct offset_view *view, const char *topic, int32_t partition,
                           const char *incarnation,
                           bool (*each)(void *arg, const char *incarnation,
@@ -414,20 +462,16 @@ bool offset_view_each_run(struct offset_view *view, const char *topic, int32_t p
     } else {
         return false;
     }
-    struct walk walk = {.incarnation = name, .each = each, .arg = arg, .more = true, .err = err};
-    if (!index_of(view, topic, partition, name, &walk.index, err)) {
-        return false;
-    }
-    char *key = offset_map_key(view->base, topic, partition, name);
-    walk.pieces.view = view;
-    walk.pieces.key = offset_rebuilt_key(view->base, topic, partition, name);
-    bool ok = walk_stream(view, key, &walk, err);
-    free(key);
-    if (ok) {
-        close_last(&walk);
-        tell_rebuilt(&walk, NULL);
-    }
-    free(walk.pieces.key);
-    freeReplyObject(walk.pieces.reply);
-    return ok && !walk.broken;
+    return each_run(view, topic, partition, name, -1, each, arg, err);
+}
+
+bool offset_view_runs_from(struct offset_view *view, const char *topic, int32_t partition,
+                           const struct checkpoint *checkpoint, int64_t from,
+                           bool (*each)(void *arg, const char *incarnation,
+                                        const struct offset_run *run),
+                           void *arg, struct err *err)
+{
+    char name[INCARNATION_BYTES];
+    checkpoint_incarnation(checkpoint, name);
+    return each_run(view, topic, partition, name, from, each, arg, err);
 }
