@@ -35,7 +35,8 @@ static struct position *add_row(struct positions *positions, const char *topic, 
             must(reallocarray(positions->rows, positions->room, sizeof(*positions->rows)));
     }
     struct position *row = &positions->rows[positions->count++];
-    *row = (struct position){.partition = partition, .source_begin = -1, .source_end = -1, .source_stable = -1};
+    *row = (struct position){
+        .partition = partition, .source_begin = -1, .source_end = -1, .source_stable = -1};
     snprintf(row->topic, sizeof(row->topic), "%s", topic);
     return row;
 }

@@ -24,8 +24,10 @@ struct position {
     const char *origin;  /* "redis" or "group" */
     struct checkpoint at;
     int64_t source_begin; /* -1 = unknown */
-    int64_t source_end;    /* high watermark: what a failover would lose, in open transactions or behind them, too */
-    int64_t source_stable; /* last stable offset: from there on an open transaction holds the mirror; -1 = unknown */
+    int64_t
+        source_end; /* high watermark: what a failover would lose, in open transactions or behind them, too */
+    int64_t
+        source_stable; /* last stable offset: from there on an open transaction holds the mirror; -1 = unknown */
 };
 
 struct positions {

@@ -63,7 +63,7 @@ struct partition {
     struct recode *
         recode; /* borrowed; shared by all partitions of a loop. NULL: what may not pass is refused */
     size_t recode_bytes_max; /* of a batch made; 0 = as recode has it */
-    bool waits; /* for replicas or a long line, each batch of it: see recode_small() */
+    bool waits;              /* for replicas or a long line, each batch of it: see recode_small() */
     /* what was passed over, by reason, since the beginning */
     uint64_t skipped_batches_count;
 };
