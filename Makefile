@@ -39,7 +39,7 @@ fakes := $(wildcard tests/fake/*.c)
 units := $(wildcard tests/unit/test_*.c)
 fuzzers := $(wildcard tests/fuzz/fuzz_*.c)
 drivers := $(wildcard tests/integration/drivers/*.c)
-c_files := $(foreach f,$(folders) bench tests/unit tests/fuzz tests/fake tests/integration/drivers,$(wildcard $(f)/*.c $(f)/*.h))
+c_files := $(foreach f,$(folders) bench docs/examples tests/unit tests/fuzz tests/fake tests/integration/drivers,$(wildcard $(f)/*.c $(f)/*.h))
 scripts := $(wildcard tools/*.sh package/*.sh docker/*.sh .ci/run)
 
 library := $(B)/libferry.a
@@ -48,7 +48,8 @@ fake_library := $(B)/libfake.a
 programs := $(if $(filter mirror/daemon.c,$(mains)),$(B)/bin/ferryd) $(if $(filter cli/main.c,$(mains)),$(B)/bin/ferry)
 unit_programs := $(units:tests/unit/%.c=$(B)/unit/%)
 fuzz_programs := $(fuzzers:tests/fuzz/%.c=$(B)/fuzz/%)
-driver_programs := $(drivers:tests/integration/drivers/%.c=$(B)/drivers/%)
+driver_programs := $(drivers:tests/integration/drivers/%.c=$(B)/drivers/%) \
+	$(patsubst docs/examples/%.c,$(B)/examples/%,$(wildcard docs/examples/*.c))
 
 # ---- flags ------------------------------------------------------------------------------------------------------
 # What may be an archive of build/deps stands before what it needs.
@@ -142,6 +143,12 @@ $(B)/drivers/%: $(B)/obj/tests/integration/drivers/%.o $(library)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(all_cflags) $(all_ldflags) -o $@ $^ $(package_libs)
 
+# What docs/examples say about building it, against our own librdkafka.
+$(B)/examples/%: docs/examples/%.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu17 $(warnings) $(werror) $(optimize) $(package_cflags) -o $@ $< $(package_libs)
+
 # LLVMFuzzerTestOneInput is declared nowhere.
 $(B)/obj/tests/fuzz/%.o: warnings += -Wno-missing-prototypes
 
@@ -201,7 +208,7 @@ test-long: setup ## storms, gigabytes and minutes
 	$(Q)$(again) check-long
 
 # The demo prints its plan and asks before it sets anything up; it builds by itself.
-demo: ## two real sites, real producers, a killed worker, a proof (YES=1 does not ask; DEMO_BREAK=lose|double|swap|flip)
+demo: ## two real sites, real producers, a killed worker, a proof (YES=1 does not ask; DEMO_BREAK=lose|double|swap|flip|skip)
 	$(Q)tools/demo.sh
 
 build/bench/%: bench/%.c
@@ -274,7 +281,7 @@ deb: setup-build ## a Debian package into build/deb, from a bare system on
 	$(Q)package/deb.sh $(B)/bin build/deb
 
 clean: ## what was compiled; set-up stays
-	$(Q)rm -rf build/obj build/bin build/unit build/fuzz build/drivers build/libferry.a build/libfake.a build/flags build/generated build/analyzer \
+	$(Q)rm -rf build/obj build/bin build/unit build/fuzz build/drivers build/examples build/libferry.a build/libfake.a build/flags build/generated build/analyzer \
 		build/gcc-* build/clang* build/address* build/thread* build/undefined*
 
 distclean: ## the set-up too

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
+
 #define POOL_ORDERS 40 /* blocks by power of two; the largest that a caller asks for is 2^30 */
 
 struct buf_pool {
@@ -13,14 +15,6 @@ struct buf_pool {
     size_t used_bytes;
     struct buf *free[POOL_ORDERS];
 };
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 struct buf_pool *buf_pool_new(size_t keep_bytes)
 {

@@ -8,6 +8,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/heap.h"
+
 /* Threads that wait for name servers: a dead resolver holds one for some 30 s, and each connection asks again about
  * every 2 s; above this the lookup fails at once and is tried later. */
 #define LOOKUP_THREADS_MAX 64
@@ -106,7 +108,7 @@ static void lookup_ready(void *arg, int what)
     loop_fd_free(lookup->watch);
     lookup->watch = NULL;
     job->addresses = NULL;
-    err_set_code(&err, ERR_RETRY, 0, "look up '%s': %s", job->host,
+    err_set_code(&err, ERR_RETRY, job->rc, "look up '%s': %s", job->host,
                  job->rc == EAI_AGAIN && addresses == NULL ? "no answer from the name servers"
                                                            : gai_strerror(job->rc));
     lookup->done(lookup->arg, addresses, addresses == NULL ? &err : NULL);
@@ -114,11 +116,7 @@ static void lookup_ready(void *arg, int what)
 
 static struct lookup_job *job_new(const char *host, int32_t port, int family)
 {
-    struct lookup_job *job = calloc(1, sizeof(*job));
-
-    if (job == NULL) {
-        abort();
-    }
+    struct lookup_job *job = must(calloc(1, sizeof(*job)));
     atomic_init(&job->refs_count, 1);
     atomic_init(&job->answered, false);
     job->family = family;
@@ -149,11 +147,7 @@ struct lookup *
 lookup_new(struct loop *loop, const char *host, int32_t port, int family,
            void (*done)(void *arg, struct addrinfo *addresses, const struct err *err), void *arg)
 {
-    struct lookup *lookup = calloc(1, sizeof(*lookup));
-
-    if (lookup == NULL) {
-        abort();
-    }
+    struct lookup *lookup = must(calloc(1, sizeof(*lookup)));
     lookup->job = job_new(host, port, family);
     lookup->done = done;
     lookup->arg = arg;

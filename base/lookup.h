@@ -11,7 +11,7 @@
 struct lookup;
 
 /* Begin; `done` is called once, in a later turn of the loop, unless lookup_free() comes first. `addresses` is the
- * callee's, freeaddrinfo(); NULL = failed, see err (ERR_RETRY). The lookup is freed by lookup_free() only, which may be
+ * callee's, freeaddrinfo(); NULL = failed, see err (ERR_RETRY, code EAI_...). The lookup is freed by lookup_free() only, which may be
  * called in `done`. NULL when out of file descriptors.
  *
  * @param host    name or address, no brackets

@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/heap.h"
+
 struct loop_call {
     void (*call)(void *arg);
     void *arg;
@@ -57,14 +59,6 @@ struct loop_signal {
     void (*fired)(void *arg);
     void *arg;
 };
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 /* --- calls from other threads ------------------------------------------------------------------------------------- */
 

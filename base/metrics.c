@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
+
 /* Seconds; a latency of a mirror lies between a millisecond and a minute. */
 static const double buckets[] = {0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2,
                                  0.5,   1,     2,     5,    10,   30,   60};
@@ -41,14 +43,6 @@ struct metrics {
     struct metric *first;
     struct metric *last;
 };
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 struct metrics *metrics_new(void)
 {

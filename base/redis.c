@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/backoff.h"
+#include "base/heap.h"
 #include "base/lookup.h"
 #include "base/redis_inside.h"
 
@@ -80,14 +81,6 @@ struct redis {
     bool refusing; /* the server said no, or is not the one: drop() tells of each new reason */
     char refused[REASON_BYTES]; /* the last one told */
 };
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 static bool away(const struct redis *redis, struct err *err, const char *why)
 {
@@ -634,11 +627,6 @@ static void connect_again(void *arg)
 
 /* --- life --------------------------------------------------------------------------------------------------------- */
 
-static char *copy_or_null(const char *text)
-{
-    return text == NULL ? NULL : must(strdup(text));
-}
-
 struct redis *redis_new(struct loop *loop, const struct redis_options *options,
                         void (*changed)(void *arg, enum redis_state state, const struct err *why),
                         void *arg, struct err *err)
@@ -659,9 +647,9 @@ struct redis *redis_new(struct loop *loop, const struct redis_options *options,
     struct redis *redis = must(calloc(1, sizeof(*redis)));
     redis->loop = loop;
     redis->address = address;
-    redis->ca_file = copy_or_null(options->ca_file);
-    redis->username = copy_or_null(options->username);
-    redis->password = copy_or_null(options->password);
+    redis->ca_file = must_copy(options->ca_file);
+    redis->username = must_copy(options->username);
+    redis->password = must_copy(options->password);
     redis->read_password = options->read_password;
     redis->password_arg = options->password_arg;
     redis->timeout_ms = options->timeout_ms;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/heap.h"
 #include "base/redis_inside.h"
 
 /* A whole answer may take so many times as long as one wait: a page of the map over a slow line. */
@@ -123,11 +124,7 @@ static bool greet(struct redis_sync *redis, const struct redis_options *options,
 
 struct redis_sync *redis_sync_new(const struct redis_options *options, struct err *err)
 {
-    struct redis_sync *redis = calloc(1, sizeof(*redis));
-
-    if (redis == NULL) {
-        abort();
-    }
+    struct redis_sync *redis = must(calloc(1, sizeof(*redis)));
     redis->timeout_ms = options->timeout_ms;
     if (!redis_address_parse(options->url, &redis->address, err) ||
         !open_connection(redis, options, err) || !greet(redis, options, err)) {

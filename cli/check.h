@@ -1,4 +1,4 @@
-/* What the parts of `ferry check` share: one link's findings. Private to cli/cmd_check.c, check_permissions.c, print_acls.c.
+/* What the parts of `ferry check` share: one link's findings. Private to cli/cmd_check.c, check_*.c, print_acls.c.
  */
 #ifndef FERRY_CLI_CHECK_H
 #define FERRY_CLI_CHECK_H
@@ -7,7 +7,7 @@
 
 #include "cli/context.h"
 
-enum check_level { CHECK_OK, CHECK_WARNING, CHECK_REFUSED, CHECK_UNREACHABLE };
+enum check_level { CHECK_OK, CHECK_WARNING, CHECK_UNKNOWN, CHECK_REFUSED, CHECK_UNREACHABLE };
 
 struct check {
     struct context *context;
@@ -21,11 +21,16 @@ struct check {
 
 /* One finding: kept, and printed at once unless JSON is wanted. @param hint  what to do; "" = nothing */
 void check_found(struct check *check, enum check_level level, const char *what, const char *hint);
+/* Likewise, under a check's name (failover/preflight.h). */
+void check_found_as(struct check *check, const char *name, enum check_level level, const char *what,
+                    const char *hint);
 /* Not reached is unreachable, all else refused. */
 void check_failed(struct check *check, const struct err *err);
 
 /* Which ACLs are missing, by name; asks so that nothing is changed. */
 void check_permissions(struct check *check);
+/* Could we fail over to it now? */
+void check_preflight(struct check *check);
 /* And which commands Redis would refuse us. Its connection is open. */
 void check_redis_permissions(struct check *check);
 

@@ -7,12 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "cli/check.h"
 #include "cli/permissions.h"
+#include "failover/preflight.h"
 #include "kafka/admin_acls.h"
 #include "kafka/control.h"
 
 #define ROOM_BYTES 1200
+/* More is asked here than an operation asks, under the same name. */
+#define CHECK_NAME preflight_name(PREFLIGHT_PERMISSIONS)
 
 struct side {
     struct check *check;
@@ -20,14 +24,6 @@ struct side {
     const struct config_site *site;
     char principal[ACL_PRINCIPAL_BYTES];
 };
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 static const char *next_step(const struct side *side, char out[200])
 {
@@ -41,7 +37,7 @@ static void missing(const struct side *side, enum check_level level, const char 
     char what[ROOM_BYTES];
     char next[200];
     snprintf(what, sizeof(what), "%.100s: %s", side->site->name, lacks);
-    check_found(side->check, level, what, next_step(side, next));
+    check_found_as(side->check, CHECK_NAME, level, what, next_step(side, next));
 }
 
 /* --- topics ------------------------------------------------------------------------------------------------------- */
@@ -302,7 +298,7 @@ static bool groups(const struct side *side, bool commit)
     const struct context *context = side->check->context;
     const struct config_service *service = context->service;
     bool ok = true;
-    if (!permissions_groups_wanted(service, context->to) || (commit && !service->groups_commit)) {
+    if (!permissions_groups_wanted(service, context->to)) {
         return true;
     }
     for (size_t i = 0; i < service->groups.include_count; i++) {
@@ -367,7 +363,7 @@ static void fine(const struct side *side, const char *who, bool ok)
     if (ok) {
         snprintf(what, sizeof(what), "%.100s: %s (%s) has every ACL that is asked for",
                  side->site->name, who, side->principal);
-        check_found(side->check, CHECK_OK, what, "");
+        check_found_as(side->check, CHECK_NAME, CHECK_OK, what, "");
     }
 }
 
@@ -470,7 +466,7 @@ static void tell_commands(struct check *check, const redisReply *reply)
         snprintf(what, sizeof(what),
                  "Redis at %.100s: user %.100s may not call %s on keys of the service",
                  check->context->to->name, user == NULL ? "default" : user, names);
-        check_found(check, CHECK_REFUSED, what, next_step(&side, next));
+        check_found_as(check, CHECK_NAME, CHECK_REFUSED, what, next_step(&side, next));
     }
 }
 

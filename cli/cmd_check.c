@@ -1,25 +1,28 @@
-/* Can this service be mirrored as it stands, and what would make its promises a lie? Reads only; every finding says what,
- * where, and the next step. Refused (exit 3): what cannot work, or loses acknowledged records at the target. The rest
- * is a warning.
+/* Can this service be mirrored as it stands, what would make its promises a lie, and could it be failed over now? Reads only;
+ * every finding says what, where, and the next step. Refused (exit 3): what cannot work, or loses acknowledged records at the
+ * target. Unreachable (exit 6): who did not answer. The rest is a warning, or unknown.
  */
-#include <hiredis.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "cli/check.h"
 #include "cli/commands.h"
 #include "cli/render.h"
 #include "kafka/control.h"
 #include "mirror/link.h"
 
-#define CLOCK_APART_MS 5000
-
-static const char *const level_names[] = {"ok", "warning", "refused", "unreachable"};
+static const char *const level_names[] = {"ok", "warning", "unknown", "refused", "unreachable"};
 
 void check_found(struct check *check, enum check_level level, const char *what, const char *hint)
 {
+    check_found_as(check, NULL, level, what, hint);
+}
+
+void check_found_as(struct check *check, const char *name, enum check_level level, const char *what,
+                    const char *hint)
+{
     json_t *row = json_object();
+    json_object_set_new(row, "check", render_string(name));
     json_object_set_new(row, "level", json_string(level_names[level]));
     json_object_set_new(row, "what", render_string(what));
     json_object_set_new(row, "next", hint[0] == '\0' ? json_null() : render_string(hint));
@@ -28,11 +31,12 @@ void check_found(struct check *check, enum check_level level, const char *what, 
     if (check->context->json || (level == CHECK_OK && check->context->quiet)) {
         return;
     }
-    char head[32];
-    snprintf(head, sizeof(head), "%s: ", level_names[level]);
-    enum render_color color = level == CHECK_OK        ? COLOR_GOOD
-                              : level == CHECK_WARNING ? COLOR_WARN
-                                                       : COLOR_BAD;
+    char head[64];
+    snprintf(head, sizeof(head), "%s: %s%s", level_names[level], name == NULL ? "" : name,
+             name == NULL ? "" : ": ");
+    enum render_color color = level == CHECK_OK                                  ? COLOR_GOOD
+                              : level == CHECK_WARNING || level == CHECK_UNKNOWN ? COLOR_WARN
+                                                                                 : COLOR_BAD;
     printf("%s%s%s", render_color(color), head, render_color(COLOR_NONE));
     struct render_safe safe = render_safe(what);
     render_wrapped(stdout, safe.text, RENDER_WIDTH, (int)strlen(head), 4);
@@ -85,17 +89,6 @@ static void check_sites(struct check *check)
 {
     const struct config_site *from = check->context->from;
     const struct config_site *to = check->context->to;
-    char what[400];
-    if (check->source_id[0] != '\0' && strcmp(check->source_id, check->target_id) == 0) {
-        snprintf(what, sizeof(what), "sites %.100s and %.100s are one cluster", from->name,
-                 to->name);
-        check_found(check, CHECK_REFUSED, what, "compare bootstrap.servers of both sites");
-    }
-    if (from->region != NULL && to->region != NULL && strcmp(from->region, to->region) == 0) {
-        snprintf(what, sizeof(what), "both sites are in region %.100s: they may be lost together",
-                 from->region);
-        check_found(check, CHECK_WARNING, what, "");
-    }
     for (int of_operator = 0; of_operator < 2; of_operator++) {
         check_weakness(check, from, of_operator == 1);
         check_weakness(check, to, of_operator == 1);
@@ -260,61 +253,11 @@ static void check_group(struct check *check)
 
 /* --- Redis ---------------------------------------------------------------------------------------------------------- */
 
-static void check_policy(struct check *check)
-{
-    const char *argv[] = {"INFO", "memory"};
-    struct err err = {0};
-    struct redisReply *reply = redis_sync_call(check->context->redis, 2, argv, NULL, &err);
-    if (reply == NULL) {
-        check_failed(check, &err);
-        return;
-    }
-    const char *policy =
-        reply->type == REDIS_REPLY_STRING ? strstr(reply->str, "maxmemory_policy:") : NULL;
-    if (policy != NULL && strncmp(policy + strlen("maxmemory_policy:"), "allkeys-", 8) == 0) {
-        check_found(check, CHECK_REFUSED, "Redis may evict keys: a map with holes would be wrong",
-                    "CONFIG SET maxmemory-policy noeviction");
-    } else {
-        check_found(check, CHECK_OK, "Redis answers, and evicts nothing of ours", "");
-    }
-    freeReplyObject(reply);
-}
-
-/* Times in events and reports are each host's own; nothing is decided by comparing them. */
-static void check_clock(struct check *check)
-{
-    const char *argv[] = {"TIME"};
-    char what[200];
-    struct redisReply *reply = redis_sync_call(check->context->redis, 1, argv, NULL, NULL);
-    if (reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-        reply->element[0]->type == REDIS_REPLY_STRING) {
-        int64_t theirs_ms = strtoll(reply->element[0]->str, NULL, 10) * 1000;
-        int64_t apart_ms = clock_wall_ms(clock_system()) - theirs_ms;
-        if (apart_ms > CLOCK_APART_MS || apart_ms < -CLOCK_APART_MS) {
-            snprintf(what, sizeof(what),
-                     "this host's clock and Redis's are %lld s apart: times in reports mislead",
-                     (long long)(apart_ms / 1000));
-            check_found(check, CHECK_WARNING, what, "see to time synchronisation on both hosts");
-        }
-    }
-    freeReplyObject(reply);
-}
-
+/* What it answers and keeps is the preflight's to tell. */
 static void check_redis(struct check *check)
 {
-    struct context *context = check->context;
-    struct err err = {0};
-    if (context->to->redis == NULL) {
-        check_found(
-            check, CHECK_WARNING,
-            "the target's site has no Redis: no offset is translated, no group is moved exactly",
-            "");
-    } else if (!context_redis(context, &err)) {
-        check_failed(check, &err);
-    } else {
-        check_policy(check);
+    if (check->context->to->redis != NULL && context_redis(check->context, NULL)) {
         check_redis_permissions(check);
-        check_clock(check);
     }
 }
 
@@ -339,6 +282,7 @@ static void check_link(struct check *check)
     }
     check_permissions(check);
     check_redis(check);
+    check_preflight(check);
 }
 
 static json_t *link_json(struct check *check)
@@ -359,7 +303,7 @@ static enum check_level check_one(struct context *context, json_t *links)
 
 int cmd_check(const struct command_line *line)
 {
-    static const int codes[] = {EXIT_DONE, EXIT_DONE, EXIT_REFUSED, EXIT_UNREACHABLE};
+    static const int codes[] = {EXIT_DONE, EXIT_DONE, EXIT_DONE, EXIT_REFUSED, EXIT_UNREACHABLE};
     struct context context;
     struct err err = {0};
     if (!context_open(&context, line, &err)) {

@@ -1,23 +1,33 @@
 /* What groups have committed at the source, where that is at the target, and what stands there: as the keeper left it in Redis. */
-#include <hiredis/hiredis.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "cli/commands.h"
 #include "cli/context.h"
 #include "cli/render.h"
-#include "offsets/group_entry.h"
+#include "offsets/group_view.h"
+#include "offsets/hint.h"
+#include "offsets/offset_script.h"
 
-#define FIELDS_A_SCAN "2000"
-#define ROWS_MAX      1000000 /* more places than a keeper keeps */
-#define COLUMNS       6
+#define ROWS_MAX 1000000 /* more places than a keeper keeps */
+#define COLUMNS  8
 
 struct row {
     char *group;
     char topic[CONTEXT_TOPIC_BYTES];
     int32_t partition;
     struct group_entry kept;
+    int64_t likely; /* records that it would read again in a failover now; -1 = unknown */
+    int64_t most;   /* and at most */
+};
+
+struct mirrored { /* how far a partition is */
+    char topic[CONTEXT_TOPIC_BYTES];
+    int32_t partition;
+    int64_t target_next;
+    int64_t time_ms;
 };
 
 struct show {
@@ -27,56 +37,31 @@ struct show {
     size_t count;
     size_t room;
     size_t strangers;
+    struct mirrored *parts; /* by place */
+    size_t parts_count;
+    size_t parts_room;
+    int64_t looked_ms; /* wall clock: the source's commits were read last; -1 = unknown */
+    int64_t alive_ms;  /* wall clock: the newest checkpoint */
 };
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
 
-static void take(struct show *show, const redisReply *field, const redisReply *value)
+static void take(void *arg, const char *group, const char *topic, int32_t partition,
+                 struct group_entry *entry)
 {
-    char group[GROUP_FIELD_BYTES];
-    struct err err;
-    struct row row = {.group = NULL};
-    bool ok = field->type == REDIS_REPLY_STRING && value->type == REDIS_REPLY_STRING &&
-              group_field_parse(field->str, field->len, group, row.topic, &row.partition) &&
-              group_entry_parse(value->str, value->len, &row.kept, &err);
-    if (!ok || (show->group != NULL && strcmp(show->group, group) != 0) ||
-        show->count >= ROWS_MAX) {
-        show->strangers += ok ? 0 : 1;
-        group_entry_done(&row.kept);
+    struct show *show = arg;
+    struct row row = {.partition = partition, .kept = *entry, .likely = -1, .most = -1};
+    if ((show->group != NULL && strcmp(show->group, group) != 0) || show->count >= ROWS_MAX) {
         return;
     }
     if (show->count == show->room) {
         show->room = show->room == 0 ? 64 : show->room * 2;
         show->rows = must(reallocarray(show->rows, show->room, sizeof(*show->rows)));
     }
+    entry->metadata = NULL; /* the row's now */
     row.group = must(strdup(group));
+    snprintf(row.topic, sizeof(row.topic), "%s", topic);
     show->rows[show->count++] = row;
-}
-
-static bool scan(struct show *show, const char *key, char cursor[24], struct err *err)
-{
-    const char *argv[] = {"HSCAN", key, cursor, "COUNT", FIELDS_A_SCAN};
-    redisReply *reply = redis_sync_call(show->context.redis, 5, argv, NULL, err);
-    if (reply == NULL) {
-        return context_redis_failed(&show->context, err);
-    }
-    bool ok = reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-              reply->element[0]->type == REDIS_REPLY_STRING && reply->element[0]->len < 24 &&
-              reply->element[1]->type == REDIS_REPLY_ARRAY;
-    for (size_t i = 0; ok && i + 1 < reply->element[1]->elements; i += 2) {
-        take(show, reply->element[1]->element[i], reply->element[1]->element[i + 1]);
-    }
-    snprintf(cursor, 24, "%s", ok ? reply->element[0]->str : "0");
-    freeReplyObject(reply);
-    return ok || err_set(err, ERR_REFUSED, "%s: Redis answers in a strange form", key);
 }
 
 static int by_place(const void *a, const void *b)
@@ -107,15 +92,90 @@ static void sort_rows(struct show *show)
     show->count = kept;
 }
 
+static int by_part(const void *a, const void *b)
+{
+    const struct mirrored *of_a = a;
+    const struct mirrored *of_b = b;
+    int order = strcmp(of_a->topic, of_b->topic);
+    return order != 0 ? order
+                      : (of_a->partition > of_b->partition) - (of_a->partition < of_b->partition);
+}
+
+static bool take_part(void *arg, const char *topic, int32_t partition,
+                      const struct checkpoint *checkpoint)
+{
+    struct show *show = arg;
+    if (show->parts_count == show->parts_room) {
+        show->parts_room = show->parts_room == 0 ? 64 : show->parts_room * 2;
+        show->parts = must(reallocarray(show->parts, show->parts_room, sizeof(*show->parts)));
+    }
+    struct mirrored *part = &show->parts[show->parts_count++];
+    *part = (struct mirrored){.partition = partition,
+                              .target_next = checkpoint->target_next,
+                              .time_ms = checkpoint->time_ms};
+    snprintf(part->topic, sizeof(part->topic), "%s", topic);
+    show->alive_ms = part->time_ms > show->alive_ms ? part->time_ms : show->alive_ms;
+    return true;
+}
+
+/* As offsets/hint.h bounds it without the map. */
+static void count_again(const struct show *show, struct row *row)
+{
+    struct mirrored key = {.partition = row->partition};
+    snprintf(key.topic, sizeof(key.topic), "%s", row->topic);
+    const struct mirrored *part =
+        show->parts_count == 0
+            ? NULL
+            : bsearch(&key, show->parts, show->parts_count, sizeof(*show->parts), by_part);
+    const struct group_facts *facts = &row->kept.facts;
+    if (part == NULL || facts->target_offset < 0 || facts->source_offset < 0) {
+        return;
+    }
+    const struct hint_place what = {.from = facts->target_offset,
+                                    .mirrored_end = part->target_next,
+                                    .source_offset = facts->source_offset,
+                                    .source_limit = facts->limit,
+                                    .pace = facts->pace,
+                                    .read_ms = facts->read_ms,
+                                    .looked_ms = show->looked_ms,
+                                    .alive_ms = show->alive_ms};
+    struct hint hint;
+    hint_find(&what, NULL, 0, 0, &hint);
+    row->likely = hint.likely_until - hint.from;
+    row->most = hint.until - hint.from;
+    hint_done(&hint);
+}
+
+/* What cannot be read is unknown. */
+static void read_again(struct show *show, const char *base)
+{
+    show->looked_ms = show->alive_ms = -1;
+    if (!context_view(&show->context, NULL) ||
+        !offset_view_each_checkpoint(show->context.view, take_part, show, NULL) ||
+        !group_view_read_ms(show->context.redis, base, &show->looked_ms, NULL)) {
+        return;
+    }
+    if (show->parts_count > 0) {
+        qsort(show->parts, show->parts_count, sizeof(*show->parts), by_part);
+    }
+    for (size_t i = 0; i < show->count; i++) {
+        count_again(show, &show->rows[i]);
+    }
+}
+
 static bool read_rows(struct show *show, struct err *err)
 {
-    char cursor[24] = "0";
-    char *key = context_link_key(&show->context, "groups");
     bool ok = context_redis(&show->context, err);
-    do {
-        ok = ok && scan(show, key, cursor, err);
-    } while (ok && strcmp(cursor, "0") != 0);
-    free(key);
+    if (ok) {
+        char *base = offset_base_key(show->context.to->redis->prefix, show->context.service->name,
+                                     show->context.from->name, show->context.to->name);
+        ok = group_view_each(show->context.redis, base, take, show, &show->strangers, err) ||
+             context_redis_failed(&show->context, err);
+        if (ok) {
+            read_again(show, base);
+        }
+        free(base);
+    }
     sort_rows(show);
     if (ok && show->count == 0) {
         ok = err_set(err, ERR_REFUSED, "no offset of %s%.200s is kept at %s",
@@ -140,6 +200,8 @@ static json_t *row_json(const struct row *row)
     json_object_set_new(out, "target_offset", render_int_or_null(facts->target_offset));
     json_object_set_new(out, "verdict", json_string(verdict_text(facts->verdict)));
     json_object_set_new(out, "count", json_integer(facts->count));
+    json_object_set_new(out, "reread_likely", render_int_or_null(row->likely));
+    json_object_set_new(out, "reread_most", render_int_or_null(row->most));
     json_object_set_new(out, "held",
                         facts->hold == GROUP_FREE ? json_null()
                                                   : json_string(group_hold_name(facts->hold)));
@@ -201,12 +263,14 @@ static void fill_row(const struct row *row, char *cells[COLUMNS])
     cells[5] =
         must(strdup(facts->hold == GROUP_FREE ? (facts->committed >= 0 ? "committed" : "not yet")
                                               : group_hold_name(facts->hold)));
+    cells[6] = must(strdup(offset_text(row->likely, "unknown", number)));
+    cells[7] = must(strdup(offset_text(row->most, "unknown", number)));
 }
 
 static void print_text(const struct show *show)
 {
-    static const char *const head[COLUMNS] = {"group",  "partition", "source",
-                                              "target", "verdict",   "at the target"};
+    static const char *const head[COLUMNS] = {"group",   "partition",     "source", "target",
+                                              "verdict", "at the target", "again",  "at most"};
     size_t cells_count = (show->count + 1) * COLUMNS;
     char **cells = must(calloc(cells_count, sizeof(*cells)));
     for (size_t i = 0; i < COLUMNS; i++) {
@@ -244,6 +308,7 @@ int cmd_offsets_show(const struct command_line *line)
         free(show.rows[i].group);
     }
     free(show.rows);
+    free(show.parts);
     context_close(&show.context);
     return code;
 }

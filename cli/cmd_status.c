@@ -11,6 +11,7 @@
 #include "cli/context.h"
 #include "cli/render.h"
 #include "cli/status.h"
+#include "cli/status_gather.h"
 #include "cli/topics.h"
 #include "cli/watch.h"
 #include "failover/acl_sync.h"
@@ -21,98 +22,7 @@
 #define WATCH_MS          2000
 #define LAG_WARNING_S     10
 #define LAG_CRITICAL_S    60
-#define BEAT_WATCH_MS     2500 /* a worker that lives has told something new by then */
-#define PARTS_SHOWN       8    /* that do not mirror; the rest is counted */
-
-/* --- gathering ---------------------------------------------------------------------------------------------------- */
-
-static void ask_control(struct status *status, struct context *context)
-{
-    struct err *err = &status->role_err;
-    struct control_state *state = NULL;
-    if (context_target(context, err) != NULL) {
-        state = control_read(&context->to->kafka, context->service->name, context->timeout_ms, err);
-    }
-    if (state == NULL) {
-        bool no_topic = err->kind == ERR_REFUSED && err->code == 3;
-        status->role_epoch = no_topic ? 0 : -1; /* without the topic nobody ever enabled it */
-        context_target_failed(context, err);
-        return;
-    }
-    status->role_epoch = state->role_epoch;
-    status->paused = state->paused;
-    status->operation_open = state->operation_open;
-    status->fence = fence_topics_parse(state->fence_json);
-    acl_sync_line(state->acls_json, status->acls);
-    snprintf(status->primary, sizeof(status->primary), "%s", state->primary);
-    control_state_free(state);
-}
-
-/* The workers again after a while if any of them may be alive with a wrong clock. Takes `first`. */
-static json_t *look_again(struct status *status, struct context *context, json_t *take_first,
-                          json_t **out_before)
-{
-    const char *name;
-    json_t *worker;
-    bool doubt = false;
-    json_object_foreach (take_first, name, worker) {
-        doubt = doubt || (beat_of_link(worker, status->from, status->to) &&
-                          beat_in_doubt(worker, status->now_ms));
-    }
-    if (!doubt) {
-        return take_first;
-    }
-    const struct timespec nap = {BEAT_WATCH_MS / 1000, BEAT_WATCH_MS % 1000 * 1000000L};
-    nanosleep(&nap, NULL);
-    *out_before = take_first;
-    return context_service_hash(context, "workers", &status->redis_err);
-}
-
-static void sort_workers(struct status *status, json_t *all, const json_t *before)
-{
-    const char *name;
-    json_t *worker;
-    status->workers = json_object();
-    status->gone = json_object();
-    json_object_foreach (all, name, worker) {
-        bool alive = beat_alive(worker, json_object_get(before, name), status->now_ms);
-        if (beat_of_link(worker, status->from, status->to) &&
-            (alive || beat_recent(worker, status->now_ms))) {
-            json_object_set(alive ? status->workers : status->gone, name, worker);
-        }
-    }
-}
-
-static void ask_redis(struct status *status, struct context *context)
-{
-    json_t *before = NULL;
-    json_t *all = context_service_hash(context, "workers", &status->redis_err);
-    if (all != NULL) {
-        all = look_again(status, context, all, &before);
-    }
-    if (all != NULL) {
-        sort_workers(status, all, before);
-        status->faults = context_link_hash(context, "faults", &status->redis_err);
-    }
-    json_decref(before);
-    json_decref(all);
-}
-
-static void gather(struct status *status, struct context *context)
-{
-    *status = (struct status){
-        .service = context->service->name,
-        .from = context->from->name,
-        .to = context->to->name,
-        .sites = {context->from, context->to},
-        .now_ms = clock_wall_ms(clock_system()),
-        .has_redis = context->to->redis != NULL
-    };
-    ask_control(status, context);
-    ask_redis(status, context);
-    positions_read(&status->positions, context);
-    status_sum(status);
-}
+#define PARTS_SHOWN       8 /* that do not mirror; the rest is counted */
 
 /* --- JSON ----------------------------------------------------------------------------------------------------------- */
 
@@ -192,6 +102,27 @@ static json_t *weak_json(const struct status *status)
     return out;
 }
 
+/* The one that is open; null also where it cannot be read. */
+static json_t *operation_json(const struct status *status)
+{
+    const struct status_operation *operation = &status->operation;
+    char command[STATUS_COMMAND_BYTES];
+    if (!status->operation_open || operation->id[0] == '\0') {
+        return json_null();
+    }
+    json_t *out = json_object();
+    json_object_set_new(out, "id", render_string(operation->id));
+    json_object_set_new(out, "kind", render_string(operation->kind));
+    json_object_set_new(out, "to", render_string(operation->to));
+    json_object_set_new(out, "step", render_string(operation->step));
+    json_object_set_new(out, "undoing", json_boolean(operation->undoing));
+    json_object_set_new(out, "by", render_string(operation->by));
+    json_object_set_new(out, "began", render_string(operation->began));
+    json_object_set_new(
+        out, "next", render_string(status_operation_command(operation, status->service, command)));
+    return out;
+}
+
 static json_t *link_json(const struct status *status)
 {
     char line[STATUS_LINE_BYTES];
@@ -206,8 +137,15 @@ static json_t *link_json(const struct status *status)
     json_object_set_new(out, "role_epoch", render_int_or_null(status->role_epoch));
     json_object_set_new(out, "primary",
                         render_string(status->role_epoch > 0 ? status->primary : NULL));
+    json_object_set_new(out, "role_time", render_time_or_null(status->role_ms));
+    json_object_set_new(
+        out, "unprotected",
+        status->role_epoch < 0
+            ? json_null()
+            : json_boolean(status->role_epoch > 0 && strcmp(status->primary, status->to) == 0));
     json_object_set_new(out, "paused", json_boolean(status->paused));
     json_object_set_new(out, "operation_open", json_boolean(status->operation_open));
+    json_object_set_new(out, "operation", operation_json(status));
     json_object_set_new(
         out, "fence",
         render_string(status->role_epoch <= 0 ? NULL : fence_line(status->fence, fence)));
@@ -217,6 +155,15 @@ static json_t *link_json(const struct status *status)
     json_object_set_new(out, "seen_lag_records", render_int_or_null(status->seen_lag));
     json_object_set_new(out, "seen_time", render_time_or_null(status->seen_ms));
     json_object_set_new(out, "records_per_s", render_real_or_null(status->records_per_s));
+    json_object_set_new(out, "groups", render_int_or_null(status->groups));
+    json_object_set_new(out, "groups_age_s", render_real_or_null(status->groups_age_s));
+    json_object_set_new(out, "reread_groups", render_int_or_null(status->reread_groups));
+    json_object_set_new(out, "reread_records", render_int_or_null(status->reread_records));
+    json_object_set_new(out, "failover_s", render_real_or_null(status->failover_s));
+    json_object_set_new(out, "failover_s_from",
+                        render_string(status->failover_s < 0    ? NULL
+                                      : status->measured_s >= 0 ? "measured"
+                                                                : "estimated"));
     json_object_set_new(out, "partitions", partitions_json(status));
     json_object_set_new(out, "topics",
                         or_null((json_t *)(uintptr_t)topics_report(status->workers)));
@@ -556,11 +503,13 @@ static void print_head(const struct status *status)
     char line[STATUS_LINE_BYTES];
     char epoch[RENDER_NUMBER_BYTES];
     char when[RENDER_TIME_BYTES];
-    bool well = status->lag_records >= 0 && status->role_epoch > 0;
+    bool well = status->lag_records >= 0 && status->role_epoch > 0 && !status->operation_open &&
+                strcmp(status->primary, status->from) == 0;
     fputs(render_color(well ? COLOR_GOOD : COLOR_WARN), stdout);
     struct render_safe safe = render_safe(status_first_line(status, line));
     /* A command to type is not broken. */
-    int width = status->role_epoch == 0 ? STATUS_LINE_BYTES : RENDER_WIDTH;
+    bool command = status->role_epoch == 0 || status->operation_open;
+    int width = command ? STATUS_LINE_BYTES : RENDER_WIDTH;
     render_wrapped(stdout, safe.text, width, 0, 2);
     fputs(render_color(COLOR_NONE), stdout);
     snprintf(line, sizeof(line), "%s  %s > %s  %s  role epoch %s  %s", status->service,
@@ -656,6 +605,8 @@ static int print_check(const struct status *status, double warning_s, double cri
     print_figure("lag_records", (double)status->lag_records, 0);
     print_figure("lag_s", status->lag_s, 3);
     print_figure("faults", (double)status_fault_count(status), 0);
+    print_figure("reread_records", (double)status->reread_records, 0);
+    print_figure("failover_s", status->failover_s, 1);
     putchar('\n');
     return (int)verdict;
 }
@@ -693,7 +644,7 @@ static void show_link(struct show *show, json_t *links)
 {
     struct context *context = show->context;
     struct status status;
-    gather(&status, context);
+    status_gather(&status, context);
     if (show->check) {
         int verdict = print_check(&status, (double)show->warning_s, (double)show->critical_s);
         show->code = worse_verdict(show->code, verdict);

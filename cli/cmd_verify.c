@@ -14,7 +14,7 @@
 #include "cli/commands.h"
 #include "cli/compare.h"
 #include "cli/context.h"
-#include "cli/positions.h"
+#include "failover/positions.h"
 #include "cli/log_reader.h"
 #include "cli/render.h"
 #include "cli/verify.h"
@@ -643,7 +643,7 @@ static bool ask_control(struct verify *verify, struct err *err)
 
 static bool read_positions(struct verify *verify, struct err *err)
 {
-    positions_read(&verify->positions, verify->context);
+    context_positions(verify->context, &verify->positions);
     const struct positions *positions = &verify->positions;
     const struct err *bad = positions->source_err.kind != ERR_NONE  ? &positions->source_err
                             : positions->redis_err.kind != ERR_NONE ? &positions->redis_err

@@ -209,9 +209,22 @@ static bool step_down(struct command_line *line, const char *word, struct err *e
     return false;
 }
 
+static bool is_child(const struct command *command, const char *word)
+{
+    const struct command *child = command->children;
+    while (child->name != NULL && strcmp(child->name, word) != 0) {
+        child++;
+    }
+    return child->name != NULL;
+}
+
+/* Where a command has arguments and commands below it, the first word says which of both is meant. */
 static bool take_word(struct command_line *line, const char *word, struct err *err)
 {
-    if (command_of(line)->children != NULL) {
+    const struct command *command = command_of(line);
+    bool leaf = command->children == NULL ||
+                (command->run != NULL && (line->args_count > 0 || !is_child(command, word)));
+    if (!leaf) {
         return step_down(line, word, err);
     }
     if (line->args_count == COMMAND_ARGS_MAX) {
@@ -224,7 +237,7 @@ static bool take_word(struct command_line *line, const char *word, struct err *e
 static bool check_args(struct command_line *line, struct err *err)
 {
     const struct command *command = command_of(line);
-    if (command->children != NULL) {
+    if (command->run == NULL) {
         line->help = line->nothing = true;
         return true;
     }

@@ -46,7 +46,8 @@ struct command {
     const char *text; /* more help: paragraphs, wrapped when printed; NULL = none */
     const struct command_option *options; /* ends with a NULL name */
     int (*run)(const struct command_line *line);
-    const struct command *children; /* ends with a NULL name; NULL = a leaf */
+    const struct command
+        *children; /* ends with a NULL name; NULL = a leaf. With `run` it is both */
 };
 
 struct command_line {

@@ -41,7 +41,7 @@ static void bash_words(FILE *out, const char *path, const struct command *comman
          child++) {
         fprintf(out, "%s ", child->name);
     }
-    for (size_t i = 0; command->children == NULL && i < 2; i++) {
+    for (size_t i = 0; command->run != NULL && i < 2; i++) {
         for (const struct command_option *option = lists[i]; option != NULL && option->name != NULL;
              option++) {
             if (!option->hidden) {
@@ -63,7 +63,7 @@ static void zsh_words(FILE *out, const char *path, const struct command *command
         put_quoted(out, child->summary);
         fputc('\'', out);
     }
-    for (size_t i = 0; command->children == NULL && i < 2; i++) {
+    for (size_t i = 0; command->run != NULL && i < 2; i++) {
         for (const struct command_option *option = lists[i]; option != NULL && option->name != NULL;
              option++) {
             if (!option->hidden) {

@@ -53,7 +53,7 @@ void command_help(const struct command_line *line, FILE *out)
     command_name(line, name, sizeof(name));
     snprintf(head, sizeof(head), "%s: %s", name, command->summary);
     render_wrapped(out, head, RENDER_WIDTH, 0, 4);
-    if (command->children != NULL) {
+    if (command->run == NULL) {
         fprintf(out, "\nusage: %s COMMAND [ARGUMENTS] [OPTIONS]\n\n", name);
         print_children(out, command);
         fprintf(out, "\n`%s COMMAND --help` says more.\n", name);
@@ -61,6 +61,10 @@ void command_help(const struct command_line *line, FILE *out)
     }
     fprintf(out, "\nusage: %s%s%s [OPTIONS]\n", name, command->args[0] == '\0' ? "" : " ",
             command->args);
+    if (command->children != NULL) {
+        fprintf(out, "       %s COMMAND [ARGUMENTS] [OPTIONS]\n\n", name);
+        print_children(out, command);
+    }
     if (command->text != NULL) {
         fputc('\n', out);
         render_wrapped(out, command->text, RENDER_WIDTH, 0, 0);
@@ -129,8 +133,10 @@ static void man_leaf(FILE *out, const struct command_line *line)
 static void man_tree(FILE *out, struct command_line *line)
 {
     const struct command *command = command_of(line);
-    if (command->children == NULL) {
+    if (command->run != NULL) {
         man_leaf(out, line);
+    }
+    if (command->children == NULL) {
         return;
     }
     line->depth++;

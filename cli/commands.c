@@ -40,6 +40,43 @@ static const struct command_option enable_options[] = {
     NO_OPTION,
 };
 
+#define MOVE_OPTIONS                                                                        \
+    {.name = "to", .value = "SITE", .help = "default the first of others"},                 \
+        {.name = "dry-run", .help = "say what would be done; nothing is written anywhere"}, \
+        {.name = "yes", .help = "do not ask"},                                              \
+        {.name = "reason", .value = "TEXT", .help = "recorded with the operation"},         \
+        {.name = "force",                                                                   \
+         .value = "CHECK,..",                                                               \
+         .help = "checks that may refuse and are gone past; each is recorded"},             \
+        {.name = "dns-done",                                                                \
+         .help = "the names were moved by hand: look whether they were, and go on"},        \
+        {.name = "topic",                                                                   \
+         .value = "TOPIC",                                                                  \
+         .help = "refused: a service moves whole",                                          \
+         .hidden = true},                                                                   \
+    {                                                                                       \
+        .name = "group", .value = "GROUP", .help = "refused: a service moves whole",        \
+        .hidden = true                                                                      \
+    }
+
+static const struct command_option failover_options[] = {
+    MOVE_OPTIONS,
+    {.name = "allow-loss",
+      .value = "N|unknown",
+      .help = "records that may be lost, with --yes; default services.*.max_loss"},
+    NO_OPTION,
+};
+
+static const struct command_option switchover_options[] = {MOVE_OPTIONS, NO_OPTION};
+
+static const struct command_option pause_options[] = {
+    {.name = "reason", .value = "TEXT", .help = "recorded with the order"},
+    {.name = "yes", .help = "do not ask"},
+    LINK_OPTION,
+    TO_OPTION,
+    NO_OPTION,
+};
+
 static const struct command_option status_options[] = {
     {.name = "link", .value = "FROM:TO", .help = "only this link; default all of the service"},
     {.name = "watch",
@@ -74,6 +111,32 @@ static const struct command_option map_options[] = {
      .help = "the newest so many runs of each partition; default 1000, 0 = all"},
     LINK_OPTION,
     TO_OPTION,
+    NO_OPTION,
+};
+
+static const struct command_option hints_options[] = {
+    {.name = "now", .help = "not what was published: as it would be if the mirror were cut now"},
+    LINK_OPTION,
+    TO_OPTION,
+    NO_OPTION,
+};
+
+static const struct command_option reset_options[] = {
+    {.name = "group", .value = "GROUP", .help = "this group"},
+    {.name = "all", .help = "every group of the service"},
+    {.name = "topic", .value = "TOPIC[:PARTITION]", .help = "only here; default everywhere"},
+    {.name = "to",
+     .value = "WHERE",
+     .help = "translated (where the source's commit is at the target), earliest, latest, "
+             "time=TIME (a duration back from now, or RFC 3339), source-offset=N (with --topic "
+             "TOPIC:PARTITION)"},
+    {.name = "stop-members",
+     .value = "GROUP",
+     .help = "remove this group's members at the target first; asks for the group's name"},
+    {.name = "dry-run", .help = "only show what would be done"},
+    {.name = "reason", .value = "TEXT", .help = "recorded with it"},
+    {.name = "yes", .help = "do not ask"},
+    LINK_OPTION,
     NO_OPTION,
 };
 
@@ -217,9 +280,23 @@ static const struct command offsets_commands[] = {
      .text = "As the keeper left it in Redis. Verdicts as of `translate`, with how many records a "
              "group is ahead of the mirror or has lost. At the target: committed, or what holds it "
              "back: members (the group has some there), foreign (somebody else committed since), "
-             "past (a commit there is past the translation), refused, off (docs/groups.md). Exit 4 "
-             "when some place is unmapped.", .options = link_options,
+             "past (a commit there is past the translation), refused, off (docs/groups.md). Again, "
+             "at most: records that it would read twice if the service failed over now, as far as "
+             "rates tell and for certain not more (docs/hints.md). Exit 4 when some place is "
+             "unmapped.", .options = link_options,
      .run = cmd_offsets_show},
+    {.name = "reset",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "move groups without members at the target: shown first, done when confirmed",
+     .text =
+         "Shows for each place where the group stands, where it would stand, and how many "
+         "records it would read again or skip. Asks for the service's name. Groups with "
+         "members are refused by name, unless --stop-members GROUP removes these. What was done is "
+         "recorded in the control topic, with a hint in the commit's metadata where the group "
+         "has none of its own (docs/hints.md). Exit 4: not every group could be moved.", .options = reset_options,
+     .run = cmd_offsets_reset},
     {.name = "map",
      .args = "SERVICE [TOPIC[:PARTITION]]",
      .args_least = 1,
@@ -227,6 +304,18 @@ static const struct command offsets_commands[] = {
      .summary = "the runs of the map: stretches where target offset = source offset + constant",
      .options = map_options,
      .run = cmd_offsets_map},
+    {.name = NULL},
+};
+
+static const struct command hints_commands[] = {
+    {.name = "seen",
+     .args = "SERVICE TOPIC PARTITION TARGET_OFFSET",
+     .args_least = 4,
+     .args_most = 4,
+     .summary = "may groups have processed this record of the target already?",
+     .text = "For each group: committed (it has, before it came here), likely, possible, no (it "
+             "cannot have). With the record's place at the source.", .options = hints_options,
+     .run = cmd_hints_seen},
     {.name = NULL},
 };
 
@@ -422,17 +511,68 @@ static const struct command commands[] = {
              "With sites.*.operator configured it sets the write fence of the target, too: see "
              "`ferry fence sync`.", .options = enable_options,
      .run = cmd_enable},
+    {.name = "failover",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "move the service: its primary is lost",
+     .text =
+         "Fences the mirror, raises the role epoch, puts every group where it has to go on, opens "
+         "the target's topics and "
+         "moves the names. Needs nothing from the primary and does not wait for it. Says first "
+         "what may be lost: on "
+         "a terminal the service's name is typed, without one --yes and --allow-loss are given.\n"
+         "It can be killed anywhere: the same command again goes on, from any host. On a primary "
+         "that answers it is "
+         "refused without --force primary-alive. --timeout is the whole's (default 300 s). Steps, "
+         "evidence, exit codes: "
+         "docs/failover.md.", .options = failover_options,
+     .run = cmd_failover},
+    {.name = "switchover",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "move the service while both sides are healthy, without loss",
+     .text = "Stops the source's writers, mirrors what is left, then does what `ferry failover` "
+             "does. What fails before the "
+             "target is opened takes everything back. --timeout is the whole's (default 900 s).", .options = switchover_options,
+     .run = cmd_switchover},
+    {.name = "pause",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "stop mirroring by an order to every worker",
+     .options = pause_options,
+     .run = cmd_pause},
+    {.name = "resume",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "take that order back",
+     .options = pause_options,
+     .run = cmd_resume},
+    {.name = "history",
+     .args = "SERVICE [OPERATION]",
+     .args_least = 1,
+     .args_most = 2,
+     .summary = "failovers and switchovers of the service, by whom and how long; one of them with "
+                "its report", .run = cmd_history},
     {.name = "status",
      .args = "[SERVICE]",
      .args_most = 1,
      .summary = "what a failover would cost now; links, workers, lag, faults",
-     .text = "Works when every ferryd, Redis or the source is dead, and says what is unknown then. "
-             "Lag is "
-             "in source offsets: so many records or less. Exit 3 while the service has no role, 6 "
-             "when the "
-             "target does not say. Topics that are not mirrored, that the source deleted, or whose "
-             "settings "
-             "differ at the target are named with the reason, as the keeper tells them.", .options = status_options,
+     .text =
+         "First line: what would be lost and read again if you failed over now, and how long it "
+         "would take (as measured by the last one, else estimated); while an operation is open: "
+         "its step, and the command that goes on with it; after a failover: unprotected since "
+         "when. "
+         "Works when every ferryd, Redis or the source is dead, and says what is unknown then. "
+         "Lag is "
+         "in source offsets: so many records or less. Exit 3 while the service has no role, 6 "
+         "when the "
+         "target does not say. Topics that are not mirrored, that the source deleted, or whose "
+         "settings "
+         "differ at the target are named with the reason, as the keeper tells them.", .options = status_options,
      .run = cmd_status},
     {.name = "top",
      .args = "[SERVICE]",
@@ -446,12 +586,15 @@ static const struct command commands[] = {
     {.name = "check",
      .args = "[SERVICE]",
      .args_most = 1,
-     .summary = "can the service be mirrored as it stands? Reads only",
+     .summary = "can the service be mirrored as it stands, and failed over now? Reads only",
      .text =
-         "Both clusters and Redis answer, both sites are two clusters, what the topics' settings "
-         "promise about acknowledged records, which ACLs are missing, eviction, clocks. Exit 3: "
-         "something cannot work, or the target may lose what it acknowledged; 6: something does "
-         "not answer. Warnings do not change the exit code.\n"
+         "Both clusters and Redis answer, what the topics' settings promise about acknowledged "
+         "records, which ACLs are missing. And what a failover asks first: topics, leaders and "
+         "replicas at the target, room, groups with members there, certificates for the records' "
+         "names, advertised names, records and their time to live, name servers, Redis, clocks, "
+         "places, what would be lost and read again; docs/check.md has each check by its name. "
+         "Exit 3: something cannot work, or the target may lose what it acknowledged; 6: something "
+         "does not answer. Warnings, and what cannot be known, do not change the exit code.\n"
          "--print-acls prints what each principal must be allowed, as narrow as the configuration "
          "permits; docs/permissions.md says what for.", .options = check_options,
      .run = cmd_check},
@@ -459,6 +602,16 @@ static const struct command commands[] = {
      .args = "",
      .summary = "the map of source and target offsets",
      .children = offsets_commands},
+    {.name = "hints",
+     .args = "SERVICE [GROUP]",
+     .args_least = 1,
+     .args_most = 2,
+     .summary = "which records groups may read again after a failover",
+     .text = "For each place: where the group goes on, until where it likely and until where it "
+             "possibly has processed records already; behind that nothing is a repeat "
+             "(docs/hints.md). As the last operation published it.", .options = hints_options,
+     .run = cmd_hints,
+     .children = hints_commands},
     {.name = "verify",
      .args = "SERVICE",
      .args_least = 1,

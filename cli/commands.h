@@ -7,11 +7,19 @@
 extern const struct command ferry_commands;
 
 int cmd_enable(const struct command_line *line);
+int cmd_failover(const struct command_line *line);
+int cmd_switchover(const struct command_line *line);
+int cmd_pause(const struct command_line *line);
+int cmd_resume(const struct command_line *line);
+int cmd_history(const struct command_line *line);
 int cmd_top(const struct command_line *line);
 int cmd_status(const struct command_line *line);
 int cmd_offsets_translate(const struct command_line *line);
 int cmd_offsets_show(const struct command_line *line);
 int cmd_offsets_map(const struct command_line *line);
+int cmd_offsets_reset(const struct command_line *line);
+int cmd_hints(const struct command_line *line);
+int cmd_hints_seen(const struct command_line *line);
 int cmd_verify(const struct command_line *line);
 int cmd_check(const struct command_line *line);
 int cmd_acls_show(const struct command_line *line);

@@ -20,7 +20,7 @@ bool confirm_with(const struct command_line *line, const char *question, const c
         return err_hint(err, "run it on a terminal, or add --yes");
     }
     render_wrapped(out, question, RENDER_WIDTH, 0, 0);
-    fprintf(out, "Type the service's name (%s) to go on: ", name);
+    fprintf(out, "Type %s to go on: ", name);
     fflush(out);
     if (fgets(typed, sizeof(typed), in) == NULL) {
         typed[0] = '\0';

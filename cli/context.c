@@ -60,10 +60,21 @@ static bool no_link(const struct context *context, const char *text, struct err 
                     context->service->others[0]);
 }
 
+/* --to SITE; a command whose --to is something else names links by --link alone. */
+static const char *site_wanted(const struct command_line *line)
+{
+    const struct command_option *option = command_of(line)->options;
+    while (option != NULL && option->name != NULL && strcmp(option->name, "to") != 0) {
+        option++;
+    }
+    bool site = option != NULL && option->value != NULL && strcmp(option->value, "SITE") == 0;
+    return site ? command_get(line, "to") : NULL;
+}
+
 static bool resolve_link(struct context *context, struct err *err)
 {
     const char *link = command_get(context->line, "link");
-    const char *to = command_get(context->line, "to");
+    const char *to = site_wanted(context->line);
     const char *colon = link == NULL ? NULL : strchr(link, ':');
     if (link != NULL && to != NULL) {
         return err_set(err, ERR_USAGE, "--link and --to both name a link: give one");
@@ -258,6 +269,19 @@ bool context_view(struct context *context, struct err *err)
                             context->from->name, context->to->name);
     }
     return context->view != NULL;
+}
+
+void context_positions(struct context *context, struct positions *out)
+{
+    struct positions_doors doors = {
+        .service = context->service, .from = context->from, .to = context->to};
+    doors.redis = context_redis(context, &doors.redis_err) ? context->redis : NULL;
+    doors.source = context_source(context, &doors.source_err);
+    doors.target = context_target(context, &doors.target_err);
+    positions_read(out, &doors);
+    context_redis_failed(context, &out->redis_err);
+    context_target_failed(context, &out->group_err);
+    context_source_failed(context, &out->source_err);
 }
 
 /* --- who writes --------------------------------------------------------------------------------------------------- */

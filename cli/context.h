@@ -13,6 +13,7 @@
 #include "cli/command.h"
 #include "config/config.h"
 #include "kafka/admin.h"
+#include "failover/positions.h"
 #include "offsets/offset_store.h"
 
 #define CONTEXT_TOPIC_BYTES 250
@@ -78,6 +79,9 @@ json_t *context_hash(struct context *context, const char *key, struct err *err);
 /* The hash of the link (or of the service) by its suffix. */
 json_t *context_link_hash(struct context *context, const char *suffix, struct err *err);
 json_t *context_service_hash(struct context *context, const char *suffix, struct err *err);
+
+/* Where the link is, through the doors that can be opened. */
+void context_positions(struct context *context, struct positions *out);
 
 /* May it be a topic's name? What is none does not come from Kafka. */
 bool context_topic_ok(const char *name);

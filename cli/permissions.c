@@ -21,10 +21,10 @@ static const enum acl_operation of_control[PERMISSION_ROLES_COUNT][8] = {
 };
 
 const char *const permissions_redis[] = {
-    "select",   "info",      "time",   "eval",        "evalsha",   "del",   "hget",
-    "hset",     "hsetnx",    "hdel",   "hgetall",     "hvals",     "sadd",  "srem",
-    "smembers", "sismember", "xadd",   "xrange",      "xrevrange", "xdel",  "xsetid",
-    "zadd",     "zcard",     "zrange", "zrangebylex", "hlen",      "hscan", NULL};
+    "select",   "info",      "time",        "eval",   "evalsha",   "del",   "get",    "set",
+    "hget",     "hset",      "hsetnx",      "hdel",   "hgetall",   "hvals", "sadd",   "srem",
+    "smembers", "sismember", "xadd",        "xrange", "xrevrange", "xdel",  "xsetid", "zadd",
+    "zcard",    "zrange",    "zrangebylex", "hlen",   "hscan",     NULL};
 
 const enum acl_operation *permissions_of_topics(enum permission_role role)
 {
@@ -195,9 +195,8 @@ static void add_groups(struct permissions *out, const struct config_service *ser
             continue;
         }
         add(out, PERMISSION_SOURCE, ACL_GROUP, pattern, name, ACL_DESCRIBE);
-        if (service->groups_commit) {
-            add(out, PERMISSION_TARGET, ACL_GROUP, pattern, name, ACL_READ);
-        }
+        add(out, PERMISSION_TARGET, ACL_GROUP, pattern, name,
+            ACL_READ); /* each second, or in a failover alone where `commit` is false */
     }
 }
 
@@ -227,6 +226,12 @@ static void add_own(struct permissions *out, const struct config_service *servic
     }
     if (service->acl_topics || service->acl_groups) {
         add(out, PERMISSION_SOURCE, ACL_CLUSTER, ACL_LITERAL, ACL_CLUSTER_NAME, ACL_DESCRIBE);
+    }
+    if (permissions_groups_wanted(service, to)) { /* a failover's hints; `ferry hints` reads them */
+        snprintf(name, sizeof(name), "ferry.hints.%s", service->name);
+        add(out, operator_role, ACL_TOPIC, ACL_LITERAL, name, ACL_CREATE);
+        add(out, operator_role, ACL_TOPIC, ACL_LITERAL, name, ACL_WRITE);
+        add(out, PERMISSION_TARGET, ACL_TOPIC, ACL_LITERAL, name, ACL_READ);
     }
     snprintf(name, sizeof(name), "ferry-%s-%s-%s", service->name, from->name, to->name);
     add(out, PERMISSION_TARGET, ACL_GROUP, ACL_LITERAL, name, ACL_READ);

@@ -8,7 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "cli/positions.h"
+#include "cli/status_operation.h"
+#include "failover/positions.h"
 #include "config/config.h"
 #include "failover/acl_sync.h"
 
@@ -34,8 +35,12 @@ struct status {
     int64_t now_ms;                     /* wall clock, of the answer */
     int64_t role_epoch;                 /* 0 = none was ever written, -1 = unknown */
     char primary[128];                  /* site, when there is an epoch */
+    int64_t role_ms;                    /* when it was written; -1 = unknown */
     bool paused;
     bool operation_open;
+    struct status_operation operation; /* id "" = which one is not known */
+    double measured_s; /* what the last operation to `to` took; -1 = there was none */
+    char measured_when[40];
     bool has_redis;       /* the target's site has one */
     struct err role_err;  /* why the role is unknown */
     struct err redis_err; /* ERR_NONE: it answers */
@@ -50,6 +55,12 @@ struct status {
     int64_t seen_lag;    /* the source does not answer: what workers last said; -1 = nothing */
     int64_t seen_ms;
     double records_per_s;           /* of all live workers; -1 = unknown */
+    int64_t groups;                 /* carried, as the keeper says; -1 = unknown */
+    double groups_age_s;            /* since they were read; -1 = unknown */
+    int64_t groups_waiting;         /* offsets that are not carried; -1 = unknown */
+    int64_t reread_groups;          /* that would read something again now; -1 = unknown */
+    int64_t reread_records;         /* so many, at most; -1 = unknown */
+    double failover_s;              /* what a failover would take; -1 = unknown */
     char acls[ACL_SYNC_LINE_BYTES]; /* what is copied of them; "" = nothing was, or unknown */
 };
 

@@ -38,6 +38,11 @@ MUST_CHECK
 bool build_service(const struct build *build, struct config_service *service, const char *name,
                    const json_t *tree);
 void build_service_done(struct config_service *service);
+/* max_loss and hooks. @param path  of the service */
+MUST_CHECK
+bool build_moves(const struct build *build, struct config_service *service, const char *path,
+                 const json_t *tree);
+void build_moves_done(struct config_service *service);
 /* No topic may belong to two services that have a site in common. */
 MUST_CHECK
 bool build_services_apart(const struct build *build);

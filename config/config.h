@@ -130,6 +130,11 @@ struct config_zone { /* dns.NAME: where records live and who changes them */
     size_t environment_count;
 };
 
+enum config_hook { HOOK_PRE, HOOK_FENCE, HOOK_EVICT, HOOK_POST, CONFIG_HOOKS_COUNT };
+const char *config_hook_name(enum config_hook hook);
+#define CONFIG_LOSS_ANY   (-1) /* "unknown": also one that nobody knows */
+#define CONFIG_LOSS_ASKED (-2) /* nothing is configured: the operator says */
+
 struct config;
 struct config_service {
     const struct config *config; /* that it is part of */
@@ -141,6 +146,7 @@ struct config_service {
     const char *names; /* "identity" is all there is for now */
     enum config_start start;
     int64_t revision; /* in the streams hash: raise it to bring an older configuration back */
+    int32_t rto_s;    /* default 60: how long clients may be without a cluster */
     enum config_policy
         on_truncation; /* source lost records that were mirrored: default continue (new generation) */
     enum config_policy
@@ -161,6 +167,9 @@ struct config_service {
     bool merge; /* small neighbours; default true */
     struct config_cname *cnames;
     size_t cnames_count;
+    int64_t max_loss; /* records that a failover may lose unasked, or CONFIG_LOSS_... */
+    const char **hooks[CONFIG_HOOKS_COUNT]; /* argv with a NULL behind it; NULL = none */
+    int32_t hooks_timeout_ms;
 };
 
 struct config_limits {              /* "mirror": {...} at the top level */

@@ -179,6 +179,7 @@ bool build_service(const struct build *build, struct config_service *service, co
     service->names = build_copy("identity");
     service->start = choice_is(tree, "start", "latest") ? START_LATEST : START_EARLIEST;
     service->revision = parse_number("services.*.revision", json_object_get(tree, "revision"));
+    service->rto_s = (int32_t)(parse_number("services.*.rto", json_object_get(tree, "rto")) / 1000);
     service->on_truncation = policy_of(tree, "on_truncation");
     service->on_foreign_write = policy_of(tree, "on_foreign_write");
     service->groups_commit =
@@ -202,7 +203,8 @@ bool build_service(const struct build *build, struct config_service *service, co
                               &service->acl_principals.exclude_count, acls,
                               json_object_get(acl_sync, "exclude"), false) &&
            build_filter(build, &service->filter, filter, json_object_get(tree, "filter")) &&
-           build_cnames(build, service, path, json_object_get(tree, "cname"));
+           build_cnames(build, service, path, json_object_get(tree, "cname")) &&
+           build_moves(build, service, path, tree);
 }
 
 static void cname_done(struct config_cname *cname)
@@ -233,6 +235,7 @@ void build_service_done(struct config_service *service)
         cname_done(&service->cnames[i]);
     }
     free(service->cnames);
+    build_moves_done(service);
 }
 
 bool config_principal_excluded(const struct config_service *service, const char *principal)

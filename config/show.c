@@ -118,6 +118,25 @@ static json_t *filter_json(const struct config_filter *filter)
     return json_pack("{soso}", "key", patterns_json(&filter->key), "headers", headers);
 }
 
+static json_t *words_json(const char *const *words, size_t count);
+
+static json_t *hooks_json(const struct config_service *service)
+{
+    json_t *tree = json_pack("{si}", "timeout", service->hooks_timeout_ms);
+    for (int hook = 0; hook < CONFIG_HOOKS_COUNT; hook++) {
+        const char **words = service->hooks[hook];
+        size_t count = 0;
+        while (words != NULL && words[count] != NULL) {
+            count++;
+        }
+        if (count > 0) {
+            json_object_set_new(tree, config_hook_name((enum config_hook)hook),
+                                words_json(words, count));
+        }
+    }
+    return tree;
+}
+
 static json_t *service_json(const struct config_service *service)
 {
     json_t *others = json_array();
@@ -138,8 +157,15 @@ static json_t *service_json(const struct config_service *service)
     json_object_set_new(json_object_get(tree, "groups"), "commit",
                         json_boolean(service->groups_commit));
     json_object_set_new(tree, "on_source_deleted", json_string("keep"));
+    json_object_set_new(tree, "rto", json_integer((json_int_t)service->rto_s * 1000));
     json_object_set_new(tree, "topic_config", topic_config_json(service));
     json_object_set_new(tree, "acl_sync", acl_sync_json(service));
+    json_object_set_new(tree, "hooks", hooks_json(service));
+    if (service->max_loss != CONFIG_LOSS_ASKED) {
+        json_object_set_new(tree, "max_loss",
+                            service->max_loss == CONFIG_LOSS_ANY ? json_string("unknown")
+                                                                 : json_integer(service->max_loss));
+    }
     if (service->filter != NULL) {
         json_object_set_new(tree, "filter", filter_json(service->filter));
     }

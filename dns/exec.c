@@ -82,6 +82,14 @@ static bool call(const struct exec *self, const char *name, json_t *take_request
     return ok;
 }
 
+/* A question. @return the answer, an object; NULL with err filled: there is none */
+static json_t *ask(const struct exec *self, const char *name, json_t *take_request, int *out_code,
+                   struct err *err)
+{
+    json_t *answer;
+    return call(self, name, take_request, &answer, out_code, err) ? answer : NULL;
+}
+
 /* --- get ---------------------------------------------------------------------------------------------------------- */
 
 static bool not_of_form(const struct exec *self, struct err *err)
@@ -126,11 +134,10 @@ static bool get(struct dns_provider *provider, const char *name, struct dns_set 
 {
     const struct exec *self = (const struct exec *)provider;
     struct err own = {0};
-    json_t *answer;
     int code = -1;
     err = err == NULL ? &own : err;
-    bool ok = call(self, name, json_pack("{ss}", "call", "get"), &answer, &code, err) &&
-              answer != NULL && take_set(self, answer, out, err);
+    json_t *answer = ask(self, name, json_pack("{ss}", "call", "get"), &code, err);
+    bool ok = answer != NULL && take_set(self, answer, out, err);
     json_decref(answer);
     if (!ok && code == EXIT_NOT_DONE) {
         err->kind = ERR_REFUSED;
@@ -194,17 +201,15 @@ static bool settled(struct dns_provider *provider, const char *name, const char 
 {
     const struct exec *self = (const struct exec *)provider;
     struct err own = {0};
-    json_t *answer;
     int code = -1;
-    err = err == NULL ? &own : err;
-    bool ok = call(self, name, json_pack("{ssss}", "call", "settled", "to", value), &answer, &code,
-                   err) &&
-              answer != NULL;
-    if (ok) {
-        *out = json_is_true(json_object_get(answer, "settled"));
+    json_t *request = json_pack("{ssss}", "call", "settled", "to", value);
+    json_t *answer = ask(self, name, request, &code, err == NULL ? &own : err);
+    if (answer == NULL) {
+        return false;
     }
+    *out = json_is_true(json_object_get(answer, "settled"));
     json_decref(answer);
-    return ok;
+    return true;
 }
 
 /* --- life --------------------------------------------------------------------------------------------------------- */

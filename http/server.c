@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/heap.h"
 #include "http/request.h"
 
 #define DRAIN_MS  1000 /* a client that reads its answer closes within a round trip */
@@ -55,14 +56,6 @@ struct http_server {
     struct connection *last;
     int count;
 };
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 /* --- connections -------------------------------------------------------------------------------------------------- */
 

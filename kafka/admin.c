@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "kafka/admin_inside.h"
 
 #ifndef __clang__
@@ -25,10 +26,7 @@ struct admin *admin_new(const char *site, const struct config_client *settings, 
         err_wrap(err, "%s", site);
         return NULL;
     }
-    struct admin *admin = calloc(1, sizeof(*admin));
-    if (!admin) {
-        abort();
-    }
+    struct admin *admin = must(calloc(1, sizeof(*admin)));
     snprintf(admin->site, sizeof(admin->site), "%s", site);
     admin->client = client;
     admin->settings = settings;
@@ -42,6 +40,13 @@ void admin_free(struct admin *admin)
         client_free(admin->client, CLIENT_END_MS);
         free(admin);
     }
+}
+
+int32_t admin_timeout(struct admin *admin, int32_t timeout_ms)
+{
+    int32_t before_ms = admin->timeout_ms;
+    admin->timeout_ms = timeout_ms;
+    return before_ms;
 }
 
 /* ---- one call ---- */

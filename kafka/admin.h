@@ -24,6 +24,8 @@ void *client_conf_new(const struct config_client *client, const char *const *ext
 struct admin *admin_new(const char *site, const struct config_client *client, int32_t timeout_ms,
                         struct err *err);
 void admin_free(struct admin *admin);
+/* From here on a call takes no longer than this. Returns what it was before. */
+int32_t admin_timeout(struct admin *admin, int32_t timeout_ms);
 
 /* ERR_RETRY when it cannot be reached in time. @param out at least 64 bytes */
 MUST_CHECK
@@ -117,6 +119,12 @@ void admin_group_offsets_free(struct admin_group_offset *offsets, size_t count);
  * leave it that it does not have: neither changes anything. ERR_REFUSED with the broker's code when not. */
 MUST_CHECK
 bool admin_group_allowed(struct admin *admin, const char *group, bool commit, struct err *err);
+
+/* Remove the members that the group has now (classic protocol): whoever polls on joins again within a heartbeat. ERR_REFUSED:
+ * members of the consumer protocol (KIP-848), which nobody but they themselves can end. */
+MUST_CHECK
+bool admin_group_stop_members(struct admin *admin, const char *group, size_t *out_count,
+                              struct err *err);
 
 /* Names of all groups that we may describe, heap. ERR_RETRY also when only some of the brokers answered. */
 MUST_CHECK

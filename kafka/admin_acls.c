@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "kafka/admin_inside.h"
 
 #ifndef __clang__
@@ -28,14 +29,6 @@ _Static_assert((int)ACL_READ == RD_KAFKA_ACL_OPERATION_READ &&
                    (int)ACL_DENY == RD_KAFKA_ACL_PERMISSION_TYPE_DENY &&
                    (int)ACL_ALLOW == RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW,
                "both are the protocol's");
-
-static void *must(void *memory)
-{
-    if (!memory) {
-        abort();
-    }
-    return memory;
-}
 
 /* ---- lists ---- */
 

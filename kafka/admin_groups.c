@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "kafka/admin_inside.h"
+#include "base/heap.h"
 #include "kafka/error.h"
 #include "kafka/group_ask.h"
 #include "kafka/proto.h"
@@ -38,10 +39,7 @@ static void put(void *arg, struct writer *writer, int16_t version)
 
 static void take(struct offsets_call *call, const struct offset_fetch_group *group)
 {
-    call->offsets = calloc((size_t)group->parts_count + 1, sizeof(*call->offsets));
-    if (!call->offsets) {
-        abort();
-    }
+    call->offsets = must(calloc((size_t)group->parts_count + 1, sizeof(*call->offsets)));
     for (int32_t i = 0; i < group->parts_count; i++) {
         const struct offset_fetch_part *part = &group->parts[i];
         struct admin_group_offset *offset = &call->offsets[call->count++];
@@ -159,6 +157,115 @@ bool admin_group_allowed(struct admin *admin, const char *group, bool commit, st
         .api = commit ? API_LEAVE_GROUP : API_FIND_COORDINATOR, .put = put_leave, .get = get_left};
     run(&call, admin, &what);
     return call.ok || err_wrap(err, "%s", admin->site);
+}
+
+/* ---- ending members ---- */
+
+struct member_name {
+    char *member_id;
+    char *instance_id; /* NULL: not static */
+};
+
+struct members_call {
+    struct offsets_call call; /* first: run() knows it */
+    struct member_name *names;
+    size_t count;
+    bool unknown; /* no group of the classic protocol */
+};
+
+static void put_describe(void *arg, struct writer *writer, int16_t version)
+{
+    const struct members_call *call = arg;
+    (void)version;
+    proto_put_describe_group(writer, call->call.group);
+}
+
+static char *copy(struct wire_string text)
+{
+    char *out = strndup(text.len > 0 ? text.data : "", text.len > 0 ? (size_t)text.len : 0);
+    if (!out) {
+        abort();
+    }
+    return out;
+}
+
+static void members_free(struct members_call *call)
+{
+    for (size_t i = 0; i < call->count; i++) {
+        free(call->names[i].member_id);
+        free(call->names[i].instance_id);
+    }
+    free(call->names);
+    call->names = NULL;
+    call->count = 0;
+}
+
+static bool get_described(void *arg, struct reader *reader, int16_t version, int16_t *out_error,
+                          struct err *err)
+{
+    struct members_call *call = arg;
+    struct describe_group_answer answer;
+    (void)version;
+    if (!proto_get_describe_group(reader, &answer, err)) {
+        return false;
+    }
+    members_free(call); /* of a try before */
+    call->unknown = answer.error == KAFKA_GROUP_ID_NOT_FOUND ||
+                    (answer.state.len == 4 && memcmp(answer.state.data, "Dead", 4) == 0);
+    *out_error = call->unknown ? KAFKA_NONE : answer.error;
+    call->names = calloc((size_t)answer.members_count + 1, sizeof(*call->names));
+    if (!call->names) {
+        abort();
+    }
+    for (int32_t i = 0; i < answer.members_count; i++) {
+        const struct described_member *member = &answer.members[i];
+        call->names[call->count++] =
+            (struct member_name){copy(member->member_id),
+                                 member->instance_id.len < 0 ? NULL : copy(member->instance_id)};
+    }
+    describe_group_answer_done(&answer);
+    return true;
+}
+
+struct end_call {
+    struct offsets_call call; /* first */
+    const struct member_name *name;
+};
+
+static void put_end(void *arg, struct writer *writer, int16_t version)
+{
+    const struct end_call *call = arg;
+    proto_put_leave_group(writer, version, call->call.group, call->name->member_id,
+                          call->name->instance_id, "ferry offsets reset --stop-members");
+}
+
+bool admin_group_stop_members(struct admin *admin, const char *group, size_t *out_count,
+                              struct err *err)
+{
+    struct members_call members = {
+        .call = {.group = group, .err = err}
+    };
+    struct group_ask_what what = {
+        .api = API_DESCRIBE_GROUPS, .put = put_describe, .get = get_described};
+    run(&members.call, admin, &what);
+    bool ok = members.call.ok;
+    if (ok && members.unknown) {
+        ok = err_set(err, ERR_REFUSED,
+                     "its members are of the consumer protocol (KIP-848): they have to be ended "
+                     "where they run");
+    }
+    for (size_t i = 0; ok && i < members.count; i++) {
+        struct end_call end = {
+            .call = {.group = group, .err = err},
+              .name = &members.names[i]
+        };
+        what = (struct group_ask_what){.api = API_LEAVE_GROUP, .put = put_end, .get = get_left};
+        run(&end.call, admin, &what);
+        ok = end.call.ok;
+    }
+    *out_count = ok ? members.count : 0;
+    members_free(&members);
+    return ok || err_wrap(err, "%s: end members of group '%.200s'", admin->site, group);
 }
 
 void admin_group_offsets_free(struct admin_group_offset *offsets, size_t count)

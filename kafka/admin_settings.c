@@ -5,19 +5,13 @@
 
 #include "kafka/admin_inside.h"
 
+#include "base/heap.h"
+
 #ifndef __clang__
 /* gcc's analyzer forgets what was stored under an index that it cannot compute, and calls it a leak; the tests run with
  * leak checks. */
 #pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
 #endif
-
-static void *must(void *memory)
-{
-    if (!memory) {
-        abort();
-    }
-    return memory;
-}
 
 void admin_settings_free(struct admin_setting *settings, size_t count)
 {

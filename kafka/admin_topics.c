@@ -6,18 +6,12 @@
 
 #include "kafka/admin_inside.h"
 
+#include "base/heap.h"
+
 /* An answer of 500 topics * 100 partitions * 60 bytes = 3 MB; larger clusters take more requests. */
 #define DESCRIBE_AT_ONCE 500
 /* Between two looks at whether a new topic has its leaders: they are there after 20-100 ms. */
 #define LEADER_POLL_MS 25
-
-static void *must(void *memory)
-{
-    if (!memory) {
-        abort();
-    }
-    return memory;
-}
 
 /* ---- describe ---- */
 

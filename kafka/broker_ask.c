@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <sys/queue.h>
 
+#include "base/heap.h"
+
 #define LOOK_MS 10 /* is the connection there now? asks nobody */
 
 struct ask;
@@ -32,14 +34,6 @@ struct broker_asks {
     struct ask_list list;
     struct loop_timer *look;
 };
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 /* @return false: not understood */
 static bool finish(struct ask *ask, struct reader *reader, int16_t version, const struct err *err)

@@ -11,6 +11,7 @@
 #include <openssl/evp.h>
 
 #include "base/backoff.h"
+#include "base/heap.h"
 #include "base/log.h"
 #include "kafka/admin.h"
 #include "kafka/sign_in.h"
@@ -121,10 +122,7 @@ static void handle_free(struct handle *handle)
 
 static struct handle *handle_new(void)
 {
-    struct handle *handle = calloc(1, sizeof(*handle));
-    if (!handle) {
-        abort();
-    }
+    struct handle *handle = must(calloc(1, sizeof(*handle)));
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -209,10 +207,7 @@ struct client *client_new(rd_kafka_type_t type, const struct config_client *sett
                           const char *const *extra, int events, struct err *err)
 {
     char why[512];
-    struct client *client = calloc(1, sizeof(*client));
-    if (!client) {
-        abort();
-    }
+    struct client *client = must(calloc(1, sizeof(*client)));
     client->settings = settings;
     note_files(client); /* before librdkafka reads them: what changes meanwhile is seen */
     rd_kafka_conf_t *conf = client_conf_new(settings, extra, err);

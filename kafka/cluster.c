@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <strings.h>
 
+#include "base/heap.h"
 #include "base/log.h"
 #include "config/properties.h"
 #include "kafka/lane.h"
@@ -58,14 +59,6 @@ struct cluster {
                          const struct err *lost);
     void *conn_changed_arg;
 };
-
-static void *need(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 /* --- bootstrap.servers ----------------------------------------------------------------------------------------- */
 
@@ -308,7 +301,7 @@ static void take_broker(struct cluster *cluster, const struct metadata_broker *a
 
     if (broker == NULL) {
         broker = broker_new(&cluster->lanes, answer->id);
-        cluster->brokers = need(realloc(cluster->brokers, ((size_t)cluster->brokers_count + 1) *
+        cluster->brokers = must(realloc(cluster->brokers, ((size_t)cluster->brokers_count + 1) *
                                                               sizeof(struct broker *)));
         cluster->brokers[cluster->brokers_count++] = broker;
     }
@@ -597,7 +590,7 @@ static void fill_lanes(struct cluster *cluster)
 
 struct cluster *cluster_new(struct loop *loop, const struct cluster_options *options)
 {
-    struct cluster *cluster = need(calloc(1, sizeof(*cluster)));
+    struct cluster *cluster = must(calloc(1, sizeof(*cluster)));
 
     cluster->loop = loop;
     cluster->options = *options;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/backoff.h"
+#include "base/heap.h"
 #include "base/log.h"
 #include "kafka/control_reader.h"
 
@@ -196,10 +197,7 @@ static void arrived(void *arg, int what)
 static struct shared *shared_new(struct loop *loop, struct control_reader *take_reader, int wake_fd)
 {
     pthread_condattr_t attributes;
-    struct shared *shared = calloc(1, sizeof(*shared));
-    if (!shared) {
-        abort();
-    }
+    struct shared *shared = must(calloc(1, sizeof(*shared)));
     shared->clock = loop_clock(loop);
     shared->reader = take_reader;
     shared->wake_fd = wake_fd;
@@ -224,10 +222,7 @@ struct control *control_new(struct loop *loop, const struct config_client *clien
         control_reader_free(reader, CLIENT_END_MS);
         return NULL;
     }
-    struct control *control = calloc(1, sizeof(*control));
-    if (!control) {
-        abort();
-    }
+    struct control *control = must(calloc(1, sizeof(*control)));
     control->shared = shared_new(loop, reader, wake_fd);
     control->wake_fd = wake_fd;
     control->callbacks = *callbacks;

@@ -10,7 +10,7 @@
  *   fence    {"topics":{TOPIC:{..}},..}   failover/fence.h; by `ferry enable` and `ferry fence`
  *   dns      {"epoch":N,"records":{NAME:{..}},..}   dns/dns.h; by `ferry dns`
  *   acls     {"ours":[..],"withheld":[..],..}   failover/acl_sync.h; by `ferry acls`
- *   order    {"state":"run"|"pause","by":..,"reason":..,"time":..}
+ *   order    {"state":"run"|"pause"|"fence","operation":ID,"by":..,"reason":..,"time":..}   fence: drain and leave the group
  *   op/ID    {"open":true|false,..}   operations (failover/); one that cannot be read counts as open
  *   op/ID/STEP   their steps, for failover/ alone
  *
@@ -20,6 +20,7 @@
 #ifndef FERRY_KAFKA_CONTROL_H
 #define FERRY_KAFKA_CONTROL_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -55,10 +56,12 @@ struct control_state {    /* one snapshot, immutable once published */
     struct control_topic *topics;
     size_t topics_count;
     char keeper[256];
-    char *fence_json; /* whole record, NULL when none */
-    char *dns_json;   /* likewise */
-    char *acls_json;  /* likewise */
-    bool paused;      /* order: pause */
+    char *fence_json;         /* whole record, NULL when none */
+    char *dns_json;           /* likewise */
+    char *acls_json;          /* likewise */
+    char *order_json;         /* likewise */
+    bool paused;              /* order: pause */
+    char fence_operation[65]; /* order: fence, of this operation; "" = none */
     bool operation_open;
 };
 
@@ -111,6 +114,14 @@ bool control_write_again(struct control_writer *writer, struct err *err);
 /* Read the topic to its end once, blocking; NULL with err (ERR_REFUSED code 3: the topic does not exist). */
 struct control_state *control_read(const struct config_client *client, const char *service,
                                    int32_t timeout_ms, struct err *err);
+/* Likewise, with operations and their steps as {KEY: record}; *out_operations is a new reference. */
+struct control_state *control_read_operations(const struct config_client *client,
+                                              const char *service, int32_t timeout_ms,
+                                              json_t **out_operations, struct err *err);
+/* Likewise, without the steps' evidence: where each stands, and how long it took. */
+struct control_state *control_read_heads(const struct config_client *client, const char *service,
+                                         int32_t timeout_ms, json_t **out_operations,
+                                         struct err *err);
 void control_state_free(struct control_state *state);
 /* Create the topic as control_new() does, blocking; "exists" is success. */
 MUST_CHECK

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "base/log.h"
 #include "kafka/admin_inside.h"
 #include "kafka/control_records.h"
@@ -33,6 +34,8 @@ struct control_reader {
     const struct config_client *settings;
     struct uuid id; /* zero = not reading yet */
     bool warm;      /* `admin` had an answer */
+    bool keep;      /* operations */
+    bool evidence;  /* and that of their steps */
     struct control_records *records;
     rd_kafka_topic_t *handle;
     pthread_mutex_t mutex; /* guards the pointer `queue` against control_reader_wake() */
@@ -78,10 +81,7 @@ struct control_reader *control_reader_new(const struct config_client *settings, 
         admin_free(admin);
         return NULL;
     }
-    struct control_reader *reader = calloc(1, sizeof(*reader));
-    if (!reader) {
-        abort();
-    }
+    struct control_reader *reader = must(calloc(1, sizeof(*reader)));
     control_topic_name(service, reader->topic);
     reader->settings = settings;
     pthread_mutex_init(&reader->mutex, NULL);
@@ -113,6 +113,28 @@ void control_reader_free(struct control_reader *reader, int32_t wait_ms)
     control_records_free(reader->records);
     pthread_mutex_destroy(&reader->mutex);
     free(reader);
+}
+
+static void keep(struct control_reader *reader, bool evidence)
+{
+    reader->keep = true;
+    reader->evidence = evidence;
+    control_records_keep(reader->records, evidence);
+}
+
+void control_reader_keep(struct control_reader *reader)
+{
+    keep(reader, true);
+}
+
+void control_reader_keep_heads(struct control_reader *reader)
+{
+    keep(reader, false);
+}
+
+const json_t *control_reader_operations(const struct control_reader *reader)
+{
+    return control_records_operations(reader->records);
 }
 
 /* ---- create ---- */
@@ -167,6 +189,9 @@ static bool forget_all(struct control_reader *reader, struct err *err)
     }
     control_records_free(reader->records);
     reader->records = control_records_new();
+    if (reader->keep) {
+        control_records_keep(reader->records, reader->evidence);
+    }
     reader->id = (struct uuid){0};
     reader->eof_offset = -1;
     reader->end_offset = 0;
@@ -366,8 +391,9 @@ static bool read_once(struct control_reader *reader, int32_t timeout_ms, struct 
     return control_reader_read(reader, timeout_ms, NULL, err);
 }
 
-struct control_state *control_read(const struct config_client *client, const char *service,
-                                   int32_t timeout_ms, struct err *err)
+static struct control_state *read_keeping(const struct config_client *client, const char *service,
+                                          int32_t timeout_ms, bool evidence,
+                                          json_t **out_operations, struct err *err)
 {
     struct err bad;
     struct control_state *state = NULL;
@@ -375,12 +401,38 @@ struct control_state *control_read(const struct config_client *client, const cha
     if (!reader) {
         return NULL;
     }
+    if (out_operations) {
+        keep(reader, evidence);
+    }
     if (read_once(reader, timeout_ms, err)) {
         state = control_reader_state(reader, &bad);
         state->read_ms = clock_now_ms(clock_system());
+        if (out_operations) {
+            *out_operations = json_deep_copy(control_reader_operations(reader));
+        }
     }
     control_reader_free(reader, CLIENT_END_MS);
     return state;
+}
+
+struct control_state *control_read_operations(const struct config_client *client,
+                                              const char *service, int32_t timeout_ms,
+                                              json_t **out_operations, struct err *err)
+{
+    return read_keeping(client, service, timeout_ms, true, out_operations, err);
+}
+
+struct control_state *control_read_heads(const struct config_client *client, const char *service,
+                                         int32_t timeout_ms, json_t **out_operations,
+                                         struct err *err)
+{
+    return read_keeping(client, service, timeout_ms, false, out_operations, err);
+}
+
+struct control_state *control_read(const struct config_client *client, const char *service,
+                                   int32_t timeout_ms, struct err *err)
+{
+    return read_keeping(client, service, timeout_ms, false, NULL, err);
 }
 
 bool control_create(const struct config_client *client, const char *service, struct err *err)

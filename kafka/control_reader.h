@@ -17,6 +17,12 @@ struct control_reader;
 struct control_reader *control_reader_new(const struct config_client *settings, const char *service,
                                           struct err *err);
 void control_reader_free(struct control_reader *reader, int32_t wait_ms); /* NULL is fine */
+/* Before the first read: operations and their steps are remembered too. */
+void control_reader_keep(struct control_reader *reader);
+/* Likewise, without the steps' evidence. */
+void control_reader_keep_heads(struct control_reader *reader);
+/* As control_records_operations(); until the next read. */
+const json_t *control_reader_operations(const struct control_reader *reader);
 
 /* Create the topic when it does not exist; "exists" is success. */
 MUST_CHECK

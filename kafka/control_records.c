@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "base/json.h"
 
 #ifndef __clang__
@@ -47,15 +48,9 @@ struct control_records {
     size_t operations_count;
     struct err bad[SLOTS];                    /* ERR_NONE = none */
     char bad_operation[OPERATION_ID_MAX + 1]; /* whose error stands in bad[SLOT_OPERATION] */
+    json_t *kept;                             /* NULL = operations are not kept */
+    bool evidence;                            /* and theirs is */
 };
-
-static void *must(void *memory)
-{
-    if (!memory) {
-        abort();
-    }
-    return memory;
-}
 
 /* ---- pieces ---- */
 
@@ -241,13 +236,20 @@ static bool take_keeper(struct control_state *now, const struct parsed *parsed, 
 static bool take_order(struct control_state *now, const struct parsed *parsed, struct err *err)
 {
     const char *state = "run";
+    char operation[sizeof(now->fence_operation)] = "";
     if (parsed && !json_get_string(parsed->record, "state", &state, err)) {
         return false;
     }
-    if (strcmp(state, "run") != 0 && strcmp(state, "pause") != 0) {
-        return wrong(err, "state: expected run or pause");
+    bool fenced = strcmp(state, "fence") == 0;
+    if (strcmp(state, "run") != 0 && strcmp(state, "pause") != 0 && !fenced) {
+        return wrong(err, "state: expected run, pause or fence");
+    }
+    if (fenced && !get_name(parsed->record, "operation", operation, sizeof(operation), err)) {
+        return false;
     }
     now->paused = strcmp(state, "pause") == 0;
+    memcpy(now->fence_operation, operation, sizeof(operation));
+    replace_text(&now->order_json, parsed ? parsed->text : NULL, parsed ? parsed->len : 0);
     return true;
 }
 
@@ -510,6 +512,38 @@ static void mark_good(struct control_records *records, enum slot slot, const cha
     }
 }
 
+/* "op/ID/STEP/N": a piece of a step's evidence. */
+static bool is_piece(const char *key)
+{
+    size_t slashes = 0;
+    for (; *key != '\0'; key++) {
+        slashes += *key == '/' ? 1 : 0;
+    }
+    return slashes > 2;
+}
+
+/* What cannot be read is not kept: an operation is then open by its key alone. */
+static void keep(struct control_records *records, const char *key, const char *value,
+                 size_t value_len)
+{
+    if (!records->kept || strncmp(key, "op/", 3) != 0) {
+        return;
+    }
+    if (!records->evidence && is_piece(key)) {
+        return;
+    }
+    json_t *record = value ? json_parse(value, value_len, key, NULL) : NULL;
+    if (json_is_object(record)) {
+        if (!records->evidence) {
+            json_object_del(record, "evidence");
+        }
+        json_object_set(records->kept, key, record);
+    } else {
+        json_object_del(records->kept, key);
+    }
+    json_decref(record);
+}
+
 bool control_records_put(struct control_records *records, const char *key, size_t key_len,
                          const char *value, size_t value_len, struct err *err)
 {
@@ -520,6 +554,7 @@ bool control_records_put(struct control_records *records, const char *key, size_
     }
     memcpy(name, key, key_len);
     name[key_len] = '\0';
+    keep(records, name, value, value_len);
     const struct slot_form *form = form_of(name);
     const char *id = form ? NULL : operation_of(name);
     if (!form && !id) {
@@ -560,11 +595,23 @@ struct control_records *control_records_new(void)
     return must(calloc(1, sizeof(struct control_records)));
 }
 
+void control_records_keep(struct control_records *records, bool evidence)
+{
+    records->kept = records->kept ? records->kept : json_object();
+    records->evidence = evidence;
+}
+
+const json_t *control_records_operations(const struct control_records *records)
+{
+    return records->kept;
+}
+
 static void state_done(struct control_state *state)
 {
     topics_free(state->topics, state->topics_count);
     free(state->topics_json);
     free(state->role_json);
+    free(state->order_json);
     free(state->fence_json);
     free(state->dns_json);
     free(state->acls_json);
@@ -579,6 +626,7 @@ void control_records_free(struct control_records *records)
         operation_close(records, records->operations->id);
     }
     state_done(&records->now);
+    json_decref(records->kept);
     free(records);
 }
 
@@ -587,11 +635,12 @@ struct control_state *control_records_state(const struct control_records *record
     struct control_state *state = must(malloc(sizeof(*state)));
     *state = records->now;
     state->operation_open = records->operations != NULL;
-    state->role_json = state->role_json ? must(strdup(state->role_json)) : NULL;
-    state->topics_json = state->topics_json ? must(strdup(state->topics_json)) : NULL;
-    state->fence_json = state->fence_json ? must(strdup(state->fence_json)) : NULL;
-    state->dns_json = state->dns_json ? must(strdup(state->dns_json)) : NULL;
-    state->acls_json = state->acls_json ? must(strdup(state->acls_json)) : NULL;
+    state->role_json = must_copy(state->role_json);
+    state->order_json = must_copy(state->order_json);
+    state->topics_json = must_copy(state->topics_json);
+    state->fence_json = must_copy(state->fence_json);
+    state->dns_json = must_copy(state->dns_json);
+    state->acls_json = must_copy(state->acls_json);
     state->topics = must(calloc(state->topics_count + 1, sizeof(*state->topics)));
     for (size_t i = 0; i < state->topics_count; i++) {
         state->topics[i] = records->now.topics[i];

@@ -7,6 +7,7 @@
 #ifndef FERRY_KAFKA_CONTROL_RECORDS_H
 #define FERRY_KAFKA_CONTROL_RECORDS_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -16,6 +17,11 @@
 struct control_records;
 
 struct control_records *control_records_new(void);
+/* From now on operations and their steps are remembered too: for the command; a worker has no use for them.
+ * @param evidence  false: without the steps' evidence, which may be a hundred times as long */
+void control_records_keep(struct control_records *records, bool evidence);
+/* {"op/ID": record, "op/ID/STEP": record, ..} of those that can be read; borrowed, NULL when they are not kept. */
+const json_t *control_records_operations(const struct control_records *records);
 void control_records_free(struct control_records *records); /* NULL is fine */
 
 /* One record in its turn. value NULL = tombstone; key NULL = a record without key. Keys that we do not know are passed

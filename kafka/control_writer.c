@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "kafka/admin_inside.h"
+#include "base/heap.h"
 #include "kafka/client.h"
 #include "kafka/control.h"
 #include "kafka/control_inside.h"
@@ -146,10 +147,7 @@ struct control_writer *control_writer_new(const struct config_client *client, co
         client_free(made, CLIENT_END_MS);
         return NULL;
     }
-    struct control_writer *writer = calloc(1, sizeof(*writer));
-    if (!writer) {
-        abort();
-    }
+    struct control_writer *writer = must(calloc(1, sizeof(*writer)));
     writer->client = made;
     writer_id(role, service, writer->id);
     memcpy(writer->topic, topic, sizeof(topic));

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/backoff.h"
+#include "base/heap.h"
 #include "kafka/error.h"
 #include "kafka/proto.h"
 
@@ -184,10 +185,7 @@ static void request(struct group_ask *ask, struct conn *conn, enum api_key api)
         finish(ask, &ask->last);
         return;
     }
-    struct question *question = calloc(1, sizeof(*question));
-    if (!question) {
-        abort();
-    }
+    struct question *question = must(calloc(1, sizeof(*question)));
     *question = (struct question){.ask = ask, .version = version};
     ask->question = question;
     writer_init(&writer);
@@ -231,10 +229,7 @@ static void step(void *arg)
 struct group_ask *group_ask_new(struct loop *loop, struct cluster *cluster,
                                 const struct group_ask_what *what)
 {
-    struct group_ask *ask = calloc(1, sizeof(*ask));
-    if (!ask) {
-        abort();
-    }
+    struct group_ask *ask = must(calloc(1, sizeof(*ask)));
     ask->loop = loop;
     ask->cluster = cluster;
     ask->what = *what;

@@ -3,17 +3,11 @@
 
 #include <assert.h>
 
-static void *need(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
+#include "base/heap.h"
 
 struct broker *broker_new(struct lane_owner *owner, int32_t id)
 {
-    struct broker *broker = need(calloc(1, sizeof(*broker)));
+    struct broker *broker = must(calloc(1, sizeof(*broker)));
 
     broker->owner = owner;
     broker->id = id;
@@ -135,7 +129,7 @@ static struct lane *lane_get(struct broker *broker, int32_t number)
     struct lane *lane = lane_find(broker, number);
 
     if (lane == NULL) {
-        lane = need(calloc(1, sizeof(*lane)));
+        lane = must(calloc(1, sizeof(*lane)));
         lane->broker = broker;
         lane->number = number;
         backoff_init(&lane->backoff, owner->backoff_first_ms, owner->backoff_cap_ms,

@@ -13,6 +13,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/heap.h"
 #include "kafka/error.h"
 #include "kafka/membership_inside.h"
 
@@ -26,14 +27,6 @@
 #define TICK_MS            1000 /* polled at least so often: max.poll.interval.ms is 30,000 */
 #define TROUBLE_AGAIN_MS   5000 /* the same trouble is told again no sooner */
 #define FENCED_INSTANCE_ID 82
-
-static void *must(void *memory)
-{
-    if (!memory) {
-        abort();
-    }
-    return memory;
-}
 
 static rd_kafka_t *handle_of(const struct membership *membership)
 {

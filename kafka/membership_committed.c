@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "kafka/error.h"
+#include "base/heap.h"
 #include "kafka/group_ask.h"
 #include "kafka/membership_inside.h"
 #include "kafka/proto.h"
@@ -29,14 +30,6 @@ struct committed {
                  const struct err *err);
     void *arg;
 };
-
-static void *must(void *memory)
-{
-    if (!memory) {
-        abort();
-    }
-    return memory;
-}
 
 /* ---- which partitions ---- */
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "kafka/error.h"
+#include "base/heap.h"
 #include "kafka/group_ask.h"
 #include "kafka/membership_inside.h"
 #include "kafka/proto.h"
@@ -51,10 +52,7 @@ struct leave *leave_new(struct loop *loop, struct cluster *target, const char *g
                         const char *instance_id, const char *member_id, int32_t timeout_ms,
                         void (*done)(void *arg, const struct err *err), void *arg)
 {
-    struct leave *leave = calloc(1, sizeof(*leave));
-    if (!leave) {
-        abort();
-    }
+    struct leave *leave = must(calloc(1, sizeof(*leave)));
     leave->done = done;
     leave->arg = arg;
     snprintf(leave->group, sizeof(leave->group), "%s", group);

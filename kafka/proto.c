@@ -3,6 +3,7 @@
 
 #include <assert.h>
 
+#include "base/heap.h"
 #include "kafka/error.h"
 #include "kafka/proto_private.h"
 
@@ -21,10 +22,12 @@ static const struct api_info {
     {API_OFFSET_FETCH,            "OffsetFetch",          7,  9 },
     {API_FIND_COORDINATOR,        "FindCoordinator",      3,  4 },
     {API_LEAVE_GROUP,             "LeaveGroup",           4,  5 },
+    {API_DESCRIBE_GROUPS,         "DescribeGroups",       5,  5 },
     {API_LIST_GROUPS,             "ListGroups",           4,  5 },
     {API_SASL_HANDSHAKE,          "SaslHandshake",        1,  1 },
     {API_VERSIONS,                "ApiVersions",          3,  3 },
     {API_OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch", 4,  4 },
+    {API_DESCRIBE_LOG_DIRS,       "DescribeLogDirs",      2,  4 },
     {API_SASL_AUTHENTICATE,       "SaslAuthenticate",     2,  2 },
     {API_DESCRIBE_PRODUCERS,      "DescribeProducers",    0,  0 },
 };
@@ -85,10 +88,7 @@ void proto_array_reserve(struct proto_array *array, int32_t more, size_t element
     }
     /* Doubling: an answer of many topics with one partition each does not copy its array once a topic. */
     int32_t capacity = needed > 2 * array->capacity ? needed : 2 * array->capacity;
-    void *items = realloc(array->items, (size_t)capacity * element_bytes);
-    if (items == NULL) {
-        abort();
-    }
+    void *items = must(realloc(array->items, (size_t)capacity * element_bytes));
     memset((char *)items + (size_t)array->count * element_bytes, 0,
            (size_t)(capacity - array->count) * element_bytes);
     array->items = items;

@@ -9,10 +9,12 @@
  * | OffsetFetch           | 9   | 7 (one group), 8 .. 9 (many groups)                   |
  * | FindCoordinator       | 10  | 3 (one key), 4 (many keys)                            |
  * | LeaveGroup            | 13  | 4 .. 5                                                |
+ * | DescribeGroups        | 15  | 5                                                     |
  * | ListGroups            | 16  | 4 .. 5 (types of groups, KIP-848)                     |
  * | SaslHandshake         | 17  | 1 (never flexible: headers v1 and v0)                 |
  * | ApiVersions           | 18  | 3 (answer header v0)                                  |
  * | OffsetForLeaderEpoch  | 23  | 4                                                     |
+ * | DescribeLogDirs       | 35  | 2 .. 4 (4: how much room there is, KIP-827)           |
  * | SaslAuthenticate      | 36  | 2                                                     |
  * | DescribeProducers     | 61  | 0                                                     |
  *
@@ -41,13 +43,15 @@ enum api_key {
     API_OFFSET_FETCH = 9,
     API_FIND_COORDINATOR = 10,
     API_LEAVE_GROUP = 13,
+    API_DESCRIBE_GROUPS = 15,
     API_LIST_GROUPS = 16,
     API_SASL_HANDSHAKE = 17,
     API_VERSIONS = 18,
     API_OFFSET_FOR_LEADER_EPOCH = 23,
+    API_DESCRIBE_LOG_DIRS = 35,
     API_SASL_AUTHENTICATE = 36,
     API_DESCRIBE_PRODUCERS = 61,
-    API_KEYS_COUNT = 14,
+    API_KEYS_COUNT = 16,
 };
 
 /* Name for logs, and the range we speak; false when we do not speak this API. */
@@ -310,6 +314,45 @@ MUST_CHECK
 bool proto_get_list_groups(struct reader *reader, int16_t version, struct list_groups_answer *out,
                            struct err *err);
 void list_groups_answer_done(struct list_groups_answer *answer);
+
+/* Members of one group of the classic protocol. */
+void proto_put_describe_group(struct writer *writer, const char *group);
+struct described_member {
+    struct wire_string member_id;
+    struct wire_string instance_id; /* null: not static */
+    struct wire_string client_id;
+    struct wire_string client_host;
+};
+struct describe_group_answer {
+    int16_t error;
+    struct wire_string state; /* "Dead": there is no such group of this protocol */
+    struct described_member *members;
+    int32_t members_count;
+};
+/* ERR_RETRY also when it is not about one group. */
+MUST_CHECK
+bool proto_get_describe_group(struct reader *reader, struct describe_group_answer *out,
+                              struct err *err);
+void describe_group_answer_done(struct describe_group_answer *answer);
+
+/* Where a broker keeps its logs, without what is in them. */
+void proto_put_describe_log_dirs(struct writer *writer, int16_t version);
+struct log_dir {
+    int16_t error; /* KAFKA_STORAGE_ERROR: offline */
+    struct wire_string path;
+    int64_t total_bytes;  /* of its file system; -1 = the broker does not say (before version 4) */
+    int64_t usable_bytes; /* of these; likewise */
+};
+struct log_dirs_answer {
+    int16_t
+        error; /* from version 3 on; before it no directory is told of to whom may not see them */
+    struct log_dir *dirs;
+    int32_t dirs_count;
+};
+MUST_CHECK
+bool proto_get_describe_log_dirs(struct reader *reader, int16_t version,
+                                 struct log_dirs_answer *out, struct err *err);
+void log_dirs_answer_done(struct log_dirs_answer *answer);
 
 /* What groups have committed. Versions before 8 (Kafka 2.8) take one group a request. */
 struct offset_fetch_want {

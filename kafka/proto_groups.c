@@ -1,4 +1,5 @@
-/* See proto.h: what is asked of and written for many groups (ListGroups, FindCoordinator with many keys, OffsetCommit). */
+/* See proto.h: what is asked of and written for many groups (ListGroups, FindCoordinator with many keys, OffsetCommit), and
+ * DescribeGroups. */
 #include <assert.h>
 
 #include "kafka/proto_private.h"
@@ -124,6 +125,79 @@ void list_groups_answer_done(struct list_groups_answer *answer)
 {
     free(answer->groups);
     *answer = (struct list_groups_answer){0};
+}
+
+/* --- DescribeGroups -------------------------------------------------------------------------------------------- */
+
+#define DESCRIBE_GROUPS_VERSION 5
+
+void proto_put_describe_group(struct writer *writer, const char *group)
+{
+    wire_put_compact_array(writer, 1);
+    wire_put_compact_string(writer, group);
+    writer_i8(writer, 0); /* IncludeAuthorizedOperations */
+    wire_put_no_tags(writer);
+}
+
+/* Bytes that only the group's members understand. */
+static void skip_compact_bytes(struct reader *reader)
+{
+    uint32_t len = wire_uvarint(reader); /* plus one */
+    if (len > 1) {
+        reader_bytes(reader, len - 1);
+    }
+}
+
+static void get_members(struct reader *reader, struct proto_array *members)
+{
+    int32_t count = proto_count(reader, 7); /* six lengths, tags */
+    proto_array_reserve(members, count, sizeof(struct described_member));
+    for (int32_t i = 0; i < count && !reader->bad; i++) {
+        struct described_member *member =
+            (struct described_member *)members->items + members->count++;
+        member->member_id = wire_compact_string(reader);
+        member->instance_id = wire_compact_string(reader);
+        member->client_id = wire_compact_string(reader);
+        member->client_host = wire_compact_string(reader);
+        skip_compact_bytes(reader); /* MemberMetadata */
+        skip_compact_bytes(reader); /* MemberAssignment */
+        wire_skip_tags(reader);
+    }
+}
+
+bool proto_get_describe_group(struct reader *reader, struct describe_group_answer *out,
+                              struct err *err)
+{
+    struct describe_group_answer answer = {0};
+    struct proto_array members = {0};
+
+    reader_i32(reader); /* ThrottleTimeMs */
+    if (proto_count(reader, 12) != 1) {
+        reader->bad = true;
+    }
+    answer.error = reader_i16(reader);
+    wire_compact_string(reader); /* GroupId */
+    answer.state = wire_compact_string(reader);
+    wire_compact_string(reader); /* ProtocolType */
+    wire_compact_string(reader); /* ProtocolData */
+    get_members(reader, &members);
+    reader_i32(reader); /* AuthorizedOperations */
+    wire_skip_tags(reader);
+    wire_skip_tags(reader);
+    if (!proto_finish(reader, API_DESCRIBE_GROUPS, DESCRIBE_GROUPS_VERSION, err)) {
+        free(members.items);
+        return false;
+    }
+    answer.members = members.items;
+    answer.members_count = members.count;
+    *out = answer;
+    return true;
+}
+
+void describe_group_answer_done(struct describe_group_answer *answer)
+{
+    free(answer->members);
+    *answer = (struct describe_group_answer){0};
 }
 
 /* --- OffsetCommit ---------------------------------------------------------------------------------------------- */

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/heap.h"
+
 #define NONCE_BYTES           24 /* 192 bits, 32 characters */
 #define SALT_MAX              1024
 #define NONCE_MAX             1024  /* ours and the server's together */
@@ -55,14 +57,6 @@ const char *sasl_mechanism_name(enum sasl_mechanism mechanism)
 }
 
 /* --- texts ----------------------------------------------------------------------------------------------------- */
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 static void put_text(struct writer *out, const char *text)
 {

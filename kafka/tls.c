@@ -254,6 +254,30 @@ enum tls_progress tls_handshake(struct tls *tls, struct err *err)
     return TLS_FAILED;
 }
 
+bool tls_made_for(const struct tls *tls, const char *host)
+{
+    X509 *certificate = SSL_get1_peer_certificate(tls->ssl);
+    bool fits =
+        certificate != NULL &&
+        (X509_check_host(certificate, host, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1 ||
+         X509_check_ip_asc(certificate, host, 0) == 1);
+    X509_free(certificate);
+    ERR_clear_error();
+    return fits;
+}
+
+int64_t tls_end_ms(const struct tls *tls)
+{
+    X509 *certificate = SSL_get1_peer_certificate(tls->ssl);
+    struct tm when;
+    int64_t end_ms = -1;
+    if (certificate != NULL && ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &when) == 1) {
+        end_ms = (int64_t)timegm(&when) * 1000;
+    }
+    X509_free(certificate);
+    return end_ms;
+}
+
 /* --- reading --------------------------------------------------------------------------------------------------- */
 
 /* What a failed SSL_read means. @return errno, BROKEN_END, or 0 = nothing is there now */

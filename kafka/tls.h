@@ -46,6 +46,11 @@ enum tls_progress { TLS_DONE, TLS_WANTS_READ, TLS_WANTS_WRITE, TLS_FAILED };
  * either side) or no version or cipher is common, ERR_RETRY when the connection broke. */
 enum tls_progress tls_handshake(struct tls *tls, struct err *err);
 
+/* Behind the handshake: is the broker's certificate made for this name, whatever the site says of checking? When does it end
+ * (ms since 1970; -1 = unknown, or it showed none)? */
+bool tls_made_for(const struct tls *tls, const char *host);
+int64_t tls_end_ms(const struct tls *tls);
+
 /* As recv() and sendmsg() of struct conn_io, `arg` being the tls. recv fills all of `data` unless nothing more is there;
  * sendmsg after EAGAIN must be offered the same bytes first. errno EPROTO: see tls_error(). */
 ssize_t tls_recv(void *arg, int fd, void *data, size_t len);

@@ -19,6 +19,8 @@
 
 #include "kafka/tls_inside.h"
 
+#include "base/heap.h"
+
 /* Inside OpenSSL, so that a read of the socket brings several records: one call for 64 KiB instead of two a record. */
 #define READ_AHEAD_BYTES ((size_t)64 << 10)
 
@@ -73,11 +75,7 @@ bool tls_wanted(const struct config_client *client)
 
 struct tls_context *tls_context_new(const struct config_client *client)
 {
-    struct tls_context *context = calloc(1, sizeof(*context));
-
-    if (context == NULL) {
-        abort();
-    }
+    struct tls_context *context = must(calloc(1, sizeof(*context)));
     context->client = client;
     return context;
 }

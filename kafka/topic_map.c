@@ -3,6 +3,7 @@
 
 #include <assert.h>
 
+#include "base/heap.h"
 #include "kafka/error.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -29,17 +30,9 @@ struct topic_map {
     int32_t followed_count;
 };
 
-static void *need(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
-
 struct topic_map *topic_map_new(void)
 {
-    return need(calloc(1, sizeof(struct topic_map)));
+    return must(calloc(1, sizeof(struct topic_map)));
 }
 
 static void topic_free(struct topic *topic)
@@ -120,9 +113,9 @@ void topic_map_follow(struct topic_map *map, const char *const *names, int32_t c
     char **copies = NULL;
 
     if (names != NULL) {
-        copies = need(calloc((size_t)count + 1, sizeof(char *)));
+        copies = must(calloc((size_t)count + 1, sizeof(char *)));
         for (int32_t i = 0; i < count; i++) {
-            copies[i] = need(strdup(names[i]));
+            copies[i] = must(strdup(names[i]));
         }
         qsort(copies, (size_t)count, sizeof(char *), compare_texts);
     }
@@ -180,14 +173,14 @@ static struct topic *find(const struct topic_map *map, int32_t count, const char
 
 static struct topic *append(struct topic_map *map, const char *name)
 {
-    struct topic *topic = need(calloc(1, sizeof(*topic)));
+    struct topic *topic = must(calloc(1, sizeof(*topic)));
 
     if (map->topics_count == map->topics_capacity) {
         map->topics_capacity = map->topics_capacity == 0 ? 64 : 2 * map->topics_capacity;
         map->topics =
-            need(realloc(map->topics, (size_t)map->topics_capacity * sizeof(struct topic *)));
+            must(realloc(map->topics, (size_t)map->topics_capacity * sizeof(struct topic *)));
     }
-    topic->name = need(strdup(name));
+    topic->name = must(strdup(name));
     topic->pub.name = topic->name;
     map->topics[map->topics_count++] = topic;
     return topic;
@@ -200,7 +193,7 @@ static void resize(struct topic *topic, int32_t count)
     if (count <= had) {
         return;
     }
-    topic->leaders = need(realloc(topic->leaders, (size_t)count * sizeof(*topic->leaders)));
+    topic->leaders = must(realloc(topic->leaders, (size_t)count * sizeof(*topic->leaders)));
     for (int32_t i = had; i < count; i++) {
         topic->leaders[i] = (struct cluster_leader){.broker = -1, .epoch = -1};
     }

@@ -4,6 +4,7 @@
  *   LOAD    once a term: what Redis keeps of each place
  *   LOOK    both clusters' groups; checkpoints; whose Redis it is
  *   READ    the source's commits, one request a coordinator
+ *   LIMIT   where the source's logs end, for groups that have no members any more (offsets/hint.h)
  *   MAP     what is not translated yet, many places a call
  *   FIND    who coordinates, at the target, the groups that have something to be written and are not listed there
  *   TARGET  what these have committed there
@@ -28,17 +29,19 @@
 
 struct group_round;
 
+struct group_end { /* one side of the link, on the group thread */
+    const char *site;
+    struct cluster *cluster;
+    struct broker_asks *asks;
+};
+
 struct group_round_options {
     struct loop *loop;
     const struct config_service *service; /* read at the beginning of each round */
-    const char *from;
-    const char *to;
     const char *deployment;
     const char *prefix;
-    struct cluster *source;
-    struct cluster *target;
-    struct broker_asks *ask_source;
-    struct broker_asks *ask_target;
+    struct group_end source;
+    struct group_end target;
     struct redis *redis;
     struct group_table *table;
     /* May something be written now? Asked right before each act. false with ERR_RETRY: not now, it is waited for a moment;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "base/log.h"
 #include "mirror/doors.h"
 
@@ -41,10 +42,8 @@ struct shared { /* under the mutex */
 };
 
 struct term { /* the group thread's, while we are the keeper */
-    struct cluster *source;
-    struct cluster *target;
-    struct broker_asks *ask_source;
-    struct broker_asks *ask_target;
+    struct group_end source;
+    struct group_end target;
     struct redis *redis;
     struct group_table *table;
     struct group_round *round;
@@ -67,17 +66,11 @@ struct group_sync {
     uint64_t term_number;
     const struct config_service *service;
     struct names topics;
+    int64_t
+        write_until_ms; /* no commit's bytes leave later: conn_options.produce_until_ms of the target */
     struct loop_timer *turn;
     struct group_totals totals; /* of earlier terms */
 };
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 static void names_free(struct names *names)
 {
@@ -193,6 +186,7 @@ static bool may(void *arg, struct err *err)
     pthread_mutex_lock(&sync->mutex);
     struct shared shared = sync->shared;
     pthread_mutex_unlock(&sync->mutex);
+    sync->write_until_ms = shared.may ? shared.until_ms : 0;
     if (shared.term != sync->term_number || now_ms >= shared.until_ms) {
         return err_set(err, ERR_REFUSED, "not the keeper any more");
     }
@@ -219,14 +213,20 @@ static void redis_changed(void *arg, enum redis_state state, const struct err *w
     (void)why;
 }
 
-static struct cluster *open_cluster(struct group_sync *sync, const struct config_site *site)
+/* @param until_ms  see conn_options; NULL = we write nothing there */
+static struct group_end open_end(struct group_sync *sync, const struct config_site *site,
+                                 const int64_t *until_ms)
 {
+    static const struct broker_asks_options asks = {.wait_ms = WAIT_MS, .request_ms = REQUEST_MS};
     const struct cluster_options options = {.name = site->name,
                                             .client = &site->kafka,
                                             .refresh_ms = REFRESH_MS,
                                             .tcp_user_timeout_ms = TCP_USER_TIMEOUT_MS,
-                                            .max_answer_bytes = ANSWER_BYTES_MAX};
-    return cluster_new(sync->own, &options);
+                                            .max_answer_bytes = ANSWER_BYTES_MAX,
+                                            .produce_until_ms = until_ms};
+    struct cluster *cluster = cluster_new(sync->own, &options);
+    return (struct group_end){
+        .site = site->name, .cluster = cluster, .asks = broker_asks_new(sync->own, cluster, &asks)};
 }
 
 static void take_topics(struct group_sync *sync)
@@ -235,15 +235,15 @@ static void take_topics(struct group_sync *sync)
     const char *const *names = (const char *const *)sync->topics.names;
     static const char *const none[] = {NULL};
     group_table_topics(term->table, names, sync->topics.count);
-    cluster_follow(term->source, none, 0); /* brokers alone */
-    cluster_follow(term->target, sync->topics.count == 0 ? none : names,
+    cluster_follow(term->source.cluster, sync->topics.count == 0 ? none : names,
+                   (int32_t)sync->topics.count);
+    cluster_follow(term->target.cluster, sync->topics.count == 0 ? none : names,
                    (int32_t)sync->topics.count);
 }
 
 /* false: it is tried again. */
 static bool term_begin(struct group_sync *sync)
 {
-    static const struct broker_asks_options asks = {.wait_ms = WAIT_MS, .request_ms = REQUEST_MS};
     struct err err = {0};
     struct redis *redis = doors_redis(sync->own, sync->options.to, redis_changed, sync, &err);
     if (redis == NULL) {
@@ -254,22 +254,16 @@ static bool term_begin(struct group_sync *sync)
     struct term *term = must(calloc(1, sizeof(*term)));
     sync->term = term;
     term->redis = redis;
-    term->source = open_cluster(sync, sync->options.from);
-    term->target = open_cluster(sync, sync->options.to);
-    term->ask_source = broker_asks_new(sync->own, term->source, &asks);
-    term->ask_target = broker_asks_new(sync->own, term->target, &asks);
+    term->source = open_end(sync, sync->options.from, NULL);
+    term->target = open_end(sync, sync->options.to, &sync->write_until_ms);
     term->table = group_table_new();
     term->opened_ms = loop_now_ms(sync->own);
     const struct group_round_options options = {.loop = sync->own,
                                                 .service = sync->service,
-                                                .from = sync->options.from->name,
-                                                .to = sync->options.to->name,
                                                 .deployment = sync->options.config->deployment,
                                                 .prefix = sync->options.to->redis->prefix,
                                                 .source = term->source,
                                                 .target = term->target,
-                                                .ask_source = term->ask_source,
-                                                .ask_target = term->ask_target,
                                                 .redis = term->redis,
                                                 .table = term->table,
                                                 .may = may,
@@ -287,11 +281,11 @@ static void term_end(struct group_sync *sync)
         return;
     }
     group_round_stop(term->round);
-    broker_asks_free(term->ask_source);
-    broker_asks_free(term->ask_target);
+    broker_asks_free(term->source.asks);
+    broker_asks_free(term->target.asks);
     redis_free(term->redis);
-    cluster_free(term->source);
-    cluster_free(term->target);
+    cluster_free(term->source.cluster);
+    cluster_free(term->target.cluster);
     add_totals(&sync->totals, group_round_totals(term->round));
     group_round_free(term->round);
     group_table_free(term->table);
@@ -308,6 +302,7 @@ static bool take_wishes(struct group_sync *sync)
     bool idle = sync->term == NULL || !group_round_busy(sync->term->round);
     pthread_mutex_lock(&sync->mutex);
     bool ours = loop_now_ms(sync->own) < shared->until_ms;
+    sync->write_until_ms = shared->may ? shared->until_ms : 0;
     uint64_t number = shared->term;
     const struct config_service *before = NULL;
     if (idle && shared->service != NULL) {
@@ -347,8 +342,9 @@ static bool doors_open(struct group_sync *sync)
 {
     const struct term *term = sync->term;
     bool young = loop_now_ms(sync->own) - term->opened_ms < OPEN_MS;
-    bool open = redis_state(term->redis) == REDIS_READY && cluster_id(term->source)[0] != '\0' &&
-                cluster_id(term->target)[0] != '\0';
+    bool open = redis_state(term->redis) == REDIS_READY &&
+                cluster_id(term->source.cluster)[0] != '\0' &&
+                cluster_id(term->target.cluster)[0] != '\0';
     return open || !young;
 }
 

@@ -28,6 +28,17 @@ static struct redis_script order_delete_script = {
             "return 0\n",
 };
 
+/* On Redis's clock, so that whoever looks compares with the same one. */
+static struct redis_script beat_seen_script = {
+    .name = "beat_seen",
+    .text = "local t = redis.call('TIME')\n"
+            "local ms = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+            "redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. string.format('%.0f', ms))\n"
+            "redis.call('PEXPIRE', KEYS[1], ARGV[3])\n"
+            "return 1\n",
+};
+#define SEEN_KEPT_MS "604800000" /* a week without any worker */
+
 struct fault {
     char topic[250];
     int32_t partition;
@@ -49,6 +60,7 @@ struct heartbeat {
     char faults_key[KEY_BYTES];
     char orders_key[KEY_BYTES];
     char roles_key[KEY_BYTES];
+    char beats_key[KEY_BYTES];
     char *to;
     struct loop_timer *timer;
     struct fault *faults;
@@ -132,6 +144,23 @@ static void beat_done(struct heartbeat *heartbeat, struct call *call,
     heartbeat->beat_in_flight = false;
 }
 
+static void seen_done(struct heartbeat *heartbeat, struct call *call,
+                      const struct redisReply *reply)
+{
+    (void)heartbeat;
+    (void)call;
+    (void)reply;
+}
+
+/* @param sign  "" = at work, "-" = left in order */
+static void send_seen(struct heartbeat *heartbeat, const char *sign)
+{
+    const char *argv[] = {heartbeat->beats_key, heartbeat->worker, sign, SEEN_KEPT_MS};
+    const size_t lens[] = {strlen(argv[0]), strlen(argv[1]), strlen(argv[2]), strlen(argv[3])};
+    redis_call_script(heartbeat->redis, &beat_seen_script, 1, 4, argv, lens, call_done,
+                      call_new(heartbeat, seen_done));
+}
+
 static void send_beat(struct heartbeat *heartbeat)
 {
     if (heartbeat->beat_in_flight) {
@@ -151,6 +180,7 @@ static void send_beat(struct heartbeat *heartbeat)
     heartbeat->beat_in_flight = true;
     call_send(call_new(heartbeat, beat_done), 4, argv);
     free(text);
+    send_seen(heartbeat, "");
 }
 
 /* ---- faults --------------------------------------------------------------------------------------------------- */
@@ -503,6 +533,7 @@ struct heartbeat *heartbeat_new(struct loop *loop, struct redis *redis,
     key_make(heartbeat->faults_key, options, true, "faults");
     key_make(heartbeat->orders_key, options, true, "orders");
     key_make(heartbeat->roles_key, options, false, "roles");
+    key_make(heartbeat->beats_key, options, true, "beats");
     heartbeat->timer = loop_timer_new(loop, beat, heartbeat);
     loop_timer_set(heartbeat->timer, 0);
     return heartbeat;
@@ -519,10 +550,16 @@ void heartbeat_free(struct heartbeat *heartbeat)
     heartbeat_unref(heartbeat);
 }
 
+void heartbeat_now(struct heartbeat *heartbeat)
+{
+    loop_timer_set(heartbeat->timer, 0);
+}
+
 void heartbeat_leave(struct heartbeat *heartbeat)
 {
     loop_timer_cancel(heartbeat->timer);
     heartbeat->closed = true;
+    send_seen(heartbeat, "-");
     const char *argv[] = {"HDEL", heartbeat->workers_key, heartbeat->worker};
     call_send(call_new(heartbeat, beat_done), 3, argv);
 }

@@ -1,7 +1,9 @@
 /* What this worker does, for `ferry status`, and orders from the command; both through Redis, so both may be away.
  *
  * Each second: HSET PREFIX{SERVICE}:workers WORKER JSON; faults to FROM>TO:faults; orders are read from FROM>TO:orders
- * (HGETALL) and handed to the link when the partition is ours, then deleted. `roles` remembers, for each target site, the
+ * (HGETALL) and handed to the link when the partition is ours, then deleted. FROM>TO:beats has for each worker when it told
+ * last, in ms on Redis's own clock, negative once it left in order: an operation that cannot ask dead workers judges by it
+ * how long they have been silent (docs/adr/0015). `roles` remembers, for each target site, the
  * highest role epoch that a worker saw and the control topic that it stood in: a witness against a control topic that was
  * deleted and made again while no worker ran.
  */
@@ -50,6 +52,8 @@ void heartbeat_fault(struct heartbeat *heartbeat, const char *topic, int32_t par
                      json_t *take_fault);
 /* The partition is another worker's from now on, and so is what Redis says of it: nothing more is told. */
 void heartbeat_forget(struct heartbeat *heartbeat, const char *topic, int32_t partition);
+/* Tell now instead of at the next second. */
+void heartbeat_now(struct heartbeat *heartbeat);
 /* The worker stops: its field goes. */
 void heartbeat_leave(struct heartbeat *heartbeat);
 

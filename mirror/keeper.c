@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/heap.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "mirror/streams.h"
@@ -72,16 +73,6 @@ struct keeper {
 
 /* ---- snapshots ---------------------------------------------------------------------------------------------- */
 
-static char *copy_or_null(const char *text)
-{
-    if (!text) {
-        return NULL;
-    }
-    char *copy = strdup(text);
-    assert(copy);
-    return copy;
-}
-
 static struct control_state *state_copy(const struct control_state *state)
 {
     struct control_state *copy = malloc(sizeof(*copy));
@@ -90,12 +81,14 @@ static struct control_state *state_copy(const struct control_state *state)
     copy->role_json = NULL; /* not needed here */
     copy->fence_json = NULL;
     copy->acls_json = NULL;
-    copy->topics_json = copy_or_null(state->topics_json);
+    copy->order_json = NULL;
+    copy->dns_json = NULL;
+    copy->topics_json = must_copy(state->topics_json);
     copy->topics = calloc(state->topics_count + 1, sizeof(*copy->topics));
     assert(copy->topics);
     for (size_t i = 0; i < state->topics_count; i++) {
         copy->topics[i] = state->topics[i];
-        copy->topics[i].name = copy_or_null(state->topics[i].name);
+        copy->topics[i].name = must_copy(state->topics[i].name);
     }
     return copy;
 }
@@ -133,7 +126,7 @@ static void overlay_written(const struct keeper_written *written, struct control
         free(state->topics_json);
         state->has_topics = true;
         state->topics_epoch = ours->topics_epoch;
-        state->topics_json = copy_or_null(ours->topics_json);
+        state->topics_json = must_copy(ours->topics_json);
     }
 }
 

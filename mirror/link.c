@@ -1,31 +1,17 @@
 #include "mirror/link.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
+#include "base/heap.h"
 #include "base/log.h"
 #include "mirror/doors.h"
 #include "mirror/link_inside.h"
 #include "mirror/streams.h"
 
-#define TICK_MS             200
-#define CONTROL_FRESH_MS    8000 /* not read to its end for so long: nothing is produced */
-#define METADATA_REFRESH_MS 2000
-#define HEARTBEAT_MS        500
-#define MAX_POLL_MS         30000
-#define REVOKE_MS \
-    4000 /* what flies lands or fails within produce time-out + grace; then it is given back */
-#define LEAVE_MS           2000
-#define PREPARE_RETRY_MS   500
+#define CONTROL_FRESH_MS   8000 /* not read to its end for so long: nothing is produced */
 #define BUFFERS_KEPT_BYTES (32 << 20)
-#define TROUBLE_AGAIN_MS   60000
-
-static void link_event(struct link *link, enum link_event event, const char *why);
-static void drop_all(struct link *link);
-static void stopped(struct link *link, const struct err *why);
 
 /* --- gates -------------------------------------------------------------------------------------------------------- */
 
@@ -58,321 +44,18 @@ bool link_may_send(const struct link *link)
     return may;
 }
 
-int64_t link_adopted_end(const struct link *link, const char *topic, int32_t partition)
-{
-    int64_t adopted = -1;
-    struct err err;
-    json_t *adopt = link->adopt_json == NULL
-                        ? NULL
-                        : json_parse(link->adopt_json, strlen(link->adopt_json), "adopt", &err);
-    json_t *pairs = json_object_get(adopt, topic);
-    for (size_t i = 0; i < json_array_size(pairs); i++) {
-        json_t *pair = json_array_get(pairs, i);
-        if (json_integer_value(json_array_get(pair, 0)) == partition &&
-            json_is_integer(json_array_get(pair, 1))) {
-            adopted = json_integer_value(json_array_get(pair, 1));
-        }
-    }
-    json_decref(adopt);
-    return adopted;
-}
-
-/* --- topics ------------------------------------------------------------------------------------------------------- */
-
-static void topics_free(struct link *link)
-{
-    for (size_t i = 0; i < link->topics_count; i++) {
-        free(link->topics[i]);
-    }
-    free(link->topics);
-    link->topics = NULL;
-    link->topics_count = 0;
-}
-
-static void topics_add(struct link *link, const char *name)
-{
-    link->topics = realloc(link->topics, (link->topics_count + 1) * sizeof(char *));
-    char *copy = strdup(name);
-    if (link->topics == NULL || copy == NULL) {
-        abort();
-    }
-    link->topics[link->topics_count++] = copy;
-}
-
-/* Both clusters' metadata of what we mirror; nothing else is asked for. */
-static void follow_topics(struct link *link)
-{
-    static const char *const none[] = {
-        NULL}; /* no topics: brokers and cluster id only; NULL would ask for all */
-    const char *const *names = link->topics_count == 0 ? none : (const char *const *)link->topics;
-    cluster_follow(link->source, names, (int32_t)link->topics_count);
-    cluster_follow(link->target, names, (int32_t)link->topics_count);
-}
-
-static void subscribe(struct link *link, bool with_list)
-{
-    const char **names = calloc(link->topics_count + 1, sizeof(*names));
-    struct err err = {0};
-    if (names == NULL) {
-        abort();
-    }
-    size_t count = 0;
-    names[count++] = link->control_topic;
-    for (size_t i = 0; with_list && i < link->topics_count; i++) {
-        names[count++] = link->topics[i];
-    }
-    if (!membership_subscribe(link->membership, names, count, &err)) {
-        log_error("membership.subscribe_failed", "link=%s>%s why=%s", link->from->name,
-                  link->to->name, log_quote(err.what).text);
-    }
-    link->subscribed_all = with_list;
-    free(names);
-}
-
-/* --- partitions come and go --------------------------------------------------------------------------------------- */
-
-static void assigned(void *arg, const struct membership_partition *parts, size_t count)
-{
-    struct link *link = arg;
-    if (link->stopping) { /* what comes while we drain is begun by its next owner */
-        link_commit_soon(link);
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(parts[i].topic, link->control_topic) == 0) {
-            link->control_ours = true;
-            link->control_committed = false;
-            link->keeper_terms++;
-            log_info("keeper.elected", "service=%s link=%s>%s", link->service->name,
-                     link->from->name, link->to->name);
-        } else if (part_find(link, parts[i].topic, parts[i].partition) == NULL) {
-            part_new(link, parts[i].topic, parts[i].partition);
-        }
-    }
-    if (link->state == LINK_JOINING) {
-        link_event(link, LINK_EV_JOINED, "the group gave its assignment");
-    }
-    if (!link->subscribed_all) {
-        subscribe(
-            link,
-            true); /* a restarted static member keeps its old assignment: the list comes second */
-    }
-    link_commit_soon(link);
-}
-
-static void give_back(struct link *link)
-{
-    for (size_t i = link->parts_count; i-- > 0;) {
-        if (link->parts[i]->leaving) {
-            part_free(link->parts[i]);
-        }
-    }
-    loop_timer_cancel(link->revoke_timer);
-    if (link->revoking) {
-        link->revoking = false;
-        membership_revoked_done(link->membership);
-    }
-    if (link->stopping && link->parts_count == 0) {
-        link_event(link, LINK_EV_DRAINED, "every window is empty and committed");
-    }
-}
-
-static void flushed(void *arg, bool all)
-{
-    struct link *link = arg;
-    (void)all; /* what Redis did not take stands in the group's commit */
-    link->revoke_flushed = true;
-    link_look_at_leaving(link);
-}
-
-void link_look_at_leaving(struct link *link)
-{
-    bool leaving = false;
-    bool waiting = false;
-    for (size_t i = 0; i < link->parts_count; i++) {
-        struct link_part *part = link->parts[i];
-        leaving = leaving || part->leaving;
-        waiting = waiting ||
-                  (part->leaving && (!part->drained || part->commit_wanted || part->commit_flying));
-    }
-    if (!leaving && !link->revoking &&
-        !(link->stopping && link->state == LINK_DRAINING && !link->stop_leaving)) {
-        return;
-    }
-    if (waiting) {
-        link_commit_soon(link);
-        return;
-    }
-    if (!link->revoke_flushed && leaving && link->store != NULL) {
-        link->revoke_flushed = true; /* asked once; `flushed` comes back here */
-        offset_store_flush(link->store, 1000, flushed, link);
-        return;
-    }
-    give_back(link);
-}
-
-static void revoke_late(void *arg)
-{
-    struct link *link = arg;
-    log_warn("membership.revoke_late",
-             "link=%s>%s doing=\"giving the partitions back; their next owner resumes\"",
-             link->from->name, link->to->name);
-    engine_drop_unsent(link->engine);
-    give_back(link);
-}
-
-static void leave_marked(struct link *link)
-{
-    for (size_t i = link->parts_count;
-         i-- > 0;) { /* backwards: what is given back inside moves up from the end */
-        if (i < link->parts_count && link->parts[i]->leaving && !link->parts[i]->drained) {
-            part_leave(link->parts[i]);
-        }
-    }
-    link_look_at_leaving(link);
-}
-
-static void leave_parts(struct link *link, const struct membership_partition *parts, size_t count)
-{
-    link->revoke_flushed = false;
-    loop_timer_set(link->revoke_timer, REVOKE_MS);
-    for (size_t i = 0; i < count;
-         i++) { /* all are marked first: the last one at rest gives all of them back */
-        struct link_part *part = part_find(link, parts[i].topic, parts[i].partition);
-        if (part != NULL) {
-            part->leaving = true;
-        }
-    }
-    leave_marked(link);
-}
-
-static void control_lost(struct link *link)
-{
-    link->control_ours = false;
-    link->groups_done_ms = 0; /* the next keeper's word counts */
-    link->control_committed = false;
-    keeper_act(link->keeper, 0);
-    if (link->groups != NULL) {
-        group_sync_act(link->groups, 0);
-    }
-}
-
-static void revoked(void *arg, const struct membership_partition *parts, size_t count, bool lost)
-{
-    struct link *link = arg;
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(parts[i].topic, link->control_topic) == 0) {
-            control_lost(link);
-        }
-    }
-    link->revoking = true;
-    if (!lost) {
-        leave_parts(link, parts, count);
-        return;
-    }
-    log_warn("membership.lost",
-             "link=%s>%s partitions=%zu doing=\"dropping what was queued; joining again\"",
-             link->from->name, link->to->name, count);
-    deadline_close(&link->deadline);
-    for (size_t i = 0; i < count; i++) {
-        struct link_part *part = part_find(link, parts[i].topic, parts[i].partition);
-        if (part != NULL) {
-            part_free(part);
-        }
-    }
-    engine_drop_unsent(link->engine);
-    link->revoking = false;
-    membership_revoked_done(link->membership);
-}
-
-void link_note_denied(char denied[LINK_DENIED_BYTES], const struct err *why)
-{
-    bool now = acl_refusal(why->code);
-    snprintf(denied, LINK_DENIED_BYTES, "%.*s", now ? LINK_DENIED_BYTES - 1 : 0, why->what);
-}
-
-static void membership_trouble(void *arg, const struct err *why)
-{
-    struct link *link = arg;
-    link_note_denied(link->group_denied, why);
-    if (why->kind != ERR_FATAL) {
-        log_warn("membership.trouble", "link=%s>%s why=%s doing=\"librdkafka connects again\"",
-                 link->from->name, link->to->name, log_quote(why->what).text);
-        if (why->code == MEMBERSHIP_OUTLIVED) {
-            link->join_again = "a commit outlived its session";
-        } else if (membership_is_old(link->membership)) {
-            link->join_again = "certificates were renewed";
-        }
-        return;
-    }
-    drop_all(link);
-    link_event(link, LINK_EV_FENCED, why->what);
-    stopped(link, why);
-}
-
-/* --- joining ------------------------------------------------------------------------------------------------------ */
-
-static void join(struct link *link)
-{
-    char group[256];
-    struct err err = {0};
-    snprintf(group, sizeof(group), "ferry-%s-%s-%s", link->service->name, link->from->name,
-             link->to->name);
-    const struct membership_options options = {.group = group,
-                                               .instance_id = link->config->worker,
-                                               .session_timeout_ms =
-                                                   link->config->limits.session_timeout_ms,
-                                               .heartbeat_ms = HEARTBEAT_MS,
-                                               .metadata_refresh_ms = METADATA_REFRESH_MS,
-                                               .max_poll_interval_ms = MAX_POLL_MS};
-    const struct membership_callbacks callbacks = {
-        .assigned = assigned, .revoked = revoked, .trouble = membership_trouble, .arg = link};
-    link->membership = membership_new(link->loop, &link->to->kafka, &options, &callbacks, &err);
-    if (link->membership == NULL) {
-        log_error("membership.failed", "link=%s>%s why=%s hint=%s doing=\"trying again\"",
-                  link->from->name, link->to->name, log_quote(err.what).text,
-                  log_quote(err.hint).text);
-        return;
-    }
-    follow_topics(link);
-    subscribe(link, !link->has_list); /* see assigned(): with a list, control topic first */
-    loop_timer_set(link->commit_timer, TICK_MS);
-}
-
-static void drop_all(struct link *link)
-{
-    deadline_close(&link->deadline);
-    while (link->parts_count > 0) {
-        part_free(link->parts[link->parts_count - 1]);
-    }
-    engine_drop_unsent(link->engine);
-    if (link->control_ours) {
-        control_lost(link);
-    }
-}
-
-static void leave_group(struct link *link)
-{
-    drop_all(link);
-    membership_free(link->membership);
-    link->membership = NULL;
-    link->revoking = false;
-    link->commit_flying = false;
-    loop_timer_cancel(link->commit_timer);
-}
-
-/* librdkafka's handle is of no use any more: it read certificates that were renewed since, or gave up. A static member gets
- * its partitions back; what was in flight is looked for by the resume procedure. */
-static void join_again(struct link *link)
-{
-    log_warn("membership.anew", "link=%s>%s why=\"%s\" doing=\"joining again\"", link->from->name,
-             link->to->name, link->join_again);
-    link->join_again = NULL;
-    leave_group(link);
-    join(link);
-}
-
 /* --- states ------------------------------------------------------------------------------------------------------- */
+
+/* @param wait_ms  for what flies */
+static void leave_all(struct link *link, int32_t wait_ms)
+{
+    for (size_t i = 0; i < link->parts_count; i++) {
+        link->parts[i]->leaving = true;
+    }
+    link->revoke_flushed = false;
+    loop_timer_set(link->revoke_timer, wait_ms);
+    link_leave_marked(link);
+}
 
 static void enter(struct link *link, enum link_state state)
 {
@@ -381,22 +64,22 @@ static void enter(struct link *link, enum link_state state)
         if (!link->has_list) {
             keeper_prepare(link->keeper); /* topics exist before anybody joins for them */
         } else {
-            join(link);
+            link_join(link);
         }
         break;
     case LINK_NO_ROLE:
         if (link->membership != NULL) {
-            leave_group(
+            link_leave_group(
                 link); /* a role that went away: whoever has it now writes; nothing of ours may follow */
         }
         break;
+    case LINK_RETREATING:
+        link->retreat_dirty = false;
+        link->retreat_leaving = false;
+        leave_all(link, LINK_REVOKE_MS);
+        break;
     case LINK_DRAINING:
-        for (size_t i = 0; i < link->parts_count; i++) {
-            link->parts[i]->leaving = true;
-        }
-        link->revoke_flushed = false;
-        loop_timer_set(link->revoke_timer, link->config->limits.drain_timeout_ms);
-        leave_marked(link);
+        leave_all(link, link->config->limits.drain_timeout_ms);
         break;
     case LINK_RUNNING:
     case LINK_STOPPED:
@@ -405,7 +88,7 @@ static void enter(struct link *link, enum link_state state)
     }
 }
 
-static void link_event(struct link *link, enum link_event event, const char *why)
+void link_event(struct link *link, enum link_event event, const char *why)
 {
     const struct fsm_edge *edge = link_edge(link->state, event);
     if (edge->to < 0) {
@@ -431,7 +114,7 @@ static void left(void *arg, const struct err *err)
                  "link=%s>%s why=%s doing=\"the session ends by its time-out\"", link->from->name,
                  link->to->name, log_quote(err->what).text);
     }
-    stopped(link, NULL);
+    link_stopped(link, NULL);
 }
 
 static struct err err_or_none(const struct err *err)
@@ -440,7 +123,7 @@ static struct err err_or_none(const struct err *err)
     return err == NULL ? none : *err;
 }
 
-static void stopped(struct link *link, const struct err *why)
+void link_stopped(struct link *link, const struct err *why)
 {
     struct err copy = err_or_none(why);
     if (link->heartbeat != NULL) {
@@ -461,7 +144,7 @@ static void stop_late(void *arg)
     struct link *link = arg;
     log_warn("link.stop_late", "link=%s>%s doing=\"stopping with what is committed\"",
              link->from->name, link->to->name);
-    stopped(link, NULL);
+    link_stopped(link, NULL);
 }
 
 static void look_at_stop(struct link *link)
@@ -470,11 +153,11 @@ static void look_at_stop(struct link *link)
         return;
     }
     link->stop_leaving = true;
-    drop_all(link);
+    link_drop_all(link);
     if (link->membership == NULL) {
-        stopped(link, NULL);
+        link_stopped(link, NULL);
     } else {
-        membership_leave(link->membership, link->target, LEAVE_MS, left, link);
+        membership_leave(link->membership, link->target, LINK_LEAVE_MS, left, link);
     }
 }
 
@@ -484,284 +167,9 @@ void link_stop(struct link *link)
         return;
     }
     link->stopping = true;
-    loop_timer_set(link->stop_timer, link->config->limits.drain_timeout_ms + LEAVE_MS + 1000);
+    loop_timer_set(link->stop_timer, link->config->limits.drain_timeout_ms + LINK_LEAVE_MS + 1000);
     link_event(link, LINK_EV_STOP, "asked to stop");
     look_at_stop(link);
-}
-
-/* --- what the control topic says ---------------------------------------------------------------------------------- */
-
-static char *adopt_text(const char *role_json)
-{
-    struct err err;
-    json_t *role =
-        role_json == NULL ? NULL : json_parse(role_json, strlen(role_json), "role", &err);
-    json_t *adopt = json_object_get(role, "adopt");
-    char *text = json_is_object(adopt) ? json_text(adopt) : NULL;
-    json_decref(role);
-    return text;
-}
-
-/* NULL = it may be believed. */
-static const char *control_wrong(const struct link *link, const struct control_state *state)
-{
-    const struct heartbeat_role *witness = &link->witness;
-    bool has_topic = !uuid_is_zero(&state->topic_id);
-    if (has_topic && !uuid_is_zero(&link->control_topic_id) &&
-        !uuid_equal(&link->control_topic_id, &state->topic_id)) {
-        return "was deleted and created again";
-    }
-    if (state->role_epoch < link->role_epoch) {
-        return "shows an older role epoch than before";
-    }
-    if (state->role_epoch < witness->epoch) {
-        return "shows an older role epoch than Redis remembers";
-    }
-    if (has_topic && state->role_epoch == witness->epoch && witness->epoch > 0 &&
-        !uuid_equal(&witness->topic_id, &state->topic_id)) {
-        return "is another topic than the one that Redis remembers";
-    }
-    return NULL;
-}
-
-/* The topic was made anew or an older epoch stands there: not a beginning, a fault of the service. */
-static bool control_trusted(struct link *link, const struct control_state *state)
-{
-    const char *wrong = control_wrong(link, state);
-    if (wrong == NULL) {
-        link->distrusted = false;
-        return true;
-    }
-    snprintf(link->why, sizeof(link->why), "the control topic on %.100s %s", link->to->name, wrong);
-    if (!link->distrusted) {
-        log_error(
-            "control.distrusted",
-            "service=%s link=%s>%s epoch=%lld remembered=%lld why=%s doing=\"writing nothing\" "
-            "hint=\"ferry status %s; docs/faults.md#control\"",
-            link->service->name, link->from->name, link->to->name, (long long)state->role_epoch,
-            (long long)link->witness.epoch, log_quote(link->why).text, link->service->name);
-    }
-    link->distrusted = true;
-    return false;
-}
-
-static void take_role(struct link *link, const struct control_state *state)
-{
-    bool trusted = control_trusted(link, state);
-    bool ours = trusted && state->role_epoch > 0 && strcmp(state->primary, link->from->name) == 0;
-    if (trusted) {
-        link->control_topic_id = state->topic_id;
-        link->role_epoch = state->role_epoch;
-    }
-    if (ours && link->adopt_json == NULL) {
-        link->adopt_json = adopt_text(state->role_json);
-    }
-    if (ours == link->role_ours) {
-        return;
-    }
-    link->role_ours = ours;
-    if (!ours) {
-        link_event(link, LINK_EV_NO_ROLE,
-                   trusted ? "the role epoch names another primary, or none" : link->why);
-    }
-}
-
-static bool list_changed(const struct link *link, const struct control_state *state)
-{
-    if (!link->has_list || state->topics_count != link->topics_count) {
-        return true;
-    }
-    for (size_t i = 0; i < state->topics_count; i++) {
-        if (strcmp(state->topics[i].name, link->topics[i]) != 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Commits of other topics are not carried. */
-static void tell_groups(struct link *link)
-{
-    if (link->groups != NULL) {
-        group_sync_topics(link->groups, (const char *const *)link->topics, link->topics_count);
-    }
-}
-
-static void take_list(struct link *link, const struct control_state *state)
-{
-    if (!state->has_topics || !list_changed(link, state)) {
-        return;
-    }
-    bool first = !link->has_list;
-    topics_free(link);
-    for (size_t i = 0; i < state->topics_count; i++) {
-        topics_add(link, state->topics[i].name);
-    }
-    link->has_list = true;
-    link->list_epoch = state->topics_epoch;
-    tell_groups(link);
-    if (link->membership == NULL) {
-        return;
-    }
-    log_info("link.topics", "service=%s link=%s>%s topics=%zu", link->service->name,
-             link->from->name, link->to->name, link->topics_count);
-    follow_topics(link);
-    if (link->subscribed_all || first) {
-        subscribe(link, true);
-    }
-}
-
-/* Read each second: a trouble that stays is told once a minute, another one at once. */
-static void control_trouble(struct link *link, const struct err *why)
-{
-    link_note_denied(link->control_denied, why);
-    int64_t now_ms = loop_now_ms(link->loop);
-    bool again = link->control_trouble_ms > 0 && link->control_trouble_code == why->code &&
-                 now_ms - link->control_trouble_ms < TROUBLE_AGAIN_MS;
-    if (again) {
-        return;
-    }
-    link->control_trouble_ms = now_ms;
-    link->control_trouble_code = why->code;
-    log_warn("control.trouble", "service=%s link=%s>%s why=%s doing=\"reading again\"",
-             link->service->name, link->from->name, link->to->name, log_quote(why->what).text);
-}
-
-static void streams_see(struct link *link, const struct control_state *state)
-{
-    struct control_state *seen = &link->streams_seen;
-    seen->streams_epoch = state->streams_epoch;
-    seen->streams_hash = state->streams_hash;
-    seen->streams_previous_count = state->streams_previous_count;
-    memcpy(seen->streams_previous, state->streams_previous, sizeof(seen->streams_previous));
-}
-
-/* What we mirror by is the control topic's; a reload that waited for it comes into force. */
-static void streams_compare(struct link *link)
-{
-    const struct control_state *seen = &link->streams_seen;
-    if (link->streams_pending && streams_judge(seen, link->streams_next) == STREAMS_OURS) {
-        link->streams_pending = false;
-        link->streams_hash = link->streams_next;
-        log_info("link.streams", "service=%s link=%s>%s epoch=%lld hash=%016llx",
-                 link->service->name, link->from->name, link->to->name,
-                 (long long)seen->streams_epoch, (unsigned long long)link->streams_hash);
-    }
-    bool match = streams_judge(seen, link->streams_hash) == STREAMS_OURS;
-    if (seen->streams_epoch > 0 && !match && link->streams_match) {
-        log_error("link.streams_differ",
-                  "service=%s link=%s>%s doing=\"writing nothing\" hint=\"this worker's "
-                  "configuration of the service is not the newest: compare `ferry config show` on "
-                  "all workers, reload those with the old file\"",
-                  link->service->name, link->from->name, link->to->name);
-    }
-    link->streams_match = match;
-}
-
-/* The filter of the records changed: what is mirrored from now on is another stream. */
-static void take_generation(struct link *link, int32_t least)
-{
-    if (least <= link->streams_generation) {
-        return;
-    }
-    link->streams_generation = least;
-    for (size_t i = 0; i < link->parts_count; i++) {
-        part_refilter(link->parts[i]);
-    }
-}
-
-static void control_changed(void *arg, const struct control_state *state, const struct err *err)
-{
-    struct link *link = arg;
-    if (err != NULL) {
-        control_trouble(link, err);
-    } else {
-        link->control_trouble_ms = 0;
-        link->control_denied[0] = '\0';
-    }
-    if (state == NULL) {
-        return;
-    }
-    link->control_read_ms = state->read_ms;
-    link->control_end = state->end_offset;
-    link->paused = state->paused;
-    streams_see(link, state);
-    streams_compare(link);
-    take_generation(link,
-                    link->streams_match ? state->streams_generation : link->streams_generation);
-    take_role(link, state);
-    take_list(link, state);
-    keeper_control(link->keeper, state);
-    if (link->groups != NULL) {
-        group_sync_control(link->groups, state->read_ms,
-                           link->role_ours && link->streams_match && !state->operation_open);
-    }
-    link_step(link);
-}
-
-static int64_t count_in(const json_t *report, const char *key)
-{
-    return json_integer_value(json_object_get(report, key));
-}
-
-/* For status and metrics; what the keeper changed, for the events. */
-static void take_topics_report(struct link *link, const struct topic_sync *sync)
-{
-    size_t index;
-    json_t *change;
-    json_decref(link->topics_report);
-    link->topics_report = topic_sync_report(sync);
-    link->drifted_topics = count_in(link->topics_report, "drifted_topics");
-    link->not_mirrored_topics = count_in(link->topics_report, "not_mirrored_count");
-    link->source_deleted_topics = count_in(link->topics_report, "source_deleted_count");
-    json_array_foreach (sync->news, index, change) {
-        link->topic_changes++;
-        if (link->store != NULL) {
-            char *text = json_text(change);
-            offset_store_event(link->store, "topic.setting",
-                               json_string_value(json_object_get(change, "topic")), -1, text);
-            free(text);
-        }
-    }
-}
-
-static void keeper_synced(void *arg, const struct topic_sync *sync, const struct err *err)
-{
-    struct link *link = arg;
-    if (err != NULL) {
-        log_warn("keeper.sync_failed",
-                 "service=%s link=%s>%s why=%s hint=%s doing=\"trying again\"", link->service->name,
-                 link->from->name, link->to->name, log_quote(err->what).text,
-                 log_quote(err->hint).text);
-    }
-    if (sync != NULL) {
-        take_topics_report(link, sync);
-    }
-    if (link->state != LINK_JOINING || link->membership != NULL || link->stopping) {
-        control_poke(link->control); /* the list may have changed */
-        return;
-    }
-    if (sync == NULL) {
-        loop_timer_set(link->prepare_timer, PREPARE_RETRY_MS);
-        return;
-    }
-    if (!link->has_list) {
-        topics_free(link);
-        for (size_t i = 0; i < sync->pairs_count; i++) {
-            if (sync->pairs[i].problem[0] == '\0') {
-                topics_add(link, sync->pairs[i].name);
-            }
-        }
-    }
-    join(link);
-}
-
-static void keeper_trouble(void *arg, const struct err *err)
-{
-    struct link *link = arg;
-    log_warn("keeper.fenced",
-             "service=%s link=%s>%s why=%s doing=\"acting again when no operation is open\"",
-             link->service->name, link->from->name, link->to->name, log_quote(err->what).text);
 }
 
 /* --- clusters and Redis ------------------------------------------------------------------------------------------- */
@@ -865,10 +273,9 @@ static void make_store(struct link *link)
     const struct group_sync_callbacks groups_callbacks = {.reported = link_groups_reported,
                                                           .arg = link};
     link->groups = group_sync_new(link->loop, &groups, &groups_callbacks);
-    tell_groups(link);
+    link_tell_groups(link);
 }
 
-/* Whatever came: is there something to begin? */
 void link_step(struct link *link)
 {
     if (cluster_id(link->source)[0] == '\0' || cluster_id(link->target)[0] == '\0' ||
@@ -880,7 +287,7 @@ void link_step(struct link *link)
         err_set(&why, ERR_FATAL, "sites %s and %s are one cluster (%s)", link->from->name,
                 link->to->name, cluster_id(link->source));
         err_hint(&why, "compare bootstrap.servers of both sites in %s", link->config->file);
-        stopped(link, &why);
+        link_stopped(link, &why);
         return;
     }
     if (link->store == NULL) {
@@ -918,14 +325,15 @@ static void share_limits(struct link *link)
 static void tick(void *arg)
 {
     struct link *link = arg;
-    loop_timer_set(link->tick, TICK_MS);
+    loop_timer_set(link->tick, LINK_TICK_MS);
     share_limits(link);
     if ((link->state == LINK_JOINING || link->state == LINK_RUNNING) && link->membership == NULL &&
         link->has_list) {
-        join(link);
+        link_join(link);
     }
-    if (link->join_again != NULL && link->membership != NULL && !link->stopping) {
-        join_again(link);
+    if (link->join_again != NULL && link->membership != NULL && !link->stopping &&
+        link->state != LINK_RETREATING) { /* which leaves, and is told when it has */
+        link_join_again(link);
     }
     link_metrics_tick(link);
     if (link->stopping) {
@@ -957,7 +365,7 @@ static struct cluster *make_cluster(struct link *link, const struct config_site 
     const struct cluster_options options = {.name = site->name,
                                             .client = &site->kafka,
                                             .pool = link->pool,
-                                            .refresh_ms = METADATA_REFRESH_MS,
+                                            .refresh_ms = LINK_METADATA_REFRESH_MS,
                                             .tcp_user_timeout_ms = limits->tcp_user_timeout_ms,
                                             .produce_until_ms = &link->deadline.until_ms,
                                             .max_answer_bytes = (size_t)limits->fetch_bytes +
@@ -970,10 +378,7 @@ struct link *link_new(struct loop *loop, const struct config *config,
                       const struct config_site *to, struct metrics *metrics,
                       const struct link_callbacks *callbacks, struct err *err)
 {
-    struct link *link = calloc(1, sizeof(*link));
-    if (link == NULL) {
-        abort();
-    }
+    struct link *link = must(calloc(1, sizeof(*link)));
     link->loop = loop;
     link->config = config;
     link->service = service;
@@ -1005,26 +410,27 @@ struct link *link_new(struct loop *loop, const struct config *config,
                                &engine_callbacks);
     link->load_timer = loop_timer_new(loop, link_load_groups, link);
     link->commit_timer = loop_timer_new(loop, link_commit, link);
-    link->revoke_timer = loop_timer_new(loop, revoke_late, link);
+    link->revoke_timer = loop_timer_new(loop, link_revoke_late, link);
     link->stop_timer = loop_timer_new(loop, stop_late, link);
     link->prepare_timer = loop_timer_new(loop, prepare_again, link);
+    link->retreat_timer = loop_timer_new(loop, link_retreat, link);
     link->tick = loop_timer_new(loop, tick, link);
     link_metrics_start(link, metrics);
     const struct keeper_options keeper_options = {
         .service = service, .from = from, .to = to, .worker = config->worker, .interval_ms = 2000};
     const struct keeper_callbacks keeper_callbacks = {
-        .synced = keeper_synced, .trouble = keeper_trouble, .arg = link};
+        .synced = link_keeper_synced, .trouble = link_keeper_trouble, .arg = link};
     link->keeper = keeper_new(loop, &keeper_options, &keeper_callbacks);
-    const struct control_callbacks control_callbacks = {.state = control_changed, .arg = link};
+    const struct control_callbacks control_callbacks = {.state = link_control_changed, .arg = link};
     link->control = control_new(loop, &to->kafka, service->name, &control_callbacks, err);
     if (link->control == NULL || !make_redis(link, err)) {
         link_free(link);
         return NULL;
     }
-    follow_topics(link);
+    link_follow_topics(link);
     cluster_on_change(link->source, metadata_changed, link);
     cluster_on_change(link->target, metadata_changed, link);
-    loop_timer_set(link->tick, TICK_MS);
+    loop_timer_set(link->tick, LINK_TICK_MS);
     return link;
 }
 
@@ -1058,8 +464,9 @@ void link_free(struct link *link)
     loop_timer_free(link->revoke_timer);
     loop_timer_free(link->stop_timer);
     loop_timer_free(link->prepare_timer);
+    loop_timer_free(link->retreat_timer);
     loop_timer_free(link->tick);
-    topics_free(link);
+    link_topics_clear(link);
     json_decref(link->topics_report);
     free(link->adopt_json);
     free(link->parts);
@@ -1106,5 +513,5 @@ void link_reload(struct link *link, const struct config *config)
     uint64_t hash = config_streams_hash(link->service);
     link->streams_next = hash;
     link->streams_pending = hash != link->streams_hash;
-    streams_compare(link);
+    link_streams_compare(link);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/heap.h"
 #include "mirror/link_inside.h"
 
 #define COMMIT_SOON_MS       5    /* gathers the positions of parts that were placed together */
@@ -67,10 +68,7 @@ static void add_part(struct commit_call *call, struct membership_commit *commits
                      struct link_part *part)
 {
     struct checkpoint safe;
-    char *text = malloc(CHECKPOINT_TEXT_BYTES);
-    if (text == NULL) {
-        abort();
-    }
+    char *text = must(malloc(CHECKPOINT_TEXT_BYTES));
     successor_place(part, &safe);
     call->placements[call->count] = part->placements;
     add(call, commits, part->topic, part->partition, safe.target_next, checkpoint_text(&safe, text),

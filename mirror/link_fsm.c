@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
+
 #define NO (-1)
 
 /* clang-format off */
@@ -16,30 +18,42 @@ static const struct fsm_edge link_edges[] = {
     {LINK_NO_ROLE,   LINK_EV_STOP,     LINK_STOPPED,   "nothing was begun"},
     {LINK_NO_ROLE,   LINK_EV_DRAINED,  NO,             "nothing flies"},
     {LINK_NO_ROLE,   LINK_EV_FENCED,   LINK_STOPPED,   "a newcomer has our name"},
+    {LINK_NO_ROLE,   LINK_EV_RETREAT,  NO,             "nothing flies"},
     {LINK_JOINING,   LINK_EV_ROLE,     NO,             "joining already"},
     {LINK_JOINING,   LINK_EV_NO_ROLE,  LINK_NO_ROLE,   "the role went away"},
     {LINK_JOINING,   LINK_EV_JOINED,   LINK_RUNNING,   "the group gave its assignment"},
     {LINK_JOINING,   LINK_EV_STOP,     LINK_DRAINING,  "asked to stop"},
     {LINK_JOINING,   LINK_EV_DRAINED,  NO,             "nothing flies"},
     {LINK_JOINING,   LINK_EV_FENCED,   LINK_STOPPED,   "a newcomer has our name"},
+    {LINK_JOINING,   LINK_EV_RETREAT,  LINK_RETREATING, "an operation fences us"},
     {LINK_RUNNING,   LINK_EV_ROLE,     NO,             "running already"},
     {LINK_RUNNING,   LINK_EV_NO_ROLE,  LINK_NO_ROLE,   "the role went away: nothing more is sent"},
     {LINK_RUNNING,   LINK_EV_JOINED,   NO,             "a later assignment"},
     {LINK_RUNNING,   LINK_EV_STOP,     LINK_DRAINING,  "asked to stop"},
     {LINK_RUNNING,   LINK_EV_DRAINED,  NO,             "nobody asked for it"},
     {LINK_RUNNING,   LINK_EV_FENCED,   LINK_STOPPED,   "a newcomer has our name"},
+    {LINK_RUNNING,   LINK_EV_RETREAT,  LINK_RETREATING, "an operation fences us"},
     {LINK_DRAINING,  LINK_EV_ROLE,     NO,             "stopping"},
     {LINK_DRAINING,  LINK_EV_NO_ROLE,  NO,             "stopping anyway; the gate is closed"},
     {LINK_DRAINING,  LINK_EV_JOINED,   NO,             "stopping"},
     {LINK_DRAINING,  LINK_EV_STOP,     NO,             "stopping already"},
     {LINK_DRAINING,  LINK_EV_DRAINED,  LINK_STOPPED,   "every window is empty and committed"},
     {LINK_DRAINING,  LINK_EV_FENCED,   LINK_STOPPED,   "a newcomer has our name"},
+    {LINK_DRAINING,  LINK_EV_RETREAT,  NO,             "stopping"},
     {LINK_STOPPED,   LINK_EV_ROLE,     NO,             "stopped"},
     {LINK_STOPPED,   LINK_EV_NO_ROLE,  NO,             "stopped"},
     {LINK_STOPPED,   LINK_EV_JOINED,   NO,             "stopped"},
     {LINK_STOPPED,   LINK_EV_STOP,     NO,             "stopped"},
     {LINK_STOPPED,   LINK_EV_DRAINED,  NO,             "stopped"},
     {LINK_STOPPED,   LINK_EV_FENCED,   NO,             "stopped"},
+    {LINK_STOPPED,   LINK_EV_RETREAT,  NO,             "stopped"},
+    {LINK_RETREATING, LINK_EV_ROLE,    NO,             "it leaves first"},
+    {LINK_RETREATING, LINK_EV_NO_ROLE, NO,             "it leaves anyway"},
+    {LINK_RETREATING, LINK_EV_JOINED,  NO,             "it leaves"},
+    {LINK_RETREATING, LINK_EV_STOP,    NO,             "it leaves first"},
+    {LINK_RETREATING, LINK_EV_DRAINED, LINK_NO_ROLE,   "nothing of ours flies, and we left the group"},
+    {LINK_RETREATING, LINK_EV_FENCED,  LINK_STOPPED,   "a newcomer has our name"},
+    {LINK_RETREATING, LINK_EV_RETREAT, NO,             "it leaves already"},
 };
 
 static const struct fsm_edge part_edges[] = {
@@ -134,10 +148,10 @@ static const struct fsm_edge part_edges[] = {
 };
 /* clang-format on */
 
-static const char *const link_states[LINK_STATES_COUNT] = {"no role", "joining", "running",
-                                                           "draining", "stopped"};
-static const char *const link_events[LINK_EVENTS_COUNT] = {"role", "no-role", "joined",
-                                                           "stop", "drained", "fenced"};
+static const char *const link_states[LINK_STATES_COUNT] = {"no role",  "joining", "running",
+                                                           "draining", "stopped", "retreating"};
+static const char *const link_events[LINK_EVENTS_COUNT] = {"role",    "no-role", "joined", "stop",
+                                                           "drained", "fenced",  "retreat"};
 static const char *const part_states[PART_STATES_COUNT] = {
     "waiting", "resuming", "placed", "mirroring", "stalled", "faulted", "draining", "gone"};
 static const char *const part_events[PART_EVENTS_COUNT] = {
@@ -220,10 +234,7 @@ char *link_fsm_diagram(void)
 {
     char *text = NULL;
     size_t len = 0;
-    FILE *out = open_memstream(&text, &len);
-    if (out == NULL) {
-        abort();
-    }
+    FILE *out = must(open_memstream(&text, &len));
     draw(out, "link", link_edges, sizeof(link_edges) / sizeof(link_edges[0]), link_states,
          link_events);
     draw(out, "partition", part_edges, sizeof(part_edges) / sizeof(part_edges[0]), part_states,

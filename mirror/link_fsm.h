@@ -1,6 +1,6 @@
 /* States of a link and of each partition of it, their events and edges: two tables, one interpreter.
  *
- * Link:       no role -> joining -> running -> draining -> stopped
+ * Link:       no role -> joining -> running -> draining -> stopped, and retreating back to no role
  * Partition:  waiting -> resuming -> mirroring, with stalled and faulted beside
  *
  * Invariants: a batch is sent only in PART_MIRRORING, and only while every gate of the link is open (role, control topic
@@ -20,6 +20,7 @@ enum link_state {
     LINK_RUNNING,
     LINK_DRAINING,
     LINK_STOPPED,
+    LINK_RETREATING, /* an operation's order: what flies lands, then we leave the group */
     LINK_STATES_COUNT
 };
 enum link_event {
@@ -29,6 +30,7 @@ enum link_event {
     LINK_EV_STOP,    /* SIGTERM */
     LINK_EV_DRAINED, /* every window is empty and committed, or the time is up */
     LINK_EV_FENCED,  /* a newcomer with our name */
+    LINK_EV_RETREAT, /* an operation fences us */
     LINK_EVENTS_COUNT,
 };
 enum part_state {

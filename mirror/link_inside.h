@@ -1,6 +1,8 @@
 /* Inside of a link: what its parts share. Nobody else includes this.
  *
- *   link         sites, role, membership, gates, stop
+ *   link         life, states, gates; clusters and Redis
+ *   link_membership  ferry's group: partitions come and go, joining again
+ *   link_control what the control topic says: role, streams, the list of topics; what our keeper did
  *   link_part    one partition: its states, resume inputs, acks, faults
  *   link_commit  the second checkpoint and the send deadline that its success gives
  *   link_report  heartbeat, faults
@@ -30,7 +32,12 @@
 #include "offsets/offset_rebuild.h"
 #include "offsets/offset_store.h"
 
-#define LINK_DENIED_BYTES 400 /* a principal and a topic's name in it */
+#define LINK_TICK_MS  200
+#define LINK_LEAVE_MS 2000 /* for a LeaveGroup that is answered */
+/* What flies lands or fails within the produce time-out and some grace; then it is given back. */
+#define LINK_REVOKE_MS           4000
+#define LINK_METADATA_REFRESH_MS 2000
+#define LINK_DENIED_BYTES        400 /* a principal and a topic's name in it */
 
 /* What must be so before a batch leaves; why nothing does, for link_metrics. */
 enum link_gate {
@@ -150,6 +157,8 @@ struct link {
     int64_t control_read_ms;
     int64_t control_end;
     int64_t role_epoch;
+    bool operation_open;           /* as the control topic says */
+    bool target_is_primary;        /* likewise: nothing protects what clients write there */
     struct heartbeat_role witness; /* what Redis remembers; epoch 0 = nothing, or Redis is away */
     bool distrusted;               /* said already */
     bool role_ours;
@@ -160,12 +169,18 @@ struct link {
     bool streams_match;
     int32_t streams_generation; /* least that a stream may go on in */
     bool paused;
+    char fence[65];       /* an operation's order to stop writing: its id, "" = none */
+    char fence_acked[65]; /* that one, once nothing of ours can arrive any more */
+    bool retreat_dirty;   /* something flew when our time was up */
+    bool retreat_leaving;
+    struct loop_timer *retreat_timer;
     bool has_list;
     int64_t list_epoch;
     char *adopt_json; /* of the role record; NULL = nothing adopted */
     /* topics that we subscribe to */
     char **topics;
     size_t topics_count;
+    int64_t partitions_listed; /* of them, as the keeper wrote them down; -1 = no list */
     bool subscribed_all;
     /* membership */
     bool control_ours; /* we are the keeper */
@@ -241,6 +256,8 @@ struct link {
         struct series *state;
         struct series *may_send;
         struct series *role_epoch;
+        struct series *operation_open;
+        struct series *unprotected;
         struct series *streams_epoch;
         struct series *deadline_s;
         struct series *commit_age;
@@ -281,6 +298,10 @@ struct link {
         struct series *group_kinds[GROUP_KINDS_COUNT]; /* NULL: carried */
         struct series *group_verdicts[VERDICT_UNMAPPED + 1];
         struct series *group_holds[GROUP_HOLDS_COUNT]; /* GROUP_FREE: NULL */
+        struct series *reread_groups;
+        struct series *reread_records;
+        struct series *reread_unknown;
+        struct series *failover_s;
         struct series *group_age;
         struct series *group_took;
         struct series *group_commits;
@@ -293,16 +314,54 @@ struct link {
 };
 
 /* link */
+/* Whatever came: is there something to begin? */
 void link_step(struct link *link);
 bool link_may_send(const struct link *link);
 bool link_gate_open(const struct link *link, enum link_gate gate);
+/* An event of mirror/link_fsm: go where its edge leads, or log that it is refused. */
+void link_event(struct link *link, enum link_event event, const char *why);
+/* The link is over: tell its owner, once. why NULL = as asked. */
+void link_stopped(struct link *link, const struct err *why);
+
+/* link_membership */
+/* Subscribe to the control topic, and to the link's topics with it. */
+void link_subscribe(struct link *link, bool with_list);
+/* Become a member of ferry's group; a failure is logged, and the tick tries again. */
+void link_join(struct link *link);
+/* librdkafka's handle is of no use any more: it read certificates that were renewed since, or gave up. A static member gets
+ * its partitions back; what was in flight is looked for by the resume procedure. */
+void link_join_again(struct link *link);
+/* At once, nothing is drained: no partition is ours, nothing is sent any more. */
+void link_drop_all(struct link *link);
+/* Likewise, and the membership ends without a word: the session's time-out gives the partitions back. */
+void link_leave_group(struct link *link);
+/* Parts that are `leaving` drain from now on. */
+void link_leave_marked(struct link *link);
 /* Parts that were told to go are at rest: flush, commit, give back. */
 void link_look_at_leaving(struct link *link);
-/* End offset up to which foreign records of this partition were adopted; -1 = none. */
-int64_t link_adopted_end(const struct link *link, const char *topic, int32_t partition);
-
+void link_revoke_late(void *arg); /* timer: they are given back as they are */
 /* Keep what a broker refused for want of an ACL, for the heartbeat; "" when that is not why. */
 void link_note_denied(char denied[LINK_DENIED_BYTES], const struct err *why);
+
+/* link_retreat */
+/* Did an operation's order come or go? Told at once when nothing of ours can arrive any more. */
+void link_look_at_fence(struct link *link);
+void link_retreat(void *arg); /* timer: what was in the kernel is gone; leave the group */
+
+/* link_control */
+void link_topics_clear(struct link *link); /* the list is empty */
+/* Both clusters' metadata of what we mirror; nothing else is asked for. */
+void link_follow_topics(struct link *link);
+/* The list, to group sync: commits of other topics are not carried. */
+void link_tell_groups(struct link *link);
+/* End offset up to which foreign records of this partition were adopted; -1 = none. */
+int64_t link_adopted_end(const struct link *link, const char *topic, int32_t partition);
+/* What we mirror by is the control topic's; a reload that waited for it comes into force. */
+void link_streams_compare(struct link *link);
+/* control_callbacks.state, keeper_callbacks.synced and .trouble */
+void link_control_changed(void *arg, const struct control_state *state, const struct err *err);
+void link_keeper_synced(void *arg, const struct topic_sync *sync, const struct err *err);
+void link_keeper_trouble(void *arg, const struct err *err);
 
 /* link_part */
 /* Its stream may be older than the filter: resume looks. */

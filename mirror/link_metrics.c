@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "mirror/cost.h"
 #include "mirror/link_inside.h"
 
 #define SOURCE_END_STALE_MS 5000 /* an end that was not told for so long says nothing about now */
@@ -60,6 +61,8 @@ static const struct metric_row link_rows[] = {
     {AT(state), METRIC_GAUGE, "ferry_link_state", "0 no role, 1 joining, 2 running, 3 draining, 4 stopped.", NULL, NULL},
     {AT(may_send), METRIC_GAUGE, "ferry_link_may_send", "1 while every gate is open and batches may leave.", NULL, NULL},
     {AT(role_epoch), METRIC_GAUGE, "ferry_link_role_epoch", "Role epoch read from the control topic; 0 = none was ever written.", NULL, NULL},
+    {AT(operation_open), METRIC_GAUGE, "ferry_link_operation_open", "1 while an operation on the service is open: clients are not to be moved by hand.", NULL, NULL},
+    {AT(unprotected), METRIC_GAUGE, "ferry_link_unprotected", "1 while the target is primary: what clients write there is mirrored nowhere by this link.", NULL, NULL},
     {AT(streams_epoch), METRIC_GAUGE, "ferry_link_streams_epoch", "Epoch of the streams in force; each change of the topic patterns raises it.", NULL, NULL},
     {AT(deadline_s), METRIC_GAUGE, "ferry_link_send_deadline_seconds", "Seconds for which this worker may still send; 0 = it may not.", NULL, NULL},
     {AT(commit_age), METRIC_GAUGE, "ferry_link_commit_age_seconds", "Seconds since ferry's group on the target took a commit of ours.", NULL, NULL},
@@ -83,6 +86,10 @@ static const struct metric_row link_rows[] = {
     {AT(topic_changes), METRIC_COUNTER, "ferry_link_topic_changes_total", "Settings of topics that this worker changed at the target because they follow the source.", NULL, NULL},
     {AT(groups), METRIC_GAUGE, "ferry_groups", "Groups whose offsets are carried; the keeper's word.", NULL, NULL},
     {AT(group_members), METRIC_GAUGE, "ferry_groups_with_members", "Of these, groups that have members at the target: nothing is committed for them.", NULL, NULL},
+    {AT(reread_groups), METRIC_GAUGE, "ferry_groups_reread", "Groups that would read records again if clients moved now; the keeper's word.", NULL, NULL},
+    {AT(reread_records), METRIC_GAUGE, "ferry_group_reread_records", "Records that they would read again, at most.", NULL, NULL},
+    {AT(reread_unknown), METRIC_GAUGE, "ferry_group_reread_unknown_partitions", "Places of groups of which that is not known.", NULL, NULL},
+    {AT(failover_s), METRIC_GAUGE, "ferry_link_failover_estimate_seconds", "How long a failover would take, from what has to be done; the keeper's word.", NULL, NULL},
     {AT(group_age), METRIC_GAUGE, "ferry_group_sync_age_seconds", "Seconds since the groups were read, translated and committed last.", NULL, NULL},
     {AT(group_took), METRIC_GAUGE, "ferry_group_sync_duration_seconds", "How long that took.", NULL, NULL},
     {AT(group_commits), METRIC_COUNTER, "ferry_group_commits_total", "Offsets of groups that the target took from this worker.", NULL, NULL},
@@ -392,6 +399,8 @@ static void show_control(struct link *link)
 {
     bool known = link->control_read_ms > 0;
     set_known(link->metrics.role_epoch, known ? (double)link->role_epoch : -1);
+    set_known(link->metrics.operation_open, known ? (link->operation_open ? 1 : 0) : -1);
+    set_known(link->metrics.unprotected, known ? (link->target_is_primary ? 1 : 0) : -1);
     set_known(link->metrics.streams_epoch, known ? (double)link->streams_seen.streams_epoch : -1);
     series_set(link->metrics.keeper, link->control_ours ? 1 : 0);
 }
@@ -483,6 +492,15 @@ static void show_topics(struct link *link)
     show_count(link->metrics.topic_changes, (double)link->topic_changes);
 }
 
+static int64_t places_count(const struct group_counts *counts)
+{
+    uint64_t places = 0;
+    for (int verdict = 0; verdict <= VERDICT_UNMAPPED; verdict++) {
+        places += counts->verdicts[verdict];
+    }
+    return (int64_t)places;
+}
+
 static void show_groups(struct link *link, int64_t now_ms)
 {
     const struct group_report *report = &link->groups_report;
@@ -490,6 +508,11 @@ static void show_groups(struct link *link, int64_t now_ms)
     bool known = link->control_ours && link->groups_done_ms > 0;
     set_known(link->metrics.groups, known ? (double)counts->groups : -1);
     set_known(link->metrics.group_members, known ? (double)counts->member_groups : -1);
+    set_known(link->metrics.reread_groups, known ? (double)counts->reread_groups : -1);
+    set_known(link->metrics.reread_records, known ? (double)counts->reread_records : -1);
+    set_known(link->metrics.reread_unknown, known ? (double)counts->reread_unknown : -1);
+    set_known(link->metrics.failover_s,
+              known ? cost_failover_s(link->partitions_listed, places_count(counts)) : -1);
     set_known(link->metrics.group_age, known ? (double)(now_ms - link->groups_done_ms) / 1e3 : -1);
     set_known(link->metrics.group_took,
               known ? (double)(report->done_ms - report->began_ms) / 1e3 : -1);

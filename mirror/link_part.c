@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/heap.h"
 #include "base/log.h"
 #include "mirror/link_inside.h"
 
@@ -254,10 +255,7 @@ struct
 
 static struct part_call *call_new(struct link_part *part)
 {
-    struct part_call *call = calloc(1, sizeof(*call));
-    if (call == NULL) {
-        abort();
-    }
+    struct part_call *call = must(calloc(1, sizeof(*call)));
     call->link = part->link;
     call->id = part->id;
     call->question = part->question;

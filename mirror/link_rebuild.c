@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/heap.h"
 #include "mirror/link_inside.h"
 
 #define REBUILD_TICK_MS 200
@@ -15,14 +16,6 @@
 #define LOOKS_A_TICK    32    /* 160 a second: 1,600 partitions in that time */
 #define AGAIN_MS        5000
 #define RATE_MS         1000
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 /* --- what is unmapped --------------------------------------------------------------------------------------------- */
 

@@ -133,6 +133,8 @@ static json_t *worker_json(struct link *link)
         flow_limit_name(engine_flow_limit(link->engine)), "source_round_trip_ms",
         round_trip(link, true), "target_round_trip_ms", round_trip(link, false), "recoded_batches",
         recoded_json(recoded), "filtered_records", filtered_json(recoded));
+    json_object_set_new(
+        out, "fenced", link->fence_acked[0] == '\0' ? json_null() : json_string(link->fence_acked));
     if (link->redis != NULL) { /* else there is no map */
         json_object_set_new(out, "rebuild", rebuild_json(link));
     }
@@ -171,6 +173,10 @@ static json_t *groups_json(const struct link *link)
                             "why", report->err.what);
     json_object_set_new(out, "age_s",
                         link->groups_done_ms == 0 ? json_null() : json_real((double)age_ms / 1e3));
+    json_object_set_new(out, "reread",
+                        json_pack("{sIsIsI}", "groups", (json_int_t)counts->reread_groups,
+                                  "records", (json_int_t)counts->reread_records, "unknown_places",
+                                  (json_int_t)counts->reread_unknown));
     json_object_set(out, "notes", report->notes);
     return out;
 }

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
+
 void pair_list_init(struct pair_list *list)
 {
     *list = (struct pair_list){0};
@@ -26,11 +28,8 @@ static void pair_list_add(struct pair_list *list, struct pair_unit unit)
 {
     if (list->count == list->capacity) {
         size_t capacity = list->capacity == 0 ? 256 : list->capacity * 2;
-        struct pair_unit *units = realloc(list->units, capacity * sizeof(*units));
-        if (units == NULL) {
-            abort(); /* bounded by resume_read_bytes: 1 GiB of 69-byte batches are 15 M units */
-        }
-        list->units = units;
+        /* bounded by resume_read_bytes: 1 GiB of 69-byte batches are 15 M units */
+        list->units = must(realloc(list->units, capacity * sizeof(*list->units)));
         list->capacity = capacity;
     }
     unit.missing = list->missing;

@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/heap.h"
+
 #define PARCELS_FIRST 64
 
 void partition_init(struct partition *partition)
@@ -75,10 +77,7 @@ static void parcels_grow(struct partition *partition)
 {
     uint32_t capacity =
         partition->parcels_capacity == 0 ? PARCELS_FIRST : partition->parcels_capacity * 2;
-    struct parcel *parcels = calloc(capacity, sizeof(*parcels));
-    if (parcels == NULL) {
-        abort();
-    }
+    struct parcel *parcels = must(calloc(capacity, sizeof(*parcels)));
     for (uint32_t i = partition->head; i != partition->tail; i++) {
         parcels[i & (capacity - 1)] = *parcel_at(partition, i);
     }

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/heap.h"
 #include "mirror/sequence.h"
 
 #define SPAN_LEAST   16
@@ -174,10 +175,7 @@ static enum rebuild_need store(struct rebuild *rebuild, const struct found *foun
     size_t count = (found->count + OFFSET_MAP_PACK - 1) / OFFSET_MAP_PACK;
     count = count == 0 ? 1 : count;
     assert(whole || found->count > 0);
-    rebuild->pieces = calloc(count, sizeof(*rebuild->pieces));
-    if (rebuild->pieces == NULL) {
-        abort();
-    }
+    rebuild->pieces = must(calloc(count, sizeof(*rebuild->pieces)));
     rebuild->pieces_count = count;
     for (size_t i = 0; i < count; i++) {
         struct offset_piece *piece = &rebuild->pieces[i];

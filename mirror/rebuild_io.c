@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "kafka/error.h"
 #include "kafka/proto.h"
 #include "mirror/transfer.h"
@@ -146,10 +147,7 @@ static void send_question(struct rebuild_run *run, struct conn *conn,
                           const struct cluster_leader *leader)
 {
     struct writer writer;
-    struct rebuild_question *question = calloc(1, sizeof(*question));
-    if (question == NULL) {
-        abort();
-    }
+    struct rebuild_question *question = must(calloc(1, sizeof(*question)));
     writer_init(&writer);
     enum api_key api = put_question(run, conn_versions(conn), leader->epoch, &writer);
     int16_t version = conn_versions(conn)->version[api];
@@ -348,10 +346,7 @@ static void take(struct rebuild_run *run, const struct rebuild_question *questio
 struct rebuild_run *rebuild_run_new(const struct rebuild_run_options *options, rebuild_run_fn *done,
                                     void *arg)
 {
-    struct rebuild_run *run = calloc(1, sizeof(*run));
-    if (run == NULL) {
-        abort();
-    }
+    struct rebuild_run *run = must(calloc(1, sizeof(*run)));
     run->options = *options;
     run->done = done;
     run->arg = arg;

@@ -115,8 +115,7 @@ static bool is_plain(const struct batch *batch)
 bool recode_small(const struct recode *recode, const struct batch *batch, bool waits)
 {
     return recode->options.merge &&
-           batch->len <=
-               (waits && is_plain(batch) ? RECODE_PLAIN_SMALL_BYTES : RECODE_SMALL_BYTES);
+           batch->len <= (waits && is_plain(batch) ? RECODE_PLAIN_SMALL_BYTES : RECODE_SMALL_BYTES);
 }
 
 bool recode_joins(const struct recode *recode, const struct batch *batch)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/heap.h"
 #include "mirror/batches.h"
 #include "mirror/sequence.h"
 
@@ -250,10 +251,7 @@ static void step(struct resume_run *run)
     struct writer writer;
     writer_init(&writer);
     put_question(run, api, version, leader.epoch, &writer);
-    struct run_question *question = calloc(1, sizeof(*question));
-    if (question == NULL) {
-        abort();
-    }
+    struct run_question *question = must(calloc(1, sizeof(*question)));
     *question = (struct run_question){.run = run,
                                       .stage = run->stage,
                                       .version = version,
@@ -638,10 +636,7 @@ static void take(struct run_question *question, struct reader *reader)
 
 struct resume_run *resume_run_new(struct task *task, const struct resume_options *options)
 {
-    struct resume_run *run = calloc(1, sizeof(*run));
-    if (run == NULL) {
-        abort();
-    }
+    struct resume_run *run = must(calloc(1, sizeof(*run)));
     run->task = task;
     run->refs_count = 1;
     run->timer = loop_timer_new(task->engine->loop, timer_fired, run);

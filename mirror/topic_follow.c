@@ -1,10 +1,11 @@
 #include "mirror/topic_follow.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+#include "base/heap.h"
 
 #define VALUE_SHOWN 100 /* a list of throttled replicas may have megabytes */
 #define WHY_SHOWN   250
@@ -132,13 +133,6 @@ static struct topic_change *add(struct topic_changes *out, const char *name, con
     return change;
 }
 
-static char *copy_or_null(const char *text)
-{
-    char *copy = text ? strdup(text) : NULL;
-    assert(copy || !text);
-    return copy;
-}
-
 /* What we put there and nobody changed since goes; what stood there before us comes back. */
 static void take_back(const struct topic_follow *follow, const char *name,
                       struct topic_changes *out)
@@ -187,7 +181,7 @@ static void give(const struct topic_follow *follow, const char *name, const char
     bool newer = same && recorded && strcmp(ours, value) != 0;
     if (!same || lost || newer) {
         struct topic_change *change = add(out, name, value);
-        change->old = copy_or_null(lost ? NULL : old);
+        change->old = must_copy(lost ? NULL : old);
         change->set = !same;
         change->first = !recorded;
     }
@@ -237,7 +231,7 @@ static void follow_one(const struct topic_follow *follow, const struct admin_set
 static void note_give_back(const char *name, const char *old, struct topic_changes *out)
 {
     struct topic_change *change = topic_changes_add(out, name, topic_plan_forced_value(name));
-    change->old = copy_or_null(old);
+    change->old = must_copy(old);
     change->set = false;
     change->recorded = true;
 }
@@ -266,7 +260,7 @@ static void follow_forced(const struct topic_follow *follow, const struct admin_
                                  : forced || follow->ours || strcmp(source, value) != 0)) {
         note_give_back(name, source, out);
         struct topic_change *change = add(out, name, source);
-        change->old = copy_or_null(synced ? before : follow->ours ? NULL : gives);
+        change->old = must_copy(synced ? before : follow->ours ? NULL : gives);
         change->set = false;
     }
 }

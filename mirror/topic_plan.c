@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
+
 #ifndef __clang__
 /* gcc 12's analyzer forgets what was stored under an index that it cannot compute, and calls it a leak. */
 #pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
@@ -84,16 +86,6 @@ void topic_plan_pairs(const struct config_patterns *patterns, struct admin_topic
 
 /* ---- changes ------------------------------------------------------------------------------------------------ */
 
-static char *copy_or_null(const char *text)
-{
-    if (!text) {
-        return NULL;
-    }
-    char *copy = strdup(text);
-    assert(copy);
-    return copy;
-}
-
 void topic_changes_init(struct topic_changes *changes, size_t most)
 {
     changes->list = calloc(most, sizeof(*changes->list));
@@ -106,7 +98,7 @@ struct topic_change *topic_changes_add(struct topic_changes *changes, const char
 {
     struct topic_change *change = &changes->list[changes->count++];
     snprintf(change->name, sizeof(change->name), "%s", name);
-    change->value = copy_or_null(value);
+    change->value = must_copy(value);
     change->set = true;
     return change;
 }
@@ -253,7 +245,7 @@ static const char *creation_value(const struct forced_rule *rule, struct topic_s
 static void note_old(struct topic_change *change, const char *old)
 {
     change->recorded = !old || strcmp(old, change->value) != 0;
-    change->old = change->recorded ? copy_or_null(old) : NULL;
+    change->old = change->recorded ? must_copy(old) : NULL;
 }
 
 /* What is given back is the source's: mirror/topic_follow keeps it so. */
@@ -344,7 +336,7 @@ void topic_plan_existing(struct topic_settings source, struct topic_settings tar
         bool known_old = topic_recorded(recorded, name, &old, &forced);
         if (value) {
             struct topic_change *change = topic_changes_add(out, name, value);
-            change->old = copy_or_null(ours ? topic_setting_own(source, name) : old);
+            change->old = must_copy(ours ? topic_setting_own(source, name) : old);
             change->recorded = true;
         } else if (ours && !known_old && forced_rules[i].value && topic_setting(target, name)) {
             struct topic_change *change = topic_changes_add(out, name, forced_rules[i].value);

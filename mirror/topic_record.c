@@ -1,9 +1,14 @@
-/* See topic_sync.h: an outcome as the control topic has it, and as people do. Pure. */
+/* See topic_sync.h: the outcome of a turn, as it is recorded in the control topic, and as people read it. No I/O. */
+#include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
+#include "mirror/topic_follow.h"
+#include "mirror/topic_memory.h"
 #include "mirror/topic_sync.h"
+#include "mirror/topic_sync_inside.h"
 
 void topic_sync_done(struct topic_sync *sync)
 {
@@ -17,13 +22,7 @@ void topic_sync_done(struct topic_sync *sync)
     *sync = (struct topic_sync){0};
 }
 
-static json_t *parse_own(const char *text)
-{
-    json_t *value = text ? json_loads(text, 0, NULL) : NULL;
-    return value ? value : json_object();
-}
-
-/* ---- the record ---------------------------------------------------------------------------------------------- */
+/* ---- the outcome ------------------------------------------------------------------------------------------------- */
 
 static void put_known(json_t *of_topics, const char *topic, json_t *settings)
 {
@@ -31,6 +30,89 @@ static void put_known(json_t *of_topics, const char *topic, json_t *settings)
         json_object_set(of_topics, topic, settings);
     }
 }
+
+void turn_record(const struct turn *turn, struct topic_sync *out)
+{
+    *out = (struct topic_sync){.pairs_count = turn->count};
+    out->pairs = calloc(turn->count + 1, sizeof(*out->pairs));
+    assert(out->pairs);
+    if (turn->count > 0) {
+        memcpy(out->pairs, turn->pairs, turn->count * sizeof(*out->pairs));
+    }
+    json_t *forced = json_object();
+    json_t *synced = json_object();
+    json_t *ids = json_object();
+    const char *name;
+    json_t *entry;
+    json_object_foreach (turn->memory->kept, name, entry) {
+        put_known(forced, name, json_object_get(entry, "forced"));
+        put_known(synced, name, json_object_get(entry, "synced"));
+        json_object_set(ids, name, json_object_get(entry, "target_id"));
+    }
+    out->forced_json = json_text(forced);
+    out->synced_json = json_text(synced);
+    out->target_ids_json = json_text(ids);
+    out->gone_json = json_text(turn->memory->gone);
+    json_decref(forced);
+    json_decref(synced);
+    json_decref(ids);
+}
+
+static void add_drift(struct topic_sync *out, const char *topic, json_t *row)
+{
+    out->drifts_count++;
+    if (json_array_size(out->drifts) < TOPIC_ROWS_MOST) {
+        json_t *copy = json_deep_copy(row); /* it goes to another thread */
+        json_object_set_new(copy, "topic", json_string(topic));
+        json_array_append_new(out->drifts, copy);
+    }
+}
+
+static void add_partitions_drift(struct topic_sync *out, const struct topic_pair *pair)
+{
+    char source[16];
+    char target[16];
+    snprintf(source, sizeof(source), "%d", pair->source_partitions);
+    snprintf(target, sizeof(target), "%d", pair->target_partitions);
+    json_t *row =
+        topic_drift("partitions", source, target, pair->problem[0] ? pair->problem : pair->warning);
+    add_drift(out, pair->name, row);
+    json_decref(row);
+}
+
+static void build_drifts(const struct turn *turn, struct topic_sync *out)
+{
+    out->drifts = json_array();
+    for (size_t i = 0; i < turn->count; i++) {
+        const struct topic_pair *pair = &turn->pairs[i];
+        int64_t before = out->drifts_count;
+        size_t at;
+        json_t *row;
+        if (!uuid_is_zero(&pair->target_id) && pair->source_partitions != pair->target_partitions) {
+            add_partitions_drift(out, pair);
+        }
+        json_array_foreach (json_object_get(turn->memory->drifts, pair->name), at, row) {
+            add_drift(out, pair->name, row);
+        }
+        out->drifted_count += out->drifts_count > before;
+    }
+}
+
+void turn_outcome(struct turn *turn, struct topic_sync *out)
+{
+    turn_record(turn, out);
+    build_drifts(turn, out);
+    out->news = turn->memory->news;
+    turn->memory->news = json_array();
+}
+
+static json_t *parse_own(const char *text)
+{
+    json_t *value = text ? json_loads(text, 0, NULL) : NULL;
+    return value ? value : json_object();
+}
+
+/* ---- the record ---------------------------------------------------------------------------------------------- */
 
 static json_t *record_topic(const struct topic_pair *pair, json_t *forced, json_t *synced)
 {

@@ -6,57 +6,17 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "kafka/error.h"
-#include "mirror/topic_follow.h"
-#include "mirror/topic_memory.h"
+#include "mirror/topic_sync_inside.h"
 
 /* A setting that changes is followed within 7 s; with more than 250 topics later, since a turn of 2 s takes one request of
  * 512 KiB a side at most: 5,000 topics take 100 s. */
 #define RECHECK_MS       5000
 #define RECHECKS_AT_ONCE ADMIN_SETTINGS_TOPICS
-#define CREATE_AT_ONCE \
-    50 /* a controller creates some 100 topics/s, so a request stays below its time limit */
-#define UNLISTED_ASKED 16 /* one describe each, ~5 ms; the others wait for the next turn */
-#define REPLICAS_MAX   3
-#define NEWS_MOST      100 /* of a turn; the log has all */
-/* Of Kafka's protocol. */
-#define CODE_INVALID_CONFIG   40
-#define CODE_INVALID_REQUEST  42
-#define CODE_POLICY_VIOLATION 44
+#define UNLISTED_ASKED   16 /* one describe each, ~5 ms; the others wait for the next turn */
 
-/* ---- one turn ----------------------------------------------------------------------------------------------- */
-
-struct work { /* beside each pair */
-    const struct remembered *before;
-    bool create;
-    bool check;
-    bool checked; /* now */
-    struct admin_topic_config source;
-    struct admin_topic_config target;
-    struct topic_changes changes; /* forced; of a creation: all */
-    struct topic_changes follows;
-    json_t *drifts; /* of this check; NULL = not checked */
-    bool bare;      /* the target did not take it with the source's settings: created without */
-};
-
-struct turn {
-    const struct config_service *service;
-    struct admin *source;
-    struct admin *target;
-    struct topic_memory *memory;
-    const struct topic_hooks *hooks;
-    int64_t now_ms;
-    struct admin_topic *source_topics;
-    size_t source_count;
-    struct admin_topic *target_topics;
-    size_t target_count;
-    struct topic_pair *pairs;
-    struct work *works;
-    size_t count;
-    size_t created_count;
-};
+/* ---- one turn ---------------------------------------------------------------------------------------------------- */
 
 static void turn_done(struct turn *turn)
 {
@@ -256,18 +216,17 @@ static void decide(struct turn *turn)
     decide_rechecks(turn);
 }
 
-/* Was its first check passed already? Then it goes on through what may fail now. */
-static bool stands(const struct turn *turn, size_t i)
+bool turn_stands(const struct turn *turn, size_t i)
 {
     const struct remembered *before = turn->works[i].before;
     return before && before->checked_ms >= 0 && before->listed &&
            uuid_equal(&before->target_id, &turn->pairs[i].target_id);
 }
 
-static void trouble(struct turn *turn, size_t i, const struct err *err)
+void turn_trouble(struct turn *turn, size_t i, const struct err *err)
 {
     struct topic_pair *pair = &turn->pairs[i];
-    char *text = stands(turn, i) ? pair->warning : pair->problem;
+    char *text = turn_stands(turn, i) ? pair->warning : pair->problem;
     snprintf(text, sizeof(pair->problem), "%.255s", err->what);
 }
 
@@ -313,13 +272,6 @@ static void learn_known(struct turn *turn)
     }
 }
 
-static struct topic_settings settings_of(const struct admin_topic_config *config)
-{
-    bool there = config->err.kind == ERR_NONE && config->settings;
-    return (struct topic_settings){there ? config->settings : NULL,
-                                   there ? config->settings_count : 0};
-}
-
 static void plan_creation(struct turn *turn, size_t i)
 {
     struct work *work = &turn->works[i];
@@ -327,7 +279,7 @@ static void plan_creation(struct turn *turn, size_t i)
     if (!source.list) {
         /* Created without them, a compacted topic would be deleted from by time. */
         err_wrap(&work->source.err, "not created, the source topic's settings cannot be read");
-        trouble(turn, i, &work->source.err);
+        turn_trouble(turn, i, &work->source.err);
         work->create = false;
         return;
     }
@@ -364,7 +316,7 @@ static void plan_check(struct turn *turn, size_t i)
     struct topic_settings target = settings_of(&work->target);
     if (!target.list) {
         err_wrap(&work->target.err, "the target topic's settings cannot be read");
-        trouble(turn, i, &work->target.err);
+        turn_trouble(turn, i, &work->target.err);
         return;
     }
     if (work->source.err.kind != ERR_NONE) {
@@ -380,7 +332,7 @@ static void plan_check(struct turn *turn, size_t i)
         struct err err = {0};
         err_set(&err, ERR_REFUSED, "its settings at the target are not forced yet (%s=%s, ...)",
                 work->changes.list[0].name, work->changes.list[0].value);
-        trouble(turn, i, &err);
+        turn_trouble(turn, i, &err);
         topic_changes_done(&work->changes);
         work->checked = false;
     }
@@ -404,406 +356,13 @@ static void plan(struct turn *turn)
     }
 }
 
-/* Into memory, from where the records are built. */
-static void note_planned(struct turn *turn)
+void turn_note_planned(struct turn *turn)
 {
     for (size_t i = 0; i < turn->count; i++) {
         const struct topic_pair *pair = &turn->pairs[i];
         topic_memory_note(turn->memory, pair->name, &pair->target_id, &turn->works[i].changes);
         topic_memory_note(turn->memory, pair->name, &pair->target_id, &turn->works[i].follows);
     }
-}
-
-/* ---- the outcome -------------------------------------------------------------------------------------------- */
-
-static void put_known(json_t *of_topics, const char *topic, json_t *settings)
-{
-    if (settings) {
-        json_object_set(of_topics, topic, settings);
-    }
-}
-
-/* What is recorded. */
-static void build(const struct turn *turn, struct topic_sync *out)
-{
-    *out = (struct topic_sync){.pairs_count = turn->count};
-    out->pairs = calloc(turn->count + 1, sizeof(*out->pairs));
-    assert(out->pairs);
-    if (turn->count > 0) {
-        memcpy(out->pairs, turn->pairs, turn->count * sizeof(*out->pairs));
-    }
-    json_t *forced = json_object();
-    json_t *synced = json_object();
-    json_t *ids = json_object();
-    const char *name;
-    json_t *entry;
-    json_object_foreach (turn->memory->kept, name, entry) {
-        put_known(forced, name, json_object_get(entry, "forced"));
-        put_known(synced, name, json_object_get(entry, "synced"));
-        json_object_set(ids, name, json_object_get(entry, "target_id"));
-    }
-    out->forced_json = json_text(forced);
-    out->synced_json = json_text(synced);
-    out->target_ids_json = json_text(ids);
-    out->gone_json = json_text(turn->memory->gone);
-    json_decref(forced);
-    json_decref(synced);
-    json_decref(ids);
-}
-
-/* ---- what stays different ------------------------------------------------------------------------------------ */
-
-static void add_drift(struct topic_sync *out, const char *topic, json_t *row)
-{
-    out->drifts_count++;
-    if (json_array_size(out->drifts) < TOPIC_ROWS_MOST) {
-        json_t *copy = json_deep_copy(row); /* it goes to another thread */
-        json_object_set_new(copy, "topic", json_string(topic));
-        json_array_append_new(out->drifts, copy);
-    }
-}
-
-static void add_partitions_drift(struct topic_sync *out, const struct topic_pair *pair)
-{
-    char source[16];
-    char target[16];
-    snprintf(source, sizeof(source), "%d", pair->source_partitions);
-    snprintf(target, sizeof(target), "%d", pair->target_partitions);
-    json_t *row =
-        topic_drift("partitions", source, target, pair->problem[0] ? pair->problem : pair->warning);
-    add_drift(out, pair->name, row);
-    json_decref(row);
-}
-
-static void build_drifts(const struct turn *turn, struct topic_sync *out)
-{
-    out->drifts = json_array();
-    for (size_t i = 0; i < turn->count; i++) {
-        const struct topic_pair *pair = &turn->pairs[i];
-        int64_t before = out->drifts_count;
-        size_t at;
-        json_t *row;
-        if (!uuid_is_zero(&pair->target_id) && pair->source_partitions != pair->target_partitions) {
-            add_partitions_drift(out, pair);
-        }
-        json_array_foreach (json_object_get(turn->memory->drifts, pair->name), at, row) {
-            add_drift(out, pair->name, row);
-        }
-        out->drifted_count += out->drifts_count > before;
-    }
-}
-
-/* News is told once. */
-static void build_outcome(struct turn *turn, struct topic_sync *out)
-{
-    build(turn, out);
-    build_drifts(turn, out);
-    out->news = turn->memory->news;
-    turn->memory->news = json_array();
-}
-
-/* ---- acts --------------------------------------------------------------------------------------------------- */
-
-static bool alters(const struct work *work)
-{
-    return !work->create &&
-           (topic_changes_any_set(&work->changes) || topic_changes_any_set(&work->follows));
-}
-
-/* Topics that were not mirrored yet stay out of the record until their settings are forced. */
-static bool record_intent(struct turn *turn, struct err *err)
-{
-    bool any = false;
-    struct topic_sync planned;
-    build(turn, &planned);
-    for (size_t i = 0; i < turn->count; i++) {
-        if (alters(&turn->works[i])) {
-            any = true;
-            if (!stands(turn, i)) {
-                snprintf(planned.pairs[i].problem, sizeof(planned.pairs[i].problem),
-                         "being set up");
-            }
-        }
-    }
-    bool ok = !any || (turn->hooks->may_act(turn->hooks->arg, err) &&
-                       turn->hooks->record(turn->hooks->arg, &planned, err));
-    topic_sync_done(&planned);
-    return ok;
-}
-
-/* A value, a policy of the target's operator, or two settings that exclude each other; not the name, not our rights. */
-static bool refuses_settings(const struct err *err)
-{
-    return err->code == CODE_INVALID_CONFIG || err->code == CODE_INVALID_REQUEST ||
-           err->code == CODE_POLICY_VIOLATION;
-}
-
-static void create_told(struct turn *turn, size_t i, const struct err *err)
-{
-    struct topic_pair *pair = &turn->pairs[i];
-    struct work *work = &turn->works[i];
-    if (err->kind != ERR_NONE) {
-        topic_memory_drop(turn->memory, pair->name);
-        work->bare = !work->bare && refuses_settings(err);
-        if (work->bare) { /* once more without; the next turn finds out which one it was */
-            topic_changes_keep_forced(&work->changes);
-        } else {
-            trouble(turn, i, err);
-            topic_changes_done(&work->changes);
-        }
-        return;
-    }
-    turn->created_count++;
-    /* Else the next turn looks what it got. */
-    work->checked = turn->memory->known != NULL && !work->bare;
-    log_info("topic.created", "topic=%s partitions=%d", pair->name, pair->source_partitions);
-}
-
-/* Pairs [*next..) as far as one request goes. @param bare  those that were refused with the source's settings */
-static bool create_some(struct turn *turn, bool bare, size_t *next, int32_t replicas,
-                        struct err *err)
-{
-    struct admin_new_topic wants[CREATE_AT_ONCE];
-    const char **settings[CREATE_AT_ONCE];
-    size_t who[CREATE_AT_ONCE];
-    struct err errs[CREATE_AT_ONCE];
-    size_t count = 0;
-    for (; *next < turn->count && count < CREATE_AT_ONCE; (*next)++) {
-        if (!turn->works[*next].create || turn->works[*next].bare != bare) {
-            continue;
-        }
-        settings[count] = topic_changes_pairs(&turn->works[*next].changes);
-        wants[count] =
-            (struct admin_new_topic){turn->pairs[*next].name, turn->pairs[*next].source_partitions,
-                                     replicas, settings[count]};
-        errs[count] = (struct err){0};
-        who[count++] = *next;
-    }
-    bool ok = count == 0 || turn->hooks->may_act(turn->hooks->arg, err);
-    if (ok && count > 0) {
-        admin_create_topics(turn->target, wants, count, errs);
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (ok) {
-            create_told(turn, who[i], &errs[i]);
-        }
-        free(settings[i]);
-    }
-    return ok;
-}
-
-static bool create_all(struct turn *turn, bool bare, int32_t replicas, struct err *err)
-{
-    size_t next = 0;
-    while (next < turn->count) {
-        if (!create_some(turn, bare, &next, replicas, err)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* The new topics' ids, and what others made of them. */
-static bool relist(struct turn *turn, struct err *err)
-{
-    free(turn->target_topics);
-    turn->target_topics = NULL;
-    turn->target_count = 0;
-    if (!admin_list_topics(turn->target, &turn->target_topics, &turn->target_count, err)) {
-        return false;
-    }
-    if (turn->target_count > 0) {
-        qsort(turn->target_topics, turn->target_count, sizeof(*turn->target_topics), topic_by_name);
-    }
-    for (size_t i = 0; i < turn->count; i++) {
-        struct topic_pair *pair = &turn->pairs[i];
-        const struct admin_topic *twin = target_find(turn, pair->name);
-        if (turn->works[i].create && twin) {
-            pair->target_id = twin->id;
-            pair->target_partitions = twin->partitions_count;
-            pair->target_replicas = twin->replication_factor;
-            topic_pair_judge(pair);
-        }
-    }
-    return true;
-}
-
-static bool create(struct turn *turn, struct err *err)
-{
-    size_t next = 0;
-    while (next < turn->count && !turn->works[next].create) {
-        next++;
-    }
-    if (next == turn->count) {
-        return true;
-    }
-    char cluster_id[64];
-    int32_t brokers_count = 0;
-    if (!admin_cluster_id(turn->target, cluster_id, &brokers_count, err)) {
-        return false;
-    }
-    int32_t replicas = brokers_count < REPLICAS_MAX ? brokers_count : REPLICAS_MAX;
-    if (!create_all(turn, false, replicas > 0 ? replicas : 1, err) ||
-        !create_all(turn, true, replicas > 0 ? replicas : 1, err)) {
-        return false;
-    }
-    if (turn->created_count > 0 && !relist(turn, err)) {
-        return false;
-    }
-    note_planned(turn); /* again, under the new topics' ids */
-    return true;
-}
-
-static bool grow(struct turn *turn, struct err *err)
-{
-    for (size_t i = 0; i < turn->count; i++) {
-        struct topic_pair *pair = &turn->pairs[i];
-        if (pair->problem[0] || uuid_is_zero(&pair->target_id) ||
-            pair->target_partitions >= pair->source_partitions) {
-            continue;
-        }
-        if (!turn->hooks->may_act(turn->hooks->arg, err)) {
-            return false;
-        }
-        struct err why = {0};
-        if (admin_grow_topic(turn->target, pair->name, pair->source_partitions, &why)) {
-            log_info("topic.grown", "topic=%s partitions=%d before=%d", pair->name,
-                     pair->source_partitions, pair->target_partitions);
-            pair->target_partitions = pair->source_partitions;
-        } else { /* those that are there go on */
-            snprintf(pair->warning, sizeof(pair->warning),
-                     "partitions %d to %d are missing: %.200s", pair->target_partitions,
-                     pair->source_partitions - 1, why.what);
-        }
-    }
-    return true;
-}
-
-static void force_one(struct turn *turn, size_t i)
-{
-    struct work *work = &turn->works[i];
-    const char **settings = topic_changes_pairs(&work->changes);
-    struct err why = {0};
-    if (admin_alter_topic(turn->target, turn->pairs[i].name, settings, &why)) {
-        for (size_t at = 0; settings[at]; at += 2) {
-            log_info("topic.forced", "topic=%s setting=%s value=%s", turn->pairs[i].name,
-                     settings[at], log_quote(settings[at + 1]).text);
-        }
-    } else {
-        err_wrap(&why, "its settings cannot be forced");
-        trouble(turn, i, &why);
-        work->checked = false;
-    }
-    free(settings);
-}
-
-/* ---- acts: what follows the source --------------------------------------------------------------------------- */
-
-static void followed(struct turn *turn, size_t i, const struct topic_change *change)
-{
-    const char *topic = turn->pairs[i].name;
-    const char *before = topic_setting_own(settings_of(&turn->works[i].target), change->name);
-    if (change->ends) {
-        topic_memory_unnote(turn->memory, topic, change->name);
-    }
-    if (!change->set) {
-        return;
-    }
-    log_info("topic.setting", "topic=%s setting=%s value=%s before=%s why=%s", topic, change->name,
-             log_quote(change->value ? change->value : "").text,
-             log_quote(before ? before : "").text,
-             change->ends ? "\"the source's topic has none any more\""
-                          : "\"the source's topic has it\"");
-    json_t *news = json_pack("{s:s, s:s, s:s?, s:s?}", "topic", topic, "setting", change->name,
-                             "before", before, "after", change->value);
-    if (news && json_array_size(turn->memory->news) < NEWS_MOST) {
-        json_array_append(turn->memory->news, news);
-    }
-    json_decref(news);
-}
-
-static void not_followed(struct turn *turn, size_t i, const struct topic_change *change,
-                         const struct err *err)
-{
-    const char *topic = turn->pairs[i].name;
-    struct work *work = &turn->works[i];
-    const struct admin_setting *there = topic_setting(settings_of(&work->target), change->name);
-    char why[320];
-    bool refused = refuses_settings(err);
-    snprintf(why, sizeof(why), "%s%.280s",
-             refused ? "the target refuses it: " : "not changed: ", err->what);
-    if (change->first) {
-        topic_memory_unnote(turn->memory, topic, change->name);
-    }
-    if (refused && change->value) {
-        topic_memory_refuse(turn->memory, topic, change->name, change->value, why, turn->now_ms);
-    }
-    log_warn("topic.setting_differs", "topic=%s setting=%s value=%s why=%s then=\"tried again\"",
-             topic, change->name, log_quote(change->value ? change->value : "").text,
-             log_quote(why).text);
-    json_array_append_new(
-        work->drifts, topic_drift(change->name, change->value, there ? there->value : NULL, why));
-}
-
-/* The first `count` of these changes in one request. */
-static bool try_changes(struct turn *turn, size_t i, struct topic_change *changes, size_t count,
-                        struct err *why)
-{
-    struct topic_changes some = {changes, count};
-    const char **settings = topic_changes_pairs(&some);
-    bool ok = !settings[0] || admin_alter_topic(turn->target, turn->pairs[i].name, settings, why);
-    free(settings);
-    return ok;
-}
-
-/* All at once; when the target does not take that, one by one, so that one stops no other. */
-static bool follow_one(struct turn *turn, size_t i, struct err *err)
-{
-    struct topic_changes *follows = &turn->works[i].follows;
-    struct err why = {0};
-    bool whole = try_changes(turn, i, follows->list, follows->count, &why);
-    bool each = !whole && refuses_settings(&why);
-    for (size_t at = 0; at < follows->count; at++) {
-        struct topic_change *change = &follows->list[at];
-        bool done = whole || !change->set;
-        if (each && change->set) {
-            why = (struct err){0};
-            if (!turn->hooks->may_act(turn->hooks->arg, err)) {
-                return false;
-            }
-            done = try_changes(turn, i, change, 1, &why);
-        }
-        if (done) {
-            followed(turn, i, change);
-        } else {
-            not_followed(turn, i, change, &why);
-        }
-    }
-    return true;
-}
-
-static bool alter_one(struct turn *turn, size_t i, struct err *err)
-{
-    if (topic_changes_any_set(&turn->works[i].changes)) {
-        force_one(turn, i);
-    }
-    return turn->pairs[i].problem[0] || follow_one(turn, i, err);
-}
-
-static bool alter(struct turn *turn, struct err *err)
-{
-    for (size_t i = 0; i < turn->count; i++) {
-        const struct work *work = &turn->works[i];
-        if (work->create || turn->pairs[i].problem[0] ||
-            work->changes.count + work->follows.count == 0) {
-            continue;
-        }
-        if ((alters(work) && !turn->hooks->may_act(turn->hooks->arg, err)) ||
-            !alter_one(turn, i, err)) {
-            return false;
-        }
-    }
-    return true;
 }
 
 /* ---- afterwards --------------------------------------------------------------------------------------------- */
@@ -904,6 +463,30 @@ static bool list(struct turn *turn, struct err *err)
     return true;
 }
 
+bool turn_list_again(struct turn *turn, struct err *err)
+{
+    free(turn->target_topics);
+    turn->target_topics = NULL;
+    turn->target_count = 0;
+    if (!admin_list_topics(turn->target, &turn->target_topics, &turn->target_count, err)) {
+        return false;
+    }
+    if (turn->target_count > 0) {
+        qsort(turn->target_topics, turn->target_count, sizeof(*turn->target_topics), topic_by_name);
+    }
+    for (size_t i = 0; i < turn->count; i++) {
+        struct topic_pair *pair = &turn->pairs[i];
+        const struct admin_topic *twin = target_find(turn, pair->name);
+        if (turn->works[i].create && twin) {
+            pair->target_id = twin->id;
+            pair->target_partitions = twin->partitions_count;
+            pair->target_replicas = twin->replication_factor;
+            topic_pair_judge(pair);
+        }
+    }
+    return true;
+}
+
 bool topic_sync_run(const struct config_service *service, struct admin *source,
                     struct admin *target, struct topic_memory *memory,
                     const struct topic_hooks *hooks, int64_t now_ms, struct topic_sync *out,
@@ -920,15 +503,15 @@ bool topic_sync_run(const struct config_service *service, struct admin *source,
         read_settings(&turn, true);
         read_settings(&turn, false);
         plan(&turn);
-        note_planned(&turn);
+        turn_note_planned(&turn);
     }
-    ok = ok && record_intent(&turn, err) && create(&turn, err) && grow(&turn, err) &&
-         alter(&turn, err);
+    ok = ok && turn_record_intent(&turn, err) && turn_create(&turn, err) && turn_grow(&turn, err) &&
+         turn_alter(&turn, err);
     if (ok) {
         hold_unchecked(&turn);
         remember(&turn);
         remember_drifts(&turn);
-        build_outcome(&turn, out);
+        turn_outcome(&turn, out);
     }
     turn_done(&turn);
     return ok;

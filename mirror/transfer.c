@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/buf.h"
+#include "base/heap.h"
 
 #define CONTROL_BATCH_BYTES_MAX 4096 /* a marker is 17 bytes of records; room for later versions */
 #define CONTROL_TYPE_ABORT      0    /* ControlRecordType.ABORT */
@@ -23,10 +24,7 @@ void transfer_filter_init(struct transfer_filter *filter, struct fetch_partition
     *filter = (struct transfer_filter){.aborted = partition->aborted,
                                        .aborted_count = partition->aborted_count};
     if (partition->aborted_count > 0) {
-        filter->active = calloc((size_t)partition->aborted_count, sizeof(*filter->active));
-        if (filter->active == NULL) {
-            abort();
-        }
+        filter->active = must(calloc((size_t)partition->aborted_count, sizeof(*filter->active)));
     }
 }
 

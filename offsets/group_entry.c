@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "offsets/checkpoint.h"
+#include "offsets/hint.h"
 
 static const char *const hold_names[GROUP_HOLDS_COUNT] = {
     [GROUP_FREE] = "free",       [GROUP_OFF] = "off",   [GROUP_MEMBERS] = "members",
@@ -39,10 +41,7 @@ static void set_metadata(struct group_entry *entry, const char *text, size_t len
     entry->metadata = NULL;
     if (text != NULL) {
         size_t bound = text_len(text, len);
-        entry->metadata = calloc(1, bound + 1);
-        if (entry->metadata == NULL) {
-            abort();
-        }
+        entry->metadata = must(calloc(1, bound + 1));
         memcpy(entry->metadata, text, bound);
     }
 }
@@ -56,23 +55,83 @@ static bool same_text(const char *ours, const char *text, size_t len)
     return strlen(ours) == bound && memcmp(ours, text, bound) == 0;
 }
 
-void group_entry_source(struct group_entry *entry, int64_t offset, const char *metadata,
-                        size_t metadata_len)
+#define PACE_GAP_MS \
+    5000 /* not looked at for longer: how often it committed meanwhile is not known */
+#define PACE_LONG_MS 60000 /* a group that rests says little of how it reads */
+#define PACE_MEMORY  8     /* commits that a mean is of */
+
+/* Rounded up, so that it gets there. */
+static int64_t mean(int64_t before, int64_t now)
+{
+    int64_t more = now - before;
+    return before + (more > 0 ? more + PACE_MEMORY - 1 : more) / PACE_MEMORY;
+}
+
+/* The first move has begun at an unknown time. */
+static void measure(struct group_entry *entry, int64_t offset, int64_t now_ms)
+{
+    struct group_pace *pace = &entry->facts.pace;
+    int64_t more = offset - entry->facts.source_offset;
+    bool watched = entry->seen_ms != 0 && now_ms - entry->seen_ms <= PACE_GAP_MS;
+    if (more > 0 && watched && entry->moved_ms != 0) {
+        int64_t took_ms = now_ms - entry->moved_ms;
+        took_ms = took_ms > PACE_LONG_MS ? PACE_LONG_MS : took_ms < 1 ? 1 : took_ms;
+        bool known = pace->commits_ms > 0;
+        pace->offsets = known ? mean(pace->offsets, more) : more;
+        pace->commits_ms = known ? mean(pace->commits_ms, took_ms) : took_ms;
+    }
+    entry->moved_ms = watched ? now_ms : 0;
+}
+
+bool group_entry_source(struct group_entry *entry, int64_t offset, const char *metadata,
+                        size_t metadata_len, int64_t now_ms, int64_t wall_ms)
 {
     struct group_facts *facts = &entry->facts;
+    bool other = offset != facts->source_offset;
+    if (other && facts->source_offset >= 0) {
+        measure(entry, offset, now_ms);
+    }
+    facts->read_ms = other ? wall_ms : facts->read_ms;
+    entry->seen_ms = now_ms;
     entry->absent_ms = 0;
+    if (hint_is(metadata, metadata_len)) {
+        metadata = NULL;
+    }
     if (!same_text(entry->metadata, metadata, metadata_len)) {
         set_metadata(entry, metadata, metadata_len);
         entry->metadata_stored = false;
         entry->metadata_seen = false;
     }
-    if (offset == facts->source_offset) {
+    if (other) {
+        entry->rewound = entry->rewound || offset < facts->source_offset;
+        facts->source_offset = offset;
+        entry->mapped = false;
+        entry->ask_ms = 0;
+    }
+    return other;
+}
+
+void group_entry_readers(struct group_entry *entry, bool empty, bool was_empty, bool moved)
+{
+    if (!empty) {
+        entry->by_hand = false;
+    } else if (moved && was_empty) {
+        entry->by_hand = true;
+    } else if (!moved) {
         return;
     }
-    entry->rewound = entry->rewound || offset < facts->source_offset;
-    facts->source_offset = offset;
-    entry->mapped = false;
-    entry->ask_ms = 0;
+    entry->facts.limit = -1;
+}
+
+bool group_entry_wants_limit(const struct group_entry *entry, bool empty)
+{
+    return empty && !entry->by_hand && entry->facts.limit < 0 && entry->facts.source_offset >= 0;
+}
+
+void group_entry_limit(struct group_entry *entry, int64_t source_end)
+{
+    int64_t least = entry->facts.source_offset;
+    entry->facts.limit = source_end > least ? source_end : least;
 }
 
 /* --- translation -------------------------------------------------------------------------------------------------- */
@@ -94,6 +153,37 @@ void group_entry_settle(struct group_entry *entry, int64_t target_begin)
         facts->target_offset = target_begin;
         facts->verdict = VERDICT_LOST;
     }
+}
+
+#define LOOK_EACH_MS 1000 /* the source's commits are read so often */
+
+/* Read since the last commit that was seen: up to the next one, and until we look again. */
+static int64_t unseen_offsets(const struct group_pace *pace)
+{
+    double more = (double)pace->offsets * (1.0 + (double)LOOK_EACH_MS / (double)pace->commits_ms);
+    return more >= 1e15 ? INT64_MAX / 4 : (int64_t)more;
+}
+
+int64_t group_entry_reread(const struct group_entry *entry, int64_t mirrored_end)
+{
+    const struct group_facts *facts = &entry->facts;
+    int64_t stands = entry->target_seen >= 0 ? entry->target_seen : facts->committed;
+    if (facts->source_offset < 0) {
+        return 0;
+    }
+    if (stands < 0 || facts->target_offset < 0) {
+        return -1;
+    }
+    int64_t left = mirrored_end > stands ? mirrored_end - stands : 0;
+    int64_t behind = facts->target_offset > stands ? facts->target_offset - stands : 0;
+    int64_t more = left;
+    if (facts->limit >= facts->source_offset) { /* nobody reads for it */
+        more = facts->limit - facts->source_offset;
+    }
+    if (facts->pace.commits_ms > 0 && unseen_offsets(&facts->pace) < more) {
+        more = unseen_offsets(&facts->pace);
+    }
+    return more < left - behind ? behind + more : left;
 }
 
 /* --- decision ----------------------------------------------------------------------------------------------------- */
@@ -202,7 +292,9 @@ static bool same_facts(const struct group_facts *a, const struct group_facts *b)
 {
     return a->source_offset == b->source_offset && a->target_offset == b->target_offset &&
            a->verdict == b->verdict && a->count == b->count && a->hold == b->hold &&
-           a->committed == b->committed && a->before == b->before;
+           a->committed == b->committed && a->before == b->before && a->read_ms == b->read_ms &&
+           a->pace.offsets == b->pace.offsets && a->pace.commits_ms == b->pace.commits_ms &&
+           a->limit == b->limit;
 }
 
 bool group_entry_unsaved(const struct group_entry *entry)
@@ -230,11 +322,12 @@ size_t group_entry_text(const struct group_entry *entry, char out[GROUP_TEXT_BYT
 {
     const struct group_facts *facts = &entry->facts;
     int len = snprintf(out, GROUP_TEXT_BYTES,
-                       "v1 %" PRId64 " %" PRId64 " %s %" PRId64 " %s %" PRId64 " %" PRId64
-                       " %" PRId64 " %s%.*s",
+                       "v2 %" PRId64 " %" PRId64 " %s %" PRId64 " %s %" PRId64 " %" PRId64
+                       " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %s%.*s",
                        facts->source_offset, facts->target_offset, verdict_text(facts->verdict),
                        facts->count, group_hold_name(facts->hold), facts->committed, facts->before,
-                       entry->time_ms, entry->metadata == NULL ? "-" : "=", GROUP_METADATA_BYTES,
+                       entry->time_ms, facts->read_ms, facts->pace.offsets, facts->pace.commits_ms,
+                       facts->limit, entry->metadata == NULL ? "-" : "=", GROUP_METADATA_BYTES,
                        entry->metadata == NULL ? "" : entry->metadata);
     assert(len > 0 && len < GROUP_TEXT_BYTES);
     return (size_t)len;
@@ -302,19 +395,24 @@ static enum group_hold take_hold(struct words *words)
     return GROUP_FREE;
 }
 
-static bool take_version(struct words *words)
+/* 0 = none that we know. */
+static int take_version(struct words *words)
 {
     size_t len;
     const char *word = take(words, &len);
-    return !words->bad && is_word(word, len, "v1");
+    if (words->bad) {
+        return 0;
+    }
+    return is_word(word, len, "v1") ? 1 : is_word(word, len, "v2") ? 2 : 0;
 }
 
 bool group_entry_parse(const char *text, size_t len, struct group_entry *out, struct err *err)
 {
     struct words words = {.at = text, .left = len};
-    struct group_facts facts = {0};
-    if (!take_version(&words)) {
-        return err_set(err, ERR_REFUSED, "a group's place does not begin with v1");
+    struct group_facts facts = {.read_ms = -1, .limit = -1};
+    int version = take_version(&words);
+    if (version == 0) {
+        return err_set(err, ERR_REFUSED, "a group's place does not begin with v2");
     }
     facts.source_offset = take_number(&words);
     facts.target_offset = take_number(&words);
@@ -324,6 +422,13 @@ bool group_entry_parse(const char *text, size_t len, struct group_entry *out, st
     facts.committed = take_number(&words);
     facts.before = take_number(&words);
     int64_t time_ms = take_number(&words);
+    if (version > 1) {
+        facts.read_ms = take_number(&words);
+        facts.pace.offsets = take_number(&words);
+        facts.pace.commits_ms = take_number(&words);
+        facts.limit = take_number(&words);
+        words.bad = words.bad || facts.pace.offsets < 0 || facts.pace.commits_ms < 0;
+    }
     bool none = !words.bad && words.left == 1 && words.at[0] == '-';
     bool some = !words.bad && words.left >= 1 && words.at[0] == '=';
     if (!(none || some) || words.left > GROUP_METADATA_BYTES + 1) {

@@ -7,11 +7,12 @@
  *
  * Kept in Redis, hash BASE:groups, field GROUP:TOPIC:PARTITION (a group may have colons in its name, a topic may not):
  *
- *   v1 SOURCE TARGET VERDICT COUNT HOLD COMMITTED BEFORE TIME METADATA
+ *   v2 SOURCE TARGET VERDICT COUNT HOLD COMMITTED BEFORE TIME READ OFFSETS COMMITS LIMIT METADATA
  *
  * Numbers decimal, -1 = none. TARGET the translation; COUNT of an `ahead` or `lost` verdict; COMMITTED what we committed at
- * the target last, or are about to; BEFORE what stood there when we did; TIME in ms since 1970 UTC, of that commit; METADATA
- * "-" for none, else "=" and the group's own text to the end.
+ * the target last, or are about to; BEFORE what stood there when we did; TIME in ms since 1970 UTC, of that commit; READ
+ * likewise, when SOURCE was seen first; OFFSETS and COMMITS the group's pace; LIMIT a source offset at or behind which nobody
+ * read for the group; METADATA "-" for none, else "=" and the group's own text to the end. v1 has no READ .. LIMIT.
  */
 #ifndef FERRY_OFFSETS_GROUP_ENTRY_H
 #define FERRY_OFFSETS_GROUP_ENTRY_H
@@ -39,6 +40,12 @@ const char *group_hold_name(enum group_hold hold);
 
 struct group_part;
 
+/* Mean of what was seen lately. Commits faster than we look count as one a look. */
+struct group_pace {
+    int64_t offsets;    /* of the source, between two commits */
+    int64_t commits_ms; /* between two commits; 0 = not known */
+};
+
 struct group_facts {       /* what is kept */
     int64_t source_offset; /* -1 = none any more */
     int64_t target_offset; /* -1 = no translation */
@@ -47,6 +54,10 @@ struct group_facts {       /* what is kept */
     enum group_hold hold;
     int64_t committed; /* -1 = we never did */
     int64_t before;
+    int64_t read_ms; /* wall clock: source_offset was seen first; -1 = unknown */
+    struct group_pace pace;
+    int64_t
+        limit; /* the source's end when the group was seen without members; -1 = it has some, or not known */
 };
 
 struct group_entry {
@@ -66,11 +77,15 @@ struct group_entry {
     int64_t ask_ms; /* what is known is asked again then; what is unmapped, not before */
     /* read */
     int64_t absent_ms;   /* not in the source's answers since; 0 = it is */
+    int64_t seen_ms;     /* loop clock: the source's answer had it last; 0 = not since we began */
+    int64_t moved_ms;    /* likewise, and its offset was another one; 0 = not since we began */
     bool rewound;        /* at the source, since our last commit */
     int64_t past_ms;     /* our own commit is past the translation since; 0 = it is not */
     int64_t look_ms;     /* the target is to be read again then */
     int64_t target_seen; /* what it had at the last look, or what we committed since; -1 = none */
     bool metadata_seen;  /* the same metadata stands there */
+    bool
+        by_hand; /* it moved while the group had no members: somebody reads with assigned partitions, unseen */
     /* of the round under way */
     uint64_t round;     /* the last one in which the source's answer had it */
     bool pending;       /* the map was not asked, or did not answer: nothing is decided */
@@ -97,9 +112,19 @@ struct group_target { /* what is known of the target when it is decided */
 
 /* So that what began together is not due together: up to half of what it is added to. */
 int64_t group_entry_jitter(const struct group_entry *entry, int64_t of_ms);
-/* A source commit was read: facts, what is to be translated again, whether it was rewound. */
-void group_entry_source(struct group_entry *entry, int64_t offset, const char *metadata,
-                        size_t metadata_len);
+/* A source commit was read: facts, what is to be translated again, whether it was rewound, its pace. A hint of ours
+ * (offsets/hint.h) is no metadata of the group's.
+ * @param now_ms, wall_ms  loop and wall clock
+ * @return it is another offset than before */
+bool group_entry_source(struct group_entry *entry, int64_t offset, const char *metadata,
+                        size_t metadata_len, int64_t now_ms, int64_t wall_ms);
+/* Can somebody have read for it who did not commit? Behind group_entry_source().
+ * @param empty, was_empty  the group had no members when it was listed last, and the time before
+ * @param moved  its commit is another one than at the last look */
+void group_entry_readers(struct group_entry *entry, bool empty, bool was_empty, bool moved);
+/* Is the source's end to be asked for, which bounds what was read for it? */
+bool group_entry_wants_limit(const struct group_entry *entry, bool empty);
+void group_entry_limit(struct group_entry *entry, int64_t source_end);
 /* Verdict and target offset from the map's answer and where the target's log begins (-1 = not known). */
 void group_entry_settle(struct group_entry *entry, int64_t target_begin);
 /* Has it to be decided, and the target to be read for it? */
@@ -110,13 +135,17 @@ MUST_CHECK
 bool group_entry_decide(struct group_entry *entry, const struct group_target *target);
 /* What the target answered to the commit. */
 void group_entry_answered(struct group_entry *entry, bool ok, enum group_hold why, int64_t now_ms);
+/* Records of the target that the group would read again, at most, if it went on there now: from what stands there to where it
+ * may have read at the source. -1 = not known: nothing stands there, or it has no translation.
+ * @param mirrored_end  of the target's partition */
+int64_t group_entry_reread(const struct group_entry *entry, int64_t mirrored_end);
 /* Does what Redis holds differ? */
 bool group_entry_unsaved(const struct group_entry *entry);
 /* It is sent: it stands there, unless the round fails. */
 void group_entry_saved(struct group_entry *entry);
 void group_entry_done(struct group_entry *entry); /* what it owns */
 
-#define GROUP_TEXT_BYTES (256 + GROUP_METADATA_BYTES)
+#define GROUP_TEXT_BYTES (384 + GROUP_METADATA_BYTES)
 /* @return bytes written to out, a NUL behind them */
 size_t group_entry_text(const struct group_entry *entry, char out[GROUP_TEXT_BYTES]);
 /* Strict. Only facts, metadata and time are filled in. ERR_REFUSED otherwise. */

@@ -4,18 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
-
-static char *copy(const char *text)
-{
-    return must(strdup(text));
-}
+#include "base/heap.h"
 
 /* Room for one more pointer in an array that doubles. */
 static void *grow(void *items, size_t count, size_t *room)
@@ -27,11 +16,48 @@ static void *grow(void *items, size_t count, size_t *room)
     return must(reallocarray(items, *room, sizeof(void *)));
 }
 
+/* Put one into such an array, before the one at `at`. @return the array */
+static void *insert(void *items, size_t count, size_t *room, size_t at, void *item)
+{
+    void **list = grow(items, count, room);
+    memmove(list + at + 1, list + at, (count - at) * sizeof(void *));
+    list[at] = item;
+    return list;
+}
+
+/* Groups and topics are kept in the order of their names. */
+struct named {
+    char *name;
+};
+static_assert(offsetof(struct group, name) == 0 && offsetof(struct group_topic, name) == 0,
+              "both begin as struct named does");
+
 static int compare_text(const char *a, size_t a_len, const char *b)
 {
     size_t b_len = strlen(b);
     int order = memcmp(a, b, a_len < b_len ? a_len : b_len);
     return order != 0 ? order : (a_len > b_len) - (a_len < b_len);
+}
+
+/* Where the one of this name is in an array of them, or would be. */
+static size_t name_place(const void *items, size_t count, const char *name, size_t len,
+                         bool *out_there)
+{
+    const struct named *const *list = items;
+    size_t low = 0;
+    size_t high = count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = compare_text(name, len, list[middle]->name);
+        if (order == 0) {
+            *out_there = true;
+            return middle;
+        }
+        low = order > 0 ? middle + 1 : low;
+        high = order > 0 ? high : middle;
+    }
+    *out_there = false;
+    return low;
 }
 
 /* --- kinds -------------------------------------------------------------------------------------------------------- */
@@ -117,48 +143,25 @@ void group_table_free(struct group_table *table)
     free(table);
 }
 
-/* Where a group of this name is, or would be. */
-static size_t group_place(const struct group_table *table, const char *name, size_t len,
-                          bool *out_there)
-{
-    size_t low = 0;
-    size_t high = table->groups_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = compare_text(name, len, table->groups[middle]->name);
-        if (order == 0) {
-            *out_there = true;
-            return middle;
-        }
-        low = order > 0 ? middle + 1 : low;
-        high = order > 0 ? high : middle;
-    }
-    *out_there = false;
-    return low;
-}
-
 struct group *group_find(const struct group_table *table, const char *name, size_t len)
 {
     bool there;
-    size_t at = group_place(table, name, len, &there);
+    size_t at = name_place(table->groups, table->groups_count, name, len, &there);
     return there ? table->groups[at] : NULL;
 }
 
 struct group *group_make(struct group_table *table, const char *name)
 {
     bool there;
-    size_t at = group_place(table, name, strlen(name), &there);
+    size_t at = name_place(table->groups, table->groups_count, name, strlen(name), &there);
     if (there) {
         return table->groups[at];
     }
     struct group *group = must(calloc(1, sizeof(*group)));
-    group->name = copy(name);
+    group->name = must_copy(name);
     group->source_broker = -1;
     group->target_broker = -1;
-    table->groups = grow(table->groups, table->groups_count, &table->groups_room);
-    memmove(table->groups + at + 1, table->groups + at,
-            (table->groups_count - at) * sizeof(struct group *));
-    table->groups[at] = group;
+    table->groups = insert(table->groups, table->groups_count, &table->groups_room, at, group);
     table->groups_count++;
     return group;
 }
@@ -179,45 +182,23 @@ void group_table_sweep(struct group_table *table)
 
 /* --- topics and partitions ---------------------------------------------------------------------------------------- */
 
-static size_t topic_place(const struct group_table *table, const char *name, size_t len,
-                          bool *out_there)
-{
-    size_t low = 0;
-    size_t high = table->topics_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = compare_text(name, len, table->topics[middle]->name);
-        if (order == 0) {
-            *out_there = true;
-            return middle;
-        }
-        low = order > 0 ? middle + 1 : low;
-        high = order > 0 ? high : middle;
-    }
-    *out_there = false;
-    return low;
-}
-
 struct group_topic *group_topic_find(const struct group_table *table, const char *name, size_t len)
 {
     bool there;
-    size_t at = topic_place(table, name, len, &there);
+    size_t at = name_place(table->topics, table->topics_count, name, len, &there);
     return there ? table->topics[at] : NULL;
 }
 
 struct group_topic *group_topic_make(struct group_table *table, const char *name)
 {
     bool there;
-    size_t at = topic_place(table, name, strlen(name), &there);
+    size_t at = name_place(table->topics, table->topics_count, name, strlen(name), &there);
     if (there) {
         return table->topics[at];
     }
     struct group_topic *topic = must(calloc(1, sizeof(*topic)));
-    topic->name = copy(name);
-    table->topics = grow(table->topics, table->topics_count, &table->topics_room);
-    memmove(table->topics + at + 1, table->topics + at,
-            (table->topics_count - at) * sizeof(struct group_topic *));
-    table->topics[at] = topic;
+    topic->name = must_copy(name);
+    table->topics = insert(table->topics, table->topics_count, &table->topics_room, at, topic);
     table->topics_count++;
     return topic;
 }
@@ -326,13 +307,12 @@ struct group_entry *group_entry_make(struct group_table *table, struct group *gr
                                         .verdict = VERDICT_UNMAPPED,
                                         .hold = GROUP_FREE,
                                         .committed = -1,
-                                        .before = -1};
+                                        .before = -1,
+                                        .read_ms = -1,
+                                        .limit = -1};
     entry->target_seen = -1;
     size_t at = entry_place(group, part);
-    group->entries = grow(group->entries, group->entries_count, &group->entries_room);
-    memmove(group->entries + at + 1, group->entries + at,
-            (group->entries_count - at) * sizeof(struct group_entry *));
-    group->entries[at] = entry;
+    group->entries = insert(group->entries, group->entries_count, &group->entries_room, at, entry);
     group->entries_count++;
     table->entries_count++;
     return entry;
@@ -455,6 +435,28 @@ static int by_source(const void *a, const void *b)
     return (of_a > of_b) - (of_a < of_b);
 }
 
+size_t group_table_limits(struct group_table *table)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < table->topics_count; i++) {
+        struct group_topic *topic = table->topics[i];
+        for (int32_t p = 0; p < topic->parts_count; p++) {
+            if (topic->parts[p] != NULL) {
+                topic->parts[p]->limit_wanted = false;
+            }
+        }
+    }
+    for (size_t i = 0; i < table->groups_count; i++) {
+        const struct group *group = table->groups[i];
+        for (size_t j = 0; group->read && j < group->entries_count; j++) {
+            bool wanted = group_entry_wants_limit(group->entries[j], group->source_empty);
+            group->entries[j]->part->limit_wanted |= wanted;
+            count += wanted ? 1 : 0;
+        }
+    }
+    return count;
+}
+
 void group_asks_sort(struct group_part *part)
 {
     qsort(part->asks, part->asks_count, sizeof(struct group_entry *), by_source);
@@ -473,6 +475,18 @@ void group_entry_mapped(struct group_entry *entry, const struct translation *fou
 
 /* --- counts ------------------------------------------------------------------------------------------------------- */
 
+/* What this place would read again. @return there is something */
+static bool count_reread(const struct group_table *table, const struct group_entry *entry,
+                         struct group_counts *out)
+{
+    const struct group_part *part = entry->part;
+    bool known = part->seen != 0 && part->seen == table->reading;
+    int64_t records = known ? group_entry_reread(entry, part->checkpoint.target_next) : -1;
+    out->reread_unknown += records < 0 ? 1 : 0;
+    out->reread_records += records > 0 ? (uint64_t)records : 0;
+    return records > 0;
+}
+
 void group_table_count(const struct group_table *table, struct group_counts *out)
 {
     *out = (struct group_counts){0};
@@ -484,12 +498,15 @@ void group_table_count(const struct group_table *table, struct group_counts *out
         }
         out->groups++;
         out->member_groups += group->target_members ? 1 : 0;
+        bool again = false;
         for (size_t j = 0; j < group->entries_count; j++) {
             const struct group_facts *facts = &group->entries[j]->facts;
             if (facts->source_offset >= 0) {
                 out->verdicts[facts->verdict]++;
                 out->holds[facts->hold]++;
+                again = count_reread(table, group->entries[j], out) || again;
             }
         }
+        out->reread_groups += again ? 1 : 0;
     }
 }

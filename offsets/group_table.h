@@ -24,6 +24,7 @@ struct group_part { /* one mirrored partition */
     uint64_t seen;                /* the last reading of checkpoints that had one of it; 0 = none */
     struct checkpoint checkpoint; /* of that */
     int64_t target_begin;         /* of the target's log; -1 = unknown */
+    bool limit_wanted;            /* by a group without members: group_table_limits() */
     uint64_t epoch;               /* what was translated before is of another map when it differs */
     struct group_entry **asks;    /* of this round, to be looked up; ascending by source offset */
     size_t asks_count;
@@ -55,6 +56,8 @@ struct group {
     enum group_kind kind;
     bool at_source; /* listed in this round */
     int32_t source_broker;
+    bool source_empty;     /* when it was listed last: it had members once, and has none */
+    bool source_was_empty; /* likewise, the time before */
     bool at_target; /* likewise; false with group_table.target_known: it has no members there */
     bool target_members;
     int32_t target_broker;        /* its coordinator; -1 = not known */
@@ -114,6 +117,8 @@ void group_entry_remove(struct group_table *table, struct group *group, size_t i
 /* What Redis had was lost, or may be: everything is written again. */
 void group_table_unstored(struct group_table *table);
 
+/* Mark the partitions whose end at the source is wanted for groups that were read in this round. @return how many places */
+size_t group_table_limits(struct group_table *table);
 /* Translate what follows from a checkpoint alone (positions at the mirror's end and past it) and put what does not into its
  * part's asks, at most `most` of them. Then group_asks_sort(). @return how many are to be asked */
 size_t group_table_map(struct group_table *table, int64_t now_ms, size_t most);
@@ -128,7 +133,10 @@ struct group_counts { /* places, of groups that are carried */
     uint64_t holds[GROUP_HOLDS_COUNT];
     uint64_t groups; /* carried, with a place */
     uint64_t kinds[GROUP_KINDS_COUNT];
-    uint64_t member_groups; /* with members at the target */
+    uint64_t member_groups;  /* with members at the target */
+    uint64_t reread_groups;  /* that would read something again if they went on there now */
+    uint64_t reread_records; /* so many, at most */
+    uint64_t reread_unknown; /* places of which that is not known */
 };
 void group_table_count(const struct group_table *table, struct group_counts *out);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/heap.h"
 #include "offsets/offset_inside.h"
 
 #define CUT_TRIES 5 /* another worker's advance may come between what was read and the cut */
@@ -20,14 +21,6 @@ struct cut_call {
     void (*cut)(void *arg, bool ok, const struct err *err);
     void *arg;
 };
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 static struct cut_call *cut_call_new(struct offset_store *store, const char *topic,
                                      int32_t partition, const struct checkpoint *place,

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
+
 void offset_map_init(struct offset_map *map)
 {
     *map = (struct offset_map){0};
@@ -22,10 +24,8 @@ static void map_reserve(struct offset_map *map)
         return;
     }
     map->runs_capacity = map->runs_capacity == 0 ? 16 : map->runs_capacity * 2;
-    map->runs = reallocarray(map->runs, map->runs_capacity, sizeof(*map->runs));
-    if (map->runs == NULL) {
-        abort(); /* the callers bound what they read; see buf_new() */
-    }
+    /* the callers bound what they read */
+    map->runs = must(reallocarray(map->runs, map->runs_capacity, sizeof(*map->runs)));
 }
 
 void offset_map_append(struct offset_map *map, struct offset_run run)

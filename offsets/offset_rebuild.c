@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "offsets/offset_inside.h"
 
 struct unmapped_call {
@@ -19,14 +20,6 @@ struct rebuilt_call {
     void (*done)(void *arg, const struct err *err);
     void *arg;
 };
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 /* --- what is unmapped --------------------------------------------------------------------------------------------- */
 

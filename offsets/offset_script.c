@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
+
 /* Offsets may exceed 2^53: Lua compares them as text and never makes numbers of them, but where a probe may be inexact.
  * A script that fails in its middle keeps what it did: checkpoint and index are written last, so that what they do not
  * speak of does not count. */
@@ -265,14 +267,6 @@ struct redis_script offset_script_load = {
 /* clang-format on */
 
 /* --- arguments ---------------------------------------------------------------------------------------------------- */
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort(); /* what is sent is bounded; see buf_new() */
-    }
-    return memory;
-}
 
 static void put_take(struct script_arguments *arguments, char *take_bytes, size_t len)
 {

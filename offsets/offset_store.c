@@ -6,25 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "base/log.h"
 #include "offsets/offset_inside.h"
 
 #define EVENTS_KEPT "10000"
 #define SCHEMA      "1"
 #define CHECK_MS    5000 /* a Redis may be flushed, or told to evict, at any time */
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
-
-static char *copy(const char *text)
-{
-    return must(strdup(text));
-}
 
 /* The door knows first that Redis went: it fails the calls in flight before it tells. */
 bool offset_store_usable(const struct offset_store *store, struct err *err)
@@ -229,11 +217,11 @@ struct offset_store *offset_store_new(struct loop *loop, struct redis *redis,
     store->loop = loop;
     store->redis = redis;
     store->options = (struct offset_store_options){
-        .deployment = copy(options->deployment),
-        .from = copy(options->from),
-        .to = copy(options->to),
-        .source_cluster_id = copy(options->source_cluster_id),
-        .target_cluster_id = copy(options->target_cluster_id),
+        .deployment = must_copy(options->deployment),
+        .from = must_copy(options->from),
+        .to = must_copy(options->to),
+        .source_cluster_id = must_copy(options->source_cluster_id),
+        .target_cluster_id = must_copy(options->target_cluster_id),
         .map_memory_bytes = options->map_memory_bytes,
         .interval_ms = options->interval_ms,
     };

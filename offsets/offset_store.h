@@ -145,6 +145,14 @@ bool offset_view_each_run(struct offset_view *view, const char *topic, int32_t p
                           bool (*each)(void *arg, const char *incarnation,
                                        const struct offset_run *run),
                           void *arg, struct err *err);
+/* As that, of the checkpoint's incarnation and from the entry on that holds a source offset: some runs before it may come first,
+ * what was rebuilt before it does. */
+MUST_CHECK
+bool offset_view_runs_from(struct offset_view *view, const char *topic, int32_t partition,
+                           const struct checkpoint *checkpoint, int64_t from,
+                           bool (*each)(void *arg, const char *incarnation,
+                                        const struct offset_run *run),
+                           void *arg, struct err *err);
 /* All partitions with a checkpoint. */
 MUST_CHECK
 bool offset_view_each_checkpoint(struct offset_view *view,

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/heap.h"
 #include "offsets/offset_inside.h"
 
 #define CHUNKS_A_CALL \
@@ -19,14 +20,6 @@
 #define REFUSED_MS 30000       /* an operator has removed what was no map, by then or later */
 #define DEAD_MS \
     600000 /* a partition that is resumed while Redis is away takes over what is not stored */
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 static bool refused_now(const struct offset_track *track)
 {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "offsets/offset_chosen.h"
+#include "base/heap.h"
 #include "offsets/offset_lookup.h"
 #include "offsets/offset_script.h"
 #include "offsets/offset_store.h"
@@ -20,10 +21,7 @@ struct offset_view {
 struct offset_view *offset_view_new(struct redis_sync *redis, const char *prefix,
                                     const char *service, const char *from, const char *to)
 {
-    struct offset_view *view = calloc(1, sizeof(*view));
-    if (view == NULL) {
-        abort();
-    }
+    struct offset_view *view = must(calloc(1, sizeof(*view)));
     view->redis = redis;
     view->base = offset_base_key(prefix, service, from, to);
     return view;
@@ -196,10 +194,7 @@ bool offset_view_translate(struct offset_view *view, const char *topic, int32_t 
                            int64_t offset, bool from_target, struct translation *out,
                            struct err *err)
 {
-    struct offset_lookup *lookup = calloc(1, sizeof(*lookup));
-    if (lookup == NULL) {
-        abort();
-    }
+    struct offset_lookup *lookup = must(calloc(1, sizeof(*lookup)));
     bool ok = look_up(view, topic, partition, offset, from_target, lookup, err) &&
               offset_lookup_translate(lookup, offset, from_target, out, err);
     free(lookup);
@@ -241,10 +236,7 @@ static bool ask_pieces(struct pieces *pieces, struct err *err)
     if (pieces->reply != NULL) { /* behind the last one */
         const redisReply *last = pieces->reply->element[pieces->reply->elements - 1];
         from_len = last->len + 1;
-        from = malloc(from_len);
-        if (from == NULL) {
-            abort();
-        }
+        from = must(malloc(from_len));
         from[0] = '(';
         memcpy(from + 1, last->str, last->len);
     }
@@ -367,10 +359,31 @@ static bool walk_entry(struct walk *walk, const redisReply *reply, struct err *e
     return true;
 }
 
-static bool walk_stream(struct offset_view *view, const char *key, struct walk *walk,
-                        struct err *err)
+/* The ID of the entry that holds a source offset; "-" when all of them are behind it. */
+static bool floor_id(struct offset_view *view, const char *key, int64_t source, char out[64],
+                     struct err *err)
 {
-    char begin[64] = "-";
+    char bound[64];
+    snprintf(bound, sizeof(bound), "%llu-18446744073709551615", (unsigned long long)source + 1);
+    const char *argv[] = {"XREVRANGE", key, bound, "-", "COUNT", "1"};
+    redisReply *reply = redis_sync_call(view->redis, 6, argv, NULL, err);
+    if (reply == NULL) {
+        return false;
+    }
+    const redisReply *entry =
+        reply->type == REDIS_REPLY_ARRAY && reply->elements == 1 ? reply->element[0] : NULL;
+    const char *id = entry != NULL && entry->type == REDIS_REPLY_ARRAY && entry->elements == 2
+                         ? script_text(entry, 0)
+                         : NULL;
+    snprintf(out, 64, "%.60s", id == NULL ? "-" : id);
+    freeReplyObject(reply);
+    return true;
+}
+
+/* @param begin  ID of the first entry, "-" = the first there is; written over */
+static bool walk_stream(struct offset_view *view, const char *key, char begin[64],
+                        struct walk *walk, struct err *err)
+{
     bool ok = true;
     size_t got = 1;
     while (ok && got > 0 && walk->more) {
@@ -384,7 +397,7 @@ static bool walk_stream(struct offset_view *view, const char *key, struct walk *
             ok = walk_entry(walk, reply->element[i], err);
         }
         if (ok && got > 0) {
-            snprintf(begin, sizeof(begin), "(%.60s", reply->element[got - 1]->element[0]->str);
+            snprintf(begin, 64, "(%.60s", reply->element[got - 1]->element[0]->str);
         }
         freeReplyObject(reply);
     }
@@ -405,6 +418,33 @@ static bool index_of(struct offset_view *view, const char *topic, int32_t partit
     }
     freeReplyObject(reply);
     return ok;
+}
+
+/* @param from  the entry that holds that source offset is the first; -1 = all */
+static bool each_run(struct offset_view *view, const char *topic, int32_t partition,
+                     const char *incarnation, int64_t from,
+                     bool (*each)(void *arg, const char *incarnation, const struct offset_run *run),
+                     void *arg, struct err *err)
+{
+    char begin[64] = "-";
+    struct walk walk = {
+        .incarnation = incarnation, .each = each, .arg = arg, .more = true, .err = err};
+    if (!index_of(view, topic, partition, incarnation, &walk.index, err)) {
+        return false;
+    }
+    char *key = offset_map_key(view->base, topic, partition, incarnation);
+    walk.pieces.view = view;
+    walk.pieces.key = offset_rebuilt_key(view->base, topic, partition, incarnation);
+    bool ok = (from < 0 || floor_id(view, key, from, begin, err)) &&
+              walk_stream(view, key, begin, &walk, err);
+    free(key);
+    if (ok) {
+        close_last(&walk);
+        tell_rebuilt(&walk, NULL);
+    }
+    free(walk.pieces.key);
+    freeReplyObject(walk.pieces.reply);
+    return ok && !walk.broken;
 }
 
 bool offset_view_generation_from(struct offset_view *view, const char *topic, int32_t partition,
@@ -436,20 +476,16 @@ bool offset_view_each_run(struct offset_view *view, const char *topic, int32_t p
     } else {
         return false;
     }
-    struct walk walk = {.incarnation = name, .each = each, .arg = arg, .more = true, .err = err};
-    if (!index_of(view, topic, partition, name, &walk.index, err)) {
-        return false;
-    }
-    char *key = offset_map_key(view->base, topic, partition, name);
-    walk.pieces.view = view;
-    walk.pieces.key = offset_rebuilt_key(view->base, topic, partition, name);
-    bool ok = walk_stream(view, key, &walk, err);
-    free(key);
-    if (ok) {
-        close_last(&walk);
-        tell_rebuilt(&walk, NULL);
-    }
-    free(walk.pieces.key);
-    freeReplyObject(walk.pieces.reply);
-    return ok && !walk.broken;
+    return each_run(view, topic, partition, name, -1, each, arg, err);
+}
+
+bool offset_view_runs_from(struct offset_view *view, const char *topic, int32_t partition,
+                           const struct checkpoint *checkpoint, int64_t from,
+                           bool (*each)(void *arg, const char *incarnation,
+                                        const struct offset_run *run),
+                           void *arg, struct err *err)
+{
+    char name[INCARNATION_BYTES];
+    checkpoint_incarnation(checkpoint, name);
+    return each_run(view, topic, partition, name, from, each, arg, err);
 }

@@ -1,7 +1,9 @@
-"""The demo: two sites, real producers, a worker killed in the middle, and a proof by an independent reader.
+"""The demo: two sites, real producers, a worker killed in the middle, and a proof by an independent reader. Then the
+primary is killed under its consumers, `ferry failover` moves them, and the ledger of both sides is the second proof.
 
-Run by tools/demo.sh (make demo). The exit status is the proof's: 0 the same records, once, in order, and the map finds
-each one; 1 the proof is red; 3 something else went wrong; 130 interrupted.
+Run by tools/demo.sh (make demo). The exit status is the proofs': 0 the same records, once, in order, the map finds each
+one, and no group skipped one or read one twice outside its hint; 1 a proof is red; 3 something else went wrong; 130
+interrupted.
 """
 
 import contextlib
@@ -18,15 +20,19 @@ import traceback
 
 from confluent_kafka import KafkaException, Producer
 
-from rig import procs
+from rig import hints, procs
 from rig.ferry import Command, Configuration, Worker
+from rig.follower import Follower, judge, records_of, wait_processed
+from rig.groups import commit
 from rig.kafka import KafkaCluster, start_together
+from rig.nameserver import Bind, zone_settings
 from rig.offsetmap import RedisMap
 from rig.paths import BUILD, ROOT, remove_run_dirs
 from rig.procs import ProcessFailed, TimeIsUp, wait_for
 from rig.produce import Load
 from rig.redis import RedisServer
 from rig.verify import check_map, compare, expected_target
+from rig.walk import LOOPBACK, names, same_port, zone_records
 from rig.wire import RawClient
 
 DIR = BUILD / "demo"
@@ -39,6 +45,13 @@ LIVE_RATE = 500  # records a second and topic while it runs
 SIZE = 200
 TRANSACTION = 500  # records
 KINDS = ("plain", "lz4", "zstd", "transactional")
+ZONE = "demo.test"
+RECORD = f"kafka.{ZONE}"
+GROUPS = ("billing", "shipping", "audit")
+DIES = "audit"  # its consumer is killed with the primary, and started again afterwards
+CONSUMED = ("plain", "transactional")  # topics of the groups
+AT_WORK_S = 4  # producers and consumers, before the primary dies
+AFTER = 2_000  # records that are written at the new primary
 MAP_ASKED = 100_000
 COMMAND_ASKED = 12
 CATCH_UP_S = 180
@@ -77,22 +90,27 @@ def stage(name):
 class Demo:
     def __init__(self):
         brokers = {"workdir": DIR / "kafka", "default_group_settings": True, "props": BROKER}
-        self.source = KafkaCluster(HOME, **brokers)
-        self.target = KafkaCluster(OTHER, **brokers)
+        self.source = KafkaCluster(HOME, place=LOOPBACK[0], **brokers)
+        self.target = KafkaCluster(OTHER, place=LOOPBACK[1], **brokers)
+        self.port = same_port(self.source, self.target)  # the name leads to an address; the port is the clients'
         self.redis = RedisServer(OTHER, workdir=DIR)
+        self.names = Bind("names", DIR, zone=ZONE, records=zone_records(*(place.host for place in LOOPBACK)))
         self.topics = {kind: f"orders.{kind}" for kind in KINDS}
         self.ledgers = {kind: [] for kind in KINDS}
         self.workers = []
+        self.consumers = []
 
     # -- stages -------------------------------------------------------------------------------------------------
 
     def servers(self):
-        with stage(f"two Kafka brokers ({HOME}, {OTHER}) and Redis are up"):
+        with stage(f"two Kafka brokers ({HOME}, {OTHER}), Redis and a name server are up"):
             start_together(self.source, self.target)
             self.redis.start()
+            self.names.start()
             for topic in self.topics.values():
                 self.source.create_topic(topic, partitions=PARTITIONS)
         say(f"    {HOME} {self.source.bootstrap}, {OTHER} {self.target.bootstrap}, {self.redis.url}")
+        say(f"    BIND at {self.names.address}: {RECORD} is a CNAME of kafka-a.{ZONE}, which is {HOME}")
 
     def backlog(self):
         """What was there before the mirror: all kinds, written by processes of their own."""
@@ -111,23 +129,54 @@ class Demo:
     def backlog_of(kind):
         return min(BACKLOG, TRANSACTION * TRANSACTIONS) if kind == "transactional" else BACKLOG
 
-    def load(self, kind, **more):
-        return Load(self.source.bootstrap, self.topics[kind], kind, size=SIZE, partitions=PARTITIONS, seed=7, **more)
+    def load(self, kind, cluster=None, **more):
+        return Load(
+            (cluster or self.source).bootstrap,
+            self.topics[kind],
+            kind,
+            size=SIZE,
+            partitions=PARTITIONS,
+            seed=7,
+            numbered=1,
+            **more,
+        )
 
     def mirror(self):
         """Two workers, and the service is enabled once: from then on they copy."""
         self.conf = Configuration(
-            DIR, {HOME: (self.source, None), OTHER: (self.target, self.redis)}, deployment="demo"
-        ).service(SERVICE, topics=["orders.*"], start="earliest")
+            DIR,
+            {HOME: (self.source, None), OTHER: (self.target, self.redis)},
+            deployment="demo",
+            dns={ZONE: zone_settings(DIR, [self.names])},
+        ).service(SERVICE, topics=["orders.*"], groups=GROUPS, start="earliest", cname=names(RECORD, ZONE, HOME, OTHER))
         self.command = Command(self.conf)
         self.map = RedisMap(self.redis.client, SERVICE, HOME, OTHER)
-        with stage("$ ferry enable orders --yes"):
+        with stage("$ ferry enable orders --yes; ferry dns adopt orders --yes"):
             self.command.enable(SERVICE)
+            self.command.ok("dns", "adopt", SERVICE, "--yes")
         say(f"    with FERRY_CONFIG={self.conf.path.relative_to(ROOT)}, as all commands here; the file is kept")
-        self.live = {kind: self.load(kind, count=None, rate=LIVE_RATE, serial=10_000_000).start() for kind in KINDS}
+        self.live = self.producers(10_000_000)
+        self.consumers = [self.consumer(group) for group in GROUPS]
         with stage(f"two workers (ferryd) started, and the first records are at {OTHER}"):
             self.workers = [Worker(self.conf, f"worker-{n}").start() for n in (1, 2)]
             wait_for("the first records", self.begun, 60, every=0.05)
+        with stage(f"three consumer groups ({', '.join(GROUPS)}) work at {RECORD}:{self.port}"):
+            wait_for("the groups to work", lambda: all(self.working(c) for c in self.consumers), 40, every=0.1)
+
+    def producers(self, serial):
+        return {kind: self.load(kind, count=None, rate=LIVE_RATE, serial=serial).start() for kind in KINDS}
+
+    def consumer(self, group):
+        """One of a group. It knows the name alone, and asks our name server by a callback of librdkafka's
+        (rig/follower.py): nothing of the machine is changed for it, and it needs no root."""
+        number = sum(one.group == group for one in self.consumers)
+        topics = [self.topics[kind] for kind in CONSUMED]
+        return Follower(group, f"{RECORD}:{self.port}", self.names.address, topics, DIR / f"consumers-{number}").start()
+
+    @staticmethod
+    def working(consumer):
+        consumer.process.check()
+        return bool(consumer.read())
 
     def begun(self):
         for worker in self.workers:
@@ -242,6 +291,51 @@ class Demo:
             say(f"    {text}")
         return wrong
 
+    # -- the bad day --------------------------------------------------------------------------------------------
+
+    def failover(self, broken):
+        """The primary dies under its clients; one command; the ledger. True when everything is as promised."""
+        with stage(f"producers write to {HOME} again, the groups process and commit each second"):
+            self.live = self.producers(20_000_000)
+            time.sleep(AT_WORK_S)
+        self.kill_primary()
+        done = self.show("failover", SERVICE, "--yes", "--allow-loss", "unknown", "--reason", "the demo")
+        if done.returncode != 0:
+            say(f"    it ended with {done.returncode}; logs: {logs()}")
+            return False
+        with stage(f"producers write {AFTER:,} new records to {OTHER}"):
+            for kind in CONSUMED:
+                self.load(kind, cluster=self.target, count=AFTER // len(CONSUMED), serial=30_000_000).run()
+        if broken:
+            self.damage_skip()
+        return self.ledger()
+
+    def kill_primary(self):
+        with stage(f"kill -9 of {HOME}: its broker, its producers, and the consumer of {DIES}"):
+            self.source.broker(1).kill9()
+            for producer in self.live.values():
+                producer.process.kill9()
+            next(one for one in self.consumers if one.group == DIES).kill9()
+
+    def damage_skip(self):
+        """Past everything that it may have processed, and 25 of the new records."""
+        where = (self.topics["plain"], 1)
+        with stage(f"DEMO_BREAK=skip: the offset of {DIES} in {where[0]}-{where[1]} is moved 25 records too far"):
+            told = hints.of_redis(self.redis.client, SERVICE)
+            commit(self.target, DIES, {where: told[DIES][where].until + 25})
+
+    def ledger(self):
+        """What each group processed at both sites, against what there is and what the hints say."""
+        with stage(f"the consumer of {DIES} is started again, and all groups go on at {OTHER}"):
+            self.consumers.append(self.consumer(DIES))
+            there = records_of(self.target, [self.topics[kind] for kind in CONSUMED])
+            wait_processed(self.consumers, there, 60)
+        with stage("proof 4: what each group processed at both sites, and its hint"):
+            told = hints.of_redis(self.redis.client, SERVICE)
+            verdict = judge(self.consumers, self.source.cluster_id, there, told)
+        say("    " + verdict.text().replace("\n", "\n    "))
+        return verdict.ok
+
     # -- damage, to see the proof turn red ----------------------------------------------------------------------
 
     def damage(self, how):
@@ -330,10 +424,13 @@ class Demo:
     def stop(self):
         """True when the workers ended as they should."""
         with stage("workers, brokers and Redis stopped, data removed"):
+            for consumer in self.consumers:
+                consumer.stop()
             codes = {worker.name: worker.stop() for worker in self.workers}
             self.source.stop(timeout=0, remove=True)
             self.target.stop(timeout=0, remove=True)
             self.redis.kill9()
+            self.names.kill9()
         bad = {name: code for name, code in codes.items() if code}
         for name, code in bad.items():
             say(f"    {name} ended with {code}; logs: {logs()}")
@@ -353,19 +450,23 @@ def run(how, built_ms):
     demo.mirror()
     demo.catch_up()
     demo.drain()
-    if how:
+    if how and how != "skip":
         demo.damage(how)
-    ok = demo.proof()
+    same = demo.proof()
+    none_skipped = same and demo.failover(how == "skip")
+    ok = same and none_skipped
     orderly = demo.stop()
     said_in("in all", time.monotonic() - began)
     say()
     if ok and orderly:
-        loud("green", "GREEN: the same records at both sites, once, in order, and the map finds each one")
-        say("Next: README.md, Configure and Operate.   To see the proof turn red: DEMO_BREAK=lose make demo")
+        loud("green", "GREEN: the same records at both sites, once, in order, and the map finds each one;")
+        loud("green", f"       {HOME} is lost, and no group skipped a record or read one twice outside its hint")
+        say("Next: README.md, Configure and Operate.   To see a proof turn red: DEMO_BREAK=lose or skip, make demo")
     elif ok:
         loud("red", "RED: the records are right, but a worker did not end well")
     else:
-        loud("red", "RED: the two sites differ" + (f", as DEMO_BREAK={how} asked for" if how else ""))
+        what = "the failover is not as promised" if same else "the two sites differ"
+        loud("red", f"RED: {what}" + (f", as DEMO_BREAK={how} asked for" if how else ""))
     say(f"What the workers said: {logs()}")
     return 0 if ok and orderly else 1
 

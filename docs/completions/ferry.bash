@@ -5,13 +5,21 @@ _ferry() {
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case "$path $word" in
         "ferry enable") path="$path $word" ;;
+        "ferry failover") path="$path $word" ;;
+        "ferry switchover") path="$path $word" ;;
+        "ferry pause") path="$path $word" ;;
+        "ferry resume") path="$path $word" ;;
+        "ferry history") path="$path $word" ;;
         "ferry status") path="$path $word" ;;
         "ferry top") path="$path $word" ;;
         "ferry check") path="$path $word" ;;
         "ferry offsets") path="$path $word" ;;
         "ferry offsets translate") path="$path $word" ;;
         "ferry offsets show") path="$path $word" ;;
+        "ferry offsets reset") path="$path $word" ;;
         "ferry offsets map") path="$path $word" ;;
+        "ferry hints") path="$path $word" ;;
+        "ferry hints seen") path="$path $word" ;;
         "ferry verify") path="$path $word" ;;
         "ferry fault") path="$path $word" ;;
         "ferry fault list") path="$path $word" ;;
@@ -46,15 +54,23 @@ _ferry() {
         -o) mapfile -t COMPREPLY < <(compgen -W 'text json' -- "$cur"); return ;;
     esac
     case $path in
-        "ferry") words='enable status top check offsets verify fault fence acls dns config version help ' ;;
+        "ferry") words='enable failover switchover pause resume history status top check offsets hints verify fault fence acls dns config version help ' ;;
         "ferry enable") words='--to --adopt --no-fence --reason --yes --config -o -q --timeout --help ' ;;
+        "ferry failover") words='--to --dry-run --yes --reason --force --dns-done --allow-loss --config -o -q --timeout --help ' ;;
+        "ferry switchover") words='--to --dry-run --yes --reason --force --dns-done --config -o -q --timeout --help ' ;;
+        "ferry pause") words='--reason --yes --link --to --config -o -q --timeout --help ' ;;
+        "ferry resume") words='--reason --yes --link --to --config -o -q --timeout --help ' ;;
+        "ferry history") words='--config -o -q --timeout --help ' ;;
         "ferry status") words='--link --watch --check --warning --critical --config -o -q --timeout --help ' ;;
         "ferry top") words='--link -n --rows --config -o -q --timeout --help ' ;;
         "ferry check") words='--print-acls --principal --operator-principal --link --to --config -o -q --timeout --help ' ;;
-        "ferry offsets") words='translate show map ' ;;
+        "ferry offsets") words='translate show reset map ' ;;
         "ferry offsets translate") words='--from-target --link --to --config -o -q --timeout --help ' ;;
         "ferry offsets show") words='--link --to --config -o -q --timeout --help ' ;;
+        "ferry offsets reset") words='--group --all --topic --to --stop-members --dry-run --reason --yes --link --config -o -q --timeout --help ' ;;
         "ferry offsets map") words='--limit --link --to --config -o -q --timeout --help ' ;;
+        "ferry hints") words='seen --now --link --to --config -o -q --timeout --help ' ;;
+        "ferry hints seen") words='--now --link --to --config -o -q --timeout --help ' ;;
         "ferry verify") words='--topic --sample --since --limit --link --to --config -o -q --timeout --help ' ;;
         "ferry fault") words='list retry accept resync ' ;;
         "ferry fault list") words='--link --to --config -o -q --timeout --help ' ;;

@@ -27,10 +27,14 @@ static const int selectors[] = {
     SELECT(API_OFFSET_FETCH, 9),
     SELECT(API_LIST_GROUPS, 4),
     SELECT(API_LIST_GROUPS, 5),
+    SELECT(API_DESCRIBE_GROUPS, 5),
     SELECT(API_OFFSET_COMMIT, 8),
     SELECT(API_OFFSET_COMMIT, 9),
     SELECT(API_SASL_HANDSHAKE, 1),
     SELECT(API_SASL_AUTHENTICATE, 2),
+    SELECT(API_DESCRIBE_LOG_DIRS, 2),
+    SELECT(API_DESCRIBE_LOG_DIRS, 3),
+    SELECT(API_DESCRIBE_LOG_DIRS, 4),
 };
 #define SELECTORS_COUNT (sizeof(selectors) / sizeof(selectors[0]))
 
@@ -132,14 +136,34 @@ static void group_offsets(struct reader *reader, int16_t version)
     offset_fetch_answer_done(&answer);
 }
 
+static void log_dirs(struct reader *reader, int16_t version)
+{
+    struct log_dirs_answer answer;
+    struct err err;
+
+    if (proto_get_describe_log_dirs(reader, version, &answer, &err)) {
+        for (int32_t i = 0; i < answer.dirs_count; i++) {
+            touch(answer.dirs[i].path);
+        }
+        log_dirs_answer_done(&answer);
+    }
+}
+
 static void groups(struct reader *reader, int api, int16_t version)
 {
     struct list_groups_answer listed;
+    struct describe_group_answer described;
     struct offset_commit_answer commits;
     struct find_coordinators_answer found;
     struct err err;
 
-    if (api == API_LIST_GROUPS && proto_get_list_groups(reader, version, &listed, &err)) {
+    if (api == API_DESCRIBE_GROUPS && proto_get_describe_group(reader, &described, &err)) {
+        for (int32_t i = 0; i < described.members_count; i++) {
+            touch(described.members[i].member_id);
+            touch(described.members[i].instance_id);
+        }
+        describe_group_answer_done(&described);
+    } else if (api == API_LIST_GROUPS && proto_get_list_groups(reader, version, &listed, &err)) {
         for (int32_t i = 0; i < listed.groups_count; i++) {
             touch(listed.groups[i].group);
             touch(listed.groups[i].protocol_type);
@@ -212,6 +236,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         metadata(&reader, version);
     } else if (api == API_OFFSET_FETCH) {
         group_offsets(&reader, version);
+    } else if (api == API_DESCRIBE_LOG_DIRS) {
+        log_dirs(&reader, version);
     } else if (api == API_SASL_HANDSHAKE || api == API_SASL_AUTHENTICATE) {
         sign_in(&reader, api);
     } else {

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
-from rig.groups import Member, commit, committed, kept, record_at
+from rig.groups import Member, commit, committed, kept, metadata_at, record_at
 from rig.line import Line
 from rig.procs import wait_for
 from rig.produce import Load
-from rig.wire import RawClient
 
 PARTITIONS = 2
 
@@ -79,12 +78,6 @@ def assert_same_record(line, group, where):
     at_source, at_target = committed(line.source, group)[where], committed(line.target, group)[where]
     assert record_at(line.target, topic, partition, at_target) == record_at(line.source, topic, partition, at_source)
     assert at_target == line.map().translate(topic, partition, at_source)
-
-
-def metadata_at(cluster, group, where):
-    """By our own client: librdkafka copies metadata without an end, and its Python binding reads on behind it."""
-    with RawClient(cluster.bootstrap) as raw:
-        return raw.committed(group, *where)[1]
 
 
 def test_commits_are_carried_exactly(line):

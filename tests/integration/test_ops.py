@@ -468,6 +468,47 @@ ALERTS = {
         [link("ferry_map_unmapped_stretches_total", "4x60")],  # long ago
         LINK,
     ),
+    "FerryGroupsBehind": (
+        [link("ferry_group_sync_age_seconds", "90x60")],
+        [link("ferry_group_sync_age_seconds", "90x17 0 90x2")],
+        LINK,
+    ),
+    "FerryGroupSyncSilent": (
+        [link("ferry_groups", "3x5 _x60"), link("ferry_link_state", "2x60")],
+        # a service without groups never had any
+        [link("ferry_link_state", "2x60")],
+        LINK,
+    ),
+    "FerryGroupsHeld": (
+        [link("ferry_group_held_partitions", "2x60", reason="foreign")],
+        # its own alert, and `off` is configured
+        [
+            link("ferry_group_held_partitions", "2x60", reason="members"),
+            link("ferry_group_held_partitions", "2x60", reason="off"),
+        ],
+        LINK | {"reason": "foreign"},
+    ),
+    "FerryGroupsUnmapped": (
+        [link("ferry_group_partitions", "4x60", verdict="unmapped")],
+        [link("ferry_group_partitions", "4x60", verdict="exact")],
+        LINK,
+    ),
+    "FerryGroupWithMembersAtTarget": (
+        [link("ferry_groups_with_members", "1x60"), link("ferry_link_unprotected", "0x60")],
+        # the target is primary: there they belong
+        [link("ferry_groups_with_members", "1x60"), link("ferry_link_unprotected", "1x60")],
+        LINK,
+    ),
+    "FerryOperationOpen": (
+        [link("ferry_link_operation_open", "1x60")],
+        [link("ferry_link_operation_open", "1x4 0x60")],
+        {"service": "orders", "to": "b"},
+    ),
+    "FerryUnprotected": (
+        [link("ferry_link_unprotected", "1x60")],
+        [link("ferry_link_unprotected", "0x60")],
+        LINK,
+    ),
     "FerrySendDeadlineNear": (
         [link("ferry_link_send_deadline_seconds", "1.5x60"), link("ferry_link_state", "2x60")],
         # it drains: the right ends with it

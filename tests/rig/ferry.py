@@ -214,13 +214,15 @@ class Worker:
 class Command:
     """The ferry command with one configuration."""
 
-    def __init__(self, conf, env=None):
+    def __init__(self, conf, env=None, prefix=()):
+        """`prefix`: words before the command, as rig.netns.resolving() gives them."""
         self.conf = conf
         self.env = env
+        self.prefix = list(prefix)
 
     def run(self, *args, timeout=60, stdin=None):
         """CompletedProcess with text; never raises for an exit status."""
-        argv = [str(BIN / "ferry"), *[str(a) for a in args]]
+        argv = [*self.prefix, str(BIN / "ferry"), *[str(a) for a in args]]
         env = dict(os.environ) | {"FERRY_CONFIG": str(self.conf.path)} | (self.env or {})
         return subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout, env=env, check=False)
 

@@ -5,6 +5,7 @@ with Member(cluster, "billing", ["orders"]): ...                       somebody 
 where = {(topic, partition): offset} = committed(cluster, "billing")
 """
 
+import re
 import threading
 import time
 
@@ -12,6 +13,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from rig.procs import wait_for
 from rig.reader import consumer, digest
+from rig.wire import RawClient
 
 
 def _client(cluster, group, **more):
@@ -85,6 +87,40 @@ class Member:
         self.close()
 
 
+class Hint:
+    """A commit's metadata as docs/hints.md has it."""
+
+    FORM = re.compile(
+        r"ferry1 op=(\S+) from=(\d+) likely=(\d+) until=(\d+) cluster=(\S+) "
+        r"read=(-?\d+) cut=(-?\d+) mapped=(\d+) runs=(\S+) !"
+    )
+
+    def __init__(self, text):
+        match = self.FORM.fullmatch(text or "")
+        assert match, text
+        self.operation, start, likely, until, self.cluster, read, cut, mapped, runs = match.groups()
+        self.start, self.likely_until, self.until, self.mapped_until = int(start), int(likely), int(until), int(mapped)
+        self.read_ms, self.cut_ms = int(read), int(cut)
+        self.runs = [tuple(map(int, run.split(":"))) for run in runs.split(",")] if runs != "-" else []
+
+    def source(self, target):
+        """The source offset of a record of the target; None where the hint does not tell."""
+        if not self.start <= target < self.mapped_until:
+            return None
+        first, source = max(run for run in self.runs if run[0] <= target)
+        return source + target - first
+
+
+def metadata_at(cluster, group, where):
+    """By our own client: librdkafka copies metadata without an end, and its Python binding reads on behind it."""
+    with RawClient(cluster.bootstrap) as raw:
+        return raw.committed(group, *where)[1]
+
+
+def hint_at(cluster, group, where):
+    return Hint(metadata_at(cluster, group, where))
+
+
 def record_at(cluster, topic, partition, offset, timeout=20):
     """What a read_committed consumer that goes on at this offset sees first: a digest; None at the end."""
     client = consumer(cluster.bootstrap)
@@ -107,10 +143,13 @@ class Kept:
     """One field of Redis' hash `groups`, by its documented form (offsets/group_entry.h)."""
 
     def __init__(self, text):
-        version, source, target, self.verdict, count, self.hold, ours, before, when, rest = text.decode().split(" ", 9)
-        assert version == "v1" and rest[:1] in "-=" and (rest == "-" or rest[0] == "="), text
+        words = text.decode().split(" ", 13)
+        version, source, target, self.verdict, count, self.hold, ours, before, when, read, *pace, limit, rest = words
+        assert version == "v2" and rest[:1] in "-=" and (rest == "-" or rest[0] == "="), text
         self.source, self.target, self.count = int(source), int(target), int(count)
         self.committed, self.before, self.time_ms = int(ours), int(before), int(when)
+        self.read_ms, self.limit = int(read), int(limit)
+        self.pace_offsets, self.pace_ms = map(int, pace)
         self.metadata = None if rest == "-" else rest[1:]
 
 

@@ -300,6 +300,10 @@ class KafkaCluster:
             self._admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 2})
         return self._admin
 
+    def renew_admin(self):
+        """A client that saw its brokers die waits longer and longer before it looks again."""
+        self._admin = None
+
     def metadata(self, topic=None, timeout=10):
         return self.admin.list_topics(topic, timeout=timeout)
 

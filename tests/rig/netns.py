@@ -53,9 +53,43 @@ class Place:
         ip("-n", self.name, "link", "set", "far", "up", "mtu", 1500, "txqueuelen", 5000)
         ip("-n", self.name, "route", "add", f"{other.host}/32", "dev", "far", "src", self.host)
 
+    def swallow(self):
+        """What reaches the place is not answered, connections that are open included: nobody refuses anything."""
+        ip("-n", self.name, "route", "add", "blackhole", f"{self.us}/32")
+
+    def answer(self):
+        ip("-n", self.name, "route", "del", "blackhole", f"{self.us}/32")
+
     def remove(self):
         subprocess.run(["ip", "link", "del", self.device], capture_output=True, check=False)
         subprocess.run(["ip", "netns", "del", self.name], capture_output=True, check=False)
+
+
+class Places:
+    """Two sites and a place for the name server, each reached by us alone.
+
+    with Places() as (a, b, names): KafkaCluster("a", place=a) ...; a.swallow()
+    """
+
+    def __init__(self):
+        block = 100 + os.getpid() % 100
+        self.all = [Place(word, number, block) for number, word in enumerate(("a", "b", "n"), 1)]
+
+    def __enter__(self):
+        for place in self.all:
+            place.make()
+        return self.all
+
+    def __exit__(self, *_):
+        for place in self.all:
+            place.remove()
+
+
+def resolving(nameserver, file):
+    """What goes before a command that shall ask this name server, on port 53, as its machine's resolver: a mount
+    namespace of its own, where /etc/resolv.conf is `file`. Nobody else sees it. Needs root."""
+    file.write_text(f"nameserver {nameserver}\noptions timeout:1 attempts:2\n")
+    return ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"', str(file)]
 
 
 class FarLine:

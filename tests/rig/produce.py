@@ -65,6 +65,9 @@ class Load:
     batch: int = 16384  # batch.size, as the Java producer has it
     linger_ms: int = 5
     serial: int = 0  # of the first record
+    numbered: int = (
+        0  # 1: a value begins with TOPIC/PARTITION/NUMBER; partitions are chosen by us, `serial` is a multiple
+    )
 
     # -- in this process ----------------------------------------------------------------------------------------
 
@@ -189,13 +192,18 @@ class Load:
             return {"key": b"k%d" % serial, "value": value, "timestamp": when}
         return {"key": b"k%d" % serial, "value": value}
 
+    def _head(self, serial):
+        if self.numbered:
+            return b"%s/%d/%d " % (self.topic.encode(), serial % self.partitions, serial // self.partitions)
+        return b"%d/%d " % (self.seed, serial)
+
     def _value(self, serial):
         """`size` bytes: the serial number, then words; compresses like text, never twice the same."""
         if not hasattr(self, "_filler"):
             chosen = random.Random(self.seed)
             words = b" ".join(chosen.choice(WORDS) + b"=%d" % chosen.randrange(10**6) for _ in range(4000))
             self._filler = words
-        head = b"%d/%d " % (self.seed, serial)
+        head = self._head(serial)
         begin = serial * 31 % 20_000
         return (head + self._filler[begin : begin + self.size])[: max(self.size, len(head))]
 

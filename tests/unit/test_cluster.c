@@ -11,6 +11,7 @@
 #include "kafka/error.h"
 #include "tests/fake/answers.h"
 #include "tests/fake/broker.h"
+#include "tests/fake/turns.h"
 
 #define PATIENCE_MS 5000
 
@@ -128,14 +129,7 @@ static int tear_down(void **state)
 }
 
 /* Run until the condition holds. */
-#define UNTIL(f, condition)                                         \
-    do {                                                            \
-        int64_t until_ms = loop_now_ms((f)->loop) + PATIENCE_MS;    \
-        while (!(condition) && loop_now_ms((f)->loop) < until_ms) { \
-            loop_run_once((f)->loop, 10);                           \
-        }                                                           \
-        assert_true(condition);                                     \
-    } while (0)
+#define UNTIL(f, condition) TURN_UNTIL((f)->loop, PATIENCE_MS, condition)
 
 /* --- addresses ------------------------------------------------------------------------------------------------- */
 

@@ -11,6 +11,7 @@
 #include "offsets/group_entry.h"
 
 #define WALL_MS 1764000000000
+#define NOW_MS  1000
 
 static struct group_entry fresh(int64_t source)
 {
@@ -19,9 +20,12 @@ static struct group_entry fresh(int64_t source)
                   .target_offset = -1,
                   .verdict = VERDICT_UNMAPPED,
                   .committed = -1,
-                  .before = -1}
+                  .before = -1,
+                  .read_ms = -1,
+                  .limit = -1},
+        .target_seen = -1
     };
-    group_entry_source(&entry, source, "kept", 4);
+    group_entry_source(&entry, source, "kept", 4, NOW_MS, WALL_MS);
     return entry;
 }
 
@@ -72,7 +76,7 @@ static void it_goes_forward_over_our_own(void **state)
 {
     (void)state;
     struct group_entry entry = ours_at_500();
-    group_entry_source(&entry, 1100, "kept", 4);
+    group_entry_source(&entry, 1100, "kept", 4, NOW_MS, WALL_MS);
     assert_false(entry.mapped);
     maps_to(&entry, VERDICT_EXACT, 600);
     assert_true(group_entry_due(&entry, false, false, 1000, WALL_MS + 1000));
@@ -89,11 +93,11 @@ static void both_values_of_a_lost_answer_are_ours(void **state)
     static const int64_t there[] = {500, 600};
     for (int i = 0; i < 2; i++) {
         struct group_entry entry = ours_at_500();
-        group_entry_source(&entry, 1100, "kept", 4);
+        group_entry_source(&entry, 1100, "kept", 4, NOW_MS, WALL_MS);
         maps_to(&entry, VERDICT_EXACT, 600);
         assert_true(decide(&entry, 500, 1000));
         group_entry_answered(&entry, false, GROUP_FREE, 1000);
-        group_entry_source(&entry, 1200, "kept", 4);
+        group_entry_source(&entry, 1200, "kept", 4, NOW_MS, WALL_MS);
         maps_to(&entry, VERDICT_EXACT, 700);
         assert_true(group_entry_due(&entry, false, false, 2000, WALL_MS));
         assert_true(decide(&entry, there[i], 2000));
@@ -108,7 +112,7 @@ static void an_operators_commit_is_respected(void **state)
     static const int64_t theirs[] = {0, 450, 550, 10000}; /* behind ours and past it */
     for (int i = 0; i < 4; i++) {
         struct group_entry entry = ours_at_500();
-        group_entry_source(&entry, 1100, "kept", 4);
+        group_entry_source(&entry, 1100, "kept", 4, NOW_MS, WALL_MS);
         maps_to(&entry, VERDICT_EXACT, 600);
         for (int64_t ms = 1000; ms < 60000; ms += 1000) {
             assert_false(decide(&entry, theirs[i], ms));
@@ -123,13 +127,13 @@ static void a_rewound_source_is_followed_over_our_own_alone(void **state)
 {
     (void)state;
     struct group_entry entry = ours_at_500();
-    group_entry_source(&entry, 800, "kept", 4);
+    group_entry_source(&entry, 800, "kept", 4, NOW_MS, WALL_MS);
     maps_to(&entry, VERDICT_EXACT, 300);
     assert_true(decide(&entry, 500, 1000));
     assert_int_equal(entry.facts.committed, 300);
     group_entry_done(&entry);
     entry = ours_at_500();
-    group_entry_source(&entry, 800, "kept", 4);
+    group_entry_source(&entry, 800, "kept", 4, NOW_MS, WALL_MS);
     maps_to(&entry, VERDICT_EXACT, 300);
     assert_false(decide(&entry, 501, 1000));
     assert_int_equal(entry.facts.hold, GROUP_FOREIGN);
@@ -146,10 +150,11 @@ static void without_memory_it_only_goes_forward(void **state)
         assert_false(decide(&entry, 501, ms));
         assert_int_equal(entry.facts.hold, GROUP_PAST);
     }
-    group_entry_source(&entry, 900, "kept", 4); /* rewound besides: still not ours */
+    group_entry_source(&entry, 900, "kept", 4, NOW_MS,
+                       WALL_MS); /* rewound besides: still not ours */
     maps_to(&entry, VERDICT_EXACT, 400);
     assert_false(decide(&entry, 501, 60000));
-    group_entry_source(&entry, 2000, "kept", 4);
+    group_entry_source(&entry, 2000, "kept", 4, NOW_MS, WALL_MS);
     maps_to(&entry, VERDICT_EXACT, 1500);
     assert_true(decide(&entry, 501, 61000));
     group_entry_done(&entry);
@@ -240,14 +245,14 @@ static void other_metadata_is_committed_too(void **state)
 {
     (void)state;
     struct group_entry entry = ours_at_500();
-    group_entry_source(&entry, 1000, "other", 5);
+    group_entry_source(&entry, 1000, "other", 5, NOW_MS, WALL_MS);
     assert_string_equal(entry.metadata, "other");
     assert_true(entry.mapped);
     assert_true(group_entry_due(&entry, false, false, 1000, WALL_MS));
     const struct group_target target = {.offset = 500, .same_metadata = false, .wall_ms = WALL_MS};
     assert_true(group_entry_decide(&entry, &target));
     assert_int_equal(entry.facts.committed, 500);
-    group_entry_source(&entry, 1000, NULL, 0);
+    group_entry_source(&entry, 1000, NULL, 0, NOW_MS, WALL_MS);
     assert_null(entry.metadata);
     group_entry_done(&entry);
 }
@@ -274,12 +279,12 @@ static void what_is_stored_is_written_once(void **state)
     assert_true(group_entry_unsaved(&entry));
     group_entry_saved(&entry);
     assert_false(group_entry_unsaved(&entry));
-    group_entry_source(&entry, 1000, "kept", 4);
+    group_entry_source(&entry, 1000, "kept", 4, NOW_MS, WALL_MS);
     assert_false(group_entry_unsaved(&entry));
-    group_entry_source(&entry, 1000, "other", 5);
+    group_entry_source(&entry, 1000, "other", 5, NOW_MS, WALL_MS);
     assert_true(group_entry_unsaved(&entry));
     group_entry_saved(&entry);
-    group_entry_source(&entry, 1001, "other", 5);
+    group_entry_source(&entry, 1001, "other", 5, NOW_MS, WALL_MS);
     assert_true(group_entry_unsaved(&entry));
     group_entry_done(&entry);
 }
@@ -294,26 +299,95 @@ static void text_and_back(void **state)
     struct group_entry entry = ours_at_500();
     struct group_entry read = {0};
     size_t len = group_entry_text(&entry, text);
-    assert_string_equal(text, "v1 1000 500 exact 0 free 500 -1 1764000000000 =kept");
+    assert_string_equal(text,
+                        "v2 1000 500 exact 0 free 500 -1 1764000000000 1764000000000 0 0 -1 =kept");
     assert_true(group_entry_parse(text, len, &read, &err));
     assert_string_equal(read.metadata, "kept");
     assert_int_equal(read.facts.committed, 500);
     assert_int_equal(read.time_ms, WALL_MS);
-    group_entry_source(&entry, 1200, "a b = c\n", 8);
+    group_entry_source(&entry, 1200, "a b = c\n", 8, NOW_MS, WALL_MS);
     maps_to(&entry, VERDICT_AHEAD, 600);
     entry.facts.count = 7;
     entry.facts.hold = GROUP_MEMBERS;
+    entry.facts.pace = (struct group_pace){.offsets = 200, .commits_ms = 1000};
+    entry.facts.limit = 1200;
     len = group_entry_text(&entry, text);
-    assert_string_equal(text, "v1 1200 600 ahead 7 members 500 -1 1764000000000 =a b = c\n");
+    assert_string_equal(
+        text, "v2 1200 600 ahead 7 members 500 -1 1764000000000 1764000000000 200 1000 1200 "
+              "=a b = c\n");
     assert_true(group_entry_parse(text, len, &read, &err));
     assert_string_equal(read.metadata, "a b = c\n");
     assert_int_equal(read.facts.hold, GROUP_MEMBERS);
-    group_entry_source(&entry, 1200, NULL, 0);
+    assert_int_equal(read.facts.read_ms, WALL_MS);
+    assert_int_equal(read.facts.pace.offsets, 200);
+    assert_int_equal(read.facts.pace.commits_ms, 1000);
+    assert_int_equal(read.facts.limit, 1200);
+    group_entry_source(&entry, 1200, NULL, 0, NOW_MS, WALL_MS);
     len = group_entry_text(&entry, text);
     assert_true(group_entry_parse(text, len, &read, &err));
     assert_null(read.metadata);
     group_entry_done(&entry);
     group_entry_done(&read);
+}
+
+static void the_first_form_is_still_read(void **state)
+{
+    (void)state;
+    static const char text[] = "v1 1000 500 exact 0 free 500 -1 77 =kept";
+    struct group_entry read = {0};
+    struct err err = {0};
+    assert_true(group_entry_parse(text, strlen(text), &read, &err));
+    assert_int_equal(read.time_ms, 77);
+    assert_int_equal(read.facts.read_ms, -1);
+    assert_int_equal(read.facts.pace.commits_ms, 0);
+    assert_int_equal(read.facts.limit, -1);
+    group_entry_done(&read);
+}
+
+/* One look a second. @return the last one's time */
+static int64_t look_each_second(struct group_entry *entry, int64_t now_ms, int64_t offset,
+                                int64_t more, int times)
+{
+    for (int i = 1; i <= times; i++) {
+        now_ms += 1000;
+        group_entry_source(entry, offset + more * i, NULL, 0, now_ms, WALL_MS + now_ms);
+    }
+    return now_ms;
+}
+
+static void pace_is_of_what_was_watched(void **state)
+{
+    (void)state;
+    struct group_entry entry = fresh(1000);
+    const struct group_pace *pace = &entry.facts.pace;
+    int64_t now_ms = look_each_second(&entry, NOW_MS, 1000, 100, 1);
+    assert_int_equal(pace->commits_ms, 0); /* it moved once: since when is not known */
+    now_ms = look_each_second(&entry, now_ms, 1100, 100, 1);
+    assert_int_equal(pace->offsets, 100);
+    assert_int_equal(pace->commits_ms, 1000);
+    assert_int_equal(entry.facts.read_ms, WALL_MS + now_ms);
+    look_each_second(&entry, now_ms, 1200, 0, 3); /* it rests */
+    assert_int_equal(entry.facts.read_ms, WALL_MS + now_ms);
+    now_ms = look_each_second(&entry, now_ms + 3000, 1200, 200, 60);
+    assert_in_range(pace->offsets, 198, 200);
+    assert_in_range(pace->commits_ms, 1000, 1010);
+    struct group_pace before = *pace;
+    group_entry_source(&entry, 1000000, NULL, 0, now_ms + 60000, WALL_MS); /* nobody looked */
+    assert_int_equal(pace->offsets, before.offsets);
+    now_ms = look_each_second(&entry, now_ms + 60000, 1000000, -100, 3); /* rewound */
+    assert_int_equal(pace->offsets, before.offsets);
+    group_entry_done(&entry);
+}
+
+static void a_hint_is_no_metadata_of_the_groups(void **state)
+{
+    (void)state;
+    static const char hint[] =
+        "ferry1 op=x from=1 likely=1 until=1 cluster=c read=-1 cut=-1 mapped=1 runs=- !";
+    struct group_entry entry = fresh(1000);
+    group_entry_source(&entry, 1000, hint, strlen(hint), NOW_MS, WALL_MS);
+    assert_null(entry.metadata);
+    group_entry_done(&entry);
 }
 
 static void other_text_is_refused(void **state)
@@ -322,7 +396,12 @@ static void other_text_is_refused(void **state)
     static const char *const texts[] = {
         "",
         "v1",
+        "v3 1000 500 exact 0 free 500 -1 1 =",
         "v2 1000 500 exact 0 free 500 -1 1 =",
+        "v2 1000 500 exact 0 free 500 -1 1 1 0 0 =",
+        "v2 1000 500 exact 0 free 500 -1 1 1 -1 0 -1 =",
+        "v2 1000 500 exact 0 free 500 -1 1 1 0 -1 -1 =",
+        "v2 1000 500 exact 0 free 500 -1 1 1 0 0 -2 =",
         "v1 1000 500 exact 0 free 500 -1 1",
         "v1 1000 500 exact 0 free 500 -1 1 ",
         "v1 1000 500 exact 0 free 500 -1 1 kept",
@@ -352,10 +431,10 @@ static void long_metadata_is_cut(void **state)
     memset(longer, 'x', 10000);
     struct group_entry entry = fresh(1000);
     struct group_entry read = {0};
-    group_entry_source(&entry, 1000, longer, 10000);
+    group_entry_source(&entry, 1000, longer, 10000, NOW_MS, WALL_MS);
     assert_int_equal(strlen(entry.metadata), GROUP_METADATA_BYTES);
     entry.metadata_stored = true;
-    group_entry_source(&entry, 1000, longer, 10000); /* the same next time */
+    group_entry_source(&entry, 1000, longer, 10000, NOW_MS, WALL_MS); /* the same next time */
     assert_true(entry.metadata_stored);
     size_t len = group_entry_text(&entry, text);
     assert_true(group_entry_parse(text, len, &read, &err));
@@ -363,6 +442,32 @@ static void long_metadata_is_cut(void **state)
     group_entry_done(&entry);
     group_entry_done(&read);
     free(longer);
+}
+
+static void what_would_be_read_again(void **state)
+{
+    (void)state;
+    struct group_entry entry = fresh(1000);
+    maps_to(&entry, VERDICT_EXACT, 500);
+    entry.target_seen = -1;
+    assert_int_equal(group_entry_reread(&entry, 900), -1); /* nothing stands at the target yet */
+    entry = ours_at_500();
+    assert_int_equal(group_entry_reread(&entry, 900), 400); /* it may have read to the end */
+    entry.facts.pace = (struct group_pace){.offsets = 50, .commits_ms = 2000};
+    assert_int_equal(group_entry_reread(&entry, 900), 75); /* a commit's worth, and a look's */
+    assert_int_equal(group_entry_reread(&entry, 520), 20);
+    assert_int_equal(group_entry_reread(&entry, 400), 0);
+    entry.facts.limit = 1010; /* its last member was gone when the source ended there */
+    assert_int_equal(group_entry_reread(&entry, 900), 10);
+    group_entry_source(&entry, 1100, "kept", 4, NOW_MS + 1000, WALL_MS + 1000);
+    maps_to(&entry, VERDICT_EXACT, 600); /* translated, and 500 stands there still */
+    entry.facts.limit = 1100;
+    assert_int_equal(group_entry_reread(&entry, 900), 100);
+    maps_to(&entry, VERDICT_UNMAPPED, -1);
+    assert_int_equal(group_entry_reread(&entry, 900), -1);
+    entry.facts.source_offset = -1; /* gone at the source */
+    assert_int_equal(group_entry_reread(&entry, 900), 0);
+    group_entry_done(&entry);
 }
 
 static void fields(void **state)
@@ -407,8 +512,12 @@ int main(void)
         cmocka_unit_test(a_refusal_is_waited_out_and_members_are_not),
         cmocka_unit_test(what_is_stored_is_written_once),
         cmocka_unit_test(text_and_back),
+        cmocka_unit_test(the_first_form_is_still_read),
+        cmocka_unit_test(pace_is_of_what_was_watched),
+        cmocka_unit_test(a_hint_is_no_metadata_of_the_groups),
         cmocka_unit_test(other_text_is_refused),
         cmocka_unit_test(long_metadata_is_cut),
+        cmocka_unit_test(what_would_be_read_again),
         cmocka_unit_test(fields),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,9 @@
 
 #include "offsets/group_lookup.h"
 
+#define NOW_MS  1000
+#define WALL_MS 1764000000000
+
 static struct checkpoint checkpoint_of(int32_t generation, int64_t source_next, int64_t target_next)
 {
     struct checkpoint checkpoint = {.generation = generation,
@@ -101,7 +104,7 @@ static struct group_entry *one_place(struct group_table *table, int64_t source)
     struct group *group = group_make(table, "g");
     struct group_part *part = group_part_make(group_topic_make(table, "t"), 0);
     struct group_entry *entry = group_entry_make(table, group, part);
-    group_entry_source(entry, source, NULL, 0);
+    group_entry_source(entry, source, NULL, 0, NOW_MS, WALL_MS);
     return entry;
 }
 
@@ -119,7 +122,7 @@ static void the_checkpoint_answers_for_its_end_and_behind(void **state)
     group_entry_settle(entry, -1);
     assert_int_equal(entry->facts.verdict, VERDICT_EXACT);
     assert_int_equal(entry->facts.target_offset, 600);
-    group_entry_source(entry, 1010, NULL, 0);
+    group_entry_source(entry, 1010, NULL, 0, NOW_MS, WALL_MS);
     assert_int_equal(group_table_map(table, 0, 10), 0);
     group_entry_settle(entry, -1);
     assert_int_equal(entry->facts.verdict, VERDICT_AHEAD);
@@ -151,7 +154,7 @@ static void the_map_is_asked_when_it_may_say_something_new(void **state)
     assert_false(entry->pending);
     read_checkpoint(table, entry->part, 0, 1100, 700);
     assert_int_equal(group_table_map(table, 1000, 10), 0);
-    group_entry_source(entry, 950, NULL, 0); /* it went on */
+    group_entry_source(entry, 950, NULL, 0, NOW_MS, WALL_MS); /* it went on */
     assert_int_equal(group_table_map(table, 2000, 10), 1);
     tell(entry, VERDICT_EXACT, 580, 2000);
     read_checkpoint(table, entry->part, 0, 1050, 650); /* cut */
@@ -191,8 +194,8 @@ static void a_full_round_goes_on_where_it_ended(void **state)
     char name[16];
     for (int i = 0; i < 10; i++) {
         snprintf(name, sizeof(name), "g%d", i);
-        group_entry_source(group_entry_make(table, group_make(table, name), part), 900 - i, NULL,
-                           0);
+        group_entry_source(group_entry_make(table, group_make(table, name), part), 900 - i, NULL, 0,
+                           NOW_MS, WALL_MS);
     }
     read_checkpoint(table, part, 0, 1000, 600);
     for (int round = 0; round < 4; round++) {
@@ -246,6 +249,8 @@ static redisReply *reply_of(const char *wire)
 }
 
 #define WIRE_BYTES 4000
+#define NOW_MS     1000
+#define WALL_MS    1764000000000
 
 static size_t put(char wire[WIRE_BYTES], size_t at, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -310,7 +315,7 @@ static void places_share_an_answer(void **state)
     static const char *const names[] = {"a", "b", "c"};
     for (int i = 0; i < 3; i++) {
         entries[i] = group_entry_make(table, group_make(table, names[i]), part);
-        group_entry_source(entries[i], sources[i], NULL, 0);
+        group_entry_source(entries[i], sources[i], NULL, 0, NOW_MS, WALL_MS);
     }
     struct group_lookup lookup = lookup_of(entries, 3);
     struct script_arguments arguments = {0};
@@ -388,13 +393,13 @@ static void what_redis_keeps_is_read_back(void **state)
     char wire[WIRE_BYTES];
     size_t at = put(wire, 0, "*8\r\n");
     at = bulk(wire, at, "a:b:t:3");
-    at = bulk(wire, at, "v1 10 5 exact 0 free 5 4 77 =m");
+    at = bulk(wire, at, "v2 10 5 exact 0 free 5 4 77 66 3 1000 9 =m");
     at = bulk(wire, at, "a:b:t:3"); /* HSCAN may tell of one twice */
-    at = bulk(wire, at, "v1 10 5 exact 0 free 5 4 77 =m");
+    at = bulk(wire, at, "v2 10 5 exact 0 free 5 4 77 66 3 1000 9 =m");
     at = bulk(wire, at, "g:t:0");
     at = bulk(wire, at, "garbage");
     at = bulk(wire, at, "garbage");
-    bulk(wire, at, "v1 10 5 exact 0 free 5 4 77 =m");
+    bulk(wire, at, "v2 10 5 exact 0 free 5 4 77 66 3 1000 9 =m");
     struct group_table *table = group_table_new();
     redisReply *reply = reply_of(wire);
     assert_int_equal(group_fields_reply(table, reply), 2);

@@ -52,6 +52,12 @@ void redis_call_script(struct redis *redis, struct redis_script *script, int key
                        const char **argv, const size_t *argv_len, redis_reply_fn *done, void *arg)
 {
     assert_int_equal(keys_count, 1);
+    if (strcmp(script->name, "beat_seen") == 0) { /* its own test is the fence's, on a real Redis */
+        assert_int_equal(argc, 4);
+        assert_string_equal(argv[0], "p:{orders}:a>b:beats");
+        done(arg, NULL, NULL);
+        return;
+    }
     assert_string_equal(script->name, "order_delete");
     ask(redis, true, argc, argv, argv_len, done, arg);
 }

@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "offsets/offset_rebuild.h"
 #include "offsets/offset_store.h"
+#include "tests/fake/turns.h"
 
 #define BASE      "p:{orders}:a>b"
 #define TOPIC     "t.x"
@@ -397,22 +398,7 @@ struct setting {
     int32_t interval_ms;
 };
 
-#define UNTIL(worker, condition)                                         \
-    do {                                                                 \
-        int64_t limit_ms = loop_now_ms((worker)->loop) + 12000;          \
-        while (!(condition) && loop_now_ms((worker)->loop) < limit_ms) { \
-            loop_run_once((worker)->loop, 5);                            \
-        }                                                                \
-        assert_true(condition);                                          \
-    } while (0)
-
-static void turn(struct worker *worker, int64_t ms)
-{
-    int64_t until_ms = loop_now_ms(worker->loop) + ms;
-    while (loop_now_ms(worker->loop) < until_ms) {
-        loop_run_once(worker->loop, 2);
-    }
-}
+#define UNTIL(worker, condition) TURN_UNTIL((worker)->loop, 12000, condition)
 
 static void told_state(void *arg, bool ready, const struct err *why)
 {
@@ -799,7 +785,7 @@ static void a_dense_stretch_is_one_entry(void **state)
             worker->track,
             (struct offset_run){after.source_next - 1000, after.target_next - 1000, 1000}, &after);
         if (i % 100 == 0) {
-            turn(worker, 12);
+            turn_for(worker->loop, 12);
         }
     }
     assert_true(flush(worker));
@@ -871,11 +857,11 @@ static void away_and_empty_in_the_middle(void **state)
     struct worker *worker = worker_new(NULL, true);
     begin_at_first(worker);
     ack_to(worker, 500);
-    turn(worker, 30);
+    turn_for(worker->loop, 30);
     server_kill();
     ack_to(worker, 1000);
     UNTIL(worker, !offset_store_ready(worker->store));
-    turn(worker, 30);
+    turn_for(worker->loop, 30);
     server_start();
     UNTIL(worker, offset_store_ready(worker->store));
     ack_to(worker, 1500);
@@ -912,14 +898,14 @@ static void flushed_in_the_middle(void **state)
     begin_at_first(worker);
     for (int i = 1; i <= 5; i++) {
         ack_to(worker, i * 300);
-        turn(worker, 20);
+        turn_for(worker->loop, 20);
         DO("FLUSHALL");
     }
     struct checkpoint after = position(1500);
     offset_track_ack(worker->track, (struct offset_run){0}, &after);
     assert_true(flush(worker));
     assert_int_equal(check(1500), 0);
-    turn(worker, 50);
+    turn_for(worker->loop, 50);
     assert_int_equal(number(SAY("EXISTS", "p:{orders}:meta")), 1);
     worker_free(worker);
 }
@@ -996,7 +982,7 @@ static void what_is_pending_outlives_a_resume(void **state)
     UNTIL(worker, !offset_store_ready(worker->store));
     ack_to(worker, 700);
     offset_track_free(worker->track);
-    turn(worker, 20);
+    turn_for(worker->loop, 20);
     struct checkpoint group = position(650); /* the second checkpoint */
     track_new(worker, NULL, &group, 800);
     ack_to(worker, 1000);
@@ -1799,7 +1785,7 @@ static void a_site_without_redis(void **state)
     assert_false(worker->ok);
     begin_at_first(worker);
     ack_to(worker, 3000);
-    turn(worker, 30);
+    turn_for(worker->loop, 30);
     assert_false(flush(worker));
     assert_false(offset_track_stored(worker->track, &at));
     assert_false(offset_store_ready(worker->store));
@@ -1824,7 +1810,7 @@ static void nothing_is_left_when_it_is_freed_in_flight(void **state)
         assert_true(flush(worker));
         proxy_hold(&worker->proxy, true);
         ack_to(worker, 1000);
-        turn(worker, 20); /* an advance is under way */
+        turn_for(worker->loop, 20); /* an advance is under way */
         struct checkpoint at = position(200);
         if (i % 2 == 1) {
             offset_track_free(worker->track);
@@ -1876,7 +1862,7 @@ static void a_flush_ends_in_time(void **state)
     assert_true(flush(worker)); /* nothing to store */
     begin_at_first(worker);
     ack_to(worker, 300);
-    turn(worker, 20);
+    turn_for(worker->loop, 20);
     proxy_hold(&worker->proxy, true);
     struct checkpoint after = position(300);
     after.source_next++;

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "cli/positions.h"
+#include "failover/positions.h"
 
 static struct position row(const char *topic, int32_t partition, int64_t source_next,
                            int32_t generation)

@@ -59,10 +59,12 @@ static void the_table_has_every_api(void **state)
         {API_OFFSET_FETCH,            7,  9 },
         {API_FIND_COORDINATOR,        3,  4 },
         {API_LEAVE_GROUP,             4,  5 },
+        {API_DESCRIBE_GROUPS,         5,  5 },
         {API_LIST_GROUPS,             4,  5 },
         {API_SASL_HANDSHAKE,          1,  1 },
         {API_VERSIONS,                3,  3 },
         {API_OFFSET_FOR_LEADER_EPOCH, 4,  4 },
+        {API_DESCRIBE_LOG_DIRS,       2,  4 },
         {API_SASL_AUTHENTICATE,       2,  2 },
         {API_DESCRIBE_PRODUCERS,      0,  0 },
     };
@@ -598,6 +600,30 @@ static void offset_fetch_answers(void **state)
     }
 }
 
+static void members_of_a_group(void **state)
+{
+    static const struct vector request = VECTOR(describe_group_request_v5);
+    static const struct vector vector = VECTOR(describe_group_answer_v5);
+    struct describe_group_answer answer;
+    struct writer writer;
+    struct err err;
+
+    (void)state;
+    writer_init(&writer);
+    proto_put_describe_group(&writer, "billing");
+    assert_int_equal(writer.len, request.len);
+    assert_memory_equal(writer.data, request.data, request.len);
+    writer_done(&writer);
+    struct reader reader = reader_over(vector.data, vector.len);
+    assert_true(proto_get_describe_group(&reader, &answer, &err));
+    assert_int_equal(answer.error, 0);
+    assert_int_equal(answer.members_count, 2);
+    assert_int_equal(answer.members[0].instance_id.len, -1);
+    assert_memory_equal(answer.members[0].member_id.data, "app-1", 5);
+    assert_memory_equal(answer.members[1].instance_id.data, "static-2", 8);
+    describe_group_answer_done(&answer);
+}
+
 static void list_groups_answers(void **state)
 {
     static const struct vector vectors[] = {VECTOR(list_groups_answer_v4),
@@ -621,6 +647,34 @@ static void list_groups_answers(void **state)
             assert_true(is(answer.groups[1].type, "classic"));
         }
         list_groups_answer_done(&answer);
+    }
+}
+
+static void log_dirs(void **state)
+{
+    static const struct vector requests[] = {
+        VECTOR(log_dirs_request_v2), VECTOR(log_dirs_request_v3), VECTOR(log_dirs_request_v4)};
+    static const struct vector answers[] = {VECTOR(log_dirs_answer_v2), VECTOR(log_dirs_answer_v3),
+                                            VECTOR(log_dirs_answer_v4)};
+
+    (void)state;
+    for (int16_t version = 2; version <= 4; version++) {
+        struct writer writer;
+        writer_init(&writer);
+        proto_put_describe_log_dirs(&writer, version);
+        assert_written(&writer, requests[version - 2]);
+        struct reader reader = reader_over(answers[version - 2].data, answers[version - 2].len);
+        struct log_dirs_answer answer;
+        assert_true(proto_get_describe_log_dirs(&reader, version, &answer, NULL));
+        assert_int_equal(answer.error, version >= 3 ? KAFKA_CLUSTER_AUTHORIZATION_FAILED : 0);
+        assert_int_equal(answer.dirs_count, 2);
+        assert_true(is(answer.dirs[0].path, "/var/lib/kafka"));
+        assert_int_equal(answer.dirs[0].error, KAFKA_NONE);
+        assert_int_equal(answer.dirs[0].total_bytes, version >= 4 ? INT64_C(1) << 40 : -1);
+        assert_int_equal(answer.dirs[0].usable_bytes, version >= 4 ? INT64_C(1) << 39 : -1);
+        assert_int_equal(answer.dirs[1].error, KAFKA_STORAGE_ERROR);
+        assert_int_equal(answer.dirs[1].usable_bytes, -1);
+        log_dirs_answer_done(&answer);
     }
 }
 
@@ -693,6 +747,10 @@ static const struct answer_case cases[] = {
     CASE(API_OFFSET_FETCH, 9, offset_fetch_answer_v9),
     CASE(API_LIST_GROUPS, 4, list_groups_answer_v4),
     CASE(API_LIST_GROUPS, 5, list_groups_answer_v5),
+    CASE(API_DESCRIBE_GROUPS, 5, describe_group_answer_v5),
+    CASE(API_DESCRIBE_LOG_DIRS, 2, log_dirs_answer_v2),
+    CASE(API_DESCRIBE_LOG_DIRS, 3, log_dirs_answer_v3),
+    CASE(API_DESCRIBE_LOG_DIRS, 4, log_dirs_answer_v4),
     CASE(API_OFFSET_COMMIT, 8, offset_commit_answer_v8),
     CASE(API_OFFSET_COMMIT, 9, offset_commit_answer_v9),
     CASE(API_MANY_COORDINATORS, 3, find_coordinator_answer_v3),
@@ -714,7 +772,9 @@ union any_answer {
     struct find_coordinator_answer coordinator;
     struct find_coordinators_answer coordinators;
     struct list_groups_answer listed;
+    struct describe_group_answer described;
     struct offset_commit_answer commits;
+    struct log_dirs_answer dirs;
     struct sasl_handshake_answer handshake;
     struct sasl_authenticate_answer signed_in;
     int16_t error;
@@ -755,11 +815,18 @@ static bool decode_groups(struct reader *reader, enum api_key api, int16_t versi
     } else if (api == API_OFFSET_COMMIT &&
                (*out_ok = proto_get_offset_commit(reader, version, &any.commits, err))) {
         offset_commit_answer_done(&any.commits);
+    } else if (api == API_DESCRIBE_GROUPS &&
+               (*out_ok = proto_get_describe_group(reader, &any.described, err))) {
+        describe_group_answer_done(&any.described);
     } else if (api == API_MANY_COORDINATORS &&
                (*out_ok = proto_get_find_coordinators(reader, version, &any.coordinators, err))) {
         find_coordinators_answer_done(&any.coordinators);
+    } else if (api == API_DESCRIBE_LOG_DIRS &&
+               (*out_ok = proto_get_describe_log_dirs(reader, version, &any.dirs, err))) {
+        log_dirs_answer_done(&any.dirs);
     }
-    return api == API_LIST_GROUPS || api == API_OFFSET_COMMIT || api == API_MANY_COORDINATORS;
+    return api == API_LIST_GROUPS || api == API_OFFSET_COMMIT || api == API_MANY_COORDINATORS ||
+           api == API_DESCRIBE_GROUPS || api == API_DESCRIBE_LOG_DIRS;
 }
 
 static bool decode_small(struct reader *reader, enum api_key api, int16_t version, struct err *err)
@@ -910,7 +977,9 @@ int main(void)
         cmocka_unit_test(small_answers),
         cmocka_unit_test(group_answers),
         cmocka_unit_test(offset_fetch_answers),
+        cmocka_unit_test(members_of_a_group),
         cmocka_unit_test(list_groups_answers),
+        cmocka_unit_test(log_dirs),
         cmocka_unit_test(answers_about_many_groups),
         cmocka_unit_test(sign_in_answers),
         cmocka_unit_test(every_cut_is_refused),

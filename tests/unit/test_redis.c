@@ -19,6 +19,7 @@
 
 #include "base/loop.h"
 #include "base/redis.h"
+#include "tests/fake/turns.h"
 
 /* ---- what callbacks saw ------------------------------------------------------------------------------------------ */
 
@@ -88,22 +89,7 @@ static void call(struct seen *seen, const char *word)
     redis_call(seen->redis, 1, &word, NULL, replied, seen);
 }
 
-#define UNTIL(seen, condition)                                         \
-    do {                                                               \
-        int64_t limit_ms = loop_now_ms((seen)->loop) + 5000;           \
-        while (!(condition) && loop_now_ms((seen)->loop) < limit_ms) { \
-            loop_run_once((seen)->loop, 10);                           \
-        }                                                              \
-        assert_true(condition);                                        \
-    } while (0)
-
-static void turn(struct seen *seen, int64_t ms)
-{
-    int64_t until_ms = loop_now_ms(seen->loop) + ms;
-    while (loop_now_ms(seen->loop) < until_ms) {
-        loop_run_once(seen->loop, 5);
-    }
-}
+#define UNTIL(seen, condition) TURN_UNTIL((seen)->loop, 5000, condition)
 
 /* ---- a server of our own ----------------------------------------------------------------------------------------- */
 
@@ -303,7 +289,7 @@ static void a_server_that_answers_nothing_is_dropped(void **state)
     while (seen->away_count == 0 && loop_now_ms(seen->loop) - begin_ms < 3000) {
         call(seen, "A");
         calls++;
-        turn(seen, 10);
+        turn_for(seen->loop, 10);
     }
     assert_true(calls < 1000); /* it was not the number of calls that ended it */
     assert_int_equal(seen->away_count, 1);
@@ -324,7 +310,7 @@ static void a_slow_server_that_answers_is_kept(void **state)
     for (int i = 0; i < 4; i++) {
         call(seen, "A");
         call(seen, "A");
-        turn(seen, 150);
+        turn_for(seen->loop, 150);
         server_say(server, "+x\r\n+x\r\n");
         UNTIL(seen, seen->replies_count == 2 * (i + 1));
     }

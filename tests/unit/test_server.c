@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "http/server.h"
+#include "tests/fake/turns.h"
 
 struct rig {
     struct loop *loop;
@@ -80,14 +81,6 @@ static void say(int fd, const char *text)
     assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
 }
 
-static void turn(struct rig *rig, int64_t ms)
-{
-    int64_t until_ms = loop_now_ms(rig->loop) + ms;
-    while (loop_now_ms(rig->loop) < until_ms) {
-        loop_run_once(rig->loop, 5);
-    }
-}
-
 /* What comes until the server closes, at most `ms` later; -1 = it did not. */
 static ssize_t hear(struct rig *rig, int fd, char *out, size_t room, int64_t ms)
 {
@@ -146,7 +139,7 @@ static void one_text_serves_all_for_a_moment(void **state)
     int64_t asked_ms = loop_now_ms(rig->loop);
     bool old = strstr(ask(rig, "GET /metrics HTTP/1.1\r\n\r\n"), "later 1") == NULL;
     assert_true(old || loop_now_ms(rig->loop) - asked_ms > HTTP_TEXT_MS / 2); /* a slow machine */
-    turn(rig, HTTP_TEXT_MS + 1);
+    turn_for(rig->loop, HTTP_TEXT_MS + 1);
     assert_non_null(strstr(ask(rig, "GET /metrics HTTP/1.1\r\n\r\n"), "later 1"));
 }
 
@@ -196,7 +189,7 @@ static void a_request_line_of_a_megabyte(void **state)
     assert_non_null(strstr(answer, " 431 Request Header Fields Too Large\r\n"));
     for (int i = 0; i < 3; i++) { /* a reset would take the answer from who has not read it yet */
         say(fd, "still talking");
-        turn(rig, 20);
+        turn_for(rig->loop, 20);
     }
     close(fd);
     free(line);
@@ -224,7 +217,7 @@ static void a_large_answer_arrives(void **state)
     large_metrics(rig);
     int fd = client(rig);
     say(fd, "GET /metrics HTTP/1.1\r\n\r\n");
-    turn(rig, 300);
+    turn_for(rig->loop, 300);
     assert_true(hear(rig, fd, answer, ROOM, 4000) > LARGE_BYTES);
     assert_non_null(strstr(answer, "number-49999-of"));
     close(fd);
@@ -247,14 +240,14 @@ static void slow_clients_are_cut(void **state)
     bool open = true;
     while (open && loop_now_ms(rig->loop) - begin_ms < 8000) {
         send(slow, "a", 1, MSG_NOSIGNAL);
-        turn(rig, 200);
+        turn_for(rig->loop, 200);
         ssize_t got = recv(slow, &byte, 1, 0);
         open = got < 0 && errno == EAGAIN;
     }
     assert_false(open);
     assert_in_range(loop_now_ms(rig->loop) - begin_ms, HTTP_REQUEST_MS - 200,
                     HTTP_REQUEST_MS + 1000);
-    turn(rig, 300);
+    turn_for(rig->loop, 300);
     assert_int_equal(hear(rig, silent, answer, ROOM, 500), 0);
     ssize_t len = hear(rig, deaf, answer, ROOM, 1000); /* what its kernel had taken */
     assert_in_range(len, 1, LARGE_BYTES - 1);
@@ -273,9 +266,9 @@ static void many_connections(void **state)
     const int count = (int)(sizeof(fds) / sizeof(fds[0]));
     for (int i = 0; i < count; i++) {
         fds[i] = client(rig);
-        turn(rig, 1);
+        turn_for(rig->loop, 1);
     }
-    turn(rig, 100);
+    turn_for(rig->loop, 100);
     assert_non_null(strstr(ask(rig, "GET /healthz HTTP/1.1\r\n\r\n"), " 200 "));
     int open = 0;
     for (int i = 0; i < count; i++) {
@@ -303,7 +296,7 @@ static void out_of_descriptors(void **state)
     struct timespec cpu_before;
     struct timespec cpu_after;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu_before);
-    turn(rig, 600);
+    turn_for(rig->loop, 600);
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu_after);
     setrlimit(RLIMIT_NOFILE, &before);
     assert_true((cpu_after.tv_sec - cpu_before.tv_sec) * 1000 +
@@ -322,7 +315,7 @@ static void it_may_end_with_clients_in_it(void **state)
     int reading = client(rig);
     int draining = client(rig);
     say(draining, "GET /healthz HTTP/1.1\r\n\r\n");
-    turn(rig, 50);
+    turn_for(rig->loop, 50);
     http_server_free(rig->server);
     rig->server = NULL;
     http_server_free(NULL);

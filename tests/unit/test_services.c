@@ -53,7 +53,7 @@ static void a_service_and_its_defaults(void **state)
     struct config *config = accepted(
         "\"s\": {\"home\": \"a\", \"others\": [\"c\", \"b\"], \"path\": \"batches\", \"names\": "
         "\"identity\", "
-        "\"start\": \"latest\", \"revision\": 3, \"on_truncation\": \"fault\", "
+        "\"start\": \"latest\", \"revision\": 3, \"rto\": \"90s\", \"on_truncation\": \"fault\", "
         "\"on_foreign_write\": \"fault\", "
         "\"topics\": {\"include\": [\"x*\", {\"regex\": \"y+\"}], \"exclude\": [\"*z\"]}, "
         "\"groups\": {\"include\": [\"*\"]}, "
@@ -66,6 +66,7 @@ static void a_service_and_its_defaults(void **state)
     assert_string_equal(service->others[1], "b");
     assert_int_equal(service->start, START_LATEST);
     assert_int_equal(service->revision, 3);
+    assert_int_equal(service->rto_s, 90);
     assert_int_equal(service->on_truncation, POLICY_FAULT);
     assert_int_equal(service->on_foreign_write, POLICY_FAULT);
     assert_true(config_patterns_match(&service->topics, "x1"));
@@ -80,6 +81,7 @@ static void a_service_and_its_defaults(void **state)
     assert_string_equal(service->names, "identity");
     assert_int_equal(service->start, START_EARLIEST);
     assert_int_equal(service->revision, 0);
+    assert_int_equal(service->rto_s, 60);
     assert_int_equal(service->on_truncation, POLICY_CONTINUE);
     assert_int_equal(service->on_foreign_write, POLICY_CONTINUE);
     assert_false(config_patterns_match(&service->groups, "g"));

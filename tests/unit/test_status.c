@@ -22,6 +22,8 @@ static struct status healthy(void)
                             .to = "b",
                             .now_ms = NOW,
                             .role_epoch = 1,
+                            .role_ms = NOW - 3600000,
+                            .measured_s = -1,
                             .primary = "a",
                             .has_redis = true};
     rows = calloc(2, sizeof(*rows));
@@ -69,6 +71,13 @@ static enum status_verdict check(const struct status *status)
     return status_check(status, 10, 60, why);
 }
 
+/* Before it is summed up again. */
+static void status_done_sums(struct status *status)
+{
+    free(status->parts);
+    status->parts = NULL;
+}
+
 static void all_is_well(void **state)
 {
     (void)state;
@@ -84,28 +93,83 @@ static void all_is_well(void **state)
     status_done(&status);
 }
 
+/* The keeper's word of 12 groups in 40 places, two of which would read something again. */
+static json_t *groups_of(struct status *status)
+{
+    json_t *groups =
+        json_pack("{s:i, s:f, s:{s:i, s:i}, s:{s:i, s:i}, s:{s:i, s:i, s:i}}", "groups", 12,
+                  "age_s", 1.4, "held", "members", 0, "foreign", 0, "verdicts", "exact", 40,
+                  "unmapped", 0, "reread", "groups", 2, "records", 340, "unknown_places", 0);
+    json_object_set_new(worker(status), "groups", groups);
+    return groups;
+}
+
 static void the_keeper_tells_of_groups(void **state)
 {
     (void)state;
     struct status status = healthy();
+    json_t *groups = groups_of(&status);
     status_sum(&status);
-    json_object_set_new(worker(&status), "groups",
-                        json_pack("{s:i, s:f, s:{s:i, s:i}, s:{s:i, s:i}}", "groups", 12, "age_s",
-                                  1.4, "held", "members", 0, "foreign", 0, "verdicts", "exact", 40,
-                                  "unmapped", 0));
     assert_string_equal(line_of(&status),
-                        "if you failed over now: lose at most 10 records (1.2 s), 12 groups go on "
-                        "as of 1.4 s ago, time unknown");
-    json_t *groups = json_object_get(worker(&status), "groups");
+                        "if you failed over now: lose at most 10 records (1.2 s), 2 of 12 groups "
+                        "re-read at most 340 records, about 4.0 s (estimated)");
     json_object_set_new(json_object_get(groups, "held"), "members", json_integer(2));
     json_object_set_new(json_object_get(groups, "verdicts"), "unmapped", json_integer(1));
-    assert_string_equal(line_of(&status),
-                        "if you failed over now: lose at most 10 records (1.2 s), 12 groups go on "
-                        "as of 1.4 s ago (3 offsets not carried), time unknown");
+    json_object_set_new(json_object_get(groups, "reread"), "unknown_places", json_integer(1));
+    status_done_sums(&status);
+    status_sum(&status);
+    assert_string_equal(
+        line_of(&status),
+        "if you failed over now: lose at most 10 records (1.2 s), what 12 groups "
+        "re-read is unknown (synced 1.4 s ago) (3 offsets not carried), about 4.0 s "
+        "(estimated)");
+    json_object_set_new(json_object_get(groups, "reread"), "unknown_places", json_integer(0));
+    json_object_set_new(groups, "age_s", json_real(61)); /* they read on meanwhile */
+    status_done_sums(&status);
+    status_sum(&status);
+    assert_true(status.reread_records == -1);
+    assert_int_equal(check(&status), STATUS_WARNING);
     json_object_set_new(groups, "age_s", json_null()); /* it never succeeded */
+    status_done_sums(&status);
+    status_sum(&status);
     assert_string_equal(line_of(&status),
                         "if you failed over now: lose at most 10 records (1.2 s), groups unknown "
                         "(not synced yet), time unknown");
+    status_done(&status);
+}
+
+static void what_was_measured_beats_the_estimate(void **state)
+{
+    (void)state;
+    struct status status = healthy();
+    groups_of(&status);
+    status.measured_s = 3.25;
+    snprintf(status.measured_when, sizeof(status.measured_when), "2025-11-01T00:00:00Z");
+    status_sum(&status);
+    assert_non_null(strstr(line_of(&status), "about 3.2 s (as measured 2025-11-01T00:00:00Z)"));
+    status_done(&status);
+}
+
+static void an_open_operation_is_all_that_counts(void **state)
+{
+    (void)state;
+    struct status status = healthy();
+    status.operation_open = true;
+    status_sum(&status);
+    assert_non_null(strstr(line_of(&status), "operation open, do not move clients by hand"));
+    snprintf(status.operation.id, sizeof(status.operation.id), "x");
+    snprintf(status.operation.kind, sizeof(status.operation.kind), "failover");
+    snprintf(status.operation.to, sizeof(status.operation.to), "b");
+    snprintf(status.operation.step, sizeof(status.operation.step), "offsets");
+    assert_string_equal(line_of(&status),
+                        "operation open at offsets, do not move clients by hand; ferry failover "
+                        "orders --to b");
+    assert_int_equal(check(&status), STATUS_WARNING);
+    status.role_epoch = 2; /* raised already, by its step `role` */
+    snprintf(status.primary, sizeof(status.primary), "b");
+    assert_non_null(strstr(line_of(&status), "operation open at offsets"));
+    status.operation.undoing = true;
+    assert_non_null(strstr(line_of(&status), "operation open at undoing offsets"));
     status_done(&status);
 }
 
@@ -259,9 +323,12 @@ static void another_site_is_primary(void **state)
     snprintf(status.primary, sizeof(status.primary), "b");
     status_sum(&status);
     assert_null(strstr(line_of(&status), "lose at most"));
+    assert_non_null(strstr(line_of(&status), "unprotected since 2025-11-25T02:00:07Z"));
     assert_non_null(strstr(line_of(&status), "b is primary by role epoch 2"));
     assert_string_equal(status_state(&status), "not primary");
     assert_int_equal(check(&status), STATUS_WARNING);
+    snprintf(status.primary, sizeof(status.primary), "c"); /* what c has may be mirrored */
+    assert_null(strstr(line_of(&status), "unprotected"));
     status_done(&status);
 }
 
@@ -362,6 +429,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_is_well),
         cmocka_unit_test(the_keeper_tells_of_groups),
+        cmocka_unit_test(what_was_measured_beats_the_estimate),
+        cmocka_unit_test(an_open_operation_is_all_that_counts),
         cmocka_unit_test(topics_that_are_not_mirrored_are_a_warning),
         cmocka_unit_test(the_source_is_gone),
         cmocka_unit_test(one_unknown_partition_makes_the_sum_unknown),

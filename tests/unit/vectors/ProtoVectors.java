@@ -257,6 +257,16 @@ public class ProtoVectors {
             audit.unknownTaggedFields().add(UNKNOWN);
             print("list_groups_answer", version, new ListGroupsResponseData().setErrorCode((short) 14).setGroups(List.of(billing, audit)));
         }
+        print("describe_group_request", 5, new DescribeGroupsRequestData().setGroups(List.of("billing")));
+        DescribeGroupsResponseData.DescribedGroupMember first = new DescribeGroupsResponseData.DescribedGroupMember()
+            .setMemberId("app-1").setClientId("app").setClientHost("/10.0.0.1").setMemberMetadata(new byte[] {1, 2, 3})
+            .setMemberAssignment(new byte[] {4});
+        DescribeGroupsResponseData.DescribedGroupMember second = new DescribeGroupsResponseData.DescribedGroupMember()
+            .setMemberId("app-2").setGroupInstanceId("static-2").setClientId("app").setClientHost("/10.0.0.2");
+        second.unknownTaggedFields().add(UNKNOWN);
+        print("describe_group_answer", 5, new DescribeGroupsResponseData().setGroups(List.of(new DescribeGroupsResponseData.DescribedGroup()
+            .setGroupId("billing").setGroupState("Stable").setProtocolType("consumer").setProtocolData("range")
+            .setMembers(List.of(first, second)))));
         for (int version = 8; version <= 9; version++) {
             OffsetCommitRequestData request = new OffsetCommitRequestData().setGroupId("billing");
             OffsetCommitRequestData.OffsetCommitRequestTopic orders = new OffsetCommitRequestData.OffsetCommitRequestTopic().setName("orders");
@@ -320,6 +330,26 @@ public class ProtoVectors {
         print("describe_producers_answer", 0, producers);
     }
 
+    static void logDirs(int version) {
+        print("log_dirs_request", version, new DescribeLogDirsRequestData()
+            .setTopics(new DescribeLogDirsRequestData.DescribableLogDirTopicCollection()));
+        DescribeLogDirsResponseData answer = new DescribeLogDirsResponseData().setThrottleTimeMs(7);
+        DescribeLogDirsResponseData.DescribeLogDirsResult one = new DescribeLogDirsResponseData.DescribeLogDirsResult()
+            .setLogDir("/var/lib/kafka").setTopics(List.of(new DescribeLogDirsResponseData.DescribeLogDirsTopic().setName("orders")
+                .setPartitions(List.of(new DescribeLogDirsResponseData.DescribeLogDirsPartition().setPartitionIndex(3)
+                    .setPartitionSize(1L << 33).setOffsetLag(2).setIsFutureKey(true)))));
+        DescribeLogDirsResponseData.DescribeLogDirsResult two = new DescribeLogDirsResponseData.DescribeLogDirsResult()
+            .setErrorCode((short) 56).setLogDir("/mnt/two");
+        if (version >= 3) {
+            answer.setErrorCode((short) 31);
+        }
+        if (version >= 4) {
+            one.setTotalBytes(1L << 40).setUsableBytes(1L << 39);
+        }
+        one.unknownTaggedFields().add(UNKNOWN);
+        print("log_dirs_answer", version, answer.setResults(List.of(one, two)));
+    }
+
     static void signIn() {
         print("sasl_handshake_request", 1, new SaslHandshakeRequestData().setMechanism("SCRAM-SHA-512"));
         print("sasl_handshake_answer", 1, new SaslHandshakeResponseData().setErrorCode((short) 33)
@@ -354,6 +384,9 @@ public class ProtoVectors {
         }
         groups();
         small();
+        for (int version = 2; version <= 4; version++) {
+            logDirs(version);
+        }
         signIn();
         System.out.println("/* clang-format on */\n\n#endif");
     }

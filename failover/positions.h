@@ -6,17 +6,21 @@
  * list and does not call unknown either: access was taken away. Checkpoints are read before the source's ends, so lag errs to
  * the higher side.
  */
-#ifndef FERRY_CLI_POSITIONS_H
-#define FERRY_CLI_POSITIONS_H
+#ifndef FERRY_FAILOVER_POSITIONS_H
+#define FERRY_FAILOVER_POSITIONS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "cli/context.h"
+#include "base/redis.h"
+#include "config/config.h"
+#include "kafka/admin.h"
 #include "offsets/checkpoint.h"
 
+#define POSITION_TOPIC_BYTES 250
+
 struct position {
-    char topic[CONTEXT_TOPIC_BYTES];
+    char topic[POSITION_TOPIC_BYTES];
     int32_t partition;
     bool placed;         /* `at` counts; false: nobody mirrored it, as far as can be known */
     bool of_other_topic; /* there is a checkpoint, of a topic of this name that was deleted */
@@ -41,8 +45,19 @@ struct positions {
     struct err hidden_err;
 };
 
-/* Never fails: what cannot be known is unknown. */
-void positions_read(struct positions *positions, struct context *context);
+struct positions_doors { /* of one link; a door that is NULL has its reason beside it */
+    const struct config_service *service;
+    const struct config_site *from;
+    const struct config_site *to;
+    struct redis_sync *redis; /* of the target's site */
+    struct err redis_err;
+    struct admin *source;
+    struct err source_err;
+    struct admin *target;
+    struct err target_err;
+};
+/* Never fails: what cannot be known is unknown. A door that does not answer is not asked again. */
+void positions_read(struct positions *positions, const struct positions_doors *doors);
 void positions_free(struct positions *positions);
 
 /* Source offsets not mirrored: records at risk, at most. -1 = unknown. */

@@ -1,9 +1,10 @@
-#include "cli/positions.h"
+#include "failover/positions.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "kafka/acl.h"
+#include "offsets/offset_store.h"
 
 #define HIDDEN_ASKED 32  /* one question each; the others stay unknown */
 #define GROUP_BYTES  256 /* "ferry-" and three names of 64 bytes at most */
@@ -102,6 +103,15 @@ int64_t position_lag(const struct position *position)
 
 /* --- checkpoints -------------------------------------------------------------------------------------------------- */
 
+/* May it be a topic's name? What is none does not come from Kafka. */
+static bool topic_ok(const char *name)
+{
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    size_t len = strlen(name);
+    return len > 0 && len < POSITION_TOPIC_BYTES && strspn(name, letters) == len;
+}
+
 struct collect {
     struct positions *positions;
     const struct config_service *service;
@@ -112,8 +122,7 @@ static void collect_one(struct positions *positions, const struct config_service
                         const struct checkpoint *at)
 {
     /* A topic that the patterns named before a change of the configuration is not ours any more. */
-    if (partition >= 0 && context_topic_ok(topic) &&
-        config_patterns_match(&service->topics, topic)) {
+    if (partition >= 0 && topic_ok(topic) && config_patterns_match(&service->topics, topic)) {
         struct position *row = add_row(positions, topic, partition);
         row->placed = true;
         row->at = *at;
@@ -129,39 +138,44 @@ static bool from_redis(void *arg, const char *topic, int32_t partition,
     return true;
 }
 
-static void ask_redis(struct positions *positions, struct context *context)
+static void ask_redis(struct positions *positions, const struct positions_doors *doors)
 {
-    struct collect collect = {positions, context->service};
+    struct collect collect = {positions, doors->service};
     struct err *err = &positions->redis_err;
-    if (!context_view(context, err)) {
+    if (doors->redis == NULL) {
+        *err = doors->redis_err;
         return;
     }
-    if (offset_view_each_checkpoint(context->view, from_redis, &collect, err)) {
+    struct offset_view *view =
+        offset_view_new(doors->redis, doors->to->redis->prefix, doors->service->name,
+                        doors->from->name, doors->to->name);
+    if (offset_view_each_checkpoint(view, from_redis, &collect, err)) {
         err_clear(err); /* a value of one field that is none says nothing about Redis */
-    } else {
-        context_redis_failed(context, err);
     }
+    offset_view_free(view);
 }
 
-static void ask_group(struct positions *positions, struct context *context)
+static void ask_group(struct positions *positions, const struct positions_doors *doors)
 {
     struct err *err = &positions->group_err;
     char group[GROUP_BYTES];
     struct admin_group_offset *offsets = NULL;
     size_t count = 0;
-    snprintf(group, sizeof(group), "ferry-%s-%s-%s", context->service->name, context->from->name,
-             context->to->name);
-    struct admin *target = context_target(context, err);
-    if (target != NULL && !admin_group_offsets(target, group, &offsets, &count, err)) {
-        context_target_failed(context, err);
+    snprintf(group, sizeof(group), "ferry-%s-%s-%s", doors->service->name, doors->from->name,
+             doors->to->name);
+    if (doors->target == NULL) {
+        *err = doors->target_err;
+        return;
+    }
+    if (!admin_group_offsets(doors->target, group, &offsets, &count, err)) {
         return;
     }
     for (size_t i = 0; i < count; i++) {
         const char *text = offsets[i].metadata;
         struct checkpoint at;
         if (text != NULL && checkpoint_parse(text, strlen(text), &at, NULL)) {
-            collect_one(positions, context->service, "group", offsets[i].topic,
-                        offsets[i].partition, &at);
+            collect_one(positions, doors->service, "group", offsets[i].topic, offsets[i].partition,
+                        &at);
         }
     }
     admin_group_offsets_free(offsets, count);
@@ -235,20 +249,22 @@ static void keep_hidden(struct positions *all, const struct positions *placed, s
     }
 }
 
-static bool ask_topics(struct positions *positions, struct context *context, struct err *err)
+static bool ask_topics(struct positions *positions, const struct positions_doors *doors,
+                       struct err *err)
 {
     struct admin_topic *topics = NULL;
     size_t count = 0;
-    struct admin *source = context_source(context, err);
+    struct admin *source = doors->source;
     if (source == NULL) {
+        *err = doors->source_err;
         return false;
     }
     if (!admin_list_topics(source, &topics, &count, err)) {
-        return context_source_failed(context, err);
+        return false;
     }
     struct positions all = {.rows = NULL};
     for (size_t i = 0; i < count; i++) {
-        if (config_patterns_match(&context->service->topics, topics[i].name)) {
+        if (config_patterns_match(&doors->service->topics, topics[i].name)) {
             add_topic(&all, positions, &topics[i]);
         }
     }
@@ -280,10 +296,9 @@ static void take_offsets(struct positions *positions, enum admin_offset_spec spe
     }
 }
 
-static bool ask_offsets(struct positions *positions, struct context *context,
+static bool ask_offsets(struct positions *positions, struct admin *source,
                         enum admin_offset_spec spec, struct err *err)
 {
-    struct admin *source = context_source(context, err);
     struct admin_offset *offsets = must(calloc(positions->count + 1, sizeof(*offsets)));
     size_t count = 0;
     for (size_t i = 0; i < positions->count; i++) {
@@ -293,16 +308,16 @@ static bool ask_offsets(struct positions *positions, struct context *context,
                 .topic = row->topic, .partition = row->partition, .offset = -1};
         }
     }
-    bool ok = source != NULL && admin_list_offsets(source, spec, offsets, count, err);
+    bool ok = admin_list_offsets(source, spec, offsets, count, err);
     if (ok) {
         take_offsets(positions, spec, offsets);
     }
     free(offsets);
-    return ok || context_source_failed(context, err);
+    return ok;
 }
 
 /* A source that shows nothing of the service may have nothing, or hide it: which of both is not known. */
-static void doubt_nothing(struct positions *positions, const struct context *context)
+static void doubt_nothing(struct positions *positions, const struct positions_doors *doors)
 {
     char principal[ACL_PRINCIPAL_BYTES];
     char pattern[256];
@@ -310,28 +325,28 @@ static void doubt_nothing(struct positions *positions, const struct context *con
     if (positions->count > 0 || positions->source_err.kind != ERR_NONE) {
         return;
     }
-    snprintf(pattern, sizeof(pattern), "%s", context->service->topics.include[0].text);
+    snprintf(pattern, sizeof(pattern), "%s", doors->service->topics.include[0].text);
     if (pattern[0] != '*') {
         pattern[strcspn(pattern, "*")] = '\0'; /* as its ACL is named */
     }
-    acl_principal(&context->from->kafka, principal);
+    acl_principal(&doors->from->kafka, principal);
     err_set(&positions->hidden_err, ERR_REFUSED,
-            "%s shows no topic of the service: there is none, or %.500s", context->from->name,
+            "%s shows no topic of the service: there is none, or %.500s", doors->from->name,
             acl_lacks(principal, ACL_READ, ACL_TOPIC, pattern, text));
 }
 
-void positions_read(struct positions *positions, struct context *context)
+void positions_read(struct positions *positions, const struct positions_doors *doors)
 {
     struct err *err = &positions->source_err;
     *positions = (struct positions){.rows = NULL};
-    ask_redis(positions, context);
-    ask_group(positions, context);
+    ask_redis(positions, doors);
+    ask_group(positions, doors);
     positions_settle(positions);
-    if (ask_topics(positions, context, err) &&
-        ask_offsets(positions, context, OFFSET_SPEC_EARLIEST, err) &&
-        ask_offsets(positions, context, OFFSET_SPEC_STABLE, err)) {
+    if (ask_topics(positions, doors, err) &&
+        ask_offsets(positions, doors->source, OFFSET_SPEC_EARLIEST, err) &&
+        ask_offsets(positions, doors->source, OFFSET_SPEC_STABLE, err)) {
         /* Last, so that the lag is never below the truth. */
-        ask_offsets(positions, context, OFFSET_SPEC_LATEST, err);
+        ask_offsets(positions, doors->source, OFFSET_SPEC_LATEST, err);
     }
-    doubt_nothing(positions, context);
+    doubt_nothing(positions, doors);
 }

@@ -1,0 +1,421 @@
+/* ferry failover, ferry switchover: options in, what it may cost said and accepted, one plan run, its report.
+ *
+ * Before the question nothing is written; behind it everything is, through failover/. What was begun is gone on with without a
+ * question: it was answered.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "cli/commands.h"
+#include "cli/confirm.h"
+#include "cli/context.h"
+#include "cli/print_report.h"
+#include "cli/render.h"
+#include "failover/journal.h"
+#include "failover/preflight.h"
+#include "failover/report.h"
+
+#define FAILOVER_S   300
+#define SWITCHOVER_S 900
+#define TIME_S_MAX   86400
+#define FORCED_MAX   32
+
+struct move { /* one run of the command */
+    struct context context;
+    struct operation op;
+    struct operation_options options;
+    char who[CONTEXT_WHO_BYTES];
+    char *forced_text;
+    const char *forced[FORCED_MAX];
+    struct loss loss;
+    bool measured;
+};
+
+/* --- options ------------------------------------------------------------------------------------------------------ */
+
+static bool not_partly(const struct command_line *line, struct err *err)
+{
+    if (command_has(line, "topic")) {
+        err_set(err, ERR_REFUSED,
+                "--topic: a service moves whole: its names, its groups and its role are one");
+        return err_hint(err, "make the topic a service of its own, with a name of its own");
+    }
+    if (command_has(line, "group")) {
+        err_set(err, ERR_REFUSED,
+                "--group: a service moves whole: a group elsewhere would read what nobody writes "
+                "any more");
+        return err_hint(err, "one group's offsets: ferry offsets show; ferry offsets reset");
+    }
+    return true;
+}
+
+static bool take_forced(struct move *move, struct err *err)
+{
+    const char *list = command_get(move->context.line, "force");
+    char *rest = NULL;
+    if (list == NULL) {
+        return true;
+    }
+    move->forced_text = strdup(list);
+    if (move->forced_text == NULL) {
+        abort();
+    }
+    for (char *name = strtok_r(move->forced_text, ",", &rest); name != NULL;
+         name = strtok_r(NULL, ",", &rest)) {
+        if (move->options.forced_count == FORCED_MAX) {
+            return err_set(err, ERR_USAGE, "--force: more than %d checks", FORCED_MAX);
+        }
+        const char *check = name;
+        uint32_t bit;
+        if (!operation_own_check(name) && !preflight_force(&check, 1, &bit, err)) {
+            return false;
+        }
+        move->forced[move->options.forced_count++] = name;
+    }
+    move->options.forced = move->forced;
+    return true;
+}
+
+static bool take_loss(struct move *move, struct err *err)
+{
+    const char *text = command_get(move->context.line, "allow-loss");
+    move->options.allow_loss = move->context.service->max_loss;
+    if (text == NULL) {
+        return true;
+    }
+    if (strcmp(text, "unknown") == 0) {
+        move->options.allow_loss = CONFIG_LOSS_ANY;
+        return true;
+    }
+    return command_number(text, "--allow-loss", 0, INT64_MAX / 2, &move->options.allow_loss, err);
+}
+
+static bool take_options(struct move *move, enum operation_kind kind, struct err *err)
+{
+    const struct command_line *line = move->context.line;
+    const char *reason = command_get(line, "reason");
+    int64_t seconds = kind == OPERATION_SWITCHOVER ? SWITCHOVER_S : FAILOVER_S;
+    move->options = (struct operation_options){.kind = kind,
+                                               .by = context_who(move->who),
+                                               .reason = reason == NULL ? "" : reason,
+                                               .dns_done = command_has(line, "dns-done"),
+                                               .dry_run = command_has(line, "dry-run"),
+                                               .quiet = move->context.quiet};
+    if (!not_partly(line, err) ||
+        !command_option_number(line, "timeout", 1, TIME_S_MAX, &seconds, err) ||
+        !take_forced(move, err) || !take_loss(move, err)) {
+        return false;
+    }
+    move->options.timeout_ms = seconds * 1000;
+    return true;
+}
+
+static bool target_site(const struct move *move, const struct config_site **out, struct err *err)
+{
+    const struct config_service *service = move->context.service;
+    const char *name = command_get(move->context.line, "to");
+    *out = NULL;
+    for (size_t i = 0; name != NULL && *out == NULL && i <= service->others_count; i++) {
+        const char *site = i == 0 ? service->home : service->others[i - 1];
+        *out = strcmp(site, name) == 0 ? config_site(move->context.config, site) : NULL;
+    }
+    if (name == NULL || *out != NULL) {
+        return true;
+    }
+    err_set(err, ERR_USAGE, "service %s has no site '%.100s'", service->name, name);
+    return err_hint(err, "its sites: %s, %s, ..: ferry config show", service->home,
+                    service->others[0]);
+}
+
+/* --- what it may cost --------------------------------------------------------------------------------------------- */
+
+static bool primary_lives(struct move *move, struct err *err)
+{
+    struct operation *op = &move->op;
+    char lag[RENDER_NUMBER_BYTES];
+    if (op->planned || op->source == NULL || operation_forced(op, "primary-alive")) {
+        return true;
+    }
+    err_set(err, ERR_REFUSED,
+            "%s answers: a switchover would cost nothing but its time (%s records are to be "
+            "mirrored first); a "
+            "failover loses what is not mirrored yet",
+            op->from->name, render_count(move->loss.at_most, lag));
+    return err_hint(
+        err, "ferry switchover %s; or it answers and is lost all the same: --force primary-alive",
+        op->service->name);
+}
+
+static bool loss_allowed(const struct move *move)
+{
+    int64_t allowed = move->options.allow_loss;
+    return allowed == CONFIG_LOSS_ANY ||
+           (allowed >= 0 && move->loss.at_most >= 0 && move->loss.at_most <= allowed);
+}
+
+static bool loss_gate(struct move *move, struct err *err)
+{
+    char text[LOSS_TEXT_BYTES];
+    const struct operation *op = &move->op;
+    if (op->planned || !command_has(move->context.line, "yes") || loss_allowed(move)) {
+        return true; /* without --yes the question says it */
+    }
+    err_set_code(err, ERR_USAGE, EXIT_UNCONFIRMED, "not confirmed: %.380s; %s",
+                 loss_text(&move->loss, text),
+                 move->options.allow_loss == CONFIG_LOSS_ASKED
+                     ? "--yes needs --allow-loss"
+                     : "more than --allow-loss or max_loss allows");
+    return err_hint(err, "--allow-loss %s", move->loss.at_most < 0 ? "unknown" : "N");
+}
+
+static bool ask(struct move *move, struct err *err)
+{
+    char question[1600];
+    char text[LOSS_TEXT_BYTES];
+    const struct operation *op = &move->op;
+    if (op->planned) {
+        snprintf(question, sizeof(question),
+                 "Service %s moves from %s to %s. Writers at %s are stopped, everything is "
+                 "mirrored, names and groups move; "
+                 "nothing is lost, or everything is taken back.",
+                 op->service->name, op->from->name, op->to->name, op->from->name);
+    } else {
+        snprintf(question, sizeof(question),
+                 "Service %s moves from %s to %s, without waiting for %s: %.380s. What is at %s "
+                 "and not at %s stays there.",
+                 op->service->name, op->from->name, op->to->name, op->from->name,
+                 loss_text(&move->loss, text), op->from->name, op->to->name);
+    }
+    return confirm(move->context.line, question, op->service->name, err);
+}
+
+/* --- the end ------------------------------------------------------------------------------------------------------ */
+
+/* Members of the closed operation's own record, for `ferry history`. */
+static json_t *closing(const struct operation *op, const struct report_end *end)
+{
+    char when[CLOCK_TEXT_BYTES];
+    return json_pack("{sssisssfssso}", "state", report_state_name(end->state), "exit", end->exit,
+                     "ended", clock_rfc3339(end->ended_ms, when), "rto_s",
+                     (double)(end->ended_ms - op->began_wall_ms) / 1000, "error",
+                     end->err == NULL ? "" : end->err->what, "rpo",
+                     end->loss == NULL ? json_null() : loss_json(end->loss));
+}
+
+static bool close_operation(struct move *move, const struct report_end *end, json_t *report,
+                            struct err *err)
+{
+    struct operation *op = &move->op;
+    bool none = !json_is_object(op->order_before);
+    char *order = none ? NULL : json_text(op->order_before);
+    const struct control_record record = {.key = "order",
+                                          .value = none ? "{\"state\":\"run\"}" : order};
+    bool ok = operation_keep(op, "report", json_deep_copy(report), err) &&
+              journal_close(op->journal, closing(op, end), &record, 1, err);
+    free(order);
+    return ok;
+}
+
+static enum report_state state_of(enum plan_end end)
+{
+    switch (end) {
+    case PLAN_DONE:
+        return REPORT_DONE;
+    case PLAN_PARTLY:
+    case PLAN_STOPPED:
+        return REPORT_OPEN;
+    case PLAN_UNDONE:
+        return REPORT_UNDONE;
+    case PLAN_LOST:
+        break;
+    }
+    return REPORT_LOST;
+}
+
+/* Done, and something is left that no second run mends. */
+static bool left_over(const struct operation *op)
+{
+    const json_t *stragglers = json_object_get(operation_kept(op, "stragglers"), "records");
+    const char *proof = json_string_value(json_object_get(operation_kept(op, "fence"), "proof"));
+    const json_t *unresolved = json_object_get(operation_kept(op, "offsets"), "unresolved");
+    return json_integer_value(stragglers) > 0 || proof == NULL || strcmp(proof, "none") == 0 ||
+           json_integer_value(unresolved) > 0;
+}
+
+static int exit_of(enum plan_end end, bool left, const struct err *err)
+{
+    switch (end) {
+    case PLAN_DONE:
+        return left ? EXIT_PARTLY : EXIT_DONE;
+    case PLAN_UNDONE:
+        return err->kind == ERR_REFUSED ? EXIT_REFUSED : EXIT_FAILED;
+    case PLAN_STOPPED:
+        return err->code == OPERATION_TIME_UP ? EXIT_TIME : EXIT_PARTLY;
+    case PLAN_PARTLY:
+    case PLAN_LOST:
+        break;
+    }
+    return EXIT_PARTLY;
+}
+
+static void show(const struct move *move, json_t *take_report)
+{
+    if (move->context.json) {
+        render_json(take_report);
+    } else {
+        print_report(take_report);
+        json_decref(take_report);
+    }
+}
+
+static int run(struct move *move, struct err *err)
+{
+    struct operation *op = &move->op;
+    const struct step *at = NULL;
+    enum plan_end end = plan_run(&plan_failover, op, &at, err);
+    bool left = end == PLAN_DONE && left_over(op);
+    struct report_end told = {.state = left ? REPORT_PARTLY : state_of(end),
+                              .exit = exit_of(end, left, err),
+                              .step = at == NULL ? NULL : at->name,
+                              .err = err->kind == ERR_NONE ? NULL : err,
+                              .ended_ms = -1};
+    bool closes = end == PLAN_DONE || end == PLAN_UNDONE;
+    if (!op->planned && end != PLAN_UNDONE) {
+        loss_read(op, &move->loss);
+        told.loss = &move->loss;
+    } else if (end == PLAN_DONE || end == PLAN_PARTLY) {
+        move->loss = (struct loss){
+            .at_least = 0, .at_most = 0, .seconds = 0, .last_seen_ms = -1, .records_per_s = -1};
+        told.loss = &move->loss;
+    }
+    if (closes) {
+        told.ended_ms = clock_wall_ms(op->clock);
+    }
+    json_t *report = report_json(op, &plan_failover, &told);
+    struct err why = {0};
+    if (closes && !close_operation(move, &told, report, &why)) {
+        err_wrap(&why, "moved, and the journal is not closed");
+        *err = why;
+        told.exit = EXIT_PARTLY;
+    }
+    show(move, report);
+    if (told.exit != EXIT_DONE && err->kind != ERR_NONE) {
+        if (err->hint[0] == '\0' && told.exit == EXIT_PARTLY) {
+            err_hint(err, "the same command again goes on");
+        }
+        command_fail(move->context.line, err);
+    }
+    return told.exit;
+}
+
+static int dry(struct move *move, struct err *err)
+{
+    struct operation *op = &move->op;
+    const struct step *at = NULL;
+    enum plan_end end = plan_run(&plan_failover, op, &at, err);
+    struct report_end told = {.state = end == PLAN_DONE ? REPORT_DRY : REPORT_REFUSED,
+                              .exit = end == PLAN_DONE ? EXIT_DONE : command_exit(err),
+                              .step = at == NULL ? NULL : at->name,
+                              .err = err,
+                              .loss = &move->loss,
+                              .ended_ms = -1};
+    show(move, report_json(op, &plan_failover, &told));
+    if (end != PLAN_DONE) {
+        command_fail(move->context.line, err);
+    }
+    return told.exit;
+}
+
+/* --- the commands ------------------------------------------------------------------------------------------------- */
+
+/* The service is there: by an operation whose report stands, or otherwise. */
+static int is_there(struct move *move, const struct err *err)
+{
+    const char *key;
+    json_t *record;
+    char last[OPERATION_ID_BYTES] = "";
+    int code = EXIT_REFUSED;
+    json_object_foreach (move->op.operations, key, record) {
+        const char *id = key + strlen("op/");
+        const char *to = json_string_value(json_object_get(record, "to"));
+        if (strchr(id, '/') == NULL && to != NULL && strcmp(to, move->op.to->name) == 0 &&
+            strcmp(id, last) > 0 && strlen(id) < sizeof(last)) {
+            snprintf(last, sizeof(last), "%s", id);
+            code = (int)json_integer_value(json_object_get(record, "exit"));
+        }
+    }
+    json_t *report = journal_read_evidence(move->op.operations, last, "report");
+    if (report == NULL) {
+        return command_fail(move->context.line, err);
+    }
+    if (!move->context.quiet) {
+        fprintf(stderr, "  %s: this is the report of then\n", err->what);
+    }
+    show(move, report);
+    return code;
+}
+
+static int act(struct move *move, struct err *err)
+{
+    const struct config_site *to = NULL;
+    struct operation *op = &move->op;
+    bool resume = false;
+    if (!target_site(move, &to, err)) {
+        return command_fail(move->context.line, err);
+    }
+    if (!operation_open(op, move->context.config, move->context.service, to, &move->options, err)) {
+        return err->code == OPERATION_IS_THERE ? is_there(move, err)
+                                               : command_fail(move->context.line, err);
+    }
+    if (!operation_find(op, &resume, err)) {
+        return command_fail(move->context.line, err);
+    }
+    if (!resume) {
+        loss_read(op, &move->loss);
+        if (!primary_lives(move, err)) {
+            return command_fail(move->context.line, err);
+        }
+    }
+    if (move->options.dry_run) {
+        return dry(move, err);
+    }
+    if (!resume && (!loss_gate(move, err) || !ask(move, err))) {
+        return command_fail(move->context.line, err);
+    }
+    if (!operation_lock(op, err)) {
+        return command_fail(move->context.line, err);
+    }
+    if (op->resumed) {
+        operation_say(op, "going on with %s", op->id);
+    }
+    return run(move, err);
+}
+
+static int move_service(const struct command_line *line, enum operation_kind kind)
+{
+    struct move *move = calloc(1, sizeof(*move));
+    struct err err = {0};
+    if (move == NULL) {
+        abort();
+    }
+    int code = context_service(&move->context, line, &err) && take_options(move, kind, &err)
+                   ? act(move, &err)
+                   : command_fail(line, &err);
+    operation_done(&move->op);
+    free(move->forced_text);
+    context_close(&move->context);
+    free(move);
+    return code;
+}
+
+int cmd_failover(const struct command_line *line)
+{
+    return move_service(line, OPERATION_FAILOVER);
+}
+
+int cmd_switchover(const struct command_line *line)
+{
+    return move_service(line, OPERATION_SWITCHOVER);
+}

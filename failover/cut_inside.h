@@ -1,0 +1,20 @@
+/* What the files of cut share. Private to failover/cut*.c. */
+#ifndef FERRY_FAILOVER_CUT_INSIDE_H
+#define FERRY_FAILOVER_CUT_INSIDE_H
+
+#include "failover/cut.h"
+
+/* Pointers to parts, groups and places hold until the next one is added; sort when all are there. */
+struct cut_part *cut_part_add(struct cut *cut, const char *topic, int32_t partition);
+void cut_parts_sort(struct cut *cut);
+struct cut_part *cut_part_find(const struct cut *cut, const char *topic, int32_t partition);
+struct cut_group *cut_group_add(struct cut *cut, const char *name);
+/* Parts are sorted already: places refer to them. */
+struct cut_place *cut_place_add(struct cut_group *group, struct cut_part *part);
+void cut_groups_sort(struct cut *cut);
+
+void cut_begin(struct cut *cut, const struct cut_options *options);
+/* Hints of all places from facts, ends and, where Redis is there, the map. */
+void cut_find_hints(struct cut *cut, const struct cut_options *options);
+
+#endif

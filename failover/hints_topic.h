@@ -1,0 +1,38 @@
+/* Hints where applications find them besides their own commits: `ferry.hints.SERVICE`, a compacted topic on the target, and
+ * Redis (`hints:GROUP`). The same JSON in both (docs/hints.md); in the topic under the keys "0/GROUP", "1/GROUP", ..: a group of
+ * many places has several records, which name how many there are.
+ */
+#ifndef FERRY_FAILOVER_HINTS_TOPIC_H
+#define FERRY_FAILOVER_HINTS_TOPIC_H
+
+#include <jansson.h>
+
+#include "failover/cut.h"
+
+#define HINTS_TOPIC_BYTES 250
+/* "ferry.hints.SERVICE"; returns out. */
+char *hints_topic(const char *service, char out[HINTS_TOPIC_BYTES]);
+
+struct hints_texts { /* of each group */
+    char **groups;
+    char **texts;
+    size_t count;
+};
+void hints_texts_of(const struct cut *cut, const struct cut_options *options,
+                    struct hints_texts *out);
+void hints_texts_done(struct hints_texts *texts);
+
+/* @param client, admin  who may create the topic and write to it */
+MUST_CHECK
+bool hints_topic_write(const struct config_client *client, struct admin *admin, const char *service,
+                       const struct hints_texts *texts, int32_t timeout_ms, struct err *err);
+/* Tombstones. */
+MUST_CHECK
+bool hints_topic_remove(const struct config_client *client, struct admin *admin,
+                        const char *service, const struct hints_texts *texts, int32_t timeout_ms,
+                        struct err *err);
+/* {GROUP: JSON as it was written}: whole ones alone. New reference, NULL with err; ERR_REFUSED code 3: there is no such topic. */
+json_t *hints_topic_read(const struct config_client *client, const char *service,
+                         int32_t timeout_ms, struct err *err);
+
+#endif

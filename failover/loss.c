@@ -1,0 +1,216 @@
+#include "failover/loss.h"
+
+#include <hiredis.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "failover/positions.h"
+
+/* --- what workers told last --------------------------------------------------------------------------------------- */
+
+/* Of this link: {WORKER: its heartbeat}. */
+static json_t *workers_of(struct operation *op)
+{
+    char link[300];
+    struct err err = {0};
+    json_t *out = json_object();
+    if (op->redis == NULL) {
+        return out;
+    }
+    char *key = operation_key(op, "workers");
+    const char *argv[] = {"HGETALL", key};
+    redisReply *reply = redis_sync_call(op->redis, 2, argv, NULL, &err);
+    free(key);
+    if (reply == NULL) {
+        operation_drop_redis(op, &err);
+        return out;
+    }
+    snprintf(link, sizeof(link), "%s>%s", op->from->name, op->to->name);
+    bool pairs = reply->type == REDIS_REPLY_ARRAY || reply->type == REDIS_REPLY_MAP;
+    for (size_t i = 0; pairs && i + 1 < reply->elements; i += 2) {
+        const redisReply *name = reply->element[i];
+        const redisReply *value = reply->element[i + 1];
+        if (name->type != REDIS_REPLY_STRING || value->type != REDIS_REPLY_STRING) {
+            continue;
+        }
+        json_t *worker = json_parse(value->str, value->len, "worker", NULL);
+        const char *of = json_string_value(json_object_get(worker, "link"));
+        if (of != NULL && strcmp(of, link) == 0) {
+            json_object_set(out, name->str, worker);
+        }
+        json_decref(worker);
+    }
+    freeReplyObject(reply);
+    return out;
+}
+
+static void see_worker(json_t *seen, const json_t *worker)
+{
+    size_t index;
+    json_t *part;
+    json_t *ends = json_object_get(seen, "ends");
+    json_int_t time_ms = json_integer_value(json_object_get(worker, "time_ms"));
+    double rate = json_number_value(json_object_get(worker, "records_per_s"));
+    double worst = json_number_value(json_object_get(seen, "lag_s"));
+    json_array_foreach (json_object_get(worker, "partitions"), index, part) {
+        const char *topic = json_string_value(json_object_get(part, "topic"));
+        json_t *end = json_object_get(part, "source_end");
+        json_t *late = json_object_get(part, "lag_s");
+        char key[300];
+        if (topic != NULL && json_is_integer(end)) {
+            snprintf(key, sizeof(key), "%.249s:%d", topic,
+                     (int)json_integer_value(json_object_get(part, "partition")));
+            json_object_set(ends, key, end);
+        }
+        if (json_is_number(late) && json_number_value(late) > worst) {
+            worst = json_number_value(late);
+        }
+    }
+    if (time_ms > json_integer_value(json_object_get(seen, "last_seen_ms"))) {
+        json_object_set_new(seen, "last_seen_ms", json_integer(time_ms));
+    }
+    json_object_set_new(seen, "lag_s", json_real(worst));
+    json_object_set_new(
+        seen, "records_per_s",
+        json_real(rate + json_number_value(json_object_get(seen, "records_per_s"))));
+}
+
+json_t *loss_seen(struct operation *op)
+{
+    const char *name;
+    json_t *worker;
+    json_t *workers = workers_of(op);
+    if (json_object_size(workers) == 0) {
+        json_decref(workers);
+        return json_null();
+    }
+    json_t *seen = json_pack("{s{}}", "ends");
+    json_object_foreach (workers, name, worker) {
+        see_worker(seen, worker);
+    }
+    json_decref(workers);
+    return seen;
+}
+
+/* Ends that workers saw, beyond what is mirrored now: so many are gone for certain. */
+static void take_seen(struct loss *loss, const struct positions *positions, const json_t *seen)
+{
+    const json_t *ends = json_object_get(seen, "ends");
+    if (!json_is_object(seen)) {
+        return;
+    }
+    for (size_t i = 0; i < positions->count; i++) {
+        const struct position *row = &positions->rows[i];
+        char key[300];
+        snprintf(key, sizeof(key), "%.249s:%d", row->topic, row->partition);
+        json_t *end = json_object_get(ends, key);
+        if (row->placed && json_is_integer(end)) {
+            int64_t more = json_integer_value(end) - row->at.source_next;
+            loss->at_least = (loss->at_least < 0 ? 0 : loss->at_least) + (more > 0 ? more : 0);
+        }
+    }
+    loss->seconds = json_number_value(json_object_get(seen, "lag_s"));
+    loss->last_seen_ms = json_integer_value(json_object_get(seen, "last_seen_ms"));
+    loss->records_per_s = json_number_value(json_object_get(seen, "records_per_s"));
+}
+
+/* --- the source's own word ---------------------------------------------------------------------------------------- */
+
+static void take_source(struct loss *loss, const struct positions *positions)
+{
+    int64_t sum = 0;
+    bool known = positions->source_err.kind == ERR_NONE && positions->hidden_err.kind == ERR_NONE;
+    for (size_t i = 0; known && i < positions->count; i++) {
+        int64_t lag = position_lag(&positions->rows[i]);
+        known = lag >= 0;
+        sum += lag;
+    }
+    if (known) {
+        loss->at_most = sum;
+        loss->at_least = 0; /* the mirror goes on until it is fenced */
+    }
+}
+
+void loss_read(struct operation *op, struct loss *out)
+{
+    struct positions positions;
+    const struct positions_doors doors = {.service = op->service,
+                                          .from = op->from,
+                                          .to = op->to,
+                                          .redis = op->redis,
+                                          .redis_err = op->redis_err,
+                                          .source = op->source,
+                                          .source_err = op->source_err,
+                                          .target = op->target};
+    *out = (struct loss){.at_least = -1,
+                         .at_most = -1,
+                         .seconds = -1,
+                         .last_seen_ms = -1,
+                         .records_per_s = -1,
+                         .mirrored_ms = -1};
+    positions_read(&positions, &doors);
+    /* What workers said before they were fenced, where it was kept: afterwards they have no partitions. */
+    json_t *kept = json_object_get(operation_kept(op, "prove"), "seen");
+    json_t *seen = kept != NULL ? json_incref(kept) : loss_seen(op);
+    take_seen(out, &positions, seen);
+    if (op->source != NULL) {
+        take_source(out, &positions);
+    }
+    for (size_t i = 0; i < positions.count; i++) {
+        const struct position *row = &positions.rows[i];
+        out->mirrored_ms =
+            row->placed && row->at.time_ms > out->mirrored_ms ? row->at.time_ms : out->mirrored_ms;
+    }
+    json_decref(seen);
+    positions_free(&positions);
+}
+
+/* --- said --------------------------------------------------------------------------------------------------------- */
+
+static json_t *or_null(int64_t value)
+{
+    return value < 0 ? json_null() : json_integer(value);
+}
+
+json_t *loss_json(const struct loss *loss)
+{
+    char seen[CLOCK_TEXT_BYTES];
+    json_t *out = json_object();
+    json_object_set_new(out, "records", or_null(loss->at_most));
+    json_object_set_new(out, "at_least", or_null(loss->at_least));
+    json_object_set_new(out, "seconds",
+                        loss->seconds < 0 || loss->at_most < 0 ? json_null()
+                                                               : json_real(loss->seconds));
+    json_object_set_new(out, "last_seen",
+                        loss->last_seen_ms < 0
+                            ? json_null()
+                            : json_string(clock_rfc3339(loss->last_seen_ms, seen)));
+    json_object_set_new(out, "records_per_s",
+                        loss->records_per_s < 0 ? json_null() : json_real(loss->records_per_s));
+    return out;
+}
+
+static char *number(int64_t value, char out[32])
+{
+    snprintf(out, 32, value < 0 ? "unknown" : "%lld", (long long)value);
+    return out;
+}
+
+char *loss_text(const struct loss *loss, char out[LOSS_TEXT_BYTES])
+{
+    char least[32];
+    char most[32];
+    char seen[CLOCK_TEXT_BYTES];
+    char rate[64] = "";
+    if (loss->records_per_s >= 0) {
+        snprintf(rate, sizeof(rate), ", rate then %.0f/s", loss->records_per_s);
+    }
+    snprintf(out, LOSS_TEXT_BYTES, "at least %s, at most %s records lost%s%s%s%s",
+             number(loss->at_least, least), number(loss->at_most, most),
+             loss->last_seen_ms < 0 ? "" : "; the primary's ends were last seen ",
+             loss->last_seen_ms < 0 ? "" : clock_rfc3339(loss->last_seen_ms, seen), rate,
+             loss->last_seen_ms < 0 ? "; when they were last seen is unknown" : "");
+    return out;
+}

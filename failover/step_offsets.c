@@ -1,0 +1,556 @@
+/* See step_offsets.h. The cut is gathered by `freeze` and stands in the journal; the same process keeps it for the two rows behind,
+ * another one makes it from there. What is done is seen at the target: the hint names the operation.
+ */
+#include "failover/step_offsets.h"
+
+#include <hiredis/hiredis.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/heap.h"
+#include "base/json.h"
+#include "failover/cut.h"
+#include "failover/hints_topic.h"
+
+#define FREEZE        "freeze"
+#define OFFSETS       "offsets"
+#define HINTS         "hints"
+#define COMMIT_ROUNDS 3 /* the second for coordinators that take shorter metadata alone */
+#define PUBLISH_MS    10000
+
+struct session { /* of the operation that this process runs */
+    char id[OPERATION_ID_BYTES];
+    struct groups_door *door;
+    bool has_cut;
+    bool decided;
+    struct cut cut;
+};
+static struct session session;
+
+/* --- the cut ------------------------------------------------------------------------------------------------------ */
+
+static void begin(struct operation *op)
+{
+    if (session.door != NULL && strcmp(session.id, op->id) == 0) { /* "" in a dry run */
+        return;
+    }
+    groups_door_free(session.door);
+    if (session.has_cut) {
+        cut_done(&session.cut);
+    }
+    session = (struct session){.door = groups_door_new(op->target)};
+    snprintf(session.id, sizeof(session.id), "%s", op->id);
+}
+
+static struct cut_options options_of(const struct operation *op)
+{
+    return (struct cut_options){.target = op->target,
+                                .groups = session.door,
+                                .redis = op->redis,
+                                .redis_err = &op->redis_err,
+                                .config = op->config,
+                                .service = op->service,
+                                .from = op->from,
+                                .to = op->to,
+                                .operation =
+                                    op->id[0] == '\0' ? "none" : op->id, /* a dry run has none */
+                                .now_ms = clock_wall_ms(op->clock)};
+}
+
+static bool read_cut(struct operation *op, struct err *err)
+{
+    begin(op);
+    if (session.has_cut) {
+        return true;
+    }
+    const struct cut_options options = options_of(op);
+    const json_t *kept = operation_kept(op, FREEZE);
+    bool made = kept != NULL && json_object_get(kept, "groups") != NULL;
+    session.has_cut =
+        made ? cut_parse(kept, &options, &session.cut, err) : cut_read(&options, &session.cut, err);
+    session.decided = false;
+    return session.has_cut || err_wrap(err, "where groups stand");
+}
+
+/* What the target has of them now. */
+static bool look(struct operation *op, struct err *err)
+{
+    struct groups_list list;
+    if (!read_cut(op, err)) {
+        return false;
+    }
+    cut_list(&session.cut, &list);
+    bool ok = groups_states(session.door, &list, err) && groups_fetch(session.door, &list, err);
+    if (ok) {
+        cut_decide(&session.cut, &list);
+        session.decided = true;
+    }
+    groups_list_done(&list);
+    return ok;
+}
+
+static size_t count_of(const struct cut *cut, enum cut_verdict verdict)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < cut->groups_count; i++) {
+        struct cut_counts counts;
+        cut_count(&cut->groups[i], &counts);
+        count += counts.verdicts[verdict];
+    }
+    return count;
+}
+
+/* Groups with a place that somebody has to do something about, or that could not be asked. */
+static size_t open_groups(const struct cut *cut, const struct cut_group **out_first)
+{
+    size_t open = 0;
+    for (size_t i = 0; i < cut->groups_count; i++) {
+        const struct cut_group *group = &cut->groups[i];
+        bool is = group->count == 0 && group->why[0] != '\0';
+        for (size_t j = 0; j < group->count && !is; j++) {
+            is = cut_verdict_open(group->places[j].verdict);
+        }
+        if (is && open++ == 0) {
+            *out_first = group;
+        }
+    }
+    return open;
+}
+
+/* --- freeze ------------------------------------------------------------------------------------------------------- */
+
+static void say_cut(struct operation *op)
+{
+    const struct cut *cut = &session.cut;
+    char time[CLOCK_TEXT_BYTES];
+    int64_t age_ms = cut->alive_ms < 0 ? -1 : cut->origin.cut_ms - cut->alive_ms;
+    if (cut->of_redis) {
+        operation_say(op, "%zu groups in %zu partitions; the source's commits were read last at %s",
+                      cut->groups_count, cut->parts_count, clock_rfc3339(cut->looked_ms, time));
+        return;
+    }
+    operation_say(op, "Redis has no groups (%s): as they were committed at the target",
+                  cut->why_not);
+    if (age_ms < 0) {
+        operation_say(op, "%zu groups in %zu partitions; how old their offsets are is not known",
+                      cut->groups_count, cut->parts_count);
+    } else {
+        operation_say(op,
+                      "%zu groups in %zu partitions; their offsets are of %s (%" PRId64
+                      " s ago) or older: the mirror's last commit",
+                      cut->groups_count, cut->parts_count, clock_rfc3339(cut->alive_ms, time),
+                      age_ms / 1000);
+    }
+}
+
+bool step_freeze_done(struct operation *op, bool *out, struct err *err)
+{
+    (void)err;
+    *out = operation_kept(op, FREEZE) != NULL;
+    return true;
+}
+
+bool step_freeze_act(struct operation *op, struct err *err)
+{
+    if (!read_cut(op, err)) {
+        return false;
+    }
+    say_cut(op);
+    return operation_keep(op, FREEZE, cut_json(&session.cut), err);
+}
+
+bool step_freeze_plan(struct operation *op, struct err *err)
+{
+    if (!read_cut(op, err)) {
+        return false;
+    }
+    say_cut(op);
+    const struct cut *cut = &session.cut;
+    json_t *brief =
+        json_pack("{sssIsI}", "origin", cut->of_redis ? "redis" : "target", "groups_count",
+                  (json_int_t)cut->groups_count, "partitions_count", (json_int_t)cut->parts_count);
+    return operation_keep(op, FREEZE, brief, err);
+}
+
+bool step_freeze_undo(struct operation *op, struct err *err)
+{
+    (void)op; /* it is a picture: nothing was changed */
+    (void)err;
+    return true;
+}
+
+/* --- offsets ------------------------------------------------------------------------------------------------------ */
+
+/* {GROUP: {TOPIC: {PARTITION: what stood there}}} where a commit moves it: for undo. */
+static json_t *moved(const struct cut *cut)
+{
+    json_t *out = json_object();
+    for (size_t i = 0; i < cut->groups_count; i++) {
+        const struct cut_group *group = &cut->groups[i];
+        for (size_t j = 0; j < group->count; j++) {
+            const struct cut_place *place = &group->places[j];
+            if (place->verdict != CUT_DUE || place->stood == place->facts.target_offset) {
+                continue;
+            }
+            char partition[16];
+            snprintf(partition, sizeof(partition), "%" PRId32, place->part->partition);
+            json_t *topics = json_object_get(out, group->name);
+            if (topics == NULL) {
+                json_object_set_new(out, group->name, json_object());
+                topics = json_object_get(out, group->name);
+            }
+            json_t *parts = json_object_get(topics, place->part->topic);
+            if (parts == NULL) {
+                json_object_set_new(topics, place->part->topic, json_object());
+                parts = json_object_get(topics, place->part->topic);
+            }
+            json_object_set_new(parts, partition, json_integer(place->stood));
+        }
+    }
+    return out;
+}
+
+/* What an earlier run moved counts: it saw what stood there before. */
+static json_t *all_moved(struct operation *op, const struct cut *cut)
+{
+    json_t *out = moved(cut);
+    const json_t *before = json_object_get(operation_kept(op, OFFSETS), "moved");
+    if (json_is_object(before)) {
+        json_object_update_recursive(out, (json_t *)(uintptr_t)before);
+    }
+    return out;
+}
+
+static bool keep_offsets(struct operation *op, json_t *take_moved, struct err *err)
+{
+    const struct cut *cut = &session.cut;
+    json_t *out = json_object();
+    json_t *verdicts = json_object();
+    for (int i = 0; i < CUT_VERDICTS_COUNT; i++) {
+        json_object_set_new(verdicts, cut_verdict_text((enum cut_verdict)i),
+                            json_integer((json_int_t)count_of(cut, (enum cut_verdict)i)));
+    }
+    json_object_set_new(out, "groups", json_integer((json_int_t)cut->groups_count));
+    json_object_set_new(out, "places", verdicts);
+    json_object_set_new(out, "moved", take_moved);
+    return operation_keep(op, OFFSETS, out, err);
+}
+
+static bool commit_due(struct err *err)
+{
+    for (int round = 0; round < COMMIT_ROUNDS; round++) {
+        struct groups_list commits;
+        cut_commits(&session.cut, &commits);
+        bool ok = commits.count == 0 || groups_commit(session.door, &commits, err);
+        bool again = ok && commits.count > 0 && cut_committed(&session.cut, &commits);
+        groups_list_done(&commits);
+        if (!ok || !again) {
+            return ok;
+        }
+    }
+    return true;
+}
+
+static void say_open(struct operation *op)
+{
+    const struct cut *cut = &session.cut;
+    for (size_t i = 0; i < cut->groups_count; i++) {
+        const struct cut_group *group = &cut->groups[i];
+        const struct cut_place *first = NULL;
+        size_t count = 0;
+        for (size_t j = 0; j < group->count; j++) {
+            bool is =
+                group->places[j].verdict != CUT_COMMITTED && group->places[j].verdict != CUT_DUE;
+            first = is && first == NULL ? &group->places[j] : first;
+            count += is ? 1 : 0;
+        }
+        if (first != NULL) {
+            operation_say(op,
+                          "group %s: %s in %zu of %zu partitions; %s:%" PRId32 " stands at %" PRId64
+                          ", translated %" PRId64 "%s%s",
+                          group->name, cut_verdict_text(first->verdict), count, group->count,
+                          first->part->topic, first->part->partition, first->stood,
+                          first->facts.target_offset, group->why[0] == '\0' ? "" : ": ",
+                          group->why);
+        }
+    }
+}
+
+static bool all_resolved(const struct operation *op, struct err *err)
+{
+    const struct cut_group *first = NULL;
+    size_t open = open_groups(&session.cut, &first);
+    if (open == 0) {
+        return true;
+    }
+    err_set(err, ERR_REFUSED, "%zu of %zu groups do not stand where they should at %s: %.200s%s",
+            open, session.cut.groups_count, op->to->name, first->name,
+            open > 1 ? " and others" : "");
+    return err_hint(
+        err, "end their members there, then again; or `ferry offsets reset %.60s --group ...`",
+        op->service->name);
+}
+
+bool step_offsets_done(struct operation *op, bool *out, struct err *err)
+{
+    const struct cut_group *first;
+    if (!look(op, err)) {
+        return false;
+    }
+    *out = open_groups(&session.cut, &first) == 0;
+    return true;
+}
+
+bool step_offsets_act(struct operation *op, struct err *err)
+{
+    if (!look(op, err) || !keep_offsets(op, all_moved(op, &session.cut), err)) {
+        return false;
+    }
+    json_t *before = json_incref(json_object_get(operation_kept(op, OFFSETS), "moved"));
+    bool ok = commit_due(err) && keep_offsets(op, json_incref(before), err);
+    json_decref(before);
+    if (!ok) {
+        return false;
+    }
+    say_open(op);
+    operation_say(op, "%zu places committed", count_of(&session.cut, CUT_COMMITTED));
+    return all_resolved(op, err);
+}
+
+bool step_offsets_plan(struct operation *op, struct err *err)
+{
+    if (!look(op, err)) {
+        return false;
+    }
+    say_open(op);
+    operation_say(op, "%zu places would be committed", count_of(&session.cut, CUT_DUE));
+    return keep_offsets(op, moved(&session.cut), err);
+}
+
+static int64_t stood_before(const json_t *moved_rows, const struct cut_group *group,
+                            const struct cut_place *place)
+{
+    char partition[16];
+    snprintf(partition, sizeof(partition), "%" PRId32, place->part->partition);
+    const json_t *parts =
+        json_object_get(json_object_get(moved_rows, group->name), place->part->topic);
+    const json_t *stood = json_object_get(parts, partition);
+    return json_is_integer(stood) ? json_integer_value(stood) : place->facts.target_offset;
+}
+
+/* Of this group, what is ours to take back: hints of this operation, and what it moved. Where nothing stood before the offset
+ * stays, without the hint: it is the translation. */
+static void undo_group(const struct cut *cut, const struct cut_group *group,
+                       const struct groups_row *found, const json_t *moved_rows,
+                       struct groups_list *out)
+{
+    struct groups_row *row = NULL;
+    for (size_t i = 0; i < group->count; i++) {
+        const struct cut_place *place = &group->places[i];
+        const struct groups_place *there =
+            groups_row_place(found, place->part->topic, place->part->partition);
+        const char *text = there == NULL ? NULL : there->metadata;
+        int64_t before = stood_before(moved_rows, group, place);
+        bool hint = text != NULL && hint_is_of(text, strlen(text), cut->origin.operation);
+        bool moved_it = place->metadata != NULL && there != NULL &&
+                        there->offset == place->facts.target_offset && before != there->offset;
+        if (!hint && !moved_it) {
+            continue;
+        }
+        if (row == NULL) {
+            row = groups_list_add(out, group->name);
+            row->places = must(calloc(group->count, sizeof(*row->places)));
+        }
+        row->places[row->places_count++] = (struct groups_place){
+            .topic = place->part->topic,
+            .partition = place->part->partition,
+            .offset = before >= 0 ? before : there->offset,
+            .metadata = place->metadata == NULL ? NULL : must(strdup(place->metadata))};
+    }
+}
+
+static bool undone(const struct groups_list *list, struct err *err)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        for (size_t j = 0; j < list->rows[i].places_count; j++) {
+            int16_t error = list->rows[i].places[j].error;
+            if (error != 0 && !groups_error_is_members(error)) { /* members commit over it */
+                return err_set_code(err, ERR_RETRY, error, "group '%.200s': Kafka error %d",
+                                    list->rows[i].name, error);
+            }
+        }
+    }
+    return true;
+}
+
+bool step_offsets_undo(struct operation *op, struct err *err)
+{
+    struct groups_list list;
+    struct groups_list commits = {0};
+    const json_t *moved_rows = json_object_get(operation_kept(op, OFFSETS), "moved");
+    if (operation_kept(op, OFFSETS) == NULL) { /* kept before the first commit */
+        return true;
+    }
+    if (!read_cut(op, err)) {
+        return false;
+    }
+    cut_list(&session.cut, &list);
+    bool ok = groups_fetch(session.door, &list, err);
+    for (size_t i = 0; ok && i < session.cut.groups_count; i++) {
+        const struct cut_group *group = &session.cut.groups[i];
+        const struct groups_row *found = groups_list_find(&list, group->name);
+        if (found->err.kind != ERR_NONE) {
+            *err = found->err;
+            ok = false;
+        } else {
+            undo_group(&session.cut, group, found, moved_rows, &commits);
+        }
+    }
+    groups_list_sort(&commits);
+    ok = ok && (commits.count == 0 ||
+                (groups_commit(session.door, &commits, err) && undone(&commits, err)));
+    groups_list_done(&commits);
+    groups_list_done(&list);
+    session.decided = false;
+    return ok;
+}
+
+/* --- hints -------------------------------------------------------------------------------------------------------- */
+
+bool step_hints_done(struct operation *op, bool *out, struct err *err)
+{
+    (void)err;
+    *out = json_is_true(json_object_get(operation_kept(op, HINTS), "published"));
+    return true;
+}
+
+static bool decided(struct operation *op, struct err *err)
+{
+    begin(op);
+    return (session.has_cut && session.decided) || look(op, err);
+}
+
+static bool to_redis(struct operation *op, const char *group, const char *text, struct err *err)
+{
+    char *suffix = NULL;
+    if (op->redis == NULL) {
+        *err = op->redis_err;
+        return false;
+    }
+    if (asprintf(&suffix, "hints:%s", group) < 0) {
+        abort();
+    }
+    char *key = operation_key(op, suffix);
+    const char *argv[] = {text == NULL ? "DEL" : "SET", key, text};
+    redisReply *reply = redis_sync_call(op->redis, text == NULL ? 2 : 3, argv, NULL, err);
+    bool ok = reply != NULL;
+    freeReplyObject(reply);
+    free(key);
+    free(suffix);
+    return ok;
+}
+
+static json_t *hints_evidence(const struct cut *cut, bool published, const struct err *redis_err,
+                              const char *topic)
+{
+    int64_t likely = 0;
+    int64_t most = 0;
+    for (size_t i = 0; i < cut->groups_count; i++) {
+        struct cut_counts counts;
+        cut_count(&cut->groups[i], &counts);
+        likely += counts.likely;
+        most += counts.most;
+    }
+    json_t *out = json_object();
+    json_object_set_new(out, "published", json_boolean(published));
+    json_object_set_new(out, "topic", json_string(topic));
+    json_object_set_new(out, "redis",
+                        redis_err->kind == ERR_NONE ? json_string("written")
+                                                    : json_string(redis_err->what));
+    json_object_set_new(out, "reread_likely", json_integer(likely));
+    json_object_set_new(out, "reread_most", json_integer(most));
+    json_object_set_new(out, "groups", cut_report(cut));
+    return out;
+}
+
+static const struct config_client *writer_of(const struct operation *op)
+{
+    return op->to->operator_kafka != NULL ? op->to->operator_kafka : &op->to->kafka;
+}
+
+/* One that fails says why for all: the others are not waited for. */
+static void all_to_redis(struct operation *op, struct hints_texts *texts, bool remove,
+                         struct err *out)
+{
+    for (size_t i = 0; i < texts->count && out->kind == ERR_NONE; i++) {
+        to_redis(op, texts->groups[i], remove ? NULL : texts->texts[i], out);
+    }
+}
+
+bool step_hints_act(struct operation *op, struct err *err)
+{
+    struct err redis_err = {0};
+    char topic[HINTS_TOPIC_BYTES];
+    if (!decided(op, err)) {
+        return false;
+    }
+    const struct cut_options options = options_of(op);
+    struct hints_texts texts;
+    json_t *begun = json_pack("{sb}", "published", 0); /* from here on there is something to undo */
+    if (!operation_keep(op, HINTS, begun, err)) {
+        return false;
+    }
+    hints_texts_of(&session.cut, &options, &texts);
+    all_to_redis(op, &texts, false, &redis_err);
+    bool ok = hints_topic_write(writer_of(op), op->target_operator, op->service->name, &texts,
+                                PUBLISH_MS, err);
+    hints_texts_done(&texts);
+    if (redis_err.kind != ERR_NONE) {
+        operation_say(op, "hints are not in Redis: %s", redis_err.what);
+    }
+    struct err why = {0};
+    json_t *evidence =
+        hints_evidence(&session.cut, ok, &redis_err, hints_topic(op->service->name, topic));
+    if (!operation_keep(op, HINTS, evidence, &why)) {
+        *err = why;
+        return false;
+    }
+    if (!ok) {
+        return err_wrap(err, "hints are not in %s, but in the groups' metadata", topic);
+    }
+    operation_say(op, "hints of %zu groups in %s", session.cut.groups_count, topic);
+    return true;
+}
+
+bool step_hints_plan(struct operation *op, struct err *err)
+{
+    const struct err none = {0};
+    char topic[HINTS_TOPIC_BYTES];
+    if (!decided(op, err)) {
+        return false;
+    }
+    return operation_keep(
+        op, HINTS,
+        hints_evidence(&session.cut, false, &none, hints_topic(op->service->name, topic)), err);
+}
+
+bool step_hints_undo(struct operation *op, struct err *err)
+{
+    struct err redis_err = {0};
+    if (operation_kept(op, HINTS) == NULL) {
+        return true;
+    }
+    if (!read_cut(op, err)) {
+        return false;
+    }
+    const struct cut_options options = options_of(op);
+    struct hints_texts texts;
+    hints_texts_of(&session.cut, &options, &texts);
+    all_to_redis(op, &texts, true, &redis_err);
+    bool ok = hints_topic_remove(writer_of(op), op->target_operator, op->service->name, &texts,
+                                 PUBLISH_MS, err);
+    hints_texts_done(&texts);
+    return ok;
+}

@@ -1,0 +1,467 @@
+#include "offsets/hint.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/heap.h"
+#include "base/json.h"
+#include "offsets/checkpoint.h"
+
+#define LOOK_MS 1000 /* the keeper looks each second: what it did not see lasted no longer */
+
+void hint_done(struct hint *hint)
+{
+    free(hint->runs);
+    hint->runs = NULL;
+    hint->runs_count = 0;
+}
+
+/* --- ranges ------------------------------------------------------------------------------------------------------- */
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t sum(int64_t a, int64_t b)
+{
+    return a > INT64_MAX - b ? INT64_MAX : a + b;
+}
+
+struct span { /* runs, and what is known without them */
+    const struct offset_run *runs;
+    size_t count;
+    const struct hint_place *place;
+    int64_t end;
+};
+
+/* The last run that begins at or before the offset of that side; count = none. */
+static size_t floor_of(const struct span *span, int64_t offset, bool target)
+{
+    size_t low = 0;
+    size_t high = span->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct offset_run *run = &span->runs[middle];
+        if ((target ? run->target_first : run->source_first) <= offset) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low == 0 ? span->count : low - 1;
+}
+
+/* Where everything before `source` ends at the target, at the latest. Between two offsets of the source lie no more records
+ * than offsets, which bounds it where the map is not known. */
+static int64_t reach(const struct span *span, int64_t source)
+{
+    const struct hint_place *place = span->place;
+    int64_t bound = span->end;
+    if (source <= place->source_offset) {
+        return place->from;
+    }
+    if (place->source_offset >= 0) {
+        bound = least(bound, sum(place->from, source - place->source_offset));
+    }
+    size_t at = floor_of(span, source, false);
+    size_t next = at == span->count ? 0 : at + 1;
+    if (at < span->count && source - span->runs[at].source_first < span->runs[at].length) {
+        bound = least(bound, span->runs[at].target_first + (source - span->runs[at].source_first));
+    } else if (next < span->count) {
+        bound = least(bound, span->runs[next].target_first);
+    }
+    return bound < place->from ? place->from : bound;
+}
+
+/* Read since the last commit that was seen: up to the next commit, and what came after the last look. */
+static int64_t unseen(const struct hint_place *place)
+{
+    int64_t unseen_ms = place->looked_ms < 0 || place->alive_ms <= place->looked_ms
+                            ? LOOK_MS
+                            : place->alive_ms - place->looked_ms;
+    double rate = (double)place->pace.offsets / (double)place->pace.commits_ms;
+    double more = rate * (double)unseen_ms;
+    return more >= 1e15 ? INT64_MAX : sum(place->pace.offsets, (int64_t)more);
+}
+
+static void find_runs(const struct span *span, size_t most, struct hint *out)
+{
+    size_t at = floor_of(span, out->from, true);
+    int64_t place = out->from;
+    size_t count = 0;
+    out->mapped_until = out->from;
+    most = most < HINT_RUNS_MAX ? most : HINT_RUNS_MAX;
+    if (out->until == out->from || at == span->count || most == 0) {
+        return;
+    }
+    size_t room = span->count - at < most ? span->count - at : most;
+    out->runs = must(calloc(room, sizeof(*out->runs)));
+    for (; at < span->count && count < room && place < out->until; at++) {
+        const struct offset_run *run = &span->runs[at];
+        if (place < run->target_first || place - run->target_first >= run->length) {
+            break; /* it does not follow: not known */
+        }
+        int64_t skip = place - run->target_first;
+        out->runs[count++] = (struct hint_run){place, run->source_first + skip};
+        place = least(out->until, run->target_first + run->length);
+    }
+    out->runs_count = count;
+    out->mapped_until = place;
+}
+
+void hint_find(const struct hint_place *place, const struct offset_run *runs, size_t runs_count,
+               size_t most, struct hint *out)
+{
+    int64_t end = place->mirrored_end < place->from ? place->from : place->mirrored_end;
+    const struct span span = {runs, runs_count, place, end};
+    *out = (struct hint){.from = place->from, .until = end, .read_ms = place->read_ms};
+    if (place->source_limit >= 0) {
+        out->until = reach(&span, place->source_limit);
+    }
+    out->likely_until = out->until;
+    if (place->pace.commits_ms > 0 && place->source_offset >= 0) {
+        out->likely_until =
+            least(out->until, reach(&span, sum(place->source_offset, unseen(place))));
+    }
+    find_runs(&span, most, out);
+}
+
+/* --- one record --------------------------------------------------------------------------------------------------- */
+
+const char *hint_seen_text(enum hint_seen seen)
+{
+    static const char *const texts[] = {
+        [HINT_COMMITTED] = "committed",
+        [HINT_LIKELY] = "likely",
+        [HINT_POSSIBLE] = "possible",
+        [HINT_NEW] = "no",
+    };
+    return texts[seen];
+}
+
+enum hint_seen hint_seen(const struct hint *hint, int64_t target_offset)
+{
+    if (target_offset < hint->from) {
+        return HINT_COMMITTED;
+    }
+    if (target_offset >= hint->until) {
+        return HINT_NEW;
+    }
+    return target_offset < hint->likely_until ? HINT_LIKELY : HINT_POSSIBLE;
+}
+
+bool hint_source(const struct hint *hint, int64_t target_offset, int64_t *out_source)
+{
+    if (target_offset < hint->from || target_offset >= hint->mapped_until) {
+        return false;
+    }
+    size_t at = hint->runs_count;
+    while (at > 0 && hint->runs[at - 1].target_first > target_offset) {
+        at--;
+    }
+    if (at == 0) {
+        return false;
+    }
+    *out_source =
+        hint->runs[at - 1].source_first + (target_offset - hint->runs[at - 1].target_first);
+    return true;
+}
+
+/* --- text --------------------------------------------------------------------------------------------------------- */
+
+#define WORD_BYTES "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+#define NAME       "ferry"
+#define BEGIN      "ferry1 "
+#define END        " !"
+
+bool hint_word_ok(const char *word, size_t room)
+{
+    size_t len = strnlen(word, room);
+    return len > 0 && len < room && strspn(word, WORD_BYTES) == len;
+}
+
+/* Of what is left: all runs that have room, and until where they reach. */
+static size_t runs_that_fit(const struct hint *hint, size_t most, size_t room)
+{
+    size_t count = 0;
+    size_t used = 0;
+    while (count < hint->runs_count && count < most) {
+        const struct hint_run *run = &hint->runs[count];
+        used += (size_t)snprintf(NULL, 0, "%" PRId64 ":%" PRId64 ",", run->target_first,
+                                 run->source_first);
+        if (used > room) {
+            break;
+        }
+        count++;
+    }
+    return count;
+}
+
+char *hint_text(const struct hint_origin *origin, const struct hint *hint, size_t most,
+                char out[HINT_TEXT_BYTES])
+{
+    assert(hint_word_ok(origin->operation, HINT_OPERATION_BYTES));
+    assert(hint_word_ok(origin->cluster, HINT_CLUSTER_BYTES));
+    char head[512]; /* 140 of words, 5 numbers of 20, 60 of names */
+    int len = snprintf(head, sizeof(head),
+                       BEGIN "op=%s from=%" PRId64 " likely=%" PRId64 " until=%" PRId64
+                             " cluster=%s read=%" PRId64 " cut=%" PRId64,
+                       origin->operation, hint->from, hint->likely_until, hint->until,
+                       origin->cluster, hint->read_ms, origin->cut_ms);
+    size_t room =
+        HINT_TEXT_BYTES - (size_t)len - sizeof(" mapped=9223372036854775807 runs=") - sizeof(END);
+    size_t count = runs_that_fit(hint, most, room);
+    int64_t mapped = count == 0 ? hint->from : hint->mapped_until;
+    if (count > 0 && count < hint->runs_count) {
+        mapped = hint->runs[count].target_first;
+    }
+    len = snprintf(out, HINT_TEXT_BYTES, "%s mapped=%" PRId64 " runs=%s", head, mapped,
+                   count == 0 ? "-" : "");
+    for (size_t i = 0; i < count; i++) {
+        len += snprintf(out + len, HINT_TEXT_BYTES - (size_t)len, "%s%" PRId64 ":%" PRId64,
+                        i == 0 ? "" : ",", hint->runs[i].target_first, hint->runs[i].source_first);
+    }
+    len += snprintf(out + len, HINT_TEXT_BYTES - (size_t)len, END);
+    assert(len < HINT_TEXT_BYTES);
+    return out;
+}
+
+struct fields { /* NAME=VALUE, a space behind each */
+    const char *at;
+    const char *end;
+    const char *bad; /* the first that is not of its form */
+};
+
+static const char *take(struct fields *fields, const char *name, size_t *out_len)
+{
+    size_t name_len = strlen(name);
+    size_t left = (size_t)(fields->end - fields->at);
+    const char *space = memchr(fields->at, ' ', left);
+    bool ok = fields->bad == NULL && space != NULL && (size_t)(space - fields->at) > name_len + 1 &&
+              memcmp(fields->at, name, name_len) == 0 && fields->at[name_len] == '=';
+    if (!ok) {
+        fields->bad = fields->bad == NULL ? name : fields->bad;
+        *out_len = 0;
+        return "";
+    }
+    const char *value = fields->at + name_len + 1;
+    *out_len = (size_t)(space - value);
+    fields->at = space + 1;
+    return value;
+}
+
+static int64_t take_number(struct fields *fields, const char *name, int64_t lowest)
+{
+    size_t len;
+    int64_t value = lowest;
+    const char *text = take(fields, name, &len);
+    if (fields->bad == NULL && (!decimal_parse(text, len, &value) || value < lowest)) {
+        fields->bad = name;
+        return lowest;
+    }
+    return value;
+}
+
+static void take_word(struct fields *fields, const char *name, char *out, size_t room)
+{
+    size_t len;
+    const char *text = take(fields, name, &len);
+    snprintf(out, room, "%.*s", (int)(len < room ? len : 0), text);
+    if (fields->bad == NULL && (len >= room || strlen(out) != len || !hint_word_ok(out, room))) {
+        fields->bad = name;
+    }
+}
+
+static bool take_run(const char *text, size_t len, struct hint_run *out)
+{
+    const char *colon = memchr(text, ':', len);
+    size_t first = colon == NULL ? 0 : (size_t)(colon - text);
+    return colon != NULL && decimal_parse(text, first, &out->target_first) &&
+           decimal_parse(colon + 1, len - first - 1, &out->source_first) &&
+           out->target_first >= 0 && out->source_first >= 0;
+}
+
+/* Ascending on both sides, the first at `from`, all below `mapped`. */
+static bool runs_ok(const struct hint *hint)
+{
+    const struct hint_run *runs = hint->runs;
+    if (hint->runs_count == 0) {
+        return hint->mapped_until == hint->from;
+    }
+    for (size_t i = 1; i < hint->runs_count; i++) {
+        int64_t length = runs[i].target_first - runs[i - 1].target_first;
+        if (length <= 0 || runs[i].source_first < sum(runs[i - 1].source_first, length)) {
+            return false;
+        }
+    }
+    const struct hint_run *last = &runs[hint->runs_count - 1];
+    int64_t length = hint->mapped_until - last->target_first;
+    return runs[0].target_first == hint->from && length > 0 &&
+           last->source_first <= INT64_MAX - length;
+}
+
+static void take_runs(struct fields *fields, struct hint *hint)
+{
+    size_t len;
+    const char *text = take(fields, "runs", &len);
+    if (fields->bad != NULL || (len == 1 && text[0] == '-')) {
+        return;
+    }
+    hint->runs = must(calloc(len / 3 + 1, sizeof(*hint->runs))); /* "1:1" each, at least */
+    const char *end = text + len;
+    while (text <= end) {
+        const char *comma = memchr(text, ',', (size_t)(end - text));
+        const char *stop = comma == NULL ? end : comma;
+        if ((size_t)(stop - text) < 3 ||
+            !take_run(text, (size_t)(stop - text), &hint->runs[hint->runs_count])) {
+            fields->bad = "runs";
+            return;
+        }
+        hint->runs_count++;
+        text = stop + 1;
+    }
+}
+
+static bool ranges_ok(const struct hint *hint)
+{
+    return hint->from >= 0 && hint->from <= hint->likely_until &&
+           hint->likely_until <= hint->until && hint->from <= hint->mapped_until &&
+           hint->mapped_until <= hint->until && runs_ok(hint);
+}
+
+static const char *parse_fields(struct fields *fields, struct hint_origin *origin,
+                                struct hint *hint)
+{
+    take_word(fields, "op", origin->operation, sizeof(origin->operation));
+    hint->from = take_number(fields, "from", 0);
+    hint->likely_until = take_number(fields, "likely", 0);
+    hint->until = take_number(fields, "until", 0);
+    take_word(fields, "cluster", origin->cluster, sizeof(origin->cluster));
+    hint->read_ms = take_number(fields, "read", -1);
+    origin->cut_ms = take_number(fields, "cut", -1);
+    hint->mapped_until = take_number(fields, "mapped", 0);
+    take_runs(fields, hint);
+    if (fields->bad == NULL && (fields->end - fields->at != 1 || fields->at[0] != '!')) {
+        return "the end";
+    }
+    if (fields->bad == NULL && !ranges_ok(hint)) {
+        return "the ranges";
+    }
+    return fields->bad;
+}
+
+bool hint_parse(const char *text, size_t len, struct hint_origin *out_origin, struct hint *out,
+                struct err *err)
+{
+    size_t begin = strlen(BEGIN);
+    if (len <= begin || len >= HINT_TEXT_BYTES || memcmp(text, BEGIN, begin) != 0) {
+        return err_set(err, ERR_REFUSED, "it does not begin as a hint: %s", BEGIN);
+    }
+    struct fields fields = {.at = text + begin, .end = text + len};
+    struct hint_origin origin = {0};
+    struct hint hint = {0};
+    const char *bad = parse_fields(&fields, &origin, &hint);
+    if (bad != NULL) {
+        hint_done(&hint);
+        return err_set(err, ERR_REFUSED, "a hint where %s is not of its form", bad);
+    }
+    *out_origin = origin;
+    *out = hint;
+    return true;
+}
+
+/* Where the operation's name begins; NULL: it is no hint. */
+static const char *operation_in(const char *text, size_t len)
+{
+    size_t at = strlen(NAME);
+    if (text == NULL || len < at || memcmp(text, NAME, at) != 0) {
+        return NULL;
+    }
+    size_t digits = at;
+    while (at < len && text[at] >= '0' && text[at] <= '9') {
+        at++;
+    }
+    bool is = at > digits && len - at > strlen(" op=") && memcmp(text + at, " op=", 4) == 0;
+    return is ? text + at + 4 : NULL;
+}
+
+bool hint_is(const char *text, size_t len)
+{
+    return operation_in(text, len) != NULL;
+}
+
+bool hint_is_of(const char *text, size_t len, const char *operation)
+{
+    const char *word = operation_in(text, len);
+    size_t word_len = strlen(operation);
+    return word != NULL && (size_t)(text + len - word) > word_len &&
+           memcmp(word, operation, word_len) == 0 && word[word_len] == ' ';
+}
+
+/* --- JSON --------------------------------------------------------------------------------------------------------- */
+
+json_t *hint_json(const struct hint *hint)
+{
+    json_t *out = json_object();
+    json_t *runs = json_array();
+    for (size_t i = 0; i < hint->runs_count; i++) {
+        json_t *run = json_array();
+        json_array_append_new(run, json_integer(hint->runs[i].target_first));
+        json_array_append_new(run, json_integer(hint->runs[i].source_first));
+        json_array_append_new(runs, run);
+    }
+    json_object_set_new(out, "from", json_integer(hint->from));
+    json_object_set_new(out, "likely_until", json_integer(hint->likely_until));
+    json_object_set_new(out, "until", json_integer(hint->until));
+    json_object_set_new(out, "read_ms", json_integer(hint->read_ms));
+    json_object_set_new(out, "mapped_until", json_integer(hint->mapped_until));
+    json_object_set_new(out, "runs", runs);
+    return out;
+}
+
+static bool json_runs(const json_t *value, struct hint *out)
+{
+    const json_t *runs = json_object_get(value, "runs");
+    size_t count = json_array_size(runs);
+    if (!json_is_array(runs) || count > HINT_RUNS_MAX) {
+        return false;
+    }
+    out->runs = must(calloc(count + 1, sizeof(*out->runs)));
+    for (size_t i = 0; i < count; i++) {
+        const json_t *run = json_array_get(runs, i);
+        const json_t *target = json_array_get(run, 0);
+        const json_t *source = json_array_get(run, 1);
+        if (!json_is_integer(target) || !json_is_integer(source) || json_array_size(run) != 2 ||
+            json_integer_value(target) < 0 || json_integer_value(source) < 0) {
+            return false;
+        }
+        out->runs[out->runs_count++] =
+            (struct hint_run){json_integer_value(target), json_integer_value(source)};
+    }
+    return true;
+}
+
+bool hint_json_parse(const json_t *value, struct hint *out, struct err *err)
+{
+    struct hint hint = {0};
+    bool ok = json_get_int(value, "from", &hint.from, err) &&
+              json_get_int(value, "likely_until", &hint.likely_until, err) &&
+              json_get_int(value, "until", &hint.until, err) &&
+              json_get_int(value, "read_ms", &hint.read_ms, err) &&
+              json_get_int(value, "mapped_until", &hint.mapped_until, err);
+    if (ok && (!json_runs(value, &hint) || !ranges_ok(&hint) || hint.read_ms < -1)) {
+        ok = err_set(err, ERR_REFUSED, "a hint whose ranges contradict each other");
+    } else if (!ok && err != NULL) {
+        err->kind = ERR_REFUSED;
+    }
+    if (!ok) {
+        hint_done(&hint);
+        return false;
+    }
+    *out = hint;
+    return true;
+}

@@ -1,0 +1,415 @@
+"""Failover and switchover on real Kafka, Redis and BIND: refusals first, then the move, killed at every step, taken
+back.
+
+The primary of the command is dead when its configuration says an address where nobody listens; the workers have the
+right one. So clusters are shared, and what the workers mirrored is real."""
+
+import json
+import os
+import subprocess
+import time
+
+import pytest
+from confluent_kafka import KafkaException
+
+from rig.acls import Acl, all_acls, allow, take_back
+from rig.ferry import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_REFUSED,
+    EXIT_UNCONFIRMED,
+    EXIT_UNREACHABLE,
+    EXIT_USAGE,
+    Command,
+    Configuration,
+    Worker,
+)
+from rig.nameserver import ZONE, Bind, zone_settings
+from rig.paths import BIN
+from rig.procs import free_port, wait_for
+from rig.produce import Load
+
+A, B = f"kafka-a.{ZONE}", f"kafka-b.{ZONE}"
+RECORDS = 60
+
+
+class Service:
+    """A service of one test: a topic with records, mirrored by a worker; its name in a zone of its own."""
+
+    def __init__(self, own, folder, sites, redis, name, bind, conf_more=None, workers=1):
+        self.own = own
+        self.folder = folder
+        self.source, self.target = sites
+        self.redis = redis
+        self.name = name
+        self.topic = f"{name}.t"
+        self.bind = bind
+        self.record = f"kafka.{ZONE}"
+        zones = {ZONE: zone_settings(folder, [bind])} if bind else {}
+        cnames = [{"record": self.record, "at": {"a": A, "b": B}}] if bind else []
+        self.conf = Configuration(folder / "right", {"a": (self.source, redis), "b": (self.target, redis)}, dns=zones)
+        self.conf.service(name, topics=[f"{name}.*"], groups=[f"{name}*"], cname=cnames, **(conf_more or {}))
+        self.dead = self.conf.copy(folder / "dead")
+        self.dead.data["sites"]["a"]["kafka"]["bootstrap.servers"] = f"127.0.0.1:{free_port()}"
+        self.dead.write()
+        self.source.create_topic(self.topic, 2)
+        Load(self.source.bootstrap, self.topic, "plain", count=RECORDS, partitions=2).run()
+        self.right = Command(self.conf)
+        self.lost = Command(self.dead)
+        self.right.enable(name)
+        if bind:
+            self.right.ok("dns", "adopt", name, "--yes")
+        self.workers = [own(Worker(self.conf, f"{name}-w{i}").start()) for i in range(workers)]
+        self.wait_mirrored()
+
+    def wait_mirrored(self, count=RECORDS):
+        self.target.wait_topic(self.topic, 2)
+        wait_for(
+            "mirrored", lambda: sum(self.target.offsets(self.topic).values()) >= count, 30, not_yet=(KafkaException,)
+        )
+
+    def failover(self, *more, command=None, **how):
+        return (command or self.lost).run(
+            "failover", self.name, "--yes", "--allow-loss", "unknown", "-o", "json", *more, **how
+        )
+
+    def role(self):
+        link = self.right.status(self.name)["services"][0]["links"][0]
+        return link["primary"], link["role_epoch"]
+
+    def history(self):
+        return self.right.json("history", self.name)["operations"]
+
+
+@pytest.fixture(scope="module")
+def bind(session_dir):
+    with Bind("failover", session_dir / f"bind-{os.getpid()}") as server:
+        yield server
+
+
+@pytest.fixture
+def moved(own, folder, sites, redis_server, name):
+    def make(bind=None, **more):
+        return Service(own, folder, sites, redis_server, name, bind, **more)
+
+    return make
+
+
+def test_refused_first_then_moved(moved, own, folder):
+    """Each refusal changes nothing; then everything that needs no primary is done, and the workers stay stopped."""
+    bind = own(Bind("one", folder)).start()
+    one = moved(bind)
+
+    def unchanged():
+        assert one.role() == ("a", 1)
+        assert bind.value() == (30, A)
+
+    done = one.lost.run("failover", one.name, "-o", "json")
+    assert done.returncode == EXIT_UNCONFIRMED and "--yes" in done.stderr
+    done = one.lost.run("failover", one.name, "--yes")
+    assert done.returncode == EXIT_UNCONFIRMED
+    assert "at most unknown records lost" in done.stderr and "--allow-loss unknown" in done.stderr
+    done = one.lost.run("failover", one.name, "--yes", "--allow-loss", "10")
+    assert done.returncode == EXIT_UNCONFIRMED and "more than" in done.stderr
+    done = one.failover("--topic", "t")
+    assert done.returncode == EXIT_REFUSED and "moves whole" in done.stderr
+    done = one.failover("--group", "g")
+    assert done.returncode == EXIT_REFUSED and "moves whole" in done.stderr
+    done = one.failover("--force", "no-such-check")
+    assert done.returncode == EXIT_USAGE and "no-such-check" in done.stderr
+    done = one.failover(command=one.right)
+    assert done.returncode == EXIT_REFUSED
+    assert "ferry switchover" in done.stderr and "--force primary-alive" in done.stderr
+    unchanged()
+    bind.put("kafka", 30, "CNAME", "kafka-six")
+    done = one.failover()
+    assert done.returncode == EXIT_REFUSED and "value-not-as-recorded" in done.stderr + done.stdout
+    assert one.role() == ("a", 1) and bind.value()[1] == f"kafka-six.{ZONE}"
+    bind.put("kafka", 30, "CNAME", "kafka-a")
+    done = one.lost.run("failover", one.name, "--dry-run", "-o", "json")
+    assert done.returncode == EXIT_DONE, done.stderr
+    dry = json.loads(done.stdout)
+    assert dry["dry_run"] and dry["evidence"]["role"] == {"epoch": 2, "primary": "b"}
+    unchanged()
+    assert [o["state"] for o in one.history()] == ["undone"]  # the only one that had begun
+
+    done = one.failover("--reason", "fire")
+    assert done.returncode == EXIT_DONE, done.stderr
+    report = json.loads(done.stdout)
+    assert report["state"] == "done" and report["exit"] == 0 and report["reason"] == "fire"
+    assert report["rpo"]["records"] is None and report["rpo"]["at_least"] == 0  # unknown stays unknown
+    assert report["fence"]["proof"] == "left" and report["fence"]["waited_ms"] < 5000
+    assert report["stragglers"] is None and report["unprotected_since"]
+    assert bind.value() == (30, B)
+    assert one.role() == ("b", 2)
+    again = one.failover()
+    assert again.returncode == EXIT_DONE and json.loads(again.stdout)["operation"] == report["operation"]
+    newest = one.history()[0]
+    assert newest["operation"] == report["operation"] and newest["state"] == "done" and newest["to"] == "b"
+    shown = one.right.json("history", one.name, report["operation"])
+    assert shown["report"]["rto"]["seconds"] == report["rto"]["seconds"]
+    copies = list((folder / "dead" / "state" / "operations").glob(f"{report['operation']}.jsonl"))
+    assert len(copies) == 1 and '"open":false' in copies[0].read_text()
+
+    # The primary is there, its writers too; nothing is mirrored, nor after a restart without anything remembered.
+    one.workers[0].kill9()
+    for key in one.redis.connect().scan_iter(f"*{{{one.name}}}*"):
+        one.redis.connect().delete(key)
+    before = one.target.offsets(one.topic)
+    Load(one.source.bootstrap, one.topic, "plain", count=20, partitions=2, seed=7).run()
+    worker = own(Worker(one.conf, f"{one.name}-again").start())
+    worker.wait_healthy()
+    time.sleep(4)
+    assert one.target.offsets(one.topic) == before
+    assert worker.metrics().sum("ferry_link_role_epoch", service=one.name) == 2
+
+
+@pytest.mark.long
+def test_the_target_does_not_answer(moved):
+    one = moved()
+    one.dead.data["sites"]["b"]["kafka"]["bootstrap.servers"] = f"127.0.0.1:{free_port()}"
+    one.dead.write()
+    done = one.failover("--timeout", "20")
+    assert done.returncode == EXIT_UNREACHABLE, done.stderr
+    assert one.role() == ("a", 1)
+
+
+HOOK = """#!/bin/sh
+echo "$FERRY_HOOK $FERRY_KIND $FERRY_FROM $FERRY_TO" >>"$(dirname "$0")/calls"
+sleep "$(cat "$(dirname "$0")/sleep-$FERRY_HOOK" 2>/dev/null || echo 0)"
+exit "$(cat "$(dirname "$0")/exit-$FERRY_HOOK" 2>/dev/null || echo 0)"
+"""
+
+
+class Hooks:
+    def __init__(self, folder, *names):
+        self.folder = folder / "hooks"
+        self.folder.mkdir()
+        program = self.folder / "hook"
+        program.write_text(HOOK)
+        program.chmod(0o755)
+        self.settings = {"hooks": {name: [str(program)] for name in names}}
+
+    def say(self, what, value):
+        (self.folder / what).write_text(str(value))
+
+    def calls(self):
+        file = self.folder / "calls"
+        return [line.split()[0] for line in file.read_text().splitlines()] if file.exists() else []
+
+
+@pytest.mark.long
+def test_a_switchover_is_taken_back_then_done(moved, folder):
+    """Nothing is lost or nothing is changed; programs are told of both."""
+    hooks = Hooks(folder, "pre", "fence", "evict", "post")
+    one = moved(conf_more=hooks.settings)
+
+    def switchover(*more):
+        return one.right.run("switchover", one.name, "--yes", "-o", "json", *more)
+
+    hooks.say("exit-pre", 3)
+    done = switchover()
+    assert done.returncode == EXIT_REFUSED and "ended with 3" in done.stderr
+    assert hooks.calls() == ["pre"] and one.role() == ("a", 1)
+    hooks.say("exit-pre", 0)
+    one.workers[0].sigstop()  # nobody drains
+    Load(one.source.bootstrap, one.topic, "plain", count=10, partitions=2, seed=2).run()
+    done = switchover("--timeout", "8")
+    report = json.loads(done.stdout)
+    assert done.returncode == EXIT_FAILED and report["state"] == "undone" and "time is up" in done.stderr
+    assert hooks.calls() == ["pre", "pre", "fence", "unfence"] and one.role() == ("a", 1)
+    one.workers[0].sigcont()
+    one.wait_mirrored(RECORDS + 10)
+    done = switchover()
+    assert done.returncode == EXIT_DONE, done.stderr
+    report = json.loads(done.stdout)
+    assert report["rpo"]["records"] == 0 and report["stragglers"] == 0
+    assert report["client"] == {"bootstrap.servers": one.target.bootstrap} and report["must_restart"] == []
+    assert hooks.calls()[-4:] == ["pre", "fence", "evict", "post"] and one.role() == ("b", 2)
+    assert sum(one.target.offsets(one.topic).values()) == RECORDS + 10
+
+
+def test_a_switchover_without_a_fence_of_the_source_is_refused(moved):
+    one = moved()
+    done = one.right.run("switchover", one.name, "--yes", "-o", "json")
+    assert done.returncode == EXIT_REFUSED and "nothing stops the writers" in done.stderr
+    assert one.role() == ("a", 1)
+    assert one.history()[0]["state"] == "undone"
+
+
+@pytest.mark.long
+def test_a_switchover_is_taken_back_behind_its_role(moved, folder):
+    """Killed with the new epoch there, and no time left for who goes on: another epoch, and the mirror mirrors."""
+    hooks = Hooks(folder, "fence")
+    one = moved(conf_more=hooks.settings)
+    argv = [str(BIN / "ferry"), "switchover", one.name, "--yes"]
+    env = dict(os.environ) | {"FERRY_CONFIG": str(one.conf.path), "FERRY_WATCH_MS": "3500"}
+    killed = subprocess.run(argv, env=env | {"FERRY_FAILPOINT": "role:after"}, capture_output=True, timeout=60)
+    assert killed.returncode == -9 and one.role() == ("b", 2)
+    done = subprocess.run([*argv, "--timeout", "1"], env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == EXIT_FAILED, done.stderr
+    assert one.role() == ("a", 3) and hooks.calls() == ["fence", "unfence"]
+    assert one.history()[0]["state"] == "undone"
+    Load(one.source.bootstrap, one.topic, "plain", count=10, partitions=2, seed=5).run()
+    one.wait_mirrored(RECORDS + 10)
+
+
+@pytest.mark.long
+def test_pause_and_resume(moved):
+    one = moved()
+    assert one.right.run("pause", one.name).returncode == EXIT_UNCONFIRMED
+    assert "is paused" in one.right.ok("pause", one.name, "--yes", "--reason", "tests")
+    assert "already" in one.right.ok("pause", one.name, "--yes")
+    time.sleep(1.5)
+    Load(one.source.bootstrap, one.topic, "plain", count=10, partitions=2, seed=3).run()
+    time.sleep(1.5)
+    assert sum(one.target.offsets(one.topic).values()) == RECORDS
+    one.right.ok("resume", one.name)
+    one.wait_mirrored(RECORDS + 10)
+
+
+def start(one, *more, command=None, env=None):
+    argv = [str(BIN / "ferry"), "failover", one.name, "--yes", "--allow-loss", "unknown", "-o", "json", *more]
+    path = str((command or one.lost).conf.path)
+    return subprocess.Popen(
+        argv,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ) | {"FERRY_CONFIG": path} | (env or {}),
+    )
+
+
+@pytest.mark.long
+def test_two_operators(moved, folder, own):
+    """While one is at work the other is told who, since when and how to follow."""
+    bind = own(Bind("one", folder)).start()
+    hooks = Hooks(folder, "pre")
+    hooks.say("sleep-pre", 9)
+    one = moved(bind, conf_more=hooks.settings)
+    first = start(one, "--reason", "first")
+    wait_for("the first is at work", lambda: hooks.calls() == ["pre"], 20)
+    second = one.failover("--reason", "second")
+    assert second.returncode == EXIT_REFUSED
+    assert "is at work" in second.stderr and "@" in second.stderr and "ferry history" in second.stderr
+    _out, err = first.communicate(timeout=60)
+    assert first.returncode == EXIT_DONE, err
+    assert [o["reason"] for o in one.history()] == ["first"]
+    assert bind.value() == (30, B) and one.role() == ("b", 2)
+
+
+STEPS = ["check", "pre", "source", "prove", "fence", "freeze", "role", "offsets", "hints", "open", "dns", "verify"]
+STEPS += ["evict", "post", "stragglers"]
+
+
+def die(one, point, **more):
+    done = start(one, env={"FERRY_FAILPOINT": point, "FERRY_WATCH_MS": "3500"}, **more)
+    _out, err = done.communicate(timeout=60)
+    assert done.returncode == -9, (point, done.returncode, err)
+
+
+def finish(one, folder, bind):
+    """From another host, as far as one machine has them: another directory, another file, another home."""
+    other = one.dead.copy(folder / "elsewhere")
+    other.data = json.loads(json.dumps(one.dead.data)) | {"state_dir": str(folder / "elsewhere" / "state")}
+    other.write()
+    env = {"FERRY_WATCH_MS": "3500", "HOME": str(folder)}
+    done = Command(other, env=env).run(
+        "failover", one.name, "--yes", "--allow-loss", "unknown", "-o", "json", timeout=90
+    )
+    assert done.returncode == EXIT_DONE, done.stderr
+    report = json.loads(done.stdout)
+    assert report["resumed"] is True
+    assert one.role() == ("b", 2) and bind.value() == (30, B)
+    operations = one.history()
+    assert len(operations) == 1 and operations[0]["state"] == "done"
+    return report
+
+
+@pytest.mark.parametrize(
+    "point", ["role:act", *(pytest.param(p, marks=pytest.mark.long) for p in ("fence:act", "dns:act"))]
+)
+def test_killed_and_gone_on_with(moved, own, folder, point):
+    """kill -9 with the step's effect there and its end not written: the same end state, each effect once."""
+    bind = own(Bind("one", folder)).start()
+    one = moved(bind)
+    die(one, point)
+    report = finish(one, folder, bind)
+    assert report["role_epoch"] == 2
+
+
+def dead_copy(conf, folder):
+    """The same configuration with a primary that nobody reaches."""
+    dead = conf.copy(folder)
+    dead.data["sites"]["a"]["kafka"]["bootstrap.servers"] = f"127.0.0.1:{free_port()}"
+    dead.write()
+    return Command(dead)
+
+
+@pytest.mark.long
+def test_denied_where_there_is_an_authorizer(permitted, folder, strict):
+    """A worker that was killed just now is in its group for 10 s: the mirror's principal is denied Write, and a probe
+    shows it; who writes at the target from now on may."""
+    one = permitted(operator=True)
+    one.grant()
+    writer = Acl("topic", "literal", one.topic, "Write", "User:writer")
+    allow(one.target, [writer])
+    try:
+        one.command.enable(one.name)
+        worker = one.line.worker("w1", wait=True)
+        one.produce(count=50)
+        one.line.wait_caught_up()
+        assert {a.principal for a in all_acls(one.target) if a.permission == "Deny"} == {"User:writer"}
+        worker.kill9()
+        done = dead_copy(one.line.conf, folder / "dead").run(
+            "failover", one.name, "--yes", "--allow-loss", "unknown", "-o", "json"
+        )
+        assert done.returncode == EXIT_DONE, done.stderr
+        report = json.loads(done.stdout)
+        assert report["fence"]["proof"] == "denied" and report["fence"]["waited_ms"] < 5000
+        assert report["evidence"]["open"]["denies_removed"] == 1
+        assert {a.principal for a in all_acls(one.target) if a.permission == "Deny"} == {"User:mirror"}
+        assert "denied to User:mirror" in one.command.ok("fence", "show", one.name)
+    finally:
+        take_back(one.target, [writer, *[a for a in all_acls(one.target) if a.permission == "Deny"]])
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_killed_at_every_boundary(moved, own, folder):
+    bind = own(Bind("one", folder)).start()
+    one = moved(bind)
+    for step in STEPS:
+        for where in ("before", "act", "after"):
+            if (step, where) == ("fence", "before"):
+                assert one.role() == ("a", 1)
+            die(one, f"{step}:{where}")
+    finish(one, folder, bind)
+
+
+@pytest.mark.long
+def test_dead_workers_are_known_to_be_silent(moved):
+    """All ferryd dead for 20 s: proven at once, on Redis's clock."""
+    one = moved()
+    one.workers[0].kill9()
+    time.sleep(20)
+    done = one.failover()
+    assert done.returncode == EXIT_DONE, done.stderr
+    fence = json.loads(done.stdout)["fence"]
+    assert fence["proof"] == "silent" and fence["waited_ms"] < 2000
+
+
+@pytest.mark.long
+def test_a_stopped_worker_adds_nothing(moved):
+    """SIGSTOP across the failover, without an authorizer: proven by time; what comes back writes nothing."""
+    one = moved()
+    one.workers[0].sigstop()
+    Load(one.source.bootstrap, one.topic, "plain", count=10, partitions=2, seed=4).run()
+    done = one.failover()
+    assert done.returncode == EXIT_DONE, done.stderr
+    fence = json.loads(done.stdout)["fence"]
+    assert fence["proof"] == "time" and fence["waited_ms"] <= 15500
+    before = one.target.offsets(one.topic)
+    one.workers[0].sigcont()
+    time.sleep(8)
+    assert one.target.offsets(one.topic) == before

@@ -1,0 +1,348 @@
+/* failover/step, failover/journal: the loop over rows, ended after every single write and gone on with by another process; taken
+ * back; taken over. The control topic is a JSON object. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/json.h"
+#include "failover/journal.h"
+#include "failover/step.h"
+
+/* --- a control topic, and a world that steps change --------------------------------------------------------------- */
+
+static struct world {
+    json_t *topic; /* {KEY: record} */
+    int writes;
+    int die_at; /* the write that does not come to be any more; 0 = none */
+    bool fenced;
+    bool first, second, open, third; /* what rows do */
+    int first_acts, opens;
+    bool second_fails, third_fails;
+    enum err_kind kind; /* of failures */
+} world;
+
+static bool store(void *arg, const struct control_record *records, size_t count, struct err *err)
+{
+    (void)arg;
+    world.writes++;
+    if (world.fenced || (world.die_at > 0 && world.writes >= world.die_at)) {
+        return err_set(err, ERR_FATAL, "fenced");
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (records[i].value == NULL) {
+            json_object_del(world.topic, records[i].key);
+        } else {
+            assert_true(strlen(records[i].value) < 512 << 10);
+            json_object_set_new(world.topic, records[i].key, json_loads(records[i].value, 0, NULL));
+        }
+    }
+    return true;
+}
+
+static bool fails(bool wanted, struct err *err)
+{
+    return wanted && !err_set(err, world.kind, "it does not work");
+}
+
+static bool first_act(struct operation *op, struct err *err)
+{
+    world.first = true;
+    world.first_acts++;
+    return operation_keep(op, "first", json_pack("{si}", "n", 7), err);
+}
+static bool first_undo(struct operation *op, struct err *err)
+{
+    (void)err;
+    if (world.first) { /* what it did is known by whoever takes it back */
+        assert_int_equal(json_integer_value(json_object_get(operation_kept(op, "first"), "n")), 7);
+    }
+    world.first = false;
+    return true;
+}
+static bool second_done(struct operation *op, bool *out, struct err *err)
+{
+    (void)op;
+    (void)err;
+    *out = world.second;
+    return true;
+}
+static bool second_act(struct operation *op, struct err *err)
+{
+    (void)op;
+    if (fails(world.second_fails, err)) {
+        return false;
+    }
+    assert_true(world.first);
+    world.second = true;
+    return true;
+}
+static bool second_undo(struct operation *op, struct err *err)
+{
+    (void)op;
+    (void)err;
+    assert_true(!world.second || world.first); /* backwards */
+    world.second = false;
+    return true;
+}
+static bool open_done(struct operation *op, bool *out, struct err *err)
+{
+    (void)op;
+    (void)err;
+    *out = world.open;
+    return true;
+}
+static bool open_act(struct operation *op, struct err *err)
+{
+    (void)op;
+    (void)err;
+    assert_true(world.second);
+    world.open = true;
+    world.opens++;
+    return true;
+}
+static bool third_act(struct operation *op, struct err *err)
+{
+    (void)op;
+    if (fails(world.third_fails, err)) {
+        return false;
+    }
+    world.third = true;
+    return true;
+}
+
+static const struct step steps[] = {
+    {.name = "first", .does = "", .act = first_act, .undo = first_undo},
+    {.name = "second", .does = "", .done = second_done, .act = second_act, .undo = second_undo},
+    {.name = "planned", .does = "", .act = third_act, .flags = STEP_PLANNED},
+    {.name = "open", .does = "", .done = open_done, .act = open_act, .flags = STEP_OPENS},
+    {.name = "third", .does = "", .act = third_act},
+};
+static const struct plan plan = {steps, sizeof(steps) / sizeof(steps[0])};
+
+/* --- one process -------------------------------------------------------------------------------------------------- */
+
+static enum plan_end process(bool planned, struct err *err)
+{
+    const struct journal_door door = {.write = store};
+    const struct step *at = NULL;
+    const char *key;
+    json_t *record;
+    struct control_state *state = calloc(1, sizeof(*state));
+    struct operation op = {
+        .options = {.kind = OPERATION_FAILOVER, .by = "me", .reason = "", .quiet = true},
+        .planned = planned,
+        .clock = clock_system(),
+        .state = state,
+        .id = "20261126T000000Z-failover-0001",
+        .evidence = json_object()
+    };
+    op.until_ms = clock_now_ms(op.clock) + 60000;
+    json_t *mine = json_copy(json_object_get(world.topic, "op/20261126T000000Z-failover-0001"));
+    op.journal =
+        journal_new(&door, op.clock, op.id, mine == NULL ? json_object() : mine, world.topic);
+    json_object_foreach (world.topic, key, record) {
+        const char *step = strrchr(key, '/') + 1;
+        if (journal_evidence(op.journal, step) != NULL) {
+            json_object_set(op.evidence, step, journal_evidence(op.journal, step));
+        }
+    }
+    enum plan_end end = plan_run(&plan, &op, &at, err);
+    journal_free(op.journal);
+    json_decref(op.evidence);
+    free(state);
+    return end;
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    world = (struct world){.topic = json_object(), .kind = ERR_REFUSED};
+    return 0;
+}
+static int end(void **state)
+{
+    (void)state;
+    json_decref(world.topic);
+    return 0;
+}
+
+/* --- tests -------------------------------------------------------------------------------------------------------- */
+
+static void every_row_once(void **state)
+{
+    struct err err = {0};
+    (void)state;
+    assert_int_equal(process(false, &err), PLAN_DONE);
+    assert_true(world.first && world.second && world.open && world.third);
+    assert_int_equal(world.first_acts, 1);
+    assert_null(json_object_get(world.topic, "op/20261126T000000Z-failover-0001/planned"));
+    world.second_fails = world.third_fails = true; /* nothing is done again */
+    assert_int_equal(process(false, &err), PLAN_DONE);
+    assert_int_equal(world.first_acts, 1);
+}
+
+/* Ended before each write in turn: what was acted on and not written is found, or done again; the end is the same. */
+static void killed_at_every_write(void **state)
+{
+    (void)state;
+    for (int die_at = 1;; die_at++) {
+        struct err err = {0};
+        begin(state);
+        world.die_at = die_at;
+        enum plan_end first = process(false, &err);
+        bool whole = first == PLAN_DONE;
+        assert_true(whole || first == PLAN_LOST);
+        world.die_at = 0;
+        assert_int_equal(process(false, &err), PLAN_DONE);
+        assert_true(world.first && world.second && world.open && world.third);
+        assert_int_equal(world.opens, 1);
+        assert_true(world.first_acts <= 2);
+        end(state);
+        if (whole) {
+            assert_true(die_at > 8); /* two a row at least */
+            break;
+        }
+    }
+    begin(state);
+}
+
+static void a_refusal_is_taken_back(void **state)
+{
+    struct err err = {0};
+    (void)state;
+    world.second_fails = true;
+    assert_int_equal(process(false, &err), PLAN_UNDONE);
+    assert_true(!world.first && !world.second && !world.open);
+    assert_int_equal(err.kind, ERR_REFUSED);
+    assert_string_equal(err.what, "it does not work");
+}
+
+/* A failover's primary is not coming back: what may be better in a moment is waited for by the operator. */
+static void a_failover_stops_where_a_switchover_goes_back(void **state)
+{
+    struct err err = {0};
+    (void)state;
+    world.second_fails = true;
+    world.kind = ERR_RETRY;
+    assert_int_equal(process(false, &err), PLAN_STOPPED);
+    assert_true(world.first);
+    assert_int_equal(process(true, &err), PLAN_UNDONE);
+    assert_true(!world.first);
+}
+
+static void killed_while_taking_back(void **state)
+{
+    (void)state;
+    for (int die_at = 1; die_at < 12; die_at++) {
+        struct err err = {0};
+        begin(state);
+        world.second_fails = true;
+        world.die_at = die_at;
+        process(true, &err);
+        world.die_at = 0;
+        bool decided = json_is_object(json_object_get(
+            json_object_get(world.topic, "op/20261126T000000Z-failover-0001"), "undoing"));
+        world.second_fails = !decided; /* decided once: it goes back although it would work now */
+        assert_int_equal(process(true, &err), PLAN_UNDONE);
+        assert_true(!world.first && !world.second && !world.open);
+        end(state);
+    }
+    begin(state);
+}
+
+static void behind_open_only_forward(void **state)
+{
+    struct err err = {0};
+    (void)state;
+    world.third_fails = true;
+    assert_int_equal(process(false, &err), PLAN_STOPPED);
+    assert_true(world.first && world.second && world.open);
+    world.third_fails = false;
+    assert_int_equal(process(false, &err), PLAN_DONE);
+    assert_int_equal(world.opens, 1);
+}
+
+static void another_has_it(void **state)
+{
+    struct err err = {0};
+    (void)state;
+    world.fenced = true;
+    assert_int_equal(process(false, &err), PLAN_LOST);
+    assert_false(world.first);
+    assert_non_null(strstr(err.what, "another operator"));
+}
+
+/* 1 MB of evidence, quotes and letters beyond ASCII in it. */
+static void large_evidence_is_cut_and_found(void **state)
+{
+    const struct journal_door door = {.write = store};
+    struct err err = {0};
+    json_t *list = json_array();
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        json_array_append_new(list,
+                              json_string("a \"quoted\" \xc3\xa4\xe2\x82\xac name of a group"));
+    }
+    json_t *evidence = json_pack("{so}", "groups", list);
+    struct journal *journal = journal_new(&door, clock_system(), "id", json_object(), NULL);
+    assert_true(journal_keep(journal, "freeze", json_incref(evidence), &err));
+    assert_non_null(json_object_get(world.topic, "op/id/freeze/3"));
+    json_t *found = journal_read_evidence(world.topic, "id", "freeze");
+    assert_true(json_equal(found, evidence));
+    json_decref(found);
+    journal_free(journal);
+    journal = journal_new(&door, clock_system(), "id", json_object(), world.topic);
+    assert_true(json_equal(journal_evidence(journal, "freeze"), evidence));
+    json_object_del(world.topic,
+                    "op/id/freeze/1"); /* a piece is missing: nothing, not half of it */
+    assert_null(journal_read_evidence(world.topic, "id", "freeze"));
+    json_decref(evidence);
+    journal_free(journal);
+}
+
+static void old_steps_are_deleted(void **state)
+{
+    const struct journal_door door = {.write = store};
+    struct err err = {0};
+    (void)state;
+    for (int i = 0; i < JOURNAL_KEPT + 5; i++) {
+        char key[100];
+        snprintf(key, sizeof(key), "op/2025%04d", i);
+        json_object_set_new(world.topic, key, json_pack("{sb}", "open", 0));
+        snprintf(key, sizeof(key), "op/2025%04d/fence", i);
+        json_object_set_new(world.topic, key, json_pack("{ss}", "state", "done"));
+    }
+    struct journal *journal =
+        journal_new(&door, clock_system(), "2026", json_object(), world.topic);
+    assert_true(journal_begin(journal, &err));
+    char id[65];
+    assert_non_null(journal_open_operation(world.topic, id, sizeof(id)));
+    assert_string_equal(id, "2026");
+    assert_true(journal_close(journal, json_pack("{ss}", "state", "done"), NULL, 0, &err));
+    journal_free(journal);
+    assert_null(journal_open_operation(world.topic, id, sizeof(id)));
+    assert_null(json_object_get(world.topic, "op/20250005/fence"));
+    assert_non_null(json_object_get(world.topic, "op/20250005"));
+    assert_non_null(json_object_get(world.topic, "op/20250006/fence"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(every_row_once, begin, end),
+        cmocka_unit_test_setup_teardown(killed_at_every_write, begin, end),
+        cmocka_unit_test_setup_teardown(a_refusal_is_taken_back, begin, end),
+        cmocka_unit_test_setup_teardown(a_failover_stops_where_a_switchover_goes_back, begin, end),
+        cmocka_unit_test_setup_teardown(killed_while_taking_back, begin, end),
+        cmocka_unit_test_setup_teardown(behind_open_only_forward, begin, end),
+        cmocka_unit_test_setup_teardown(another_has_it, begin, end),
+        cmocka_unit_test_setup_teardown(large_evidence_is_cut_and_found, begin, end),
+        cmocka_unit_test_setup_teardown(old_steps_are_deleted, begin, end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
