@@ -34,6 +34,7 @@ static json_t *position_json(const struct position *row, const struct status_par
     json_object_set_new(out, "partition", json_integer(row->partition));
     json_object_set_new(out, "source_begin", render_int_or_null(row->source_begin));
     json_object_set_new(out, "source_end", render_int_or_null(row->source_end));
+    json_object_set_new(out, "source_stable", render_int_or_null(row->source_stable));
     json_object_set_new(out, "source_next", render_int_or_null(placed ? row->at.source_next : -1));
     json_object_set_new(out, "target_next", render_int_or_null(placed ? row->at.target_next : -1));
     json_object_set_new(out, "generation", render_int_or_null(placed ? row->at.generation : -1));
@@ -472,6 +473,23 @@ static void print_catching_up(const struct status *status)
     }
 }
 
+/* Only committed records are mirrored, and nothing past the first open transaction. */
+static void print_held_back(const struct status *status)
+{
+    char number[RENDER_NUMBER_BYTES];
+    int64_t offsets = 0;
+    int64_t partitions = 0;
+    for (size_t i = 0; i < status->positions.count; i++) {
+        int64_t held = position_held_back(&status->positions.rows[i]);
+        offsets += held;
+        partitions += held > 0 ? 1 : 0;
+    }
+    if (offsets > 0) {
+        printf("%s source offsets of %lld partitions wait for open transactions\n",
+               render_count(offsets, number), (long long)partitions);
+    }
+}
+
 static void print_faults(const struct status *status)
 {
     if (status_fault_count(status) > 0) {
@@ -560,6 +578,7 @@ static void print_text(const struct status *status)
     topics_print(stdout, topics_report(status->workers));
     print_idle(status);
     print_catching_up(status);
+    print_held_back(status);
     print_faults(status);
 }
 

@@ -19,6 +19,7 @@
 #include "cli/render.h"
 #include "cli/verify.h"
 #include "kafka/control.h"
+#include "mirror/record_filter.h"
 
 #define PROGRESS_MS  1000
 #define FINDINGS_MAX 1000 /* ranges kept for the result, 300 bytes each; all are counted */
@@ -40,6 +41,9 @@ struct verify {
     int64_t limit;                   /* newest source offsets a partition; 0 = all */
     int64_t since_ms;                /* wall; -1 = all */
     json_t *adopted;                 /* {TOPIC: [[PARTITION, END], ..]} of the role; NULL = none */
+    bool filter_known;               /* the workers' is this configuration's */
+    int32_t filter_generation;       /* streams of a lower one passed another */
+    struct writer headers;           /* of the record that is judged */
     char compacted_topic[CONTEXT_TOPIC_BYTES];
     bool compacted;               /* of the topic above */
     struct compare *compare;      /* of the partition that is read */
@@ -108,6 +112,13 @@ static bool translate(void *arg, int64_t offset, bool from_target, struct transl
     return offset_view_translate(verify->context->view, verify->row->topic, verify->row->partition,
                                  offset, from_target, out, err) ||
            context_redis_failed(verify->context, err);
+}
+
+static bool belongs(void *arg, const void *source)
+{
+    struct verify *verify = arg;
+    struct record record = log_reader_record(source, &verify->headers);
+    return record_filter_judge(verify->context->service->filter, &record) == RECORD_KEPT;
 }
 
 static void found(void *arg, const struct compare_finding *range)
@@ -240,6 +251,23 @@ static bool find_bounds(struct verify *verify, struct bounds *bounds, struct err
            source_from(verify, bounds, err) && target_from(verify, bounds, err);
 }
 
+/* From which source offset on the mirror had the filter that is judged by; INT64_MAX = it has another one now. */
+static bool find_filter(struct verify *verify, const struct checkpoint *at, struct err *err)
+{
+    struct compare *compare = verify->compare;
+    compare->belongs = verify->context->service->filter == NULL ? NULL : belongs;
+    compare->filter_from = 0;
+    if (!verify->filter_known || at->generation < verify->filter_generation) {
+        compare->filter_from = INT64_MAX;
+        return true;
+    }
+    return verify->filter_generation == 0 ||
+           offset_view_generation_from(verify->context->view, verify->row->topic,
+                                       verify->row->partition, at, verify->filter_generation,
+                                       &compare->filter_from, err) ||
+           context_redis_failed(verify->context, err);
+}
+
 /* --- one partition: reading --------------------------------------------------------------------------------------- */
 
 static bool start_both(struct verify *verify, const struct bounds *bounds, int64_t source_end,
@@ -263,6 +291,10 @@ static bool compare_all(struct verify *verify, const struct bounds *bounds, stru
     }
     if (bounds->target_end <= bounds->at.target_next || verify->compare->compacted) {
         return true; /* compaction may have taken what would be looked for */
+    }
+    if (verify->compare->filter_from == INT64_MAX) { /* which of the source's come next? */
+        verify->compare->counts.unjudged += (uint64_t)(bounds->target_end - bounds->at.target_next);
+        return true;
     }
     log_reader_extend(verify->target, bounds->target_end);
     log_reader_extend(verify->source, INT64_MAX);
@@ -323,7 +355,7 @@ static bool compare_place(struct verify *verify, struct err *err)
                               .arg = verify,
                               .compacted = is_compacted(verify, row->topic)};
     verify->compare = &compare;
-    bool ok = find_bounds(verify, &bounds, err) &&
+    bool ok = find_bounds(verify, &bounds, err) && find_filter(verify, &bounds.at, err) &&
               (offset_view_each_run(verify->context->view, row->topic, row->partition, NULL,
                                     keep_run, &runs, err) ||
                context_redis_failed(verify->context, err));
@@ -427,7 +459,7 @@ static int result_code(const struct verify *verify)
         return command_exit(&verify->unread_err);
     }
     bool part = verify->unread > 0 || verify->unmirrored > 0 || counts->unmapped > 0 ||
-                counts->expired > 0 || counts->compacted > 0;
+                counts->expired > 0 || counts->compacted > 0 || counts->unjudged > 0;
     return part ? EXIT_PARTLY : EXIT_DONE;
 }
 
@@ -462,6 +494,8 @@ static void print_json(const struct verify *verify)
         {"unmapped",          counts->unmapped                },
         {"compacted",         counts->compacted               },
         {"forgotten",         counts->forgotten               },
+        {"filtered",          counts->filtered                },
+        {"unjudged",          counts->unjudged                },
         {"behind_checkpoint", counts->behind                  },
         {"unmirrored",        verify->unmirrored              },
         {"unread_partitions", verify->unread                  },
@@ -524,6 +558,10 @@ static void print_parts(const struct verify *verify)
     print_part(counts->expired, "records that the target's retention deleted and the source has");
     print_part(counts->compacted, "records that compaction took from the target first");
     print_part(counts->forgotten, "records on the target that the source does not hold any more");
+    print_part(counts->filtered, "records of the source that the service's filter leaves out");
+    print_part(counts->unjudged,
+               "records that are not on the target, from when the mirror had another filter than "
+               "this configuration's: filtered or lost");
     print_part(counts->behind, "records behind the checkpoint, in the source's order");
 }
 
@@ -582,8 +620,8 @@ static bool parse_options(struct verify *verify, struct err *err)
             verify_since(since, clock_wall_ms(clock_system()), &verify->since_ms, err));
 }
 
-/* What the target held before the service was enabled is no stranger. */
-static bool ask_adopted(struct verify *verify, struct err *err)
+/* What the target held before the service was enabled is no stranger; whose filter the workers have. */
+static bool ask_control(struct verify *verify, struct err *err)
 {
     struct context *context = verify->context;
     struct control_state *state =
@@ -595,6 +633,9 @@ static bool ask_adopted(struct verify *verify, struct err *err)
                        ? NULL
                        : json_parse(state->role_json, strlen(state->role_json), "role", NULL);
     verify->adopted = json_incref(json_object_get(role, "adopt"));
+    verify->filter_known =
+        state->streams_epoch == 0 || state->streams_filter == config_filter_hash(context->service);
+    verify->filter_generation = state->streams_generation;
     json_decref(role);
     control_state_free(state);
     return true;
@@ -628,6 +669,7 @@ static void verify_done(struct verify *verify)
     log_reader_free(verify->target);
     positions_free(&verify->positions);
     json_decref(verify->adopted);
+    writer_done(&verify->headers);
     free(verify->findings);
 }
 
@@ -652,10 +694,11 @@ int cmd_verify(const struct command_line *line)
     if (verify.findings == NULL) {
         abort();
     }
+    writer_init(&verify.headers);
     verify.began_ms = verify.told_ms = clock_now_ms(clock_system());
     bool ok = context_open(&context, line, &err) && parse_options(&verify, &err) &&
               context_view(&context, &err) && read_positions(&verify, &err) &&
-              ask_adopted(&verify, &err) && open_both(&verify, &err) && verify_all(&verify, &err);
+              ask_control(&verify, &err) && open_both(&verify, &err) && verify_all(&verify, &err);
     if (ok) {
         print_result(&verify);
     }

@@ -621,7 +621,7 @@ static const struct command commands[] = {
              "both logs hold, "
              "and looks at what the target holds behind it. Finds records that are lost, doubled, "
              "differing or "
-             "foreign, with their offsets.\n"
+             "foreign, with their offsets. What the service's filter leaves out is counted apart.\n"
              "Exit 0: verified. 1: something is wrong. 4: a part could not be compared, and "
              "nothing wrong was "
              "found. 6: a side cannot be read.", .options = verify_options,

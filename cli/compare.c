@@ -223,6 +223,26 @@ static void judge_pair(struct compare *compare, const struct compare_record *sou
     remember(compare, target->digest, source->offset);
 }
 
+static bool belongs(const struct compare *compare, const struct compare_record *source)
+{
+    return compare->belongs == NULL || compare->belongs(compare->arg, source->message);
+}
+
+/* The map leads it nowhere: filtered, unmapped, or a hole of the map that holds a record. */
+static void judge_unled(struct compare *compare, const struct compare_record *source,
+                        enum verdict verdict)
+{
+    if (source->offset >= compare->filter_from && !belongs(compare, source)) {
+        compare->counts.filtered++;
+    } else if (verdict == VERDICT_UNMAPPED) {
+        compare->counts.unmapped++;
+    } else if (source->offset < compare->filter_from) {
+        compare->counts.unjudged++;
+    } else {
+        wrong(compare, COMPARE_LOST, source->offset, -1);
+    }
+}
+
 static void judge_missing(struct compare *compare, const struct compare_record *source,
                           int64_t target_offset)
 {
@@ -254,11 +274,8 @@ static bool step(struct compare *compare, const struct compare_record *source,
         compare->target.pop(compare->target.arg);
     } else if (exact) {
         judge_missing(compare, source, to.target_offset);
-    } else if (to.verdict == VERDICT_UNMAPPED) {
-        compare->counts.unmapped++;
     } else {
-        wrong(compare, COMPARE_LOST, source->offset,
-              -1); /* a hole of the map, and a record in it */
+        judge_unled(compare, source, to.verdict);
     }
     compare->source.pop(compare->source.arg);
     return true;
@@ -304,6 +321,11 @@ bool compare_tail(struct compare *compare, struct err *err)
         enum compare_read left = compare->source.peek(compare->source.arg, &source, err);
         if (left == COMPARE_FAILED) {
             return false;
+        }
+        if (left == COMPARE_RECORD && !belongs(compare, &source)) {
+            compare->counts.filtered++;
+            compare->source.pop(compare->source.arg);
+            continue;
         }
         if (left == COMPARE_RECORD && compare->same(compare->arg, source.message, target.message)) {
             compare->counts.behind++;

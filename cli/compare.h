@@ -9,7 +9,9 @@
  *   foreign    ... and it is not
  *
  * What cannot be judged is counted, never guessed: expired (the target's log begins behind it), unmapped, compacted (one
- * side of a compacted topic lacks it), forgotten (the target holds it, the source does not any more).
+ * side of a compacted topic lacks it), forgotten (the target holds it, the source does not any more), unjudged (in a hole
+ * of the map, and which filter the mirror had then is not known). What the service's filter leaves out is filtered, and
+ * right.
  */
 #ifndef FERRY_CLI_COMPARE_H
 #define FERRY_CLI_COMPARE_H
@@ -71,6 +73,8 @@ struct compare_counts {
     uint64_t unmapped;
     uint64_t compacted;
     uint64_t forgotten;
+    uint64_t filtered; /* of the source, nowhere on the target, and the filter leaves them out */
+    uint64_t unjudged; /* of the source, nowhere on the target; another filter may have had them */
     uint64_t
         behind; /* on the target behind the checkpoint, in the source's order: not mapped yet */
 };
@@ -79,6 +83,9 @@ struct compare {
     struct compare_side source;
     struct compare_side target;
     bool (*same)(void *arg, const void *source, const void *target);
+    /* Does a source record pass the service's filter? NULL = there is none. */
+    bool (*belongs)(void *arg, const void *source);
+    int64_t filter_from; /* source offset from which on the mirror had that filter; 0 = always */
     /* The whole map, for offsets between the runs; false = it could not be asked. */
     bool (*translate)(void *arg, int64_t offset, bool from_target, struct translation *out,
                       struct err *err);
@@ -103,7 +110,8 @@ struct compare {
  * what was read. */
 MUST_CHECK
 bool compare_run(struct compare *compare, struct err *err);
-/* Then, behind the checkpoint: what the target still shows must be what the source shows next, in its order. */
+/* Then, behind the checkpoint: what the target still shows must be what the source shows next, in its order and but for
+ * what is filtered. @pre the mirror has the filter there: filter_from is not behind it */
 MUST_CHECK
 bool compare_tail(struct compare *compare, struct err *err);
 /* Tell the last finding, free what was remembered. Counts stay. */

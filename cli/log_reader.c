@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "kafka/admin.h"
+#include "kafka/wire.h"
 
 #define QUEUE_KB "32768" /* fetched ahead: 32 MiB a side */
 
@@ -367,4 +368,39 @@ uint64_t log_reader_digest(const rd_kafka_message_t *message)
         hash = mix_bytes(hash, header.value, header.len);
     }
     return hash;
+}
+
+static int32_t length_of(const void *data, size_t len)
+{
+    return data == NULL ? -1 : (int32_t)len;
+}
+
+static void put_bytes(struct writer *out, const void *data, size_t len)
+{
+    wire_put_varlong(out, length_of(data, len));
+    if (data != NULL && len > 0) {
+        writer_bytes(out, data, len);
+    }
+}
+
+struct record log_reader_record(const rd_kafka_message_t *message, struct writer *headers)
+{
+    rd_kafka_timestamp_type_t type;
+    const rd_kafka_headers_t *all = headers_of(message);
+    struct header header;
+
+    headers->len = 0;
+    wire_put_varlong(headers, all == NULL ? 0 : (int64_t)rd_kafka_header_cnt(all));
+    for (size_t i = 0; header_get(all, i, &header); i++) {
+        put_bytes(headers, header.name, strlen(header.name));
+        put_bytes(headers, header.value, header.len);
+    }
+    return (struct record){.offset = message->offset,
+                           .timestamp = rd_kafka_message_timestamp(message, &type),
+                           .key = message->key,
+                           .key_len = length_of(message->key, message->key_len),
+                           .value = message->payload,
+                           .value_len = length_of(message->payload, message->len),
+                           .headers = headers->data,
+                           .headers_len = headers->len};
 }

@@ -11,6 +11,7 @@
 
 #include "cli/compare.h"
 #include "config/config.h"
+#include "kafka/batch.h"
 
 struct log_reader;
 
@@ -41,5 +42,8 @@ struct compare_side log_reader_side(struct log_reader *reader);
 /* Key, value, headers and timestamp of two messages. */
 bool log_reader_same(const rd_kafka_message_t *a, const rd_kafka_message_t *b);
 uint64_t log_reader_digest(const rd_kafka_message_t *message);
+/* The message as the record that it was in its batch, for who judges records: a view, as long as the message and `headers`
+ * stand. `headers` is overwritten. Names of headers end at a NUL: librdkafka shows no more of them. */
+struct record log_reader_record(const rd_kafka_message_t *message, struct writer *headers);
 
 #endif

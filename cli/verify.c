@@ -36,6 +36,8 @@ void verify_add_counts(struct compare_counts *sum, const struct compare_counts *
     sum->unmapped += more->unmapped;
     sum->compacted += more->compacted;
     sum->forgotten += more->forgotten;
+    sum->filtered += more->filtered;
+    sum->unjudged += more->unjudged;
     sum->behind += more->behind;
 }
 

@@ -36,7 +36,8 @@ static struct position *add_row(struct positions *positions, const char *topic, 
             must(reallocarray(positions->rows, positions->room, sizeof(*positions->rows)));
     }
     struct position *row = &positions->rows[positions->count++];
-    *row = (struct position){.partition = partition, .source_begin = -1, .source_end = -1};
+    *row = (struct position){
+        .partition = partition, .source_begin = -1, .source_end = -1, .source_stable = -1};
     snprintf(row->topic, sizeof(row->topic), "%s", topic);
     return row;
 }
@@ -80,6 +81,14 @@ int64_t position_held(const struct position *position)
 {
     bool known = position->source_begin >= 0 && position->source_end >= position->source_begin;
     return known ? position->source_end - position->source_begin : -1;
+}
+
+int64_t position_held_back(const struct position *position)
+{
+    bool known = position->placed && position->source_stable >= 0 &&
+                 position->source_end > position->source_stable;
+    bool at_it = known && position->at.source_next >= position->source_stable;
+    return at_it ? position->source_end - position->at.source_next : 0;
 }
 
 int64_t position_lag(const struct position *position)
@@ -234,7 +243,7 @@ static void keep_hidden(struct positions *all, const struct positions *placed, s
         if (!gone) {
             struct position *kept = add_row(all, row->topic, row->partition);
             *kept = *row;
-            kept->source_begin = kept->source_end = -1;
+            kept->source_begin = kept->source_end = kept->source_stable = -1;
             kept->hidden = true;
         }
     }
@@ -280,7 +289,9 @@ static void take_offsets(struct positions *positions, enum admin_offset_spec spe
             continue;
         }
         int64_t offset = offsets[next].error == 0 ? offsets[next].offset : -1;
-        *(spec == OFFSET_SPEC_EARLIEST ? &row->source_begin : &row->source_end) = offset;
+        *(spec == OFFSET_SPEC_EARLIEST ? &row->source_begin
+          : spec == OFFSET_SPEC_STABLE ? &row->source_stable
+                                       : &row->source_end) = offset;
         next++;
     }
 }
@@ -332,9 +343,10 @@ void positions_read(struct positions *positions, const struct positions_doors *d
     ask_group(positions, doors);
     positions_settle(positions);
     if (ask_topics(positions, doors, err) &&
-        ask_offsets(positions, doors->source, OFFSET_SPEC_EARLIEST, err)) {
+        ask_offsets(positions, doors->source, OFFSET_SPEC_EARLIEST, err) &&
+        ask_offsets(positions, doors->source, OFFSET_SPEC_STABLE, err)) {
         /* Last, so that the lag is never below the truth. */
-        ask_offsets(positions, doors->source, OFFSET_SPEC_STABLE, err);
+        ask_offsets(positions, doors->source, OFFSET_SPEC_LATEST, err);
     }
     doubt_nothing(positions, doors);
 }

@@ -28,7 +28,10 @@ struct position {
     const char *origin;  /* "redis" or "group" */
     struct checkpoint at;
     int64_t source_begin; /* -1 = unknown */
-    int64_t source_end;   /* last stable offset; -1 = unknown */
+    int64_t
+        source_end; /* high watermark: what a failover would lose, in open transactions or behind them, too */
+    int64_t
+        source_stable; /* last stable offset: from there on an open transaction holds the mirror; -1 = unknown */
 };
 
 struct positions {
@@ -59,6 +62,8 @@ void positions_free(struct positions *positions);
 
 /* Source offsets not mirrored: records at risk, at most. -1 = unknown. */
 int64_t position_lag(const struct position *position);
+/* Those of them that an open transaction holds back, when nothing else does; 0 also when that is unknown. */
+int64_t position_held_back(const struct position *position);
 /* Source offsets that the source holds now; -1 = unknown. */
 int64_t position_held(const struct position *position);
 struct position *positions_find(const struct positions *positions, const char *topic,

@@ -68,7 +68,7 @@ struct task {
     bool throttled;        /* not asked for at the last look: a rate limit */
     int64_t hold_until_ms; /* after an error of its own */
     char trouble[400];     /* a principal and a topic's name in it */
-    int64_t source_end;    /* last stable offset as told; -1 unknown */
+    int64_t source_end;    /* high watermark as told; -1 unknown */
     int64_t source_end_at_ms;
     int32_t corrupt_count; /* times in a row that the target, or we, found a batch corrupt */
     /* target side */

@@ -102,7 +102,8 @@ const char *task_topic(const struct task *task);
 int32_t task_partition(const struct task *task);
 /* Producer id at generation 0 of this task's stream. */
 int64_t task_id_base(const struct task *task);
-/* The last stable offset that the source told with a Fetch answer; -1 = not yet known. When it was told. */
+/* The high watermark that the source told with a Fetch answer; -1 = not yet known. When it was told. What stands behind an
+ * open transaction is not mirrored, and at risk all the same. */
 int64_t task_source_end(const struct task *task, int64_t *out_at_ms);
 /* Its errors on the source side that hold it back, "" when none (lag is unknown then). */
 const char *task_trouble(const struct task *task);

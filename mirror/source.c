@@ -205,8 +205,8 @@ static void take_partition(struct task *task, struct fetch_partition *fetched, s
         return;
     }
     trouble(task, "");
-    if (fetched->last_stable_offset >= 0) {
-        task->source_end = fetched->last_stable_offset;
+    if (fetched->high_watermark >= 0) {
+        task->source_end = fetched->high_watermark;
         task->source_end_at_ms = loop_now_ms(task->engine->loop);
     }
     throttle_take(throttle_of(task), (int64_t)fetched->records_len);
@@ -217,7 +217,7 @@ static void take_partition(struct task *task, struct fetch_partition *fetched, s
     if (fetched->records_len > 0) {
         take_records(task, fetched, block);
     }
-    task->steady = task->steady || task->core.fetch_next >= task->source_end;
+    task->steady = task->steady || task->core.fetch_next >= fetched->last_stable_offset;
 }
 
 /* The place in the request of the task that an answered partition belongs to, -1 = nobody's; answers come in the order

@@ -72,6 +72,35 @@ bool offset_choose(struct offset_lookup *lookup, const redisReply *list, int64_t
     return true;
 }
 
+#define SOURCE_ID_CHARS 16 /* of an incarnation's name */
+
+static bool of_generation(const char *name, const char *current, int32_t least)
+{
+    int64_t generation;
+    const char *dot = strrchr(name, '.');
+    return dot != NULL && decimal_parse(dot + 1, strlen(dot + 1), &generation) &&
+           generation >= least && strncmp(name, current, SOURCE_ID_CHARS) == 0;
+}
+
+bool offset_generation_from(const struct checkpoint *checkpoint, const redisReply *list,
+                            int32_t least, int64_t *out, struct err *err)
+{
+    char current[INCARNATION_BYTES];
+    int64_t from = checkpoint->source_next;
+    struct named_index named;
+    checkpoint_incarnation(checkpoint, current);
+    for (size_t i = 0; i + 1 < list->elements; i += 2) {
+        if (!take_index(list, i, &named, err)) {
+            return false;
+        }
+        if (of_generation(named.name, current, least) && named.index.first.source < from) {
+            from = named.index.first.source;
+        }
+    }
+    *out = from;
+    return true;
+}
+
 void offset_take_unmapped(struct offset_lookup *lookup, const redisReply *list, int64_t offset,
                           bool from_target)
 {

@@ -132,6 +132,12 @@ MUST_CHECK
 bool offset_view_translate(struct offset_view *view, const char *topic, int32_t partition,
                            int64_t offset, bool from_target, struct translation *out,
                            struct err *err);
+/* The source offset from which on the checkpoint's topic was mirrored in a generation of at least `least`; the
+ * checkpoint's own place when none is. */
+MUST_CHECK
+bool offset_view_generation_from(struct offset_view *view, const char *topic, int32_t partition,
+                                 const struct checkpoint *checkpoint, int32_t least, int64_t *out,
+                                 struct err *err);
 /* Every run of the newest incarnation (or of `incarnation`) in order, oldest first; `each` returns false to stop. */
 MUST_CHECK
 bool offset_view_each_run(struct offset_view *view, const char *topic, int32_t partition,

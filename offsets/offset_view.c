@@ -447,6 +447,20 @@ static bool each_run(struct offset_view *view, const char *topic, int32_t partit
     return ok && !walk.broken;
 }
 
+bool offset_view_generation_from(struct offset_view *view, const char *topic, int32_t partition,
+                                 const struct checkpoint *checkpoint, int32_t least, int64_t *out,
+                                 struct err *err)
+{
+    char *key = offset_part_key(view->base, "incarnations", topic, partition);
+    const char *argv[] = {"HGETALL", key};
+    redisReply *reply = redis_sync_call(view->redis, 2, argv, NULL, err);
+    bool ok = reply != NULL && offset_generation_from(checkpoint, reply, least, out, err);
+    freeReplyObject(reply);
+    ok = ok || err_wrap(err, "%s", key);
+    free(key);
+    return ok;
+}
+
 bool offset_view_each_run(struct offset_view *view, const char *topic, int32_t partition,
                           const char *incarnation,
                           bool (*each)(void *arg, const char *incarnation,

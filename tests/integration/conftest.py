@@ -14,6 +14,7 @@ from rig import procs
 from rig.kafka import KafkaCluster, kafka_ready, start_together
 from rig.paths import BUILD, remove_run_dirs
 from rig.permitted import Permitted, strict_sites
+from rig.proxy import Door
 from rig.redis import RedisServer
 
 procs.end_on_signals()
@@ -43,7 +44,7 @@ def session_dir():
 def sites(session_dir):
     """Two one-broker clusters that live as long as the session: (source, target)."""
     clusters = start_together(
-        KafkaCluster("source", workdir=session_dir / "kafka"), KafkaCluster("target", workdir=session_dir / "kafka")
+        *(KafkaCluster(n, workdir=session_dir / "kafka", listeners={"door": Door()}) for n in ("source", "target"))
     )
     for cluster in clusters:
         cluster.warm_coordinators()
@@ -60,6 +61,15 @@ def source(sites):
 @pytest.fixture(scope="session")
 def target(sites):
     return sites[1]
+
+
+@pytest.fixture
+def doors(source, target):
+    """(source's, target's): what Ferry passes whose site is door.site(cluster); straight again after the test."""
+    both = source.listeners["door"], target.listeners["door"]
+    yield both
+    for door in both:
+        door.clean()
 
 
 @pytest.fixture(scope="session")

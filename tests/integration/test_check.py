@@ -52,6 +52,7 @@ def test_weak_durability_is_named(check, new_cluster, redis_server, name):
 
 
 def test_redis_that_evicts_is_refused_and_one_that_is_gone_is_told(check, new_redis, name):
+    """S33: the preflight refuses an evicting policy."""
     evicting = new_redis("evicting", options=("--maxmemory-policy", "allkeys-lru"))
     code, found = check(redis=evicting)()
     assert code == EXIT_REFUSED
@@ -66,6 +67,7 @@ def test_redis_that_evicts_is_refused_and_one_that_is_gone_is_told(check, new_re
 
 
 def test_a_topic_whose_batches_are_not_taken_is_refused(check, source, name):
+    """S20: sizes are compared before anything is sent."""
     source.create_topic(f"{name}.large", config={"max.message.bytes": 20 * 1024 * 1024 + 1})
     source.create_topic(f"{name}.fits", config={"max.message.bytes": 20 * 1024 * 1024})
     code, found = check()()

@@ -188,6 +188,7 @@ def test_enable_refuses_a_topic_that_holds_records(service, name, target):
 
 
 def test_enable_refuses_one_cluster_and_another_primary(service, name, source, target):
+    """S22: both sites are one cluster: refused; as is a service whose primary is the other site."""
     same = service.with_sites(b={"kafka": {"bootstrap.servers": source.bootstrap}})
     done = same.run("enable", name, "--yes")
     assert done.returncode == EXIT_REFUSED and "one cluster" in done.stderr
@@ -289,7 +290,7 @@ def test_status_does_not_trust_another_hosts_clock(service, name):
 
 
 def test_hostile_redis(service, name):
-    """Garbage under our keys is no crash, and moves no cursor."""
+    """S34: garbage under our keys is no crash, and moves no cursor."""
     service.command.enable(name)
     now = datetime.datetime.now(datetime.UTC)
     workers = service.key("workers", link=False)

@@ -211,3 +211,81 @@ def test_a_second_signal_ends_it_at_once(own, conf):
     status = worker.process.wait(20)
     assert time.monotonic() - began < 2
     assert status in (EXIT_DONE, EXIT_FAILED, -signal.SIGTERM)
+
+
+# -- files that are wrong --------------------------------------------------------------------------------------------
+
+
+def secret(conf, **where):
+    sign_in = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "ferry"}
+    conf.data["sites"]["b"] |= {"secrets": {"sasl.password": where}}
+    conf.data["sites"]["b"]["kafka"] |= sign_in
+    return json.dumps(conf.data, indent=2)
+
+
+def writable_secret(conf):
+    path = conf.dir / "password"
+    path.write_text("pencil\n")
+    path.chmod(0o666)
+    return secret(conf, file=str(path))
+
+
+def renamed(conf, old, new):
+    return json.dumps(conf.data, indent=2).replace(old, new)
+
+
+WRONG = {
+    "a key twice": (lambda c: renamed(c, '"home": "a",', '"home": "a", "home": "b",'), ["home"]),
+    "an unknown key": (lambda c: renamed(c, '"topics"', '"topisc"'), ["topisc", "topics"]),
+    "NaN": (lambda c: renamed(c, '"test"', "NaN"), []),
+    "a number without end": (lambda c: renamed(c, '"test"', "1" * 400), ["integer"]),
+    "17 MiB": (lambda c: renamed(c, '"test"', '"' + "x" * (17 << 20) + '"'), []),
+    "a hundred thousand brackets": (lambda c: renamed(c, '"test"', "[" * 100_000 + "]" * 100_000), ["deeper"]),
+    "a byte order mark": (lambda c: "\ufeff" + renamed(c, "", ""), []),
+    "something behind it": (lambda c: renamed(c, "", "") + "}", []),
+    "half of it": (lambda c: renamed(c, "", "")[:200], []),
+    "nothing": (lambda c: "", []),
+    "a secret that others may write": (writable_secret, ["password", "write"]),
+    "a site with a slash": (lambda c: renamed(c, '"b"', '"b/c"'), ["b/c"]),
+    "a service with a slash": (lambda c: renamed(c, '"orders"', '"../orders"'), ["../orders"]),
+    "a place that is none": (lambda c: renamed(c, '"home": "a"', '"home": "nowhere"'), ["nowhere"]),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_file_starts_nothing_and_says_where(conf, what):
+    """S59: each is refused by name and place, by the check and by the start, at once and without growing."""
+    made, words = WRONG[what]
+    conf.path.write_text(made(conf))
+    began = time.monotonic()
+    for args in (["--check"], ["--http", "off", "--worker", "w1"]):
+        done = run(*args, "--config", conf.path)
+        assert done.returncode == EXIT_CONFIGURATION, done
+        assert str(conf.path) in done.stderr, done.stderr
+        for word in words:
+            assert word in done.stderr, done.stderr
+        assert len(done.stderr) < 3000 and "ferryd.started" not in done.stderr
+    assert time.monotonic() - began < 5
+
+
+def test_a_secret_that_nobody_set(conf):
+    """S59: the file is right, so its check is; nothing starts without the variable, which is named."""
+    conf.path.write_text(secret(conf, env="FERRY_TEST_NOBODY_SET_THIS"))
+    done = run("--config", conf.path, "--http", "off", "--worker", "w1")
+    assert done.returncode == EXIT_FAILED and "FERRY_TEST_NOBODY_SET_THIS" in done.stderr, done
+    assert "ferryd.started" not in done.stderr
+
+
+def test_lines_of_another_system_are_fine(conf):
+    """S59: carriage returns are white space."""
+    conf.path.write_bytes(json.dumps(conf.data, indent=2).replace("\n", "\r\n").encode())
+    assert run("--check", "--config", conf.path).returncode == EXIT_DONE
+
+
+def test_a_full_disk_under_the_log_stops_nothing(own, conf):
+    """S7: what cannot be written is counted; the worker turns, serves, and ends in order."""
+    worker = own(Worker(conf, "w1"))
+    worker.process.argv = ["sh", "-c", 'exec "$@" >/dev/full 2>&1', "sh", *worker.process.argv]
+    worker.start().wait_healthy()
+    worker.wait_metric("lines that were dropped", lambda m: m.get("ferry_log_lines_dropped_total", 0) > 0, 10)
+    assert worker.stop() == EXIT_DONE

@@ -326,8 +326,9 @@ def finish(one, folder, bind):
     return report
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("point", ["fence:act", "role:act", "dns:act"])
+@pytest.mark.parametrize(
+    "point", ["role:act", *(pytest.param(p, marks=pytest.mark.long) for p in ("fence:act", "dns:act"))]
+)
 def test_killed_and_gone_on_with(moved, own, folder, point):
     """kill -9 with the step's effect there and its end not written: the same end state, each effect once."""
     bind = own(Bind("one", folder)).start()

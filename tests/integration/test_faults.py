@@ -59,6 +59,9 @@ def test_what_retention_took_is_left_out_on_an_operators_word(line, source, targ
     worker.start()
     fault = one.wait_fault("gap")
     assert (fault["source_from"], fault["source_to"]) == (500, 700)
+    worker.wait_metric("what alerts look at", lambda m: m.get("ferry_link_faulted_partitions", kind="gap") == 1, 10)
+    assert one.command.run("status", one.service, "--check").returncode == 2
+    assert target.offsets(topic)[0] == 500
     assert accept(one).returncode == EXIT_UNCONFIRMED
     assert one.fault() is not None
     done = accept(one, "--yes", "--reason", "paused over the weekend")
@@ -103,6 +106,8 @@ def test_a_batch_that_the_target_refuses_is_left_out_on_an_operators_word(line, 
 
 
 def test_a_recreated_source_topic_is_mirrored_anew_on_an_operators_word(line, source, target):
+    """S12: deleted and back, shorter: nothing of the new topic is mirrored over the old one, until an operator says
+    so."""
     one = line()
     topic = one.topics[0]
     Load(source.bootstrap, topic, "plain", count=300, partitions=1).run()
@@ -112,6 +117,11 @@ def test_a_recreated_source_topic_is_mirrored_anew_on_an_operators_word(line, so
     source.create_topic(topic, partitions=1)
     Load(source.bootstrap, topic, "plain", count=200, partitions=1, seed=2, serial=5000).run()
     one.wait_fault("source-recreated", timeout=60)
+    worker.kill9()
+    worker.start()
+    one.wait_fault("source-recreated")
+    assert target.offsets(topic)[0] == 300, "the new topic's records went over the old one's"
+    assert translated(one, 0, 299) == [0, 299]
     done = one.command.run("fault", "resync", one.service, f"{topic}:0", "--yes", "--reason", "new topic")
     assert done.returncode == 0, done.stdout + done.stderr
     wait_for("the new topic's copy", lambda: one.checkpoint().target_next == 500)

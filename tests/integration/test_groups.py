@@ -298,7 +298,8 @@ def test_only_what_changed_is_written(line):
 
 @pytest.mark.long
 def test_two_thousand_groups_of_fifty_partitions_within_the_second(own, folder, new_cluster, new_redis, name, capsys):
-    """Read, compared; what changed of it translated, kept and committed: 100,000 places each second, on one core."""
+    """S61: read, compared; what changed of it translated, kept and committed: 100,000 places each second, on one
+    core."""
     groups, partitions = 2000, 50
     props = {"offsets.topic.num.partitions": 10}
     source, target = new_cluster("source", props=props), new_cluster("target", props=props)

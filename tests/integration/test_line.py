@@ -8,7 +8,7 @@ import time
 import pytest
 from confluent_kafka import Producer
 
-from rig.ferry import EXIT_CONFIGURATION, Worker
+from rig.ferry import EXIT_CONFIGURATION, EXIT_REFUSED, Command, Worker
 from rig.kafka import KafkaCluster, start_together
 from rig.line import Line
 from rig.procs import wait_for
@@ -29,6 +29,7 @@ def line(own, folder, source, target, redis_server, name):
 
 
 def test_every_kind_of_record_is_mirrored_once_in_order(line, source):
+    """S17, S19: every codec, header and null; the record bytes of each batch are those of the source."""
     one = line(merge=False)  # with it small neighbours become one, see test_recode.py
     produce_all_kinds(source.bootstrap, one.topics[0], 1500, 4, kinds=[k for k in KINDS if k != "stamps"])
     one.worker("w1")
@@ -147,6 +148,7 @@ def test_a_killed_workers_partitions_flow_elsewhere_within_12_seconds(line, sour
     one.prove()
 
 
+@pytest.mark.long
 def test_sigstop_beyond_the_session_adds_nothing(line, source):
     """S3: a stopped worker that comes back finds its deadline past; whoever took over goes on alone."""
     one = line(partitions=3)
@@ -220,6 +222,7 @@ def test_what_comes_while_a_worker_drains_is_not_begun(line, source):
 
 @pytest.mark.long
 def test_sigterm_twice_ends_at_once(line, source):
+    """S6: the second signal does not wait for the drain."""
     one = line()
     worker = one.worker("w1", wait=True)
     worker.sigstop()
@@ -369,3 +372,47 @@ def test_copying_within_five_seconds_of_a_first_start_on_default_group_settings(
     one.wait_copied("t", 0, 1, timeout=20)
     took = time.monotonic() - began
     assert took < 5, took
+
+
+def test_killed_between_the_answer_and_the_checkpoint(own, folder, source, target, new_redis, name):
+    """S2: what was acknowledged and stands in no checkpoint is found behind it, not sent again."""
+    topic, redis = source.create_topic(f"{name}.t"), new_redis()
+    one = Line(own, folder, source, target, redis, name, [topic])
+    worker = one.worker("w1")
+    Load(source.bootstrap, topic, "transactional", count=500).run()
+    one.wait_caught_up()
+    before = one.checkpoint()
+    redis.pause()
+    Load(source.bootstrap, topic, "lz4", count=2000, seed=2, serial=10_000).run()
+    one.wait_copied(topic, 0, before.target_next + 2000)
+    worker.kill9()
+    redis.resume()
+    assert one.checkpoint() == before, "it was checkpointed all the same"
+    worker.start()
+    Load(source.bootstrap, topic, "plain", count=500, seed=3, serial=20_000).run()
+    one.wait_caught_up()
+    assert target.offsets(topic)[0] == before.target_next + 2500
+    one.prove()
+
+
+def test_a_source_that_is_the_target_is_refused(line, source, target, folder):
+    """S22: a slip in the file of a service that runs: the worker names both sites and writes nothing; so does the
+    check."""
+    one = line()
+    Load(source.bootstrap, one.topics[0], count=200, partitions=4).run()
+    worker = one.worker("w1")
+    one.wait_caught_up()
+    assert worker.stop() == 0
+    one.workers = []
+    slip = one.conf.copy(folder / "slip")
+    slip.data["sites"]["a"]["kafka"]["bootstrap.servers"] = target.bootstrap
+    slip.write()
+    before = target.offsets(one.topics[0])
+    again = one.worker("w1", conf=slip)
+    wait_for("it to say so", lambda: "are one cluster" in again.process.log_text(), 20)
+    time.sleep(2)
+    assert target.offsets(one.topics[0]) == before
+    assert again.returncode in (None, EXIT_CONFIGURATION)
+    one.workers = []
+    done = Command(slip).run("check", one.service)
+    assert done.returncode == EXIT_REFUSED and "one cluster" in done.stdout + done.stderr

@@ -111,6 +111,7 @@ def test_a_topic_that_a_reload_adds_flows_and_others_do_not_stop(own, folder, so
 
 
 def test_a_topic_that_a_reload_takes_away_stops(own, folder, source, target, redis_server, name):
+    """S8: it stops with its map kept, the others go on; put back with a higher revision it goes on where it was."""
     keep, drop = f"{name}.keep", f"{name}.drop"
     for topic in (keep, drop):
         source.create_topic(topic)
@@ -139,6 +140,8 @@ def test_a_topic_that_a_reload_takes_away_stops(own, folder, source, target, red
 
 
 def test_a_broken_file_changes_nothing(own, folder, source, target, redis_server, name):
+    """S8: an invalid file, and one with a key that needs a restart, change nothing at all; the next good one is
+    taken."""
     source.create_topic(name)
     write(source, name)
     line = Line(own, folder, source, target, redis_server, name, [name])
@@ -199,6 +202,7 @@ def test_one_worker_after_the_other_is_reloaded(own, folder, source, target, red
 
 
 def test_a_worker_that_was_not_reloaded_writes_nothing_and_says_so(own, folder, source, target, redis_server, name):
+    """S9: the newest configuration writes; the older worker says so, and goes on with the new file."""
     topics = [f"{name}.{n}" for n in range(3)]
     for topic in topics:
         source.create_topic(topic)

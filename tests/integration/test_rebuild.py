@@ -155,7 +155,7 @@ def again(line, worker):
 
 @pytest.mark.long
 def test_a_flushed_map_is_rebuilt_while_mirroring_goes_on(line):
-    """FLUSHALL in the middle: nobody knows where the map began, and it is whole again."""
+    """S32: FLUSHALL in the middle: nobody knows where the map began, and it is whole again."""
     one = line("8MiB")
     holes(one, 60, 1)
     worker = one.worker("w1")

@@ -99,8 +99,10 @@ def stop_worker(line):
 # --- S31: away ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_redis_down_at_the_start(line, source):
-    """It begins, goes on from the group's own checkpoint after a restart, and says so; Redis gets its map later."""
+    """S31: it begins, goes on from the group's own checkpoint after a restart, and says so; Redis gets its map
+    later."""
     one = line()
     one.redis.stop()
     Load(source.bootstrap, one.topics[0], "transactional", count=1000, partitions=PARTITIONS).run()
@@ -122,7 +124,7 @@ def test_redis_down_at_the_start(line, source):
 
 @pytest.mark.parametrize("how", ["stopped", "hanging", pytest.param("slow", marks=pytest.mark.long)])
 def test_mirroring_never_waits_for_redis(line, how):
-    """Down for 5 s, deaf for 4 s, late with each answer: the target grows as before, the map is whole later."""
+    """S31: down for 5 s, deaf for 4 s, late with each answer: the target grows as before, the map is whole later."""
     one = line()
     one.conf.data["sites"]["b"]["redis"]["timeout"] = "5s" if how == "slow" else "1s"
     one.conf.write()
@@ -151,7 +153,7 @@ def test_mirroring_never_waits_for_redis(line, how):
 
 @pytest.mark.long
 def test_what_does_not_fit_into_map_memory_is_unmapped(line, source):
-    """The oldest of what Redis missed is given up, recorded, and answered with "unmapped"; all else is exact."""
+    """S31: the oldest of what Redis missed is given up, recorded, and answered with "unmapped"; all else is exact."""
     many = 8
     one = line(topics=4, partitions=many, mirror={"map_memory": "64KiB", "rebuild_rate": 0})
     topic = one.topics[0]
@@ -198,7 +200,7 @@ def test_what_does_not_fit_into_map_memory_is_unmapped(line, source):
 
 
 def test_flushed_in_mid_run(line):
-    """FLUSHALL, twice: nothing begins anew, and the map is exact again from then on at the latest."""
+    """S32: FLUSHALL, twice: nothing begins anew, and the map is exact again from then on at the latest."""
     one = line(persistent=False)
     loads = start_loads(one)
     one.worker("w1")
@@ -215,7 +217,7 @@ def test_flushed_in_mid_run(line):
 
 
 def test_an_older_copy_comes_back_in_mid_run(line):
-    """Redis is restored from a copy of some seconds ago while a worker goes on mirroring."""
+    """S32: Redis is restored from a copy of some seconds ago while a worker goes on mirroring."""
     one = line(persistent=False)
     loads = start_loads(one)
     one.worker("w1")
@@ -231,7 +233,7 @@ def test_an_older_copy_comes_back_in_mid_run(line):
 
 @pytest.mark.parametrize("what", ["flushed", pytest.param("older", marks=pytest.mark.long)])
 def test_changed_while_no_worker_runs(line, source, what):
-    """What nobody saw happen: the group's own checkpoint is newer than what Redis says, or the only one."""
+    """S32: what nobody saw happen: the group's own checkpoint is newer than what Redis says, or the only one."""
     one = line(persistent=False)
     topic = one.topics[0]
 
@@ -267,7 +269,8 @@ def test_changed_while_no_worker_runs(line, source, what):
 
 @pytest.mark.long
 def test_an_evicting_redis_is_refused_by_name(line, source):
-    """At the start and when it is changed later: no map, mirroring goes on, status says why; then the map is whole."""
+    """S33: at the start and when it is changed later: no map, mirroring goes on, status says why; then the map is
+    whole."""
     one = line(options=("--maxmemory-policy", "allkeys-lru"))
     Load(source.bootstrap, one.topics[0], "transactional", count=1000, partitions=PARTITIONS).run()
     worker = one.worker("w1")
@@ -291,5 +294,90 @@ def test_an_evicting_redis_is_refused_by_name(line, source):
     Load(source.bootstrap, one.topics[0], "lz4", count=2000, partitions=PARTITIONS, seed=2, serial=9000).run()
     one.wait_copied(one.topics[0], 0, 600)
     one.redis.client.config_set("maxmemory-policy", "noeviction")
+    one.wait_caught_up()
+    one.prove()
+
+
+TROUBLES = {
+    # what, how it begins, how it ends
+    "a replica": (lambda r: r.client.replicaof("127.0.0.1", 1), lambda r: r.client.replicaof("no", "one")),
+    "full": (lambda r: r.client.config_set("maxmemory", 1), lambda r: r.client.config_set("maxmemory", 0)),
+    "another password": (
+        lambda r: (r.client.config_set("requirepass", "other"), drop_clients(r)),
+        lambda r: r.connect_as("other").config_set("requirepass", ""),
+    ),
+}
+
+
+def drop_clients(redis):
+    redis.connect_as("other").client_kill_filter(_type="normal", skipme=True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_redis_in_trouble(line, source, trouble):
+    """S33: it answers, and each answer is an error (READONLY, OOM, NOAUTH): mirroring goes on, status says what Redis
+    says, nothing is taken for new or gone, and the map is whole when it is well again."""
+    begin, end = TROUBLES[trouble]
+    one = line()
+    loads = start_loads(one)
+    one.worker("w1")
+    one.wait_copied(one.topics[0], 0, 300)
+    begin(one.redis)
+    before = grown(one)
+    assert longest_stall(one, 4) < 1.5
+    assert grown(one) > before + 2000
+    done = one.command.run("status", one.service, "--check")
+    assert done.returncode != 0, done.stdout
+    end(one.redis)
+    stop_loads(loads)
+    one.wait_caught_up()
+    one.prove()
+    wait_for("status to be well", lambda: one.command.run("status", one.service, "--check").returncode == 0, 15)
+
+
+# --- S34: keys that are not ours -------------------------------------------------------------------------------------
+
+FOREIGN = {"another deployment": ("deployment", "somebody-else"), "a newer schema": ("schema", "99")}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("what", FOREIGN)
+def test_keys_that_are_not_ours(line, source, what):
+    """S34: what stands there is named and not overwritten; mirroring goes on by the group's own checkpoint; when it is
+    taken away the map is made."""
+    field, value = FOREIGN[what]
+    one = line()
+    client, key = one.redis.client, f"{{{one.service}}}:meta"
+    client.delete(key)
+    client.hset(key, field, value)
+    before = client.dump(key)
+    Load(source.bootstrap, one.topics[0], "transactional", count=1000, partitions=PARTITIONS).run()
+    worker = one.worker("w1")
+    for partition in range(PARTITIONS):
+        one.wait_copied(one.topics[0], partition, 100, timeout=20)
+    wait_for("it to be named", lambda: f"{field} is {value}" in worker.process.log_text(), 15)
+    assert client.dump(key) == before
+    client.delete(key)
+    one.wait_caught_up()
+    one.prove()
+
+
+def test_a_key_of_another_type(line, source):
+    """S34: the checkpoints' key is no hash: a fault that names it, nothing is mirrored past it and nothing overwritten;
+    without the key, and with a retry, it begins."""
+    one = line()
+    client, key = one.redis.client, one.key("checkpoints")
+    client.delete(key)
+    client.set(key, "somebody's")
+    Load(source.bootstrap, one.topics[0], "transactional", count=1000, partitions=PARTITIONS).run()
+    one.worker("w1")
+    fault = one.wait_fault("garbage")
+    assert key in fault["what"] and "WRONGTYPE" in fault["what"], fault
+    assert client.get(key) == b"somebody's"
+    assert one.command.run("status", one.service).returncode in (0, 3)
+    client.delete(key)
+    done = one.command.run("fault", "retry", one.service, "--all")
+    assert done.returncode == 0, done.stdout + done.stderr
     one.wait_caught_up()
     one.prove()

@@ -1,5 +1,6 @@
 """Three brokers a side, as people have them: leaders move, brokers are restarted and killed, replicas forget."""
 
+import json
 import random
 import time
 
@@ -160,7 +161,7 @@ def test_an_unclean_election_at_the_source_keeps_what_was_mirrored_and_goes_on(c
 @pytest.mark.long
 @pytest.mark.timeout(400)
 def test_an_unclean_election_at_the_target_sends_again_what_it_forgot(clusters, own, folder, new_redis, name):
-    """S62."""
+    """S62: map and checkpoint go back to the log's end, the range is an event, and what was forgotten is sent again."""
     source, target = clusters()
     topic = source.create_topic(f"{name}.t", replicas=3, config=DURABLE)
     target.create_topic(topic, assignment=[[2, 3]], config=UNCLEAN)
@@ -178,5 +179,6 @@ def test_an_unclean_election_at_the_target_sends_again_what_it_forgot(clusters, 
     line.wait_caught_up(timeout=90)
     wait_for("all to be there again", lambda: target.offsets(topic)[0] >= 1400, 60)
     assert kept == 600
-    assert line.events("target.truncated")
+    ranges = [json.loads(event["detail"]) for event in line.events("target.truncated")]
+    assert ranges and ranges[0]["target_from"] == 600, ranges
     line.prove()

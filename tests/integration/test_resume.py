@@ -127,7 +127,7 @@ def test_restored_from_an_older_checkpoint_pairs_the_tail(line, source):
 
 
 def test_two_workers_forced_onto_one_partition(line, source, own, folder, redis_server):
-    """The broker arbitrates: two links with one identity and two groups write the same partition at once."""
+    """S5, S25: the broker arbitrates: two links with one identity and two groups write the same partition at once."""
     one = line()
     load = Load(source.bootstrap, one.topics[0], "lz4", count=40_000, rate=8000, batch=4096).start()
     first = one.worker("w1")
@@ -243,6 +243,7 @@ def test_a_retry_reads_as_deep_as_it_is_told(line, source):
     one.prove_sequences(topic)
 
 
+@pytest.mark.long
 def test_source_truncation_raises_the_generation(own_sites, own, folder, name):
     """45 after a source truncation: records that grow again at the same offsets are sent, not dropped as repeats."""
     source, target, redis = own_sites()
@@ -315,7 +316,8 @@ def test_target_truncation_sends_the_lost_records_again(own_sites, own, folder, 
     one.worker("w2")
     one.wait_copied("t", 0, 2100)
     one.wait_caught_up()
-    assert one.events("target.truncated")
+    (event,) = one.events("target.truncated")
+    assert json.loads(event["detail"]) == {"target_from": end, "target_to": 2000}
     one.prove()
 
 
@@ -358,7 +360,7 @@ def test_a_hole_before_the_last_pair_faults_with_its_range(own_sites, own, folde
 
 @pytest.mark.long
 def test_describe_producers_ahead_of_the_watermark(own_sites, own, folder, name):
-    """Two brokers, the follower stopped: a batch that is not replicated is waited for, never sent again."""
+    """S26: two brokers, the follower stopped: a batch that is not replicated is waited for, never sent again."""
     props = {
         "replica.lag.time.max.ms": 60000,
         "offsets.topic.replication.factor": 1,
@@ -394,7 +396,7 @@ def test_describe_producers_ahead_of_the_watermark(own_sites, own, folder, name)
 
 @pytest.mark.long
 def test_old_data_with_a_broker_restart_in_between(own_sites, own, folder, name):
-    """The broker forgets our id by the records' time; base offsets and the tail keep the copy exact."""
+    """S25: the broker forgets our id by the records' time; base offsets and the tail keep the copy exact."""
     source, target, redis = own_sites(
         target_props={"producer.id.expiration.ms": 5000, "producer.id.expiration.check.interval.ms": 1000}
     )
@@ -558,3 +560,84 @@ def test_equal_bounds_with_other_bytes_are_never_trusted(line, source, target):
     found = one.wait_fault("stranger", timeout=60)
     assert found["target_from"] == 300
     assert one.target.offsets(one.topics[0])[0] == 310
+
+
+@pytest.mark.long
+def test_a_source_that_is_away(own_sites, own, folder, name):
+    """S23: all brokers of the source are gone for longer than any retry of a second. Lag is unknown meanwhile, never 0,
+    and it goes on by itself."""
+    source, target, redis = own_sites()
+    source.create_topic("t", partitions=4)
+    one = Line(own, folder, source, target, redis, name, ["t"])
+    Load(source.bootstrap, "t", "lz4", count=20_000, partitions=4).run()
+    worker = one.worker("w1")
+    one.wait_caught_up()
+    source.broker(1).kill9()
+    worker.wait_metric("the source to be down", lambda m: m.get("ferry_link_source_up") == 0, 20)
+    time.sleep(25)
+    done = one.command.run("status", name, "--timeout", 2)
+    assert "records lost unknown" in done.stdout, done.stdout
+    assert not worker.metrics().all("ferry_link_at_risk_records")
+    source.broker(1).start()
+    Load(source.bootstrap, "t", "lz4", count=20_000, partitions=4, serial=50_000, seed=2).run()
+    began = time.monotonic()
+    one.wait_caught_up(timeout=20)
+    print(f"\ncaught up {time.monotonic() - began:.1f} s after it was back")
+    one.prove()
+
+
+@pytest.mark.long
+def test_quotas_only_slow_it_down(own_sites, own, folder, name):
+    """S23: both sides throttle their clients to 300 kB/s: no doubt, no fault, no loss; then it flows again."""
+    source, target, redis = own_sites()
+    source.create_topic("t", partitions=2)
+    one = Line(own, folder, source, target, redis, name, ["t"])
+    Load(source.bootstrap, "t", "plain", count=4000, partitions=2, size=1000).run()
+
+    def quota(cluster, key, what):
+        where = ["--bootstrap-server", cluster.bootstrap, "--alter", what, key]
+        cluster.tool("kafka.admin.ConfigCommand", *where, "--entity-type", "clients", "--entity-default")
+
+    quota(source, "consumer_byte_rate=300000", "--add-config")
+    quota(target, "producer_byte_rate=300000", "--add-config")
+    began = time.monotonic()
+    worker = one.worker("w1")
+    one.wait_caught_up(timeout=90)
+    took = time.monotonic() - began
+    print(f"\n4 MB at 300 kB/s: {took:.1f} s")
+    metrics = worker.metrics()
+    assert took > 5 and metrics.sum("ferry_link_throttle_seconds_total") > 0
+    assert metrics.sum("ferry_link_doubts_total") == 0
+    quota(source, "consumer_byte_rate", "--delete-config")
+    quota(target, "producer_byte_rate", "--delete-config")
+    one.prove()
+
+
+@pytest.mark.long
+def test_too_few_replicas_are_waited_for(own_sites, own, folder, name):
+    """S26: NOT_ENOUGH_REPLICAS while a broker is away: nothing is skipped, reordered or a fault; it goes on when the
+    broker is back."""
+    props = {
+        "replica.lag.time.max.ms": 2000,
+        "offsets.topic.replication.factor": 1,
+        "transaction.state.log.replication.factor": 1,
+    }
+    source, target, redis = own_sites(target_brokers=2, target_props=props)
+    source.create_topic("t")
+    target.create_topic("t", replicas=2, assignment=[[1, 2]], config={"min.insync.replicas": 2})
+    compact = {"cleanup.policy": "compact"}
+    target.create_topic(f"ferry.control.{name}", assignment=[[1]], config=compact)
+    one = Line(own, folder, source, target, redis, name, ["t"])
+    Load(source.bootstrap, "t", "plain", count=500).run()
+    one.worker("w1")
+    one.wait_caught_up()
+    target.broker(2).kill9()
+    wait_for("broker 1 to be alone", lambda: target.metadata("t").topics["t"].partitions[0].isrs == [1], 40, every=0.2)
+    load = Load(source.bootstrap, "t", "lz4", count=10_000, rate=2000, serial=10_000, seed=2).start()
+    time.sleep(6)
+    assert target.offsets("t")[0] == 500
+    assert one.fault() is None
+    target.broker(2).start()
+    load.wait()
+    one.wait_caught_up()
+    one.prove()

@@ -15,6 +15,7 @@ from rig.produce import Load, produce_all_kinds
 from rig.secure import Authority, Listener, set_scram, write_secret
 
 USER, PASSWORD = "ferry", "correct horse, battery=staple"
+NEW_PASSWORD = "another-canary-5520"
 REAUTH_MS = 3000
 
 
@@ -164,6 +165,8 @@ def test_sessions_are_made_anew_under_load(line):
 
 @pytest.mark.parametrize("site", ["a", pytest.param("b", marks=pytest.mark.long)])
 def test_wrong_password(line, folder, site):
+    """S21: said with user and mechanism, tried again, and right as soon as the file is; the secret is nowhere in the
+    log."""
     one = line("sasl")
     produce(one)
     secret = folder / site / "password"
@@ -237,6 +240,7 @@ def test_client_certificate_is_missing(line, folder):
 
 @pytest.mark.parametrize("site", ["a", pytest.param("b", marks=pytest.mark.long)])
 def test_client_certificate_has_ended_and_is_renewed(line, folder, secured, site):
+    """S21: an expired certificate is said; the renewed one is taken from disk without a restart."""
     one = line("mtls")
     produce(one)
     here = getattr(secured, site)
@@ -253,15 +257,16 @@ def test_client_certificate_has_ended_and_is_renewed(line, folder, secured, site
 
 @pytest.mark.long
 def test_password_is_rotated_under_load(line, folder, secured):
-    """New password in the clusters and on disk, then every connection is lost: nobody restarts, nothing is lost."""
+    """S21: new password in the clusters and on disk, then every connection is lost: nobody restarts, nothing is
+    lost."""
     one = line("sasl", user="rotated")
     load = Load(one.source.bootstrap, one.topics[0], "lz4", count=None, partitions=4, rate=1000).start()
     worker = one.worker("w1", wait=True)
     one.wait_copied(one.topics[0], 0, 100)
     for site, cluster in (("a", secured.source), ("b", secured.target)):
-        set_scram(cluster, "rotated", "second")
-        write_secret(folder / site / "password", "second")
-        cluster.listeners["sasl"].users["rotated"] = "second"
+        set_scram(cluster, "rotated", NEW_PASSWORD)
+        write_secret(folder / site / "password", NEW_PASSWORD)
+        cluster.listeners["sasl"].users["rotated"] = NEW_PASSWORD
     for cluster in (secured.source, secured.target):
         cluster.broker(1).restart()
     copied_more(one)
@@ -269,6 +274,10 @@ def test_password_is_rotated_under_load(line, folder, secured):
     one.wait_caught_up()
     one.prove()
     assert worker.alive
+    said_anywhere = (
+        worker.process.log_text() + worker.get("/metrics")[1] + one.command.run("status", one.service).stdout
+    )
+    assert PASSWORD not in said_anywhere and NEW_PASSWORD not in said_anywhere
 
 
 @pytest.mark.long

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaException
 from rig.ferry import Command, Configuration, Worker
 from rig.procs import wait_for
 from rig.records import Record, build
+from rig.verify import compare
 from rig.wire import RawClient
 
 LONGEST = "9223372036854775807"
@@ -117,6 +118,8 @@ def test_new_topics_appear_within_five_seconds(own, folder, source, target, redi
 
 
 def test_partitions_grow_with_the_source(own, folder, source, target, redis_server, name):
+    """S13: the target is grown first; what was written to a new partition before we knew it is mirrored from its
+    offset 0."""
     source.create_topic(f"{name}.a", partitions=1)
     _, worker = start(own, folder, source, target, redis_server, name, [f"{name}.*"])
     worker.wait_ready()
@@ -127,6 +130,8 @@ def test_partitions_grow_with_the_source(own, folder, source, target, redis_serv
     wait_for("four partitions", lambda: partitions_at(target, f"{name}.a") == 4, 10)
     assert time.monotonic() - began < 5
     wait_for("the new one's records", lambda: end_of(target, f"{name}.a", 3) == 5, 15)
+    result = compare(source.bootstrap, target.bootstrap, [f"{name}.a"])
+    assert result.ok and result.records == 5, result.text()
     wait_for("the record", lambda: recorded(target, name, f"{name}.a")["partitions"] == 4, 5)
 
 
@@ -168,6 +173,7 @@ def test_one_impossible_topic_does_not_stop_the_others(own, folder, source, targ
 
 
 def test_a_deleted_topic_leaves_the_list_and_stays_at_the_target(own, folder, source, target, redis_server, name):
+    """S12: deleted at the source: that topic ends by name, its copy stays, the others go on; back, it is a fault."""
     source.create_topic(f"{name}.a")
     source.create_topic(f"{name}.b")
     conf, worker = start(own, folder, source, target, redis_server, name, [f"{name}.*"])
@@ -197,6 +203,7 @@ def test_a_deleted_topic_leaves_the_list_and_stays_at_the_target(own, folder, so
     wait_for("no word of it", lambda: source_deleted(conf, name) == [], 5)
 
 
+@pytest.mark.long
 def test_another_keeper_takes_over(own, folder, source, target, redis_server, name):
     """kill -9 of the keeper: the other worker creates what is new, under the same rules."""
     conf, first = start(own, folder, source, target, redis_server, name, [f"{name}.*"])

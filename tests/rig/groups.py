@@ -91,7 +91,8 @@ class Hint:
     """A commit's metadata as docs/hints.md has it."""
 
     FORM = re.compile(
-        r"ferry1 op=(\S+) from=(\d+) likely=(\d+) until=(\d+) cluster=(\S+) read=(-?\d+) cut=(-?\d+) mapped=(\d+) runs=(\S+) !"
+        r"ferry1 op=(\S+) from=(\d+) likely=(\d+) until=(\d+) cluster=(\S+) "
+        r"read=(-?\d+) cut=(-?\d+) mapped=(\d+) runs=(\S+) !"
     )
 
     def __init__(self, text):

@@ -256,7 +256,7 @@ class KafkaCluster:
         for name, listener in self.listeners.items():
             protocols[name.upper()] = listener.protocol
             listeners.append(f"{name.upper()}://127.0.0.1:{listener.port(broker)}")
-            advertised.append(f"{name.upper()}://{listener.host}:{listener.port(broker)}")
+            advertised.append(f"{name.upper()}://{listener.host}:{listener.advertised_port(broker)}")
             more |= listener.properties(name)
         roles = ["broker"]
         if broker.controller_port:

@@ -1,12 +1,14 @@
 """Two places with a long line between them: network namespaces, a TUN device each, and our relay (drivers/far_line.c).
 
-with FarLine(delay_ms=40, bytes_per_s=50e6) as far:            80 ms there and back
+with FarLine(delay_ms=40, bytes_per_s=50e6, loss=0.01) as far:      80 ms there and back, one of 100 packets is lost
     KafkaCluster("a", place=far.a) ... Worker(conf, "w1", place=far.b)
+    far.drop("a to b"); far.drop(None)                          nothing passes that way; whole again
 
 We stand outside and reach both places directly, without delay. Nothing leaves the machine. Needs root.
 """
 
 import os
+import signal
 import subprocess
 
 from rig.paths import BUILD, run_dir
@@ -91,12 +93,12 @@ def resolving(nameserver, file):
 
 
 class FarLine:
-    def __init__(self, delay_ms, bytes_per_s):
+    def __init__(self, delay_ms, bytes_per_s, loss=0.0):
         block = 100 + os.getpid() % 100
         self.a = Place("a", 1, block)
         self.b = Place("b", 2, block)
         driver = BUILD / "drivers" / "far_line"
-        argv = [driver, self.a.name, self.b.name, delay_ms, int(bytes_per_s)]
+        argv = [driver, self.a.name, self.b.name, delay_ms, int(bytes_per_s), loss]
         self.relay = Process("far line", argv, run_dir("line") / "far_line.log")
 
     def __enter__(self):
@@ -112,6 +114,11 @@ class FarLine:
         self.a.route_far(self.b)
         self.b.route_far(self.a)
         return self
+
+    def drop(self, way):
+        """Nothing passes "a to b" any more, or "b to a"; None: both are whole again."""
+        numbers = {"a to b": signal.SIGUSR1, "b to a": signal.SIGUSR2, None: signal.SIGHUP}
+        self.relay.signal(numbers[way])
 
     def __exit__(self, *_):
         self.relay.kill9()

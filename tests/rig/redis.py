@@ -60,6 +60,10 @@ class RedisServer:
         host = "localhost" if self.tls else self.host
         return redis.Redis(host, self.port, socket_timeout=timeout, retry=Retry(NoBackoff(), 0), **secure)
 
+    def connect_as(self, password):
+        """Of a server whose password was set while it ran."""
+        return redis.Redis(self.host, self.port, password=password, retry=Retry(NoBackoff(), 0))
+
     def start(self):
         argv = [REDIS_SERVER, "--port", 0 if self.tls else self.port]
         argv += ["--bind", self.host, "--protected-mode", "no", "--dir", self.dir, "--save", ""]

@@ -119,6 +119,9 @@ class Listener:
     def port(self, broker):
         return self.ports.setdefault(broker.id, free_port())
 
+    def advertised_port(self, broker):
+        return self.port(broker)
+
     def properties(self, name):
         """Of the broker, for this listener."""
         prefix = f"listener.name.{name.lower()}"

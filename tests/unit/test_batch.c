@@ -127,6 +127,7 @@ static void put(uint8_t *at, uint64_t value, int bytes)
     }
 }
 
+/* S57: lengths, counts and deltas that are negative, huge or contradict each other. */
 static void headers_that_lie_are_bad(void **state)
 {
     static const struct {
@@ -497,6 +498,7 @@ static void damaged_records_harm_nothing(void **state)
     }
 }
 
+/* S57: what decompresses to more than may be held. */
 static void bombs_are_refused(void **state)
 {
     struct writer writer;

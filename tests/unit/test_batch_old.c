@@ -73,6 +73,7 @@ static bool read_set(const uint8_t *data, size_t len, size_t max_bytes, struct s
     return true;
 }
 
+/* S17: formats 0 and 1, every codec, nested. */
 static void records_of_every_form(void **state)
 {
     (void)state;

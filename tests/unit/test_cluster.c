@@ -342,6 +342,7 @@ static void without_a_leader_it_asks_soon(void **state)
 
 /* --- answers that are refused ---------------------------------------------------------------------------------- */
 
+/* S23: metadata with no broker changes nothing. */
 static void an_answer_without_brokers_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -398,7 +399,7 @@ static void addresses_that_are_none_are_refused(void **state)
     assert_int_equal(f->changes, 0);
 }
 
-/* After a failover of names the bootstrap name leads to the other cluster: never mixed. */
+/* S22: after a failover of names the bootstrap name leads to the other cluster: never mixed. */
 static void another_cluster_behind_the_name_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -463,6 +464,7 @@ static void when_all_brokers_fail_the_seeds_are_asked_again(void **state)
     fake_broker_free(moved);
 }
 
+/* S23: all brokers are gone, and come back. */
 static void all_gone_and_back(void **state)
 {
     struct fixture *f = *state;

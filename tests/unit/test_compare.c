@@ -82,6 +82,13 @@ static bool translate(void *arg, int64_t offset, bool from_target, struct transl
     return true;
 }
 
+/* The filter leaves out every z. */
+static bool belongs(void *arg, const void *record)
+{
+    (void)arg;
+    return *(const char *)record != 'z';
+}
+
 static void found(void *arg, const struct compare_finding *finding)
 {
     (void)arg;
@@ -276,6 +283,80 @@ static void a_hole_beside_an_unmapped_stretch_is_lost(void **state)
     check_finding(0, COMPARE_LOST, 4, -1, 1);
 }
 
+static void filtered_records_are_not_lost(void **state)
+{
+    (void)state;
+    runs[0] = (struct offset_run){0, 0, 2};
+    runs[1] = (struct offset_run){3, 2, 1};
+    runs[2] = (struct offset_run){5, 3, 1};
+    struct compare compare = begin("abzdef", "abdf", 3);
+    compare.belongs = belongs;
+    run(&compare);
+    assert_int_equal(compare.counts.filtered, 1);
+    assert_int_equal(compare.counts.compared, 4);
+    assert_int_equal(findings_count, 1); /* e passes, and is not there */
+    check_finding(0, COMPARE_LOST, 4, -1, 1);
+}
+
+static void what_was_mirrored_is_compared_whatever_the_filter_is(void **state)
+{
+    (void)state;
+    runs[0] = (struct offset_run){0, 0, 4};
+    struct compare compare = begin("azbz", "azb.", 1);
+    compare.belongs = belongs;
+    run(&compare);
+    assert_int_equal(compare.counts.compared, 3);
+    assert_int_equal(compare.counts.filtered, 0);
+    check_finding(0, COMPARE_LOST, 3, 3, 1);
+}
+
+static void what_another_filter_had_is_not_judged(void **state)
+{
+    (void)state;
+    runs[0] = (struct offset_run){0, 0, 1};
+    runs[1] = (struct offset_run){4, 1, 1};
+    runs[2] = (struct offset_run){6, 2, 1};
+    struct compare compare = begin("abczezg", "aeg", 3);
+    compare.belongs = belongs;
+    compare.filter_from = 4;
+    run(&compare);
+    assert_int_equal(compare.counts.unjudged, 3);
+    assert_int_equal(compare.counts.filtered, 1);
+    assert_int_equal(compare.counts.compared, 3);
+    assert_int_equal(findings_count, 0);
+}
+
+static void filtered_in_an_unmapped_stretch(void **state)
+{
+    (void)state;
+    runs[0] = (struct offset_run){0, 0, 1};
+    runs[1] = (struct offset_run){4, 3, 1};
+    unmapped_from = 1;
+    unmapped_until = 4;
+    struct compare compare = begin("abzde", "abde", 2);
+    compare.belongs = belongs;
+    run(&compare);
+    assert_int_equal(compare.counts.unmapped, 2);
+    assert_int_equal(compare.counts.filtered, 1);
+}
+
+static void filtered_behind_the_checkpoint(void **state)
+{
+    (void)state;
+    struct err err;
+    runs[0] = (struct offset_run){0, 0, 2};
+    struct compare compare = begin("abzczd", "abcd", 1);
+    compare.belongs = belongs;
+    source.end = target.end = 2;
+    assert_true(compare_run(&compare, &err));
+    source.end = target.end = NOWHERE;
+    assert_true(compare_tail(&compare, &err));
+    compare_done(&compare);
+    assert_int_equal(compare.counts.behind, 2);
+    assert_int_equal(compare.counts.filtered, 2);
+    assert_int_equal(findings_count, 0);
+}
+
 static void an_older_incarnation(void **state)
 {
     (void)state;
@@ -414,6 +495,11 @@ int main(void)
         cmocka_unit_test_setup(compaction_takes_on_either_side, setup),
         cmocka_unit_test_setup(an_unmapped_stretch_is_not_lost, setup),
         cmocka_unit_test_setup(a_hole_beside_an_unmapped_stretch_is_lost, setup),
+        cmocka_unit_test_setup(filtered_records_are_not_lost, setup),
+        cmocka_unit_test_setup(what_was_mirrored_is_compared_whatever_the_filter_is, setup),
+        cmocka_unit_test_setup(what_another_filter_had_is_not_judged, setup),
+        cmocka_unit_test_setup(filtered_in_an_unmapped_stretch, setup),
+        cmocka_unit_test_setup(filtered_behind_the_checkpoint, setup),
         cmocka_unit_test_setup(an_older_incarnation, setup),
         cmocka_unit_test_setup(a_side_that_goes_away, setup),
         cmocka_unit_test_setup(behind_the_checkpoint, setup),

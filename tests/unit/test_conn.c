@@ -290,7 +290,7 @@ static void answers_come_in_order(void **state)
     assert_int_equal(conn_in_flight_count(f->conn), 0);
 }
 
-/* Frames around the size of the scratch, cut and glued in every way. */
+/* S56: frames around the size of the scratch, cut and glued in every way. */
 static void every_size_in_every_crumbling(void **state)
 {
     static const int32_t chunks[] = {0, 1, 3, 4, 5, 1000, 16384, 65536};
@@ -333,6 +333,7 @@ static ssize_t send_seven_bytes(void *arg, int fd, const struct msghdr *message)
     return sendmsg(fd, &less, MSG_NOSIGNAL);
 }
 
+/* S56: the same by single bytes. */
 static void one_byte_at_a_time(void **state)
 {
     static const struct conn_io io = {.recv = recv_one_byte, .sendmsg = send_seven_bytes};

@@ -151,6 +151,7 @@ static const struct {
     {133, "SHARE_SESSION_LIMIT_REACHED",           PRODUCE_UNKNOWN,      false},
 };
 
+/* S25, S26: what each code says of a batch: appended, not appended, refused, or in doubt. */
 static void each_row(void **state)
 {
     (void)state;

@@ -66,6 +66,7 @@ static void an_escape_hides_no_depth(void **state)
     json_decref(parsed(text));
 }
 
+/* S59: size and depth. */
 static void bounds(void **state)
 {
     struct err err;

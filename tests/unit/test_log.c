@@ -117,6 +117,7 @@ static void a_long_line_is_cut_and_ends(void **state)
     assert_int_equal(text[strlen(text) - 1], '\n');
 }
 
+/* S7: whoever reads the log stands still. */
 static void a_full_pipe_costs_lines_and_no_time(void **state)
 {
     struct capture capture;

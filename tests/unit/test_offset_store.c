@@ -1250,6 +1250,7 @@ static void a_checkpoint_that_is_none_is_named(void **state)
     worker_free(worker);
 }
 
+/* S34: a key of another type. */
 static void keys_of_another_type_are_refused(void **state)
 {
     (void)state;
@@ -1272,6 +1273,7 @@ static void keys_of_another_type_are_refused(void **state)
     }
 }
 
+/* S34: garbage for a value. */
 static void garbage_in_the_index_is_refused(void **state)
 {
     static const char *const bad[] = {"",
@@ -1329,6 +1331,7 @@ static void a_redis_that_evicts_is_refused_by_name(void **state)
     worker_free(worker);
 }
 
+/* S34: another deployment, other clusters, a newer schema. */
 static void another_installation_is_refused_by_name(void **state)
 {
     static const struct {

@@ -61,6 +61,7 @@ static void the_text_itself(void **state)
     free(large);
 }
 
+/* S59: unknown keys and keys that stand twice. */
 static void keys_are_known_and_stand_once(void **state)
 {
     (void)state;

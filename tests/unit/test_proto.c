@@ -874,6 +874,7 @@ static bool decode(const struct answer_case *c, const uint8_t *data, size_t len,
     return ok;
 }
 
+/* S56: an answer that ends at any of its bytes is none. */
 static void every_cut_is_refused(void **state)
 {
     (void)state;
@@ -902,7 +903,7 @@ static void bytes_left_over_are_refused(void **state)
     }
 }
 
-/* Each byte to each of some values: an answer or a refusal, nothing read outside, nothing leaked. */
+/* S57: each byte to each of some values: an answer or a refusal, nothing read outside, nothing leaked. */
 static void changed_bytes_harm_nothing(void **state)
 {
     static const uint8_t values[] = {0x00, 0x01, 0x7f, 0x80, 0xff};
@@ -922,7 +923,7 @@ static void changed_bytes_harm_nothing(void **state)
     }
 }
 
-/* Five bytes of 0xff are a count of 4,294,967,294: refused before anything is reserved (the sanitizer would abort). */
+/* S57: five bytes of 0xff are a count of 4,294,967,294: refused before anything is reserved (the sanitizer would abort). */
 static void huge_counts_reserve_nothing(void **state)
 {
     uint8_t data[4096];

@@ -240,6 +240,7 @@ static void before_it_is_ready_calls_fail_at_once(void **state)
     assert_int_equal(seen->away_count, 0);
 }
 
+/* S33: which errors pass and which do not. */
 static void error_replies_become_errors(void **state)
 {
     static const struct {

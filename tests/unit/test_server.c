@@ -154,6 +154,7 @@ static void head_has_no_body(void **state)
     assert_string_equal(strstr(answer, "\r\n\r\n"), "\r\n\r\n");
 }
 
+/* S58: other methods, other paths. */
 static void everything_else_is_refused(void **state)
 {
     struct rig *rig = *state;
@@ -165,7 +166,7 @@ static void everything_else_is_refused(void **state)
     assert_non_null(strstr(ask(rig, "GET / HTTP/3.0\r\n\r\n"), " 505 "));
 }
 
-/* A megabyte of request line: refused after 8 KiB, and the answer arrives although the client still sends. */
+/* S58: a megabyte of request line: refused after 8 KiB, and the answer arrives although the client still sends. */
 static void a_request_line_of_a_megabyte(void **state)
 {
     struct rig *rig = *state;
@@ -223,7 +224,7 @@ static void a_large_answer_arrives(void **state)
     free(answer);
 }
 
-/* A byte now and then keeps no connection, nor does silence, nor an answer that nobody takes. */
+/* S58: a byte now and then keeps no connection, nor does silence, nor an answer that nobody takes. */
 static void slow_clients_are_cut(void **state)
 {
     struct rig *rig = *state;
@@ -256,7 +257,7 @@ static void slow_clients_are_cut(void **state)
     free(answer);
 }
 
-/* More than there may be: the newest is served, the ones that waited longest are gone. */
+/* S58: more than there may be: the newest is served, the ones that waited longest are gone. */
 static void many_connections(void **state)
 {
     struct rig *rig = *state;
@@ -281,7 +282,7 @@ static void many_connections(void **state)
     assert_int_equal(open, HTTP_CONNECTIONS_MAX - 1);
 }
 
-/* Out of descriptors the loop must not turn for nothing. */
+/* S7: out of descriptors the loop must not turn for nothing. */
 static void out_of_descriptors(void **state)
 {
     struct rig *rig = *state;

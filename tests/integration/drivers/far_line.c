@@ -1,10 +1,12 @@
 /* A line between two network namespaces: so many milliseconds long, so many bytes a second wide.
  *
- *   far_line NETNS_A NETNS_B DELAY_MS BYTES_A_SECOND
+ *   far_line NETNS_A NETNS_B DELAY_MS BYTES_A_SECOND [LOSS]
  *
  * One TUN device "far" in each; a packet that goes into one comes out of the other DELAY_MS (one way) after the bytes before
  * it have passed. Packets carry virtio headers with segmentation left to the other side, so that 64 KiB cost one copy each
- * way; TCP at both ends sees an ordinary line that drops what its buffer cannot hold. Says "ready" when packets may come.
+ * way; TCP at both ends sees an ordinary line that drops what its buffer cannot hold, and the share LOSS (0 to 1) of the rest.
+ * SIGUSR1: nothing passes from A to B any more; SIGUSR2: from B to A; SIGHUP: both are whole again. Says "ready" when packets
+ * may come.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +14,7 @@
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -42,6 +45,17 @@ struct direction {
 
 static int64_t delay_ns;
 static int64_t bytes_per_s;
+static double loss;
+static volatile sig_atomic_t dropped[2]; /* by direction */
+
+static void on_signal(int number)
+{
+    if (number == SIGHUP) {
+        dropped[0] = dropped[1] = 0;
+    } else {
+        dropped[number == SIGUSR1 ? 0 : 1] = 1;
+    }
+}
 
 static void fail(const char *what)
 {
@@ -78,14 +92,14 @@ static int tun_in(const char *netns)
     return tun;
 }
 
-static void take_in(struct direction *line)
+static void take_in(struct direction *line, bool drops)
 {
     static uint8_t data[PACKET_BYTES];
     ssize_t len;
     while ((len = read(line->from, data, sizeof(data))) > 0) {
         int64_t now = now_ns();
         int64_t begin = line->free_ns > now ? line->free_ns : now;
-        if (begin - now > BUFFER_MS * 1000000LL) {
+        if (drops || drand48() < loss || begin - now > BUFFER_MS * 1000000LL) {
             continue; /* dropped */
         }
         struct packet *packet = malloc(sizeof(*packet) + (size_t)len);
@@ -133,10 +147,14 @@ static struct timespec until_due(const struct direction *lines)
 
 int main(int argc, char **argv)
 {
-    if (argc != 5 || atof(argv[4]) < 1000) {
-        fprintf(stderr, "usage: far_line NETNS_A NETNS_B DELAY_MS BYTES_A_SECOND\n");
+    if (argc < 5 || argc > 6 || atof(argv[4]) < 1000) {
+        fprintf(stderr, "usage: far_line NETNS_A NETNS_B DELAY_MS BYTES_A_SECOND [LOSS]\n");
         return 2;
     }
+    loss = argc == 6 ? atof(argv[5]) : 0;
+    signal(SIGUSR1, on_signal);
+    signal(SIGUSR2, on_signal);
+    signal(SIGHUP, on_signal);
     delay_ns = (int64_t)(atof(argv[3]) * 1e6);
     bytes_per_s = (int64_t)atof(argv[4]);
     int a = tun_in(argv[1]);
@@ -157,7 +175,7 @@ int main(int argc, char **argv)
             fail("poll");
         }
         for (int i = 0; i < 2; i++) {
-            take_in(&lines[i]);
+            take_in(&lines[i], dropped[i] != 0);
             give_out(&lines[i]);
         }
     }
