@@ -155,6 +155,14 @@ static bool loss_allowed(const struct move *move)
            (allowed >= 0 && move->loss.at_most >= 0 && move->loss.at_most <= allowed);
 }
 
+/* Seconds count: what any loss is allowed for is measured behind the fence alone. */
+static bool loss_matters(const struct move *move)
+{
+    bool any = command_has(move->context.line, "yes") && !move->options.dry_run &&
+               (move->op.planned || move->options.allow_loss == CONFIG_LOSS_ANY);
+    return !any || (!move->op.planned && move->op.source != NULL);
+}
+
 static bool loss_gate(struct move *move, struct err *err)
 {
     char text[LOSS_TEXT_BYTES];
@@ -286,8 +294,8 @@ static int run(struct move *move, struct err *err)
         loss_read(op, &move->loss);
         told.loss = &move->loss;
     } else if (end == PLAN_DONE || end == PLAN_PARTLY) {
-        move->loss = (struct loss){
-            .at_least = 0, .at_most = 0, .seconds = 0, .last_seen_ms = -1, .records_per_s = -1};
+        move->loss =
+            (struct loss){.at_least = 0, .at_most = 0, .last_seen_ms = -1, .records_per_s = -1};
         told.loss = &move->loss;
     }
     if (closes) {
@@ -373,7 +381,11 @@ static int act(struct move *move, struct err *err)
         return command_fail(move->context.line, err);
     }
     if (!resume) {
-        loss_read(op, &move->loss);
+        move->loss =
+            (struct loss){.at_least = -1, .at_most = -1, .seen_offsets = -1, .last_seen_ms = -1};
+        if (loss_matters(move)) {
+            loss_read(op, &move->loss);
+        }
         if (!primary_lives(move, err)) {
             return command_fail(move->context.line, err);
         }

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/heap.h"
 #include "base/json.h"
 #include "base/log.h"
 
@@ -39,14 +40,6 @@ struct journal {
 };
 
 /* --- what stands in the control topic ----------------------------------------------------------------------------- */
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 static char *step_key(const char *id, const char *step, char out[KEY_BYTES])
 {

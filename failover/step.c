@@ -93,8 +93,12 @@ static bool row(struct run *run, const struct step *step, struct err *err)
         return act(step, op, err);
     }
     /* Found so: by us before we were killed, or by somebody else. */
-    return journal_step(op->journal, step->name, JOURNAL_BEGAN, err) &&
-           journal_step(op->journal, step->name, JOURNAL_DONE, err);
+    bool ok = journal_step(op->journal, step->name, JOURNAL_BEGAN, err) &&
+              journal_step(op->journal, step->name, JOURNAL_DONE, err);
+    if (ok) {
+        failpoint(step, "after");
+    }
+    return ok;
 }
 
 /* --- backward ----------------------------------------------------------------------------------------------------- */
