@@ -115,7 +115,10 @@ bool operation_lock(struct operation *op, struct err *err);
 
 /* Milliseconds that are left for the whole, never below 1. */
 int32_t operation_left_ms(const struct operation *op);
-/* ERR_RETRY when time is up. */
+/* Async-signal-safe: an operation of this process stops behind the row that runs. */
+void operation_interrupt(void);
+bool operation_interrupted(void);
+/* ERR_RETRY when time is up, or it was interrupted. */
 MUST_CHECK
 bool operation_in_time(const struct operation *op, struct err *err);
 

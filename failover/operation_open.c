@@ -207,6 +207,39 @@ static bool take_from(struct operation *op, struct err *err)
     return true;
 }
 
+/* Another secondary may be made primary at this very moment: an operation stands open in its control topic then. */
+static bool nobody_elsewhere(struct operation *op, struct err *err)
+{
+    for (size_t i = 0; i < op->service->others_count; i++) {
+        const struct config_site *site = config_site(op->config, op->service->others[i]);
+        const char *servers = config_client_get(&site->kafka, "bootstrap.servers");
+        char id[OPERATION_ID_BYTES];
+        json_t *operations = NULL;
+        struct err why = {0};
+        if (site == op->to || site == op->from || servers == NULL) {
+            continue;
+        }
+        struct control_state *state = reach_any(servers, PROBE_MS, &why)
+                                          ? control_read_operations(&site->kafka, op->service->name,
+                                                                    ANSWER_MS, &operations, &why)
+                                          : NULL;
+        bool open = state != NULL && journal_open_operation(operations, id, sizeof(id)) != NULL;
+        control_state_free(state);
+        json_decref(operations);
+        if (open) {
+            err_set_code(err, ERR_REFUSED, OPERATION_BUSY, "operation %s to %s is open", id,
+                         site->name);
+            return err_hint(err, "go on with that: ferry history %s %s; --to %s", op->service->name,
+                            id, site->name);
+        }
+        if (state == NULL && why.code != CODE_NO_TOPIC) {
+            operation_say(op, "whether an operation to %s is open is unknown: %.300s", site->name,
+                          why.what);
+        }
+    }
+    return true;
+}
+
 static void open_names(struct operation *op)
 {
     op->names_count = op->service->cnames_count;
@@ -246,6 +279,7 @@ static bool open_all(struct operation *op, struct err *err)
         probe = (struct probe){.site = op->from, .planned = op->planned};
         probe_begin(&probe);
     }
+    ok = ok && nobody_elsewhere(op, err);
     if (ok) {
         open_names(op);
         take_source(op, &probe);
@@ -268,6 +302,11 @@ bool operation_open(struct operation *op, const struct config *config,
                              .clock = clock_system(),
                              .evidence = json_object()};
     op->until_ms = clock_now_ms(op->clock) + options->timeout_ms;
+    if (to == NULL && service->others_count > 1) {
+        err_set(err, ERR_USAGE, "service %s has %zu secondaries: which one?", service->name,
+                service->others_count);
+        return err_hint(err, "--to %s, ..", service->others[0]);
+    }
     op->began_wall_ms = clock_wall_ms(op->clock);
     return open_all(op, err);
 }

@@ -371,7 +371,9 @@ bool step_verify_act(struct operation *op, struct err *err)
         free(views);
     }
     json_t *evidence = json_pack("{soso}", "records", rows, "bootstrap", bootstrap_end(&ask));
-    if (!operation_keep(op, "verify", evidence, asked ? err : NULL)) {
+    struct err why = {0};
+    if (!operation_keep(op, "verify", evidence, &why)) {
+        *err = why;
         return false;
     }
     if (asked && !settled) {
