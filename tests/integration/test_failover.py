@@ -6,6 +6,7 @@ right one. So clusters are shared, and what the workers mirrored is real."""
 
 import json
 import os
+import signal
 import subprocess
 import time
 
@@ -16,6 +17,7 @@ from rig.acls import Acl, all_acls, allow, take_back
 from rig.ferry import (
     EXIT_DONE,
     EXIT_FAILED,
+    EXIT_PARTLY,
     EXIT_REFUSED,
     EXIT_UNCONFIRMED,
     EXIT_UNREACHABLE,
