@@ -148,6 +148,7 @@ def test_a_killed_workers_partitions_flow_elsewhere_within_12_seconds(line, sour
     one.prove()
 
 
+@pytest.mark.long
 def test_sigstop_beyond_the_session_adds_nothing(line, source):
     """S3: a stopped worker that comes back finds its deadline past; whoever took over goes on alone."""
     one = line(partitions=3)

@@ -76,6 +76,7 @@ def test_first_start_takes_the_brokers_delay_and_no_more(member, cluster, name):
     assert int(line["generation"]) > 0
 
 
+@pytest.mark.long
 def test_two_share_and_the_killed_ones_flow(member, cluster, name):
     """And nothing is fetched, before, during and after."""
     from confluent_kafka import Producer

@@ -99,6 +99,7 @@ def stop_worker(line):
 # --- S31: away ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_redis_down_at_the_start(line, source):
     """S31: it begins, goes on from the group's own checkpoint after a restart, and says so; Redis gets its map
     later."""

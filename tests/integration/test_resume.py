@@ -243,6 +243,7 @@ def test_a_retry_reads_as_deep_as_it_is_told(line, source):
     one.prove_sequences(topic)
 
 
+@pytest.mark.long
 def test_source_truncation_raises_the_generation(own_sites, own, folder, name):
     """45 after a source truncation: records that grow again at the same offsets are sent, not dropped as repeats."""
     source, target, redis = own_sites()

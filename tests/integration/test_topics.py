@@ -203,6 +203,7 @@ def test_a_deleted_topic_leaves_the_list_and_stays_at_the_target(own, folder, so
     wait_for("no word of it", lambda: source_deleted(conf, name) == [], 5)
 
 
+@pytest.mark.long
 def test_another_keeper_takes_over(own, folder, source, target, redis_server, name):
     """kill -9 of the keeper: the other worker creates what is new, under the same rules."""
     conf, first = start(own, folder, source, target, redis_server, name, [f"{name}.*"])
