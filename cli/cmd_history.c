@@ -23,8 +23,7 @@ static size_t read_sites(struct context *context, json_t *out)
     for (size_t i = 0; i <= service->others_count; i++) {
         const char *name = i == 0 ? service->home : service->others[i - 1];
         const struct config_site *site = config_site(context->config, name);
-        const struct config_client *client =
-            site->operator_kafka != NULL ? site->operator_kafka : &site->kafka;
+        const struct config_client *client = &site->kafka;
         json_t *operations = NULL;
         struct err err = {0};
         int32_t wait_ms = context->timeout_ms < SITE_MS ? context->timeout_ms : SITE_MS;

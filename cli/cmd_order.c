@@ -24,7 +24,7 @@ static bool look(struct ordering *ordering, bool *out_mirrors, bool *out_paused,
 {
     struct context *context = ordering->context;
     struct control_state *state =
-        control_read(context_writer(context), context->service->name, context->timeout_ms, err);
+        control_read(&context->to->kafka, context->service->name, context->timeout_ms, err);
     if (state == NULL) {
         return false;
     }

@@ -91,6 +91,23 @@ static void print_steps(const json_t *report)
     }
 }
 
+static void print_restarts(const json_t *report)
+{
+    char line[1000] = "";
+    size_t used = 0;
+    size_t index;
+    json_t *name;
+    json_array_foreach (json_object_get(report, "must_restart"), index, name) {
+        if (used < sizeof(line) - 1) {
+            used += (size_t)snprintf(line + used, sizeof(line) - used, "%s%.200s",
+                                     used == 0 ? "" : ", ", json_string_value(name));
+        }
+    }
+    if (used > 0) {
+        say("restart", line);
+    }
+}
+
 static void print_stragglers(const json_t *report)
 {
     json_t *records = json_object_get(report, "stragglers");
@@ -124,6 +141,7 @@ void print_report(const json_t *report)
     }
     print_rpo(report);
     print_names(report);
+    print_restarts(report);
     print_stragglers(report);
     if (json_is_string(json_object_get(report, "unprotected_since"))) {
         snprintf(line, sizeof(line), "%s is unprotected since %s: nobody mirrors %s",

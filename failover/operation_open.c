@@ -143,7 +143,7 @@ static bool read_control(struct operation *op, struct err *err)
 {
     json_t *operations = NULL;
     struct control_state *state =
-        control_read_operations(writer_of(op->to), op->service->name, CALL_MS, &operations, err);
+        control_read_operations(&op->to->kafka, op->service->name, CALL_MS, &operations, err);
     if (state == NULL && err->kind == ERR_REFUSED && err->code == CODE_NO_TOPIC) {
         err_set_code(err, ERR_REFUSED, OPERATION_NO_ROLE,
                      "service %s has no control topic on %s: it is not mirrored there",
@@ -321,7 +321,7 @@ static bool watch(struct operation *op, bool *out_working, struct err *err)
 {
     int64_t until_ms = clock_now_ms(op->clock) + watch_ms();
     json_int_t before = beat_of(op->operations, op->open_id);
-    struct control_reader *reader = control_reader_new(writer_of(op->to), op->service->name, err);
+    struct control_reader *reader = control_reader_new(&op->to->kafka, op->service->name, err);
     bool ok = reader != NULL;
     *out_working = false;
     if (ok) {

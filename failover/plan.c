@@ -30,7 +30,7 @@ static const struct step rows[] = {
     {.name = "open", .does = "the target is writable: from here on only forward", .done = step_open_done, .act = step_open_act, .plan = step_open_plan, .flags = STEP_OPENS},
     {.name = "dns", .does = "names move", .done = step_dns_done, .act = step_dns_act, .plan = step_dns_plan},
     {.name = "verify", .does = "who says so", .act = step_verify_act, .flags = STEP_ALWAYS | STEP_SOFT},
-    {.name = "evict", .does = "old sessions end", .act = step_evict_act, .plan = step_evict_plan, .flags = STEP_PLANNED | STEP_SOFT},
+    {.name = "evict", .does = "old sessions end", .act = step_evict_act, .plan = step_evict_plan, .flags = STEP_SOFT},
     {.name = "post", .does = "hooks.post", .act = step_post_act, .plan = step_post_plan, .flags = STEP_SOFT},
     {.name = "stragglers", .does = "records at the old primary behind the cut", .act = step_stragglers_act, .flags = STEP_SOFT},
 };

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "failover/hooks.h"
 #include "failover/steps.h"
+#include "kafka/groups.h"
 
 #define ENV_BYTES 400
 
@@ -104,15 +105,65 @@ bool step_pre_plan(struct operation *op, struct err *err)
     return plan_row(op, HOOK_PRE, "pre", err);
 }
 
-/* Clients that never reconnect keep their session with the old primary: who has no program for it has to restart them. */
+static bool of_service(void *arg, const char *name)
+{
+    const struct operation *op = arg;
+    return config_patterns_match(&op->service->groups, name);
+}
+
+/* Groups that have members at the old primary now; null when it does not say. */
+static json_t *still_there(struct operation *op)
+{
+    struct groups_list list = {.rows = NULL};
+    struct err why = {0};
+    if (op->source == NULL) {
+        return json_null();
+    }
+    struct groups_door *door = groups_door_new(op->source);
+    bool ok = groups_read(door, of_service, op, &list, &why);
+    json_t *names = ok ? json_array() : json_null();
+    for (size_t i = 0; ok && i < list.count; i++) {
+        if (list.rows[i].listed && !list.rows[i].empty) {
+            json_array_append_new(names, json_string(list.rows[i].name));
+        }
+    }
+    groups_list_done(&list);
+    groups_door_free(door);
+    return names;
+}
+
+/* Where no name moves every client has to be told; those of groups are known by name. */
+static json_t *all_groups(const struct operation *op)
+{
+    const char *name;
+    json_t *places;
+    json_t *names = json_array();
+    json_object_foreach (json_object_get(operation_kept(op, "freeze"), "groups"), name, places) {
+        json_array_append_new(names, json_string(name));
+    }
+    return names;
+}
+
+/* Clients that never reconnect keep their session with the old primary: who has no program for it has to restart them. In a
+ * failover sessions end with the primary, and only where no name moves somebody has to act. */
 bool step_evict_act(struct operation *op, struct err *err)
 {
-    if (!hook_is_set(op, HOOK_EVICT)) {
-        operation_say(op,
-                      "no hooks.evict: clients that hold a connection to %s have to be restarted",
-                      op->from->name);
+    bool runs = op->planned && hook_is_set(op, HOOK_EVICT);
+    if (runs) {
+        operation_say(op, "%s", op->service->hooks[HOOK_EVICT][0]);
+        if (!hook_run(op, HOOK_EVICT, "evict", err)) {
+            return false;
+        }
     }
-    return run_row(op, HOOK_EVICT, "evict", err);
+    json_t *restart = op->names_count == 0 ? all_groups(op)
+                      : op->planned        ? still_there(op)
+                                           : json_array();
+    if (json_array_size(restart) > 0) {
+        operation_say(op, "%zu groups have to be restarted, and whoever produces to %s",
+                      json_array_size(restart), op->from->name);
+    }
+    return operation_keep(op, "evict",
+                          json_pack("{sbso}", "ran", runs ? 1 : 0, "must_restart", restart), err);
 }
 
 bool step_evict_plan(struct operation *op, struct err *err)

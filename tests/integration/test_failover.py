@@ -164,6 +164,7 @@ def test_refused_first_then_moved(moved, own, folder):
     assert worker.metrics().sum("ferry_link_role_epoch", service=one.name) == 2
 
 
+@pytest.mark.long
 def test_the_target_does_not_answer(moved):
     one = moved()
     one.dead.data["sites"]["b"]["kafka"]["bootstrap.servers"] = f"127.0.0.1:{free_port()}"
@@ -197,6 +198,7 @@ class Hooks:
         return [line.split()[0] for line in file.read_text().splitlines()] if file.exists() else []
 
 
+@pytest.mark.long
 def test_a_switchover_is_taken_back_then_done(moved, folder):
     """Nothing is lost or nothing is changed; programs are told of both."""
     hooks = Hooks(folder, "pre", "fence", "evict", "post")
@@ -222,7 +224,7 @@ def test_a_switchover_is_taken_back_then_done(moved, folder):
     assert done.returncode == EXIT_DONE, done.stderr
     report = json.loads(done.stdout)
     assert report["rpo"]["records"] == 0 and report["stragglers"] == 0
-    assert report["client"] == {"bootstrap.servers": one.target.bootstrap}
+    assert report["client"] == {"bootstrap.servers": one.target.bootstrap} and report["must_restart"] == []
     assert hooks.calls()[-4:] == ["pre", "fence", "evict", "post"] and one.role() == ("b", 2)
     assert sum(one.target.offsets(one.topic).values()) == RECORDS + 10
 
@@ -235,6 +237,24 @@ def test_a_switchover_without_a_fence_of_the_source_is_refused(moved):
     assert one.history()[0]["state"] == "undone"
 
 
+@pytest.mark.long
+def test_a_switchover_is_taken_back_behind_its_role(moved, folder):
+    """Killed with the new epoch there, and no time left for the one who goes on: another epoch, and the mirror mirrors."""
+    hooks = Hooks(folder, "fence")
+    one = moved(conf_more=hooks.settings)
+    argv = [str(BIN / "ferry"), "switchover", one.name, "--yes"]
+    env = dict(os.environ) | {"FERRY_CONFIG": str(one.conf.path), "FERRY_WATCH_MS": "3500"}
+    killed = subprocess.run(argv, env=env | {"FERRY_FAILPOINT": "role:after"}, capture_output=True, timeout=60)
+    assert killed.returncode == -9 and one.role() == ("b", 2)
+    done = subprocess.run([*argv, "--timeout", "1"], env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == EXIT_FAILED, done.stderr
+    assert one.role() == ("a", 3) and hooks.calls() == ["fence", "unfence"]
+    assert one.history()[0]["state"] == "undone"
+    Load(one.source.bootstrap, one.topic, "plain", count=10, partitions=2, seed=5).run()
+    one.wait_mirrored(RECORDS + 10)
+
+
+@pytest.mark.long
 def test_pause_and_resume(moved):
     one = moved()
     assert one.right.run("pause", one.name).returncode == EXIT_UNCONFIRMED
@@ -260,6 +280,7 @@ def start(one, *more, command=None, env=None):
     )
 
 
+@pytest.mark.long
 def test_two_operators(moved, folder, own):
     """While one is at work the other is told who, since when and how to follow."""
     bind = own(Bind("one", folder)).start()
@@ -277,7 +298,8 @@ def test_two_operators(moved, folder, own):
     assert bind.value() == (30, B) and one.role() == ("b", 2)
 
 
-CONTROL_STEPS = ["check", "pre", "source", "prove", "fence", "role", "open", "dns", "verify", "post", "stragglers"]
+STEPS = ["check", "pre", "source", "prove", "fence", "freeze", "role", "offsets", "hints", "open", "dns", "verify"]
+STEPS += ["evict", "post", "stragglers"]
 
 
 def die(one, point, **more):
@@ -304,9 +326,8 @@ def finish(one, folder, bind):
     return report
 
 
-@pytest.mark.parametrize(
-    "point", ["role:act", *(pytest.param(p, marks=pytest.mark.long) for p in ("fence:act", "dns:act"))]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("point", ["fence:act", "role:act", "dns:act"])
 def test_killed_and_gone_on_with(moved, own, folder, point):
     """kill -9 with the step's effect there and its end not written: the same end state, each effect once."""
     bind = own(Bind("one", folder)).start()
@@ -324,6 +345,7 @@ def dead_copy(conf, folder):
     return Command(dead)
 
 
+@pytest.mark.long
 def test_denied_where_there_is_an_authorizer(permitted, folder, strict):
     """A worker that was killed just now is in its group for 10 s: the mirror's principal is denied Write, and a probe
     shows it; who writes at the target from now on may."""
@@ -352,10 +374,11 @@ def test_denied_where_there_is_an_authorizer(permitted, folder, strict):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_killed_at_every_boundary(moved, own, folder):
     bind = own(Bind("one", folder)).start()
     one = moved(bind)
-    for step in CONTROL_STEPS:
+    for step in STEPS:
         for where in ("before", "act", "after"):
             if (step, where) == ("fence", "before"):
                 assert one.role() == ("a", 1)
