@@ -1,5 +1,6 @@
-"""A consumer that does nothing twice through a failover: it keeps what it has done under each record's name at the source,
-and reads the hint that Ferry leaves in its own group's commit to know that name where the record is a copy (docs/hints.md).
+"""A consumer that does nothing twice through a failover: it keeps what it has done under each record's name at the
+source, and reads the hint that Ferry leaves in its own group's commit to know that name where the record is a copy
+(docs/hints.md).
 
     python hints_consumer.py BOOTSTRAP GROUP TOPIC DONE_FILE COMMIT_EVERY IDLE_SECONDS
 
@@ -16,7 +17,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 
 class Hint:
-    """One hint, as docs/hints.md has its text. This binding reads behind the end of metadata, so the text ends itself."""
+    """One hint, as docs/hints.md has it. This binding reads behind the end of metadata, so the text ends itself."""
 
     FORM = re.compile(r"ferry1 ([^!]*) !")
 
