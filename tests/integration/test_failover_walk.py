@@ -155,6 +155,32 @@ def test_a_primary_that_swallows_packets(walk, places, capsys):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)
+def test_with_the_primary_go_all_workers_and_redis(walk, capsys):
+    """At one moment, by kill -9: what stands at the target is all there is. The fence is proven by time, the offsets are
+    those that were committed last, and the report says how old they may be; hints come by the topic and the commits."""
+    one = at_work(walk().start(workers=2))
+    for worker in one.workers:
+        worker.kill9()
+    one.redis.kill9()
+    one.kill_primary()
+    done, seconds = one.failover("-o", "json")
+    report = succeeded(done)
+    published = hints.of_topic(one.target, SERVICE)
+    assert hints.of_commits(one.target, "left", one.places_of()) == shortened(published["left"])
+    cut = report["evidence"]["freeze"]
+    assert cut["origin"] == "target" and cut["alive"] and "Redis" in done.stderr
+    for topic in one.topics:
+        one.produce_there(topic, 400)
+    one.follow("left")
+    verdict = one.verdict(published)
+    with capsys.disabled():
+        print(f"\nexec to exit {seconds:.1f} s, fence: {report['fence']['why']}\n{verdict.text()}")
+    assert verdict.ok, verdict.text()
+    assert seconds < 25
+
+
+@pytest.mark.long
 def test_a_group_that_woke_just_before_the_primary_died(walk):
     """It had no members for long; one joins, reads all that has gathered and on, and the primary dies. Who joins in the
     last second before is the edge that docs/hints.md names: here the keeper has looked once more."""
