@@ -157,7 +157,7 @@ def test_a_primary_that_swallows_packets(walk, places, capsys):
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_with_the_primary_go_all_workers_and_redis(walk, capsys):
-    """At one moment, by kill -9: what stands at the target is all there is. The fence is proven by time, the offsets are
+    """At one moment, by kill -9: what stands at the target is all there is. Time proves the fence, the offsets are
     those that were committed last, and the report says how old they may be; hints come by the topic and the commits."""
     one = at_work(walk().start(workers=2))
     for worker in one.workers:
