@@ -25,7 +25,7 @@ $(tools/setup.sh --plan)
           minute and a half; 300 MB in build/demo; ports of 127.0.0.1 and 127.0.0.2 that nobody uses, from 20000 to
           32000; the machine's resolver is not touched
   disk:   $(df -h --output=avail . | tail -1 | tr -d ' ') free here
-${DEMO_BREAK:+  break:  DEMO_BREAK=$DEMO_BREAK: one record or one group's offset at the target is damaged; the proof must turn red and name it
+${DEMO_BREAK:+  break:  DEMO_BREAK=$DEMO_BREAK: one record, or one offset of a group, is damaged at the target; the proof must turn red and name it
 }
 No service is installed and nothing is left running; Ctrl-C stops everything at any moment.
 PLAN
