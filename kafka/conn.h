@@ -47,7 +47,7 @@ struct conn_options {
     const struct conn_io *io; /* NULL = plain sockets; copied. TLS has its own */
     struct tls_context *tls;  /* NULL = in the clear; borrowed until conn_free() */
     const struct config_client *sign_in; /* NULL = nobody asks; borrowed likewise */
-    /* Until when bytes of Produce requests may leave (CLOCK_BOOTTIME), looked at before each send: one that stands here
+    /* Until when bytes of Produce and OffsetCommit requests may leave (CLOCK_BOOTTIME), looked at before each send: one that stands here
      * later breaks the connection. NULL = whenever; borrowed likewise. */
     const int64_t *produce_until_ms;
 };

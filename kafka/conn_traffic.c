@@ -23,8 +23,8 @@ void conn_want(struct conn *conn, int interest)
     }
 }
 
-/* A batch that waits here past its worker's send deadline may meet another worker at the target: nothing of it leaves,
- * nor the rest of one that has begun. All have the same deadline. */
+/* A batch that waits here past its worker's send deadline may meet another worker at the target, and a group's commit what
+ * an operation has put in its place: nothing of it leaves, nor the rest of one that has begun. All have the same deadline. */
 static bool is_late(const struct conn *conn)
 {
     const int64_t *until_ms = conn->options.produce_until_ms;
@@ -33,7 +33,7 @@ static bool is_late(const struct conn *conn)
         return false;
     }
     for (const struct request *r = conn->queue.unsent; r != NULL; r = r->next) {
-        if (r->api == API_PRODUCE) {
+        if (r->api == API_PRODUCE || r->api == API_OFFSET_COMMIT) {
             return true;
         }
     }
@@ -46,8 +46,8 @@ void conn_flush(struct conn *conn)
         struct iovec segments[SEND_PIECES];
         int count = 0;
         if (is_late(conn)) {
-            err_set(&conn->why, ERR_RETRY, "%s: batches stood unsent until the send deadline",
-                    conn->name);
+            err_set(&conn->why, ERR_RETRY,
+                    "%s: what it writes stood unsent until the send deadline", conn->name);
             conn_break_later(conn);
             return;
         }

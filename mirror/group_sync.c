@@ -66,6 +66,8 @@ struct group_sync {
     uint64_t term_number;
     const struct config_service *service;
     struct names topics;
+    int64_t
+        write_until_ms; /* no commit's bytes leave later: conn_options.produce_until_ms of the target */
     struct loop_timer *turn;
     struct group_totals totals; /* of earlier terms */
 };
@@ -184,6 +186,7 @@ static bool may(void *arg, struct err *err)
     pthread_mutex_lock(&sync->mutex);
     struct shared shared = sync->shared;
     pthread_mutex_unlock(&sync->mutex);
+    sync->write_until_ms = shared.may ? shared.until_ms : 0;
     if (shared.term != sync->term_number || now_ms >= shared.until_ms) {
         return err_set(err, ERR_REFUSED, "not the keeper any more");
     }
@@ -210,14 +213,17 @@ static void redis_changed(void *arg, enum redis_state state, const struct err *w
     (void)why;
 }
 
-static struct group_end open_end(struct group_sync *sync, const struct config_site *site)
+/* @param until_ms  see conn_options; NULL = we write nothing there */
+static struct group_end open_end(struct group_sync *sync, const struct config_site *site,
+                                 const int64_t *until_ms)
 {
     static const struct broker_asks_options asks = {.wait_ms = WAIT_MS, .request_ms = REQUEST_MS};
     const struct cluster_options options = {.name = site->name,
                                             .client = &site->kafka,
                                             .refresh_ms = REFRESH_MS,
                                             .tcp_user_timeout_ms = TCP_USER_TIMEOUT_MS,
-                                            .max_answer_bytes = ANSWER_BYTES_MAX};
+                                            .max_answer_bytes = ANSWER_BYTES_MAX,
+                                            .produce_until_ms = until_ms};
     struct cluster *cluster = cluster_new(sync->own, &options);
     return (struct group_end){
         .site = site->name, .cluster = cluster, .asks = broker_asks_new(sync->own, cluster, &asks)};
@@ -248,8 +254,8 @@ static bool term_begin(struct group_sync *sync)
     struct term *term = must(calloc(1, sizeof(*term)));
     sync->term = term;
     term->redis = redis;
-    term->source = open_end(sync, sync->options.from);
-    term->target = open_end(sync, sync->options.to);
+    term->source = open_end(sync, sync->options.from, NULL);
+    term->target = open_end(sync, sync->options.to, &sync->write_until_ms);
     term->table = group_table_new();
     term->opened_ms = loop_now_ms(sync->own);
     const struct group_round_options options = {.loop = sync->own,
@@ -296,6 +302,7 @@ static bool take_wishes(struct group_sync *sync)
     bool idle = sync->term == NULL || !group_round_busy(sync->term->round);
     pthread_mutex_lock(&sync->mutex);
     bool ours = loop_now_ms(sync->own) < shared->until_ms;
+    sync->write_until_ms = shared->may ? shared->until_ms : 0;
     uint64_t number = shared->term;
     const struct config_service *before = NULL;
     if (idle && shared->service != NULL) {

@@ -331,7 +331,8 @@ static void tick(void *arg)
         link->has_list) {
         link_join(link);
     }
-    if (link->join_again != NULL && link->membership != NULL && !link->stopping) {
+    if (link->join_again != NULL && link->membership != NULL && !link->stopping &&
+        link->state != LINK_RETREATING) { /* which leaves, and is told when it has */
         link_join_again(link);
     }
     link_metrics_tick(link);

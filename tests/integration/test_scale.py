@@ -138,9 +138,9 @@ def test_churn_leaves_nothing_behind(own, folder, new_redis, name):
 
 
 def place_groups(cluster, wanted):
-    for one in wanted:
-        for future in cluster.admin.alter_consumer_group_offsets([one]).values():
-            future.result(60)
+    futures = [f for one in wanted for f in cluster.admin.alter_consumer_group_offsets([one]).values()]
+    for future in futures:
+        future.result(120)
 
 
 @pytest.mark.alone

@@ -73,12 +73,30 @@ static void what_nobody_mirrored_is_at_risk(void **state)
     assert_int_equal(position_lag(&one), -1);
 }
 
+static void open_transactions_hold_back_and_count(void **state)
+{
+    (void)state;
+    struct position row = {.placed = true, .source_stable = 100, .source_end = 350};
+    row.at.source_next = 100;
+    assert_int_equal(position_lag(&row), 250);
+    assert_int_equal(position_held_back(&row), 250);
+    row.at.source_next = 60; /* the mirror is not there yet: it is behind, nothing holds it back */
+    assert_int_equal(position_lag(&row), 290);
+    assert_int_equal(position_held_back(&row), 0);
+    row.at.source_next = 100;
+    row.source_stable = -1;
+    assert_int_equal(position_held_back(&row), 0);
+    row.source_stable = row.source_end = 100;
+    assert_int_equal(position_held_back(&row), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_newer_of_two_counts),
         cmocka_unit_test(nothing_is_found_in_nothing),
         cmocka_unit_test(lag),
+        cmocka_unit_test(open_transactions_hold_back_and_count),
         cmocka_unit_test(what_nobody_mirrored_is_at_risk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
