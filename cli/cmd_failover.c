@@ -3,6 +3,7 @@
  * Before the question nothing is written; behind it everything is, through failover/. What was begun is gone on with without a
  * question: it was answered.
  */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -155,6 +156,14 @@ static bool loss_allowed(const struct move *move)
            (allowed >= 0 && move->loss.at_most >= 0 && move->loss.at_most <= allowed);
 }
 
+/* Seconds count: what any loss is allowed for is measured behind the fence alone. */
+static bool loss_matters(const struct move *move)
+{
+    bool any = command_has(move->context.line, "yes") && !move->options.dry_run &&
+               (move->op.planned || move->options.allow_loss == CONFIG_LOSS_ANY);
+    return !any || (!move->op.planned && move->op.source != NULL);
+}
+
 static bool loss_gate(struct move *move, struct err *err)
 {
     char text[LOSS_TEXT_BYTES];
@@ -240,8 +249,15 @@ static bool left_over(const struct operation *op)
     const json_t *stragglers = json_object_get(operation_kept(op, "stragglers"), "records");
     const char *proof = json_string_value(json_object_get(operation_kept(op, "fence"), "proof"));
     const json_t *unresolved = json_object_get(operation_kept(op, "offsets"), "unresolved");
-    return json_integer_value(stragglers) > 0 || proof == NULL || strcmp(proof, "none") == 0 ||
-           json_integer_value(unresolved) > 0;
+    bool unknown = op->planned && !json_is_integer(stragglers);
+    return unknown || json_integer_value(stragglers) > 0 || proof == NULL ||
+           strcmp(proof, "none") == 0 || json_integer_value(unresolved) > 0;
+}
+
+/* Taken back, but for what the source keeps. */
+static bool source_left(const struct operation *op)
+{
+    return json_is_string(json_object_get(operation_kept(op, "source"), "left"));
 }
 
 static int exit_of(enum plan_end end, bool left, const struct err *err)
@@ -250,7 +266,7 @@ static int exit_of(enum plan_end end, bool left, const struct err *err)
     case PLAN_DONE:
         return left ? EXIT_PARTLY : EXIT_DONE;
     case PLAN_UNDONE:
-        return err->kind == ERR_REFUSED ? EXIT_REFUSED : EXIT_FAILED;
+        return left ? EXIT_PARTLY : err->kind == ERR_REFUSED ? EXIT_REFUSED : EXIT_FAILED;
     case PLAN_STOPPED:
         return err->code == OPERATION_TIME_UP ? EXIT_TIME : EXIT_PARTLY;
     case PLAN_PARTLY:
@@ -275,8 +291,8 @@ static int run(struct move *move, struct err *err)
     struct operation *op = &move->op;
     const struct step *at = NULL;
     enum plan_end end = plan_run(&plan_failover, op, &at, err);
-    bool left = end == PLAN_DONE && left_over(op);
-    struct report_end told = {.state = left ? REPORT_PARTLY : state_of(end),
+    bool left = (end == PLAN_DONE && left_over(op)) || (end == PLAN_UNDONE && source_left(op));
+    struct report_end told = {.state = left && end == PLAN_DONE ? REPORT_PARTLY : state_of(end),
                               .exit = exit_of(end, left, err),
                               .step = at == NULL ? NULL : at->name,
                               .err = err->kind == ERR_NONE ? NULL : err,
@@ -286,8 +302,13 @@ static int run(struct move *move, struct err *err)
         loss_read(op, &move->loss);
         told.loss = &move->loss;
     } else if (end == PLAN_DONE || end == PLAN_PARTLY) {
-        move->loss = (struct loss){
-            .at_least = 0, .at_most = 0, .seconds = 0, .last_seen_ms = -1, .records_per_s = -1};
+        const json_t *late = json_object_get(operation_kept(op, "stragglers"), "records");
+        int64_t records = json_is_integer(late) ? json_integer_value(late) : -1;
+        move->loss = (struct loss){.at_least = -1,
+                                   .at_most = records,
+                                   .seen_offsets = -1,
+                                   .last_seen_ms = -1,
+                                   .records_per_s = -1};
         told.loss = &move->loss;
     }
     if (closes) {
@@ -330,24 +351,41 @@ static int dry(struct move *move, struct err *err)
 
 /* --- the commands ------------------------------------------------------------------------------------------------- */
 
-/* The service is there: by an operation whose report stands, or otherwise. */
-static int is_there(struct move *move, const struct err *err)
+/* The newest of this kind to this site that has ended; its exit code. "" = none. */
+static int last_like_this(const struct move *move, char last[OPERATION_ID_BYTES])
 {
     const char *key;
     json_t *record;
-    char last[OPERATION_ID_BYTES] = "";
     int code = EXIT_REFUSED;
+    last[0] = '\0';
     json_object_foreach (move->op.operations, key, record) {
         const char *id = key + strlen("op/");
         const char *to = json_string_value(json_object_get(record, "to"));
-        if (strchr(id, '/') == NULL && to != NULL && strcmp(to, move->op.to->name) == 0 &&
-            strcmp(id, last) > 0 && strlen(id) < sizeof(last)) {
-            snprintf(last, sizeof(last), "%s", id);
-            code = (int)json_integer_value(json_object_get(record, "exit"));
+        const char *kind = json_string_value(json_object_get(record, "kind"));
+        json_t *exit = json_object_get(record, "exit");
+        if (strchr(id, '/') == NULL && to != NULL && kind != NULL && json_is_integer(exit) &&
+            strcmp(to, move->op.to->name) == 0 &&
+            strcmp(kind, operation_kind_name(move->options.kind)) == 0 && strcmp(id, last) > 0 &&
+            strlen(id) < OPERATION_ID_BYTES) {
+            snprintf(last, OPERATION_ID_BYTES, "%s", id);
+            code = (int)json_integer_value(exit);
         }
     }
+    return code;
+}
+
+/* The service is there: by an operation like this one, whose end nobody saw perhaps, or otherwise. */
+static int is_there(struct move *move, struct err *err)
+{
+    char last[OPERATION_ID_BYTES];
+    int code = last_like_this(move, last);
     json_t *report = journal_read_evidence(move->op.operations, last, "report");
-    if (report == NULL) {
+    const char *epoch = "role_epoch";
+    bool same = json_integer_value(json_object_get(report, epoch)) == move->op.state->role_epoch;
+    if (report == NULL || !same) { /* another operation put it there */
+        json_decref(report);
+        err_hint(err, "to another site: ferry %s %s --to SITE",
+                 operation_kind_name(move->options.kind), move->op.service->name);
         return command_fail(move->context.line, err);
     }
     if (!move->context.quiet) {
@@ -355,6 +393,20 @@ static int is_there(struct move *move, const struct err *err)
     }
     show(move, report);
     return code;
+}
+
+static void on_signal(int number)
+{
+    (void)number;
+    operation_interrupt();
+}
+
+/* The first one ends behind the row that runs; the second one at once. What was begun is gone on with by the same command. */
+static void take_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
 }
 
 static int act(struct move *move, struct err *err)
@@ -373,7 +425,11 @@ static int act(struct move *move, struct err *err)
         return command_fail(move->context.line, err);
     }
     if (!resume) {
-        loss_read(op, &move->loss);
+        move->loss =
+            (struct loss){.at_least = -1, .at_most = -1, .seen_offsets = -1, .last_seen_ms = -1};
+        if (loss_matters(move)) {
+            loss_read(op, &move->loss);
+        }
         if (!primary_lives(move, err)) {
             return command_fail(move->context.line, err);
         }
@@ -390,6 +446,7 @@ static int act(struct move *move, struct err *err)
     if (op->resumed) {
         operation_say(op, "going on with %s", op->id);
     }
+    take_signals();
     return run(move, err);
 }
 

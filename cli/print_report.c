@@ -34,18 +34,27 @@ static void say(const char *label, const char *text)
 static void print_rpo(const json_t *report)
 {
     const json_t *rpo = json_object_get(report, "rpo");
-    char line[400];
-    char most[RENDER_NUMBER_BYTES];
-    char least[RENDER_NUMBER_BYTES];
-    char seconds[RENDER_NUMBER_BYTES];
+    json_t *records = json_object_get(rpo, "records");
+    json_t *rate = json_object_get(rpo, "records_per_s");
+    char line[500];
+    char count[RENDER_NUMBER_BYTES];
     if (!json_is_object(rpo)) {
         return;
     }
-    snprintf(line, sizeof(line),
-             "at most %s records lost, at least %s; %s; the old primary last seen %s",
-             count_of(rpo, "records", most), count_of(rpo, "at_least", least),
-             seconds_of(rpo, "seconds", seconds), text_of(rpo, "last_seen"));
-    say("loss", line);
+    if (json_is_integer(records)) {
+        snprintf(line, sizeof(line), "%s records at most",
+                 render_count(json_integer_value(records), count));
+    } else if (json_is_string(json_object_get(rpo, "last_seen"))) {
+        snprintf(line, sizeof(line),
+                 "unknown, %s did not answer; last seen %s, %s offsets then were not mirrored, "
+                 "rate then %.0f/s",
+                 text_of(report, "from"), text_of(rpo, "last_seen"),
+                 count_of(rpo, "seen_offsets", count), json_number_value(rate));
+    } else {
+        snprintf(line, sizeof(line), "unknown, %s did not answer; when it was last seen is unknown",
+                 text_of(report, "from"));
+    }
+    say("lost", line);
 }
 
 static void print_names(const json_t *report)

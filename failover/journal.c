@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/heap.h"
 #include "base/json.h"
 #include "base/log.h"
 
@@ -39,14 +40,6 @@ struct journal {
 };
 
 /* --- what stands in the control topic ----------------------------------------------------------------------------- */
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 static char *step_key(const char *id, const char *step, char out[KEY_BYTES])
 {
@@ -533,6 +526,13 @@ static int newer_first(const void *a, const void *b)
     return strcmp(*(const char *const *)b, *(const char *const *)a);
 }
 
+/* Orders to single partitions stand under op/ too, and are no operations with steps. */
+static bool is_move(const json_t *record)
+{
+    const char *kind = json_string_value(json_object_get(record, "kind"));
+    return kind != NULL && (strcmp(kind, "failover") == 0 || strcmp(kind, "switchover") == 0);
+}
+
 /* Of the operations that are old enough: keys of their steps. They point into journal->others. */
 static size_t old_steps(const struct journal *journal, struct control_record *out, size_t room)
 {
@@ -542,7 +542,7 @@ static size_t old_steps(const struct journal *journal, struct control_record *ou
     size_t count = 0;
     const char **ids = must(calloc(json_object_size(journal->others) + 1, sizeof(*ids)));
     json_object_foreach (journal->others, key, record) {
-        if (id_of(key) != NULL && strcmp(id_of(key), journal->id) != 0) {
+        if (id_of(key) != NULL && strcmp(id_of(key), journal->id) != 0 && is_move(record)) {
             ids[ids_count++] = id_of(key);
         }
     }

@@ -46,32 +46,40 @@ static json_t *workers_of(struct operation *op)
     return out;
 }
 
+static void raise(json_t *seen, const char *key, json_int_t value)
+{
+    if (value > json_integer_value(json_object_get(seen, key))) {
+        json_object_set_new(seen, key, json_integer(value));
+    }
+}
+
+/* Two workers may have had a partition one after the other: the higher end is the later one. */
+static void see_part(json_t *seen, const json_t *part)
+{
+    char key[300];
+    json_t *ends = json_object_get(seen, "ends");
+    const char *topic = json_string_value(json_object_get(part, "topic"));
+    json_t *end = json_object_get(part, "seen_end");
+    if (topic == NULL || !json_is_integer(end)) {
+        return;
+    }
+    snprintf(key, sizeof(key), "%.249s:%d", topic,
+             (int)json_integer_value(json_object_get(part, "partition")));
+    raise(ends, key, json_integer_value(end));
+    if (json_object_get(ends, key) == NULL) { /* 0: it is empty */
+        json_object_set(ends, key, end);
+    }
+    raise(seen, "last_seen_ms", json_integer_value(json_object_get(part, "seen_ms")));
+}
+
 static void see_worker(json_t *seen, const json_t *worker)
 {
     size_t index;
     json_t *part;
-    json_t *ends = json_object_get(seen, "ends");
-    json_int_t time_ms = json_integer_value(json_object_get(worker, "time_ms"));
     double rate = json_number_value(json_object_get(worker, "records_per_s"));
-    double worst = json_number_value(json_object_get(seen, "lag_s"));
     json_array_foreach (json_object_get(worker, "partitions"), index, part) {
-        const char *topic = json_string_value(json_object_get(part, "topic"));
-        json_t *end = json_object_get(part, "source_end");
-        json_t *late = json_object_get(part, "lag_s");
-        char key[300];
-        if (topic != NULL && json_is_integer(end)) {
-            snprintf(key, sizeof(key), "%.249s:%d", topic,
-                     (int)json_integer_value(json_object_get(part, "partition")));
-            json_object_set(ends, key, end);
-        }
-        if (json_is_number(late) && json_number_value(late) > worst) {
-            worst = json_number_value(late);
-        }
+        see_part(seen, part);
     }
-    if (time_ms > json_integer_value(json_object_get(seen, "last_seen_ms"))) {
-        json_object_set_new(seen, "last_seen_ms", json_integer(time_ms));
-    }
-    json_object_set_new(seen, "lag_s", json_real(worst));
     json_object_set_new(
         seen, "records_per_s",
         json_real(rate + json_number_value(json_object_get(seen, "records_per_s"))));
@@ -82,25 +90,29 @@ json_t *loss_seen(struct operation *op)
     const char *name;
     json_t *worker;
     json_t *workers = workers_of(op);
-    if (json_object_size(workers) == 0) {
-        json_decref(workers);
-        return json_null();
-    }
     json_t *seen = json_pack("{s{}}", "ends");
     json_object_foreach (workers, name, worker) {
         see_worker(seen, worker);
     }
     json_decref(workers);
+    if (json_object_get(seen, "last_seen_ms") ==
+        NULL) { /* nobody has a partition, or ever saw an end */
+        json_decref(seen);
+        return json_null();
+    }
     return seen;
 }
 
-/* Ends that workers saw, beyond what is mirrored now: so many are gone for certain. */
+/* Offsets that workers saw at the source, beyond what is mirrored now. They may be transaction markers or aborted records, so
+ * they say nothing of how many records are gone at least. */
 static void take_seen(struct loss *loss, const struct positions *positions, const json_t *seen)
 {
     const json_t *ends = json_object_get(seen, "ends");
     if (!json_is_object(seen)) {
         return;
     }
+    loss->at_least = 0;
+    loss->seen_offsets = 0;
     for (size_t i = 0; i < positions->count; i++) {
         const struct position *row = &positions->rows[i];
         char key[300];
@@ -108,10 +120,9 @@ static void take_seen(struct loss *loss, const struct positions *positions, cons
         json_t *end = json_object_get(ends, key);
         if (row->placed && json_is_integer(end)) {
             int64_t more = json_integer_value(end) - row->at.source_next;
-            loss->at_least = (loss->at_least < 0 ? 0 : loss->at_least) + (more > 0 ? more : 0);
+            loss->seen_offsets += more > 0 ? more : 0;
         }
     }
-    loss->seconds = json_number_value(json_object_get(seen, "lag_s"));
     loss->last_seen_ms = json_integer_value(json_object_get(seen, "last_seen_ms"));
     loss->records_per_s = json_number_value(json_object_get(seen, "records_per_s"));
 }
@@ -146,7 +157,7 @@ void loss_read(struct operation *op, struct loss *out)
                                           .target = op->target};
     *out = (struct loss){.at_least = -1,
                          .at_most = -1,
-                         .seconds = -1,
+                         .seen_offsets = -1,
                          .last_seen_ms = -1,
                          .records_per_s = -1,
                          .mirrored_ms = -1};
@@ -180,9 +191,8 @@ json_t *loss_json(const struct loss *loss)
     json_t *out = json_object();
     json_object_set_new(out, "records", or_null(loss->at_most));
     json_object_set_new(out, "at_least", or_null(loss->at_least));
-    json_object_set_new(out, "seconds",
-                        loss->seconds < 0 || loss->at_most < 0 ? json_null()
-                                                               : json_real(loss->seconds));
+    json_object_set_new(out, "seen_offsets", or_null(loss->seen_offsets));
+    json_object_set_new(out, "seconds", loss->at_most == 0 ? json_real(0) : json_null());
     json_object_set_new(out, "last_seen",
                         loss->last_seen_ms < 0
                             ? json_null()
@@ -203,14 +213,19 @@ char *loss_text(const struct loss *loss, char out[LOSS_TEXT_BYTES])
     char least[32];
     char most[32];
     char seen[CLOCK_TEXT_BYTES];
-    char rate[64] = "";
-    if (loss->records_per_s >= 0) {
-        snprintf(rate, sizeof(rate), ", rate then %.0f/s", loss->records_per_s);
+    size_t used = (size_t)snprintf(out, LOSS_TEXT_BYTES, "at least %s, at most %s records lost",
+                                   number(loss->at_least, least), number(loss->at_most, most));
+    if (loss->at_most >= 0) {
+        return out; /* the primary says it */
     }
-    snprintf(out, LOSS_TEXT_BYTES, "at least %s, at most %s records lost%s%s%s%s",
-             number(loss->at_least, least), number(loss->at_most, most),
-             loss->last_seen_ms < 0 ? "" : "; the primary's ends were last seen ",
-             loss->last_seen_ms < 0 ? "" : clock_rfc3339(loss->last_seen_ms, seen), rate,
-             loss->last_seen_ms < 0 ? "; when they were last seen is unknown" : "");
+    if (loss->last_seen_ms < 0) {
+        snprintf(out + used, LOSS_TEXT_BYTES - used, "; when the primary was last seen is unknown");
+        return out;
+    }
+    snprintf(
+        out + used, LOSS_TEXT_BYTES - used,
+        "; the primary was last seen %s, %lld offsets then were not mirrored, rate then %.0f/s",
+        clock_rfc3339(loss->last_seen_ms, seen), (long long)loss->seen_offsets,
+        loss->records_per_s < 0 ? 0 : loss->records_per_s);
     return out;
 }

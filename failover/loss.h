@@ -6,20 +6,21 @@
 #include "failover/operation.h"
 
 struct loss {
-    int64_t at_least;     /* records; -1 = unknown */
-    int64_t at_most;      /* -1 = unknown */
-    double seconds;       /* the worst partition's lag as workers saw it last; -1 = unknown */
-    int64_t last_seen_ms; /* wall clock, when workers last saw the source's ends; -1 = unknown */
+    int64_t at_least; /* records; -1 = unknown */
+    int64_t at_most;  /* -1 = unknown */
+    int64_t
+        seen_offsets; /* that workers saw there and are not mirrored; markers and aborted records count; -1 = unknown */
+    int64_t last_seen_ms; /* wall clock, when the source last told a worker an end; -1 = unknown */
     double records_per_s; /* then; -1 = unknown */
     int64_t mirrored_ms;  /* newest checkpoint's time, wall clock; -1 = unknown */
 };
 
 /* What workers of the link told of the source, for `prove` to keep: {"ends": {"TOPIC:PARTITION": END}, "last_seen_ms",
- * "records_per_s", "lag_s"}; null when nobody tells. New reference. */
+ * "records_per_s"}; null when nobody tells. New reference. */
 json_t *loss_seen(struct operation *op);
 /* Reads checkpoints, the source's ends where it answers, and what workers told. Never fails. */
 void loss_read(struct operation *op, struct loss *out);
-/* {"records", "at_least", "seconds", "last_seen", "records_per_s"}; new reference. */
+/* {"records", "at_least", "seen_offsets", "seconds", "last_seen", "records_per_s"}; new reference. */
 json_t *loss_json(const struct loss *loss);
 #define LOSS_TEXT_BYTES 400
 /* "at least 12, at most unknown records (last seen TIME, rate then 5100/s)". Returns out. */

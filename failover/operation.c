@@ -1,5 +1,6 @@
 #include "failover/operation.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,8 +20,25 @@ int32_t operation_left_ms(const struct operation *op)
     return left < 1 ? 1 : left > INT32_MAX ? INT32_MAX : (int32_t)left;
 }
 
+static volatile sig_atomic_t interrupted;
+
+void operation_interrupt(void)
+{
+    interrupted = 1;
+}
+
+bool operation_interrupted(void)
+{
+    return interrupted != 0;
+}
+
 bool operation_in_time(const struct operation *op, struct err *err)
 {
+    if (operation_interrupted()) {
+        err_set(err, ERR_RETRY, "interrupted");
+        return err_hint(err, "nothing runs any more; ferry %s %s goes on where it stands",
+                        operation_kind_name(op->options.kind), op->service->name);
+    }
     if (clock_now_ms(op->clock) < op->until_ms) {
         return true;
     }

@@ -69,6 +69,7 @@ struct operation {
 
     char open_id[OPERATION_ID_BYTES]; /* an operation that stands open; "" = none */
     json_t *operations;               /* of the target's control topic, as read */
+    struct control_reader *reader;    /* of the target's control topic */
     struct control_writer *writer;    /* NULL before operation_lock() */
     const char *step;                 /* that runs now, for operation_say() */
     json_t *order_before;             /* record `order` before the operation; null = none */
@@ -84,7 +85,7 @@ struct operation {
 /* --- beginning and end -------------------------------------------------------------------------------------------- */
 
 /* Open the doors and read the target's control topic; nothing is written. The primary is asked once, beside everything else,
- * for 1.5 s in a failover: whatever does not answer then is NULL for good.
+ * for 1 s in a failover (3.5 s where a connection is taken): what does not answer then is NULL for good.
  *
  * @param to  site; NULL = the first of the service's sites that is not primary
  * @return false: ERR_RETRY the target does not answer; ERR_REFUSED it has no control topic or no role (code
@@ -114,7 +115,10 @@ bool operation_lock(struct operation *op, struct err *err);
 
 /* Milliseconds that are left for the whole, never below 1. */
 int32_t operation_left_ms(const struct operation *op);
-/* ERR_RETRY when time is up. */
+/* Async-signal-safe: an operation of this process stops behind the row that runs. */
+void operation_interrupt(void);
+bool operation_interrupted(void);
+/* ERR_RETRY when time is up, or it was interrupted. */
 MUST_CHECK
 bool operation_in_time(const struct operation *op, struct err *err);
 

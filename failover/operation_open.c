@@ -13,12 +13,13 @@
 #include "base/json.h"
 #include "failover/journal.h"
 #include "failover/operation.h"
+#include "failover/reach.h"
 #include "kafka/control_reader.h"
 
 #define CALL_MS        10000 /* of each question to the target, and to the source in a switchover */
 #define SOURCE_CALL_MS 3000  /* in a failover, once the primary answered the probe */
-#define PROBE_MS \
-    1500 /* five round trips between the farthest regions: TCP, TLS, SASL, one question */
+#define PROBE_MS       1000 /* for a TCP connection: two round trips between the farthest regions */
+#define ANSWER_MS      2500 /* then for Kafka's answer: TLS, SASL, one question */
 #define REDIS_MS       1000
 #define WATCH_EVERY_MS 500
 #define CODE_NO_TOPIC  3 /* UNKNOWN_TOPIC_OR_PARTITION */
@@ -27,7 +28,7 @@
 
 struct probe {
     const struct config_site *site;
-    int32_t timeout_ms;
+    bool planned;
     struct admin *admin; /* NULL: it does not answer */
     struct err err;
     pthread_t thread;
@@ -39,8 +40,14 @@ static void *probe_thread(void *arg)
     struct probe *probe = arg;
     char id[64];
     int32_t brokers;
-    probe->admin =
-        admin_new(probe->site->name, &probe->site->kafka, probe->timeout_ms, &probe->err);
+    const char *servers = config_client_get(&probe->site->kafka, "bootstrap.servers");
+    int32_t reach_ms = probe->planned ? CALL_MS : PROBE_MS;
+    if (servers == NULL || !reach_any(servers, reach_ms, &probe->err)) {
+        err_wrap(&probe->err, "%s does not answer", probe->site->name);
+        return NULL;
+    }
+    probe->admin = admin_new(probe->site->name, &probe->site->kafka,
+                             probe->planned ? CALL_MS : ANSWER_MS, &probe->err);
     if (probe->admin != NULL && !admin_cluster_id(probe->admin, id, &brokers, &probe->err)) {
         admin_free(probe->admin);
         probe->admin = NULL;
@@ -139,25 +146,32 @@ static void open_redis(struct operation *op)
     freeReplyObject(reply);
 }
 
+/* Through one reader that goes on where it was: the second time costs a question, not the topic. */
 static bool read_control(struct operation *op, struct err *err)
 {
-    json_t *operations = NULL;
-    struct control_state *state =
-        control_read_operations(&op->to->kafka, op->service->name, CALL_MS, &operations, err);
-    if (state == NULL && err->kind == ERR_REFUSED && err->code == CODE_NO_TOPIC) {
+    struct err bad;
+    if (op->reader == NULL) {
+        op->reader = control_reader_new(&op->to->kafka, op->service->name, err);
+        if (op->reader == NULL) {
+            return false;
+        }
+        control_reader_keep(op->reader);
+    }
+    bool read = control_reader_read(op->reader, CALL_MS, NULL, err);
+    if (!read && err->kind == ERR_REFUSED && err->code == CODE_NO_TOPIC) {
         err_set_code(err, ERR_REFUSED, OPERATION_NO_ROLE,
                      "service %s has no control topic on %s: it is not mirrored there",
                      op->service->name, op->to->name);
         return err_hint(err, "ferry enable %s --to %s", op->service->name, op->to->name);
     }
-    if (state == NULL) {
+    if (!read) {
         return false;
     }
     control_state_free(op->state);
     json_decref(op->operations);
-    op->state = state;
-    op->operations = operations;
-    journal_open_operation(operations, op->open_id, sizeof(op->open_id));
+    op->state = control_reader_state(op->reader, &bad);
+    op->operations = json_deep_copy(control_reader_operations(op->reader));
+    journal_open_operation(op->operations, op->open_id, sizeof(op->open_id));
     return true;
 }
 
@@ -193,6 +207,39 @@ static bool take_from(struct operation *op, struct err *err)
     return true;
 }
 
+/* Another secondary may be made primary at this very moment: an operation stands open in its control topic then. */
+static bool nobody_elsewhere(struct operation *op, struct err *err)
+{
+    for (size_t i = 0; i < op->service->others_count; i++) {
+        const struct config_site *site = config_site(op->config, op->service->others[i]);
+        const char *servers = config_client_get(&site->kafka, "bootstrap.servers");
+        char id[OPERATION_ID_BYTES];
+        json_t *operations = NULL;
+        struct err why = {0};
+        if (site == op->to || site == op->from || servers == NULL) {
+            continue;
+        }
+        struct control_state *state = reach_any(servers, PROBE_MS, &why)
+                                          ? control_read_operations(&site->kafka, op->service->name,
+                                                                    ANSWER_MS, &operations, &why)
+                                          : NULL;
+        bool open = state != NULL && journal_open_operation(operations, id, sizeof(id)) != NULL;
+        control_state_free(state);
+        json_decref(operations);
+        if (open) {
+            err_set_code(err, ERR_REFUSED, OPERATION_BUSY, "operation %s to %s is open", id,
+                         site->name);
+            return err_hint(err, "go on with that: ferry history %s %s; --to %s", op->service->name,
+                            id, site->name);
+        }
+        if (state == NULL && why.code != CODE_NO_TOPIC) {
+            operation_say(op, "whether an operation to %s is open is unknown: %.300s", site->name,
+                          why.what);
+        }
+    }
+    return true;
+}
+
 static void open_names(struct operation *op)
 {
     op->names_count = op->service->cnames_count;
@@ -217,8 +264,7 @@ static const struct config_site *other_site(const struct config *config,
 static bool open_all(struct operation *op, struct err *err)
 {
     const struct config_site *likely = config_site(op->config, op->service->home);
-    struct probe probe = {.site = likely == op->to ? NULL : likely,
-                          .timeout_ms = op->planned ? CALL_MS : PROBE_MS};
+    struct probe probe = {.site = likely == op->to ? NULL : likely, .planned = op->planned};
     if (probe.site != NULL) {
         probe_begin(&probe);
     }
@@ -230,9 +276,10 @@ static bool open_all(struct operation *op, struct err *err)
     if (ok && probe.site != op->from) {
         probe_end(&probe);
         admin_free(probe.admin);
-        probe = (struct probe){.site = op->from, .timeout_ms = probe.timeout_ms};
+        probe = (struct probe){.site = op->from, .planned = op->planned};
         probe_begin(&probe);
     }
+    ok = ok && nobody_elsewhere(op, err);
     if (ok) {
         open_names(op);
         take_source(op, &probe);
@@ -255,6 +302,11 @@ bool operation_open(struct operation *op, const struct config *config,
                              .clock = clock_system(),
                              .evidence = json_object()};
     op->until_ms = clock_now_ms(op->clock) + options->timeout_ms;
+    if (to == NULL && service->others_count > 1) {
+        err_set(err, ERR_USAGE, "service %s has %zu secondaries: which one?", service->name,
+                service->others_count);
+        return err_hint(err, "--to %s, ..", service->others[0]);
+    }
     op->began_wall_ms = clock_wall_ms(op->clock);
     return open_all(op, err);
 }
@@ -263,6 +315,7 @@ void operation_done(struct operation *op)
 {
     journal_free(op->journal);
     control_writer_free(op->writer);
+    control_reader_free(op->reader, 0);
     if (op->target_operator != op->target) {
         admin_free(op->target_operator);
     }
@@ -321,20 +374,15 @@ static bool watch(struct operation *op, bool *out_working, struct err *err)
 {
     int64_t until_ms = clock_now_ms(op->clock) + watch_ms();
     json_int_t before = beat_of(op->operations, op->open_id);
-    struct control_reader *reader = control_reader_new(&op->to->kafka, op->service->name, err);
-    bool ok = reader != NULL;
+    bool ok = true;
     *out_working = false;
-    if (ok) {
-        control_reader_keep(reader);
-    }
     while (ok && !*out_working && clock_now_ms(op->clock) < until_ms) {
-        ok = control_reader_read(reader, CALL_MS, NULL, err);
-        *out_working = ok && beat_of(control_reader_operations(reader), op->open_id) != before;
+        ok = control_reader_read(op->reader, CALL_MS, NULL, err);
+        *out_working = ok && beat_of(control_reader_operations(op->reader), op->open_id) != before;
         if (ok && !*out_working) {
-            control_reader_wait(reader, WATCH_EVERY_MS);
+            control_reader_wait(op->reader, WATCH_EVERY_MS);
         }
     }
-    control_reader_free(reader, 1000);
     return ok;
 }
 

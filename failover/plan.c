@@ -23,6 +23,7 @@ static const struct step rows[] = {
     {.name = "prove", .does = "the source's ends stand still", .act = step_prove_act, .plan = step_prove_plan},
     {.name = "drain", .does = "everything is mirrored", .act = step_drain_act, .plan = step_drain_plan, .flags = STEP_PLANNED},
     {.name = "fence", .does = "the mirror's workers stop, proven at the target", .done = step_fence_done, .act = step_fence_act, .undo = step_fence_undo, .plan = step_fence_plan},
+    {.name = "count", .does = "nobody wrote meanwhile; what is lost is still what was accepted", .act = step_count_act, .flags = STEP_ALWAYS | STEP_BEFORE_ROLE},
     {.name = "freeze", .does = "recovery point: where every group stands", .done = step_freeze_done, .act = step_freeze_act, .undo = step_freeze_undo, .plan = step_freeze_plan},
     {.name = "role", .does = "the target is primary: the next role epoch", .done = step_role_done, .act = step_role_act, .undo = step_role_undo, .plan = step_role_plan},
     {.name = "offsets", .does = "each group's translated offset is committed, its hint with it", .done = step_offsets_done, .act = step_offsets_act, .undo = step_offsets_undo, .plan = step_offsets_plan, .flags = STEP_SOFT},

@@ -3,13 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
+#include "base/heap.h"
 
 static int compare_topics(const void *a, const void *b)
 {

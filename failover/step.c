@@ -93,8 +93,12 @@ static bool row(struct run *run, const struct step *step, struct err *err)
         return act(step, op, err);
     }
     /* Found so: by us before we were killed, or by somebody else. */
-    return journal_step(op->journal, step->name, JOURNAL_BEGAN, err) &&
-           journal_step(op->journal, step->name, JOURNAL_DONE, err);
+    bool ok = journal_step(op->journal, step->name, JOURNAL_BEGAN, err) &&
+              journal_step(op->journal, step->name, JOURNAL_DONE, err);
+    if (ok) {
+        failpoint(step, "after");
+    }
+    return ok;
 }
 
 /* --- backward ----------------------------------------------------------------------------------------------------- */
@@ -187,6 +191,9 @@ static enum plan_end failed(struct run *run, const struct step *step, const stru
     if (journal_lost(op->journal)) {
         return PLAN_LOST;
     }
+    if (operation_interrupted() && !operation_in_time(op, err)) {
+        return PLAN_STOPPED;
+    }
     if (opened(run) || (!op->planned && err->kind == ERR_RETRY)) {
         return PLAN_STOPPED;
     }
@@ -200,7 +207,7 @@ static enum plan_end failed(struct run *run, const struct step *step, const stru
 /* A soft row that fails is said, and the rest goes on; not in a switchover that can still be taken back. */
 static bool may_go_on(const struct run *run, const struct step *step, const struct err *err)
 {
-    return (step->flags & STEP_SOFT) != 0 && err->kind != ERR_FATAL &&
+    return !operation_interrupted() && (step->flags & STEP_SOFT) != 0 && err->kind != ERR_FATAL &&
            !journal_lost(run->op->journal) && (!run->op->planned || opened(run));
 }
 
@@ -241,7 +248,7 @@ enum plan_end plan_run(const struct plan *plan, struct operation *op, const stru
             continue;
         }
         op->step = step->name;
-        if (row(&run, step, err)) {
+        if ((!operation_interrupted() || operation_in_time(op, err)) && row(&run, step, err)) {
             continue;
         }
         if (may_go_on(&run, step, err)) {

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "failover/reach.h"
 #include "failover/steps.h"
 
 #define SETTLE_MS    60000
@@ -273,7 +274,8 @@ static char *cluster_at(const struct operation *op, const char *name, struct err
         }
     }
     client.properties = copy;
-    struct admin *admin = admin_new(name, &client, BOOTSTRAP_MS, err);
+    struct admin *admin =
+        reach_any(servers, BOOTSTRAP_MS, err) ? admin_new(name, &client, BOOTSTRAP_MS, err) : NULL;
     bool ok = admin != NULL && admin_cluster_id(admin, id, &brokers, err);
     admin_free(admin);
     free(copy);
@@ -369,7 +371,9 @@ bool step_verify_act(struct operation *op, struct err *err)
         free(views);
     }
     json_t *evidence = json_pack("{soso}", "records", rows, "bootstrap", bootstrap_end(&ask));
-    if (!operation_keep(op, "verify", evidence, asked ? err : NULL)) {
+    struct err why = {0};
+    if (!operation_keep(op, "verify", evidence, &why)) {
+        *err = why;
         return false;
     }
     if (asked && !settled) {

@@ -47,6 +47,10 @@ static bool judge(const char *program, const struct child_result *result, int32_
 bool hook_run(struct operation *op, enum config_hook hook, const char *verb, struct err *err)
 {
     const char *const *argv = op->service->hooks[hook];
+    if (argv == NULL) { /* it was there when the operation began */
+        return err_set(err, ERR_REFUSED, "hooks.%s is not configured any more",
+                       config_hook_name(hook));
+    }
     char texts[6][ENV_BYTES];
     struct child_result result = {.code = 0};
     char *in = story(op, verb);

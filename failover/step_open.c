@@ -10,12 +10,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "base/json.h"
 #include "failover/acl_sync.h"
 #include "failover/fence.h"
 #include "failover/steps.h"
 
 #define SETTINGS_AT_ONCE 16 /* of one topic; topic_plan forces three */
+
+#define CODE_NO_TOPIC 3 /* UNKNOWN_TOPIC_OR_PARTITION */
+
+struct pairs { /* name, value, .. of one topic; NULL behind the last */
+    const char *texts[2 * SETTINGS_AT_ONCE + 1];
+};
 
 struct opening {
     struct operation *op;
@@ -119,14 +126,6 @@ static bool give_acls(struct opening *opening, struct err *err)
 
 /* --- settings ----------------------------------------------------------------------------------------------------- */
 
-/* Old values, or none: then it is the brokers' again. NULL among the values deletes, so names end the list. */
-static bool alter(struct operation *op, const char *topic, const char **pairs, size_t count,
-                  struct err *err)
-{
-    pairs[2 * count] = NULL;
-    return admin_alter_topic(op->target, topic, pairs, err);
-}
-
 static const char *value_of(const struct admin_topic_config *config, const char *name)
 {
     for (size_t i = 0; i < config->settings_count; i++) {
@@ -137,38 +136,70 @@ static const char *value_of(const struct admin_topic_config *config, const char 
     return NULL;
 }
 
-/* Only what is as we left it; what somebody changed since is his. */
-static bool give_back_topic(struct opening *opening, const json_t *forced,
-                            const struct admin_topic_config *config, struct err *err)
+/* Only what is as we left it; what somebody changed since is his. Old values, or none: then it is the brokers' again. */
+static size_t give_back_topic(struct opening *opening, const json_t *forced,
+                              const struct admin_topic_config *config, struct pairs *pairs)
 {
-    const char *pairs[2 * SETTINGS_AT_ONCE + 1];
     const char *name;
     json_t *change;
     size_t count = 0;
     json_object_foreach ((json_t *)(uintptr_t)forced, name, change) {
         const char *ours = json_string_value(json_array_get(change, 1));
+        const char *old = json_string_value(json_array_get(change, 0));
         const char *now = value_of(config, name);
         if (now == NULL || ours == NULL || count == SETTINGS_AT_ONCE) {
             continue;
         }
-        if (strcmp(now, ours) != 0) {
+        if (strcmp(now, ours) == 0) {
+            pairs->texts[2 * count] = name;
+            pairs->texts[2 * count + 1] = old;
+            count++;
+        } else if (old == NULL || strcmp(now, old) != 0) {
             char text[500];
-            const char *old = json_string_value(json_array_get(change, 0));
-            if (old == NULL || strcmp(now, old) != 0) {
-                snprintf(text, sizeof(text), "%.250s: %.100s is %.100s", config->topic, name, now);
-                json_array_append_new(opening->left, json_string(text));
-            }
-            continue;
+            snprintf(text, sizeof(text), "%.250s: %.100s is %.100s", config->topic, name, now);
+            json_array_append_new(opening->left, json_string(text));
         }
-        pairs[2 * count] = name;
-        pairs[2 * count + 1] = json_string_value(json_array_get(change, 0));
-        count++;
     }
-    if (count == 0) {
+    pairs->texts[2 * count] = NULL;
+    opening->back += count;
+    return count;
+}
+
+/* A topic that is gone wants nothing. */
+static bool judge(const struct err *why, struct err *err)
+{
+    if (why->kind == ERR_NONE || why->code == CODE_NO_TOPIC) {
         return true;
     }
-    opening->back += count;
-    return alter(opening->op, config->topic, pairs, count, err);
+    *err = *why;
+    return false;
+}
+
+static bool alter_all(struct opening *opening, const struct admin_topic_config *configs,
+                      const json_t *const *forced, size_t count, struct err *err)
+{
+    struct pairs *pairs = must(calloc(count + 1, sizeof(*pairs)));
+    struct admin_topic_change *changes = must(calloc(count + 1, sizeof(*changes)));
+    size_t changes_count = 0;
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++) {
+        ok = judge(&configs[i].err, err);
+        struct pairs *mine = &pairs[changes_count];
+        if (ok && configs[i].err.kind == ERR_NONE &&
+            give_back_topic(opening, forced[i], &configs[i], mine) > 0) {
+            changes[changes_count++] =
+                (struct admin_topic_change){.topic = configs[i].topic, .settings = mine->texts};
+        }
+    }
+    if (ok) {
+        admin_alter_topics(opening->op->target, changes, changes_count);
+    }
+    for (size_t i = 0; ok && i < changes_count; i++) {
+        ok = judge(&changes[i].err, err);
+    }
+    free(pairs);
+    free(changes);
+    return ok;
 }
 
 static bool give_back(struct opening *opening, struct err *err)
@@ -177,13 +208,9 @@ static bool give_back(struct opening *opening, struct err *err)
     json_t *record = parse(op->state->topics_json, "topics");
     json_t *topics = json_object_get(record, "topics");
     size_t count = json_array_size(topics);
-    struct admin_topic_config *configs = calloc(count + 1, sizeof(*configs));
-    const json_t **forced = calloc(count + 1, sizeof(*forced));
+    struct admin_topic_config *configs = must(calloc(count + 1, sizeof(*configs)));
+    const json_t **forced = must(calloc(count + 1, sizeof(*forced)));
     size_t asked = 0;
-    bool ok = true;
-    if (configs == NULL || forced == NULL) {
-        abort();
-    }
     for (size_t i = 0; i < count; i++) {
         const json_t *topic = json_array_get(topics, i);
         const json_t *settings = json_object_get(topic, "forced");
@@ -194,13 +221,8 @@ static bool give_back(struct opening *opening, struct err *err)
         }
     }
     admin_topics_settings(op->target, configs, asked);
+    bool ok = alter_all(opening, configs, forced, asked, err);
     for (size_t i = 0; i < asked; i++) {
-        if (configs[i].err.kind == ERR_NONE) {
-            ok = ok && give_back_topic(opening, forced[i], &configs[i], err);
-        } else if (ok && configs[i].err.code != 3) { /* a topic that is gone wants nothing */
-            *err = configs[i].err;
-            ok = false;
-        }
         admin_settings_free(configs[i].settings, configs[i].settings_count);
     }
     free(configs);

@@ -1,7 +1,9 @@
 /* The source's side: its writers are stopped, its ends stand still, everything is mirrored; what came later is counted.
  *
- * `source`     {"method": "acl"|"hook"|"none"|"unreachable", "why": TEXT, "topics": as failover/fence.h}
+ * `source`     {"method": "acl"|"hook"|"none"|"unreachable", "why": TEXT, "topics": as failover/fence.h, "left": TEXT}   left: it could
+ *              not be taken back, why
  * `prove`      {"ends": {TOPIC: [END..]}, "still": true|false|null, "looks": N, "seen": see loss.h}   null: it does not answer
+ * `count`      {"records": N|null} that are lost, as far as the source says
  * `drain`      {"partitions": N, "records": N mirrored meanwhile}
  * `stragglers` {"records": N|null, "topics": {TOPIC: N}, "why": TEXT}
  */
@@ -192,23 +194,45 @@ bool step_source_act(struct operation *op, struct err *err)
     if (source_act(op, &why)) {
         return true;
     }
-    if (op->planned || why.kind == ERR_FATAL || hook_is_set(op, HOOK_FENCE)) {
+    if (why.kind == ERR_FATAL || (op->planned && !operation_forced(op, "source"))) {
         *err = why;
+        if (op->planned && why.kind != ERR_FATAL) {
+            err_hint(err, "you stopped the writers yourself: --force source");
+        }
         return false;
     }
-    /* A primary that is half dead stops nobody's failover. */
+    /* A primary that is half dead stops nobody's failover, nor does a program that cannot reach it. */
     json_t *topics = json_object_get(operation_kept(op, "source"), "topics");
     return keep_method(op, "none", why.what, topics, err);
 }
 
+/* A primary that does not answer stops nobody: what it keeps stands in the journal, for whoever mends it (exit 4). */
+static bool leave_it(struct operation *op, const struct err *why, struct err *err)
+{
+    json_t *evidence = json_deep_copy(operation_kept(op, "source"));
+    json_object_set_new(evidence, "left", json_string(why->what));
+    operation_say(op, "left at %s as it is: %s", op->from->name, why->what);
+    return operation_keep(op, "source", evidence, err);
+}
+
 bool step_source_undo(struct operation *op, struct err *err)
 {
+    struct err why = {0};
     const json_t *kept = operation_kept(op, "source");
     const char *method = json_string_value(json_object_get(kept, "method"));
-    if (method != NULL && strcmp(method, "hook") == 0) {
-        return hook_run(op, HOOK_FENCE, "unfence", err);
+    if (kept == NULL) {
+        return true; /* it never came so far */
     }
-    return set_entries(op, json_object_get(kept, "topics"), true, err);
+    bool hook = method != NULL && strcmp(method, "hook") == 0;
+    if (hook ? hook_run(op, HOOK_FENCE, "unfence", &why)
+             : set_entries(op, json_object_get(kept, "topics"), true, &why)) {
+        return true;
+    }
+    if (op->source == NULL || !op->planned || operation_forced(op, "source")) {
+        return leave_it(op, &why, err);
+    }
+    *err = why;
+    return err_hint(err, "the same command again takes it back; leave it so: --force source");
 }
 
 bool step_source_plan(struct operation *op, struct err *err)
@@ -331,6 +355,55 @@ bool step_prove_plan(struct operation *op, struct err *err)
     (void)op;
     (void)err;
     return true;
+}
+
+/* --- did anybody write meanwhile ---------------------------------------------------------------------------------- */
+
+/* Behind the fence of the mirror: what was written since `prove` is not mirrored, and would be lost with the role. */
+static bool nobody_wrote(struct operation *op, json_t **out_ends, struct err *err)
+{
+    struct service_topics topics = {.count = 0};
+    const json_t *proven = json_object_get(operation_kept(op, "prove"), "ends");
+    if (op->source == NULL) {
+        *err = op->source_err;
+        return err_wrap(err, "did anybody write at %s meanwhile", op->from->name);
+    }
+    bool ok = service_topics_list(op->service, op->source, &topics, err) &&
+              service_topics_ends(&topics, op->source, OFFSET_SPEC_LATEST, out_ends, err);
+    const char *topic = ok ? moved(proven, *out_ends) : NULL;
+    service_topics_done(&topics);
+    if (topic == NULL) {
+        return ok;
+    }
+    err_set(err, ERR_REFUSED, "somebody still writes at %s, as to %.250s", op->from->name, topic);
+    return err_hint(err, "who: kafka-acls, super users; sites.%s.operator", op->from->name);
+}
+
+static bool loss_still_allowed(struct operation *op, int64_t *out_records, struct err *err)
+{
+    struct loss loss;
+    char text[LOSS_TEXT_BYTES];
+    int64_t allowed = op->options.allow_loss;
+    loss_read(op, &loss);
+    *out_records = loss.at_most;
+    if (op->source == NULL || allowed < 0 || (loss.at_most >= 0 && loss.at_most <= allowed)) {
+        return true; /* nothing was promised, or nothing more is known than when it was */
+    }
+    err_set(err, ERR_REFUSED, "more than --allow-loss or max_loss allows now: %.380s",
+            loss_text(&loss, text));
+    return err_hint(err, "ferry switchover %s loses nothing", op->service->name);
+}
+
+bool step_count_act(struct operation *op, struct err *err)
+{
+    int64_t records = 0;
+    json_t *ends = NULL;
+    bool ok = op->planned ? nobody_wrote(op, &ends, err) : loss_still_allowed(op, &records, err);
+    json_decref(ends);
+    return ok && operation_keep(op, "count",
+                                json_pack("{so}", "records",
+                                          records < 0 ? json_null() : json_integer(records)),
+                                err);
 }
 
 /* --- is everything mirrored --------------------------------------------------------------------------------------- */

@@ -16,6 +16,7 @@ bool step_source_undo(struct operation *op, struct err *err);
 bool step_source_plan(struct operation *op, struct err *err);
 bool step_prove_act(struct operation *op, struct err *err);
 bool step_prove_plan(struct operation *op, struct err *err);
+bool step_count_act(struct operation *op, struct err *err);
 bool step_drain_act(struct operation *op, struct err *err);
 bool step_drain_plan(struct operation *op, struct err *err);
 bool step_stragglers_act(struct operation *op, struct err *err);

@@ -88,6 +88,14 @@ MUST_CHECK
 bool admin_alter_topic(struct admin *admin, const char *topic, const char *const *settings,
                        struct err *err);
 
+/* Many topics in one request, ADMIN_SETTINGS_TOPICS each; errs as with admin_topics_settings(). */
+struct admin_topic_change {
+    const char *topic;
+    const char *const *settings; /* as above */
+    struct err err;              /* out */
+};
+void admin_alter_topics(struct admin *admin, struct admin_topic_change *changes, size_t count);
+
 struct admin_offset {
     const char *topic;
     int32_t partition;

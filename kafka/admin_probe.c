@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "kafka/admin_inside.h"
 #include "kafka/broker_ask.h"
 #include "kafka/error.h"
@@ -19,14 +20,6 @@
 #define LOOK_MS             10
 #define HEADER_MAGIC        16 /* its place in a batch header */
 #define HEADER_LENGTH       8
-
-static void *must(void *memory)
-{
-    if (!memory) {
-        abort();
-    }
-    return memory;
-}
 
 static struct cluster *open_cluster(struct admin *admin, struct loop *loop)
 {

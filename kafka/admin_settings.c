@@ -157,39 +157,86 @@ static bool put_changes(rd_kafka_ConfigResource_t *resource, const char *const *
     return true;
 }
 
-static bool take_altered(struct admin_call *call, const char *topic, const char *what,
-                         struct err *err)
+static void take_altered(struct admin_call *call, struct admin_topic_change *changes,
+                         size_t changes_count)
 {
     char lacks[ACL_LACKS_BYTES];
     size_t count = 0;
     const rd_kafka_ConfigResource_t **found = rd_kafka_IncrementalAlterConfigs_result_resources(
         rd_kafka_event_IncrementalAlterConfigs_result(call->event), &count);
-    rd_kafka_resp_err_t code =
-        count == 1 ? rd_kafka_ConfigResource_error(found[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
-    return !code ||
-           admin_failed(
-               call->admin, err, code, what,
-               client_why(call->admin->client, code,
-                          count == 1 ? rd_kafka_ConfigResource_error_string(found[0]) : NULL,
-                          ACL_ALTER_CONFIGS, ACL_TOPIC, topic, lacks));
+    for (size_t i = 0; i < count; i++) {
+        rd_kafka_resp_err_t code = rd_kafka_ConfigResource_error(found[i]);
+        const char *name = rd_kafka_ConfigResource_name(found[i]);
+        for (size_t j = 0; j < changes_count; j++) {
+            struct admin_topic_change *change = &changes[j];
+            char what[320];
+            if (strcmp(change->topic, name) != 0) {
+                continue;
+            }
+            err_clear(&change->err);
+            snprintf(what, sizeof(what), "alter topic '%s'", name);
+            if (code) {
+                admin_failed(call->admin, &change->err, code, what,
+                             client_why(call->admin->client, code,
+                                        rd_kafka_ConfigResource_error_string(found[i]),
+                                        ACL_ALTER_CONFIGS, ACL_TOPIC, name, lacks));
+            }
+        }
+    }
+}
+
+/* Every change begins as one that was not answered. */
+static void alter_some(struct admin *admin, struct admin_topic_change *changes, size_t count)
+{
+    struct admin_call call;
+    struct err why = {0};
+    rd_kafka_ConfigResource_t **resources = calloc(count, sizeof(rd_kafka_ConfigResource_t *));
+    size_t made = 0;
+    bool ok = true;
+    if (!resources) {
+        abort();
+    }
+    admin_call_begin(&call, admin, RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS);
+    for (; ok && made < count; made++) {
+        char what[320];
+        snprintf(what, sizeof(what), "alter topic '%s'", changes[made].topic);
+        resources[made] = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, changes[made].topic);
+        ok = put_changes(resources[made], changes[made].settings, what, &why);
+    }
+    if (ok) {
+        rd_kafka_IncrementalAlterConfigs(client_handle(admin->client), resources, count,
+                                         call.options, call.queue);
+        ok = admin_call_wait(&call, "alter topics", &why);
+    }
+    if (ok) {
+        err_set(&why, ERR_RETRY, "%s: alter topics: one was not answered", admin->site);
+    }
+    for (size_t i = 0; i < count; i++) {
+        changes[i].err = why;
+    }
+    if (ok) {
+        take_altered(&call, changes, count);
+    }
+    rd_kafka_ConfigResource_destroy_array(resources, made);
+    free(resources);
+    admin_call_done(&call);
+}
+
+void admin_alter_topics(struct admin *admin, struct admin_topic_change *changes, size_t count)
+{
+    for (size_t at = 0; at < count; at += ADMIN_SETTINGS_TOPICS) {
+        size_t some = count - at < ADMIN_SETTINGS_TOPICS ? count - at : ADMIN_SETTINGS_TOPICS;
+        alter_some(admin, changes + at, some);
+    }
 }
 
 bool admin_alter_topic(struct admin *admin, const char *topic, const char *const *settings,
                        struct err *err)
 {
-    struct admin_call call;
-    char what[320];
-    snprintf(what, sizeof(what), "alter topic '%s'", topic);
-    rd_kafka_ConfigResource_t *resource =
-        rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
-    admin_call_begin(&call, admin, RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS);
-    bool ok = put_changes(resource, settings, what, err);
-    if (ok) {
-        rd_kafka_IncrementalAlterConfigs(client_handle(admin->client), &resource, 1, call.options,
-                                         call.queue);
-        ok = admin_call_wait(&call, what, err) && take_altered(&call, topic, what, err);
+    struct admin_topic_change change = {.topic = topic, .settings = settings};
+    admin_alter_topics(admin, &change, 1);
+    if (change.err.kind != ERR_NONE && err) {
+        *err = change.err;
     }
-    rd_kafka_ConfigResource_destroy(resource);
-    admin_call_done(&call);
-    return ok;
+    return change.err.kind == ERR_NONE;
 }

@@ -31,6 +31,19 @@ static json_t *rebuild_json(const struct link *link)
     return out;
 }
 
+/* The source's end as it was told last, and when, however long ago: what a failover knows of a primary that is dead. */
+static void put_seen(json_t *out, const struct link_part *part)
+{
+    const struct loop *loop = part->link->loop;
+    int64_t at_ms = -1;
+    int64_t end = part->task == NULL ? -1 : task_source_end(part->task, &at_ms);
+    int64_t ago_ms = loop_now_ms(loop) - at_ms;
+    json_object_set_new(out, "seen_end", int_or_null(end));
+    json_object_set_new(out, "seen_ms",
+                        end < 0 ? json_null()
+                                : json_integer(clock_wall_ms(loop_clock(loop)) - ago_ms));
+}
+
 static json_t *part_json(struct link_part *part)
 {
     int64_t source_end = link_part_end(part);
@@ -52,6 +65,7 @@ static json_t *part_json(struct link_part *part)
         flow_limit_name(flow == NULL ? FLOW_NOTHING : flow->limit), "slow_connection",
         part->task != NULL && task_is_slow(part->task) ? 1 : 0);
     json_object_set_new(out, "unmapped_offsets", int_or_null(unmapped));
+    put_seen(out, part);
     return out;
 }
 

@@ -242,16 +242,71 @@ def test_a_switchover_is_taken_back_behind_its_role(moved, folder):
     """Killed with the new epoch there, and no time left for who goes on: another epoch, and the mirror mirrors."""
     hooks = Hooks(folder, "fence")
     one = moved(conf_more=hooks.settings)
-    argv = [str(BIN / "ferry"), "switchover", one.name, "--yes"]
-    env = dict(os.environ) | {"FERRY_CONFIG": str(one.conf.path), "FERRY_WATCH_MS": "3500"}
-    killed = subprocess.run(argv, env=env | {"FERRY_FAILPOINT": "role:after"}, capture_output=True, timeout=60)
-    assert killed.returncode == -9 and one.role() == ("b", 2)
-    done = subprocess.run([*argv, "--timeout", "1"], env=env, capture_output=True, text=True, timeout=60)
+    assert switch(one, FERRY_FAILPOINT="role:after").returncode == -9 and one.role() == ("b", 2)
+    done = switch(one, "--timeout", "1")
     assert done.returncode == EXIT_FAILED, done.stderr
     assert one.role() == ("a", 3) and hooks.calls() == ["fence", "unfence"]
     assert one.history()[0]["state"] == "undone"
     Load(one.source.bootstrap, one.topic, "plain", count=10, partitions=2, seed=5).run()
     one.wait_mirrored(RECORDS + 10)
+
+
+def switch(one, *more, command=None, **env):
+    conf = (command or one.right).conf
+    argv = [str(BIN / "ferry"), "switchover", one.name, "--yes", *more]
+    env = dict(os.environ) | {"FERRY_CONFIG": str(conf.path), "FERRY_WATCH_MS": "3500"} | env
+    return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=90, check=False)
+
+
+@pytest.mark.long
+def test_a_switchover_whose_primary_dies(moved, folder):
+    """Killed in the middle, and then the primary is lost: taken back without it, what it keeps is said; a failover does the
+    rest."""
+    hooks = Hooks(folder, "fence")
+    one = moved(conf_more=hooks.settings)
+    assert switch(one, FERRY_FAILPOINT="drain:before").returncode == -9
+    hooks.say("exit-unfence", 1)
+    done = one.failover()
+    assert done.returncode == EXIT_REFUSED and "end it first: ferry switchover" in done.stderr
+    done = switch(one, command=one.lost)
+    assert done.returncode == EXIT_PARTLY, done.stderr
+    assert "left at a as it is" in done.stderr and one.role() == ("a", 1)
+    operation = one.history()[0]
+    assert operation["state"] == "undone" and operation["exit"] == EXIT_PARTLY
+    hooks.say("exit-fence", 1)  # nor can the program reach it now: no failover waits for that
+    done = one.failover()
+    assert done.returncode == EXIT_DONE, done.stderr
+    assert one.role() == ("b", 2)
+
+
+@pytest.mark.long
+def test_who_writes_behind_the_drain_is_found(moved, folder):
+    """Nothing is lost: what was written when the mirror had stopped takes everything back."""
+    hooks = Hooks(folder, "fence")
+    one = moved(conf_more=hooks.settings)
+    assert switch(one, FERRY_FAILPOINT="fence:after").returncode == -9
+    Load(one.source.bootstrap, one.topic, "plain", count=4, partitions=2, seed=6).run()
+    done = switch(one)
+    assert done.returncode == EXIT_REFUSED and "somebody still writes" in done.stderr
+    assert one.role() == ("a", 1) and hooks.calls() == ["fence", "unfence"]
+    one.wait_mirrored(RECORDS + 4)
+
+
+@pytest.mark.long
+def test_an_interrupt_stops_between_two_steps(moved, folder):
+    hooks = Hooks(folder, "pre")
+    hooks.say("sleep-pre", 3)
+    one = moved(conf_more=hooks.settings)
+    first = start(one)
+    wait_for("it is at work", lambda: hooks.calls() == ["pre"], 20)
+    first.send_signal(signal.SIGINT)
+    _out, err = first.communicate(timeout=30)
+    assert first.returncode == EXIT_PARTLY and f"ferry failover {one.name} goes on" in err
+    assert one.history()[0]["state"] == "open" and one.role() == ("a", 1)
+    done = one.failover()
+    assert done.returncode == EXIT_DONE and hooks.calls() == ["pre"], done.stderr
+    done = one.lost.run("switchover", one.name, "--yes")
+    assert done.returncode == EXIT_REFUSED and "--to SITE" in done.stderr  # it is there, and by a failover
 
 
 @pytest.mark.long
@@ -298,7 +353,21 @@ def test_two_operators(moved, folder, own):
     assert bind.value() == (30, B) and one.role() == ("b", 2)
 
 
-STEPS = ["check", "pre", "source", "prove", "fence", "freeze", "role", "offsets", "hints", "open", "dns", "verify"]
+STEPS = [
+    "check",
+    "pre",
+    "source",
+    "prove",
+    "fence",
+    "count",
+    "freeze",
+    "role",
+    "offsets",
+    "hints",
+    "open",
+    "dns",
+    "verify",
+]
 STEPS += ["evict", "post", "stragglers"]
 
 
