@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kafka/admin_inside.h"
 #include "base/heap.h"
+#include "kafka/admin_inside.h"
 #include "kafka/error.h"
 #include "kafka/group_ask.h"
 #include "kafka/proto.h"

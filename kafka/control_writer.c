@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kafka/admin_inside.h"
 #include "base/heap.h"
+#include "kafka/admin_inside.h"
 #include "kafka/client.h"
 #include "kafka/control.h"
 #include "kafka/control_inside.h"

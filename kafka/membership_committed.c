@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kafka/error.h"
 #include "base/heap.h"
+#include "kafka/error.h"
 #include "kafka/group_ask.h"
 #include "kafka/membership_inside.h"
 #include "kafka/proto.h"

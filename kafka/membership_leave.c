@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "kafka/error.h"
 #include "base/heap.h"
+#include "kafka/error.h"
 #include "kafka/group_ask.h"
 #include "kafka/membership_inside.h"
 #include "kafka/proto.h"

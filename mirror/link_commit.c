@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "base/heap.h"
+#include "base/log.h"
 #include "mirror/link_inside.h"
 
 #define COMMIT_SOON_MS       5    /* gathers the positions of parts that were placed together */

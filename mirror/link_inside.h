@@ -4,6 +4,7 @@
  *   link_membership  ferry's group: partitions come and go, joining again
  *   link_control what the control topic says: role, streams, the list of topics; what our keeper did
  *   link_part    one partition: its states, resume inputs, acks, faults
+ *   link_order   what an operator has ordered about a partition
  *   link_commit  the second checkpoint and the send deadline that its success gives
  *   link_report  heartbeat, faults
  *   link_metrics what Prometheus reads
@@ -373,13 +374,19 @@ struct link_part *part_by_id(struct link *link, uint64_t id);
 void part_metadata(struct link_part *part); /* topic ids may have come or changed */
 void part_leave(struct link_part *part);    /* drain; link_look_at_leaving() when at rest */
 void part_committed(struct link_part *part);
+void part_conflict(struct link_part *part, const struct checkpoint *found);
+/* An event of mirror/link_fsm: go where its edge leads, or log that it is refused. */
+void part_event(struct link_part *part, enum part_event event, const char *why);
+/* Write an event of the partition to Redis. */
+void part_record_event(struct link_part *part, const char *event, json_t *take_detail);
+void link_engine_callbacks(struct link *link, struct engine_callbacks *out);
+void link_load_groups(void *arg); /* timer: one request for all that wait */
+
+/* link_order */
 /* An operator's word about the partition: retry, accept or resync; hostile until checked. true: done with, or about nothing
  * that stands; false: it stays in Redis, for us (what stands is not known yet, or the decision has no position yet) or for
  * the next owner. */
 bool part_order(struct link_part *part, const json_t *order);
-void part_conflict(struct link_part *part, const struct checkpoint *found);
-void link_engine_callbacks(struct link *link, struct engine_callbacks *out);
-void link_load_groups(void *arg); /* timer: one request for all that wait */
 
 /* link_commit */
 void link_commit_soon(struct link *link);

@@ -2,16 +2,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
 #include "base/heap.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "mirror/link_inside.h"
 
 #define LOAD_GATHER_MS 5 /* parts that come together ask the coordinator together */
 #define STALL_FIRST_MS 100
 #define STALL_CAP_MS   5000
-
-static void part_event(struct link_part *part, enum part_event event, const char *why);
 
 /* --- parts of a link ---------------------------------------------------------------------------------------------- */
 
@@ -154,7 +152,7 @@ static void enter(struct link_part *part, enum part_state state)
     }
 }
 
-static void part_event(struct link_part *part, enum part_event event, const char *why)
+void part_event(struct link_part *part, enum part_event event, const char *why)
 {
     const struct fsm_edge *edge = part_edge(part->state, event);
     if (edge->to < 0) {
@@ -444,7 +442,7 @@ static void engine_cut_wanted(void *arg, struct task *task, const struct checkpo
 
 /* --- what resume found -------------------------------------------------------------------------------------------- */
 
-static void record_event(struct link_part *part, const char *kind, json_t *take_detail)
+void part_record_event(struct link_part *part, const char *kind, json_t *take_detail)
 {
     char *text = json_text(take_detail);
     log_warn(kind, "topic=%s partition=%d detail=%s doing=\"recorded\"", part->topic,
@@ -458,44 +456,44 @@ static void tell_events(struct link_part *part, const struct resume *resume)
 {
     const struct resume_event *event = &resume->event;
     if (event->source_truncated) {
-        record_event(part, "source.truncated",
-                     json_pack("{sIsIsIsi}", "source_from", (json_int_t)event->truncated_from,
-                               "source_to", (json_int_t)event->truncated_to, "target_next",
-                               (json_int_t)resume->at.target_next, "generation",
-                               resume->at.generation));
+        part_record_event(part, "source.truncated",
+                          json_pack("{sIsIsIsi}", "source_from", (json_int_t)event->truncated_from,
+                                    "source_to", (json_int_t)event->truncated_to, "target_next",
+                                    (json_int_t)resume->at.target_next, "generation",
+                                    resume->at.generation));
     }
     if (event->target_truncated) {
-        record_event(part, "target.truncated",
-                     json_pack("{sIsI}", "target_from", (json_int_t)event->target_cut_from,
-                               "target_to", (json_int_t)event->target_cut_to));
+        part_record_event(part, "target.truncated",
+                          json_pack("{sIsI}", "target_from", (json_int_t)event->target_cut_from,
+                                    "target_to", (json_int_t)event->target_cut_to));
     }
     if (event->foreign_count > 0) {
-        record_event(part, "target.foreign_write",
-                     json_pack("{sIsIsI}", "target_from", (json_int_t)event->foreign_from,
-                               "target_to", (json_int_t)event->foreign_to, "offsets",
-                               (json_int_t)event->foreign_count));
+        part_record_event(part, "target.foreign_write",
+                          json_pack("{sIsIsI}", "target_from", (json_int_t)event->foreign_from,
+                                    "target_to", (json_int_t)event->foreign_to, "offsets",
+                                    (json_int_t)event->foreign_count));
     }
     if (event->gone_count > 0) {
-        record_event(part, "source.records_gone",
-                     json_pack("{sI}", "records", (json_int_t)event->gone_count));
+        part_record_event(part, "source.records_gone",
+                          json_pack("{sI}", "records", (json_int_t)event->gone_count));
     }
     if (event->accepted_to > event->accepted_from) {
-        record_event(part, "source.left_out",
-                     json_pack("{sIsIsIsi}", "source_from", (json_int_t)event->accepted_from,
-                               "source_to", (json_int_t)event->accepted_to, "target_next",
-                               (json_int_t)resume->at.target_next, "generation",
-                               resume->at.generation));
+        part_record_event(part, "source.left_out",
+                          json_pack("{sIsIsIsi}", "source_from", (json_int_t)event->accepted_from,
+                                    "source_to", (json_int_t)event->accepted_to, "target_next",
+                                    (json_int_t)resume->at.target_next, "generation",
+                                    resume->at.generation));
     }
     if (event->resynced) {
-        record_event(part, "partition.resynced",
-                     json_pack("{sIsIsi}", "source_next", (json_int_t)resume->at.source_next,
-                               "target_next", (json_int_t)resume->at.target_next, "generation",
-                               resume->at.generation));
+        part_record_event(part, "partition.resynced",
+                          json_pack("{sIsIsi}", "source_next", (json_int_t)resume->at.source_next,
+                                    "target_next", (json_int_t)resume->at.target_next, "generation",
+                                    resume->at.generation));
     }
     if (event->by_count) {
-        record_event(part, "target.tail_counted",
-                     json_pack("{sIsI}", "source_next", (json_int_t)resume->at.source_next,
-                               "target_next", (json_int_t)resume->at.target_next));
+        part_record_event(part, "target.tail_counted",
+                          json_pack("{sIsI}", "source_next", (json_int_t)resume->at.source_next,
+                                    "target_next", (json_int_t)resume->at.target_next));
     }
     part->not_guarded = event->unprotected;
 }
@@ -648,109 +646,6 @@ void part_committed(struct link_part *part)
     if (part->state == PART_PLACED) {
         part_event(part, PART_EV_COMMITTED, "the position is committed");
     }
-}
-
-/* --- orders ------------------------------------------------------------------------------------------------------- */
-
-static void take_retry(struct link_part *part, const json_t *order)
-{
-    int64_t depth = json_integer_value(json_object_get(order, "depth"));
-    int64_t least = part->link->config->limits.resume_read_bytes;
-    part->resume_depth = depth > least ? depth : least;
-    if (part->fault == FAULT_FOREIGN_WRITE) { /* these; what comes behind them is another fault */
-        part->foreign_seen_end = part->fault_target_to;
-    }
-    if (part->fault == FAULT_NONE &&
-        part->state != PART_STALLED) { /* there is none, whatever Redis says */
-        link_report_fault(part);
-    }
-    part_event(part, PART_EV_RETRY, "an operator asked for it");
-}
-
-/* The order is about the fault that stands, not about one that was there when somebody looked. */
-static bool is_about(const struct link_part *part, const json_t *order)
-{
-    const char *kind = json_string_value(json_object_get(order, "kind"));
-    return part->state == PART_FAULTED && kind != NULL &&
-           strcmp(kind, resume_fault_name(part->fault)) == 0;
-}
-
-static bool take_accept(struct link_part *part, const json_t *order)
-{
-    int64_t from = json_integer_value(json_object_get(order, "source_from"));
-    int64_t to = json_integer_value(json_object_get(order, "source_to"));
-    bool can = part->fault == FAULT_GAP || part->fault == FAULT_BATCH_REFUSED;
-    if (!can || !is_about(part, order) || from != part->fault_source_from ||
-        to != part->fault_source_to || from >= to) {
-        return false;
-    }
-    record_event(part, "fault.accepted", json_deep_copy(order));
-    part->accept_from = from;
-    part->accept_to = to;
-    part_event(part, PART_EV_RETRY, "an operator leaves out what stopped it");
-    return true;
-}
-
-static bool take_resync(struct link_part *part, const json_t *order)
-{
-    const json_t *from = json_object_get(order, "from");
-    if (!is_about(part, order) || part->fault == FAULT_GARBAGE) {
-        return false;
-    }
-    record_event(part, "fault.resync", json_deep_copy(order));
-    part->resync = true;
-    part->resync_from = json_is_integer(from) ? json_integer_value(from) : -1;
-    part_event(part, PART_EV_RETRY, "an operator has it mirrored anew");
-    return true;
-}
-
-/* The order stands in Redis until the partition has its position: when it is taken from us before, its next owner
- * carries it out. */
-static bool decision(struct link_part *part, const char *what, const json_t *order)
-{
-    const char *id = json_string_value(json_object_get(order, "id"));
-    id = id == NULL ? "-" : id;
-    if (strncmp(part->order_id, id, sizeof(part->order_id) - 1) == 0) {
-        part->order_id[0] = '\0'; /* carried out, or faulted again */
-        return true;
-    }
-    if (strcmp(what, "accept") == 0 ? take_accept(part, order) : take_resync(part, order)) {
-        snprintf(part->order_id, sizeof(part->order_id), "%s", id);
-        return false;
-    }
-    log_warn("order.outdated",
-             "topic=%s partition=%d order=%s doing=\"nothing: another fault stands there, or "
-             "none\"",
-             part->topic, part->partition, what);
-    return true;
-}
-
-/* What an order is about shows when it was looked for. */
-static bool knows_its_fault(const struct link_part *part)
-{
-    return part->state == PART_FAULTED || part->state == PART_PLACED ||
-           part->state == PART_MIRRORING;
-}
-
-bool part_order(struct link_part *part, const json_t *order)
-{
-    const char *what = json_string_value(json_object_get(order, "order"));
-    bool retries = what != NULL && strcmp(what, "retry") == 0;
-    if (!retries &&
-        (what == NULL || (strcmp(what, "accept") != 0 && strcmp(what, "resync") != 0))) {
-        log_warn("order.unknown",
-                 "topic=%s partition=%d order=%s doing=\"deleted; is ferry newer than ferryd?\"",
-                 part->topic, part->partition, log_quote(what == NULL ? "" : what).text);
-        return true;
-    }
-    if (!knows_its_fault(part) && !(retries && part->state == PART_STALLED)) {
-        return false;
-    }
-    if (!retries) {
-        return decision(part, what, order);
-    }
-    take_retry(part, order);
-    return true;
 }
 
 static void hold_and_resume(struct link_part *part, const char *why)

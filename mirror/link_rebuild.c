@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "base/heap.h"
+#include "base/log.h"
 #include "mirror/link_inside.h"
 
 #define REBUILD_TICK_MS 200

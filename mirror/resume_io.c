@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "base/heap.h"
+#include "base/log.h"
 #include "mirror/batches.h"
 #include "mirror/sequence.h"
 

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "base/heap.h"
+#include "base/log.h"
 #include "offsets/offset_inside.h"
 
 #define CUT_TRIES 5 /* another worker's advance may come between what was read and the cut */

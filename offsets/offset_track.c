@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "base/heap.h"
+#include "base/log.h"
 #include "offsets/offset_inside.h"
 
 #define CHUNKS_A_CALL \

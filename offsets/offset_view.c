@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "offsets/offset_chosen.h"
 #include "base/heap.h"
+#include "offsets/offset_chosen.h"
 #include "offsets/offset_lookup.h"
 #include "offsets/offset_script.h"
 #include "offsets/offset_store.h"
