@@ -262,7 +262,7 @@ def switch(one, *more, command=None, **env):
 
 @pytest.mark.long
 def test_a_switchover_whose_primary_dies(moved, folder):
-    """Killed in the middle, and then the primary is lost: taken back without it, what it keeps is said; a failover does the
+    """Killed in the middle, then the primary is lost: taken back without it, what it keeps is said; a failover does the
     rest."""
     hooks = Hooks(folder, "fence")
     one = moved(conf_more=hooks.settings)
