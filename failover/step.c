@@ -93,12 +93,16 @@ static bool row(struct run *run, const struct step *step, struct err *err)
         return act(step, op, err);
     }
     /* Found so: by us before we were killed, or by somebody else. */
-    bool ok = journal_step(op->journal, step->name, JOURNAL_BEGAN, err) &&
-              journal_step(op->journal, step->name, JOURNAL_DONE, err);
-    if (ok) {
-        failpoint(step, "after");
+    failpoint(step, "before");
+    if (!journal_step(op->journal, step->name, JOURNAL_BEGAN, err)) {
+        return false;
     }
-    return ok;
+    failpoint(step, "act");
+    if (!journal_step(op->journal, step->name, JOURNAL_DONE, err)) {
+        return false;
+    }
+    failpoint(step, "after");
+    return true;
 }
 
 /* --- backward ----------------------------------------------------------------------------------------------------- */

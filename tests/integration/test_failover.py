@@ -6,6 +6,7 @@ right one. So clusters are shared, and what the workers mirrored is real."""
 
 import json
 import os
+import signal
 import subprocess
 import time
 
@@ -16,6 +17,7 @@ from rig.acls import Acl, all_acls, allow, take_back
 from rig.ferry import (
     EXIT_DONE,
     EXIT_FAILED,
+    EXIT_PARTLY,
     EXIT_REFUSED,
     EXIT_UNCONFIRMED,
     EXIT_UNREACHABLE,
@@ -260,8 +262,8 @@ def switch(one, *more, command=None, **env):
 
 @pytest.mark.long
 def test_a_switchover_whose_primary_dies(moved, folder):
-    """Killed in the middle, and then the primary is lost: taken back without it, what it keeps is said; a failover does the
-    rest."""
+    """Killed in the middle, then the primary is lost: taken back without it, what it keeps is said; a failover does
+    the rest."""
     hooks = Hooks(folder, "fence")
     one = moved(conf_more=hooks.settings)
     assert switch(one, FERRY_FAILPOINT="drain:before").returncode == -9
