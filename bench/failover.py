@@ -59,7 +59,11 @@ class MirrorMaker:
 
     def start(self, source, target, folder):
         ends = Ends(source, target, folder, 0, 0, "none")
-        run = Mm2("mm2", [f"primary->secondary.topics={','.join(TOPICS)}"]).run(ends)
+        more = [
+            f"primary->secondary.topics={','.join(TOPICS)}",
+            "primary.consumer.isolation.level=read_committed",  # as it comes it copies aborted records, too
+        ]
+        run = Mm2("mm2", more).run(ends)
         self.process = run.process.start()
 
     def answer(self):

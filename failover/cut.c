@@ -462,6 +462,8 @@ static void load_window(struct window *window, struct offset_view *view,
     if (!offset_view_runs_from(view, part->topic, part->partition, &part->at, source, take_run,
                                window, &err)) {
         window->count = 0; /* hints go without: what they bound is proven without the map, too */
+        window->loads =
+            err.kind == ERR_RETRY ? WINDOWS_MAX : window->loads; /* not waited for again */
     }
 }
 

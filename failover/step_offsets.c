@@ -1,5 +1,9 @@
 /* See step_offsets.h. The cut is gathered by `freeze` and stands in the journal; the same process keeps it for the two rows behind,
  * another one makes it from there. What is done is seen at the target: the hint names the operation.
+ *
+ * Evidence. freeze: cut_json(); in a dry run {"origin","groups_count","partitions_count"}. offsets: {"groups": N, "places":
+ * {VERDICT: N}, "moved": {GROUP: {TOPIC: {PARTITION: what stood there}}}}, kept before the first commit. hints: {"published",
+ * "topic", "redis": "written"|why not, "reread_likely", "reread_most", "groups": cut_report()}.
  */
 #include "failover/step_offsets.h"
 

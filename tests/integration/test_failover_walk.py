@@ -18,6 +18,7 @@ from rig import hints, netns
 from rig.endstate import Morning, commits, control_records, dns_changes, dump
 from rig.ferry import BIN, EXIT_DONE
 from rig.follower import records_of
+from rig.groups import kept
 from rig.nameserver import secret
 from rig.procs import Process, wait_for
 from rig.walk import SERVICE, Walk
@@ -42,7 +43,7 @@ def places(own):
     return three.__enter__()
 
 
-def at_work(one, seconds=4):
+def at_work(one, seconds=3):
     """Producers of both kinds, a group that follows them, and one that left at about 40 % of what there will be."""
     for topic, kind in (("orders.plain", "plain"), ("orders.tx", "transactional")):
         one.produce(topic, 1600, kind)
@@ -50,11 +51,17 @@ def at_work(one, seconds=4):
     left = one.follow("left")
     one.wait_at_work([left], records=2800)
     left.stop()
+    wait_for("the keeper to see that nobody reads for it", lambda: limited(one, "left"), 20, every=0.2)
     for topic, kind in (("orders.plain", "plain"), ("orders.tx", "transactional")):
         one.live(topic, RATE, kind)
     time.sleep(seconds)
-    one.wait_at_work([one.followers[0]], records=2800)
+    one.wait_at_work([one.followers[0]], records=3600)
     return one
+
+
+def limited(one, group):
+    entries = [entry for (name, *_), entry in kept(one).items() if name == group]
+    return len(entries) == len(one.places_of()) and all(entry.limit >= 0 for entry in entries)
 
 
 def succeeded(done):
@@ -101,8 +108,9 @@ def test_consumers_go_on_and_the_ledger_proves_it(walk, capsys):
     live, left = (account(verdict, group) for group in ("live", "left"))
     assert live.at_home > 2000 and live.at_other >= 800 and left.at_other > 800
     assert named >= live.hinted // 2 > 0
-    assert live.likely <= 2 * RATE * len(one.topics), "more than 2 s of its rate"
-    assert left.hinted <= 0.2 * left.at_home, "more than it can have read"
+    # 2 s of its rate, and what brokers and keepers that share two cores with a test suite add
+    assert live.likely <= 3 * RATE * len(one.topics), f"{live.likely}: more than its rate gives"
+    assert left.hinted <= left.at_home // 100, f"{left.hinted}: more than it can have read"
     assert {row["group"] for row in report["groups"]["groups"]} == {"live", "left"}
 
 
@@ -144,6 +152,32 @@ def test_a_primary_that_swallows_packets(walk, places, capsys):
     assert (told["at_least"] or 0) <= lost, f"{told}, but {lost} are lost"
     seen = datetime.datetime.fromisoformat(told["last_seen"]).timestamp()
     assert lost_at - 5 < seen < lost_at + 1.5, f"{told['last_seen']}: it fell silent {seen - lost_at:.1f} s before"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_with_the_primary_go_all_workers_and_redis(walk, capsys):
+    """At one moment, by kill -9: what stands at the target is all there is. Time proves the fence, the offsets are
+    those that were committed last, and the report says how old they may be; hints come by the topic and the commits."""
+    one = at_work(walk().start(workers=2))
+    for worker in one.workers:
+        worker.kill9()
+    one.redis.kill9()
+    one.kill_primary()
+    done, seconds = one.failover("-o", "json")
+    report = succeeded(done)
+    published = hints.of_topic(one.target, SERVICE)
+    assert hints.of_commits(one.target, "left", one.places_of()) == shortened(published["left"])
+    cut = report["evidence"]["freeze"]
+    assert cut["origin"] == "target" and cut["alive"] and "Redis" in done.stderr
+    for topic in one.topics:
+        one.produce_there(topic, 400)
+    one.follow("left")
+    verdict = one.verdict(published)
+    with capsys.disabled():
+        print(f"\nexec to exit {seconds:.1f} s, fence: {report['fence']['why']}\n{verdict.text()}")
+    assert verdict.ok, verdict.text()
+    assert seconds < 25
 
 
 @pytest.mark.long

@@ -458,3 +458,34 @@ def test_two_hundred_groups_of_four_hundred_partitions(own, folder, new_cluster,
     hint = hint_at(target, f"{name}.g7", (names[3], 5))
     assert (hint.start, hint.until) == (17, 40) and hint.source(20) == 20
     assert sum(seconds[step] for step in ("freeze", "offsets", "hints")) < 10
+
+
+@pytest.mark.long
+def test_taken_back_the_hints_are_gone_and_groups_are_carried_on(line, folder):
+    """A switchover killed behind its commits, no time left for who goes on: the keeper follows the groups as before."""
+    one = line()
+    program = folder / "fence.sh"
+    program.write_text("#!/bin/sh\nexit 0\n")
+    program.chmod(0o755)
+    one.conf.data["services"][one.service]["hooks"] = {"fence": [str(program)]}
+    one.conf.write()
+    groups = ready(one)
+    before = {group: committed(one.target, group) for group in groups}
+    args = ("switchover", one.service, "--yes")
+    one.command.env = {"FERRY_FAILPOINT": "hints:act", "FERRY_WATCH_MS": "3500"}
+    killed = one.command.run(*args, timeout=120)
+    assert killed.returncode == -9, killed.stderr
+    where = (one.topic, 0)
+    assert hint_at(one.target, groups[0], where).start == before[groups[0]][where]
+    assert one.redis.client.exists(f"{{{one.service}}}:hints:{groups[0]}")
+    one.command.env = {"FERRY_WATCH_MS": "3500"}
+    done = one.command.run(*args, "--timeout", "1", timeout=120)
+    assert done.returncode == 1, done.stderr
+    for group in groups:
+        assert committed(one.target, group) == before[group]
+        assert metadata_at(one.target, group, where) == ""
+        assert not one.redis.client.exists(f"{{{one.service}}}:hints:{group}")
+    assert "no hints" in one.command.run("hints", one.service).stderr
+    commit(one.source, groups[0], {where: 200})
+    wanted = one.map().translate(*where, 200)
+    wait_for("it to follow", lambda: committed(one.target, groups[0])[where] == wanted, 40, every=0.3)

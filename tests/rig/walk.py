@@ -153,6 +153,9 @@ class Walk:
 
         wait_for("the consumers to work", there, timeout, every=0.2)
 
+    def key(self, name):
+        return f"{{{SERVICE}}}:a>b:{name}"
+
     def map(self):
         return RedisMap(self.redis.client, SERVICE, "a", "b")
 
