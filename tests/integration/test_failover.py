@@ -262,13 +262,8 @@ def switch(one, *more, command=None, **env):
 
 @pytest.mark.long
 def test_a_switchover_whose_primary_dies(moved, folder):
-<<<<<<< HEAD
     """Killed in the middle, then the primary is lost: taken back without it, what it keeps is said; a failover does
     the rest."""
-=======
-    """Killed in the middle, then the primary is lost: taken back without it, what it keeps is said; a failover does the
-    rest."""
->>>>>>> main
     hooks = Hooks(folder, "fence")
     one = moved(conf_more=hooks.settings)
     assert switch(one, FERRY_FAILPOINT="drain:before").returncode == -9
