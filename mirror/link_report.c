@@ -163,6 +163,8 @@ static json_t *worker_json(struct link *link)
         flow_limit_name(engine_flow_limit(link->engine)), "source_round_trip_ms",
         round_trip(link, true), "target_round_trip_ms", round_trip(link, false), "recoded_batches",
         recoded_json(recoded), "filtered_records", filtered_json(recoded));
+    keep_rate(link);
+    json_object_set_new(out, "seen_records_per_s", json_real(link->seen_records_per_s));
     json_object_set_new(
         out, "fenced", link->fence_acked[0] == '\0' ? json_null() : json_string(link->fence_acked));
     if (link->redis != NULL) { /* else there is no map */
