@@ -41,7 +41,7 @@ static const struct command_option enable_options[] = {
 };
 
 #define MOVE_OPTIONS                                                                        \
-    {.name = "to", .value = "SITE", .help = "default the first of others"},                 \
+    {.name = "to", .value = "SITE", .help = "needed where there are several others"},       \
         {.name = "dry-run", .help = "say what would be done; nothing is written anywhere"}, \
         {.name = "yes", .help = "do not ask"},                                              \
         {.name = "reason", .value = "TEXT", .help = "recorded with the operation"},         \

@@ -76,7 +76,7 @@ static void see_worker(json_t *seen, const json_t *worker)
 {
     size_t index;
     json_t *part;
-    double rate = json_number_value(json_object_get(worker, "records_per_s"));
+    double rate = json_number_value(json_object_get(worker, "seen_records_per_s"));
     json_array_foreach (json_object_get(worker, "partitions"), index, part) {
         see_part(seen, part);
     }

@@ -209,6 +209,7 @@ struct link {
     struct engine_counters counters_before;
     int64_t rates_ms;
     double records_per_s;
+    double seen_records_per_s; /* while the source still told its ends */
     double bytes_per_s;
     json_t *topics_report; /* topic_sync_report() of our keeper; NULL = it has not looked */
     int64_t drifted_topics;

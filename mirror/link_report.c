@@ -8,6 +8,8 @@
 #include "ferry_version.h"
 #include "mirror/link_inside.h"
 
+#define SEEN_LATELY_MS 1000 /* the rate is taken each second */
+
 static json_t *int_or_null(int64_t value)
 {
     return value < 0 ? json_null() : json_integer(value);
@@ -42,6 +44,20 @@ static void put_seen(json_t *out, const struct link_part *part)
     json_object_set_new(out, "seen_ms",
                         end < 0 ? json_null()
                                 : json_integer(clock_wall_ms(loop_clock(loop)) - ago_ms));
+}
+
+/* The rate of a mirror whose source is silent falls to 0 within a second or two: kept is what it was before. */
+static void keep_rate(struct link *link)
+{
+    for (size_t i = 0; i < link->parts_count; i++) {
+        int64_t at_ms = -1;
+        const struct task *task = link->parts[i]->task;
+        int64_t end = task == NULL ? -1 : task_source_end(task, &at_ms);
+        if (end >= 0 && loop_now_ms(link->loop) - at_ms < SEEN_LATELY_MS) {
+            link->seen_records_per_s = link->records_per_s;
+            return;
+        }
+    }
 }
 
 static json_t *part_json(struct link_part *part)
@@ -147,6 +163,8 @@ static json_t *worker_json(struct link *link)
         flow_limit_name(engine_flow_limit(link->engine)), "source_round_trip_ms",
         round_trip(link, true), "target_round_trip_ms", round_trip(link, false), "recoded_batches",
         recoded_json(recoded), "filtered_records", filtered_json(recoded));
+    keep_rate(link);
+    json_object_set_new(out, "seen_records_per_s", json_real(link->seen_records_per_s));
     json_object_set_new(
         out, "fenced", link->fence_acked[0] == '\0' ? json_null() : json_string(link->fence_acked));
     if (link->redis != NULL) { /* else there is no map */
