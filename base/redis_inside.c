@@ -142,8 +142,12 @@ SSL *redis_tls_begin(redisContext *context, SSL_CTX *tls, const struct redis_add
     if (!ours) {
         return ssl;
     }
+    char said[sizeof(context->errstr)];
+    memcpy(said, context->errstr, sizeof(said));
     if (SSL_get_verify_result(ssl) != X509_V_OK) { /* says more than hiredis's text */
         redis_tls_reason(ssl, context->errstr, sizeof(context->errstr));
+    } else { /* the server may be one without TLS: it can answer before we have looked */
+        snprintf(context->errstr, sizeof(context->errstr), "TLS: %.100s", said);
     }
     SSL_free(ssl); /* hiredis did not take it */
     return NULL;

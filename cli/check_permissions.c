@@ -265,6 +265,28 @@ static bool control_topic(const struct side *side, enum permission_role role)
     return ok;
 }
 
+/* Where a failover's hints stand. */
+static bool hints_topic(const struct side *side, const enum acl_operation *operations, bool create)
+{
+    const struct context *context = side->check->context;
+    char name[PERMISSIONS_NAME_BYTES];
+    const char *const names[] = {name};
+    struct asked asked = {.rights = NULL};
+    if (!permissions_groups_wanted(context->service, context->to)) {
+        return true;
+    }
+    snprintf(name, sizeof(name), "ferry.hints.%s", context->service->name);
+    ask_for(&asked, name);
+    bool ok = ask(side, &asked);
+    if (ok && asked.rights[0].err.code == 3) { /* it may be described, and there is none yet */
+        ok = !create || may_create(side, names, 1);
+    } else if (ok) {
+        ok = tell_topics(side, &asked, operations);
+    }
+    free(asked.rights);
+    return ok;
+}
+
 /* --- groups ------------------------------------------------------------------------------------------------------- */
 
 /* A name that the pattern covers; nobody needs to have a group of it. */
@@ -383,7 +405,9 @@ static void check_operator(struct check *check)
         check_failed(check, &err);
         return;
     }
+    static const enum acl_operation hints[] = {ACL_CREATE, ACL_WRITE, 0};
     bool ok = control_topic(&side, PERMISSION_OPERATOR);
+    ok = hints_topic(&side, hints, true) && ok;
     ok = writer(&side, "keeper") && ok;
     ok = writer(&side, "op") && ok;
     ok = cluster_rights(&side, wanted) && ok;
@@ -419,7 +443,11 @@ void check_permissions(struct check *check)
     }
     if (target.admin != NULL) {
         bool ok = target_topics(&target, &names);
+        static const enum acl_operation hints[] = {ACL_READ, ACL_CREATE, ACL_WRITE, 0};
+        static const enum acl_operation hints_read[] = {ACL_READ, 0};
+        bool acts = context->to->operator_kafka == NULL;
         ok = control_topic(&target, PERMISSION_TARGET) && ok;
+        ok = hints_topic(&target, acts ? hints : hints_read, acts) && ok;
         ok = groups(&target, true) && ok;
         ok = writer(&target, "keeper") && ok;
         ok = writer(&target, "op") && ok;
@@ -439,8 +467,9 @@ static const char ask_commands[] =
     "for _, name in ipairs(ARGV) do\n"
     "  local args = {name, KEYS[1], 'x', 'x', 'x'}\n"
     "  if name == 'select' then args = {name, '0'} end\n"
-    "  if name == 'info' or name == 'time' then args = {name} end\n"
-    "  if name == 'del' or name == 'hlen' then args = {name, KEYS[1]} end\n"
+    "  if name == 'info' or name == 'time' or name == 'ping' then args = {name} end\n"
+    "  if name == 'del' or name == 'hlen' or name == 'get' then args = {name, KEYS[1]} end\n"
+    "  if name == 'set' or name == 'pexpire' then args = {name, KEYS[1], '1'} end\n"
     "  if name == 'eval' or name == 'evalsha' then args = {name, 'x', '1', KEYS[1]} end\n"
     "  local ok, may = pcall(redis.acl_check_cmd, unpack(args))\n"
     "  if ok and not may then no[#no + 1] = name end\n"

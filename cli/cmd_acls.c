@@ -399,7 +399,7 @@ static struct control_writer *open_writer(const struct acls *acls, bool removing
 {
     const struct context *context = acls->context;
     struct control_writer *writer =
-        control_writer_new(context_writer(context), context->service->name, "op", err);
+        context_op_writer(context, context->to, context_writer(context), err);
     if (writer != NULL && !still_so(acls, removing, err)) {
         control_writer_free(writer);
         writer = NULL;

@@ -8,7 +8,6 @@
 #include "cli/check.h"
 #include "cli/commands.h"
 #include "cli/render.h"
-#include "kafka/control.h"
 #include "mirror/link.h"
 
 static const char *const level_names[] = {"ok", "warning", "unknown", "refused", "unreachable"};
@@ -69,7 +68,9 @@ static bool check_cluster(struct check *check, bool of_source)
         return false;
     }
     snprintf(what, sizeof(what), "%.100s answers: cluster %s, %d brokers", site->name, id, brokers);
-    check_found(check, CHECK_OK, what, "");
+    if (of_source) { /* the target's is the preflight's to tell */
+        check_found(check, CHECK_OK, what, "");
+    }
     return true;
 }
 
@@ -213,23 +214,6 @@ static void check_topics(struct check *check, bool of_source)
 
 /* --- permissions ---------------------------------------------------------------------------------------------------- */
 
-static void check_control(struct check *check)
-{
-    struct context *context = check->context;
-    struct err err = {0};
-    struct control_state *state =
-        control_read(&context->to->kafka, context->service->name, context->timeout_ms, &err);
-    if (state != NULL) {
-        check_found(check, CHECK_OK, "the control topic can be read", "");
-        control_state_free(state);
-    } else if (err.kind == ERR_REFUSED && err.code == 3) {
-        check_found(check, CHECK_OK, "no control topic yet: `ferry enable` makes it", "");
-    } else {
-        err_wrap(&err, "%s", context->to->name);
-        check_failed(check, &err);
-    }
-}
-
 static void check_group(struct check *check)
 {
     struct context *context = check->context;
@@ -277,7 +261,6 @@ static void check_link(struct check *check)
     }
     if (target) {
         check_topics(check, false);
-        check_control(check);
         check_group(check);
     }
     check_permissions(check);

@@ -301,7 +301,7 @@ static bool write_role(struct context *context, const json_t *asked, bool *out_u
     if (!control_create(client, service, err)) {
         return false;
     }
-    struct control_writer *writer = control_writer_new(client, service, "op", err);
+    struct control_writer *writer = context_op_writer(context, context->to, client, err);
     bool ok = writer != NULL && still_so(context, asked, &held, err);
     if (ok) {
         char *text = role_text(context, held);

@@ -212,7 +212,7 @@ static bool journal(struct retry *retry, const char *place, const json_t *order,
     char key[64];
     json_t *record = json_deep_copy(order);
     struct control_writer *writer =
-        control_writer_new(&context->to->kafka, context->service->name, "op", err);
+        context_op_writer(context, context->to, &context->to->kafka, err);
     snprintf(key, sizeof(key), "op/%s", json_string_value(json_object_get(order, "id")));
     json_object_set_new(record, "open", json_false());
     json_object_set_new(record, "partition", json_string(place));

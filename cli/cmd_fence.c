@@ -32,6 +32,7 @@ struct fence {
     size_t own_count;
     struct acl_list to_create;
     struct acl_list to_delete;
+    bool removing; /* all of it is taken away */
 };
 
 static void fence_done(struct fence *fence)
@@ -249,6 +250,40 @@ static bool change(struct fence *fence, struct control_writer *writer, struct er
     return ok;
 }
 
+/* Is the target still mirrored to, where it is to be fenced, and the record still the one that was planned from? Whoever is
+ * primary is written to by everybody. */
+static bool may_fence(const struct fence *fence, const struct control_state *state, struct err *err)
+{
+    const struct context *context = fence->context;
+    const char *service = context->service->name;
+    if (!fence->removing && strcmp(state->primary, context->from->name) != 0) {
+        err_set(err, ERR_REFUSED, "the primary of %s is %s: %s is not mirrored to from %s", service,
+                state->role_epoch == 0 ? "unknown" : state->primary, context->to->name,
+                context->from->name);
+        return err_hint(err, "ferry status %s", service);
+    }
+    json_t *now = fence_topics_parse(state->fence_json);
+    bool same = json_equal(now, fence->before) || (now == NULL && fence->before == NULL);
+    json_decref(now);
+    if (!same) {
+        err_set(err, ERR_REFUSED, "somebody else changed the write fence on %s meanwhile",
+                context->to->name);
+        err_hint(err, "ferry fence show %s; then again", service);
+    }
+    return same;
+}
+
+/* Behind the control topic's writer: nobody changes it any more. */
+static bool still_so(const struct fence *fence, struct err *err)
+{
+    const struct context *context = fence->context;
+    struct control_state *state =
+        control_read(&context->to->kafka, context->service->name, context->timeout_ms, err);
+    bool ok = state != NULL && may_fence(fence, state, err);
+    control_state_free(state);
+    return ok;
+}
+
 static bool apply(struct fence *fence, struct err *err)
 {
     struct context *context = fence->context;
@@ -262,8 +297,8 @@ static bool apply(struct fence *fence, struct err *err)
         return err_hint(err, "configure it: the entries stay recorded until then");
     }
     struct control_writer *writer =
-        control_writer_new(context_writer(context), context->service->name, "op", err);
-    bool ok = writer != NULL && change(fence, writer, err);
+        context_op_writer(context, context->to, context_writer(context), err);
+    bool ok = writer != NULL && still_so(fence, err) && change(fence, writer, err);
     control_writer_free(writer);
     return ok || err_wrap(err, "write fence on %s", context->to->name);
 }
@@ -427,7 +462,7 @@ static bool sync_link(struct context *context, json_t *links, struct err *err)
 /* The plan is that nothing is fenced. */
 static bool remove_link(struct context *context, json_t *links, struct err *err)
 {
-    struct fence fence = {.context = context, .after = json_object()};
+    struct fence fence = {.context = context, .after = json_object(), .removing = true};
     bool ok = read_record(&fence, err) && read_cluster(&fence, err);
     if (ok) {
         fence_entries(fence.before, &fence.to_delete);

@@ -60,7 +60,7 @@ static bool write_order(struct ordering *ordering, struct err *err)
     bool mirrors = false;
     bool paused = false;
     struct control_writer *writer =
-        control_writer_new(context_writer(context), context->service->name, "op", err);
+        context_op_writer(context, context->to, context_writer(context), err);
     bool ok = writer != NULL && look(ordering, &mirrors, &paused, err);
     if (ok) {
         char *text = order_text(ordering);

@@ -290,7 +290,7 @@ static bool act(struct reset *reset, struct err *err)
     struct context *context = reset->context;
     const char *stop = command_get(context->line, "stop-members");
     struct control_writer *writer =
-        control_writer_new(context_writer(context), context->service->name, "op", err);
+        context_op_writer(context, context->to, context_writer(context), err);
     bool ok = writer != NULL && nobody_at_work(context, err) && reset_states(reset, err) &&
               may_go(reset, err) && journal(reset, writer, "begun", err) &&
               reset_commit(reset, err) && (stop == NULL || stop_and_commit(reset, stop, err));

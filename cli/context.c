@@ -292,6 +292,22 @@ const struct config_client *context_writer(const struct context *context)
     return site->operator_kafka != NULL ? site->operator_kafka : &site->kafka;
 }
 
+struct control_writer *context_op_writer(const struct context *context,
+                                         const struct config_site *site,
+                                         const struct config_client *client, struct err *err)
+{
+    const char *service = context->service->name;
+    struct control_state *state = control_read(&site->kafka, service, context->timeout_ms, err);
+    bool open = state != NULL && (state->operation_open || state->fence_operation[0] != '\0');
+    bool readable = state != NULL;
+    control_state_free(state);
+    if (open) {
+        err_set(err, ERR_REFUSED, "an operation on service %s is open", service);
+        err_hint(err, "ferry history %s; ferry status %s", service, service);
+    }
+    return readable && !open ? control_writer_new(client, service, "op", err) : NULL;
+}
+
 /* --- keys --------------------------------------------------------------------------------------------------------- */
 
 static char *key_text(const struct context *context, const char *link, const char *suffix)

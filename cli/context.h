@@ -13,6 +13,7 @@
 #include "cli/command.h"
 #include "config/config.h"
 #include "kafka/admin.h"
+#include "kafka/control.h"
 #include "failover/positions.h"
 #include "offsets/offset_store.h"
 
@@ -91,6 +92,13 @@ bool context_place(const char *text, char topic[CONTEXT_TOPIC_BYTES], int32_t *o
                    struct err *err);
 /* Who `ferry` signs in as where it writes on the target: sites.X.operator, else the mirror. */
 const struct config_client *context_writer(const struct context *context);
+
+/* A writer of the service's control topic at `site`, for a command that is no operation itself. It fences whoever has one, so it
+ * is looked right before whether an operation is open: ERR_REFUSED names the next command. What was read earlier is read
+ * again by the caller, behind it. control_writer_free(). */
+struct control_writer *context_op_writer(const struct context *context,
+                                         const struct config_site *site,
+                                         const struct config_client *client, struct err *err);
 
 /* "user@host". */
 char *context_who(char out[CONTEXT_WHO_BYTES]);

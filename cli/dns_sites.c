@@ -203,7 +203,7 @@ static bool open_writer(const struct context *context, struct dns_site *site, st
     if (!control_create(client_of(site), service, err)) {
         return false;
     }
-    site->writer = control_writer_new(client_of(site), service, "op", err);
+    site->writer = context_op_writer(context, site->site, client_of(site), err);
     if (site->writer != NULL && !still_so(context, site, err)) {
         control_writer_free(site->writer);
         site->writer = NULL;

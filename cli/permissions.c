@@ -21,10 +21,10 @@ static const enum acl_operation of_control[PERMISSION_ROLES_COUNT][8] = {
 };
 
 const char *const permissions_redis[] = {
-    "select",   "info",      "time",        "eval",   "evalsha",   "del",   "get",    "set",
-    "hget",     "hset",      "hsetnx",      "hdel",   "hgetall",   "hvals", "sadd",   "srem",
-    "smembers", "sismember", "xadd",        "xrange", "xrevrange", "xdel",  "xsetid", "zadd",
-    "zcard",    "zrange",    "zrangebylex", "hlen",   "hscan",     NULL};
+    "select", "ping",    "info",     "time",      "eval",        "evalsha", "del",       "get",
+    "set",    "pexpire", "hget",     "hset",      "hsetnx",      "hdel",    "hgetall",   "hvals",
+    "sadd",   "srem",    "smembers", "sismember", "xadd",        "xrange",  "xrevrange", "xdel",
+    "xsetid", "zadd",    "zcard",    "zrange",    "zrangebylex", "hlen",    "hscan",     NULL};
 
 const enum acl_operation *permissions_of_topics(enum permission_role role)
 {

@@ -83,6 +83,16 @@ int64_t position_held(const struct position *position)
     return known ? position->source_end - position->source_begin : -1;
 }
 
+int64_t position_to_go(const struct position *position)
+{
+    if (!position->placed) {
+        bool known = position->source_begin >= 0 && position->source_stable >= 0;
+        return known ? position->source_stable - position->source_begin : -1;
+    }
+    bool known = position->source_stable >= position->at.source_next;
+    return known ? position->source_stable - position->at.source_next : -1;
+}
+
 int64_t position_held_back(const struct position *position)
 {
     bool known = position->placed && position->source_stable >= 0 &&

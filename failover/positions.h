@@ -62,7 +62,9 @@ void positions_free(struct positions *positions);
 
 /* Source offsets not mirrored: records at risk, at most. -1 = unknown. */
 int64_t position_lag(const struct position *position);
-/* Those of them that an open transaction holds back, when nothing else does; 0 also when that is unknown. */
+/* Source offsets that a mirror which goes on gets to now: those below the last stable offset. -1 = unknown. */
+int64_t position_to_go(const struct position *position);
+/* Those of position_lag() that an open transaction holds back, when nothing else does; 0 also when that is unknown. */
 int64_t position_held_back(const struct position *position);
 /* Source offsets that the source holds now; -1 = unknown. */
 int64_t position_held(const struct position *position);

@@ -428,7 +428,7 @@ static int64_t to_go(const struct positions *positions, const struct position **
     int64_t most = -1;
     *out_worst = NULL;
     for (size_t i = 0; i < positions->count; i++) {
-        int64_t lag = position_lag(&positions->rows[i]);
+        int64_t lag = position_to_go(&positions->rows[i]);
         if (lag < 0) {
             *out_worst = &positions->rows[i];
             return -1;
@@ -465,10 +465,10 @@ static bool nothing_open(struct operation *op, const struct positions *positions
     for (size_t i = 0; i < positions->count; i++) {
         const struct position *row = &positions->rows[i];
         json_t *end = json_array_get(json_object_get(ends, row->topic), (size_t)row->partition);
-        if (json_is_integer(end) && row->source_end < json_integer_value(end)) {
+        if (json_is_integer(end) && row->source_stable < json_integer_value(end)) {
             err_set(err, ERR_REFUSED,
                     "a transaction is open at %s in %s:%d: from offset %lld on nothing is stable",
-                    op->from->name, row->topic, row->partition, (long long)row->source_end);
+                    op->from->name, row->topic, row->partition, (long long)row->source_stable);
             return err_hint(
                 err, "kafka-transactions.sh --find-hanging; it ends by its time-out at the latest");
         }

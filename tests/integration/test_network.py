@@ -68,7 +68,7 @@ def test_a_bit_flips_on_the_way(line):
     flipped = []
 
     def flip(api, body):
-        if api == FETCH and len(body) > 2000 and len(flipped) < 2:
+        if api == FETCH and len(body) > 2000 and not flipped:
             flipped.append(len(body))
             body = bytearray(body)
             body[len(body) // 2] ^= 4
@@ -79,7 +79,7 @@ def test_a_bit_flips_on_the_way(line):
     one.worker("w1", conf=one.through)
     one.wait_caught_up()
     one.prove()
-    assert len(flipped) == 2
+    assert len(flipped) == 1
     assert not one.redis.client.hgetall(one.key("faults"))
 
 
