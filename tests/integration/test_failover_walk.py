@@ -207,19 +207,22 @@ def test_a_group_that_woke_just_before_the_primary_died(walk):
 @pytest.mark.long
 @pytest.mark.alone
 @pytest.mark.timeout(1800)
-def test_four_hundred_partitions_and_two_hundred_groups_in_five_seconds(walk, places, capsys):
-    """The primary's address swallows packets, all ferryd are dead for 20 s, a cold process: exec to exit 0."""
+@pytest.mark.parametrize("each", [1, 50], ids=["one_topic_a_group", "all_topics_a_group"])
+def test_four_hundred_partitions_and_two_hundred_groups_in_five_seconds(walk, places, capsys, each):
+    """The primary's address swallows packets, all ferryd are dead for 20 s, a cold process: exec to exit 0. Groups
+    that read a topic each have 1,600 places together; with all 50 topics it is 80,000."""
     topics, groups = [f"orders.t{n:02}" for n in range(50)], 200
     props = {"offsets.topic.num.partitions": 10}
     one = walk(topics, partitions=8, places=places, props=props).start(shift=False)
     for topic in topics:
         one.produce(topic, 800, "transactional")
     one.extra_groups = [f"g{n:03}" for n in range(groups)]
-    place_all(one, 60)
+    place_all(one, 60, each)
     worker = one.workers[0]
-    worker.wait_metric("all commits", lambda m: m.get("ferry_group_commits_total", 0) >= groups * 400, 300)
-    place_all(one, 70)
-    worker.wait_metric("all to move", lambda m: m["ferry_group_commits_total"] >= 2 * groups * 400, 300)
+    count = groups * 8 * each
+    worker.wait_metric("all commits", lambda m: m.get("ferry_group_commits_total", 0) >= count, 300)
+    place_all(one, 70, each)
+    worker.wait_metric("all to move", lambda m: m["ferry_group_commits_total"] >= 2 * count, 300)
     time.sleep(3)
     worker.kill9()
     one.blackhole_primary()
@@ -242,16 +245,18 @@ def test_four_hundred_partitions_and_two_hundred_groups_in_five_seconds(walk, pl
         print(f"\nexec to exit, {len(took)} runs: median {middle:.2f} s, worst {max(took):.2f} s")
         print({name: round(statistics.median(row.get(name) or 0 for row in steps), 2) for name in steps[0]})
     found = hints.of_commits(one.target, one.extra_groups[-1], one.places_of())
-    assert len(found) == 400
+    assert len(found) == 8 * each
     assert max(took) < 5
 
 
-def place_all(one, offset):
-    wanted = [
-        ConsumerGroupTopicPartitions(group, [TopicPartition(*where, offset) for where in one.places_of()])
-        for group in one.extra_groups
-    ]
-    futures = [future for one_ in wanted for future in one.source.admin.alter_consumer_group_offsets([one_]).values()]
+def place_all(one, offset, each):
+    """Every group stands there in `each` topics, one after the other."""
+    wanted = []
+    for n, group in enumerate(one.extra_groups):
+        topics = [one.topics[(n + k) % len(one.topics)] for k in range(each)]
+        where = [TopicPartition(topic, p, offset) for topic in topics for p in range(one.partitions)]
+        wanted.append(ConsumerGroupTopicPartitions(group, where))
+    futures = [future for ask in wanted for future in one.source.admin.alter_consumer_group_offsets([ask]).values()]
     for future in futures:
         future.result(60)
 
