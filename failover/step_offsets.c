@@ -2,8 +2,8 @@
  * another one makes it from there. What is done is seen at the target: the hint names the operation.
  *
  * Evidence. freeze: cut_json(); in a dry run {"origin","groups_count","partitions_count"}. offsets: {"groups": N, "places":
- * {VERDICT: N}, "moved": {GROUP: {TOPIC: {PARTITION: what stood there}}}}, kept before the first commit. hints: {"published",
- * "topic", "redis": "written"|why not, "reread_likely", "reread_most", "groups": cut_report()}.
+ * {VERDICT: N}, "moved": {GROUP: {TOPIC: {PARTITION: what stood there}}}, "unresolved": N groups, "why"},
+ * kept before the first commit; "unresolved" and "why" behind it, when nothing more is tried. hints: {"published", "topic", "redis": "written"|why not, "reread_likely", "reread_most", "groups": cut_report()}.
  */
 #include "failover/step_offsets.h"
 
@@ -17,6 +17,7 @@
 #include "base/json.h"
 #include "failover/cut.h"
 #include "failover/hints_topic.h"
+#include "failover/journal.h"
 
 #define FREEZE        "freeze"
 #define OFFSETS       "offsets"
@@ -85,6 +86,7 @@ static bool look(struct operation *op, struct err *err)
     if (!read_cut(op, err)) {
         return false;
     }
+    session.decided = false;
     cut_list(&session.cut, &list);
     bool ok = groups_states(session.door, &list, err) && groups_fetch(session.door, &list, err);
     if (ok) {
@@ -227,18 +229,25 @@ static json_t *all_moved(struct operation *op, const struct cut *cut)
     return out;
 }
 
-static bool keep_offsets(struct operation *op, json_t *take_moved, struct err *err)
+/* @param why  NULL: more is tried */
+static bool keep_offsets(struct operation *op, json_t *take_moved, const char *why, struct err *err)
 {
+    const struct cut_group *first;
     const struct cut *cut = &session.cut;
     json_t *out = json_object();
     json_t *verdicts = json_object();
-    for (int i = 0; i < CUT_VERDICTS_COUNT; i++) {
+    for (int i = 0; session.decided && i < CUT_VERDICTS_COUNT; i++) {
         json_object_set_new(verdicts, cut_verdict_text((enum cut_verdict)i),
                             json_integer((json_int_t)count_of(cut, (enum cut_verdict)i)));
     }
     json_object_set_new(out, "groups", json_integer((json_int_t)cut->groups_count));
     json_object_set_new(out, "places", verdicts);
     json_object_set_new(out, "moved", take_moved);
+    if (why != NULL) {
+        size_t open = session.decided ? open_groups(cut, &first) : cut->groups_count;
+        json_object_set_new(out, "unresolved", json_integer((json_int_t)open));
+        json_object_set_new(out, "why", json_string(why));
+    }
     return operation_keep(op, OFFSETS, out, err);
 }
 
@@ -293,34 +302,79 @@ static bool all_resolved(const struct operation *op, struct err *err)
             open, session.cut.groups_count, op->to->name, first->name,
             open > 1 ? " and others" : "");
     return err_hint(
-        err, "end their members there, then again; or `ferry offsets reset %.60s --group ...`",
+        err,
+        op->planned
+            ? "end their members there, then again; or `ferry offsets reset %.60s --group ...`"
+            : "each by hand, when its members have ended: `ferry offsets reset %.60s --group ...`",
         op->service->name);
+}
+
+/* What is left is recorded and nothing more is tried: a failover does not wait for groups, and who resumes it has no other means. */
+static bool given_up(const struct operation *op)
+{
+    return json_is_integer(json_object_get(operation_kept(op, OFFSETS), "unresolved"));
+}
+
+static bool opened(const struct operation *op)
+{
+    return journal_state(op->journal, "open") != JOURNAL_NOTHING;
 }
 
 bool step_offsets_done(struct operation *op, bool *out, struct err *err)
 {
     const struct cut_group *first;
-    if (!look(op, err)) {
+    struct err why = {0};
+    *out = given_up(op);
+    if (*out) {
+        return true;
+    }
+    if (look(op, &why)) {
+        *out = open_groups(&session.cut, &first) == 0;
+        return true;
+    }
+    if (!opened(op)) { /* else `act` records it */
+        *err = why;
         return false;
     }
-    *out = open_groups(&session.cut, &first) == 0;
     return true;
+}
+
+static bool commit_all(struct operation *op, struct err *err)
+{
+    return look(op, err) && keep_offsets(op, all_moved(op, &session.cut), NULL, err) &&
+           commit_due(err);
+}
+
+static bool give_up(struct operation *op, const struct err *why, struct err *err)
+{
+    json_t *before = json_object_get(operation_kept(op, OFFSETS), "moved");
+    before = before == NULL ? json_object() : json_incref(before);
+    operation_say(op, "%s%s%s", why->what, why->hint[0] == '\0' ? "" : "; ", why->hint);
+    return keep_offsets(op, before, why->what, err);
 }
 
 bool step_offsets_act(struct operation *op, struct err *err)
 {
-    if (!look(op, err) || !keep_offsets(op, all_moved(op, &session.cut), err)) {
-        return false;
-    }
-    json_t *before = json_incref(json_object_get(operation_kept(op, OFFSETS), "moved"));
-    bool ok = commit_due(err) && keep_offsets(op, json_incref(before), err);
-    json_decref(before);
-    if (!ok) {
-        return false;
+    struct err why = {0};
+    if (!commit_all(op, &why)) {
+        /* Behind `open` the clients are there: an operation that never ends would keep their groups from being moved by hand. */
+        if (!opened(op) || why.kind == ERR_FATAL || !session.has_cut) {
+            *err = why;
+            return false;
+        }
+        return give_up(op, &why, err);
     }
     say_open(op);
     operation_say(op, "%zu places committed", count_of(&session.cut, CUT_COMMITTED));
-    return all_resolved(op, err);
+    if (all_resolved(op, &why)) {
+        json_t *before = json_incref(json_object_get(operation_kept(op, OFFSETS), "moved"));
+        return keep_offsets(op, before, NULL, err);
+    }
+    if (op->planned && !opened(op)) {
+        *err = why;
+        return false;
+    }
+    return give_up(op, &why, err);
 }
 
 bool step_offsets_plan(struct operation *op, struct err *err)
@@ -330,7 +384,7 @@ bool step_offsets_plan(struct operation *op, struct err *err)
     }
     say_open(op);
     operation_say(op, "%zu places would be committed", count_of(&session.cut, CUT_DUE));
-    return keep_offsets(op, moved(&session.cut), err);
+    return keep_offsets(op, moved(&session.cut), NULL, err);
 }
 
 static int64_t stood_before(const json_t *moved_rows, const struct cut_group *group,

@@ -341,6 +341,12 @@ def test_members_at_the_target_are_named_and_left_alone(line):
     place = next(row for row in rows[groups[0]]["open"] if row["partition"] == 0)
     assert (place["stands_at"], place["translated"]) == (1, one.map().translate(one.topic, 0, 50))
     assert committed(one.target, groups[0])[one.topic, 0] == 1
+    assert report["evidence"]["offsets"]["unresolved"] == 1
+    # The operation has ended all the same: who ends the members may move the group.
+    (closed,) = (row for row in one.command.json("history", one.service)["operations"] if row["kind"] == "failover")
+    assert (closed["state"], closed["exit"]) == ("partly", 4)
+    reset(one, "--group", groups[0], "--to", "translated", "--yes")
+    assert committed(one.target, groups[0])[one.topic, 0] == place["translated"]
 
 
 @pytest.mark.long
