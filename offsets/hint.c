@@ -125,7 +125,7 @@ void hint_find(const struct hint_place *place, const struct offset_run *runs, si
     int64_t end = place->mirrored_end < place->from ? place->from : place->mirrored_end;
     const struct span span = {runs, runs_count, place, end};
     *out = (struct hint){.from = place->from, .until = end, .read_ms = place->read_ms};
-    if (place->source_limit >= 0) {
+    if (place->source_limit >= 0 && place->limit_holds) {
         out->until = reach(&span, place->source_limit, end);
     }
     out->likely_until = out->until;

@@ -101,6 +101,8 @@ def test_every_group_finds_its_hint_four_ways(line):
     one.wait_caught_up()
     for group in (stopped, standing, own):
         wait_kept(one, group, where, lambda entry: entry.hold == "free" and entry.committed >= 0)
+    (lately,) = one.redis.client.keys(f"{{{one.service}}}:*:groups-lately")
+    assert 0 < one.redis.client.pttl(lately) <= 5000  # so long what was seen of members is proof
     report = move(one)
     to_target = one.map().translate
     end = one.target.offsets(one.topic, PARTITIONS)[0]

@@ -30,6 +30,7 @@ static struct hint_place live(void)
         .mirrored_end = 8990,
         .source_offset = 3000,
         .source_limit = -1,
+        .limit_holds = true,
         .pace = {.offsets = 100, .commits_ms = 1000},
         .read_ms = CUT_MS - 5000,
         .looked_ms = CUT_MS - 1000,
@@ -104,6 +105,23 @@ static void a_group_that_stands_gets_no_more_than_it_can_have_read(void **state)
     place.source_limit = 100000;
     hint = find(&place);
     assert_int_equal(hint.until, 8990);
+    hint_done(&hint);
+}
+
+/* The keeper did not look at the end: somebody may have joined, read and not committed. */
+static void a_stale_limit_is_likely_and_no_proof(void **state)
+{
+    (void)state;
+    struct hint_place place = live();
+    place.source_limit = 3150;
+    place.limit_holds = false;
+    struct hint hint = find(&place);
+    assert_int_equal(hint.until, 8990);
+    assert_int_equal(hint.likely_until, 2150);
+    hint_done(&hint);
+    place.pace = (struct group_pace){0};
+    hint = find(&place);
+    assert_int_equal(hint.likely_until, 2150);
     hint_done(&hint);
 }
 
@@ -380,6 +398,7 @@ int main(void)
         cmocka_unit_test(a_live_group_gets_two_seconds_of_its_rate),
         cmocka_unit_test(what_is_not_known_is_not_narrow),
         cmocka_unit_test(a_group_that_stands_gets_no_more_than_it_can_have_read),
+        cmocka_unit_test(a_stale_limit_is_likely_and_no_proof),
         cmocka_unit_test(a_limit_proves_nothing_without_the_map),
         cmocka_unit_test(records_of_others_at_the_target_are_counted),
         cmocka_unit_test(a_group_at_or_past_the_mirror_reads_nothing_again),
