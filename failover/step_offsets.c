@@ -3,7 +3,8 @@
  *
  * Evidence. freeze: cut_json(); in a dry run {"origin","groups_count","partitions_count"}. offsets: {"groups": N, "places":
  * {VERDICT: N}, "moved": {GROUP: {TOPIC: {PARTITION: what stood there}}}, "unresolved": N groups, "why"},
- * kept before the first commit; "unresolved" and "why" behind it, when nothing more is tried. hints: {"published", "topic", "redis": "written"|why not, "reread_likely", "reread_most", "groups": cut_report()}.
+ * kept before the first commit; "unresolved" and "why" behind it, when nothing more is tried. hints: {"published", "topic", "redis": "written"|why not, "in_redis": groups that were written there, "reread_likely", "reread_most", "groups":
+ * cut_report(), "left": why hints that were taken back are in Redis still}.
  */
 #include "failover/step_offsets.h"
 
@@ -511,7 +512,7 @@ static bool to_redis(struct operation *op, const char *group, const char *text, 
 }
 
 static json_t *hints_evidence(const struct cut *cut, bool published, const struct err *redis_err,
-                              const char *topic)
+                              size_t in_redis, const char *topic)
 {
     int64_t likely = 0;
     int64_t most = 0;
@@ -527,6 +528,7 @@ static json_t *hints_evidence(const struct cut *cut, bool published, const struc
     json_object_set_new(out, "redis",
                         redis_err->kind == ERR_NONE ? json_string("written")
                                                     : json_string(redis_err->what));
+    json_object_set_new(out, "in_redis", json_integer((json_int_t)in_redis));
     json_object_set_new(out, "reread_likely", json_integer(likely));
     json_object_set_new(out, "reread_most", json_integer(most));
     json_object_set_new(out, "groups", cut_report(cut));
@@ -538,13 +540,15 @@ static const struct config_client *writer_of(const struct operation *op)
     return op->to->operator_kafka != NULL ? op->to->operator_kafka : &op->to->kafka;
 }
 
-/* One that fails says why for all: the others are not waited for. */
-static void all_to_redis(struct operation *op, struct hints_texts *texts, bool remove,
-                         struct err *out)
+/* One that fails says why for all: the others are not waited for. @return so many were sent: the last one may have failed */
+static size_t all_to_redis(struct operation *op, const struct hints_texts *texts, bool remove,
+                           struct err *out)
 {
-    for (size_t i = 0; i < texts->count && out->kind == ERR_NONE; i++) {
-        to_redis(op, texts->groups[i], remove ? NULL : texts->texts[i], out);
+    size_t sent = 0;
+    for (; sent < texts->count && out->kind == ERR_NONE; sent++) {
+        to_redis(op, texts->groups[sent], remove ? NULL : texts->texts[sent], out);
     }
+    return op->redis == NULL ? 0 : sent;
 }
 
 bool step_hints_act(struct operation *op, struct err *err)
@@ -561,7 +565,7 @@ bool step_hints_act(struct operation *op, struct err *err)
         return false;
     }
     hints_texts_of(&session.cut, &options, &texts);
-    all_to_redis(op, &texts, false, &redis_err);
+    size_t in_redis = all_to_redis(op, &texts, false, &redis_err);
     bool ok = hints_topic_write(writer_of(op), op->target_operator, op->service->name, &texts,
                                 PUBLISH_MS, err);
     hints_texts_done(&texts);
@@ -569,8 +573,8 @@ bool step_hints_act(struct operation *op, struct err *err)
         operation_say(op, "hints are not in Redis: %s", redis_err.what);
     }
     struct err why = {0};
-    json_t *evidence =
-        hints_evidence(&session.cut, ok, &redis_err, hints_topic(op->service->name, topic));
+    json_t *evidence = hints_evidence(&session.cut, ok, &redis_err, in_redis,
+                                      hints_topic(op->service->name, topic));
     if (!operation_keep(op, HINTS, evidence, &why)) {
         *err = why;
         return false;
@@ -591,7 +595,16 @@ bool step_hints_plan(struct operation *op, struct err *err)
     }
     return operation_keep(
         op, HINTS,
-        hints_evidence(&session.cut, false, &none, hints_topic(op->service->name, topic)), err);
+        hints_evidence(&session.cut, false, &none, 0, hints_topic(op->service->name, topic)), err);
+}
+
+/* A Redis that does not answer stops nobody: the hints there name an operation that was taken back (exit 4). */
+static bool leave_in_redis(struct operation *op, const struct err *why, struct err *err)
+{
+    json_t *evidence = json_deep_copy(operation_kept(op, HINTS));
+    json_object_set_new(evidence, "left", json_string(why->what));
+    operation_say(op, "hints of what was taken back are left in Redis: %s", why->what);
+    return operation_keep(op, HINTS, evidence, err);
 }
 
 bool step_hints_undo(struct operation *op, struct err *err)
@@ -606,9 +619,14 @@ bool step_hints_undo(struct operation *op, struct err *err)
     const struct cut_options options = options_of(op);
     struct hints_texts texts;
     hints_texts_of(&session.cut, &options, &texts);
+    const json_t *in_redis = json_object_get(operation_kept(op, HINTS), "in_redis");
+    bool none = json_is_integer(in_redis) && json_integer_value(in_redis) == 0;
     all_to_redis(op, &texts, true, &redis_err);
     bool ok = hints_topic_remove(writer_of(op), op->target_operator, op->service->name, &texts,
                                  PUBLISH_MS, err);
     hints_texts_done(&texts);
+    if (ok && redis_err.kind != ERR_NONE && !none) {
+        return leave_in_redis(op, &redis_err, err);
+    }
     return ok;
 }
