@@ -254,10 +254,11 @@ static bool left_over(const struct operation *op)
            strcmp(proof, "none") == 0 || json_integer_value(unresolved) > 0;
 }
 
-/* Taken back, but for what the source keeps. */
-static bool source_left(const struct operation *op)
+/* Taken back, but for what the source or Redis keeps. */
+static bool undone_left(const struct operation *op)
 {
-    return json_is_string(json_object_get(operation_kept(op, "source"), "left"));
+    return json_is_string(json_object_get(operation_kept(op, "source"), "left")) ||
+           json_is_string(json_object_get(operation_kept(op, "hints"), "left"));
 }
 
 static int exit_of(enum plan_end end, bool left, const struct err *err)
@@ -291,7 +292,7 @@ static int run(struct move *move, struct err *err)
     struct operation *op = &move->op;
     const struct step *at = NULL;
     enum plan_end end = plan_run(&plan_failover, op, &at, err);
-    bool left = (end == PLAN_DONE && left_over(op)) || (end == PLAN_UNDONE && source_left(op));
+    bool left = (end == PLAN_DONE && left_over(op)) || (end == PLAN_UNDONE && undone_left(op));
     struct report_end told = {.state = left && end == PLAN_DONE ? REPORT_PARTLY : state_of(end),
                               .exit = exit_of(end, left, err),
                               .step = at == NULL ? NULL : at->name,

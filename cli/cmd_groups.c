@@ -41,7 +41,8 @@ struct show {
     size_t parts_count;
     size_t parts_room;
     int64_t looked_ms; /* wall clock: the source's commits were read last; -1 = unknown */
-    int64_t alive_ms;  /* wall clock: the newest checkpoint */
+    bool lately;
+    int64_t alive_ms; /* wall clock: the newest checkpoint */
 };
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
@@ -135,6 +136,7 @@ static void count_again(const struct show *show, struct row *row)
                                     .mirrored_end = part->target_next,
                                     .source_offset = facts->source_offset,
                                     .source_limit = facts->limit,
+                                    .limit_holds = show->lately,
                                     .pace = facts->pace,
                                     .read_ms = facts->read_ms,
                                     .looked_ms = show->looked_ms,
@@ -152,7 +154,8 @@ static void read_again(struct show *show, const char *base)
     show->looked_ms = show->alive_ms = -1;
     if (!context_view(&show->context, NULL) ||
         !offset_view_each_checkpoint(show->context.view, take_part, show, NULL) ||
-        !group_view_read_ms(show->context.redis, base, &show->looked_ms, NULL)) {
+        !group_view_read_ms(show->context.redis, base, &show->looked_ms, NULL) ||
+        !group_view_lately(show->context.redis, base, &show->lately, NULL)) {
         return;
     }
     if (show->parts_count > 0) {

@@ -363,7 +363,8 @@ static bool read_redis(struct gather *gather, struct err *err)
     offset_view_free(view);
     cut_parts_sort(cut);
     ok = ok && group_view_read_ms(options->redis, gather->base, &cut->looked_ms, err) &&
-         group_view_each(options->redis, gather->base, take_place, gather, NULL, err);
+         group_view_each(options->redis, gather->base, take_place, gather, NULL, err) &&
+         group_view_lately(options->redis, gather->base, &cut->lately, err);
     if (ok && cut->groups_count == 0 && options->service->groups.include_count > 0 &&
         cut->looked_ms < 0) {
         ok = err_set(err, ERR_REFUSED, "no keeper has left anything of groups there");
@@ -512,6 +513,7 @@ static void find_hint(const struct cut *cut, struct cut_place *place, const stru
                                     .mirrored_end = place->part->end,
                                     .source_offset = facts->source_offset,
                                     .source_limit = facts->limit,
+                                    .limit_holds = cut->lately,
                                     .pace = facts->pace,
                                     .read_ms = facts->read_ms,
                                     .looked_ms = cut->looked_ms,

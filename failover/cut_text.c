@@ -157,6 +157,7 @@ json_t *cut_json(const struct cut *cut)
                         cut->why_not[0] == '\0' ? json_null() : json_string(cut->why_not));
     json_object_set_new(out, "looked", time_or_null(cut->looked_ms));
     json_object_set_new(out, "looked_ms", json_integer(cut->looked_ms));
+    json_object_set_new(out, "lately", json_boolean(cut->lately));
     json_object_set_new(out, "alive", time_or_null(cut->alive_ms));
     json_object_set_new(out, "partitions", parts_json(cut));
     json_object_set_new(out, "groups", groups);
@@ -322,6 +323,7 @@ bool cut_parse(const json_t *value, const struct cut_options *options, struct cu
     out->of_redis = strcmp(origin, "redis") == 0;
     const char *why_not = json_string_value(json_object_get(value, "why_not"));
     snprintf(out->why_not, sizeof(out->why_not), "%.299s", why_not == NULL ? "" : why_not);
+    out->lately = json_is_true(json_object_get(value, "lately"));
     cut_groups_sort(out);
     cut_find_hints(out, options);
     return true;

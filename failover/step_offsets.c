@@ -2,8 +2,9 @@
  * another one makes it from there. What is done is seen at the target: the hint names the operation.
  *
  * Evidence. freeze: cut_json(); in a dry run {"origin","groups_count","partitions_count"}. offsets: {"groups": N, "places":
- * {VERDICT: N}, "moved": {GROUP: {TOPIC: {PARTITION: what stood there}}}}, kept before the first commit. hints: {"published",
- * "topic", "redis": "written"|why not, "reread_likely", "reread_most", "groups": cut_report()}.
+ * {VERDICT: N}, "moved": {GROUP: {TOPIC: {PARTITION: what stood there}}}, "unresolved": N groups, "why"},
+ * kept before the first commit; "unresolved" and "why" behind it, when nothing more is tried. hints: {"published", "topic", "redis": "written"|why not, "in_redis": groups that were written there, "reread_likely", "reread_most", "groups":
+ * cut_report(), "left": why hints that were taken back are in Redis still}.
  */
 #include "failover/step_offsets.h"
 
@@ -17,6 +18,7 @@
 #include "base/json.h"
 #include "failover/cut.h"
 #include "failover/hints_topic.h"
+#include "failover/journal.h"
 
 #define FREEZE        "freeze"
 #define OFFSETS       "offsets"
@@ -85,6 +87,7 @@ static bool look(struct operation *op, struct err *err)
     if (!read_cut(op, err)) {
         return false;
     }
+    session.decided = false;
     cut_list(&session.cut, &list);
     bool ok = groups_states(session.door, &list, err) && groups_fetch(session.door, &list, err);
     if (ok) {
@@ -227,18 +230,25 @@ static json_t *all_moved(struct operation *op, const struct cut *cut)
     return out;
 }
 
-static bool keep_offsets(struct operation *op, json_t *take_moved, struct err *err)
+/* @param why  NULL: more is tried */
+static bool keep_offsets(struct operation *op, json_t *take_moved, const char *why, struct err *err)
 {
+    const struct cut_group *first;
     const struct cut *cut = &session.cut;
     json_t *out = json_object();
     json_t *verdicts = json_object();
-    for (int i = 0; i < CUT_VERDICTS_COUNT; i++) {
+    for (int i = 0; session.decided && i < CUT_VERDICTS_COUNT; i++) {
         json_object_set_new(verdicts, cut_verdict_text((enum cut_verdict)i),
                             json_integer((json_int_t)count_of(cut, (enum cut_verdict)i)));
     }
     json_object_set_new(out, "groups", json_integer((json_int_t)cut->groups_count));
     json_object_set_new(out, "places", verdicts);
     json_object_set_new(out, "moved", take_moved);
+    if (why != NULL) {
+        size_t open = session.decided ? open_groups(cut, &first) : cut->groups_count;
+        json_object_set_new(out, "unresolved", json_integer((json_int_t)open));
+        json_object_set_new(out, "why", json_string(why));
+    }
     return operation_keep(op, OFFSETS, out, err);
 }
 
@@ -293,34 +303,79 @@ static bool all_resolved(const struct operation *op, struct err *err)
             open, session.cut.groups_count, op->to->name, first->name,
             open > 1 ? " and others" : "");
     return err_hint(
-        err, "end their members there, then again; or `ferry offsets reset %.60s --group ...`",
+        err,
+        op->planned
+            ? "end their members there, then again; or `ferry offsets reset %.60s --group ...`"
+            : "each by hand, when its members have ended: `ferry offsets reset %.60s --group ...`",
         op->service->name);
+}
+
+/* What is left is recorded and nothing more is tried: a failover does not wait for groups, and who resumes it has no other means. */
+static bool given_up(const struct operation *op)
+{
+    return json_is_integer(json_object_get(operation_kept(op, OFFSETS), "unresolved"));
+}
+
+static bool opened(const struct operation *op)
+{
+    return journal_state(op->journal, "open") != JOURNAL_NOTHING;
 }
 
 bool step_offsets_done(struct operation *op, bool *out, struct err *err)
 {
     const struct cut_group *first;
-    if (!look(op, err)) {
+    struct err why = {0};
+    *out = given_up(op);
+    if (*out) {
+        return true;
+    }
+    if (look(op, &why)) {
+        *out = open_groups(&session.cut, &first) == 0;
+        return true;
+    }
+    if (!opened(op)) { /* else `act` records it */
+        *err = why;
         return false;
     }
-    *out = open_groups(&session.cut, &first) == 0;
     return true;
+}
+
+static bool commit_all(struct operation *op, struct err *err)
+{
+    return look(op, err) && keep_offsets(op, all_moved(op, &session.cut), NULL, err) &&
+           commit_due(err);
+}
+
+static bool give_up(struct operation *op, const struct err *why, struct err *err)
+{
+    json_t *before = json_object_get(operation_kept(op, OFFSETS), "moved");
+    before = before == NULL ? json_object() : json_incref(before);
+    operation_say(op, "%s%s%s", why->what, why->hint[0] == '\0' ? "" : "; ", why->hint);
+    return keep_offsets(op, before, why->what, err);
 }
 
 bool step_offsets_act(struct operation *op, struct err *err)
 {
-    if (!look(op, err) || !keep_offsets(op, all_moved(op, &session.cut), err)) {
-        return false;
-    }
-    json_t *before = json_incref(json_object_get(operation_kept(op, OFFSETS), "moved"));
-    bool ok = commit_due(err) && keep_offsets(op, json_incref(before), err);
-    json_decref(before);
-    if (!ok) {
-        return false;
+    struct err why = {0};
+    if (!commit_all(op, &why)) {
+        /* Behind `open` the clients are there: an operation that never ends would keep their groups from being moved by hand. */
+        if (!opened(op) || why.kind == ERR_FATAL || !session.has_cut) {
+            *err = why;
+            return false;
+        }
+        return give_up(op, &why, err);
     }
     say_open(op);
     operation_say(op, "%zu places committed", count_of(&session.cut, CUT_COMMITTED));
-    return all_resolved(op, err);
+    if (all_resolved(op, &why)) {
+        json_t *before = json_incref(json_object_get(operation_kept(op, OFFSETS), "moved"));
+        return keep_offsets(op, before, NULL, err);
+    }
+    if (op->planned && !opened(op)) {
+        *err = why;
+        return false;
+    }
+    return give_up(op, &why, err);
 }
 
 bool step_offsets_plan(struct operation *op, struct err *err)
@@ -330,7 +385,7 @@ bool step_offsets_plan(struct operation *op, struct err *err)
     }
     say_open(op);
     operation_say(op, "%zu places would be committed", count_of(&session.cut, CUT_DUE));
-    return keep_offsets(op, moved(&session.cut), err);
+    return keep_offsets(op, moved(&session.cut), NULL, err);
 }
 
 static int64_t stood_before(const json_t *moved_rows, const struct cut_group *group,
@@ -457,7 +512,7 @@ static bool to_redis(struct operation *op, const char *group, const char *text, 
 }
 
 static json_t *hints_evidence(const struct cut *cut, bool published, const struct err *redis_err,
-                              const char *topic)
+                              size_t in_redis, const char *topic)
 {
     int64_t likely = 0;
     int64_t most = 0;
@@ -473,6 +528,7 @@ static json_t *hints_evidence(const struct cut *cut, bool published, const struc
     json_object_set_new(out, "redis",
                         redis_err->kind == ERR_NONE ? json_string("written")
                                                     : json_string(redis_err->what));
+    json_object_set_new(out, "in_redis", json_integer((json_int_t)in_redis));
     json_object_set_new(out, "reread_likely", json_integer(likely));
     json_object_set_new(out, "reread_most", json_integer(most));
     json_object_set_new(out, "groups", cut_report(cut));
@@ -484,13 +540,15 @@ static const struct config_client *writer_of(const struct operation *op)
     return op->to->operator_kafka != NULL ? op->to->operator_kafka : &op->to->kafka;
 }
 
-/* One that fails says why for all: the others are not waited for. */
-static void all_to_redis(struct operation *op, struct hints_texts *texts, bool remove,
-                         struct err *out)
+/* One that fails says why for all: the others are not waited for. @return so many were sent: the last one may have failed */
+static size_t all_to_redis(struct operation *op, const struct hints_texts *texts, bool remove,
+                           struct err *out)
 {
-    for (size_t i = 0; i < texts->count && out->kind == ERR_NONE; i++) {
-        to_redis(op, texts->groups[i], remove ? NULL : texts->texts[i], out);
+    size_t sent = 0;
+    for (; sent < texts->count && out->kind == ERR_NONE; sent++) {
+        to_redis(op, texts->groups[sent], remove ? NULL : texts->texts[sent], out);
     }
+    return op->redis == NULL ? 0 : sent;
 }
 
 bool step_hints_act(struct operation *op, struct err *err)
@@ -507,7 +565,7 @@ bool step_hints_act(struct operation *op, struct err *err)
         return false;
     }
     hints_texts_of(&session.cut, &options, &texts);
-    all_to_redis(op, &texts, false, &redis_err);
+    size_t in_redis = all_to_redis(op, &texts, false, &redis_err);
     bool ok = hints_topic_write(writer_of(op), op->target_operator, op->service->name, &texts,
                                 PUBLISH_MS, err);
     hints_texts_done(&texts);
@@ -515,8 +573,8 @@ bool step_hints_act(struct operation *op, struct err *err)
         operation_say(op, "hints are not in Redis: %s", redis_err.what);
     }
     struct err why = {0};
-    json_t *evidence =
-        hints_evidence(&session.cut, ok, &redis_err, hints_topic(op->service->name, topic));
+    json_t *evidence = hints_evidence(&session.cut, ok, &redis_err, in_redis,
+                                      hints_topic(op->service->name, topic));
     if (!operation_keep(op, HINTS, evidence, &why)) {
         *err = why;
         return false;
@@ -537,7 +595,16 @@ bool step_hints_plan(struct operation *op, struct err *err)
     }
     return operation_keep(
         op, HINTS,
-        hints_evidence(&session.cut, false, &none, hints_topic(op->service->name, topic)), err);
+        hints_evidence(&session.cut, false, &none, 0, hints_topic(op->service->name, topic)), err);
+}
+
+/* A Redis that does not answer stops nobody: the hints there name an operation that was taken back (exit 4). */
+static bool leave_in_redis(struct operation *op, const struct err *why, struct err *err)
+{
+    json_t *evidence = json_deep_copy(operation_kept(op, HINTS));
+    json_object_set_new(evidence, "left", json_string(why->what));
+    operation_say(op, "hints of what was taken back are left in Redis: %s", why->what);
+    return operation_keep(op, HINTS, evidence, err);
 }
 
 bool step_hints_undo(struct operation *op, struct err *err)
@@ -552,9 +619,14 @@ bool step_hints_undo(struct operation *op, struct err *err)
     const struct cut_options options = options_of(op);
     struct hints_texts texts;
     hints_texts_of(&session.cut, &options, &texts);
+    const json_t *in_redis = json_object_get(operation_kept(op, HINTS), "in_redis");
+    bool none = json_is_integer(in_redis) && json_integer_value(in_redis) == 0;
     all_to_redis(op, &texts, true, &redis_err);
     bool ok = hints_topic_remove(writer_of(op), op->target_operator, op->service->name, &texts,
                                  PUBLISH_MS, err);
     hints_texts_done(&texts);
+    if (ok && redis_err.kind != ERR_NONE && !none) {
+        return leave_in_redis(op, &redis_err, err);
+    }
     return ok;
 }

@@ -136,6 +136,7 @@ struct group_round *group_round_new(const struct group_round_options *options)
     round->checkpoints_key = offset_print("%s:checkpoints", round->base);
     round->groups_key = offset_print("%s:groups", round->base);
     round->read_key = offset_print("%s:groups-read", round->base);
+    round->lately_key = offset_print("%s:groups-lately", round->base);
     TAILQ_INIT(&round->calls);
     round->floors = offset_script_floors;
     round->groups = offset_script_groups;
@@ -162,6 +163,7 @@ void group_round_free(struct group_round *round)
     free(round->checkpoints_key);
     free(round->groups_key);
     free(round->read_key);
+    free(round->lately_key);
     free(round);
 }
 

@@ -39,6 +39,7 @@ struct group_round {
     char *checkpoints_key;
     char *groups_key;
     char *read_key;
+    char *lately_key;
     int64_t read_ms;            /* wall clock: the source's commits were asked for */
     struct redis_script floors; /* copies of this thread's own */
     struct redis_script groups;

@@ -204,6 +204,22 @@ static void told_read(void *arg, const redisReply *reply, const struct err *err)
     }
 }
 
+/* Whether it was lately is measured by Redis alone: clocks of hosts differ. */
+static void tell_lately(struct group_round *round)
+{
+    struct script_arguments arguments = {0};
+    int64_t left_ms = GROUP_LATELY_MS - (round_wall_ms(round) - round->read_ms);
+    if (left_ms <= 0 || left_ms > GROUP_LATELY_MS) { /* the round took long; the clock was set */
+        return;
+    }
+    script_put_text(&arguments, "SET");
+    script_put_text(&arguments, round->lately_key);
+    script_put_text(&arguments, "1");
+    script_put_text(&arguments, "PX");
+    script_put_format(&arguments, "%lld", (long long)left_ms);
+    round_call_redis(round, NULL, 0, &arguments, told_read, round);
+}
+
 void round_tell_read(struct group_round *round)
 {
     struct script_arguments arguments = {0};
@@ -214,6 +230,7 @@ void round_tell_read(struct group_round *round)
     script_put_text(&arguments, round->read_key);
     script_put_format(&arguments, "%lld", (long long)round->read_ms);
     round_call_redis(round, NULL, 0, &arguments, told_read, round);
+    tell_lately(round);
 }
 
 /* --- MAP ---------------------------------------------------------------------------------------------------------- */

@@ -104,6 +104,8 @@ struct group_target { /* what is known of the target when it is decided */
     int64_t wall_ms; /* wall clock */
 };
 
+#define GROUP_LATELY_MS \
+    5000 /* so long BASE:groups-lately stands behind a look at the source's groups */
 #define GROUP_TOUCH_MS 21600000 /* 6 h: far below offsets.retention.minutes, 7 days as it comes */
 #define GROUP_LOOK_MS  60000    /* a target that does as it should is read again so often */
 #define GROUP_HELD_MS  5000     /* and one that holds something back */

@@ -74,6 +74,18 @@ bool group_view_each(struct redis_sync *redis, const char *base,
     return ok;
 }
 
+bool group_view_lately(struct redis_sync *redis, const char *base, bool *out, struct err *err)
+{
+    char *key = offset_print("%s:groups-lately", base);
+    const char *argv[] = {"GET", key};
+    redisReply *reply = redis_sync_call(redis, 2, argv, NULL, err);
+    free(key);
+    *out = reply != NULL && reply->type == REDIS_REPLY_STRING;
+    bool ok = reply != NULL;
+    freeReplyObject(reply);
+    return ok;
+}
+
 bool group_view_read_ms(struct redis_sync *redis, const char *base, int64_t *out, struct err *err)
 {
     char *key = offset_print("%s:groups-read", base);

@@ -22,5 +22,8 @@ bool group_view_each(struct redis_sync *redis, const char *base,
 /* When the source's commits were read last, wall clock; -1 = nobody said. */
 MUST_CHECK
 bool group_view_read_ms(struct redis_sync *redis, const char *base, int64_t *out, struct err *err);
+/* Were they read within GROUP_LATELY_MS, on Redis's clock? */
+MUST_CHECK
+bool group_view_lately(struct redis_sync *redis, const char *base, bool *out, struct err *err);
 
 #endif

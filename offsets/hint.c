@@ -55,26 +55,32 @@ static size_t floor_of(const struct span *span, int64_t offset, bool target)
     return low == 0 ? span->count : low - 1;
 }
 
-/* Where everything before `source` ends at the target, at the latest. Between two offsets of the source lie no more records
- * than offsets, which bounds it where the map is not known. */
-static int64_t reach(const struct span *span, int64_t source)
+/* Where everything before `source` ends at the target, by the map; where that says nothing, at `otherwise`. Never by the
+ * distance: records of others may lie between ours. */
+static int64_t reach(const struct span *span, int64_t source, int64_t otherwise)
+{
+    int64_t from = span->place->from;
+    int64_t bound = otherwise;
+    if (source <= span->place->source_offset) {
+        return from;
+    }
+    size_t at = floor_of(span, source - 1, false);
+    size_t next = at == span->count ? 0 : at + 1;
+    if (at < span->count && source - span->runs[at].source_first <= span->runs[at].length) {
+        bound = span->runs[at].target_first + (source - span->runs[at].source_first);
+    } else if (next < span->count) {
+        bound = span->runs[next].target_first; /* a hole */
+    }
+    bound = least(bound, span->end);
+    return bound < from ? from : bound;
+}
+
+/* Likely so: without the map as many records as offsets. */
+static int64_t guess(const struct span *span, int64_t source)
 {
     const struct hint_place *place = span->place;
-    int64_t bound = span->end;
-    if (source <= place->source_offset) {
-        return place->from;
-    }
-    if (place->source_offset >= 0) {
-        bound = least(bound, sum(place->from, source - place->source_offset));
-    }
-    size_t at = floor_of(span, source, false);
-    size_t next = at == span->count ? 0 : at + 1;
-    if (at < span->count && source - span->runs[at].source_first < span->runs[at].length) {
-        bound = least(bound, span->runs[at].target_first + (source - span->runs[at].source_first));
-    } else if (next < span->count) {
-        bound = least(bound, span->runs[next].target_first);
-    }
-    return bound < place->from ? place->from : bound;
+    bool known = place->source_offset >= 0 && source > place->source_offset;
+    return reach(span, source, known ? sum(place->from, source - place->source_offset) : span->end);
 }
 
 /* Read since the last commit that was seen: up to the next commit, and what came after the last look. */
@@ -119,13 +125,16 @@ void hint_find(const struct hint_place *place, const struct offset_run *runs, si
     int64_t end = place->mirrored_end < place->from ? place->from : place->mirrored_end;
     const struct span span = {runs, runs_count, place, end};
     *out = (struct hint){.from = place->from, .until = end, .read_ms = place->read_ms};
-    if (place->source_limit >= 0) {
-        out->until = reach(&span, place->source_limit);
+    if (place->source_limit >= 0 && place->limit_holds) {
+        out->until = reach(&span, place->source_limit, end);
     }
     out->likely_until = out->until;
+    if (place->source_limit >= 0) {
+        out->likely_until = least(out->until, guess(&span, place->source_limit));
+    }
     if (place->pace.commits_ms > 0 && place->source_offset >= 0) {
         out->likely_until =
-            least(out->until, reach(&span, sum(place->source_offset, unseen(place))));
+            least(out->likely_until, guess(&span, sum(place->source_offset, unseen(place))));
     }
     find_runs(&span, most, out);
 }

@@ -58,11 +58,13 @@ struct hint {
 };
 void hint_done(struct hint *hint);
 
-struct hint_place {         /* what is known at the cut of a group's place in a partition */
-    int64_t from;           /* target: where it goes on */
-    int64_t mirrored_end;   /* target: >= from, or it is taken for `from` */
-    int64_t source_offset;  /* its last commit that was seen; -1 = unknown */
-    int64_t source_limit;   /* nobody read for it at or behind that source offset; -1 = not known */
+struct hint_place {        /* what is known at the cut of a group's place in a partition */
+    int64_t from;          /* target: where it goes on */
+    int64_t mirrored_end;  /* target: >= from, or it is taken for `from` */
+    int64_t source_offset; /* its last commit that was seen; -1 = unknown */
+    int64_t source_limit;  /* nobody read for it at or behind that source offset; -1 = not known */
+    bool
+        limit_holds; /* seen so within GROUP_LATELY_MS of the cut: else somebody may have come since */
     struct group_pace pace; /* commits_ms 0 = unknown */
     int64_t read_ms;        /* as in struct hint */
     int64_t looked_ms;      /* wall clock: the source's commits were read last; -1 = unknown */

@@ -101,6 +101,8 @@ def test_every_group_finds_its_hint_four_ways(line):
     one.wait_caught_up()
     for group in (stopped, standing, own):
         wait_kept(one, group, where, lambda entry: entry.hold == "free" and entry.committed >= 0)
+    (lately,) = one.redis.client.keys(f"{{{one.service}}}:*:groups-lately")
+    assert 0 < one.redis.client.pttl(lately) <= 5000  # so long what was seen of members is proof
     report = move(one)
     to_target = one.map().translate
     end = one.target.offsets(one.topic, PARTITIONS)[0]
@@ -341,6 +343,12 @@ def test_members_at_the_target_are_named_and_left_alone(line):
     place = next(row for row in rows[groups[0]]["open"] if row["partition"] == 0)
     assert (place["stands_at"], place["translated"]) == (1, one.map().translate(one.topic, 0, 50))
     assert committed(one.target, groups[0])[one.topic, 0] == 1
+    assert report["evidence"]["offsets"]["unresolved"] == 1
+    # The operation has ended all the same: who ends the members may move the group.
+    (closed,) = (row for row in one.command.json("history", one.service)["operations"] if row["kind"] == "failover")
+    assert (closed["state"], closed["exit"]) == ("partly", 4)
+    reset(one, "--group", groups[0], "--to", "translated", "--yes")
+    assert committed(one.target, groups[0])[one.topic, 0] == place["translated"]
 
 
 @pytest.mark.long
@@ -460,10 +468,8 @@ def test_two_hundred_groups_of_four_hundred_partitions(own, folder, new_cluster,
     assert sum(seconds[step] for step in ("freeze", "offsets", "hints")) < 10
 
 
-@pytest.mark.long
-def test_taken_back_the_hints_are_gone_and_groups_are_carried_on(line, folder):
-    """A switchover killed behind its commits, no time left for who goes on: the keeper follows the groups as before."""
-    one = line()
+def killed_behind_its_hints(one, folder):
+    """A switchover whose hints are published, and nobody goes on with it. @return (groups, committed before)"""
     program = folder / "fence.sh"
     program.write_text("#!/bin/sh\nexit 0\n")
     program.chmod(0o755)
@@ -471,15 +477,23 @@ def test_taken_back_the_hints_are_gone_and_groups_are_carried_on(line, folder):
     one.conf.write()
     groups = ready(one)
     before = {group: committed(one.target, group) for group in groups}
-    args = ("switchover", one.service, "--yes")
     one.command.env = {"FERRY_FAILPOINT": "hints:act", "FERRY_WATCH_MS": "3500"}
-    killed = one.command.run(*args, timeout=120)
+    killed = one.command.run("switchover", one.service, "--yes", timeout=120)
     assert killed.returncode == -9, killed.stderr
     where = (one.topic, 0)
     assert hint_at(one.target, groups[0], where).start == before[groups[0]][where]
     assert one.redis.client.exists(f"{{{one.service}}}:hints:{groups[0]}")
     one.command.env = {"FERRY_WATCH_MS": "3500"}
-    done = one.command.run(*args, "--timeout", "1", timeout=120)
+    return groups, before
+
+
+@pytest.mark.long
+def test_taken_back_the_hints_are_gone_and_groups_are_carried_on(line, folder):
+    """A switchover killed behind its commits, no time left for who goes on: the keeper follows the groups as before."""
+    one = line()
+    groups, before = killed_behind_its_hints(one, folder)
+    where = (one.topic, 0)
+    done = one.command.run("switchover", one.service, "--yes", "--timeout", "1", timeout=120)
     assert done.returncode == 1, done.stderr
     for group in groups:
         assert committed(one.target, group) == before[group]
@@ -489,3 +503,21 @@ def test_taken_back_the_hints_are_gone_and_groups_are_carried_on(line, folder):
     commit(one.source, groups[0], {where: 200})
     wanted = one.map().translate(*where, 200)
     wait_for("it to follow", lambda: committed(one.target, groups[0])[where] == wanted, 40, every=0.3)
+
+
+@pytest.mark.long
+def test_hints_that_redis_does_not_let_go_are_told(line, folder, new_redis):
+    """Taken back, but for the hints in Redis: exit 4, and the report says why."""
+    one = line(redis=new_redis("own"))
+    groups, before = killed_behind_its_hints(one, folder)
+    one.redis.client.execute_command("ACL", "SETUSER", "default", "-del")
+    args = ("switchover", one.service, "--yes", "--timeout", "1", "-o", "json")
+    done = one.command.run(*args, timeout=120)
+    assert done.returncode == 4, done.stderr
+    report = json.loads(done.stdout)
+    assert report["state"] == "undone" and "del" in report["evidence"]["hints"]["left"].lower(), report
+    assert "left in Redis" in done.stderr
+    assert one.redis.client.exists(f"{{{one.service}}}:hints:{groups[0]}")
+    for group in groups:
+        assert committed(one.target, group) == before[group]
+        assert metadata_at(one.target, group, (one.topic, 0)) == ""

@@ -202,6 +202,7 @@ static void evidence_and_back(void **state)
     struct cut cut = one_place(480, 470, "a \xff text");
     struct cut back;
     cut.looked_ms = 9;
+    cut.lately = true;
     json_t *value = cut_json(&cut);
     assert_true(cut_parse(value, &options, &back, &err));
     const struct cut_place *place = &back.groups[0].places[0];
@@ -214,6 +215,7 @@ static void evidence_and_back(void **state)
     assert_int_equal(place->hint.likely_until,
                      520); /* as it follows from the facts, bounded by the limit */
     assert_int_equal(back.origin.cut_ms, 7);
+    assert_true(back.lately);
     cut_done(&back);
     static const char *const texts[] = {
         "\"0 0 1000 500 480 470 5 10 1000;\"", /* a number is missing */

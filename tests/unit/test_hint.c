@@ -30,6 +30,7 @@ static struct hint_place live(void)
         .mirrored_end = 8990,
         .source_offset = 3000,
         .source_limit = -1,
+        .limit_holds = true,
         .pace = {.offsets = 100, .commits_ms = 1000},
         .read_ms = CUT_MS - 5000,
         .looked_ms = CUT_MS - 1000,
@@ -107,15 +108,65 @@ static void a_group_that_stands_gets_no_more_than_it_can_have_read(void **state)
     hint_done(&hint);
 }
 
-/* Without the map a limit still bounds: there are no more records than offsets. */
-static void a_limit_counts_without_the_map(void **state)
+/* The keeper did not look at the end: somebody may have joined, read and not committed. */
+static void a_stale_limit_is_likely_and_no_proof(void **state)
+{
+    (void)state;
+    struct hint_place place = live();
+    place.source_limit = 3150;
+    place.limit_holds = false;
+    struct hint hint = find(&place);
+    assert_int_equal(hint.until, 8990);
+    assert_int_equal(hint.likely_until, 2150);
+    hint_done(&hint);
+    place.pace = (struct group_pace){0};
+    hint = find(&place);
+    assert_int_equal(hint.likely_until, 2150);
+    hint_done(&hint);
+}
+
+/* Without the map a limit is likely alone: others may have written to the target, too. */
+static void a_limit_proves_nothing_without_the_map(void **state)
 {
     (void)state;
     struct hint_place place = live();
     struct hint hint;
     place.source_limit = 3150;
     hint_find(&place, NULL, 0, HINT_RUNS_MAX, &hint);
-    assert_int_equal(hint.until, 2150);
+    assert_int_equal(hint.until, 8990);
+    assert_int_equal(hint.likely_until, 2150);
+    hint_done(&hint);
+}
+
+/* Somebody else wrote 500 records to the target in front of what was mirrored next: what the group had read lies behind them. */
+static void records_of_others_at_the_target_are_counted(void **state)
+{
+    (void)state;
+    static const struct offset_run apart[] = {
+        {.source_first = 1000, .target_first = 0,    .length = 2100},
+        {.source_first = 3100, .target_first = 2600, .length = 1000},
+    };
+    static const struct {
+        int64_t limit;
+        int64_t until;
+    } rows[] = {
+        {3100, 2100}, /* all of the first run, and nothing behind it */
+        {3150, 2650}, /* 150 offsets, and 650 records */
+        {4100, 3600}, /* what was mirrored: the others' at the end are not repeats */
+        {4101, 8990}, /* behind the map */
+    };
+    struct hint_place place = live();
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct hint hint;
+        place.source_limit = rows[i].limit;
+        hint_find(&place, apart, 2, HINT_RUNS_MAX, &hint);
+        assert_int_equal(hint.until, rows[i].until);
+        hint_done(&hint);
+    }
+    struct hint hint;
+    place.source_limit = -1;
+    hint_find(&place, apart, 2, HINT_RUNS_MAX, &hint);
+    assert_int_equal(hint.likely_until, 2700);
     hint_done(&hint);
 }
 
@@ -347,7 +398,9 @@ int main(void)
         cmocka_unit_test(a_live_group_gets_two_seconds_of_its_rate),
         cmocka_unit_test(what_is_not_known_is_not_narrow),
         cmocka_unit_test(a_group_that_stands_gets_no_more_than_it_can_have_read),
-        cmocka_unit_test(a_limit_counts_without_the_map),
+        cmocka_unit_test(a_stale_limit_is_likely_and_no_proof),
+        cmocka_unit_test(a_limit_proves_nothing_without_the_map),
+        cmocka_unit_test(records_of_others_at_the_target_are_counted),
         cmocka_unit_test(a_group_at_or_past_the_mirror_reads_nothing_again),
         cmocka_unit_test(records_have_their_source_offsets),
         cmocka_unit_test(an_unmapped_stretch_ends_what_is_told),
