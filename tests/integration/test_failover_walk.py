@@ -110,7 +110,8 @@ def test_consumers_go_on_and_the_ledger_proves_it(walk, capsys):
     assert named >= live.hinted // 2 > 0
     # 2 s of its rate, and what brokers and keepers that share two cores with a test suite add
     assert live.likely <= 3 * RATE * len(one.topics), f"{live.likely}: more than its rate gives"
-    assert left.hinted <= left.at_home // 100, f"{left.hinted}: more than it can have read"
+    # `until` is as narrow only while the keeper's last look is 5 s old at most: on a busy machine it may be older
+    assert left.likely <= left.at_home // 100, f"{left.likely}: more than it can have read"
     assert {row["group"] for row in report["groups"]["groups"]} == {"live", "left"}
 
 
