@@ -52,10 +52,12 @@ def test_versions(probe, source):
         "OffsetFetch": 9,
         "FindCoordinator": 4,
         "LeaveGroup": 5,
+        "DescribeGroups": 5,
         "ListGroups": 5,
         "ApiVersions": 3,
         "OffsetForLeaderEpoch": 4,
         "DescribeProducers": 0,
+        "DescribeLogDirs": 4,
         "SaslHandshake": 1,
         "SaslAuthenticate": 2,
     }
