@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "failover/positions.h"
 
 /* --- what workers told last --------------------------------------------------------------------------------------- */
 
@@ -144,9 +143,8 @@ static void take_source(struct loss *loss, const struct positions *positions)
     }
 }
 
-void loss_read(struct operation *op, struct loss *out)
+void loss_positions(const struct operation *op, struct positions *out)
 {
-    struct positions positions;
     const struct positions_doors doors = {.service = op->service,
                                           .from = op->from,
                                           .to = op->to,
@@ -155,13 +153,19 @@ void loss_read(struct operation *op, struct loss *out)
                                           .source = op->source,
                                           .source_err = op->source_err,
                                           .target = op->target};
+    positions_read(out, &doors);
+}
+
+void loss_read(struct operation *op, struct loss *out)
+{
+    struct positions positions;
     *out = (struct loss){.at_least = -1,
                          .at_most = -1,
                          .seen_offsets = -1,
                          .last_seen_ms = -1,
                          .records_per_s = -1,
                          .mirrored_ms = -1};
-    positions_read(&positions, &doors);
+    loss_positions(op, &positions);
     /* What workers said before they were fenced, where it was kept: afterwards they have no partitions. */
     json_t *kept = json_object_get(operation_kept(op, "prove"), "seen");
     json_t *seen = kept != NULL ? json_incref(kept) : loss_seen(op);

@@ -4,6 +4,7 @@
 #define FERRY_FAILOVER_LOSS_H
 
 #include "failover/operation.h"
+#include "failover/positions.h"
 
 struct loss {
     int64_t at_least; /* records; -1 = unknown */
@@ -18,6 +19,8 @@ struct loss {
 /* What workers of the link told of the source, for `prove` to keep: {"ends": {"TOPIC:PARTITION": END}, "last_seen_ms",
  * "records_per_s"}; null when nobody tells. New reference. */
 json_t *loss_seen(struct operation *op);
+/* Every partition's checkpoint and the source's ends, through the operation's doors. positions_free(). */
+void loss_positions(const struct operation *op, struct positions *out);
 /* Reads checkpoints, the source's ends where it answers, and what workers told. Never fails. */
 void loss_read(struct operation *op, struct loss *out);
 /* {"records", "at_least", "seen_offsets", "seconds", "last_seen", "records_per_s"}; new reference. */

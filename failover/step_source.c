@@ -15,7 +15,6 @@
 #include "failover/fence.h"
 #include "failover/hooks.h"
 #include "failover/loss.h"
-#include "failover/positions.h"
 #include "failover/service_topics.h"
 #include "failover/steps.h"
 
@@ -408,19 +407,6 @@ bool step_count_act(struct operation *op, struct err *err)
 
 /* --- is everything mirrored --------------------------------------------------------------------------------------- */
 
-static void read_positions(const struct operation *op, struct positions *out)
-{
-    const struct positions_doors doors = {.service = op->service,
-                                          .from = op->from,
-                                          .to = op->to,
-                                          .redis = op->redis,
-                                          .redis_err = op->redis_err,
-                                          .source = op->source,
-                                          .source_err = op->source_err,
-                                          .target = op->target};
-    positions_read(out, &doors);
-}
-
 /* Records to go, -1 = unknown; a partition that is the furthest behind. */
 static int64_t to_go(const struct positions *positions, const struct position **out_worst)
 {
@@ -484,7 +470,7 @@ bool step_drain_act(struct operation *op, struct err *err)
     for (;;) {
         struct positions positions;
         const struct position *worst = NULL;
-        read_positions(op, &positions);
+        loss_positions(op, &positions);
         int64_t left = to_go(&positions, &worst);
         int64_t now = clock_now_ms(op->clock);
         first = first < 0 ? left : first;
@@ -522,7 +508,7 @@ bool step_drain_plan(struct operation *op, struct err *err)
 {
     struct positions positions;
     const struct position *worst = NULL;
-    read_positions(op, &positions);
+    loss_positions(op, &positions);
     int64_t left = to_go(&positions, &worst);
     size_t count = positions.count;
     positions_free(&positions);
