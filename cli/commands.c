@@ -77,6 +77,12 @@ static const struct command_option pause_options[] = {
     NO_OPTION,
 };
 
+static const struct command_option stragglers_options[] = {
+    {.name = "watch",
+     .help = "again every two seconds until interrupted; with -o json one line each"},
+    NO_OPTION,
+};
+
 static const struct command_option status_options[] = {
     {.name = "link", .value = "FROM:TO", .help = "only this link; default all of the service"},
     {.name = "watch",
@@ -557,6 +563,20 @@ static const struct command commands[] = {
      .args_most = 2,
      .summary = "failovers and switchovers of the service, by whom and how long; one of them with "
                 "its report", .run = cmd_history},
+    {.name = "stragglers",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "after a move: who is at the old primary still, who has arrived",
+     .text =
+         "Members of groups by client id and host on both sides, records that were written at the "
+         "old primary behind the cut, and the producers that it remembers of them. Expected are "
+         "the groups that had members at the cut. --timeout waits until nobody is on the way; "
+         "without it one look is taken. The old primary is asked for 1 s a look.\n"
+         "Exit 0: everybody who was expected has arrived, and nothing is known to be left. 4: "
+         "somebody, or records, are at the old primary, or a group is at neither side. 5: not "
+         "known, the old primary does not answer.", .options = stragglers_options,
+     .run = cmd_stragglers},
     {.name = "status",
      .args = "[SERVICE]",
      .args_most = 1,

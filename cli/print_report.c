@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/print_stragglers.h"
 #include "cli/render.h"
 
 static const char *text_of(const json_t *object, const char *key)
@@ -117,17 +118,15 @@ static void print_restarts(const json_t *report)
     }
 }
 
-static void print_stragglers(const json_t *report)
+/* Clients arrive behind the operation's end: the command that tells of them then. */
+static void print_next(const json_t *report)
 {
-    json_t *records = json_object_get(report, "stragglers");
+    const char *state = text_of(report, "state");
     char line[300];
-    char count[RENDER_NUMBER_BYTES];
-    if (json_is_integer(records) && json_integer_value(records) > 0) {
-        snprintf(line, sizeof(line),
-                 "%s records were written at %.100s behind the cut and are not at %.100s",
-                 render_count(json_integer_value(records), count), text_of(report, "from"),
-                 text_of(report, "to"));
-        say("stragglers", line);
+    if (strcmp(state, "done") == 0 || strcmp(state, "partly") == 0) {
+        snprintf(line, sizeof(line), "ferry stragglers %.100s --timeout 300",
+                 text_of(report, "service"));
+        say("next", line);
     }
 }
 
@@ -151,7 +150,8 @@ void print_report(const json_t *report)
     print_rpo(report);
     print_names(report);
     print_restarts(report);
-    print_stragglers(report);
+    print_stragglers_lines(json_object_get(json_object_get(report, "evidence"), "stragglers"));
+    print_next(report);
     if (json_is_string(json_object_get(report, "unprotected_since"))) {
         snprintf(line, sizeof(line), "%s is unprotected since %s: nobody mirrors %s",
                  text_of(report, "service"), text_of(report, "unprotected_since"),

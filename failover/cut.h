@@ -92,6 +92,8 @@ struct cut_options {
 MUST_CHECK
 bool cut_read(const struct cut_options *options, struct cut *out, struct err *err);
 void cut_done(struct cut *cut);
+/* NULL: nobody mirrored it. */
+struct cut_part *cut_part_find(const struct cut *cut, const char *topic, int32_t partition);
 
 /* What the target has of the groups, and what follows for each place. @param list  groups_fetch() of the cut's groups */
 void cut_decide(struct cut *cut, const struct groups_list *list);

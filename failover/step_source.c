@@ -1,11 +1,10 @@
-/* The source's side: its writers are stopped, its ends stand still, everything is mirrored; what came later is counted.
+/* The source's side: its writers are stopped, its ends stand still, everything is mirrored.
  *
  * `source`     {"method": "acl"|"hook"|"none"|"unreachable", "why": TEXT, "topics": as failover/fence.h, "left": TEXT}   left: it could
  *              not be taken back, why
  * `prove`      {"ends": {TOPIC: [END..]}, "still": true|false|null, "looks": N, "seen": see loss.h}   null: it does not answer
  * `count`      {"records": N|null} that are lost, as far as the source says
  * `drain`      {"partitions": N, "records": N mirrored meanwhile}
- * `stragglers` {"records": N|null, "topics": {TOPIC: N}, "why": TEXT}
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -518,54 +517,4 @@ bool step_drain_plan(struct operation *op, struct err *err)
                           json_pack("{sIso}", "partitions", (json_int_t)count, "records_now",
                                     left < 0 ? json_null() : json_integer(left)),
                           err);
-}
-
-/* --- what came later ---------------------------------------------------------------------------------------------- */
-
-static int64_t beyond(const json_t *cut, const json_t *now, json_t *out_topics)
-{
-    const char *topic;
-    json_t *ends;
-    int64_t sum = 0;
-    json_object_foreach ((json_t *)(uintptr_t)now, topic, ends) {
-        int64_t more = 0;
-        size_t index;
-        json_t *end;
-        json_array_foreach (ends, index, end) {
-            json_t *before = json_array_get(json_object_get(cut, topic), index);
-            json_int_t from = json_integer_value(before); /* a topic that came later counts whole */
-            more += json_integer_value(end) > from ? json_integer_value(end) - from : 0;
-        }
-        if (more > 0) {
-            json_object_set_new(out_topics, topic, json_integer(more));
-        }
-        sum += more;
-    }
-    return sum;
-}
-
-bool step_stragglers_act(struct operation *op, struct err *err)
-{
-    struct service_topics topics = {.count = 0};
-    struct err why = {0};
-    json_t *ends = NULL;
-    json_t *by_topic = json_object();
-    int64_t records = -1;
-    const json_t *cut = json_object_get(operation_kept(op, "prove"), "ends");
-    bool known = op->source != NULL && json_object_size(cut) > 0 &&
-                 service_topics_list(op->service, op->source, &topics, &why) &&
-                 service_topics_ends(&topics, op->source, OFFSET_SPEC_LATEST, &ends, &why);
-    if (known) {
-        records = beyond(cut, ends, by_topic);
-        operation_say(op, "%lld records at %s behind the cut", (long long)records, op->from->name);
-    } else {
-        operation_say(op, "%s does not answer: unknown", op->from->name);
-    }
-    json_decref(ends);
-    service_topics_done(&topics);
-    return operation_keep(
-        op, "stragglers",
-        json_pack("{sososs}", "records", records < 0 ? json_null() : json_integer(records),
-                  "topics", by_topic, "why", op->source == NULL ? op->source_err.what : why.what),
-        err);
 }
