@@ -68,6 +68,7 @@ struct cut {
     int64_t looked_ms;      /* wall clock: the source's groups were read last; -1 = unknown */
     bool lately;            /* within GROUP_LATELY_MS of the cut, on Redis's clock */
     int64_t alive_ms;       /* wall clock: the newest checkpoint; -1 = unknown */
+    json_t *members;        /* names of groups that had members at the source; NULL = unknown */
     struct cut_part *parts; /* by topic and partition */
     size_t parts_count;
     struct cut_group *groups; /* by name */
@@ -104,7 +105,7 @@ void cut_commits(const struct cut *cut, struct groups_list *out);
 /* What was answered to them. @return true: some are to be committed once more, with a shorter hint */
 bool cut_committed(struct cut *cut, const struct groups_list *list);
 
-/* {"cut","cut_ms","cluster","origin":"redis"|"target","why_not","looked","looked_ms","lately","alive","partitions":{TOPIC:[..]},
+/* {"cut","cut_ms","cluster","origin":"redis"|"target","why_not","looked","looked_ms","lately","alive","members","partitions":{TOPIC:[..]},
  * "groups":{GROUP:{TOPIC:TEXT}},"metadata":{GROUP:[..]}}: everything that the commits follow from. New reference. */
 json_t *cut_json(const struct cut *cut);
 /* Strict. The source offsets of hints are read again where `options` has a Redis. ERR_REFUSED otherwise. */

@@ -159,6 +159,8 @@ json_t *cut_json(const struct cut *cut)
     json_object_set_new(out, "looked_ms", json_integer(cut->looked_ms));
     json_object_set_new(out, "lately", json_boolean(cut->lately));
     json_object_set_new(out, "alive", time_or_null(cut->alive_ms));
+    json_object_set_new(out, "members",
+                        cut->members == NULL ? json_null() : json_incref(cut->members));
     json_object_set_new(out, "partitions", parts_json(cut));
     json_object_set_new(out, "groups", groups);
     json_object_set_new(out, "metadata", metadata);
@@ -324,6 +326,8 @@ bool cut_parse(const json_t *value, const struct cut_options *options, struct cu
     const char *why_not = json_string_value(json_object_get(value, "why_not"));
     snprintf(out->why_not, sizeof(out->why_not), "%.299s", why_not == NULL ? "" : why_not);
     out->lately = json_is_true(json_object_get(value, "lately"));
+    json_t *members = json_object_get(value, "members");
+    out->members = json_is_array(members) ? json_incref(members) : NULL;
     cut_groups_sort(out);
     cut_find_hints(out, options);
     return true;

@@ -141,25 +141,23 @@ static bool answers(const struct look *look)
 
 /* --- groups ------------------------------------------------------------------------------------------------------- */
 
-/* 1 it had members at the cut, 0 it had none, -1 nobody knows. A place without a limit is one that somebody may read at:
- * offsets/group_entry.h. */
+static const json_t *were_members(const struct look *look)
+{
+    return look->has_cut ? look->cut.members : NULL;
+}
+
+/* 1 it had members at the cut, 0 it had none, -1 nobody knows. */
 static int expected(const struct look *look, const char *name)
 {
-    if (!look->has_cut || !look->cut.of_redis) {
-        return -1;
-    }
-    for (size_t i = 0; i < look->cut.groups_count; i++) {
-        const struct cut_group *group = &look->cut.groups[i];
-        if (strcmp(group->name, name) == 0) {
-            for (size_t j = 0; j < group->count; j++) {
-                if (group->places[j].facts.limit < 0) {
-                    return 1;
-                }
-            }
-            return 0;
+    const json_t *members = were_members(look);
+    size_t index;
+    json_t *member;
+    json_array_foreach (members, index, member) {
+        if (json_is_string(member) && strcmp(json_string_value(member), name) == 0) {
+            return 1;
         }
     }
-    return 0;
+    return members == NULL ? -1 : 0;
 }
 
 static json_t *text_json(const char *text)
@@ -217,9 +215,10 @@ static void name_groups(const struct look *look, struct groups_list *out)
 {
     const struct groups_list *lists[] = {&look->old.list, &look->new.list};
     *out = (struct groups_list){0};
-    for (size_t i = 0; look->has_cut && i < look->cut.groups_count; i++) {
-        if (expected(look, look->cut.groups[i].name) == 1) {
-            groups_list_add(out, look->cut.groups[i].name);
+    for (size_t i = 0; i < json_array_size(were_members(look)); i++) {
+        const char *name = json_string_value(json_array_get(were_members(look), i));
+        if (name != NULL && of_service((void *)(uintptr_t)look->ask->service, name)) {
+            groups_list_add(out, name);
         }
     }
     groups_list_sort(out);
@@ -244,7 +243,7 @@ static void put_groups(const struct look *look, json_t *out)
     int64_t arrived = 0;
     int64_t at_old = 0;
     int64_t missing = 0;
-    bool known = look->has_cut && look->cut.of_redis;
+    bool known = were_members(look) != NULL;
     name_groups(look, &names);
     for (size_t i = 0; i < names.count; i++) {
         const char *name = names.rows[i].name;

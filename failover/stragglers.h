@@ -1,7 +1,7 @@
 /* Who is still at the old primary, who has arrived at the new one, and what was written at the old one meanwhile: one look, as the
  * row `stragglers` of a plan keeps it and `ferry stragglers` repeats it. Reads only.
  *
- * Expected are the groups that had members at the cut, as the keeper saw them last (Redis); without Redis that is unknown.
+ * Expected are the groups that had members at the cut, as the keeper saw them last (Redis, offsets/group_view.h); without Redis that is unknown.
  * Behind the cut the old primary's records are mirrored by nobody. Where its ends at the cut are known (it answered then)
  * `records` counts what came later; `at_risk` counts what is above the mirror's end, so also what was not mirrored at the cut,
  * at most: offsets of transaction markers are among it.

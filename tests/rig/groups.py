@@ -48,8 +48,9 @@ def committed(cluster, group):
 class Member:
     """A member of a group that polls until it is closed; counts what it read and commits it when told to."""
 
-    def __init__(self, cluster, group, topics, protocol="classic", commits=False):
+    def __init__(self, cluster, group, topics, protocol="classic", commits=False, client_id="rdkafka"):
         more = {"group.protocol": "consumer"} if protocol == "consumer" else {"session.timeout.ms": 6000}
+        more["client.id"] = client_id
         self.client = _client(cluster, group, **more)
         self.commits = commits
         self.read = {}  # {(topic, partition): the first offset}
