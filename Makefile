@@ -257,9 +257,10 @@ format: ## clang-format and ruff, in place
 	$(Q)$(if $(c_files),build/venv/bin/clang-format -i $(c_files))
 	$(Q)$(PYTHON) -m ruff format -q . && $(PYTHON) -m ruff check -q --fix .
 
-docs: programs ## what is printed by the program: man page, table of keys, completions
+docs: programs ## what is printed by the program: man page, table of keys, runbook, completions
 	$(Q)$(B)/bin/ferry help --man >docs/man/ferry.1
 	$(Q)$(B)/bin/ferry config reference >docs/configuration.md
+	$(Q)$(B)/bin/ferry help --runbook >docs/runbook.md
 	$(Q)mkdir -p docs/completions
 	$(Q)$(B)/bin/ferry help --completion bash >docs/completions/ferry.bash
 	$(Q)$(B)/bin/ferry help --completion zsh >docs/completions/_ferry

@@ -395,7 +395,11 @@ static bool adopt(struct dns_names *names, int *out_code, struct err *err)
     if (!recorded_so(names) && (!ask_adopt(names, err) || !record_outcome(names, -1, true, err))) {
         return false;
     }
-    *out_code = dns_sites_behind(&names->sites) ? EXIT_PARTLY : *out_code;
+    if (dns_sites_behind(&names->sites)) {
+        *out_code = EXIT_PARTLY;
+        fprintf(stderr, "  next: ferry dns show %s; then the same command again\n",
+                names->context->service->name);
+    }
     for (size_t i = 0; !names->context->json && i < names->count; i++) {
         printf("%s: recorded is %s\n", dns_record(names->list[i].dns), names->list[i].to);
     }

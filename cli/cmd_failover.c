@@ -41,7 +41,10 @@ static bool not_partly(const struct command_line *line, struct err *err)
     if (command_has(line, "topic")) {
         err_set(err, ERR_REFUSED,
                 "--topic: a service moves whole: its names, its groups and its role are one");
-        return err_hint(err, "make the topic a service of its own, with a name of its own");
+        return err_hint(err,
+                        "make the topic a service of its own, with a name of its own; the "
+                        "whole: ferry %s",
+                        command_of(line)->name);
     }
     if (command_has(line, "group")) {
         err_set(err, ERR_REFUSED,
@@ -176,7 +179,8 @@ static bool loss_gate(struct move *move, struct err *err)
                  move->options.allow_loss == CONFIG_LOSS_ASKED
                      ? "--yes needs --allow-loss"
                      : "more than --allow-loss or max_loss allows");
-    return err_hint(err, "--allow-loss %s", move->loss.at_most < 0 ? "unknown" : "N");
+    return err_hint(err, "ferry failover %s --yes --allow-loss %s", op->service->name,
+                    move->loss.at_most < 0 ? "unknown" : "N");
 }
 
 static bool ask(struct move *move, struct err *err)
@@ -287,6 +291,36 @@ static void show(const struct move *move, json_t *take_report)
     }
 }
 
+/* Ended with exit 4, and nothing failed: what is left, the gravest first, and where to look. */
+static void say_left(const struct move *move, enum plan_end end, struct err *err)
+{
+    const struct operation *op = &move->op;
+    const char *service = op->service->name;
+    const char *proof = json_string_value(json_object_get(operation_kept(op, "fence"), "proof"));
+    json_int_t groups =
+        json_integer_value(json_object_get(operation_kept(op, "offsets"), "unresolved"));
+    const json_t *late = json_object_get(operation_kept(op, "stragglers"), "records");
+    if (end != PLAN_DONE) {
+        err_set(err, ERR_RETRY, "moved, but for a step that could not do all of it");
+        err_hint(err, "ferry %s %s", operation_kind_name(op->options.kind), service);
+    } else if (proof == NULL || strcmp(proof, "none") == 0) {
+        err_set(err, ERR_REFUSED, "moved, and the mirror's workers are not proven to have stopped");
+        err_hint(err, "systemctl stop ferryd where they run; ferry history %s %s", service, op->id);
+    } else if (groups > 0) {
+        err_set(err, ERR_REFUSED, "moved, and %lld groups are not where they have to go on",
+                (long long)groups);
+        err_hint(err, "ferry offsets show %s; ferry hints %s", service, service);
+    } else if (json_is_integer(late)) {
+        err_set(err, ERR_REFUSED, "moved, and %lld records were written at %s behind the cut",
+                (long long)json_integer_value(late), op->from->name);
+        err_hint(err, "ferry stragglers %s", service);
+    } else {
+        err_set(err, ERR_RETRY, "moved, and what is written at %s behind the cut is not known",
+                op->from->name);
+        err_hint(err, "ferry stragglers %s --timeout 300", service);
+    }
+}
+
 static int run(struct move *move, struct err *err)
 {
     struct operation *op = &move->op;
@@ -323,8 +357,10 @@ static int run(struct move *move, struct err *err)
         told.exit = EXIT_PARTLY;
     }
     show(move, report);
-    if (told.exit != EXIT_DONE && err->kind != ERR_NONE) {
-        if (err->hint[0] == '\0' && told.exit == EXIT_PARTLY) {
+    if (told.exit != EXIT_DONE) {
+        if (err->kind == ERR_NONE) {
+            say_left(move, end, err);
+        } else if (err->hint[0] == '\0' && told.exit == EXIT_PARTLY) {
             err_hint(err, "the same command again goes on");
         }
         command_fail(move->context.line, err);

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "failover/runbook.h"
+
 #define TO_OPTION     \
     {.name = "to",    \
      .value = "SITE", \
@@ -260,8 +262,9 @@ static const struct command_option dns_prepare_options[] = {
 };
 
 static const struct command_option help_options[] = {
-    {.name = "man",        .help = "the manual page, as roff", .hidden = true                  },
-    {.name = "completion", .value = "bash|zsh",                .help = "completions of a shell"},
+    {.name = "man",        .help = "the manual page, as roff",        .hidden = true                  },
+    {.name = "runbook",    .help = "docs/runbook.md, from the steps", .hidden = true                  },
+    {.name = "completion", .value = "bash|zsh",                       .help = "completions of a shell"},
     NO_OPTION,
 };
 
@@ -692,6 +695,10 @@ int cmd_help(const struct command_line *line)
     char *argv[COMMAND_DEPTH_MAX + 2] = {line->argv[0], help};
     if (command_has(line, "man")) {
         command_man(&ferry_commands, stdout);
+        return EXIT_DONE;
+    }
+    if (command_has(line, "runbook")) {
+        runbook_print(&plan_failover, stdout);
         return EXIT_DONE;
     }
     if (command_has(line, "completion")) {

@@ -155,8 +155,9 @@ static bool not_whole(const struct operation *op, struct err *err)
     err_set(err, ERR_REFUSED, "nothing stops the writers at %s: %.400s", op->from->name,
             why == NULL ? "" : why);
     return err_hint(err,
-                    "sites.%s.operator or hooks.fence; you stopped them yourself: --force source",
-                    op->from->name);
+                    "sites.%s.operator or hooks.fence; you stopped them yourself: ferry switchover "
+                    "%s --force source",
+                    op->from->name, op->service->name);
 }
 
 static bool unreachable(struct operation *op, struct err *err)
@@ -195,7 +196,8 @@ bool step_source_act(struct operation *op, struct err *err)
     if (why.kind == ERR_FATAL || (op->planned && !operation_forced(op, "source"))) {
         *err = why;
         if (op->planned && why.kind != ERR_FATAL) {
-            err_hint(err, "you stopped the writers yourself: --force source");
+            err_hint(err, "you stopped the writers yourself: ferry switchover %s --force source",
+                     op->service->name);
         }
         return false;
     }
@@ -230,7 +232,9 @@ bool step_source_undo(struct operation *op, struct err *err)
         return leave_it(op, &why, err);
     }
     *err = why;
-    return err_hint(err, "the same command again takes it back; leave it so: --force source");
+    return err_hint(err,
+                    "the same command again takes it back; leave it so: ferry %s %s --force source",
+                    operation_kind_name(op->options.kind), op->service->name);
 }
 
 bool step_source_plan(struct operation *op, struct err *err)
@@ -307,7 +311,8 @@ static bool stand_still(struct operation *op, const struct service_topics *topic
     if (looks < STILL_LOOKS) {
         err_set(err, ERR_REFUSED, "somebody still writes at %s, as to %.250s", op->from->name,
                 topic == NULL ? "" : topic);
-        err_hint(err, "who: kafka-acls, super users; sites.%s.operator", op->from->name);
+        err_hint(err, "who: kafka-acls.sh --list, super users are bound by none; sites.%s.operator",
+                 op->from->name);
         json_decref(ends);
         return false;
     }
@@ -374,7 +379,9 @@ static bool nobody_wrote(struct operation *op, json_t **out_ends, struct err *er
         return ok;
     }
     err_set(err, ERR_REFUSED, "somebody still writes at %s, as to %.250s", op->from->name, topic);
-    return err_hint(err, "who: kafka-acls, super users; sites.%s.operator", op->from->name);
+    return err_hint(err,
+                    "who: kafka-acls.sh --list, super users are bound by none; sites.%s.operator",
+                    op->from->name);
 }
 
 static bool loss_still_allowed(struct operation *op, int64_t *out_records, struct err *err)
@@ -455,7 +462,7 @@ static bool nothing_open(struct operation *op, const struct positions *positions
                     "a transaction is open at %s in %s:%d: from offset %lld on nothing is stable",
                     op->from->name, row->topic, row->partition, (long long)row->source_stable);
             return err_hint(
-                err, "kafka-transactions.sh --find-hanging; it ends by its time-out at the latest");
+                err, "kafka-transactions.sh find-hanging; it ends by its time-out at the latest");
         }
     }
     return true;
