@@ -113,6 +113,9 @@ static void check_message(const char *texts, const char *message)
         size_t len = end == NULL ? strlen(at) : (size_t)(end - at);
         char piece[200];
         snprintf(piece, sizeof(piece), "%.*s", (int)len, at);
+        for (size_t n = strlen(piece); n > 0 && strchr(": ", piece[n - 1]) != NULL; n--) {
+            piece[n - 1] = '\0'; /* err_wrap() puts it there */
+        }
         if (strspn(piece, " :,s") < strlen(piece) && strstr(texts, piece) == NULL) {
             fail_msg("nobody says '%s' (of '%s'): failover/runbook.c", piece, message);
         }
