@@ -92,18 +92,24 @@ static bool has_members(const struct side *side, const char *name)
     return row != NULL && row->listed && !row->empty;
 }
 
-/* What the journal has of the cut; without Redis, which only has the hints' runs. */
+/* What the journal has of the cut but for the groups' places, which may be 80,000: where the mirror was, and who had members. Without
+ * Redis, which has no more than the hints' runs. */
 static void read_cut(struct look *look)
 {
     const struct stragglers_ask *ask = look->ask;
+    if (json_object_get(ask->freeze, "groups") == NULL) {
+        return; /* a dry run's, or it never came so far */
+    }
     const struct cut_options options = {.config = ask->config,
                                         .service = ask->service,
                                         .from = ask->from,
                                         .to = ask->to,
                                         .operation = "none"};
     struct err why;
-    look->has_cut = json_object_get(ask->freeze, "groups") != NULL &&
-                    cut_parse(ask->freeze, &options, &look->cut, &why);
+    json_t *brief = json_copy((json_t *)(uintptr_t)ask->freeze);
+    json_object_set_new(brief, "groups", json_object());
+    look->has_cut = cut_parse(brief, &options, &look->cut, &why);
+    json_decref(brief);
 }
 
 /* A name that leads to another cluster by now says nothing of the old primary. */
@@ -146,6 +152,12 @@ static const json_t *were_members(const struct look *look)
     return look->has_cut ? look->cut.members : NULL;
 }
 
+/* Who had members at the cut is known, or there is nobody to be known. */
+static bool knows_members(const struct look *look)
+{
+    return were_members(look) != NULL || look->ask->service->groups.include_count == 0;
+}
+
 /* 1 it had members at the cut, 0 it had none, -1 nobody knows. */
 static int expected(const struct look *look, const char *name)
 {
@@ -157,7 +169,7 @@ static int expected(const struct look *look, const char *name)
             return 1;
         }
     }
-    return members == NULL ? -1 : 0;
+    return knows_members(look) ? 0 : -1;
 }
 
 static json_t *text_json(const char *text)
@@ -243,7 +255,7 @@ static void put_groups(const struct look *look, json_t *out)
     int64_t arrived = 0;
     int64_t at_old = 0;
     int64_t missing = 0;
-    bool known = were_members(look) != NULL;
+    bool known = knows_members(look);
     name_groups(look, &names);
     for (size_t i = 0; i < names.count; i++) {
         const char *name = names.rows[i].name;

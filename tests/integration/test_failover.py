@@ -441,6 +441,9 @@ def test_denied_where_there_is_an_authorizer(permitted, folder, strict):
         assert report["evidence"]["open"]["denies_removed"] == 1
         assert {a.principal for a in all_acls(one.target) if a.permission == "Deny"} == {"User:mirror"}
         assert "denied to User:mirror" in one.command.ok("fence", "show", one.name)
+        one.produce(count=5)  # where nobody mirrors it any more: what the mirror may read is enough to say so
+        found = json.loads(one.command.run("stragglers", one.name, "-o", "json").stdout)
+        assert found["exit"] == EXIT_PARTLY and found["at_risk"] == 5 and found["producers"] is not None, found
     finally:
         take_back(one.target, [writer, *[a for a in all_acls(one.target) if a.permission == "Deny"]])
 

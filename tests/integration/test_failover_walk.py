@@ -64,6 +64,13 @@ def limited(one, group):
     return len(entries) == len(one.places_of()) and all(entry.limit >= 0 for entry in entries)
 
 
+def stragglers(one):
+    """(the look, seconds)"""
+    began = time.monotonic()
+    done = one.command.run("stragglers", SERVICE, "-o", "json")
+    return json.loads(done.stdout) | {"exit": done.returncode}, time.monotonic() - began
+
+
 def succeeded(done):
     assert done.returncode == EXIT_DONE, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     report = json.loads(done.stdout)
@@ -136,6 +143,8 @@ def test_a_primary_that_swallows_packets(walk, places, capsys):
     done, seconds = one.failover("-o", "json")
     report = succeeded(done)
     assert seconds < 30
+    left, seconds = stragglers(one)
+    assert seconds < 6 and not left["old"]["answers"] and left["at_risk"] is None and left["exit"] in (0, 5)
     published = one.hints()
     in_time = records_of(one.target, one.topics)
     for topic in one.topics:
@@ -148,6 +157,8 @@ def test_a_primary_that_swallows_packets(walk, places, capsys):
     places[0].answer()
     mirrored = {ident for _, idents in in_time.values() for ident in idents}
     lost = sum(ident not in mirrored for _, idents in records_of(one.source, one.topics).values() for ident in idents)
+    left, _ = stragglers(one)  # it came back, with what nobody mirrored
+    assert left["old"]["answers"] and left["at_risk"] >= lost and left["exit"] == (4 if left["at_risk"] else 0)
     told = report["rpo"]
     assert told["records"] is None or told["records"] >= lost
     assert (told["at_least"] or 0) <= lost, f"{told}, but {lost} are lost"

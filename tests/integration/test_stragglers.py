@@ -111,7 +111,16 @@ def test_arrivals_are_waited_for(service, own):
     members = {row["group"]: row["old"] for row in found["groups"]}
     assert [m["client_id"] for m in members[modern]] == ["shelf-3"] and "127.0.0.1" in members[modern][0]["host"]
 
-    Load(one.source.bootstrap, one.topic, "plain", count=20, partitions=2, seed=9).run()
+    with subprocess.Popen(
+        [str(BIN / "ferry"), "--config", str(one.right.conf.path), "stragglers", one.name, "--watch", "-o", "json"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as watching:
+        assert json.loads(watching.stdout.readline())["written"] is None
+        Load(one.source.bootstrap, one.topic, "plain", count=20, partitions=2, seed=9).run()
+        looks = [json.loads(watching.stdout.readline()) for _ in range(2)]
+        assert sum(one_look["written"] for one_look in looks) == 20
+        watching.terminate()
     waiting = subprocess.Popen(
         [str(BIN / "ferry"), "--config", str(one.lost.conf.path), "stragglers", one.name, "--timeout", "60"],
         stdout=subprocess.PIPE,
