@@ -80,6 +80,8 @@ struct operation {
                                     records are kept up to date by operation_write() */
     struct journal *journal; /* NULL in a dry run */
     json_t *evidence;        /* {STEP: evidence} of what is done, and of a dry run */
+    json_t *left;            /* see operation_leave() */
+    int64_t ended_ms; /* wall clock: it had ended before, with something left; -1 = it had not */
 };
 
 /* --- beginning and end -------------------------------------------------------------------------------------------- */
@@ -140,6 +142,10 @@ bool operation_write(struct operation *op, const struct control_record *records,
                      struct err *err);
 /* {"by","reason","time","operation"} into a record that is to be written. Returns it. */
 json_t *operation_sign(const struct operation *op, json_t *record);
+
+/* A row did not do all: {"step", "what", "hint", "again"} into `left`, which the report has and the closed operation's record.
+ * @param again  the same command tries it once more, also when the operation has ended */
+void operation_leave(struct operation *op, const char *step, const struct err *why, bool again);
 
 /* Redis did not answer: it is not asked again, by nobody. */
 void operation_drop_redis(struct operation *op, const struct err *why);

@@ -141,6 +141,7 @@ json_t *report_json(const struct operation *op, const struct plan *plan,
     json_object_set_new(out, "must_restart", get(operation_kept(op, "evict"), "must_restart"));
     json_object_set_new(out, "unprotected_since", unprotected(op));
     json_object_set_new(out, "stragglers", get(operation_kept(op, "stragglers"), "records"));
+    json_object_set(out, "left", op->left);
     json_t *evidence = json_copy(op->evidence);
     json_object_del(evidence, "report");
     json_object_set_new(out, "evidence", evidence);

@@ -13,7 +13,9 @@ import time
 import pytest
 from confluent_kafka import KafkaException
 
+from rig import hints
 from rig.acls import Acl, all_acls, allow, take_back
+from rig.endstate import control_records
 from rig.ferry import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -26,6 +28,7 @@ from rig.ferry import (
     Configuration,
     Worker,
 )
+from rig.groups import commit, committed
 from rig.nameserver import ZONE, Bind, zone_settings
 from rig.paths import BIN
 from rig.procs import free_port, wait_for
@@ -292,6 +295,66 @@ def test_who_writes_behind_the_drain_is_found(moved, folder):
     assert done.returncode == EXIT_REFUSED and "somebody still writes" in done.stderr
     assert one.role() == ("a", 1) and hooks.calls() == ["fence", "unfence"]
     one.wait_mirrored(RECORDS + 4)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "kind, left", [("switchover", ["verify", "evict", "post"]), ("failover", ["hints", "verify", "post"])]
+)
+def test_what_cannot_be_done_behind_open_does_not_keep_it_open(moved, own, folder, kind, left):
+    """The hints topic, a name server, programs fail for good: the move has ended with exit 4, says what is left and
+    what to type, and hinders no other command. The same command does once more what can be done by then."""
+    bind = own(Bind("one", folder)).start()
+    hooks = Hooks(folder, "fence", "evict", "post")
+    one = moved(bind, conf_more=hooks.settings)
+    one.conf.data["dns"][ZONE]["authoritative"].append(f"127.0.0.1:{free_port()}")
+    one.conf.write()
+    group = f"{one.name}-g"
+    commit(one.source, group, {(one.topic, 0): 5})
+    wait_for("the group to be carried", lambda: committed(one.target, group), 30, every=0.2)
+    hints_topic = f"ferry.hints.{one.name}"
+    if kind == "failover":  # a switchover would be taken back
+        one.target.create_topic(hints_topic, 1, config={"cleanup.policy": "compact", "max.message.bytes": "100"})
+    how = ["--allow-loss", "unknown", "--force", "primary-alive"] if kind == "failover" else []
+
+    def move():
+        done = one.right.run(kind, one.name, "--yes", *how, "-o", "json", timeout=120)
+        return done, json.loads(done.stdout)
+
+    hooks.say("exit-evict", 3)
+    hooks.say("exit-post", 3)
+    done, report = move()
+    assert (done.returncode, report["state"], report["exit"]) == (EXIT_PARTLY, "partly", EXIT_PARTLY), done.stderr
+    assert [row["step"] for row in report["left"]] == left
+    assert all(row["again"] and row["what"] and row["hint"] for row in report["left"])
+    assert f"ferry dns show {one.name}" in done.stderr and "ended with 3" in done.stderr
+    assert report["must_restart"] == []
+    assert one.role() == ("b", 2) and bind.value() == (30, B)
+    (operation,) = one.history()
+    assert (operation["state"], operation["exit"], operation["open"]) == ("partly", EXIT_PARTLY, False)
+    one.right.ok("pause", one.name, "--yes")  # refused while an operation is open
+    if kind == "failover":
+        one.target.alter_topic_config(hints_topic, {"max.message.bytes": "1000000"})
+    one.conf.data["dns"][ZONE]["authoritative"].pop()
+    one.conf.write()
+    hooks.say("exit-evict", 0)
+    done = one.right.run(kind, one.name, "--yes", *how, timeout=120)
+    assert done.returncode == EXIT_PARTLY, done.stderr
+    told = " ".join(done.stdout.split())  # lines are wrapped
+    assert "left post: " in told and f"ferry {kind} {one.name} --to b does once more" in told
+    hooks.say("exit-post", 0)
+    done, last = move()
+    assert (done.returncode, last["state"], last["left"]) == (EXIT_DONE, "done", []), done.stderr
+    assert last["operation"] == report["operation"]
+    assert last["rto"]["seconds"] == pytest.approx(report["rto"]["seconds"], abs=0.01)  # it was done then
+    assert last["rpo"] == report["rpo"]
+    behind = [name for name in ("evict", "post") if name in left]
+    assert hooks.calls() == ["fence", *behind, *behind, "post"]
+    assert hints.of_topic(one.target, one.name).keys() == {group}
+    assert control_records(one.target, one.name)["order"]["state"] == "pause"  # given since: left alone
+    again, shown = move()
+    assert again.returncode == EXIT_DONE and shown["operation"] == report["operation"]
 
 
 @pytest.mark.long
