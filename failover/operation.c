@@ -173,7 +173,7 @@ bool operation_forced(const struct operation *op, const char *check)
 
 bool operation_own_check(const char *check)
 {
-    static const char *const own[] = {"primary-alive", "source", "fence"};
+    static const char *const own[] = {"primary-alive", "other-primary", "source", "fence"};
     for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
         if (strcmp(own[i], check) == 0) {
             return true;

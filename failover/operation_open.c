@@ -12,6 +12,7 @@
 
 #include "base/json.h"
 #include "failover/journal.h"
+#include "failover/names_elsewhere.h"
 #include "failover/operation.h"
 #include "failover/reach.h"
 #include "kafka/control_reader.h"
@@ -171,6 +172,7 @@ static bool read_control(struct operation *op, struct err *err)
     json_decref(op->operations);
     op->state = control_reader_state(op->reader, &bad);
     op->operations = json_deep_copy(control_reader_operations(op->reader));
+    names_elsewhere_take(op);
     if (journal_open_operation(op->operations, op->open_id, sizeof(op->open_id)) == NULL &&
         !op->options.dry_run && strcmp(op->state->primary, op->to->name) == 0) {
         journal_left_operation(op->operations, operation_kind_name(op->options.kind), op->to->name,
@@ -215,16 +217,35 @@ static bool take_from(struct operation *op, struct err *err)
     return true;
 }
 
-/* Another secondary may be made primary at this very moment: an operation stands open in its control topic then. */
-static bool nobody_elsewhere(struct operation *op, struct err *err)
+/* A site that a failover went to knows it alone: the other secondaries still mirror from the one before. */
+static bool is_other_primary(const struct operation *op, const struct config_site *site,
+                             const struct control_state *state, struct err *err)
 {
-    for (size_t i = 0; i < op->service->others_count; i++) {
-        const struct config_site *site = config_site(op->config, op->service->others[i]);
+    if (site == op->from || op->open_id[0] != '\0' || strcmp(state->primary, site->name) != 0 ||
+        state->role_epoch <= op->state->role_epoch || operation_forced(op, "other-primary")) {
+        return false;
+    }
+    err_set(
+        err, ERR_REFUSED,
+        "%s says that it is primary of %s, since role epoch %lld: what is written there is not at "
+        "%s, which knows of %s alone",
+        site->name, op->service->name, (long long)state->role_epoch, op->to->name, op->from->name);
+    err_hint(err, "ferry history %s; go on all the same: --force other-primary", op->service->name);
+    return true;
+}
+
+/* Another site may be made primary at this very moment: an operation stands open in its control topic then. It may also have the
+ * newer record of the names. A failover asks the old primary nothing. */
+bool operation_is_alone(struct operation *op, struct err *err)
+{
+    for (size_t i = 0; i <= op->service->others_count; i++) {
+        const char *name = i == 0 ? op->service->home : op->service->others[i - 1];
+        const struct config_site *site = config_site(op->config, name);
         const char *servers = config_client_get(&site->kafka, "bootstrap.servers");
         char id[OPERATION_ID_BYTES];
         json_t *operations = NULL;
         struct err why = {0};
-        if (site == op->to || site == op->from || servers == NULL) {
+        if (site == op->to || (site == op->from && !op->planned) || servers == NULL) {
             continue;
         }
         struct control_state *state = reach_any(servers, PROBE_MS, &why)
@@ -232,6 +253,10 @@ static bool nobody_elsewhere(struct operation *op, struct err *err)
                                                                     ANSWER_MS, &operations, &why)
                                           : NULL;
         bool open = state != NULL && journal_open_operation(operations, id, sizeof(id)) != NULL;
+        bool other = !open && state != NULL && is_other_primary(op, site, state, err);
+        if (state != NULL) {
+            names_elsewhere_seen(op, state->dns_json);
+        }
         control_state_free(state);
         json_decref(operations);
         if (open) {
@@ -240,11 +265,15 @@ static bool nobody_elsewhere(struct operation *op, struct err *err)
             return err_hint(err, "go on with that: ferry history %s %s; --to %s", op->service->name,
                             id, site->name);
         }
+        if (other) {
+            return false;
+        }
         if (state == NULL && why.code != CODE_NO_TOPIC) {
             operation_say(op, "whether an operation to %s is open is unknown: %.300s", site->name,
                           why.what);
         }
     }
+    names_elsewhere_take(op);
     return true;
 }
 
@@ -287,7 +316,7 @@ static bool open_all(struct operation *op, struct err *err)
         probe = (struct probe){.site = op->from, .planned = op->planned};
         probe_begin(&probe);
     }
-    ok = ok && nobody_elsewhere(op, err);
+    ok = ok && operation_is_alone(op, err);
     if (ok) {
         open_names(op);
         take_source(op, &probe);
@@ -340,6 +369,7 @@ void operation_done(struct operation *op)
     }
     free(op->names);
     control_state_free(op->state);
+    free(op->names_json);
     json_decref(op->operations);
     json_decref(op->evidence);
     json_decref(op->left);

@@ -11,7 +11,7 @@ import subprocess
 import time
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Producer
 
 from rig import hints
 from rig.acls import Acl, all_acls, allow, take_back
@@ -333,7 +333,8 @@ def test_what_cannot_be_done_behind_open_does_not_keep_it_open(moved, own, folde
     assert one.role() == ("b", 2) and bind.value() == (30, B)
     (operation,) = one.history()
     assert (operation["state"], operation["exit"], operation["open"]) == ("partly", EXIT_PARTLY, False)
-    one.right.ok("pause", one.name, "--yes")  # refused while an operation is open
+    one.right.ok("pause", one.name, "--yes")  # refused while an operation is open; nothing mirrors there
+    give_order(one, "pause")
     if kind == "failover":
         one.target.alter_topic_config(hints_topic, {"max.message.bytes": "1000000"})
     one.conf.data["dns"][ZONE]["authoritative"].pop()
@@ -506,6 +507,74 @@ def test_denied_where_there_is_an_authorizer(permitted, folder, strict):
         assert "denied to User:mirror" in one.command.ok("fence", "show", one.name)
     finally:
         take_back(one.target, [writer, *[a for a in all_acls(one.target) if a.permission == "Deny"]])
+
+
+def denied(cluster):
+    return {(acl.principal, acl.name) for acl in all_acls(cluster) if acl.permission == "Deny"}
+
+
+@pytest.mark.long
+def test_a_denial_goes_with_the_operation_and_others_stay(permitted, strict):
+    """Write denied to the mirror as the proof of the fence: taken back with a switchover, and by `ferry fence remove`
+    behind a failover; somebody else's entry for the same principal stays both times."""
+    one = permitted(operator=True)
+    one.grant()
+    other = f"{one.name}.u"
+    one.source.create_topic(other, partitions=2)
+    theirs = Acl("topic", "literal", other, "Write", "User:mirror", permission="Deny")
+    try:
+        one.command.enable(one.name)
+        worker = one.line.worker("w1", wait=True)
+        for topic in (one.topic, other):
+            one.produce(topic, count=50)
+        one.line.topics = [one.topic, other]
+        one.line.wait_caught_up()
+        allow(one.target, [theirs])
+        env = {"FERRY_FAILPOINT": "drain:after", "FERRY_WATCH_MS": "3500"}
+        how = ["switchover", one.name, "--yes", "--force", "source", "-o", "json"]
+        one.command.env = env
+        assert one.command.run(*how, timeout=90).returncode == -9
+        worker.kill9()
+        one.command.env = env | {"FERRY_FAILPOINT": "fence:after"}
+        killed = one.command.run(*how, timeout=90)
+        assert killed.returncode == -9, killed.stderr
+        assert denied(one.target) == {("User:mirror", one.topic), ("User:mirror", other)}
+        one.command.env = {"FERRY_WATCH_MS": "3500"}
+        done = one.command.run(*how, "--timeout", "1", timeout=90)
+        report = json.loads(done.stdout)
+        assert report["state"] == "undone", done.stderr
+        kept = report["evidence"]["fence"]["denied"]
+        assert (kept["topics"], kept["before"], kept["theirs"]) == ([one.topic], [], [other])
+        assert denied(one.target) == {("User:mirror", other)}
+        worker.start()
+        time.sleep(2)
+        worker.kill9()
+        how = ["--yes", "--allow-loss", "unknown", "--force", "primary-alive,permissions", "-o", "json"]
+        done = one.command.run("failover", one.name, *how, timeout=90)
+        assert done.returncode == EXIT_DONE, done.stderr
+        assert json.loads(done.stdout)["fence"]["proof"] == "denied"
+        assert denied(one.target) == {("User:mirror", one.topic), ("User:mirror", other)}
+        one.command.ok("fence", "remove", one.name, "--yes")
+        assert denied(one.target) == {("User:mirror", other)}
+    finally:
+        take_back(one.target, [a for a in all_acls(one.target) if a.permission == "Deny"])
+
+
+@pytest.mark.long
+def test_another_command_that_was_the_writer_for_a_moment_ends_nothing(moved, folder):
+    """As `ferry pause` does that looked before the operation began: it becomes the writer, sees it, and refuses."""
+    hooks = Hooks(folder, "pre", "post")
+    hooks.say("sleep-pre", 4)
+    hooks.say("sleep-post", 4)
+    one = moved(conf_more=hooks.settings)
+    first = start(one)
+    for step in ("pre", "post"):
+        wait_for(f"it is at {step}", lambda step=step: hooks.calls()[-1:] == [step], 40)
+        momentary = Producer({"bootstrap.servers": one.target.bootstrap, "transactional.id": f"ferry-op-{one.name}"})
+        momentary.init_transactions(20)
+    out, err = first.communicate(timeout=60)
+    assert first.returncode == EXIT_DONE, err
+    assert json.loads(out)["state"] == "done" and one.role() == ("b", 2)
 
 
 @pytest.mark.long
