@@ -297,6 +297,15 @@ def test_who_writes_behind_the_drain_is_found(moved, folder):
     one.wait_mirrored(RECORDS + 4)
 
 
+def give_order(one, state):
+    """As somebody does between two runs of the command."""
+    writer = Producer({"bootstrap.servers": one.target.bootstrap, "transactional.id": f"ferry-op-{one.name}"})
+    writer.init_transactions(20)
+    writer.begin_transaction()
+    writer.produce(f"ferry.control.{one.name}", json.dumps({"state": state}), "order")
+    writer.commit_transaction(20)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(

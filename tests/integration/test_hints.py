@@ -11,7 +11,8 @@ import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 
 from rig.ferry import Command
-from rig.groups import Member, commit, committed, hint_at, kept, metadata_at
+from rig.groups import Member, commit, committed, kept, metadata_at
+from rig.hints import hint_at
 from rig.jvm import QUICK, class_path
 from rig.line import Line
 from rig.paths import BUILD, ROOT
@@ -323,7 +324,7 @@ def test_without_redis_groups_go_on_where_they_stand(line, new_redis):
         assert committed(one.target, group) == stands[group]
         hint = hint_at(one.target, group, (one.topic, 0))
         assert (hint.start, hint.likely_until, hint.until) == (stands[group][one.topic, 0], end[0], end[0])
-        assert (hint.cluster, hint.runs) == ("unknown", [])
+        assert (hint.cluster, hint.runs) == ("unknown", ())
 
 
 @pytest.mark.long
