@@ -1,4 +1,4 @@
-"""Secrets as canaries: passwords of SASL (mirror and operator), of a client's key and of Redis, the TSIG secret. A whole
+"""Secrets as canaries: passwords of SASL (mirror and operator), of a client's key and of Redis, the TSIG secret. A
 failover with everything secured, at the most talkative log level, and none of them is anywhere but in its own file."""
 
 import json
@@ -36,9 +36,8 @@ class Site:
     def __init__(self, own, folder, name, authority):
         self.folder = folder / f"site-{name}"
         users = {MIRROR: CANARIES["SASL of the mirror"], OPERATOR: CANARIES["SASL of the operator"]}
-        listener = Listener(
-            "SASL_SSL", authority, authority.certificate(f"broker-{name}"), users=users, client_authority=authority
-        )
+        certificate = authority.certificate(f"broker-{name}", ("localhost", "127.0.0.1", f"kafka.{ZONE}"))
+        listener = Listener("SASL_SSL", authority, certificate, users=users, client_authority=authority)
         self.cluster = own(KafkaCluster(name, workdir=folder / "kafka", props=AUTHORIZER, listeners={"sasl": listener}))
         self.client = authority.certificate(f"client-{name}")
 
@@ -142,7 +141,7 @@ def test_no_secret_is_anywhere_but_in_its_file(own, folder):
     assert report["state"] == "done" and report["evidence"]["dns"]["records"][0]["moved"]
     say("history", SERVICE, "-o", "json")
     say("history", SERVICE, report["operation"], "-o", "json")
-    say("hints", SERVICE)
+    say("hints", SERVICE, code=None)  # the mirror may not read the topic
     texts = {**said, **seen, "Redis": redis.snapshot().read_bytes(), "worker": worker.process.log_text().encode()}
     for topic in (f"ferry.control.{SERVICE}", f"ferry.hints.{SERVICE}", "__consumer_offsets"):
         texts[topic] = everything_of(b.cluster, topic)
