@@ -225,11 +225,17 @@ def test_a_switchover_is_taken_back_then_done(moved, folder):
     assert hooks.calls() == ["pre", "pre", "fence", "unfence"] and one.role() == ("a", 1)
     one.workers[0].sigcont()
     one.wait_mirrored(RECORDS + 10)
+    group = f"{one.name}-g"
+    commit(one.source, group, {(one.topic, 0): 5})
+    wait_for("the group to be carried", lambda: committed(one.target, group), 30, every=0.2)
     done = switchover()
     assert done.returncode == EXIT_DONE, done.stderr
     report = json.loads(done.stdout)
     assert report["rpo"]["records"] == 0 and report["stragglers"] == 0
-    assert report["client"] == {"bootstrap.servers": one.target.bootstrap} and report["must_restart"] == []
+    # No name moves: what clients are given, and who has to be restarted with it.
+    assert report["client"] == {"bootstrap.servers": one.target.bootstrap} and report["must_restart"] == [group]
+    shown = " ".join(one.right.run("history", one.name, report["operation"]).stdout.split())
+    assert f"restart them with: bootstrap.servers={one.target.bootstrap}" in shown and f"restart {group}" in shown
     assert hooks.calls()[-4:] == ["pre", "fence", "evict", "post"] and one.role() == ("b", 2)
     assert sum(one.target.offsets(one.topic).values()) == RECORDS + 10
 
@@ -365,6 +371,62 @@ def test_what_cannot_be_done_behind_open_does_not_keep_it_open(moved, own, folde
     assert control_records(one.target, one.name)["order"]["state"] == "pause"  # given since: left alone
     again, shown = move()
     assert again.returncode == EXIT_DONE and shown["operation"] == report["operation"]
+
+
+@pytest.mark.long
+def test_while_an_operation_is_open_no_other_command_changes_anything(moved, own, folder):
+    """Whoever would become the writer of the control topic looks first: the operation is gone on with as if nobody had
+    come."""
+    bind = own(Bind("one", folder)).start()
+    one = moved(bind)
+    group = f"{one.name}-g"
+    commit(one.source, group, {(one.topic, 0): 5})
+    wait_for("the group to be carried", lambda: committed(one.target, group), 30, every=0.2)
+    die(one, "fence:after")
+    before = control_records(one.target, one.name)
+    for words in (
+        ("pause", one.name, "--yes"),
+        ("dns", "adopt", one.name, "--yes"),
+        ("offsets", "reset", one.name, "--group", group, "--to", "translated", "--yes"),
+    ):
+        done = one.right.run(*words)
+        assert done.returncode == EXIT_REFUSED and "open" in done.stderr, (words, done.stdout, done.stderr)
+    assert control_records(one.target, one.name) == before
+    finish(one, folder, bind)
+
+
+@pytest.mark.long
+def test_a_switchover_whose_primary_dies_behind_open_is_no_success(moved, folder):
+    """What was written there last is not known: exit 4, and the report says so."""
+    hooks = Hooks(folder, "fence")
+    one = moved(conf_more=hooks.settings)
+    assert switch(one, FERRY_FAILPOINT="open:after").returncode == -9
+    done = switch(one, "-o", "json", command=one.lost)
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["state"]) == (EXIT_PARTLY, "partly"), done.stderr
+    assert report["stragglers"] is None and report["rpo"]["records"] is None
+    assert [(row["step"], row["again"]) for row in report["left"]] == [("stragglers", False)]
+    assert "unknown records" in report["left"][0]["what"]
+    again = switch(one, "-o", "json")  # nothing of it can be done again: the report of then
+    assert again.returncode == EXIT_PARTLY and json.loads(again.stdout)["operation"] == report["operation"]
+
+
+@pytest.mark.long
+def test_more_is_lost_than_was_accepted(moved):
+    """The primary answers, and is given up all the same, for no record: what came since is counted behind the fence."""
+    one = moved()
+    how = ["failover", one.name, "--yes", "--allow-loss", "0", "--force", "primary-alive", "-o", "json"]
+    one.right.env = {"FERRY_FAILPOINT": "fence:after", "FERRY_WATCH_MS": "3500"}
+    # refused while its checkpoints are behind
+    wait_for("nothing to be lost", lambda: one.right.run(*how, timeout=90).returncode == -9, 60)
+    Load(one.source.bootstrap, one.topic, "plain", count=6, partitions=2, seed=9).run()
+    one.right.env = {"FERRY_WATCH_MS": "3500"}
+    done = one.right.run(*how, timeout=90)
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["state"], report["step"]) == (EXIT_REFUSED, "undone", "count"), done.stderr
+    assert "at most 6 records lost" in done.stderr and "ferry switchover" in done.stderr
+    assert one.role() == ("a", 1)
+    one.wait_mirrored(RECORDS + 6)
 
 
 @pytest.mark.long
@@ -518,8 +580,8 @@ def test_denied_where_there_is_an_authorizer(permitted, folder, strict):
         take_back(one.target, [writer, *[a for a in all_acls(one.target) if a.permission == "Deny"]])
 
 
-def denied(cluster):
-    return {(acl.principal, acl.name) for acl in all_acls(cluster) if acl.permission == "Deny"}
+def denied(cluster, principal="User:mirror"):
+    return {acl.name for acl in all_acls(cluster) if acl.permission == "Deny" and acl.principal == principal}
 
 
 @pytest.mark.long
@@ -531,6 +593,8 @@ def test_a_denial_goes_with_the_operation_and_others_stay(permitted, strict):
     other = f"{one.name}.u"
     one.source.create_topic(other, partitions=2)
     theirs = Acl("topic", "literal", other, "Write", "User:mirror", permission="Deny")
+    writers = [Acl("topic", "literal", one.topic, "Write", f"User:app{n}") for n in range(2)]
+    allow(one.target, writers[:1])
     try:
         one.command.enable(one.name)
         worker = one.line.worker("w1", wait=True)
@@ -547,14 +611,19 @@ def test_a_denial_goes_with_the_operation_and_others_stay(permitted, strict):
         one.command.env = env | {"FERRY_FAILPOINT": "fence:after"}
         killed = one.command.run(*how, timeout=90)
         assert killed.returncode == -9, killed.stderr
-        assert denied(one.target) == {("User:mirror", one.topic), ("User:mirror", other)}
+        assert denied(one.target) == {one.topic, other}
         one.command.env = {"FERRY_WATCH_MS": "3500"}
+        allow(one.target, writers[1:])
+        for word in ("sync", "remove"):
+            done = one.command.run("fence", word, one.name, "--yes")
+            assert done.returncode == EXIT_REFUSED and "is open" in done.stderr, (word, done.stderr)
+        assert [denied(one.target, acl.principal) for acl in writers] == [{one.topic}, set()]
         done = one.command.run(*how, "--timeout", "1", timeout=90)
         report = json.loads(done.stdout)
         assert report["state"] == "undone", done.stderr
         kept = report["evidence"]["fence"]["denied"]
         assert (kept["topics"], kept["before"], kept["theirs"]) == ([one.topic], [], [other])
-        assert denied(one.target) == {("User:mirror", other)}
+        assert denied(one.target) == {other}
         worker.start()
         time.sleep(2)
         worker.kill9()
@@ -562,11 +631,13 @@ def test_a_denial_goes_with_the_operation_and_others_stay(permitted, strict):
         done = one.command.run("failover", one.name, *how, timeout=90)
         assert done.returncode == EXIT_DONE, done.stderr
         assert json.loads(done.stdout)["fence"]["proof"] == "denied"
-        assert denied(one.target) == {("User:mirror", one.topic), ("User:mirror", other)}
+        assert denied(one.target) == {one.topic, other}
+        done = one.command.run("fence", "sync", one.name, "--yes")  # nobody fences the new primary
+        assert done.returncode == EXIT_REFUSED and "the primary of" in done.stderr, done.stderr
         one.command.ok("fence", "remove", one.name, "--yes")
-        assert denied(one.target) == {("User:mirror", other)}
+        assert denied(one.target) == {other}
     finally:
-        take_back(one.target, [a for a in all_acls(one.target) if a.permission == "Deny"])
+        take_back(one.target, [*writers, *[a for a in all_acls(one.target) if a.permission == "Deny"]])
 
 
 @pytest.mark.long

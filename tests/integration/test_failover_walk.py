@@ -151,6 +151,8 @@ def test_a_primary_that_swallows_packets(walk, places, capsys):
     told = report["rpo"]
     assert told["records"] is None or told["records"] >= lost
     assert (told["at_least"] or 0) <= lost, f"{told}, but {lost} are lost"
+    assert told["seconds"] is None if told["records"] is None else told["seconds"] == 0
+    assert 0.4 < told["records_per_s"] / (RATE * len(one.topics)) < 1.6, told  # as it was before it fell silent
     seen = datetime.datetime.fromisoformat(told["last_seen"]).timestamp()
     assert lost_at - 5 < seen < lost_at + 1.5, f"{told['last_seen']}: it fell silent {seen - lost_at:.1f} s before"
 
