@@ -130,6 +130,27 @@ static void print_next(const json_t *report)
     }
 }
 
+/* What the operation did not do, and what to type. */
+static void print_left(const json_t *report)
+{
+    size_t index;
+    json_t *row;
+    bool again = false;
+    char line[1100];
+    json_array_foreach (json_object_get(report, "left"), index, row) {
+        const char *hint = text_of(row, "hint");
+        snprintf(line, sizeof(line), "%.32s: %.700s%s%.300s", text_of(row, "step"),
+                 text_of(row, "what"), hint[0] == '\0' ? "" : "; ", hint);
+        say("left", line);
+        again = again || json_is_true(json_object_get(row, "again"));
+    }
+    if (again) {
+        snprintf(line, sizeof(line), "ferry %s %s --to %s does once more what it can of it",
+                 text_of(report, "kind"), text_of(report, "service"), text_of(report, "to"));
+        say("", line);
+    }
+}
+
 void print_report(const json_t *report)
 {
     char line[700];
@@ -151,6 +172,7 @@ void print_report(const json_t *report)
     print_names(report);
     print_restarts(report);
     print_stragglers_lines(json_object_get(json_object_get(report, "evidence"), "stragglers"));
+    print_left(report);
     print_next(report);
     if (json_is_string(json_object_get(report, "unprotected_since"))) {
         snprintf(line, sizeof(line), "%s is unprotected since %s: nobody mirrors %s",

@@ -152,6 +152,7 @@ json_t *report_json(const struct operation *op, const struct plan *plan,
     json_object_set_new(out, "unprotected_since", unprotected(op));
     json_object_set_new(out, "stragglers", get(operation_kept(op, "stragglers"), "records"));
     json_object_set_new(out, "arrivals", arrivals_json(op));
+    json_object_set(out, "left", op->left);
     json_t *evidence = json_copy(op->evidence);
     json_object_del(evidence, "report");
     json_object_set_new(out, "evidence", evidence);

@@ -3,7 +3,7 @@
  *
  * `dns`     {"records": [{"record", "from", "to", "moved": bool}..], "by_hand": bool}
  * `verify`  {"records": [{"record", "value", "agree": K, "servers": N, "enough": N, "resolvers", "resolvers_agree", "settled": bool}..],
- *            "bootstrap": {"name", "cluster": ID|null, "is": "target"|"other"|"unknown", "why"}}
+ *            "bootstrap": {"name", "cluster": ID|null, "is": "target"|"other"|"unknown", "why"}, "recorded": names_elsewhere_tell()}
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "failover/names_elsewhere.h"
 #include "failover/reach.h"
 #include "failover/steps.h"
 
@@ -287,6 +288,7 @@ struct bootstrap {
     struct operation *op;
     char wanted[64]; /* the target's cluster id */
     char *found;
+    json_t *recorded; /* on the other sites; NULL = not asked */
     struct err why;
     pthread_t thread;
     bool started;
@@ -296,6 +298,7 @@ static void *bootstrap_thread(void *arg)
 {
     struct bootstrap *ask = arg;
     ask->found = cluster_at(ask->op, dns_record(ask->op->names[0]), &ask->why);
+    ask->recorded = names_elsewhere_tell(ask->op);
     return NULL;
 }
 
@@ -371,6 +374,7 @@ bool step_verify_act(struct operation *op, struct err *err)
         free(views);
     }
     json_t *evidence = json_pack("{soso}", "records", rows, "bootstrap", bootstrap_end(&ask));
+    json_object_set_new(evidence, "recorded", ask.recorded == NULL ? json_null() : ask.recorded);
     struct err why = {0};
     if (!operation_keep(op, "verify", evidence, &why)) {
         *err = why;
