@@ -101,11 +101,21 @@ const char *dns_site_of(const struct dns *dns, const char *value)
     return NULL;
 }
 
+struct dns_provider *provider_new(const struct config_zone *zone, struct err *err)
+{
+    static struct dns_provider *(*const makers[])(const struct config_zone *, struct err *) = {
+        [PROVIDER_RFC2136] = rfc2136_new,
+        [PROVIDER_POWERDNS] = powerdns_new,
+        [PROVIDER_ROUTE53] = route53_new,
+        [PROVIDER_EXEC] = exec_new,
+    };
+    return makers[zone->provider](zone, err);
+}
+
 static struct dns_provider *provider_of(struct dns *dns, struct err *err)
 {
     if (dns->provider == NULL) {
-        dns->provider = dns->zone->provider == PROVIDER_EXEC ? exec_new(dns->zone, err)
-                                                             : rfc2136_new(dns->zone, err);
+        dns->provider = provider_new(dns->zone, err);
     }
     return dns->provider;
 }
