@@ -28,16 +28,11 @@ static void refused(const struct api *api, const struct https_answer *answer, co
                     struct err *err)
 {
     const char *provider = config_provider_name(api->zone->provider);
-    const char *zone = api->zone->name;
     int status = (int)answer->status;
     err_set_code(err, ERR_REFUSED, status, "HTTP %d%s%s", status, words[0] == '\0' ? "" : ": ",
                  words);
-    if (status == 401 || status == 403) {
-        err_hint(err, "is dns.%.60s.secret right, and may it do this? docs/dns.md#%s", zone,
-                 provider);
-    } else {
-        err_hint(err, "docs/dns.md#%s", provider);
-    }
+    err_hint(err, "are the keys of dns.%.60s right, and may its secret do this? docs/dns.md#%s",
+             api->zone->name, provider);
 }
 
 static enum api_got unknown(const struct api *api, const struct https_answer *answer,

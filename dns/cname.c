@@ -104,10 +104,10 @@ const char *dns_site_of(const struct dns *dns, const char *value)
 struct dns_provider *provider_new(const struct config_zone *zone, struct err *err)
 {
     static struct dns_provider *(*const makers[])(const struct config_zone *, struct err *) = {
-        [PROVIDER_RFC2136] = rfc2136_new,
-        [PROVIDER_POWERDNS] = powerdns_new,
-        [PROVIDER_ROUTE53] = route53_new,
-        [PROVIDER_EXEC] = exec_new,
+        [PROVIDER_RFC2136] = rfc2136_new, [PROVIDER_POWERDNS] = powerdns_new,
+        [PROVIDER_ROUTE53] = route53_new, [PROVIDER_CLOUDFLARE] = cloudflare_new,
+        [PROVIDER_ALIDNS] = alidns_new,   [PROVIDER_GOOGLE] = google_new,
+        [PROVIDER_AZURE] = azure_new,     [PROVIDER_EXEC] = exec_new,
     };
     return makers[zone->provider](zone, err);
 }

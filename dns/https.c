@@ -20,7 +20,7 @@
 struct https {
     const struct config_zone *zone;
     CURL *curl;
-    const char *hidden[HIDDEN_MAX];
+    char *hidden[HIDDEN_MAX];
     size_t hidden_count;
 };
 
@@ -294,11 +294,19 @@ char *https_words(const struct https *https, const char *text, char out[HTTPS_WO
 void https_hide(struct https *https, const char *secret)
 {
     for (size_t i = 0; secret != NULL && i < https->hidden_count; i++) {
-        secret = https->hidden[i] == secret ? NULL : secret;
+        secret = strcmp(https->hidden[i], secret) == 0 ? NULL : secret;
     }
-    if (secret != NULL && secret[0] != '\0' && https->hidden_count < HIDDEN_MAX) {
-        https->hidden[https->hidden_count++] = secret;
+    if (secret == NULL || secret[0] == '\0') {
+        return;
     }
+    if (https->hidden_count == HIDDEN_MAX) { /* tokens: the newest counts */
+        config_secret_free(https->hidden[--https->hidden_count]);
+    }
+    char *copy = strdup(secret);
+    if (copy == NULL) {
+        abort();
+    }
+    https->hidden[https->hidden_count++] = copy;
 }
 
 bool https_encode(char *out, size_t room, const char *text)
@@ -344,6 +352,9 @@ void https_free(struct https *https)
 {
     if (https != NULL) {
         curl_easy_cleanup(https->curl);
+        while (https->hidden_count > 0) {
+            config_secret_free(https->hidden[--https->hidden_count]);
+        }
         free(https);
     }
 }

@@ -46,7 +46,7 @@ struct https;
 struct https *https_new(const struct config_zone *zone);
 void https_free(struct https *https); /* NULL is fine */
 
-/* Never shown, whatever the other side says. @param secret  borrowed for the lifetime; NULL is fine. 8 at most. */
+/* Never shown, whatever the other side says. @param secret  copied; NULL is fine. Of more than 8 the last counts. */
 void https_hide(struct https *https, const char *secret);
 
 /* Ask. A refusal to serve now (429, `throttled`) is followed by another attempt after its Retry-After, or a growing pause,

@@ -32,6 +32,10 @@ struct dns_provider {
 struct dns_provider *rfc2136_new(const struct config_zone *zone, struct err *err);
 struct dns_provider *powerdns_new(const struct config_zone *zone, struct err *err);
 struct dns_provider *route53_new(const struct config_zone *zone, struct err *err);
+struct dns_provider *cloudflare_new(const struct config_zone *zone, struct err *err);
+struct dns_provider *alidns_new(const struct config_zone *zone, struct err *err);
+struct dns_provider *google_new(const struct config_zone *zone, struct err *err);
+struct dns_provider *azure_new(const struct config_zone *zone, struct err *err);
 struct dns_provider *exec_new(const struct config_zone *zone, struct err *err);
 
 /* Of the configuration's choice. */
