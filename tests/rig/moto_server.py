@@ -1,7 +1,9 @@
 """moto's server, with change batches of Route 53 as the real one has them.
 
-moto 5.2.5 compares a DELETE with everything that was ever created under the name, and refuses a CREATE that was made once
-before, whatever stands there now. Here both are compared with what stands there, all or nothing. python -m rig.moto_server ...
+moto 5.2.5 compares a DELETE with everything that was ever created under the name, and refuses a CREATE that was made
+once before, whatever stands there now. Here both are compared with what stands there, all or nothing.
+
+python -m rig.moto_server -H HOST -p PORT
 """
 
 from moto.core.exceptions import ServiceException

@@ -4,6 +4,8 @@ service = Route53(authority, folder, zone="dr.test")     with the record `kafka`
 service.settings()               the zone's part of a configuration
 service.value(), .put(30, "x")   (TTL, value) as the SDK sees it; somebody else's change, by the SDK
 service.api                      rig.api.Api before it: faults, requests
+
+SDKs are loaded by who asks for them: together they take seconds.
 """
 
 import base64
@@ -15,29 +17,6 @@ import sys
 import time
 import urllib.parse
 import urllib.request
-
-import boto3
-import botocore.auth
-import botocore.awsrequest
-import botocore.config
-import botocore.credentials
-import cloudflare
-import google.auth.jwt
-import google.auth.transport.requests
-import google.cloud.dns
-import httpx
-import requests
-from alibabacloud_alidns20150109 import client as alidns
-from alibabacloud_alidns20150109 import models as alidns_api
-from alibabacloud_tea_openapi import utils_models as alidns_models
-from alibabacloud_tea_openapi.utils import Utils as alidns_utils
-from azure.core.pipeline.transport import RequestsTransport
-from azure.identity import ClientSecretCredential
-from azure.mgmt.dns import DnsManagementClient
-from darabonba.request import DaraRequest
-from google.auth.credentials import AnonymousCredentials
-from google.auth.crypt import RSAVerifier
-from google.oauth2 import service_account
 
 from rig.api import Answer, Api, forward
 from rig.nameserver import PowerDns
@@ -79,7 +58,7 @@ class Service:
             "secret": {"file": self.file("secret", self.secret + "\n")},
             "endpoint": self.api.url,
             "ca": str(self.authority.pem),
-            "request_timeout": "4s",
+            "request_timeout": "2500ms",
             **self.keys(),
             **more,
         }
@@ -147,6 +126,10 @@ class PowerDnsApi(Service):
 
 def sigv4(request, key, secret, region="us-east-1"):
     """The signature of a request by botocore's own signer."""
+    import botocore.auth
+    import botocore.awsrequest
+    import botocore.credentials
+
     claimed = dict(part.split("=", 1) for part in request.header("authorization").split(" ", 1)[1].split(", "))
     names = claimed["SignedHeaders"].split(";")
     signed = botocore.awsrequest.AWSRequest(
@@ -196,6 +179,9 @@ class Route53(Service):
         self.put(TTL, f"kafka-a.{self.zone}")
 
     def client(self, name, url, key, secret):
+        import boto3
+        import botocore.config
+
         config = botocore.config.Config(retries={"max_attempts": 0}, proxies={})
         return boto3.client(
             name, endpoint_url=url, region_name="us-east-1", aws_access_key_id=key, aws_secret_access_key=secret,
@@ -310,6 +296,9 @@ class Cloudflare(StandIn):
     id = "0123456789abcdef0123456789abcdef"
 
     def prepare(self):
+        import cloudflare
+        import httpx
+
         self.secret = self.right = "token-of-cloudflare"
         self.sdk = cloudflare.Cloudflare(
             api_token=self.right, base_url=self.api.url + "/client/v4", max_retries=0,
@@ -379,6 +368,11 @@ class AliDns(StandIn):
     access_key = "LTAI-test"
 
     def prepare(self):
+        from alibabacloud_alidns20150109 import client as alidns
+        from alibabacloud_alidns20150109 import models
+        from alibabacloud_tea_openapi import utils_models as alidns_models
+
+        self.models = models
         self.right = self.secret
         config = alidns_models.Config(
             access_key_id=self.access_key, access_key_secret=self.right, endpoint=f"localhost:{self.api.port}",
@@ -398,6 +392,9 @@ class AliDns(StandIn):
 
     def signature(self, request):
         """By the SDK's own signer, over the headers that are said to be signed."""
+        from alibabacloud_tea_openapi.utils import Utils
+        from darabonba.request import DaraRequest
+
         names = request.header("authorization").split("SignedHeaders=")[1].split(",")[0].split(";")
         assert {"host", "x-acs-action", "x-acs-content-sha256", "x-acs-date", "x-acs-version"} <= set(names)
         again = DaraRequest()
@@ -405,7 +402,7 @@ class AliDns(StandIn):
         again.headers = {name: request.header(name) for name in names}
         payload = hashlib.sha256(request.body).hexdigest()
         assert payload == request.header("x-acs-content-sha256")
-        return alidns_utils.get_authorization(again, "ACS3-HMAC-SHA256", payload, self.access_key, self.right)
+        return Utils.get_authorization(again, "ACS3-HMAC-SHA256", payload, self.access_key, self.right)
 
     def answer(self, request):
         if self.access_key not in request.header("authorization"):
@@ -433,7 +430,7 @@ class AliDns(StandIn):
         return Answer.of({"RecordId": record, "RequestId": "1"})
 
     def value(self, name="kafka"):
-        request = alidns_api.DescribeSubDomainRecordsRequest(sub_domain=f"{name}.{self.zone}", domain_name=self.zone)
+        request = self.models.DescribeSubDomainRecordsRequest(sub_domain=f"{name}.{self.zone}", domain_name=self.zone)
         for record in self.sdk.describe_sub_domain_records(request).body.domain_records.record:
             if record.type == "CNAME":
                 return record.ttl, record.value
@@ -443,11 +440,11 @@ class AliDns(StandIn):
         with contextlib.suppress(StopIteration):
             record = next(r["RecordId"] for r in self.records.values() if r["RR"] == name)
             self.sdk.update_domain_record(
-                alidns_api.UpdateDomainRecordRequest(record_id=record, rr=name, type="CNAME", value=value, ttl=ttl)
+                self.models.UpdateDomainRecordRequest(record_id=record, rr=name, type="CNAME", value=value, ttl=ttl)
             )
             return
         self.sdk.add_domain_record(
-            alidns_api.AddDomainRecordRequest(domain_name=self.zone, rr=name, type="CNAME", value=value, ttl=ttl)
+            self.models.AddDomainRecordRequest(domain_name=self.zone, rr=name, type="CNAME", value=value, ttl=ttl)
         )
 
 
@@ -460,6 +457,12 @@ class Google(StandIn):
     mail = "ferry@a-project.iam.gserviceaccount.com"
 
     def prepare(self):
+        import google.auth.transport.requests
+        import google.cloud.dns
+        import requests
+        from google.auth.credentials import AnonymousCredentials
+        from google.oauth2 import service_account
+
         openssl("genrsa", "-out", self.folder / "key.pem", "2048")
         self.public = openssl("rsa", "-in", self.folder / "key.pem", "-pubout")
         self.account = {
@@ -496,6 +499,9 @@ class Google(StandIn):
         return Answer.of({"error": {"code": status, "message": message}}, status)
 
     def token(self, request):
+        import google.auth.jwt
+        from google.auth.crypt import RSAVerifier
+
         form = dict(urllib.parse.parse_qsl(request.body.decode()))
         try:
             assert form["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -575,6 +581,10 @@ class Azure(StandIn):
     group = "names"
 
     def prepare(self):
+        from azure.core.pipeline.transport import RequestsTransport
+        from azure.identity import ClientSecretCredential
+        from azure.mgmt.dns import DnsManagementClient
+
         self.right = self.secret = "client~secret.with+signs/and=more&"
         self.tokens = set()
         transport = RequestsTransport(connection_verify=str(self.authority.pem), use_env_settings=False)
