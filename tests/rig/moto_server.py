@@ -42,8 +42,8 @@ def change_resource_record_sets(self, zoneid, change_list):
         if change["Action"] == "DELETE":
             if one not in stands:
                 raise InvalidChangeBatch(
-                    f"[Tried to delete resource record set [name='{name}.', type='{one[0]}'] but the values provided do "
-                    "not match the current values]"
+                    f"[Tried to delete resource record set [name='{name}.', type='{one[0]}'] but the values provided "
+                    "do not match the current values]"
                 )
             stands.discard(one)
             zone.rr_changes.append({"Action": "UPSERT", "ResourceRecordSet": dict(rrset)})

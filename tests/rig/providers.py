@@ -1,4 +1,5 @@
-"""Providers of DNS for tests: the real server where there is one, else a stand-in that the provider's own SDK is run against.
+"""Providers of DNS for tests: the real server where there is one, else a stand-in that the provider's own SDK is run
+against.
 
 service = Route53(authority, folder, zone="dr.test")     with the record `kafka` in its zone, and another one
 service.settings()               the zone's part of a configuration
@@ -121,7 +122,7 @@ class PowerDnsApi(Service):
         self.server.kill9()
 
 
-# --- Route 53: moto, which checks signatures of changes; the front checks those of every request -------------------------
+# --- Route 53: moto, which checks signatures of changes; the front checks every one -----------------------------------
 
 
 def sigv4(request, key, secret, region="us-east-1"):
@@ -243,7 +244,7 @@ class Route53(Service):
         self.process.kill9()
 
 
-# --- stand-ins of ours, as far as Ferry and the official SDKs ask -----------------------------------------------------------
+# --- stand-ins of ours, as far as Ferry and the official SDKs ask -----------------------------------------------------
 
 
 class StandIn(Service):
@@ -614,7 +615,8 @@ class Azure(StandIn):
         base = f"{self.api.url}/{self.tenant}"
         if request.place.endswith("openid-configuration"):
             return Answer.of({
-                "token_endpoint": f"{base}/oauth2/v2.0/token", "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
+                "token_endpoint": f"{base}/oauth2/v2.0/token",
+                "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
                 "issuer": f"{base}/v2.0",
             })  # fmt: skip
         form = dict(urllib.parse.parse_qsl(request.body.decode()))
