@@ -53,7 +53,7 @@ driver_programs := $(drivers:tests/integration/drivers/%.c=$(B)/drivers/%) \
 
 # ---- flags ------------------------------------------------------------------------------------------------------
 # What may be an archive of build/deps stands before what it needs.
-packages := rdkafka hiredis_ssl hiredis libevent libevent_openssl jansson libcurl openssl libsasl2 libzstd liblz4 zlib ldns
+packages := rdkafka hiredis_ssl hiredis libevent libevent_openssl jansson libcurl openssl libsasl2 libzstd liblz4 zlib ldns expat
 # Libraries that are too old here come from build/deps (tools/setup.sh), which is asked first.
 pkg_config := PKG_CONFIG_PATH=$(CURDIR)/build/deps/lib/pkgconfig:$$PKG_CONFIG_PATH pkg-config
 # -isystem: our warnings are about our code

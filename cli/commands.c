@@ -246,6 +246,9 @@ static const struct command_option dns_plan_options[] = {
 };
 static const struct command_option dns_swap_options[] = {
     {.name = "to", .value = "SITE", .help = "the site whose names they get; needed"},
+    {.name = "dns-done",
+     .help =
+         "they were moved by hand: look whether the authoritative servers say so, and record it"},
     DNS_WAIT,
     DNS_REASON,
     DNS_YES,
@@ -475,7 +478,9 @@ static const struct command dns_commands[] = {
          "offsets, no role: a failover does those, too. Waits until k of n authoritative servers "
          "(dns.*.settled) and every resolver of the configuration say so. Exit 3: refused, nothing "
          "was changed; 4: not all of it, or it is not known; 5: done, and not settled in time. The "
-         "same command again goes on from there.", .options = dns_swap_options,
+         "same command again goes on from there. When a provider cannot be reached it prints what "
+         "to "
+         "type by hand; after that --dns-done asks no provider, but the authoritative servers.", .options = dns_swap_options,
      .run = cmd_dns_swap},
     {.name = "prepare",
      .args = "SERVICE",
