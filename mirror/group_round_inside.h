@@ -64,7 +64,7 @@ struct group_round {
     bool target_known;
     bool incomplete; /* not read, or not translated, for every group */
     bool store_failed;
-    TAILQ_HEAD(, round_call) calls; /* to Redis, that wait for others */
+    TAILQ_HEAD(round_calls, round_call) calls; /* to Redis, that wait for others */
     int32_t calls_flying;
     bool pumping;
     int64_t begins_ms;
