@@ -47,7 +47,8 @@ struct records_task;
 
 /* How records travel: what a path fills in, called by mirror/engine.c alone. */
 struct engine_path {
-    bool by_content; /* no producer id says what is ours on the target: its records do (see resume_options) */
+    bool
+        by_content; /* no producer id says what is ours on the target: its records do (see resume_options) */
     /* Look for what can be fetched and sent. */
     void (*pump)(struct engine *engine);
     /* Likewise behind acknowledgments. */
@@ -57,7 +58,8 @@ struct engine_path {
     void (*metadata)(struct engine *engine);
     void (*add)(struct task *task);
     void (*start)(struct task *task); /* fetch from the core's position */
-    void (*drop)(struct task *task);  /* the core's window was emptied: what was asked for is nobody's */
+    void (*drop)(
+        struct task *task); /* the core's window was emptied: what was asked for is nobody's */
     void (*remove)(struct task *task);
     void (*freed)(struct task *task); /* nobody refers to it any more */
     void (*slow)(struct task *task);  /* its acknowledgments do not come */

@@ -61,7 +61,7 @@ struct engine_options {
     const char *id_service;
     const struct config_filter *filter; /* NULL = none */
     enum config_compression compression;
-    bool merge; /* small neighbours */
+    bool merge;                                  /* small neighbours */
     const struct config_client *source_settings; /* path `records`: borrowed */
     const struct config_client *target_settings;
 };

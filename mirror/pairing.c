@@ -283,6 +283,7 @@ static void pass_foreign(struct pairing_walk *walk)
     struct pairing *out = walk->out;
     const struct pair_unit *unit = &walk->target->units[walk->i++];
     out->foreign_from = out->foreign_count == 0 ? unit->first : out->foreign_from;
+    out->foreign_to = unit->first + unit->count;
     out->foreign_count += unit->count;
 }
 

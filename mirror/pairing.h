@@ -85,6 +85,7 @@ struct pairing {
     int64_t repeated_to;
     int64_t foreign_count;
     int64_t foreign_from;
+    int64_t foreign_to;
 };
 /* @param whole_batches  units are batches (then anything but a one-to-one match needs records)
  * @param any_filter     which filter the target's stretch passed is not known: source records that are not there are no

@@ -24,18 +24,19 @@
 
 /* Consecutive records of one partition that came together: a parcel of mirror/partition, with what it carries. */
 struct chunk {
-    struct task *task;             /* a reference */
-    rd_kafka_message_t **messages; /* the source's; librdkafka's producer reads from their memory until it reports */
+    struct task *task; /* a reference */
+    rd_kafka_message_t **
+        messages; /* the source's; librdkafka's producer reads from their memory until it reports */
     int32_t count;
     int32_t capacity;
-    int32_t sent;   /* handed to the producer */
-    int32_t landed; /* reported */
-    bool dropped;   /* nobody's any more: freed when what was handed over has landed */
-    bool done;      /* landed, and an older one has not */
-    rd_kafka_resp_err_t error;  /* the first report that failed */
-    int64_t target_first;       /* of its first record, as reported; -1 = none yet */
-    int64_t strayed;            /* a report with another offset than the next one; -1 = none */
-    int64_t target_next;        /* what the next report has to say */
+    int32_t sent;              /* handed to the producer */
+    int32_t landed;            /* reported */
+    bool dropped;              /* nobody's any more: freed when what was handed over has landed */
+    bool done;                 /* landed, and an older one has not */
+    rd_kafka_resp_err_t error; /* the first report that failed */
+    int64_t target_first;      /* of its first record, as reported; -1 = none yet */
+    int64_t strayed;           /* a report with another offset than the next one; -1 = none */
+    int64_t target_next;       /* what the next report has to say */
     size_t bytes;
     struct parcel parcel; /* as it goes to the core */
     size_t runs_capacity;
@@ -60,7 +61,8 @@ struct records_task {
     struct chunk *open;   /* being gathered */
     int64_t passed;       /* behind the last record looked at while gathering */
     int32_t passed_epoch;
-    bool refused; /* a record that may not pass stands at `passed`: told when all before it is acknowledged */
+    bool
+        refused; /* a record that may not pass stands at `passed`: told when all before it is acknowledged */
     struct err refusal;
     bool gathering; /* in records->gathered */
 };
@@ -74,8 +76,8 @@ struct records {
     struct client *consumer;
     rd_kafka_queue_t *source_queue;  /* records of all partitions */
     rd_kafka_queue_t *source_events; /* errors of the handle */
-    bool reopening; /* the consumer is made anew as soon as none of its records is held */
-    struct client *producer;         /* NULL: it ended, and the next one is not made yet */
+    bool reopening;          /* the consumer is made anew as soon as none of its records is held */
+    struct client *producer; /* NULL: it ended, and the next one is not made yet */
     rd_kafka_queue_t *target_queue;
     bool idempotent; /* false: the target refused it once */
     bool retiring;   /* the producer ends when nothing of it flies */

@@ -72,14 +72,14 @@ rd_kafka_resp_err_t records_one_produce(rd_kafka_t *producer, rd_kafka_topic_t *
     rd_kafka_headers_t *headers = NULL;
     (void)rd_kafka_message_detach_headers(message, &headers); /* it may have none */
     const rd_kafka_vu_t values[] = {
-        {.vtype = RD_KAFKA_VTYPE_RKT,       .u.rkt = topic                                                           },
-        {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = message->partition                                              },
-        {.vtype = RD_KAFKA_VTYPE_VALUE,     .u.mem = {message->payload, message->len}                                },
-        {.vtype = RD_KAFKA_VTYPE_KEY,       .u.mem = {message->key, message->key_len}                                },
+        {.vtype = RD_KAFKA_VTYPE_RKT,       .u.rkt = topic                           },
+        {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = message->partition              },
+        {.vtype = RD_KAFKA_VTYPE_VALUE,     .u.mem = {message->payload, message->len}},
+        {.vtype = RD_KAFKA_VTYPE_KEY,       .u.mem = {message->key, message->key_len}},
         {.vtype = RD_KAFKA_VTYPE_TIMESTAMP,
-         .u.i64 = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? -1 : timestamp},
-        {.vtype = RD_KAFKA_VTYPE_OPAQUE,    .u.ptr = opaque                                                          },
-        {.vtype = RD_KAFKA_VTYPE_HEADERS,   .u.headers = headers                                                     },
+         .u.i64 = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? -1 : timestamp          },
+        {.vtype = RD_KAFKA_VTYPE_OPAQUE,    .u.ptr = opaque                          },
+        {.vtype = RD_KAFKA_VTYPE_HEADERS,   .u.headers = headers                     },
     };
     size_t count = sizeof(values) / sizeof(values[0]) - (headers == NULL ? 1 : 0);
     rd_kafka_error_t *error = rd_kafka_produceva(producer, values, count);

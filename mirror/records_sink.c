@@ -6,10 +6,10 @@
 #include "base/log.h"
 #include "mirror/records.h"
 
-#define EVENT_MESSAGES  256
+#define EVENT_MESSAGES    256
 #define PRODUCER_RETRY_MS 1000 /* a producer that failed is made anew at most so often */
-#define END_MS          1000
-#define RETIRED_END_MS  50 /* of a producer that nothing flies of; a healthy one ends in 10 ms */
+#define END_MS            1000
+#define RETIRED_END_MS    50 /* of a producer that nothing flies of; a healthy one ends in 10 ms */
 
 /* --- who has something to send ------------------------------------------------------------------------------------ */
 
@@ -73,7 +73,8 @@ static void produce_failed(struct task *task, rd_kafka_resp_err_t code)
         const struct chunk *chunk = task->records->unsent;
         int64_t at = chunk->messages[chunk->sent]->offset;
         err_set_code(&why, ERR_REFUSED, code,
-                     "the record at source offset %lld is larger than librdkafka writes", (long long)at);
+                     "the record at source offset %lld is larger than librdkafka writes",
+                     (long long)at);
         err_hint(&why, "see docs/faults.md#batch-refused");
         task_fault(task, FAULT_BATCH_REFUSED, at, at + 1, &why);
         return;
@@ -101,8 +102,8 @@ static bool send_chunk(struct task *task, struct chunk *chunk)
     struct records *records = task->engine->records;
     rd_kafka_topic_t *topic = records_target(records, task->records->topic);
     while (chunk->sent < chunk->count) {
-        rd_kafka_resp_err_t code = records_one_produce(
-            client_handle(records->producer), topic, chunk->messages[chunk->sent], chunk);
+        rd_kafka_resp_err_t code = records_one_produce(client_handle(records->producer), topic,
+                                                       chunk->messages[chunk->sent], chunk);
         if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
             return false;
         }
@@ -202,8 +203,8 @@ static void answer(struct task *task, const struct chunk *chunk)
         unknown_place(task, chunk);
         return;
     }
-    if (chunk->error < 0 || (of_kafka && kafka_error_info((int16_t)chunk->error)->produce !=
-                                             PRODUCE_REFUSED)) {
+    if (chunk->error < 0 ||
+        (of_kafka && kafka_error_info((int16_t)chunk->error)->produce != PRODUCE_REFUSED)) {
         report_failed(task, chunk->error);
         return;
     }
@@ -218,8 +219,8 @@ static void answer(struct task *task, const struct chunk *chunk)
         task_doubt(task, &why);
         break;
     case ANSWERED_REFUSED:
-        task_fault(task, FAULT_BATCH_REFUSED, chunk->parcel.source_first,
-                   chunk->parcel.source_next, &why);
+        task_fault(task, FAULT_BATCH_REFUSED, chunk->parcel.source_first, chunk->parcel.source_next,
+                   &why);
         break;
     }
 }
@@ -288,9 +289,9 @@ void records_sink_retire(struct records *records, const char *why)
     log_warn("records.producer_ended",
              "flying_records=%lld why=%s doing=\"another one, once the target's tail was read\"",
              (long long)records->flying_count, log_quote(why).text);
-    (void)rd_kafka_purge(client_handle(records->producer),
-                         RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
-                             RD_KAFKA_PURGE_F_NON_BLOCKING);
+    (void)rd_kafka_purge(client_handle(records->producer), RD_KAFKA_PURGE_F_QUEUE |
+                                                               RD_KAFKA_PURGE_F_INFLIGHT |
+                                                               RD_KAFKA_PURGE_F_NON_BLOCKING);
 }
 
 static void free_producer(struct records *records, int32_t wait_ms)
@@ -346,7 +347,8 @@ static void take_event(struct records *records, rd_kafka_event_t *event)
         if (rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__FATAL) {
             fatal(records);
         } else {
-            log_debug("records.target", "why=%s", log_quote(rd_kafka_event_error_string(event)).text);
+            log_debug("records.target", "why=%s",
+                      log_quote(rd_kafka_event_error_string(event)).text);
         }
         break;
     default:
@@ -403,10 +405,9 @@ bool records_sink_open(struct records *records, struct err *err)
     static const uint64_t one = 1;
     const struct engine_options *options = &records->engine->options;
     char timeout[24];
-    char user_timeout[24];
-    bool same = options->compression == COMPRESSION_SOURCE; /* librdkafka does not tell what it was */
+    bool same =
+        options->compression == COMPRESSION_SOURCE; /* librdkafka does not tell what it was */
     snprintf(timeout, sizeof(timeout), "%d", options->limits->produce_timeout_ms);
-    snprintf(user_timeout, sizeof(user_timeout), "%d", options->limits->tcp_user_timeout_ms);
     /* clang-format off */
     const char *const extra[] = {
         "enable.idempotence", records->idempotent ? "true" : "false",
@@ -424,8 +425,9 @@ bool records_sink_open(struct records *records, struct err *err)
         "compression.type", same ? "none" : config_compression_name(options->compression),
         NULL};
     /* clang-format on */
-    records->producer = client_new(RD_KAFKA_PRODUCER, records->target_settings, extra,
-                                   RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR, err);
+    records->producer = client_new_bounded(RD_KAFKA_PRODUCER, records->target_settings, extra,
+                                           RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR,
+                                           options->limits->tcp_user_timeout_ms, err);
     if (records->producer == NULL) {
         return false;
     }

@@ -43,8 +43,7 @@ static void add_run(struct chunk *chunk, int64_t offset)
     }
     if (parcel->runs_count == chunk->runs_capacity) {
         chunk->runs_capacity = chunk->runs_capacity == 0 ? 4 : chunk->runs_capacity * 2;
-        parcel->runs =
-            must(realloc(parcel->runs, chunk->runs_capacity * sizeof(*parcel->runs)));
+        parcel->runs = must(realloc(parcel->runs, chunk->runs_capacity * sizeof(*parcel->runs)));
     }
     parcel->runs[parcel->runs_count++] = (struct recode_run){.source_first = offset, .count = 1};
 }
@@ -119,8 +118,8 @@ static void gather(struct records *records, struct task *task)
     if (records->gathered_count == records->gathered_capacity) {
         records->gathered_capacity =
             records->gathered_capacity == 0 ? 64 : records->gathered_capacity * 2;
-        records->gathered = must(
-            realloc(records->gathered, records->gathered_capacity * sizeof(struct task *)));
+        records->gathered =
+            must(realloc(records->gathered, records->gathered_capacity * sizeof(struct task *)));
     }
     records->gathered[records->gathered_count++] = task_ref(task);
     task->records->gathering = true;
@@ -364,8 +363,8 @@ void records_source_take(struct records *records)
             engine->memory_full = !all_throttled(engine);
             return; /* acknowledgments give the room back and look again */
         }
-        ssize_t count = rd_kafka_consume_batch_queue(records->source_queue, 0, messages,
-                                                     TAKE_COUNT);
+        ssize_t count =
+            rd_kafka_consume_batch_queue(records->source_queue, 0, messages, TAKE_COUNT);
         for (ssize_t i = 0; i < count; i++) {
             take_one(records, messages[i]);
         }
@@ -473,9 +472,8 @@ static void take_ends(const struct ends_question *question, struct reader *reade
     }
     for (int32_t i = 0; i < answer.parts_count; i++) {
         const struct list_offsets_part *part = &answer.parts[i];
-        struct task *task = part->topic.data == NULL
-                                ? NULL
-                                : find_task(engine, part->topic, part->partition);
+        struct task *task =
+            part->topic.data == NULL ? NULL : find_task(engine, part->topic, part->partition);
         if (task != NULL && part->error == KAFKA_NONE && part->offset >= 0) {
             task->source_end = part->offset;
             task->source_end_at_ms = loop_now_ms(engine->loop);
@@ -572,7 +570,8 @@ static void drain_events(struct records *records)
             return;
         }
         if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR) {
-            log_debug("records.source", "why=%s", log_quote(rd_kafka_event_error_string(event)).text);
+            log_debug("records.source", "why=%s",
+                      log_quote(rd_kafka_event_error_string(event)).text);
         }
         rd_kafka_event_destroy(event);
     }
@@ -599,7 +598,8 @@ void records_source_look(struct records *records)
         client_refresh(records->consumer);
         drain_events(records);
         records->reopening = client_is_old(records->consumer);
-        if (records->reopening && records->held_bytes == 0) { /* records do not outlive their handle */
+        if (records->reopening &&
+            records->held_bytes == 0) { /* records do not outlive their handle */
             reopen(records);
         }
     }
@@ -656,8 +656,8 @@ bool records_source_open(struct records *records, struct err *err)
         "queued.max.messages.kbytes", queue,
         NULL};
     /* clang-format on */
-    records->consumer = client_new(RD_KAFKA_CONSUMER, records->source_settings, extra,
-                                   RD_KAFKA_EVENT_ERROR, err);
+    records->consumer =
+        client_new(RD_KAFKA_CONSUMER, records->source_settings, extra, RD_KAFKA_EVENT_ERROR, err);
     if (records->consumer == NULL) {
         return false;
     }

@@ -445,7 +445,8 @@ enum resume_need resume_decide_target(struct resume *resume)
         return without_checkpoint(resume);
     }
     if (resume->options.by_content && target->end < from->target_next &&
-        resume->waited_ms < RESUME_WAIT_TRIES_MS) { /* no sequence says that it was lost, not late */
+        resume->waited_ms <
+            RESUME_WAIT_TRIES_MS) { /* no sequence says that it was lost, not late */
         return resume_not_replicated(resume, from->target_next);
     }
     int64_t broker_end = resume_broker_end(resume, from->generation, from->sequence_next);
@@ -463,8 +464,8 @@ enum resume_need resume_decide_target(struct resume *resume)
         }
     }
     if (target->end == from->target_next) {
-        resume->event.unprotected = broker_end < 0 && from->target_next > target->log_start &&
-                                    !resume->options.by_content;
+        resume->event.unprotected =
+            broker_end < 0 && from->target_next > target->log_start && !resume->options.by_content;
         if (resume->truncation_new_generation) {
             return resume_raise_generation(resume, from->leader_epoch);
         }

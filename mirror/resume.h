@@ -194,9 +194,9 @@ struct resume {
     int32_t newer_generation;
     int64_t newer_sequence;
     int64_t hint_source; /* position from the map for a truncated target; -1 = none */
-    bool straddled;  /* a batch lies across the checkpoint's place: the target was cut below it */
+    bool straddled;   /* a batch lies across the checkpoint's place: the target was cut below it */
     bool looked_back; /* by content: the source was read from before the checkpoint */
-    bool from_first; /* the whole stream is paired from its first batch: no other road was left */
+    bool from_first;  /* the whole stream is paired from its first batch: no other road was left */
     int64_t count_left; /* step 7 */
     int64_t back_span;
     bool truncation_new_generation;

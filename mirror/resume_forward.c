@@ -171,8 +171,15 @@ static enum resume_need paired(struct resume *resume, struct pairing *pairing)
         resume->event.repeated_count = pairing->repeated_count;
         resume->event.repeated_from = pairing->repeated_from;
         resume->event.repeated_to = pairing->repeated_to;
-        resume_count_foreign(resume, pairing->foreign_from,
-                             pairing->foreign_from + pairing->foreign_count);
+        if (pairing->foreign_count >
+            0) { /* batches of others, as transactions, are counted already */
+            bool first = resume->event.foreign_count == 0;
+            resume->event.foreign_from = first ? pairing->foreign_from : resume->event.foreign_from;
+            resume->event.foreign_to = first || pairing->foreign_to > resume->event.foreign_to
+                                           ? pairing->foreign_to
+                                           : resume->event.foreign_to;
+            resume->event.foreign_count += pairing->foreign_count;
+        }
     }
     int64_t counted = resume->sequence_end - from->sequence_next;
     if (explained > counted || counted - explained > resume->target_units.missing) {

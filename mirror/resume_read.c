@@ -122,7 +122,8 @@ static bool add_unit(struct resume *resume, struct pair_list *list, const struct
 static bool forward_batch(struct resume *resume, const struct batch *batch, bool ours,
                           int32_t generation)
 {
-    bool by_content = resume->options.by_content; /* batches are librdkafka's: we stand where we like */
+    bool by_content =
+        resume->options.by_content; /* batches are librdkafka's: we stand where we like */
     bool across = batch->base_offset < resume->runs_from.target_next;
     resume->straddled = resume->straddled || (across && !by_content);
     if (ours && generation > resume->generation) {
@@ -178,7 +179,8 @@ static bool back_batch(struct resume *resume, const struct batch *batch, bool ou
     resume->ours_end = batch_next_offset(batch);
     resume->sequence_end =
         batch->base_sequence + (int64_t)batch->last_offset_delta + 1; /* wire; widened later */
-    if (resume->options.by_content) { /* counted back from the checkpoint, as if all between were ours */
+    if (resume->options
+            .by_content) { /* counted back from the checkpoint, as if all between were ours */
         const struct checkpoint *from = &resume->runs_from;
         int64_t counted = from->sequence_next - (from->target_next - resume->ours_end);
         resume->sequence_end = resume->has_checkpoint && counted > 0 ? counted : 0;
