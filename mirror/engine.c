@@ -15,6 +15,9 @@
 #define REST_BYTES     (64 << 10)
 #define REST_WITHIN_MS 4
 #define REST_US        2000
+/* The smallest records fill a window with half of what the path `records` counts for each (RECORDS_OVERHEAD_BYTES): twice as
+ * many as a worker that died can have had on their way, as others may stand between them. */
+#define REPEATS_RECORD_BYTES 100
 
 struct task *task_ref(struct task *task)
 {
@@ -384,6 +387,8 @@ void engine_resume(struct engine *engine, struct task *task, const struct resume
     task->resume_options.target_topic_id = task->target_topic_id;
     task->resume_options.filter = task->engine->options.filter;
     task->resume_options.by_content = engine->path->by_content;
+    task->resume_options.repeats_span =
+        engine->options.limits->partition_window_bytes / REPEATS_RECORD_BYTES;
     task->resume_wanted = true;
     task->engine->counters.resumes++;
     task_ref(task);

@@ -37,7 +37,8 @@ struct chunk {
     int64_t target_first;      /* of its first record, as reported; -1 = none yet */
     int64_t strayed;           /* a report with another offset than the next one; -1 = none */
     int64_t target_next;       /* what the next report has to say */
-    size_t bytes;
+    size_t bytes;         /* in memory */
+    size_t payload_bytes; /* keys and values */
     struct parcel parcel; /* as it goes to the core */
     size_t runs_capacity;
     struct chunk *next;
@@ -130,6 +131,8 @@ void records_chunk_free(struct chunk *chunk);
 /* Does it pass the service's filter? */
 enum record_verdict records_one_judge(const struct config_filter *filter,
                                       const rd_kafka_message_t *message);
+/* What it takes in memory, librdkafka's structures of both sides included. */
+#define RECORDS_OVERHEAD_BYTES 200
 size_t records_one_bytes(const rd_kafka_message_t *message);
 /* What a producer cannot write as it stands; NULL = it can. */
 const char *records_one_refusal(const rd_kafka_message_t *message);

@@ -3,8 +3,6 @@
 #include "mirror/record_filter.h"
 #include "mirror/records.h"
 
-#define RECORD_OVERHEAD_BYTES 200 /* of librdkafka's own structures, both sides */
-
 /* The headers as a batch holds them: what mirror/record_filter reads. */
 static void put_headers(struct writer *writer, const rd_kafka_message_t *message)
 {
@@ -52,7 +50,7 @@ enum record_verdict records_one_judge(const struct config_filter *filter,
 
 size_t records_one_bytes(const rd_kafka_message_t *message)
 {
-    return message->len + message->key_len + RECORD_OVERHEAD_BYTES;
+    return message->len + message->key_len + RECORDS_OVERHEAD_BYTES;
 }
 
 const char *records_one_refusal(const rd_kafka_message_t *message)

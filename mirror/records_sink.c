@@ -147,9 +147,10 @@ void records_sink_send(struct records *records)
 
 /* --- acknowledgments ---------------------------------------------------------------------------------------------- */
 
-static void advanced(struct task *task, const struct ack *ack)
+static void advanced(struct task *task, struct ack *ack, const struct chunk *chunk)
 {
     struct engine *engine = task->engine;
+    ack->bytes = ack->last ? chunk->payload_bytes : 0; /* the core counts memory */
     task->corrupt_count = 0;
     engine->counters.records += (uint64_t)ack->run.length;
     engine->counters.bytes += ack->bytes;
@@ -211,7 +212,7 @@ static void answer(struct task *task, const struct chunk *chunk)
     switch (partition_answer(&task->core, (int16_t)chunk->error, chunk->target_first, &ack, &why)) {
     case ANSWERED_ADVANCED:
         do {
-            advanced(task, &ack);
+            advanced(task, &ack, chunk);
         } while (partition_more(&task->core, &ack));
         task_settle(task);
         break;

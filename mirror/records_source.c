@@ -59,6 +59,7 @@ static void chunk_add(struct chunk *chunk, rd_kafka_message_t *message)
     add_run(chunk, message->offset);
     chunk->messages[chunk->count++] = message;
     chunk->bytes += records_one_bytes(message);
+    chunk->payload_bytes += message->len + message->key_len;
     chunk->parcel.source_next = message->offset + 1;
     chunk->parcel.leader_epoch = rd_kafka_message_leader_epoch(message);
 }
@@ -145,7 +146,7 @@ static void take_record(struct records *records, struct task *task, rd_kafka_mes
         return;
     }
     gather(records, task);
-    throttle_take(throttle_of(task), (int64_t)records_one_bytes(message));
+    throttle_take(throttle_of(task), (int64_t)(message->len + message->key_len));
     enum record_verdict verdict = records_one_judge(engine->options.filter, message);
     const char *why = verdict == RECORD_KEPT ? records_one_refusal(message) : NULL;
     if (why != NULL) {
@@ -257,6 +258,7 @@ static void take_one(struct records *records, rd_kafka_message_t *message)
         rd_kafka_message_destroy(message);
     } else {
         task->behind = true;
+        records_trouble(task, "");
         take_record(records, task, message);
     }
 }

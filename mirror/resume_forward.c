@@ -1,9 +1,5 @@
 #include "mirror/resume_inside.h"
 
-/* What a producer that died can have had on its way: a window of 4 MiB holds 20,000 of the smallest records, with
- * librdkafka's own 200 bytes for each. */
-#define REPEATS_SPAN 50000
-
 /* --- the stretch of the target ------------------------------------------------------------------------------------ */
 
 /* The newer generation began inside the stretch: its first batch carries its source position as its sequence. */
@@ -215,10 +211,10 @@ static enum resume_need lost_behind(struct resume *resume, const struct pairing 
 /* A record on the target that does not follow: one of ours from before the checkpoint, there once more? */
 static enum resume_need look_back(struct resume *resume)
 {
-    int64_t from = resume->runs_from.source_next - REPEATS_SPAN;
+    int64_t from = resume->runs_from.source_next - resume->options.repeats_span;
     resume->looked_back = true;
     enum resume_need need = resume_read_source(resume, STEP_PAIR, from < 0 ? 0 : from);
-    resume->ask_to = REPEATS_SPAN; /* records beyond the number that the target has */
+    resume->ask_to = resume->options.repeats_span; /* records beyond the number that the target has */
     return need;
 }
 

@@ -325,6 +325,7 @@ static void by_content_a_position_may_lie_inside_a_batch_of_the_target(void **st
 {
     struct bench *bench = *state;
     bench->options.by_content = true;
+    bench->options.repeats_span = 100;
     grow(bench, 4, 4);
     for (int64_t at = 0; at < 16; at += 4) {
         copy(bench, at);
@@ -342,6 +343,7 @@ static void by_content_repeats_of_before_the_checkpoint_are_known(void **state)
 {
     struct bench *bench = *state;
     bench->options.by_content = true;
+    bench->options.repeats_span = 100;
     grow(bench, 4, 4);
     copy(bench, 0);
     copy(bench, 4);
@@ -362,6 +364,7 @@ static void by_content_a_tail_that_is_late_is_waited_for(void **state)
 {
     struct bench *bench = *state;
     bench->options.by_content = true;
+    bench->options.repeats_span = 100;
     grow(bench, 4, 4);
     copy(bench, 0);
     copy(bench, 4);
@@ -376,6 +379,7 @@ static void by_content_the_tail_is_found_without_a_checkpoint(void **state)
 {
     struct bench *bench = *state;
     bench->options.by_content = true;
+    bench->options.repeats_span = 100;
     grow(bench, 4, 4);
     copy(bench, 0);
     copy(bench, 4);
@@ -390,6 +394,7 @@ static void by_content_a_hole_is_a_fault(void **state)
 {
     struct bench *bench = *state;
     bench->options.by_content = true;
+    bench->options.repeats_span = 100;
     grow(bench, 4, 4);
     copy(bench, 0);
     copy_as(bench, 8, 4, 0);
