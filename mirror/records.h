@@ -37,9 +37,9 @@ struct chunk {
     int64_t target_first;      /* of its first record, as reported; -1 = none yet */
     int64_t strayed;           /* a report with another offset than the next one; -1 = none */
     int64_t target_next;       /* what the next report has to say */
-    size_t bytes;         /* in memory */
-    size_t payload_bytes; /* keys and values */
-    struct parcel parcel; /* as it goes to the core */
+    size_t bytes;              /* in memory */
+    size_t payload_bytes;      /* keys and values */
+    struct parcel parcel;      /* as it goes to the core */
     size_t runs_capacity;
     struct chunk *next;
 };

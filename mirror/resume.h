@@ -56,7 +56,8 @@ struct resume_options {
     /* No producer id tells which records on the target are ours (path `records`): all are taken for ours whose content
      * stands at the source, and those that stand there a second time for repeats. */
     bool by_content;
-    int64_t repeats_span; /* by content: so many records a producer that died can have had on its way */
+    int64_t
+        repeats_span; /* by content: so many records a producer that died can have had on its way */
     int32_t
         generation_least; /* a stream that is older passed another filter, and goes on in this one */
 };

@@ -214,7 +214,8 @@ static enum resume_need look_back(struct resume *resume)
     int64_t from = resume->runs_from.source_next - resume->options.repeats_span;
     resume->looked_back = true;
     enum resume_need need = resume_read_source(resume, STEP_PAIR, from < 0 ? 0 : from);
-    resume->ask_to = resume->options.repeats_span; /* records beyond the number that the target has */
+    resume->ask_to =
+        resume->options.repeats_span; /* records beyond the number that the target has */
     return need;
 }
 
