@@ -226,10 +226,10 @@ class Run:
 
 
 class Ferryd(Contender):
-    name, whole = "ferryd", True
+    whole = True
 
-    def __init__(self, service=None):
-        self.service = service or {}
+    def __init__(self, name="ferryd", **service):
+        self.name, self.service = name, service
 
     def run(self, ends):
         # A place of its own does not reach our loopback: there the second checkpoint is the only one.
@@ -242,7 +242,10 @@ class Ferryd(Contender):
             }
         sites = {"primary": (ends.source, None), "secondary": (ends.target, redis)}
         conf = Configuration(ends.folder / "ferry", sites, secured=secured)
-        conf.service("bench", topics=[TOPIC], **self.service)
+        service = dict(self.service)
+        if service.get("path") == "records":  # it does not follow the source's codec
+            service["compression"] = ends.codec
+        conf.service("bench", topics=[TOPIC], **service)
         Command(conf).enable("bench")
         worker = Worker(conf, "bench", place=ends.place)
 
@@ -327,6 +330,7 @@ ALL = {
     for c in (
         Bare(),
         Ferryd(),
+        Ferryd("ferryd-records", path="records"),
         Mm2("mm2"),
         Mm2("mm2-fast", ["secondary.producer.linger.ms=0"]),
         Mm2("mm2-eos", ["secondary.exactly.once.source.support=enabled"], dense=False),

@@ -169,6 +169,12 @@ static json_t *link_json(const struct status *status)
                         or_null((json_t *)(uintptr_t)topics_report(status->workers)));
     json_object_set_new(out, "workers", or_null(status->workers));
     json_object_set_new(out, "gone_workers", or_null(status->gone));
+    json_object_set_new(out, "path", json_string(status->at_least_once ? "records" : "batches"));
+    json_object_set_new(out, "repeated_records",
+                        render_int_or_null(status->at_least_once ? status->repeated : 0));
+    json_object_set_new(
+        out, "repeated_since",
+        render_string(status->repeated_since[0] == '\0' ? NULL : status->repeated_since));
     json_object_set_new(out, "faults", or_null(status->faults));
     json_object_set_new(out, "errors", errors_json(status));
     json_object_set_new(out, "weak", weak_json(status));
@@ -490,6 +496,23 @@ static void print_held_back(const struct status *status)
     }
 }
 
+static void print_path(const struct status *status)
+{
+    char number[RENDER_NUMBER_BYTES];
+    if (!status->at_least_once) {
+        return;
+    }
+    if (status->repeated < 0) {
+        puts("path records: at-least-once; how many records were repeated is unknown");
+    } else if (status->repeated == 0) {
+        puts("path records: at-least-once; no record was found repeated");
+    } else {
+        struct render_safe safe = render_safe(status->repeated_since);
+        printf("path records: at-least-once, %s records were repeated since %s (docs/records.md)\n",
+               render_count(status->repeated, number), safe.text);
+    }
+}
+
 static void print_faults(const struct status *status)
 {
     if (status_fault_count(status) > 0) {
@@ -565,6 +588,7 @@ static void print_text(const struct status *status)
     }
     print_fence(status);
     print_acls_line(status);
+    print_path(status);
     print_workers(status);
     if (status->positions.source_err.kind != ERR_NONE) {
         print_unknown("source", &status->positions.source_err);

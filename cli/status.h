@@ -46,13 +46,16 @@ struct status {
     struct err redis_err; /* ERR_NONE: it answers */
     struct positions positions;
     struct status_part *parts;
-    json_t *fence;       /* "topics" of the write fence's record; NULL = none, or unknown */
-    json_t *workers;     /* live heartbeats by name; NULL = unknown */
-    json_t *gone;        /* heartbeats that stand still */
-    json_t *faults;      /* by TOPIC:PARTITION; NULL = unknown */
-    int64_t lag_records; /* -1 = unknown */
-    double lag_s;        /* the worst; -1 = unknown */
-    int64_t seen_lag;    /* the source does not answer: what workers last said; -1 = nothing */
+    json_t *fence;           /* "topics" of the write fence's record; NULL = none, or unknown */
+    json_t *workers;         /* live heartbeats by name; NULL = unknown */
+    json_t *gone;            /* heartbeats that stand still */
+    bool at_least_once;      /* path `records` */
+    int64_t repeated;        /* records found on the target a second time; -1 = unknown */
+    char repeated_since[40]; /* the first find; "" = none */
+    json_t *faults;          /* by TOPIC:PARTITION; NULL = unknown */
+    int64_t lag_records;     /* -1 = unknown */
+    double lag_s;            /* the worst; -1 = unknown */
+    int64_t seen_lag;        /* the source does not answer: what workers last said; -1 = nothing */
     int64_t seen_ms;
     double records_per_s;           /* of all live workers; -1 = unknown */
     int64_t groups;                 /* carried, as the keeper says; -1 = unknown */

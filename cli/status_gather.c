@@ -102,6 +102,28 @@ static void ask_redis(struct status *status, struct context *context)
     json_decref(all);
 }
 
+/* Each place where records stand a second time is a field of its own. */
+static void ask_repeated(struct status *status, struct context *context)
+{
+    const char *name;
+    json_t *place;
+    json_t *all = context_link_hash(context, "repeated", &status->redis_err);
+    status->repeated = all == NULL ? -1 : 0;
+    json_object_foreach (all, name, place) {
+        const char *when = json_string_value(json_object_get(place, "time"));
+        json_int_t count = json_integer_value(json_object_get(place, "records"));
+        bool earlier = when != NULL && (status->repeated_since[0] == '\0' ||
+                                        strcmp(when, status->repeated_since) < 0);
+        if (count > 0 && count < INT64_MAX - status->repeated) {
+            status->repeated += count;
+        }
+        if (earlier) {
+            snprintf(status->repeated_since, sizeof(status->repeated_since), "%s", when);
+        }
+    }
+    json_decref(all);
+}
+
 void status_gather(struct status *status, struct context *context)
 {
     *status = (struct status){
@@ -112,10 +134,15 @@ void status_gather(struct status *status, struct context *context)
         .now_ms = clock_wall_ms(clock_system()),
         .has_redis = context->to->redis != NULL,
         .role_ms = -1,
-        .measured_s = -1
+        .measured_s = -1,
+        .repeated = -1,
+        .at_least_once = context->service->path == PATH_RECORDS
     };
     ask_control(status, context);
     ask_redis(status, context);
+    if (status->at_least_once && status->has_redis && status->redis_err.kind == ERR_NONE) {
+        ask_repeated(status, context);
+    }
     context_positions(context, &status->positions);
     status_sum(status);
 }

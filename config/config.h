@@ -88,7 +88,8 @@ enum config_compression {                     /* of what is written to the targe
 };
 const char *config_compression_name(enum config_compression compression);
 
-enum config_path { PATH_BATCHES, PATH_RECORDS, PATH_AUTO };
+enum config_path { PATH_BATCHES, PATH_RECORDS };
+const char *config_path_name(enum config_path path);
 enum config_start { START_EARLIEST, START_LATEST };
 enum config_policy { POLICY_FAULT, POLICY_CONTINUE };
 

@@ -25,6 +25,11 @@ static const char *const compressions[] = {
     [COMPRESSION_SNAPPY] = "snappy", [COMPRESSION_LZ4] = "lz4",   [COMPRESSION_ZSTD] = "zstd",
 };
 
+const char *config_path_name(enum config_path path)
+{
+    return path == PATH_RECORDS ? "records" : "batches";
+}
+
 const char *config_compression_name(enum config_compression compression)
 {
     return compressions[compression];
@@ -175,7 +180,7 @@ bool build_service(const struct build *build, struct config_service *service, co
     snprintf(filter, sizeof(filter), "%.500s.filter", path);
     service->config = build->config;
     service->name = build_copy(name);
-    service->path = PATH_BATCHES;
+    service->path = choice_is(tree, "path", "records") ? PATH_RECORDS : PATH_BATCHES;
     service->names = build_copy("identity");
     service->start = choice_is(tree, "start", "latest") ? START_LATEST : START_EARLIEST;
     service->revision = parse_number("services.*.revision", json_object_get(tree, "revision"));

@@ -145,7 +145,7 @@ static json_t *service_json(const struct config_service *service)
     }
     json_t *tree = json_pack(
         "{sssosssssssIsssss{sIsI}sososssbso}", "home", service->home, "others", others, "path",
-        "batches", "names", service->names, "start",
+        config_path_name(service->path), "names", service->names, "start",
         service->start == START_EARLIEST ? "earliest" : "latest", "revision",
         (json_int_t)service->revision, "on_truncation",
         service->on_truncation == POLICY_FAULT ? "fault" : "continue", "on_foreign_write",

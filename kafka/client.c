@@ -1,6 +1,8 @@
 #include "kafka/client.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -31,6 +33,7 @@ _Static_assert(RD_KAFKA_VERSION >= 0x020b0000, "librdkafka 2.11 or newer is need
 /* Outlives the struct client while librdkafka ends: its threads log until the last moment. */
 struct handle {
     rd_kafka_t *rk;
+    int32_t user_timeout_ms;
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t changed;
     char last_error[LAST_ERROR_BYTES];
@@ -108,7 +111,13 @@ static int paced_socket(int domain, int type, int protocol, void *opaque)
         wait_unless_ending(opaque, (int32_t)(due_ms - now_ms));
     }
     due_ms = client_now_ms() + backoff_next_ms(&backoff);
-    return socket(domain, type | SOCK_CLOEXEC, protocol);
+    int fd = socket(domain, type | SOCK_CLOEXEC, protocol);
+    int user_timeout_ms = ((const struct handle *)opaque)->user_timeout_ms;
+    if (fd >= 0 && user_timeout_ms > 0) {
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms,
+                         sizeof(user_timeout_ms));
+    }
+    return fd;
 }
 
 /* ---- life ---- */
@@ -206,6 +215,13 @@ bool client_is_old(struct client *client)
 struct client *client_new(rd_kafka_type_t type, const struct config_client *settings,
                           const char *const *extra, int events, struct err *err)
 {
+    return client_new_bounded(type, settings, extra, events, 0, err);
+}
+
+struct client *client_new_bounded(rd_kafka_type_t type, const struct config_client *settings,
+                                  const char *const *extra, int events, int32_t user_timeout_ms,
+                                  struct err *err)
+{
     char why[512];
     struct client *client = must(calloc(1, sizeof(*client)));
     client->settings = settings;
@@ -216,6 +232,7 @@ struct client *client_new(rd_kafka_type_t type, const struct config_client *sett
         return NULL;
     }
     struct handle *handle = handle_new();
+    handle->user_timeout_ms = user_timeout_ms;
     rd_kafka_conf_set_opaque(conf, handle);
     rd_kafka_conf_set_log_cb(conf, log_line);
     rd_kafka_conf_set_socket_cb(conf, paced_socket);

@@ -1,194 +1,8 @@
 #include "mirror/batches.h"
 
-#include <assert.h>
-#include <stdlib.h>
-#include <string.h>
+/* The path `batches`: source and sink on our own wire, as mirror/engine calls them. */
 
-#include "base/log.h"
-#include "mirror/sequence.h"
-
-#define TICK_MS \
-    100 /* looks again at what was held back: gates, errors of single partitions, memory */
-/* From 64 KiB within 4 ms on (16 MB/s) a turn of the loop waits until 2 ms of the stream have gathered: half the CPU of a
- * turn for each answer (measured: 1.0 instead of 1.4 CPU-s/GB). Slower flows are not delayed. */
-#define REST_BYTES     (64 << 10)
-#define REST_WITHIN_MS 4
-#define REST_US        2000
-
-struct task *task_ref(struct task *task)
-{
-    task->refs_count++;
-    return task;
-}
-
-void task_unref(struct task *task)
-{
-    if (--task->refs_count > 0) {
-        return;
-    }
-    partition_done(&task->core);
-    free(task->topic);
-    free(task);
-}
-
-/* --- news: told when nothing flies -------------------------------------------------------------------------------- */
-
-static void tell_news(struct task *task)
-{
-    struct engine_callbacks *callbacks = &task->engine->callbacks;
-    enum task_news news = task->news;
-    task->news = NEWS_NONE;
-    switch (news) {
-    case NEWS_NONE:
-        break;
-    case NEWS_DOUBT:
-        callbacks->doubt(callbacks->arg, task, &task->news_err);
-        break;
-    case NEWS_FAULT:
-        callbacks->fault(callbacks->arg, task, task->news_fault, task->news_from, task->news_to,
-                         &task->news_err);
-        break;
-    case NEWS_DRAINED:
-        callbacks->drained(callbacks->arg, task);
-        break;
-    }
-}
-
-static void look_at_rest(struct task *task)
-{
-    if (task->flying_count > 0 || task->mode == TASK_GONE) {
-        return;
-    }
-    if (task->news != NEWS_NONE) {
-        tell_news(task);
-    } else if (task->resume_wanted) {
-        task->resume_wanted = false;
-        task->run = resume_run_new(task, &task->resume_options);
-    }
-}
-
-static void drop(struct task *task)
-{
-    task->ticket++;
-    partition_drop(&task->core);
-}
-
-static void set_news(struct task *task, enum task_news news, const struct err *why)
-{
-    if (task->mode != TASK_CARRYING && task->mode != TASK_DRAINING) {
-        return; /* told already */
-    }
-    bool draining = task->mode == TASK_DRAINING;
-    drop(task);
-    task->mode = TASK_IDLE;
-    task->news =
-        draining ? NEWS_DRAINED : news; /* it is not ours any more: the next owner resumes */
-    task->news_err = *why;
-    task_ref(task);
-    look_at_rest(task);
-    task_unref(task);
-}
-
-void task_doubt(struct task *task, const struct err *why)
-{
-    task->engine->counters.doubts++;
-    set_news(task, NEWS_DOUBT, why);
-}
-
-void task_fault(struct task *task, enum resume_fault kind, int64_t source_from, int64_t source_to,
-                const struct err *why)
-{
-    task->news_fault = kind;
-    task->news_from = source_from;
-    task->news_to = source_to;
-    set_news(task, NEWS_FAULT, why);
-}
-
-static void look_at_drained(struct task *task)
-{
-    if (task->mode == TASK_DRAINING && partition_flight_count(&task->core) == 0) {
-        struct err none = {0};
-        set_news(task, NEWS_DRAINED, &none);
-    }
-}
-
-void task_landed(struct task *task)
-{
-    assert(task->flying_count > 0);
-    task->flying_count--;
-    task_ref(task);
-    look_at_drained(task);
-    look_at_rest(task);
-    task_unref(task);
-}
-
-void task_settle(struct task *task)
-{
-    struct ack ack;
-    if (task->mode == TASK_CARRYING && partition_settle(&task->core, &ack)) {
-        task->engine->callbacks.ack(task->engine->callbacks.arg, task, &ack);
-    }
-}
-
-/* --- the engine --------------------------------------------------------------------------------------------------- */
-
-static enum flow_limit limit_now(const struct task *task)
-{
-    const struct partition *core = &task->core;
-    const struct flow_look look = {
-        .behind = task->behind,
-        .fetching = task->fetching,
-        .throttled = task->throttled && !task->fetching,
-        .memory_full = task->engine->memory_full && !task->fetching,
-        .queued_bytes = core->queued_bytes,
-        .flight_bytes = core->flight_bytes,
-        .window_bytes = task->engine->options.limits->partition_window_bytes,
-        .ack_ms = task->ack_ms,
-        .source_round_us = source_round_trip_us(task),
-        .target_round_us = sink_round_trip_us(task),
-    };
-    return task->mode == TASK_CARRYING ? flow_limit_of(&look) : FLOW_NOTHING;
-}
-
-static void tick(void *arg)
-{
-    struct engine *engine = arg;
-    int64_t now_ms = loop_now_ms(engine->loop);
-    source_look(engine);
-    sink_look(engine);
-    for (size_t i = 0; i < engine->tasks_count;
-         i++) { /* before what held them back is looked at anew */
-        flow_look(&engine->tasks[i]->flow, limit_now(engine->tasks[i]), now_ms);
-    }
-    engine_pump(engine);
-    loop_timer_set(engine->tick, TICK_MS);
-}
-
-/* A stream of small answers would have a turn of the loop for each; gathered for a moment they cost one. */
-static void rest_in_stream(struct engine *engine)
-{
-    if (engine->moved_bytes < REST_BYTES) {
-        return;
-    }
-    int64_t now_ms = loop_now_ms(engine->loop);
-    if (now_ms - engine->rested_ms < REST_WITHIN_MS) {
-        loop_rest(engine->loop, REST_US);
-    }
-    engine->moved_bytes = 0;
-    engine->rested_ms = now_ms;
-}
-
-/* Behind acknowledgments there is nothing to ask for while every source broker is asked already: thousands of
- * partitions are not looked through for nothing. What changed otherwise is seen by the tick. */
-static void pump(void *arg)
-{
-    struct engine *engine = arg;
-    sink_pump(engine);
-    if (source_idle(engine)) {
-        source_pump(engine);
-    }
-    rest_in_stream(engine);
-}
+/* --- connections -------------------------------------------------------------------------------------------------- */
 
 static void source_conn(void *arg, int32_t broker, int32_t lane, struct conn *conn,
                         const struct err *lost)
@@ -215,88 +29,31 @@ static void target_conn(void *arg, int32_t broker, int32_t lane, struct conn *co
     sink_conn_changed(engine, broker, lane, lost != NULL);
 }
 
-/* The line's codec, when it has one; else what is re-encoded keeps the source's. */
-static bool line_codec(enum config_compression compression, enum batch_codec *out)
+/* --- what the engine calls ---------------------------------------------------------------------------------------- */
+
+static void path_pump(struct engine *engine)
 {
-    static const enum batch_codec codecs[] = {
-        [COMPRESSION_SOURCE] = CODEC_NONE, [COMPRESSION_NONE] = CODEC_NONE,
-        [COMPRESSION_GZIP] = CODEC_GZIP,   [COMPRESSION_SNAPPY] = CODEC_SNAPPY,
-        [COMPRESSION_LZ4] = CODEC_LZ4,     [COMPRESSION_ZSTD] = CODEC_ZSTD,
-    };
-    *out = codecs[compression];
-    return compression != COMPRESSION_SOURCE;
+    sink_pump(engine);
+    source_pump(engine);
 }
 
-static void set_up_recode(struct engine *engine)
+/* Behind acknowledgments there is nothing to ask for while every source broker is asked already: thousands of
+ * partitions are not looked through for nothing. What changed otherwise is seen by the tick. */
+static void path_pump_answered(struct engine *engine)
 {
-    const struct engine_options *options = &engine->options;
-    enum batch_codec codec;
-    bool other = line_codec(options->compression, &codec);
-    const struct recode_options recode = {.pool = engine->pool,
-                                          .plain_bytes_max =
-                                              (size_t)options->limits->link_window_bytes / 2,
-                                          .merge = options->merge,
-                                          .other_codec = other,
-                                          .codec = codec,
-                                          .filter = options->filter};
-    engine->recode = recode_new(&recode);
-    engine->transfer_limits = (struct transfer_limits){.max_message_bytes = INT64_MAX,
-                                                       .max_timestamp = INT64_MAX,
-                                                       .filtered = options->filter != NULL,
-                                                       .other_codec = other,
-                                                       .codec = codec};
-}
-
-struct engine *batches_new(struct loop *loop, struct cluster *source, struct cluster *target,
-                           struct buf_pool *pool, const struct engine_options *options,
-                           const struct engine_callbacks *callbacks)
-{
-    struct engine *engine = calloc(1, sizeof(*engine));
-    if (engine == NULL) {
-        abort();
-    }
-    engine->loop = loop;
-    engine->source = source;
-    engine->target = target;
-    engine->pool = pool;
-    engine->options = *options;
-    engine->callbacks = *callbacks;
-    set_up_recode(engine);
-    cluster_on_conn(source, source_conn, engine);
-    cluster_on_conn(target, target_conn, engine);
-    engine->tick = loop_timer_new(loop, tick, engine);
-    engine->pump = loop_after_new(loop, pump, engine);
-    loop_timer_set(engine->tick, TICK_MS);
-    return engine;
-}
-
-void engine_detach(struct engine *engine)
-{
-    loop_timer_free(engine->tick);
-    engine->tick = NULL;
-    loop_after_free(engine->pump);
-    engine->pump = NULL;
-    cluster_on_conn(engine->source, NULL, NULL);
-    cluster_on_conn(engine->target, NULL, NULL);
-    while (engine->tasks_count > 0) {
-        engine_remove(engine, engine->tasks[engine->tasks_count - 1]);
+    sink_pump(engine);
+    if (source_idle(engine)) {
+        source_pump(engine);
     }
 }
 
-void engine_free(struct engine *engine)
+static void path_look(struct engine *engine)
 {
-    if (engine == NULL) {
-        return;
-    }
-    assert(engine->tick == NULL);
-    source_free(engine);
-    sink_free(engine);
-    recode_free(engine->recode);
-    free(engine->tasks);
-    free(engine);
+    source_look(engine);
+    sink_look(engine);
 }
 
-void engine_metadata(struct engine *engine)
+static void path_metadata(struct engine *engine)
 {
     for (size_t i = 0; i < engine->tasks_count; i++) {
         struct task *task = engine->tasks[i];
@@ -318,255 +75,55 @@ void engine_metadata(struct engine *engine)
             }
         }
     }
-    engine_pump(engine);
 }
 
-void engine_drop_unsent(struct engine *engine)
+static void path_start(struct task *task)
 {
-    sink_drop_unsent(engine);
-}
-
-void engine_pump(struct engine *engine)
-{
-    sink_pump(engine);
-    source_pump(engine);
-}
-
-void engine_pump_soon(struct engine *engine)
-{
-    loop_after_ask(engine->pump);
-}
-
-/* --- tasks -------------------------------------------------------------------------------------------------------- */
-
-static int compare_place(const struct task *task, const char *topic, int32_t partition)
-{
-    int order = strcmp(task->topic, topic);
-    return order != 0 ? order : task->index - partition;
-}
-
-static void insert(struct engine *engine, struct task *task)
-{
-    if (engine->tasks_count == engine->tasks_capacity) {
-        engine->tasks_capacity = engine->tasks_capacity == 0 ? 64 : engine->tasks_capacity * 2;
-        engine->tasks = realloc(engine->tasks, engine->tasks_capacity * sizeof(struct task *));
-        if (engine->tasks == NULL) {
-            abort();
-        }
-    }
-    size_t at = engine->tasks_count++;
-    while (at > 0 && compare_place(engine->tasks[at - 1], task->topic, task->index) > 0) {
-        engine->tasks[at] = engine->tasks[at - 1];
-        at--;
-    }
-    engine->tasks[at] = task;
-}
-
-struct task *engine_add(struct engine *engine, const char *topic, int32_t partition,
-                        const struct uuid *source_topic_id, const struct uuid *target_topic_id,
-                        void *owner)
-{
-    struct task *task = calloc(1, sizeof(*task));
-    char *name = strdup(topic);
-    if (task == NULL || name == NULL) {
-        abort();
-    }
-    task->engine = engine;
-    task->refs_count = 1;
-    task->owner = owner;
-    task->topic = name;
-    task->index = partition;
-    task->source_topic_id = *source_topic_id;
-    task->target_topic_id = *target_topic_id;
-    task->id_base =
-        sequence_id_base(engine->options.id_deployment, engine->options.id_service,
-                         cluster_id(engine->source), cluster_id(engine->target), source_topic_id);
-    task->source_end = -1;
-    task->source_end_at_ms = -1;
-    task->ack_ms = -1;
-    task->target_leader = (struct cluster_leader){.broker = -1, .epoch = -1};
-    task->lane_pin = engine->pins_count++;
-    partition_init(&task->core);
-    task->core.recode = engine->recode;
-    insert(engine, task);
-    return task;
-}
-
-void engine_remove(struct engine *engine, struct task *task)
-{
-    resume_run_free(task->run);
-    task->run = NULL;
-    task->resume_wanted = false;
-    sink_unlink(task);
-    drop(task);
-    task->mode = TASK_GONE;
-    task->news = NEWS_NONE;
-    size_t at = 0;
-    while (engine->tasks[at] != task) {
-        at++;
-    }
-    memmove(&engine->tasks[at], &engine->tasks[at + 1],
-            (engine->tasks_count - at - 1) * sizeof(struct task *));
-    engine->tasks_count--;
-    task_unref(task);
-}
-
-void engine_resume(struct engine *engine, struct task *task, const struct resume_options *options)
-{
-    (void)engine;
-    assert(task->mode == TASK_IDLE || task->mode == TASK_PLACED);
-    drop(task);
-    task->mode = TASK_RESUMING;
-    task->resume_options = *options;
-    task->resume_options.id_base = task->id_base;
-    task->resume_options.source_topic_id = task->source_topic_id;
-    task->resume_options.target_topic_id = task->target_topic_id;
-    task->resume_options.filter = task->engine->options.filter;
-    task->resume_wanted = true;
-    task->engine->counters.resumes++;
-    task_ref(task);
-    look_at_rest(task);
-    task_unref(task);
-}
-
-void engine_loaded(struct engine *engine, struct task *task, const struct task_stored *stored)
-{
-    (void)engine;
-    if (task->run != NULL) {
-        resume_run_loaded(task->run, stored);
-    }
-}
-
-void engine_floor(struct engine *engine, struct task *task, bool found, struct offset_run run)
-{
-    (void)engine;
-    if (task->run != NULL) {
-        resume_run_floor(task->run, found, run);
-    }
-}
-
-void engine_cut_done(struct engine *engine, struct task *task)
-{
-    (void)engine;
-    if (task->run != NULL) {
-        resume_run_cut(task->run);
-    }
-}
-
-void engine_start(struct engine *engine, struct task *task)
-{
-    assert(task->mode == TASK_PLACED);
-    task->mode = TASK_CARRYING;
-    task->epoch_unchecked = false;
-    task->hold_until_ms = 0;
     task->coming_back = false;
     if (task->slow) { /* the time of proof begins */
         sink_slow(task);
     }
     sink_route_anew(task);
-    engine_pump(engine);
 }
 
-void engine_hold(struct engine *engine, struct task *task)
+static int64_t path_round_trip_us(const struct task *task, bool of_source)
 {
-    (void)engine;
-    drop(task);
-    task->mode = TASK_IDLE;
-    task->news = NEWS_NONE;
+    return of_source ? source_round_trip_us(task) : sink_round_trip_us(task);
 }
 
-void engine_drain(struct engine *engine, struct task *task)
+static void path_detach(struct engine *engine)
 {
-    (void)engine;
-    if (task->mode == TASK_CARRYING) {
-        task->mode = TASK_DRAINING;
-        task_ref(task);
-        look_at_drained(task);
-        task_unref(task);
-        return;
-    }
-    resume_run_free(task->run);
-    task->run = NULL;
-    task->resume_wanted = false;
-    task->mode = TASK_IDLE;
-    task->news = NEWS_DRAINED;
-    task_ref(task);
-    look_at_rest(task);
-    task_unref(task);
+    cluster_on_conn(engine->source, NULL, NULL);
+    cluster_on_conn(engine->target, NULL, NULL);
 }
 
-void *task_owner(const struct task *task)
+static void path_free(struct engine *engine)
 {
-    return task->owner;
-}
-const char *task_topic(const struct task *task)
-{
-    return task->topic;
-}
-int32_t task_partition(const struct task *task)
-{
-    return task->index;
-}
-int64_t task_id_base(const struct task *task)
-{
-    return task->id_base;
-}
-const char *task_trouble(const struct task *task)
-{
-    return task->trouble;
-}
-const struct flow *task_flow(const struct task *task)
-{
-    return &task->flow;
-}
-bool task_is_slow(const struct task *task)
-{
-    return task->slow;
+    source_free(engine);
+    sink_free(engine);
 }
 
-enum flow_limit engine_flow_limit(const struct engine *engine)
-{
-    int32_t counts[FLOW_LIMITS_COUNT] = {0};
-    enum flow_limit most = FLOW_NOTHING;
-    for (size_t i = 0; i < engine->tasks_count; i++) {
-        enum flow_limit limit = engine->tasks[i]->flow.limit;
-        if (limit != FLOW_NOTHING && ++counts[limit] > counts[most]) {
-            most = limit;
-        }
-    }
-    return most;
-}
+static const struct engine_path batches_path = {
+    .pump = path_pump,
+    .pump_answered = path_pump_answered,
+    .look = path_look,
+    .metadata = path_metadata,
+    .start = path_start,
+    .remove = sink_unlink,
+    .slow = sink_slow,
+    .drop_unsent = sink_drop_unsent,
+    .round_trip_us = path_round_trip_us,
+    .detach = path_detach,
+    .free = path_free,
+};
 
-int64_t engine_round_trip_us(const struct engine *engine, bool of_source)
+struct engine *batches_new(struct loop *loop, struct cluster *source, struct cluster *target,
+                           struct buf_pool *pool, const struct engine_options *options,
+                           const struct engine_callbacks *callbacks)
 {
-    int64_t longest_us = -1;
-    for (size_t i = 0; i < engine->tasks_count; i++) {
-        const struct task *task = engine->tasks[i];
-        int64_t us = of_source ? source_round_trip_us(task) : sink_round_trip_us(task);
-        longest_us = us > longest_us ? us : longest_us;
-    }
-    return longest_us;
-}
-
-void engine_rates(struct engine *engine, int64_t first_copy, int64_t steady)
-{
-    int64_t now_ms = loop_now_ms(engine->loop);
-    throttle_set(&engine->first_copy, first_copy, now_ms);
-    throttle_set(&engine->steady, steady, now_ms);
-}
-
-int64_t task_source_end(const struct task *task, int64_t *out_at_ms)
-{
-    *out_at_ms = task->source_end_at_ms;
-    return task->source_end;
-}
-
-const struct engine_counters *engine_counters(const struct engine *engine)
-{
-    return &engine->counters;
-}
-
-const struct recode_counts *engine_recoded(const struct engine *engine)
-{
-    return recode_counts(engine->recode);
+    struct engine *engine =
+        engine_new(loop, source, target, pool, options, callbacks, &batches_path);
+    cluster_on_conn(source, source_conn, engine);
+    cluster_on_conn(target, target_conn, engine);
+    return engine;
 }

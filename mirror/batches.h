@@ -1,9 +1,11 @@
-/* Inside of the batches engine: what its parts (batches, source, sink, resume_io) share. Nobody else includes this.
+/* Inside of the engines: what their parts share. Nobody else includes this.
  *
+ *   engine  the tasks, their modes, and the rest before every doubt: a task resumes only when nothing of it flies
+ *   resume_io  does what mirror/resume asks
+ * and for the path `batches` (our own wire; mirror/records.h is the other):
  *   source  one Fetch in flight a source broker, many partitions; several, to a far one  -> partition_take()
  *   sink    Produce requests of one batch for each of many partitions, pinned lanes -> partition_answer()
- *   resume_io  does what mirror/resume asks
- *   batches the tasks, their modes, and the rest before every doubt: a task resumes only when nothing of it flies
+ *   batches what the two are called by
  */
 #ifndef FERRY_MIRROR_BATCHES_H
 #define FERRY_MIRROR_BATCHES_H
@@ -40,6 +42,32 @@ enum task_news {
 
 struct sink_lane;
 struct resume_run;
+struct records;
+struct records_task;
+
+/* How records travel: what a path fills in, called by mirror/engine.c alone. */
+struct engine_path {
+    bool
+        by_content; /* no producer id says what is ours on the target: its records do (see resume_options) */
+    /* Look for what can be fetched and sent. */
+    void (*pump)(struct engine *engine);
+    /* Likewise behind acknowledgments. */
+    void (*pump_answered)(struct engine *engine);
+    void (*look)(struct engine *engine); /* ten times a second */
+    /* Metadata of either cluster changed. */
+    void (*metadata)(struct engine *engine);
+    void (*add)(struct task *task);
+    void (*start)(struct task *task); /* fetch from the core's position */
+    void (*drop)(
+        struct task *task); /* the core's window was emptied: what was asked for is nobody's */
+    void (*remove)(struct task *task);
+    void (*freed)(struct task *task); /* nobody refers to it any more */
+    void (*slow)(struct task *task);  /* its acknowledgments do not come */
+    void (*drop_unsent)(struct engine *engine);
+    int64_t (*round_trip_us)(const struct task *task, bool of_source);
+    void (*detach)(struct engine *engine);
+    void (*free)(struct engine *engine);
+};
 
 struct task {
     struct engine *engine;
@@ -82,6 +110,7 @@ struct task {
     int64_t slow_until_ms; /* acknowledged in time until then: it comes back */
     int64_t ack_ms;        /* from sending to acknowledgment, of the last one; -1 = none yet */
     struct flow flow;
+    struct records_task *records; /* path `records` alone */
     /* resuming */
     struct resume_run *run;
     bool resume_wanted; /* as soon as nothing flies */
@@ -100,6 +129,8 @@ struct source_broker {
 };
 
 struct engine {
+    const struct engine_path *path;
+    struct records *records; /* path `records` alone */
     struct loop *loop;
     struct cluster *source;
     struct cluster *target;
@@ -129,6 +160,10 @@ struct engine {
     int64_t rested_ms;       /* when that was */
 };
 
+/* Everything of an engine but its path. */
+struct engine *engine_new(struct loop *loop, struct cluster *source, struct cluster *target,
+                          struct buf_pool *pool, const struct engine_options *options,
+                          const struct engine_callbacks *callbacks, const struct engine_path *path);
 struct task *task_ref(struct task *task);
 void task_unref(struct task *task);
 /* Everything of it is dropped; `news` is told when nothing flies. */

@@ -1,4 +1,4 @@
-/* What a way to carry data fills in: `batches` (our own wire path) and later `records` (librdkafka both ways).
+/* What carries data of one link: over the path `batches` (our own wire) or `records` (librdkafka both ways).
  *
  * The link owns tasks (one partition each), decides when a task resumes, may send, drains or goes; the engine finds the
  * position (through mirror/resume), carries, and tells. Nothing flows back but acks and stop. Loop thread only.
@@ -61,7 +61,9 @@ struct engine_options {
     const char *id_service;
     const struct config_filter *filter; /* NULL = none */
     enum config_compression compression;
-    bool merge; /* small neighbours */
+    bool merge;                                  /* small neighbours */
+    const struct config_client *source_settings; /* path `records`: borrowed */
+    const struct config_client *target_settings;
 };
 
 /* `source` and `target` are borrowed; the engine takes their cluster_on_conn listeners, the link keeps
@@ -69,6 +71,10 @@ struct engine_options {
 struct engine *batches_new(struct loop *loop, struct cluster *source, struct cluster *target,
                            struct buf_pool *pool, const struct engine_options *options,
                            const struct engine_callbacks *callbacks);
+/* Likewise; NULL with ERR_CONFIG when librdkafka refuses a property of a site, ERR_RETRY without threads or descriptors. */
+struct engine *records_new(struct loop *loop, struct cluster *source, struct cluster *target,
+                           struct buf_pool *pool, const struct engine_options *options,
+                           const struct engine_callbacks *callbacks, struct err *err);
 /* The end, first half: no task, no timer, no listener any more. Then the clusters are freed, which answers what still
  * flies, then the engine. */
 void engine_detach(struct engine *engine);
@@ -132,6 +138,8 @@ struct engine_counters {
     uint64_t source_throttle_ms; /* that brokers' quotas held us back, by their own word */
     uint64_t target_throttle_ms;
 };
+/* The target's records are told by their content: at-least-once. false: by our producer id, exactly once. */
+bool engine_by_content(const struct engine *engine);
 const struct engine_counters *engine_counters(const struct engine *engine);
 /* What was re-encoded and why, what was filtered. */
 const struct recode_counts *engine_recoded(const struct engine *engine);

@@ -405,9 +405,14 @@ struct link *link_new(struct loop *loop, const struct config *config,
                                                   .id_service = service->name,
                                                   .filter = service->filter,
                                                   .compression = service->compression,
-                                                  .merge = service->merge};
-    link->engine = batches_new(loop, link->source, link->target, link->pool, &engine_options,
-                               &engine_callbacks);
+                                                  .merge = service->merge,
+                                                  .source_settings = &from->kafka,
+                                                  .target_settings = &to->kafka};
+    link->engine = service->path == PATH_RECORDS
+                       ? records_new(loop, link->source, link->target, link->pool, &engine_options,
+                                     &engine_callbacks, err)
+                       : batches_new(loop, link->source, link->target, link->pool, &engine_options,
+                                     &engine_callbacks);
     link->load_timer = loop_timer_new(loop, link_load_groups, link);
     link->commit_timer = loop_timer_new(loop, link_commit, link);
     link->revoke_timer = loop_timer_new(loop, link_revoke_late, link);
@@ -422,8 +427,10 @@ struct link *link_new(struct loop *loop, const struct config *config,
         .synced = link_keeper_synced, .trouble = link_keeper_trouble, .arg = link};
     link->keeper = keeper_new(loop, &keeper_options, &keeper_callbacks);
     const struct control_callbacks control_callbacks = {.state = link_control_changed, .arg = link};
-    link->control = control_new(loop, &to->kafka, service->name, &control_callbacks, err);
-    if (link->control == NULL || !make_redis(link, err)) {
+    if (link->engine != NULL) {
+        link->control = control_new(loop, &to->kafka, service->name, &control_callbacks, err);
+    }
+    if (link->engine == NULL || link->control == NULL || !make_redis(link, err)) {
         link_free(link);
         return NULL;
     }

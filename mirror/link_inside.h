@@ -209,6 +209,7 @@ struct link {
     struct engine_counters counters_before;
     int64_t rates_ms;
     double records_per_s;
+    uint64_t repeated_records; /* found on the target a second time, since the start */
     double seen_records_per_s; /* while the source still told its ends */
     double bytes_per_s;
     json_t *topics_report; /* topic_sync_report() of our keeper; NULL = it has not looked */
@@ -252,6 +253,7 @@ struct link {
         struct series *produces;
         struct series *resumes;
         struct series *doubts;
+        struct series *repeated;
         struct series *source_throttle;
         struct series *target_throttle;
         /* of the link */

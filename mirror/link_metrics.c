@@ -55,6 +55,7 @@ static const struct metric_row link_rows[] = {
     {AT(produces), METRIC_COUNTER, "ferry_link_produces_total", "Produce requests to the target.", NULL, NULL},
     {AT(resumes), METRIC_COUNTER, "ferry_link_resumes_total", "Times a partition went through the resume procedure.", NULL, NULL},
     {AT(doubts), METRIC_COUNTER, "ferry_link_doubts_total", "Times the outcome of a batch was in doubt.", NULL, NULL},
+    {AT(repeated), METRIC_COUNTER, "ferry_link_repeated_records_total", "Records found on the target a second time (path records).", NULL, NULL},
     {AT(recode_made), METRIC_COUNTER, "ferry_link_recode_made_total", "Batches made of those that were opened.", NULL, NULL},
     {AT(source_throttle), METRIC_COUNTER, "ferry_link_throttle_seconds_total", "Time that brokers' quotas held this link back, as they told it.", "end", "source"},
     {AT(target_throttle), METRIC_COUNTER, "ferry_link_throttle_seconds_total", "", "end", "target"},
@@ -360,6 +361,7 @@ static void show_counters(struct link *link)
     show_count(link->metrics.produces, (double)now->produces);
     show_count(link->metrics.resumes, (double)now->resumes);
     show_count(link->metrics.doubts, (double)now->doubts);
+    show_count(link->metrics.repeated, (double)link->repeated_records);
     show_count(link->metrics.source_throttle, (double)now->source_throttle_ms / 1e3);
     show_count(link->metrics.target_throttle, (double)now->target_throttle_ms / 1e3);
     show_count(link->metrics.keeper_terms, (double)link->keeper_terms);

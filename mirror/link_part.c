@@ -473,6 +473,15 @@ static void tell_events(struct link_part *part, const struct resume *resume)
                                     "target_to", (json_int_t)event->foreign_to, "offsets",
                                     (json_int_t)event->foreign_count));
     }
+    if (event->repeated_count > 0) {
+        part->link->repeated_records += (uint64_t)event->repeated_count;
+        offset_store_repeated(part->link->store, part->topic, part->partition, event->repeated_from,
+                              event->repeated_count);
+        part_record_event(part, "target.records_repeated",
+                          json_pack("{sIsIsI}", "target_from", (json_int_t)event->repeated_from,
+                                    "target_to", (json_int_t)event->repeated_to, "records",
+                                    (json_int_t)event->repeated_count));
+    }
     if (event->gone_count > 0) {
         part_record_event(part, "source.records_gone",
                           json_pack("{sI}", "records", (json_int_t)event->gone_count));

@@ -312,6 +312,7 @@ static void begin_block(struct link_part *part, size_t at)
         .throttle = &link->rebuild.throttle,
         .bytes = &link->rebuild.bytes,
         .core = {.id_base = task_id_base(part->task),
+                 .by_content = engine_by_content(link->engine),
                  .generation = part->at.generation,
                  .filter = service->filter},
         .pace = &part->rebuild.pace,

@@ -175,6 +175,16 @@ static void name_index_done(struct name_index *index)
     free(index->later);
 }
 
+/* The first unit of this name at all, in an index that was never advanced; SIZE_MAX: none. */
+static size_t name_index_first(const struct name_index *index, uint64_t name)
+{
+    size_t at = name & index->mask;
+    while (index->slots[at].index != 0 && index->slots[at].name != name) {
+        at = (at + 1) & index->mask;
+    }
+    return index->slots[at].index == 0 ? SIZE_MAX : index->slots[at].index - 1;
+}
+
 /* The first unit of this name at or after `from`, or SIZE_MAX. Advances the slot, as `from` only grows. */
 static size_t name_index_find(struct name_index *index, uint64_t name, size_t from)
 {
@@ -198,6 +208,9 @@ struct pairing_walk {
     const struct pair_list *target;
     const struct pair_list *source;
     bool any_filter;
+    bool repeats;
+    bool strangers;
+    struct name_index before_index; /* of the source, never advanced: where a name stands first */
     struct name_index source_index;
     struct name_index target_index;
     size_t i;             /* next target unit */
@@ -265,9 +278,36 @@ static bool lost_by_source(struct pairing_walk *walk, int32_t epoch_before)
     return true;
 }
 
+static void pass_foreign(struct pairing_walk *walk)
+{
+    struct pairing *out = walk->out;
+    const struct pair_unit *unit = &walk->target->units[walk->i++];
+    out->foreign_from = out->foreign_count == 0 ? unit->first : out->foreign_from;
+    out->foreign_to = unit->first + unit->count;
+    out->foreign_count += unit->count;
+}
+
+/* Target unit i was paired already: it stands there again. */
+static bool pass_repeat(struct pairing_walk *walk)
+{
+    struct pairing *out = walk->out;
+    const struct pair_unit *unit = &walk->target->units[walk->i];
+    if (!walk->repeats || name_index_first(&walk->before_index, unit->name) >= walk->j) {
+        return false;
+    }
+    out->repeated_from = out->repeated_count == 0 ? unit->first : out->repeated_from;
+    out->repeated_to = unit->first + unit->count;
+    out->repeated_count += unit->count;
+    walk->i++;
+    return true;
+}
+
 /* Target unit i is nowhere in the source from unit j on. */
 static bool nowhere(struct pairing_walk *walk, bool source_at_end, int32_t epoch_before)
 {
+    if (walk->repeats && !walk->strangers) {
+        return fail(walk, PAIRING_STRANGER, -1, -1);
+    }
     if (!source_at_end) {
         return fail(walk, PAIRING_NEED_MORE, -1, -1);
     }
@@ -276,6 +316,10 @@ static bool nowhere(struct pairing_walk *walk, bool source_at_end, int32_t epoch
         return true;
     }
     bool lost = lost_by_source(walk, epoch_before);
+    if (walk->strangers && !lost) {
+        pass_foreign(walk);
+        return true;
+    }
     walk->out->lost_count = lost ? (int64_t)(walk->target->count - walk->i) : 0; /* a record each */
     return fail(walk, lost ? PAIRING_LOST : PAIRING_STRANGER, -1, -1);
 }
@@ -405,6 +449,9 @@ static void pair_records(struct pairing_walk *walk, bool source_at_end, int32_t 
     name_index_build(&walk->target_index, walk->target);
     while (walk->i < walk->target->count) {
         size_t before = walk->i;
+        if (walk->repeats && !same(walk) && pass_repeat(walk)) {
+            continue;
+        }
         if (gap_before(walk) && !cross_gap(walk, source_at_end)) {
             break;
         }
@@ -434,6 +481,26 @@ void pairing_run(struct pairing *out, const struct pair_list *target,
     } else {
         pair_records(&walk, source_at_end, epoch_before);
     }
+}
+
+void pairing_run_repeats(struct pairing *out, const struct pair_list *target,
+                         const struct pair_list *source, int64_t source_from, bool strangers,
+                         bool any_filter, bool source_at_end, int32_t epoch_before)
+{
+    *out = (struct pairing){.verdict = PAIRING_DONE, .source_next = -1, .leader_epoch = -1};
+    offset_map_init(&out->runs);
+    struct pairing_walk walk = {.out = out,
+                                .target = target,
+                                .source = source,
+                                .any_filter = any_filter,
+                                .repeats = true,
+                                .strangers = strangers};
+    while (walk.j < source->count && source->units[walk.j].first < source_from) {
+        walk.missing_seen = source->units[walk.j++].missing;
+    }
+    name_index_build(&walk.before_index, source);
+    pair_records(&walk, source_at_end, epoch_before);
+    name_index_done(&walk.before_index);
 }
 
 void pairing_done(struct pairing *pairing)

@@ -79,6 +79,13 @@ struct pairing {
     int64_t hole_to;
     int64_t at_target;  /* target offset where it does not fit (HOLE, ORDER, STRANGER, LOST) */
     int64_t lost_count; /* LOST: target records from there on */
+    /* pairing_run_repeats() alone: target records that stand there again, or that the source never had */
+    int64_t repeated_count;
+    int64_t repeated_from;
+    int64_t repeated_to;
+    int64_t foreign_count;
+    int64_t foreign_from;
+    int64_t foreign_to;
 };
 /* @param whole_batches  units are batches (then anything but a one-to-one match needs records)
  * @param any_filter     which filter the target's stretch passed is not known: source records that are not there are no
@@ -88,6 +95,15 @@ struct pairing {
 void pairing_run(struct pairing *out, const struct pair_list *target,
                  const struct pair_list *source, bool whole_batches, bool any_filter,
                  bool source_at_end, int32_t epoch_before);
+/* Likewise of single records, for a target whose records of ours no id marks: some may stand there again, written by a
+ * worker that was taken for dead. They are counted and have no place in the runs: the first one keeps it.
+ *
+ * @param source_from  the position: source records before it are given so that their repeats are known
+ * @param strangers    what is neither is somebody else's, and counted; false: STRANGER at once, to be tried again with
+ *                     records from before the position */
+void pairing_run_repeats(struct pairing *out, const struct pair_list *target,
+                         const struct pair_list *source, int64_t source_from, bool strangers,
+                         bool any_filter, bool source_at_end, int32_t epoch_before);
 void pairing_done(struct pairing *pairing);
 
 /* Does the tail of the target (its last units, oldest first, consecutive) stand in a stretch of source batches so that

@@ -322,6 +322,21 @@ enum partition_took partition_take(struct partition *partition, struct fetch_par
     return took == TOOK_FULL ? TOOK_OK : took;
 }
 
+void partition_take_parcel(struct partition *partition, const struct parcel *parcel)
+{
+    assert(parcel->source_first >= partition->fetch_next);
+    enqueue(partition, *parcel);
+    partition_pass(partition, parcel->source_next, parcel->leader_epoch);
+}
+
+void partition_pass(struct partition *partition, int64_t next, int32_t leader_epoch)
+{
+    if (next > partition->fetch_next) {
+        partition->fetch_next = next;
+        partition->fetch_epoch = leader_epoch;
+    }
+}
+
 struct parcel *partition_peek(struct partition *partition, const struct partition_bounds *bounds)
 {
     if (partition->next == partition->tail) {

@@ -113,6 +113,12 @@ enum partition_took partition_take(struct partition *partition, struct fetch_par
                                    const struct partition_bounds *bounds,
                                    struct partition_refusal *out_refusal, struct err *err);
 
+/* Queue what was made elsewhere (the path `records`): its block stays NULL, its runs are taken. Its place on the target is
+ * fixed here. */
+void partition_take_parcel(struct partition *partition, const struct parcel *parcel);
+/* Everything before `next` was looked at: what is not queued holds nothing that belongs. */
+void partition_pass(struct partition *partition, int64_t next, int32_t leader_epoch);
+
 /* The next batch to send now, or NULL: window full, nothing queued, or not opened and one is in flight. */
 struct parcel *partition_peek(struct partition *partition, const struct partition_bounds *bounds);
 /* It goes out now. */

@@ -376,7 +376,11 @@ bool rebuild_target_batch(struct rebuild *rebuild, const struct batch *batch, st
     int64_t next = least(batch_next_offset(batch), rebuild->ask_to);
     rebuild->target_bytes += (int64_t)batch->len;
     bool ours = batch->magic == 2 && !batch_is_control(batch) && /* ours is never old */
-                sequence_id_ours(rebuild->options.id_base, batch->producer_id, &generation);
+                (rebuild->options.by_content ||
+                 sequence_id_ours(rebuild->options.id_base, batch->producer_id, &generation));
+    if (rebuild->options.by_content) {
+        generation = rebuild->options.generation;
+    }
     if (ours && generation < rebuild->options.generation) { /* another incarnation's: below it */
         pair_list_clear(&rebuild->read);
         rebuild->floor.target = next;

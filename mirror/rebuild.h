@@ -36,7 +36,9 @@ enum rebuild_need {
 };
 
 struct rebuild_options {
-    int64_t id_base;                    /* producer id of our stream at generation 0 */
+    int64_t id_base; /* producer id of our stream at generation 0 */
+    bool
+        by_content; /* path `records`: no id marks what is ours; all of the target's records are taken for it */
     int32_t generation;                 /* of the stretch's incarnation */
     const struct config_filter *filter; /* of the source's records; NULL = none. Borrowed */
 };

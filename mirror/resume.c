@@ -59,9 +59,9 @@ enum resume_need resume_start(struct resume *resume)
 
 /* --- the ways out ------------------------------------------------------------------------------------------------- */
 
-bool resume_filtered(const struct resume *resume)
+bool resume_by_record(const struct resume *resume)
 {
-    return resume->options.filter != NULL || resume->any_filter;
+    return resume->options.filter != NULL || resume->any_filter || resume->options.by_content;
 }
 
 enum resume_need resume_faulted(struct resume *resume, enum resume_fault kind)
@@ -284,7 +284,7 @@ enum resume_need resume_give_checkpoints(struct resume *resume, enum resume_foun
     resume->generation = resume->has_checkpoint ? resume->runs_from.generation : 0;
     resume->any_filter =
         resume->has_checkpoint && resume->generation < resume->options.generation_least;
-    resume->ask_records = resume_filtered(resume); /* batches say nothing then */
+    resume->ask_records = resume_by_record(resume); /* batches say nothing then */
     resume->ask_epoch = resume->has_checkpoint ? resume->runs_from.leader_epoch : -1;
     resume->step = STEP_SOURCE;
     return NEED_SOURCE;
@@ -444,6 +444,11 @@ enum resume_need resume_decide_target(struct resume *resume)
     if (!resume->has_checkpoint) {
         return without_checkpoint(resume);
     }
+    if (resume->options.by_content && target->end < from->target_next &&
+        resume->waited_ms <
+            RESUME_WAIT_TRIES_MS) { /* no sequence says that it was lost, not late */
+        return resume_not_replicated(resume, from->target_next);
+    }
     int64_t broker_end = resume_broker_end(resume, from->generation, from->sequence_next);
     bool newer_generation = resume_highest_generation(resume) > from->generation;
     if (target->end < from->target_next || (broker_end >= 0 && broker_end < from->sequence_next)) {
@@ -459,7 +464,8 @@ enum resume_need resume_decide_target(struct resume *resume)
         }
     }
     if (target->end == from->target_next) {
-        resume->event.unprotected = broker_end < 0 && from->target_next > target->log_start;
+        resume->event.unprotected =
+            broker_end < 0 && from->target_next > target->log_start && !resume->options.by_content;
         if (resume->truncation_new_generation) {
             return resume_raise_generation(resume, from->leader_epoch);
         }

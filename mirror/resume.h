@@ -53,6 +53,11 @@ struct resume_options {
     bool resync;
     int64_t resync_from;                /* source offset; -1 = where the source's log begins */
     const struct config_filter *filter; /* borrowed; what fails it is not mirrored. NULL = none */
+    /* No producer id tells which records on the target are ours (path `records`): all are taken for ours whose content
+     * stands at the source, and those that stand there a second time for repeats. */
+    bool by_content;
+    int64_t
+        repeats_span; /* by content: so many records a producer that died can have had on its way */
     int32_t
         generation_least; /* a stream that is older passed another filter, and goes on in this one */
 };
@@ -127,6 +132,9 @@ struct resume_event { /* what has to be told and recorded, beside the position *
     int64_t foreign_from;
     int64_t foreign_to;
     int64_t gone_count;
+    int64_t repeated_count; /* by content: records of ours that stand there again */
+    int64_t repeated_from;  /* target offsets */
+    int64_t repeated_to;
     int64_t accepted_from; /* source offsets that are left out for good; equal = none */
     int64_t accepted_to;
     bool began;    /* beginning of the partition */
@@ -188,8 +196,9 @@ struct resume {
     int32_t newer_generation;
     int64_t newer_sequence;
     int64_t hint_source; /* position from the map for a truncated target; -1 = none */
-    bool straddled;  /* a batch lies across the checkpoint's place: the target was cut below it */
-    bool from_first; /* the whole stream is paired from its first batch: no other road was left */
+    bool straddled;   /* a batch lies across the checkpoint's place: the target was cut below it */
+    bool looked_back; /* by content: the source was read from before the checkpoint */
+    bool from_first;  /* the whole stream is paired from its first batch: no other road was left */
     int64_t count_left; /* step 7 */
     int64_t back_span;
     bool truncation_new_generation;

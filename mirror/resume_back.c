@@ -72,6 +72,9 @@ static const struct pair_unit *tail_last(const struct resume *resume)
  * up. */
 static int64_t find_lowest(const struct resume *resume)
 {
+    if (resume->options.by_content && !resume_same_stream(resume)) {
+        return 0;
+    }
     int64_t lowest = resume->hint_source >= 0
                          ? resume->hint_source - tail_last(resume)->count
                          : resume->sequence_end - resume->target_units.records_count;
@@ -180,7 +183,8 @@ static bool place_fits(const struct resume *resume, size_t index, bool *out_exac
     const struct checkpoint *from = &resume->runs_from;
     *out_exact = false;
     if (!resume_same_stream(resume)) {
-        return sequence_widen_below(sequence_wire(resume->sequence_end), unit->next) >= 0;
+        return resume->options.by_content ||
+               sequence_widen_below(sequence_wire(resume->sequence_end), unit->next) >= 0;
     }
     if (unit->next > from->source_next || !tail_stands_where_it_stood(resume)) {
         return false;
@@ -244,7 +248,7 @@ static bool map_stands_alone(const struct resume *resume)
 static enum resume_need pair_from_first(struct resume *resume)
 {
     resume->from_first = true;
-    resume->ask_records = resume_filtered(resume);
+    resume->ask_records = resume_by_record(resume);
     resume->has_checkpoint = true;
     resume->generation =
         -1; /* any generation is newer: rebase() takes the highest one's first batch */
@@ -261,7 +265,9 @@ static enum resume_need found_place(struct resume *resume, int64_t source_next,
     const struct checkpoint *from = &resume->runs_from;
     if (!resume_same_stream(resume)) {
         resume->sequence_end =
-            sequence_widen_below(sequence_wire(resume->sequence_end), source_next);
+            resume->options.by_content
+                ? source_next
+                : sequence_widen_below(sequence_wire(resume->sequence_end), source_next);
     }
     resume->at = (struct checkpoint){.source_topic_id = resume->options.source_topic_id,
                                      .target_topic_id = resume->options.target_topic_id,
@@ -301,7 +307,7 @@ enum resume_need resume_find_end(struct resume *resume)
         return resume_read_back(resume);
     }
     if (resume->hint_source < 0 && !resume_same_stream(resume) && resume->target.log_start == 0 &&
-        !resume->from_first) {
+        !resume->from_first && !resume->options.by_content) {
         return pair_from_first(resume);
     }
     resume->fault_target_to = resume->ours_end;

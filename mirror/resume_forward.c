@@ -16,7 +16,7 @@ static enum resume_need rebase(struct resume *resume)
     resume->runs_from.target_next = resume->newer_first;
     resume->runs_from.leader_epoch = -1;
     resume->any_filter = resume->generation < resume->options.generation_least;
-    resume->ask_records = resume_filtered(resume);
+    resume->ask_records = resume_by_record(resume);
     resume->truncation_new_generation = false;
     resume->event.source_truncated = false;
     if (resume->newer_sequence > resume->source.stable_end) {
@@ -63,7 +63,7 @@ static enum resume_need count_vanished(struct resume *resume)
     }
     resume->sequence_end = sequence_end;
     resume->count_left = sequence_end - from->sequence_next;
-    resume->ask_records = resume_filtered(resume);
+    resume->ask_records = resume_by_record(resume);
     resume->event.by_count = true;
     return resume_read_source(resume, STEP_COUNT, from->source_next);
 }
@@ -92,7 +92,7 @@ enum resume_need resume_forward_end(struct resume *resume)
     if (resume->truncation_new_generation) {
         return resume_raise_generation(resume, from->leader_epoch);
     }
-    resume->event.unprotected = broker_end < 0;
+    resume->event.unprotected = broker_end < 0 && !resume->options.by_content;
     if (vanished) {
         return count_vanished(resume);
     }
@@ -161,8 +161,23 @@ static enum resume_need paired(struct resume *resume, struct pairing *pairing)
     offset_map_init(&pairing->runs); /* moved */
     resume->event.gone_count = pairing->gone_count;
     /* What the sequence counts is on the source, or gone there, or gone on both sides. */
-    int64_t counted = resume->sequence_end - from->sequence_next;
     int64_t explained = pairing->source_count + pairing->gone_count;
+    if (resume->options.by_content) {
+        resume->sequence_end = from->sequence_next + explained;
+        resume->event.repeated_count = pairing->repeated_count;
+        resume->event.repeated_from = pairing->repeated_from;
+        resume->event.repeated_to = pairing->repeated_to;
+        if (pairing->foreign_count >
+            0) { /* batches of others, as transactions, are counted already */
+            bool first = resume->event.foreign_count == 0;
+            resume->event.foreign_from = first ? pairing->foreign_from : resume->event.foreign_from;
+            resume->event.foreign_to = first || pairing->foreign_to > resume->event.foreign_to
+                                           ? pairing->foreign_to
+                                           : resume->event.foreign_to;
+            resume->event.foreign_count += pairing->foreign_count;
+        }
+    }
+    int64_t counted = resume->sequence_end - from->sequence_next;
     if (explained > counted || counted - explained > resume->target_units.missing) {
         err_set(&resume->err, ERR_REFUSED,
                 "the target's batches behind the checkpoint end with sequence %lld, %lld behind "
@@ -193,12 +208,33 @@ static enum resume_need lost_behind(struct resume *resume, const struct pairing 
     return resume_raise_generation(resume, none ? from->leader_epoch : pairing->leader_epoch);
 }
 
+/* A record on the target that does not follow: one of ours from before the checkpoint, there once more? */
+static enum resume_need look_back(struct resume *resume)
+{
+    int64_t from = resume->runs_from.source_next - resume->options.repeats_span;
+    resume->looked_back = true;
+    enum resume_need need = resume_read_source(resume, STEP_PAIR, from < 0 ? 0 : from);
+    resume->ask_to =
+        resume->options.repeats_span; /* records beyond the number that the target has */
+    return need;
+}
+
 enum resume_need resume_pair_end(struct resume *resume, int64_t next, bool at_end)
 {
     struct pairing pairing;
     enum resume_need need;
-    pairing_run(&pairing, &resume->target_units, &resume->source_units, !resume->ask_records,
-                resume->any_filter, at_end, resume->runs_from.leader_epoch);
+    if (resume->options.by_content) {
+        pairing_run_repeats(&pairing, &resume->target_units, &resume->source_units,
+                            resume->runs_from.source_next, resume->looked_back, resume->any_filter,
+                            at_end, resume->runs_from.leader_epoch);
+    } else {
+        pairing_run(&pairing, &resume->target_units, &resume->source_units, !resume->ask_records,
+                    resume->any_filter, at_end, resume->runs_from.leader_epoch);
+    }
+    if (pairing.verdict == PAIRING_STRANGER && resume->options.by_content && !resume->looked_back) {
+        pairing_done(&pairing);
+        return look_back(resume);
+    }
     switch (pairing.verdict) {
     case PAIRING_DONE:
         need = paired(resume, &pairing);

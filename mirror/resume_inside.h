@@ -13,8 +13,8 @@
 #include "mirror/resume.h"
 
 /* --- resume: the ways out --- */
-/* Records of the source do not all belong to the stream. */
-bool resume_filtered(const struct resume *resume);
+/* Batches say nothing: records of the source do not all belong to the stream, or another than we made the batches. */
+bool resume_by_record(const struct resume *resume);
 /* RESUME_FAULT; the text is in resume->err already. */
 enum resume_need resume_faulted(struct resume *resume, enum resume_fault kind);
 /* RESUME_WAIT: what ends at expected_end does not lie below the target's high watermark yet. */

@@ -303,7 +303,7 @@ static void follow(struct resume_run *run, enum resume_need need)
         break;
     case NEED_TARGET:
         run->target = (struct resume_target){0};
-        go(run, RUN_PRODUCERS);
+        go(run, run->task->engine->path->by_content ? RUN_TARGET_START : RUN_PRODUCERS);
         break;
     case NEED_READ_TARGET:
         run->position = run->resume.ask_from;
@@ -415,7 +415,7 @@ static void take_offset(struct resume_run *run, const struct run_question *quest
         run->target.end = offset;
         enum resume_need need = resume_give_target(&run->resume, &run->target);
         if (need == RESUME_WAIT) { /* its followers are late: it goes on where it stops nobody */
-            sink_slow(run->task);
+            run->task->engine->path->slow(run->task);
         }
         follow(run, need);
     }

@@ -122,7 +122,10 @@ static bool add_unit(struct resume *resume, struct pair_list *list, const struct
 static bool forward_batch(struct resume *resume, const struct batch *batch, bool ours,
                           int32_t generation)
 {
-    resume->straddled = resume->straddled || batch->base_offset < resume->runs_from.target_next;
+    bool by_content =
+        resume->options.by_content; /* batches are librdkafka's: we stand where we like */
+    bool across = batch->base_offset < resume->runs_from.target_next;
+    resume->straddled = resume->straddled || (across && !by_content);
     if (ours && generation > resume->generation) {
         if (resume->newer_first < 0 || generation > resume->newer_generation) {
             resume->newer_first = batch->base_offset;
@@ -135,6 +138,11 @@ static bool forward_batch(struct resume *resume, const struct batch *batch, bool
     if (!ours || generation < resume->generation) {
         resume_count_foreign(resume, batch->base_offset, batch_next_offset(batch));
         return true;
+    }
+    if (by_content) {
+        resume->ours_end = batch_next_offset(batch);
+        return add_unit(resume, &resume->target_units, batch, "target",
+                        resume->runs_from.target_next, NULL);
     }
     int64_t near =
         resume->sequence_end >= 0 ? resume->sequence_end : resume->runs_from.sequence_next;
@@ -171,6 +179,12 @@ static bool back_batch(struct resume *resume, const struct batch *batch, bool ou
     resume->ours_end = batch_next_offset(batch);
     resume->sequence_end =
         batch->base_sequence + (int64_t)batch->last_offset_delta + 1; /* wire; widened later */
+    if (resume->options
+            .by_content) { /* counted back from the checkpoint, as if all between were ours */
+        const struct checkpoint *from = &resume->runs_from;
+        int64_t counted = from->sequence_next - (from->target_next - resume->ours_end);
+        resume->sequence_end = resume->has_checkpoint && counted > 0 ? counted : 0;
+    }
     return add_unit(resume, &resume->target_units, batch, "target", batch->base_offset, NULL);
 }
 
@@ -194,8 +208,9 @@ bool resume_target_batch(struct resume *resume, const struct batch *batch)
         resume_count_foreign(resume, batch->base_offset, next);
         return true;
     }
-    int32_t generation = 0;
-    bool ours = sequence_id_ours(resume->options.id_base, batch->producer_id, &generation) &&
+    int32_t generation = resume->generation;
+    bool ours = (resume->options.by_content ||
+                 sequence_id_ours(resume->options.id_base, batch->producer_id, &generation)) &&
                 !batch_is_control(batch);
     return resume->step == STEP_BACK ? back_batch(resume, batch, ours, generation)
                                      : forward_batch(resume, batch, ours, generation);

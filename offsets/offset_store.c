@@ -380,6 +380,24 @@ static void event_told(void *arg, const redisReply *reply, const struct err *err
     (void)err; /* the log line stays */
 }
 
+void offset_store_repeated(struct offset_store *store, const char *topic, int32_t partition,
+                           int64_t target_from, int64_t count)
+{
+    char when[CLOCK_TEXT_BYTES];
+    if (store->redis == NULL || !store->ready) {
+        return;
+    }
+    clock_rfc3339(clock_wall_ms(loop_clock(store->loop)), when);
+    char *key = offset_print("%s:repeated", store->base);
+    char *field = offset_print("%s:%d:%lld", topic, partition, (long long)target_from);
+    char *value = offset_print("{\"records\": %lld, \"time\": \"%s\"}", (long long)count, when);
+    const char *argv[] = {"HSET", key, field, value};
+    redis_call(store->redis, 4, argv, NULL, event_told, NULL);
+    free(key);
+    free(field);
+    free(value);
+}
+
 void offset_store_event(struct offset_store *store, const char *kind, const char *topic,
                         int32_t partition, const char *json_detail)
 {

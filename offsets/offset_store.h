@@ -118,6 +118,11 @@ void offset_store_cut(struct offset_store *store, const char *topic, int32_t par
 void offset_store_event(struct offset_store *store, const char *kind, const char *topic,
                         int32_t partition, const char *json_detail);
 
+/* Records of ours that stand on the target a second time, from a target offset on (path `records`): to the hash `repeated`,
+ * a field for each place, so that finding them again counts nothing twice. Dropped while Redis is away, as events are. */
+void offset_store_repeated(struct offset_store *store, const char *topic, int32_t partition,
+                           int64_t target_from, int64_t count);
+
 /* --- for the command: the same data, read with a blocking connection -------------------------------------------- */
 struct offset_view;
 struct offset_view *offset_view_new(struct redis_sync *redis, const char *prefix,

@@ -46,6 +46,8 @@ class Configuration:
 
     def service(self, name, topics=("*",), exclude=(), groups=("*",), **more):
         home, *others = self.sites
+        if os.environ.get("FERRY_RIG_PATH"):  # any test, over the other path
+            more.setdefault("path", os.environ["FERRY_RIG_PATH"])
         self.data["services"][name] = {
             "home": home,
             "others": others,

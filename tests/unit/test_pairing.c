@@ -67,6 +67,79 @@ static void check(const char *target, const char *source, enum pairing_verdict v
     pairing_done(&out);
 }
 
+/* As run(), for a target that no id marks. @param source_from  the position */
+static struct pairing run_repeats(const char *target, const char *source, int64_t source_from,
+                                  bool strangers)
+{
+    struct pair_list left;
+    struct pair_list right;
+    struct pairing out;
+    fill(&left, target);
+    fill(&right, source);
+    pairing_run_repeats(&out, &left, &right, source_from, strangers, false, true, 1);
+    pair_list_done(&left);
+    pair_list_done(&right);
+    return out;
+}
+
+static void repeats(const char *target, const char *source, int64_t source_from, int64_t next,
+                    int64_t repeated, int64_t foreign)
+{
+    struct pairing out = run_repeats(target, source, source_from, true);
+    if (out.verdict != PAIRING_DONE || out.source_next != next || out.repeated_count != repeated ||
+        out.foreign_count != foreign) {
+        fail_msg("%s over %s: verdict %d next %lld repeated %lld foreign %lld", target, source,
+                 (int)out.verdict, (long long)out.source_next, (long long)out.repeated_count,
+                 (long long)out.foreign_count);
+    }
+    pairing_done(&out);
+}
+
+static void what_stands_there_again_is_counted(void **state)
+{
+    (void)state;
+    repeats("abcdef", "abcdef", 0, 6, 0, 0);
+    repeats("abcbcdef", "abcdef", 0, 6, 2, 0);  /* arrived between ours */
+    repeats("abcdefbc", "abcdef", 0, 6, 2, 0);  /* behind them */
+    repeats("abcabcabc", "abcdef", 0, 3, 6, 0); /* twice */
+    repeats("bcdefg", "abcdefgh", 3, 7, 2, 0);  /* of before the position */
+    repeats("ababc", "ababc", 0, 5, 0, 0);      /* the source has the same bytes twice */
+    repeats("abXcd", "abcd", 0, 4, 0, 1);       /* somebody else's */
+    repeats("bXcYbd", "abcd", 2, 4, 2, 2);      /* all of it */
+    repeats("bb", "abcd", 2, -1, 2, 0);         /* nothing of ours behind the position */
+}
+
+static void the_first_copy_keeps_its_place(void **state)
+{
+    (void)state;
+    struct pairing out = run_repeats("abcbcdef", "abcdef", 0, true);
+    assert_int_equal(out.runs.runs_count, 2);
+    assert_int_equal(out.runs.runs[0].target_first, 0);
+    assert_int_equal(out.runs.runs[0].length, 3);
+    assert_int_equal(out.runs.runs[1].source_first, 3);
+    assert_int_equal(out.runs.runs[1].target_first, 5);
+    assert_int_equal(out.repeated_from, 3);
+    assert_int_equal(out.repeated_to, 5);
+    pairing_done(&out);
+}
+
+static void what_does_not_follow_is_looked_for_before_the_position_first(void **state)
+{
+    (void)state;
+    struct pairing out = run_repeats("Xcd", "cd", 0, false);
+    assert_int_equal(out.verdict, PAIRING_STRANGER);
+    pairing_done(&out);
+}
+
+static void a_hole_is_a_hole_without_ids_too(void **state)
+{
+    (void)state;
+    struct pairing out = run_repeats("abd", "abcd", 0, true);
+    assert_int_equal(out.verdict, PAIRING_HOLE);
+    assert_int_equal(out.hole_from, 2);
+    pairing_done(&out);
+}
+
 static void a_hole_is_named_with_its_range(void **state)
 {
     (void)state;
@@ -307,6 +380,10 @@ static void a_tail_stands_whole_or_cut_off_by_retention(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_stands_there_again_is_counted),
+        cmocka_unit_test(the_first_copy_keeps_its_place),
+        cmocka_unit_test(what_does_not_follow_is_looked_for_before_the_position_first),
+        cmocka_unit_test(a_hole_is_a_hole_without_ids_too),
         cmocka_unit_test(a_hole_is_named_with_its_range),
         cmocka_unit_test(another_order_is_named),
         cmocka_unit_test(a_record_that_the_source_never_had_is_a_stranger),

@@ -144,6 +144,9 @@ static enum resume_need answer(struct bench *bench, enum resume_need need)
         return give_source(bench);
     case NEED_TARGET:
         model_target_describe(&bench->target, &target);
+        if (bench->options.by_content) { /* nobody is asked for them */
+            target.ids_count = 0;
+        }
         return resume_give_target(resume, &target);
     case NEED_READ_TARGET:
         return read_target(bench);
@@ -314,6 +317,91 @@ static void stored(struct bench *bench, int64_t source_next, int64_t target_next
 {
     bench->redis_found = CHECKPOINT_FOUND;
     bench->redis = checkpoint(bench, source_next, target_next, sequence_next, epoch);
+}
+
+/* --- by content: no id says what is ours -------------------------------------------------------------------------- */
+
+static void by_content_a_position_may_lie_inside_a_batch_of_the_target(void **state)
+{
+    struct bench *bench = *state;
+    bench->options.by_content = true;
+    bench->options.repeats_span = 100;
+    grow(bench, 4, 4);
+    for (int64_t at = 0; at < 16; at += 4) {
+        copy(bench, at);
+    }
+    stored(bench, 6, 6, 6, -1);
+    stands_at(bench, 16, 16, 16, 0);
+    assert_int_equal(bench->resume.runs.runs_count, 1);
+    assert_int_equal(bench->resume.runs.runs[0].source_first, 6);
+    assert_int_equal(bench->resume.runs.runs[0].length, 10);
+    assert_int_equal(bench->resume.event.repeated_count, 0);
+    assert_false(bench->resume.event.unprotected);
+}
+
+static void by_content_repeats_of_before_the_checkpoint_are_known(void **state)
+{
+    struct bench *bench = *state;
+    bench->options.by_content = true;
+    bench->options.repeats_span = 100;
+    grow(bench, 4, 4);
+    copy(bench, 0);
+    copy(bench, 4);
+    copy(bench, 8);
+    copy_as(bench, 4, 4, 5); /* a producer that was taken for dead */
+    copy(bench, 12);
+    stored(bench, 8, 8, 8, -1);
+    stands_at(bench, 16, 20, 16, 0);
+    assert_int_equal(bench->resume.event.repeated_count, 4);
+    assert_int_equal(bench->resume.event.repeated_from, 12);
+    assert_int_equal(bench->resume.event.repeated_to, 16);
+    assert_int_equal(bench->resume.event.foreign_count, 0);
+    assert_int_equal(bench->resume.runs.runs_count, 2);
+    assert_int_equal(bench->resume.runs.runs[1].target_first, 16);
+}
+
+static void by_content_a_tail_that_is_late_is_waited_for(void **state)
+{
+    struct bench *bench = *state;
+    bench->options.by_content = true;
+    bench->options.repeats_span = 100;
+    grow(bench, 4, 4);
+    copy(bench, 0);
+    copy(bench, 4);
+    stored(bench, 16, 16, 16, -1);
+    stands_at(bench, 8, 8, 8, 0); /* it was lost: sent again */
+    assert_int_equal(bench->waited_ms, RESUME_WAIT_TRIES_MS);
+    assert_true(bench->resume.event.target_truncated);
+    assert_int_equal(bench->resume.event.target_cut_from, 8);
+}
+
+static void by_content_the_tail_is_found_without_a_checkpoint(void **state)
+{
+    struct bench *bench = *state;
+    bench->options.by_content = true;
+    bench->options.repeats_span = 100;
+    grow(bench, 4, 4);
+    copy(bench, 0);
+    copy(bench, 4);
+    copy(bench, 8);
+    enum resume_need need = run(bench);
+    assert_int_equal(need, RESUME_DONE);
+    assert_int_equal(bench->resume.at.source_next, 12);
+    assert_int_equal(bench->resume.at.target_next, 12);
+}
+
+static void by_content_a_hole_is_a_fault(void **state)
+{
+    struct bench *bench = *state;
+    bench->options.by_content = true;
+    bench->options.repeats_span = 100;
+    grow(bench, 4, 4);
+    copy(bench, 0);
+    copy_as(bench, 8, 4, 0);
+    stored(bench, 0, 0, 0, -1);
+    runs_into(bench, FAULT_HOLE);
+    assert_int_equal(bench->resume.fault_source_from, 4);
+    assert_int_equal(bench->resume.fault_source_to, 8);
 }
 
 /* --- step 1 ------------------------------------------------------------------------------------------------------- */
@@ -1192,6 +1280,11 @@ int main(void)
         T(a_merged_tail_is_found_without_a_checkpoint),
         T(another_filter_is_another_generation),
         T(a_raised_stream_is_older_than_the_next_filter),
+        T(by_content_a_position_may_lie_inside_a_batch_of_the_target),
+        T(by_content_repeats_of_before_the_checkpoint_are_known),
+        T(by_content_a_tail_that_is_late_is_waited_for),
+        T(by_content_the_tail_is_found_without_a_checkpoint),
+        T(by_content_a_hole_is_a_fault),
         T(garbage_is_a_fault),
         T(topics_created_again_are_faults),
         T(the_group_must_answer),
