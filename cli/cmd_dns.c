@@ -478,6 +478,22 @@ static bool wait_for_hand(struct dns_names *names, struct dns_named *named, cons
     return named->looked && named->views.authoritative;
 }
 
+/* A provider could not be asked: a person can do what Ferry would. */
+static void tell_by_hand(struct dns_names *names, const char *site)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        const struct dns_named *named = &names->list[i];
+        const struct dns_entry *entry = dns_names_entry(names, named);
+        if (!named->checked && named->err.kind == ERR_RETRY && entry != NULL) {
+            const struct dns_change change = {
+                .from = entry->value, .to = named->to, .ttl_s = entry->ttl_s};
+            print_by_hand(named, &change);
+            fprintf(stderr, "    then: ferry dns swap %s --to %s --dns-done\n",
+                    names->context->service->name, site);
+        }
+    }
+}
+
 /* What the servers say, else what is recorded. */
 static int64_t ttl_of(struct dns_names *names, const struct dns_named *named)
 {
@@ -525,8 +541,11 @@ static bool swap(struct dns_names *names, int *out_code, struct err *err)
                nobody_operates(names, err) && take_by_hand(names, site, out_code, err);
     }
     if (!site_option(names, "to", &site, err) || !all_recorded(names, err) ||
-        !nobody_operates(names, err) || !check_all(names, site, dns_names_check, err) ||
-        !dns_names_allowed(names, err)) {
+        !nobody_operates(names, err) || !check_all(names, site, dns_names_check, err)) {
+        return false;
+    }
+    if (!dns_names_allowed(names, err)) {
+        tell_by_hand(names, site);
         return false;
     }
     if (to_do(names) > 0 &&

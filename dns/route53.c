@@ -3,28 +3,17 @@
  *
  * https://docs.aws.amazon.com/Route53/latest/APIReference/API_ChangeResourceRecordSets.html
  */
-#include <expat.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "dns/api.h"
-#include "dns/name.h"
+#include "dns/route53_xml.h"
 
 #define NAMESPACE "https://route53.amazonaws.com/doc/2013-04-01/"
 #define TEXT_BYTES \
     1100 /* of one element: the longest we look at is a name with \ooo escapes, or a message */
 #define DEPTH_MAX  16
 #define SETS_ASKED "20" /* types of one name: A, AAAA, CNAME.. and a few weighted */
-
-struct found { /* of the sets at the name */
-    size_t cnames;
-    size_t others;
-    size_t values;
-    bool chosen; /* SetIdentifier: one of a set */
-    bool alias;
-    char value[DNS_NAME_BYTES];
-    int64_t ttl_s;
-};
 
 struct route53 {
     struct api api;     /* first */
@@ -34,155 +23,6 @@ struct route53 {
     struct dns_set found; /* by the last read: what a DELETE has to name */
     char change_id[80];   /* of the last change; "" = none of ours */
 };
-
-/* --- XML ---------------------------------------------------------------------------------------------------------- */
-
-struct reader {
-    XML_Parser parser;
-    const char *name; /* whose sets count */
-    size_t depth;
-    char text[TEXT_BYTES];
-    size_t text_len;
-    bool bad;
-    /* the set that is being read */
-    char set_name[DNS_NAME_BYTES];
-    char set_type[16];
-    struct found set;
-    struct found total;
-    /* elsewhere in an answer */
-    char id[80];
-    char status[16];
-    char code[80];
-    char message[TEXT_BYTES];
-    char root[48];
-};
-
-static void copy(char *out, size_t room, const char *value)
-{
-    size_t len = strlen(value);
-    memcpy(out, value, len < room ? len : 0);
-    out[len < room ? len : 0] = '\0';
-}
-
-static void start(void *arg, const XML_Char *element, const XML_Char **attributes)
-{
-    struct reader *reader = arg;
-    (void)attributes;
-    if (reader->depth == 0) {
-        copy(reader->root, sizeof(reader->root), element);
-    }
-    reader->text_len = 0;
-    reader->text[0] = '\0';
-    if (++reader->depth > DEPTH_MAX) {
-        reader->bad = true;
-        XML_StopParser(reader->parser, XML_FALSE);
-    }
-    if (strcmp(element, "ResourceRecordSet") == 0) {
-        reader->set = (struct found){.ttl_s = -1};
-        reader->set_name[0] = reader->set_type[0] = '\0';
-    }
-}
-
-static void text(void *arg, const XML_Char *bytes, int len)
-{
-    struct reader *reader = arg;
-    if ((size_t)len >= sizeof(reader->text) - reader->text_len) {
-        reader->bad = true;
-        XML_StopParser(reader->parser, XML_FALSE);
-        return;
-    }
-    memcpy(reader->text + reader->text_len, bytes, (size_t)len);
-    reader->text_len += (size_t)len;
-    reader->text[reader->text_len] = '\0';
-}
-
-static void end_set(struct reader *reader)
-{
-    struct found *total = &reader->total;
-    if (strcmp(reader->set_name, reader->name) != 0) {
-        return;
-    }
-    total->chosen = total->chosen || reader->set.chosen;
-    if (strcmp(reader->set_type, "CNAME") != 0) {
-        total->others++;
-        return;
-    }
-    total->cnames++;
-    total->values += reader->set.values;
-    total->alias = total->alias || reader->set.alias;
-    total->ttl_s = reader->set.ttl_s;
-    memcpy(total->value, reader->set.value, sizeof(total->value));
-}
-
-static int64_t seconds(const char *value)
-{
-    char *end;
-    long long number = strtoll(value, &end, 10);
-    return *end == '\0' && value[0] != '\0' && number >= 0 && number <= INT32_MAX ? number : -1;
-}
-
-static void end(void *arg, const XML_Char *element)
-{
-    struct reader *reader = arg;
-    const char *value = reader->text;
-    reader->depth--;
-    if (strcmp(element, "ResourceRecordSet") == 0) {
-        end_set(reader);
-    } else if (strcmp(element, "Name") == 0) {
-        (void)dns_name(value, reader->set_name); /* one with escapes is nobody's of ours */
-    } else if (strcmp(element, "Type") == 0) {
-        copy(reader->set_type, sizeof(reader->set_type), value);
-    } else if (strcmp(element, "TTL") == 0) {
-        reader->set.ttl_s = seconds(value);
-    } else if (strcmp(element, "Value") == 0) {
-        reader->set.values++;
-        (void)dns_name(value, reader->set.value);
-    } else if (strcmp(element, "SetIdentifier") == 0) {
-        reader->set.chosen = true;
-    } else if (strcmp(element, "AliasTarget") == 0) {
-        reader->set.alias = true;
-    } else if (strcmp(element, "Id") == 0) {
-        copy(reader->id, sizeof(reader->id), value);
-    } else if (strcmp(element, "Status") == 0) {
-        copy(reader->status, sizeof(reader->status), value);
-    } else if (strcmp(element, "Code") == 0) {
-        copy(reader->code, sizeof(reader->code), value);
-    } else if (strcmp(element, "Message") == 0) {
-        copy(reader->message, sizeof(reader->message), value);
-    }
-    reader->text_len = 0;
-    reader->text[0] = '\0';
-}
-
-/* A document type may define entities: no answer of theirs has one. */
-static void doctype(void *arg, const XML_Char *name, const XML_Char *system, const XML_Char *public,
-                    int has_subset)
-{
-    struct reader *reader = arg;
-    (void)name;
-    (void)system;
-    (void)public;
-    (void)has_subset;
-    reader->bad = true;
-    XML_StopParser(reader->parser, XML_FALSE);
-}
-
-/* @param name  whose sets count; "" = nobody's. false: it is no XML, or has a document type */
-static bool parse(const struct https_answer *answer, const char *name, struct reader *out)
-{
-    *out = (struct reader){.name = name, .parser = XML_ParserCreate(NULL)};
-    if (out->parser == NULL) {
-        abort();
-    }
-    XML_SetUserData(out->parser, out);
-    XML_SetElementHandler(out->parser, start, end);
-    XML_SetCharacterDataHandler(out->parser, text);
-    XML_SetStartDoctypeDeclHandler(out->parser, doctype);
-    enum XML_Status status = XML_Parse(out->parser, answer->body, (int)answer->len, XML_TRUE);
-    XML_ParserFree(out->parser);
-    out->parser = NULL;
-    return status == XML_STATUS_OK && !out->bad;
-}
 
 /* --- asking ------------------------------------------------------------------------------------------------------- */
 
@@ -203,12 +43,12 @@ struct call {
 };
 
 /* @param out  API_DONE: what was read */
-static enum api_got ask(struct route53 *self, const struct call *call, struct reader *out,
+static enum api_got ask(struct route53 *self, const struct call *call, struct route53_answer *out,
                         struct err *err)
 {
     struct api *api = &self->api;
     char url[HTTPS_URL_BYTES];
-    char words[TEXT_BYTES + 100];
+    char words[ROUTE53_TEXT_BYTES + 100];
     struct https_answer answer;
     const struct https_ask request = {
         .method = call->method,
@@ -225,7 +65,7 @@ static enum api_got ask(struct route53 *self, const struct call *call, struct re
         err_wrap(err, "route53, %s", call->doing);
         return answer.maybe_sent ? API_UNKNOWN : API_REFUSED;
     }
-    bool xml = parse(&answer, call->name, out);
+    bool xml = route53_parse(answer.body, answer.len, call->name, out);
     snprintf(words, sizeof(words), "%s%s%s", xml ? out->code : "",
              xml && out->code[0] != '\0' ? ": " : "", xml ? out->message : "");
     enum api_got got = api_judge(api, &request, call->doing, &answer, words, err);
@@ -243,7 +83,7 @@ static enum api_got ask(struct route53 *self, const struct call *call, struct re
 
 /* --- read --------------------------------------------------------------------------------------------------------- */
 
-static bool take(const struct api *api, const struct found *found, const char *doing,
+static bool take(const struct api *api, const struct route53_sets *found, const char *doing,
                  struct dns_set *out, struct err *err)
 {
     struct dns_set set = {.kind = DNS_NOTHING, .ttl_s = -1};
@@ -265,13 +105,13 @@ static bool read_name(struct api *api, const char *name, struct dns_set *out, st
     struct route53 *self = (struct route53 *)api;
     char path[DNS_NAME_BYTES + 300];
     char doing[DNS_NAME_BYTES + 20];
-    struct reader reader;
+    struct route53_answer reader;
     snprintf(doing, sizeof(doing), "reading %s", name);
     /* in the order that they are signed in */
     snprintf(path, sizeof(path), "/hostedzone/%s/rrset?maxitems=" SETS_ASKED "&name=%s.",
              api->zone->id, name);
     const struct call call = {"GET", path, NULL, doing, "ListResourceRecordSetsResponse", name};
-    if (ask(self, &call, &reader, err) != API_DONE || !take(api, &reader.total, doing, out, err)) {
+    if (ask(self, &call, &reader, err) != API_DONE || !take(api, &reader.sets, doing, out, err)) {
         return false;
     }
     self->found = *out;
@@ -302,7 +142,7 @@ static enum api_got write_name(struct api *api, const char *name, const struct d
     char old[CHANGE_BYTES] = "";
     char fresh[CHANGE_BYTES];
     char body[2 * CHANGE_BYTES + 300];
-    struct reader reader;
+    struct route53_answer reader;
     if (change->from != NULL) {
         change_xml("DELETE", name, self->found.value, self->found.ttl_s, old);
     }
@@ -330,7 +170,7 @@ static bool settled(struct api *api, bool *out, struct err *err)
 {
     struct route53 *self = (struct route53 *)api;
     char path[120];
-    struct reader reader;
+    struct route53_answer reader;
     const char *id = self->change_id;
     if (id[0] == '\0') {
         return true;

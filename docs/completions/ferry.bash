@@ -92,7 +92,7 @@ _ferry() {
         "ferry dns adopt") words='--reason --yes --config -o -q --timeout --help ' ;;
         "ferry dns create") words='--at --ttl --wait --reason --yes --config -o -q --timeout --help ' ;;
         "ferry dns plan") words='--to --config -o -q --timeout --help ' ;;
-        "ferry dns swap") words='--to --wait --reason --yes --config -o -q --timeout --help ' ;;
+        "ferry dns swap") words='--to --dns-done --wait --reason --yes --config -o -q --timeout --help ' ;;
         "ferry dns prepare") words='--ttl --wait --reason --yes --config -o -q --timeout --help ' ;;
         "ferry config") words='check show reference ' ;;
         "ferry config check") words='--config -o -q --timeout --help ' ;;

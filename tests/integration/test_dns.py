@@ -659,3 +659,32 @@ def test_show_without_clusters(bind, folder, name):
     assert shown.returncode == 0 and A in shown.stdout and "is not known" in shown.stderr
     done = one.dns("swap", "--to", "b", "--yes", "--timeout", "1")
     assert done.returncode == EXIT_UNREACHABLE and bind.value() == (30, A)
+
+
+def test_moved_by_hand(sites, folder, own, name):
+    """The provider cannot be reached: what to type is printed. Then the authoritative servers' word is taken."""
+    server = own(Bind("one", folder)).start()
+    slow = own(Secondary("slow", folder, of=server)).start()
+    both = {"authoritative": [server.address, slow.address]}
+    one = Service(folder, sites, name, zone_settings(folder, [server]) | both)
+    assert one.dns("adopt", "--yes").returncode == 0
+    secret = folder / "token"
+    secret.touch(mode=0o600)
+    secret.write_text("a-token\n")
+    api = {"provider": "cloudflare", "id": "0a", "secret": {"file": str(secret)}, "endpoint": "https://localhost:1"}
+    one.conf.data["dns"][ZONE] = api | both | {"request_timeout": "300ms"}
+    one.conf.write()
+    done = one.dns("swap", "--to", "b", "--yes")
+    assert done.returncode == EXIT_UNREACHABLE and "localhost:1 does not answer" in done.stderr, done.stderr
+    assert f'/zones/0a/dns_records/ID --data \'{{"content": "{B}", "ttl": 30}}' in done.stderr, done.stderr
+    assert "--dns-done" in done.stderr and "a-token" not in done.stderr
+    done = one.dns("swap", "--to", "b", "--dns-done", "--wait", "0")
+    assert done.returncode == EXIT_TIME and "0 of 2 authoritative servers" in done.stderr, done.stderr
+    assert one.recorded()["value"] == A
+    server.put("kafka", 20, "CNAME", "kafka-b")
+    done = one.dns("swap", "--to", "b", "--dns-done", "--wait", "0")
+    assert done.returncode == EXIT_TIME and "1 of 2 authoritative servers" in done.stderr, done.stderr
+    slow.notify()
+    done = one.dns("swap", "--to", "b", "--dns-done", "--wait", "10")
+    assert done.returncode == 0, done.stderr
+    assert one.recorded() == {"value": B, "next": None, "ttl": 20, "ttl_before": None}

@@ -170,6 +170,28 @@ def test_refused_first_then_moved(moved, own, folder):
 
 
 @pytest.mark.long
+def test_the_name_is_moved_by_hand(moved, own, folder):
+    """The provider is gone with the primary: what to type is said; then the name servers are asked whether it was."""
+    bind = own(Bind("one", folder)).start()
+    one = moved(bind)
+    secret = folder / "token"
+    secret.touch(mode=0o600)
+    secret.write_text("a-token\n")
+    api = {"provider": "cloudflare", "id": "0a", "secret": {"file": str(secret)}, "endpoint": "https://localhost:1"}
+    one.dead.data["dns"][ZONE] = api | {"authoritative": [bind.address], "request_timeout": "300ms"}
+    one.dead.write()
+    done = one.failover("--force", "dns")
+    assert done.returncode == 4 and "/zones/0a/dns_records/ID" in done.stderr, done.stderr
+    assert f"ferry failover {one.name} --dns-done" in done.stderr and "a-token" not in done.stderr
+    done = one.failover("--dns-done")
+    assert done.returncode == 4 and "0 of 1 name servers say" in done.stderr, done.stderr
+    bind.put("kafka", 30, "CNAME", "kafka-b")
+    done = one.failover("--dns-done")
+    assert "1 of 1 name servers say" in done.stderr, done.stderr
+    assert one.role() == ("b", 2)
+    assert one.right.json("dns", "show", one.name)["records"][0]["recorded"]["value"] == B
+
+
 def test_the_target_does_not_answer(moved):
     one = moved()
     one.dead.data["sites"]["b"]["kafka"]["bootstrap.servers"] = f"127.0.0.1:{free_port()}"

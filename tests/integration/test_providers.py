@@ -261,3 +261,45 @@ def test_route53_sets_and_changes(started, names):
     assert one.call("check", A, B)["refusals"] == ["no-cname"]
     service.change("DELETE", **host)
     service.put(30, A)
+
+
+# --- several providers of one zone ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pair(started):
+    first, second = started[1](providers.PowerDnsApi), started[1](providers.Cloudflare)
+    first.reset()
+    second.reset()
+    return first, second
+
+
+def test_each_of_several_providers_carries_the_change(pair, names):
+    first, second = pair
+    one = names(first, also=[second.settings()])
+    assert one.call("get") == {"stands": A, "ttl": 30}
+    assert one.call("swap", A, B, 30) == {}
+    assert first.value() == second.value() == (30, B)
+    # somebody changed one of them: nothing is changed with any
+    second.put(30, SIX)
+    assert "not the same" in one.call("get")["stands"]
+    assert one.call("check", B, A)["refusals"] == ["value-not-as-recorded"]
+    refused = one.call("swap", B, A, 30)
+    assert refused["kind"] == "refused" and SIX in refused["what"], refused
+    assert first.value() == (30, B) and second.value() == (30, SIX)
+
+
+def test_one_of_several_providers_is_away(pair, names):
+    """The other is changed all the same; it is said that a part is left, and the same call ends it."""
+    first, second = pair
+    one = names(first, also=[second.settings()], request_timeout="600ms")
+    first.api.fault(api.swallow, times=60, writes=False)
+    answer = one.call("swap", A, B, 30)
+    assert answer["kind"] == "retry" and "changed with 1 of 2 providers" in answer["what"], answer
+    first.api.heal()
+    assert first.value() == (30, A) and second.value() == (30, B)
+    assert one.call("settle", B, -1, 0)["settled"] is False
+    second.api.heal()
+    assert one.call("swap", A, B, 30) == {}
+    assert first.value() == second.value() == (30, B)
+    assert second.api.sent() == []

@@ -1,10 +1,11 @@
 """A service with two secondaries: three real clusters. One of them becomes primary, whoever types what at that moment;
 the other one knows of it."""
 
+import contextlib
 import json
 import os
+import pty
 import subprocess
-import time
 
 import pytest
 from confluent_kafka import KafkaException
@@ -121,23 +122,45 @@ def test_only_one_of_two_secondaries_becomes_primary(own, folder, new_redis):
     assert three.role("c") == ("c", 2) and three.names.value() == (30, f"kafka-c.{ZONE}")
 
 
+class Asked:
+    """A failover on a terminal: it has looked everywhere when it asks, and has written nothing."""
+
+    def __init__(self, three, site):
+        ours, theirs = pty.openpty()
+        argv = [str(BIN / "ferry"), "failover", SERVICE, "--to", site]
+        env = dict(os.environ) | {"FERRY_CONFIG": str(three.dead.path), "FERRY_WATCH_MS": "3500"}
+        self.process = subprocess.Popen(argv, stdin=theirs, stderr=theirs, stdout=subprocess.DEVNULL, env=env)
+        os.close(theirs)
+        self.terminal, self.text = ours, ""
+        self.read("to go on: ")
+
+    def read(self, wanted):
+        """Until that was said, or nobody is there any more; returns the exit status in the end."""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while wanted is None or wanted not in self.text:
+                self.text += os.read(self.terminal, 4096).decode()
+        return self.process.wait(120) if wanted is None else None
+
+    def accept(self):
+        os.write(self.terminal, f"{SERVICE}\n".encode())
+
+
 @pytest.mark.long
 @pytest.mark.timeout(400)
 def test_of_two_that_begin_in_the_same_moment_one_stands(own, folder, new_redis):
-    """Each sees no operation of the other's before it has begun: whoever comes second stops before anything is open."""
+    """Both have looked at the other's site before either has begun: whoever comes second stops before anything is
+    open."""
     three = Three(own, folder, new_redis)
-    both = {site: three.start("--to", site) for site in "bc"}
-    ends = {}
-    for site, process in both.items():
-        out, err = process.communicate(timeout=120)
-        ends[site] = process.returncode, out, err
-    done = [site for site, end in ends.items() if end[0] == EXIT_DONE]
-    assert len(done) <= 1, ends
+    both = {site: Asked(three, site) for site in "bc"}
+    for asked in both.values():
+        asked.accept()
+    codes = {site: asked.read(None) for site, asked in both.items()}
+    done = [site for site, code in codes.items() if code == EXIT_DONE]
+    said = {site: asked.text for site, asked in both.items()}
+    assert len(done) <= 1, said
     assert [site for site in "bc" if three.role(site)[0] == site] == done
-    for site in "bc":
-        if site not in done:
-            assert "is open" in ends[site][2], ends[site][2]
-    time.sleep(1)
+    for site in set("bc") - set(done):
+        assert codes[site] == EXIT_REFUSED and "is open" in said[site], said[site]
     if not done:  # both saw each other, and went back: typed again it works
         code, _, err = three.failover("--to", "b")
         assert code == EXIT_DONE, err

@@ -528,6 +528,48 @@ static void time_to_live(void **state)
     world_done(w);
 }
 
+/* Is what is said of the name servers a warning with these words? */
+static bool warned(struct world *w, const char *words)
+{
+    bool found = false;
+    w->list.count = 0;
+    preflight_tell_name_servers(&w->preflight, &w->list);
+    for (size_t i = 0; i < w->list.count; i++) {
+        found = found || (w->list.list[i].level == PREFLIGHT_WARNING &&
+                          strstr(w->list.list[i].what, words) != NULL);
+    }
+    return found;
+}
+
+static void authority_in_the_region_of_the_primary(void **state)
+{
+    struct world *w = world_new();
+    struct config_zone also = {.name = "dr.test", .provider = PROVIDER_ALIDNS};
+    struct config_zone zone = {.name = "dr.test", .provider = PROVIDER_ROUTE53};
+    const char *regions[] = {"one", "ONE"};
+    (void)state;
+    w->servers.zone = &zone;
+    SAYS(w, preflight_tell_name_servers, PREFLIGHT_OK, "in more than one network");
+    w->from.region = "us-east-1";
+    assert_true(warned(w, "who changes zone dr.test stands in us-east-1, the region of a"));
+    zone.also = &also;
+    zone.also_count = 1;
+    assert_false(warned(w, "region of a")); /* nobody says where the other is */
+    zone.provider = PROVIDER_ALIDNS;
+    zone.endpoint = "https://alidns.cn-hangzhou.aliyuncs.com";
+    zone.also_count = 0;
+    w->from.region = "cn-hangzhou";
+    assert_true(warned(w, "stands in cn-hangzhou"));
+    w->from.region = "one";
+    assert_false(warned(w, "region of a"));
+    zone.regions = regions;
+    zone.regions_count = 2;
+    assert_true(warned(w, "all authority over zone dr.test stands in one"));
+    regions[1] = "two";
+    assert_false(warned(w, "region of a"));
+    world_done(w);
+}
+
 static void name_servers_in_one_network(void **state)
 {
     struct world *w = world_new();
@@ -570,6 +612,7 @@ int main(void)
         cmocka_unit_test(records),
         cmocka_unit_test(time_to_live),
         cmocka_unit_test(name_servers_in_one_network),
+        cmocka_unit_test(authority_in_the_region_of_the_primary),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

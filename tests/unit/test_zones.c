@@ -126,7 +126,7 @@ static void what_a_provider_needs(void **state)
     refused(PLAIN, "{\"z\": {\"provider\": \"exec\"}}", "\"command\" is needed");
     refused(PLAIN, "{\"z\": {\"provider\": \"exec\", \"command\": [\"bin/x\"]}}",
             "no absolute path");
-    refused(PLAIN, "{\"z\": {\"provider\": \"exec\", \"command\": []}}", "no absolute path");
+    refused(PLAIN, "{\"z\": {\"provider\": \"exec\", \"command\": []}}", "\"command\" is needed");
     refused(PLAIN,
             "{\"z\": {\"provider\": \"exec\", \"command\": [\"/x\"], \"environment\": [\"A=b\"]}}",
             "dns.z.environment.0");
@@ -136,6 +136,60 @@ static void what_a_provider_needs(void **state)
         "{\"z\": {\"provider\": \"rfc2136\", \"servers\": [\"192.0.2.1\"], \"tsig\": {\"name\": "
         "\"k\", \"algorithm\": \"hmac-md5\", \"secret\": {\"env\": \"X\"}}}}",
         "hmac-sha512");
+}
+
+#define SECRET     "\"secret\": {\"env\": \"X\"}"
+#define CLOUDFLARE "\"provider\": \"cloudflare\", " SECRET ", \"id\": \"0a\""
+
+static void what_a_provider_with_an_api_needs(void **state)
+{
+    static const char *const rows[][2] = {
+        {"\"provider\": \"powerdns\", " SECRET,                          "\"endpoint\" is needed"  },
+        {"\"provider\": \"powerdns\"",                                   "\"secret\" is needed"    },
+        {"\"provider\": \"route53\", " SECRET ", \"id\": \"Z1\"",        "\"access_key\" is needed"},
+        {"\"provider\": \"route53\", " SECRET ", \"access_key\": \"A\"", "\"id\" is needed"        },
+        {"\"provider\": \"cloudflare\", " SECRET ", \"id\": \"\"",       "\"id\" is needed"        },
+        {"\"provider\": \"alidns\", " SECRET,                            "\"access_key\" is needed"},
+        {"\"provider\": \"google\", " SECRET ", \"id\": \"z\"",          "\"project\" is needed"   },
+        {"\"provider\": \"azure\", " SECRET ", \"tenant\": \"t\"",       "\"client\" is needed"    },
+        {CLOUDFLARE ", \"endpoint\": \"http://api.test\"",               "dns.z.endpoint"          },
+        {CLOUDFLARE ", \"endpoint\": \"https://me:pw@api.test\"",        "dns.z.endpoint"          },
+        {CLOUDFLARE ", \"endpoint\": \"https:///x\"",                    "dns.z.endpoint"          },
+        {CLOUDFLARE ", \"endpoint\": \"https://a/?b\"",                  "dns.z.endpoint"          },
+        {"\"provider\": \"cloudflare\", " SECRET ", \"id\": \"a/../b\"", "dns.z.id"                },
+        {CLOUDFLARE ", \"also\": [{\"provider\": \"route53\"}]",
+         "dns.z.also.0: \"secret\" is needed"                                                      },
+        {CLOUDFLARE ", \"also\": [{" CLOUDFLARE ", \"also\": []}]",      "dns.z.also.0.also"       },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char dns[900];
+        snprintf(dns, sizeof(dns), "{\"z\": {%s}}", rows[i][0]);
+        refused(PLAIN, dns, rows[i][1]);
+    }
+}
+
+static void several_providers(void **state)
+{
+    (void)state;
+    struct config *config =
+        good(PLAIN, "{\"z\": {" CLOUDFLARE ", \"regions\": [\"r\"], \"also\": [{\"provider\": "
+                    "\"powerdns\", \"endpoint\": \"http://10.0.0.1:8081/\", " SECRET "}, "
+                    "{\"provider\": \"rfc2136\", \"servers\": [\"192.0.2.1\"], " TSIG "}]}}");
+    const struct config_zone *zone = &config->zones[0];
+    assert_int_equal(zone->provider, PROVIDER_CLOUDFLARE);
+    assert_int_equal(zone->request_timeout_ms, 10000);
+    assert_int_equal(zone->also_count, 2);
+    assert_int_equal(zone->also[0].provider, PROVIDER_POWERDNS);
+    assert_string_equal(zone->also[0].endpoint, "http://10.0.0.1:8081");
+    assert_string_equal(zone->also[0].name, "z");
+    assert_string_equal(zone->also[0].secret->name, "dns.z.also.0.secret");
+    assert_string_equal(zone->also[1].tsig_name, "ferry");
+    char *text = config_show(config);
+    assert_non_null(strstr(text, "\"also\""));
+    assert_non_null(strstr(text, "http://10.0.0.1:8081"));
+    free(text);
+    config_free(config);
 }
 
 static void names_that_can_be_none(void **state)
@@ -181,9 +235,14 @@ static void what_is_shown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_zone_with_its_defaults), cmocka_unit_test(addresses),
-        cmocka_unit_test(what_a_provider_needs),    cmocka_unit_test(names_that_can_be_none),
-        cmocka_unit_test(a_record_has_one_service), cmocka_unit_test(what_is_shown),
+        cmocka_unit_test(a_zone_with_its_defaults),
+        cmocka_unit_test(addresses),
+        cmocka_unit_test(what_a_provider_needs),
+        cmocka_unit_test(names_that_can_be_none),
+        cmocka_unit_test(a_record_has_one_service),
+        cmocka_unit_test(what_is_shown),
+        cmocka_unit_test(what_a_provider_with_an_api_needs),
+        cmocka_unit_test(several_providers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
