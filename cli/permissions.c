@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
+
 #define NAME_BYTES PERMISSIONS_NAME_BYTES
 
 /* Found by trying on brokers with StandardAuthorizer: with one of these less something fails (tests/integration/
@@ -34,14 +36,6 @@ const enum acl_operation *permissions_of_topics(enum permission_role role)
 const enum acl_operation *permissions_of_control(enum permission_role role)
 {
     return of_control[role];
-}
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
 }
 
 /* --- rows --------------------------------------------------------------------------------------------------------- */

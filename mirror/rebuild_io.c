@@ -8,6 +8,7 @@
 #include "base/heap.h"
 #include "kafka/error.h"
 #include "kafka/proto.h"
+#include "mirror/place_answer.h"
 #include "mirror/transfer.h"
 
 #define LANE_REBUILD \
@@ -219,16 +220,12 @@ static void broken(struct rebuild_run *run, const struct rebuild_question *quest
 static void take_start(struct rebuild_run *run, const struct rebuild_question *question,
                        struct reader *reader)
 {
-    struct list_offsets_answer answer;
+    int64_t offset;
+    int16_t error;
     struct err err = {0};
-    if (!proto_get_list_offsets(reader, question->version, &answer, &err)) {
+    if (!place_answer_offset(reader, question->version, &offset, &error, &err)) {
         broken(run, question, &err);
-        return;
-    }
-    int16_t error = answer.parts_count == 1 ? answer.parts[0].error : KAFKA_UNKNOWN_SERVER_ERROR;
-    int64_t offset = answer.parts_count == 1 ? answer.parts[0].offset : -1;
-    list_offsets_answer_done(&answer);
-    if (error != KAFKA_NONE || offset < 0) {
+    } else if (error != KAFKA_NONE) {
         refused(run, "ListOffsets", error);
     } else if (run->stage == RUN_SOURCE_START) {
         run->source_start = offset;
@@ -310,15 +307,11 @@ static void take_fetch(struct rebuild_run *run, const struct rebuild_question *q
                        struct reader *reader)
 {
     struct fetch_answer answer;
+    int16_t error;
     struct err err = {0};
-    if (!proto_get_fetch(reader, question->version, &answer, &err)) {
+    if (!place_answer_fetch(reader, question->version, &answer, &error, &err)) {
         broken(run, question, &err);
         return;
-    }
-    int16_t error = answer.error;
-    if (error == KAFKA_NONE) {
-        error =
-            answer.partitions_count == 1 ? answer.partitions[0].error : KAFKA_UNKNOWN_SERVER_ERROR;
     }
     if (error != KAFKA_NONE) {
         refused(run, "Fetch", error);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "kafka/batch_build.h"
 #include "kafka/codec.h"
 
@@ -43,14 +44,6 @@ struct recode {
     size_t made_capacity;
     size_t made_taken;
 };
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 static void part_init(struct part *part)
 {

@@ -8,6 +8,7 @@
 #include "base/heap.h"
 #include "base/log.h"
 #include "mirror/batches.h"
+#include "mirror/place_answer.h"
 #include "mirror/sequence.h"
 
 #define SMALL_TIMEOUT_MS 5000
@@ -389,16 +390,14 @@ static void take_epoch(struct resume_run *run, const struct run_question *questi
 static void take_offset(struct resume_run *run, const struct run_question *question,
                         struct reader *reader)
 {
-    struct list_offsets_answer answer;
+    int64_t offset;
+    int16_t error;
     struct err err = {0};
-    if (!proto_get_list_offsets(reader, question->version, &answer, &err)) {
+    if (!place_answer_offset(reader, question->version, &offset, &error, &err)) {
         broken(run, question, &err);
         return;
     }
-    int16_t error = answer.parts_count == 1 ? answer.parts[0].error : KAFKA_UNKNOWN_SERVER_ERROR;
-    int64_t offset = answer.parts_count == 1 ? answer.parts[0].offset : -1;
-    list_offsets_answer_done(&answer);
-    if (error != KAFKA_NONE || offset < 0) {
+    if (error != KAFKA_NONE) {
         failed(run, question, "ListOffsets", error);
         return;
     }
@@ -586,15 +585,11 @@ static void take_fetch(struct resume_run *run, const struct run_question *questi
                        struct reader *reader)
 {
     struct fetch_answer answer;
+    int16_t error;
     struct err err = {0};
-    if (!proto_get_fetch(reader, question->version, &answer, &err)) {
+    if (!place_answer_fetch(reader, question->version, &answer, &error, &err)) {
         broken(run, question, &err);
         return;
-    }
-    int16_t error = answer.error;
-    if (error == KAFKA_NONE) {
-        error =
-            answer.partitions_count == 1 ? answer.partitions[0].error : KAFKA_UNKNOWN_SERVER_ERROR;
     }
     if (error != KAFKA_NONE) {
         failed(run, question, "Fetch", error);
