@@ -440,9 +440,12 @@ static bool take_run(void *arg, const char *incarnation, const struct offset_run
 {
     struct window *window = arg;
     (void)incarnation;
-    const struct offset_run *last = window->count == 0 ? NULL : &window->runs[window->count - 1];
-    bool follows = last == NULL || (run->source_first >= last->source_first + last->length &&
-                                    run->target_first >= last->target_first + last->length);
+    bool follows = true;
+    if (window->count > 0) {
+        const struct offset_run *last = &window->runs[window->count - 1];
+        follows = run->source_first >= last->source_first + last->length &&
+                  run->target_first >= last->target_first + last->length;
+    }
     if (!follows || run->length <= 0 || run->source_first > INT64_MAX / 2 ||
         run->target_first > INT64_MAX / 2 || run->length > INT64_MAX / 4) {
         return false; /* not what ferry writes */
