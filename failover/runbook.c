@@ -17,7 +17,7 @@ static const struct runbook_row rows[] = {
     {"offsets", {".. of .. groups do not stand where they should at ..: .."}, "exit 4 at the end: end their members at the new primary, then `ferry offsets reset SERVICE --group GROUP --to translated`. A switchover was taken back: end them, then `ferry switchover SERVICE`"},
     {"hints", {"hints are not in .., but in the groups' metadata: .."}, "nothing that clients wait for: `ferry COMMAND SERVICE` writes them"},
     {"open", {NULL}, "an ACL or a topic's setting is not changed, the line says which: `ferry check SERVICE --print-acls`, then `ferry COMMAND SERVICE`"},
-    {"dns", {"set .. CNAME .. by hand, then: ferry .. --dns-done", "--dns-done, and .. stands there, not .."}, "what the line says, at the provider; then `ferry COMMAND SERVICE --dns-done`"},
+    {"dns", {"set .. CNAME .. by hand, then: ferry .. --dns-done", "--dns-done, and .. of .. name servers say .. (.. needed)"}, "what the line says, at the provider; then `ferry COMMAND SERVICE --dns-done`"},
     {"verify", {"not every name server says so yet: the change stands, and propagates"}, "`ferry dns show SERVICE`; `ferry COMMAND SERVICE` waits on"},
     {"evict", {".. ended with ..: ..", "restart .."}, "clients that keep their session: restart those under `restart` in the report, or mend `hooks.evict`; then `ferry stragglers SERVICE`"},
     {"post", {".. ended with ..: .."}, "mend the program of `hooks.post`, then `ferry COMMAND SERVICE`"},
