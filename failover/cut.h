@@ -122,8 +122,8 @@ void cut_count(const struct cut_group *group, struct cut_counts *out);
 #define CUT_OPEN_MOST 100
 json_t *cut_report(const struct cut *cut);
 
-/* The group's hints as they are published: offsets/hint.h and docs/hints.md. New reference. */
-json_t *cut_hints(const struct cut *cut, const struct cut_group *group,
-                  const struct cut_options *options);
+/* The group's hints as they are published, JSON: offsets/hint.h and docs/hints.md. Heap. */
+char *cut_hints(const struct cut *cut, const struct cut_group *group,
+                const struct cut_options *options);
 
 #endif

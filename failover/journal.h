@@ -6,7 +6,7 @@
  *
  * A beat every 3 s tells others that somebody is at work. All records go through one door (the fenced writer, or a test's);
  * a door that says ERR_FATAL is another operator's now: nothing is written any more. Copies go to Redis and to a file of this
- * host; they are never read.
+ * host; they are never read, and the file is on the disk for certain no sooner than the operation is closed.
  *
  * @thread one, and the beat's inside
  */
@@ -71,9 +71,17 @@ int64_t journal_ended_ms(const struct journal *journal, const char *step);
 MUST_CHECK
 bool journal_step(struct journal *journal, const char *step, enum journal_state state,
                   struct err *err);
+/* `step` is done and `next` began, in one transaction. */
+MUST_CHECK
+bool journal_step_on(struct journal *journal, const char *step, const char *next, struct err *err);
 MUST_CHECK
 bool journal_keep(struct journal *journal, const char *step, json_t *take_evidence,
                   struct err *err);
+/* The same, with the step's next record: journal_step(), or journal_flush(). */
+void journal_note(struct journal *journal, const char *step, json_t *take_evidence);
+/* What was noted and is not written yet. */
+MUST_CHECK
+bool journal_flush(struct journal *journal, struct err *err);
 /* A member of the operation's own record from now on ("undoing"). Takes the reference. */
 MUST_CHECK
 bool journal_set(struct journal *journal, const char *key, json_t *take_value, struct err *err);

@@ -31,6 +31,7 @@ struct session { /* of the operation that this process runs */
     struct groups_door *door;
     bool has_cut;
     bool decided;
+    bool tried; /* commits may have been sent */
     struct cut cut;
 };
 static struct session session;
@@ -165,7 +166,9 @@ bool step_freeze_act(struct operation *op, struct err *err)
         return false;
     }
     say_cut(op);
-    return operation_keep(op, FREEZE, cut_json(&session.cut), err);
+    operation_note(op, FREEZE,
+                   cut_json(&session.cut)); /* nothing follows from it before the row is done */
+    return true;
 }
 
 bool step_freeze_plan(struct operation *op, struct err *err)
@@ -231,7 +234,7 @@ static json_t *all_moved(struct operation *op, const struct cut *cut)
 }
 
 /* @param why  NULL: more is tried */
-static bool keep_offsets(struct operation *op, json_t *take_moved, const char *why, struct err *err)
+static json_t *offsets_evidence(json_t *take_moved, const char *why)
 {
     const struct cut_group *first;
     const struct cut *cut = &session.cut;
@@ -249,7 +252,7 @@ static bool keep_offsets(struct operation *op, json_t *take_moved, const char *w
         json_object_set_new(out, "unresolved", json_integer((json_int_t)open));
         json_object_set_new(out, "why", json_string(why));
     }
-    return operation_keep(op, OFFSETS, out, err);
+    return out;
 }
 
 static bool commit_due(struct err *err)
@@ -326,7 +329,9 @@ bool step_offsets_done(struct operation *op, bool *out, struct err *err)
     const struct cut_group *first;
     struct err why = {0};
     *out = given_up(op);
-    if (*out) {
+    begin(op);
+    if (*out ||
+        (!op->resumed && !session.tried)) { /* nothing of this operation can stand there yet */
         return true;
     }
     if (look(op, &why)) {
@@ -342,16 +347,20 @@ bool step_offsets_done(struct operation *op, bool *out, struct err *err)
 
 static bool commit_all(struct operation *op, struct err *err)
 {
-    return look(op, err) && keep_offsets(op, all_moved(op, &session.cut), NULL, err) &&
-           commit_due(err);
+    if (!look(op, err) ||
+        !operation_keep(op, OFFSETS, offsets_evidence(all_moved(op, &session.cut), NULL), err)) {
+        return false;
+    }
+    session.tried = true;
+    return commit_due(err);
 }
 
-static bool give_up(struct operation *op, const struct err *why, struct err *err)
+static void give_up(struct operation *op, const struct err *why)
 {
     json_t *before = json_object_get(operation_kept(op, OFFSETS), "moved");
     before = before == NULL ? json_object() : json_incref(before);
     operation_say(op, "%s%s%s", why->what, why->hint[0] == '\0' ? "" : "; ", why->hint);
-    return keep_offsets(op, before, why->what, err);
+    operation_note(op, OFFSETS, offsets_evidence(before, why->what));
 }
 
 bool step_offsets_act(struct operation *op, struct err *err)
@@ -363,19 +372,22 @@ bool step_offsets_act(struct operation *op, struct err *err)
             *err = why;
             return false;
         }
-        return give_up(op, &why, err);
+        give_up(op, &why);
+        return true;
     }
     say_open(op);
     operation_say(op, "%zu places committed", count_of(&session.cut, CUT_COMMITTED));
     if (all_resolved(op, &why)) {
         json_t *before = json_incref(json_object_get(operation_kept(op, OFFSETS), "moved"));
-        return keep_offsets(op, before, NULL, err);
+        operation_note(op, OFFSETS, offsets_evidence(before, NULL));
+        return true;
     }
     if (op->planned && !opened(op)) {
         *err = why;
         return false;
     }
-    return give_up(op, &why, err);
+    give_up(op, &why);
+    return true;
 }
 
 bool step_offsets_plan(struct operation *op, struct err *err)
@@ -385,7 +397,7 @@ bool step_offsets_plan(struct operation *op, struct err *err)
     }
     say_open(op);
     operation_say(op, "%zu places would be committed", count_of(&session.cut, CUT_DUE));
-    return keep_offsets(op, moved(&session.cut), NULL, err);
+    return operation_keep(op, OFFSETS, offsets_evidence(moved(&session.cut), NULL), err);
 }
 
 static int64_t stood_before(const json_t *moved_rows, const struct cut_group *group,
@@ -540,6 +552,30 @@ static const struct config_client *writer_of(const struct operation *op)
     return op->to->operator_kafka != NULL ? op->to->operator_kafka : &op->to->kafka;
 }
 
+/* Connected since the doors were opened, where that worked. */
+static struct publisher *publisher_of(struct operation *op, struct err *err)
+{
+    if (op->publisher == NULL) {
+        op->publisher = publisher_new(writer_of(op), err);
+    }
+    return op->publisher;
+}
+
+static bool to_topic(struct operation *op, const struct hints_texts *texts, bool remove,
+                     struct err *err)
+{
+    struct publisher *publisher = publisher_of(op, err);
+    bool ok = publisher != NULL &&
+              (remove ? hints_topic_remove(publisher, op->target_operator, op->service->name, texts,
+                                           PUBLISH_MS, err)
+                      : hints_topic_write(publisher, op->target_operator, op->service->name, texts,
+                                          PUBLISH_MS, err));
+    publisher_free(
+        op->publisher); /* one that failed is of no use, and the row is the last one that writes there */
+    op->publisher = NULL;
+    return ok;
+}
+
 /* One that fails says why for all: the others are not waited for. @return so many were sent: the last one may have failed */
 static size_t all_to_redis(struct operation *op, const struct hints_texts *texts, bool remove,
                            struct err *out)
@@ -566,19 +602,14 @@ bool step_hints_act(struct operation *op, struct err *err)
     }
     hints_texts_of(&session.cut, &options, &texts);
     size_t in_redis = all_to_redis(op, &texts, false, &redis_err);
-    bool ok = hints_topic_write(writer_of(op), op->target_operator, op->service->name, &texts,
-                                PUBLISH_MS, err);
+    bool ok = to_topic(op, &texts, false, err);
     hints_texts_done(&texts);
     if (redis_err.kind != ERR_NONE) {
         operation_say(op, "hints are not in Redis: %s", redis_err.what);
     }
-    struct err why = {0};
-    json_t *evidence = hints_evidence(&session.cut, ok, &redis_err, in_redis,
-                                      hints_topic(op->service->name, topic));
-    if (!operation_keep(op, HINTS, evidence, &why)) {
-        *err = why;
-        return false;
-    }
+    operation_note(op, HINTS,
+                   hints_evidence(&session.cut, ok, &redis_err, in_redis,
+                                  hints_topic(op->service->name, topic)));
     if (!ok) {
         return err_wrap(err, "hints are not in %s, but in the groups' metadata", topic);
     }
@@ -622,8 +653,7 @@ bool step_hints_undo(struct operation *op, struct err *err)
     const json_t *in_redis = json_object_get(operation_kept(op, HINTS), "in_redis");
     bool none = json_is_integer(in_redis) && json_integer_value(in_redis) == 0;
     all_to_redis(op, &texts, true, &redis_err);
-    bool ok = hints_topic_remove(writer_of(op), op->target_operator, op->service->name, &texts,
-                                 PUBLISH_MS, err);
+    bool ok = to_topic(op, &texts, true, err);
     hints_texts_done(&texts);
     if (ok && redis_err.kind != ERR_NONE && !none) {
         return leave_in_redis(op, &redis_err, err);

@@ -35,6 +35,9 @@ enum open_end { OPEN_NONE, OPEN_COMMIT, OPEN_ABORT };
 
 struct control_writer {
     struct client *client;
+    struct client *keeper; /* of an operation that has not begun: whom it fences first; else NULL */
+    char service[WRITER_ID_BYTES];
+    char role[16];
     char topic[CONTROL_TOPIC_BYTES];
     char id[WRITER_ID_BYTES]; /* transactional.id */
     enum open_end open;
@@ -120,43 +123,74 @@ static bool fence(struct client *client, const char *role, const char *service, 
     return !error || failed(client, id, topic, error, what, err);
 }
 
-static bool fence_keeper(const struct config_client *settings, const char *service,
-                         int64_t until_ms, struct err *err)
+/* Once a broker has answered, init_transactions takes some 10 ms; before, librdkafka looks for one each half second. */
+static struct client *connected(const struct config_client *settings, const char *role,
+                                const char *service, int64_t until_ms, struct err *err)
 {
-    struct client *client = control_writer_client(settings, "keeper", service, err);
-    bool ok = client && fence(client, "keeper", service, until_ms, err);
-    client_free(client, CLIENT_END_MS);
-    return ok;
+    char topic[CONTROL_TOPIC_BYTES];
+    struct client *client = control_writer_client(settings, role, service, err);
+    if (client && !topic_exists(client, control_topic_name(service, topic), until_ms, err)) {
+        client_free(client, CLIENT_END_MS);
+        return NULL;
+    }
+    return client;
 }
 
-struct control_writer *control_writer_new(const struct config_client *client, const char *service,
-                                          const char *role, struct err *err)
+struct control_writer *control_writer_prepare(const struct config_client *client,
+                                              const char *service, const char *role,
+                                              struct err *err)
 {
     bool operation = strcmp(role, "op") == 0;
     int64_t until_ms = client_now_ms() + CALL_MS;
-    char topic[CONTROL_TOPIC_BYTES];
     assert(operation || strcmp(role, "keeper") == 0);
-    control_topic_name(service, topic);
-    struct client *made = control_writer_client(client, role, service, err);
-    if (!made) {
-        return NULL;
-    }
-    if (!topic_exists(made, topic, until_ms, err) ||
-        (operation && !fence_keeper(client, service, until_ms, err)) ||
-        !fence(made, role, service, until_ms, err)) {
+    struct client *made = connected(client, role, service, until_ms, err);
+    struct client *keeper =
+        made && operation ? connected(client, "keeper", service, until_ms, err) : NULL;
+    if (!made || (operation && !keeper)) {
         client_free(made, CLIENT_END_MS);
         return NULL;
     }
     struct control_writer *writer = must(calloc(1, sizeof(*writer)));
     writer->client = made;
+    writer->keeper = keeper;
     writer_id(role, service, writer->id);
-    memcpy(writer->topic, topic, sizeof(topic));
+    control_topic_name(service, writer->topic);
+    snprintf(writer->service, sizeof(writer->service), "%s", service);
+    snprintf(writer->role, sizeof(writer->role), "%s", role);
+    return writer;
+}
+
+bool control_writer_begin(struct control_writer *writer, struct err *err)
+{
+    int64_t until_ms = client_now_ms() + CALL_MS;
+    client_refresh(writer->client);
+    if (writer->keeper) {
+        client_refresh(writer->keeper);
+        bool fenced = fence(writer->keeper, "keeper", writer->service, until_ms, err);
+        client_free(writer->keeper, CLIENT_END_MS);
+        writer->keeper = NULL;
+        if (!fenced) {
+            return false;
+        }
+    }
+    return fence(writer->client, writer->role, writer->service, until_ms, err);
+}
+
+struct control_writer *control_writer_new(const struct config_client *client, const char *service,
+                                          const char *role, struct err *err)
+{
+    struct control_writer *writer = control_writer_prepare(client, service, role, err);
+    if (writer && !control_writer_begin(writer, err)) {
+        control_writer_free(writer);
+        return NULL;
+    }
     return writer;
 }
 
 void control_writer_free(struct control_writer *writer)
 {
     if (writer) {
+        client_free(writer->keeper, CLIENT_END_MS);
         client_free(writer->client, CLIENT_END_MS);
         free(writer);
     }
