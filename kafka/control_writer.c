@@ -136,12 +136,10 @@ static struct client *connected(const struct config_client *settings, const char
     return client;
 }
 
-struct control_writer *control_writer_prepare(const struct config_client *client,
-                                              const char *service, const char *role,
-                                              struct err *err)
+static struct control_writer *prepare(const struct config_client *client, const char *service,
+                                      const char *role, int64_t until_ms, struct err *err)
 {
     bool operation = strcmp(role, "op") == 0;
-    int64_t until_ms = client_now_ms() + CALL_MS;
     assert(operation || strcmp(role, "keeper") == 0);
     struct client *made = connected(client, role, service, until_ms, err);
     struct client *keeper =
@@ -160,9 +158,8 @@ struct control_writer *control_writer_prepare(const struct config_client *client
     return writer;
 }
 
-bool control_writer_begin(struct control_writer *writer, struct err *err)
+static bool begin(struct control_writer *writer, int64_t until_ms, struct err *err)
 {
-    int64_t until_ms = client_now_ms() + CALL_MS;
     client_refresh(writer->client);
     if (writer->keeper) {
         client_refresh(writer->keeper);
@@ -176,11 +173,24 @@ bool control_writer_begin(struct control_writer *writer, struct err *err)
     return fence(writer->client, writer->role, writer->service, until_ms, err);
 }
 
+struct control_writer *control_writer_prepare(const struct config_client *client,
+                                              const char *service, const char *role,
+                                              struct err *err)
+{
+    return prepare(client, service, role, client_now_ms() + CALL_MS, err);
+}
+
+bool control_writer_begin(struct control_writer *writer, struct err *err)
+{
+    return begin(writer, client_now_ms() + CALL_MS, err);
+}
+
 struct control_writer *control_writer_new(const struct config_client *client, const char *service,
                                           const char *role, struct err *err)
 {
-    struct control_writer *writer = control_writer_prepare(client, service, role, err);
-    if (writer && !control_writer_begin(writer, err)) {
+    int64_t until_ms = client_now_ms() + CALL_MS;
+    struct control_writer *writer = prepare(client, service, role, until_ms, err);
+    if (writer && !begin(writer, until_ms, err)) {
         control_writer_free(writer);
         return NULL;
     }
