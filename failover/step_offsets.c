@@ -25,10 +25,12 @@
 #define HINTS         "hints"
 #define COMMIT_ROUNDS 3 /* the second for coordinators that take shorter metadata alone */
 #define PUBLISH_MS    10000
+#define SOURCE_MS     5000 /* each of two questions to a source that answered a moment ago */
 
 struct session { /* of the operation that this process runs */
     char id[OPERATION_ID_BYTES];
     struct groups_door *door;
+    struct groups_door *source; /* of a switchover; NULL: nobody waits for it */
     bool has_cut;
     bool decided;
     bool tried; /* commits may have been sent */
@@ -44,10 +46,16 @@ static void begin(struct operation *op)
         return;
     }
     groups_door_free(session.door);
+    groups_door_free(session.source);
     if (session.has_cut) {
         cut_done(&session.cut);
     }
     session = (struct session){.door = groups_door_new(op->target)};
+    if (op->planned && op->source != NULL) {
+        int32_t before_ms = admin_timeout(op->source, SOURCE_MS);
+        session.source = groups_door_new(op->source);
+        admin_timeout(op->source, before_ms);
+    }
     snprintf(session.id, sizeof(session.id), "%s", op->id);
 }
 
@@ -55,6 +63,7 @@ static struct cut_options options_of(const struct operation *op)
 {
     return (struct cut_options){.target = op->target,
                                 .groups = session.door,
+                                .source = session.source,
                                 .redis = op->redis,
                                 .redis_err = &op->redis_err,
                                 .config = op->config,
@@ -75,8 +84,12 @@ static bool read_cut(struct operation *op, struct err *err)
     const struct cut_options options = options_of(op);
     const json_t *kept = operation_kept(op, FREEZE);
     bool made = kept != NULL && json_object_get(kept, "groups") != NULL;
+    int32_t before_ms = options.source == NULL ? 0 : admin_timeout(op->source, SOURCE_MS);
     session.has_cut =
         made ? cut_parse(kept, &options, &session.cut, err) : cut_read(&options, &session.cut, err);
+    if (options.source != NULL) {
+        admin_timeout(op->source, before_ms);
+    }
     session.decided = false;
     return session.has_cut || err_wrap(err, "where groups stand");
 }
@@ -134,6 +147,10 @@ static void say_cut(struct operation *op)
     const struct cut *cut = &session.cut;
     char time[CLOCK_TEXT_BYTES];
     int64_t age_ms = cut->alive_ms < 0 ? -1 : cut->origin.cut_ms - cut->alive_ms;
+    if (cut->why_old[0] != '\0') {
+        operation_say(op, "some commits at %s are as the keeper saw them: %s", op->from->name,
+                      cut->why_old);
+    }
     if (cut->of_redis) {
         operation_say(op, "%zu groups in %zu partitions; the source's commits were read last at %s",
                       cut->groups_count, cut->parts_count, clock_rfc3339(cut->looked_ms, time));
