@@ -204,8 +204,8 @@ def test_a_group_that_woke_just_before_the_primary_died(walk):
 
 @pytest.mark.long
 def test_a_switchover_asks_the_source_where_its_groups_stand(walk):
-    """What the keeper saw may be old when the mirror is cut: here Redis tells of 1,600 records before. Who has committed
-    everything reads nothing again, and who left no commit since is where the keeper saw it."""
+    """What the keeper saw may be old when the mirror is cut: here Redis tells of 1,600 records before, and of one group
+    nothing. Who has committed everything reads nothing again."""
     one = walk(["orders.plain"]).start()
     one.produce("orders.plain", 800)
     one.follow("billing")
