@@ -58,7 +58,7 @@ void text_number(struct text *text, int64_t value)
     text->len = (size_t)(end - text->data);
 }
 
-void text_json(struct text *text, const char *string)
+void text_quoted(struct text *text, const char *string)
 {
     json_t *value = json_string(string);
     char *quoted = value == NULL ? NULL : json_dumps(value, JSON_ENCODE_ANY);
@@ -67,7 +67,7 @@ void text_json(struct text *text, const char *string)
     json_decref(value);
 }
 
-void text_json_inside(struct text *text, const char *bytes, size_t len)
+void text_escaped(struct text *text, const char *bytes, size_t len)
 {
     size_t from = 0;
     for (size_t i = 0; i < len; i++) {

@@ -21,9 +21,9 @@ void text_put(struct text *text, const char *bytes, size_t len);
 void text_puts(struct text *text, const char *string);
 void text_number(struct text *text, int64_t value);
 /* As a JSON string, quotes around it. What is no UTF-8 becomes "?". */
-void text_json(struct text *text, const char *string);
+void text_quoted(struct text *text, const char *string);
 /* The inside of a JSON string. @param bytes  printable ASCII alone */
-void text_json_inside(struct text *text, const char *bytes, size_t len);
+void text_escaped(struct text *text, const char *bytes, size_t len);
 /* Heap, ended by NUL, free() by the caller; the text is empty again. */
 char *text_take(struct text *text);
 

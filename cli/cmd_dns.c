@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "cli/commands.h"
@@ -174,23 +175,14 @@ static bool settle_all(struct dns_names *names, int64_t ttl_s, int *out_code, st
 /* What a person types when the provider does not do it for us; the command again takes what stands there. */
 static void print_by_hand(const struct dns_named *named, const struct dns_change *change)
 {
-    const struct config_zone *zone = dns_zone(named->dns);
-    const char *record = dns_record(named->dns);
-    if (zone->provider != PROVIDER_RFC2136) {
-        fprintf(stderr, "  by hand: %s CNAME %s, TTL %lld\n", record, change->to,
-                (long long)change->ttl_s);
-        return;
+    char *text = dns_by_hand(named->dns, change);
+    char *rest = NULL;
+    fprintf(stderr, "  by hand:\n");
+    for (char *line = strtok_r(text, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
+        fprintf(stderr, "    %s\n", line);
     }
-    fprintf(stderr, "  by hand, with nsupdate -k KEYFILE:\n    server %s\n    zone %s\n",
-            zone->servers.list[0].text, zone->name);
-    if (change->from == NULL) {
-        fprintf(stderr, "    prereq nxdomain %s\n", record);
-    } else {
-        fprintf(stderr, "    prereq yxrrset %s CNAME %s.\n    update delete %s CNAME\n", record,
-                change->from, record);
-    }
-    fprintf(stderr, "    update add %s %lld CNAME %s.\n    send\n", record,
-            (long long)change->ttl_s, change->to);
+    free(text);
 }
 
 /* Before: a swap to `to` begins. */
@@ -395,7 +387,11 @@ static bool adopt(struct dns_names *names, int *out_code, struct err *err)
     if (!recorded_so(names) && (!ask_adopt(names, err) || !record_outcome(names, -1, true, err))) {
         return false;
     }
-    *out_code = dns_sites_behind(&names->sites) ? EXIT_PARTLY : *out_code;
+    if (dns_sites_behind(&names->sites)) {
+        *out_code = EXIT_PARTLY;
+        fprintf(stderr, "  next: ferry dns show %s; then the same command again\n",
+                names->context->service->name);
+    }
     for (size_t i = 0; !names->context->json && i < names->count; i++) {
         printf("%s: recorded is %s\n", dns_record(names->list[i].dns), names->list[i].to);
     }
@@ -455,9 +451,79 @@ static bool ask_swap(const struct dns_names *names, const char *site, struct err
     return confirm(line_of(names), question, names->context->service->name, err);
 }
 
+/* Do the authoritative servers say what a hand was to put there? Asked until they do or --wait is over. */
+static bool wait_for_hand(struct dns_names *names, struct dns_named *named, const char *to,
+                          struct err *err)
+{
+    const struct clock *clock = clock_system();
+    const struct timespec pause = {.tv_nsec = 500 * 1000000};
+    int64_t wait_s = WAIT_S;
+    if (!command_option_number(line_of(names), "wait", 0, WAIT_S_MAX, &wait_s, err)) {
+        return false;
+    }
+    int64_t until = clock_now_ms(clock) + wait_s * 1000;
+    named->looked = dns_look(named->dns, to, -1, &named->views, err);
+    while (named->looked && !named->views.authoritative && clock_now_ms(clock) < until) {
+        nanosleep(&pause, NULL);
+        named->looked = dns_look(named->dns, to, -1, &named->views, err);
+    }
+    if (named->looked && !named->views.authoritative) {
+        err_set(err, ERR_RETRY,
+                "--dns-done, and %zu of %zu authoritative servers of %s say %s (%zu needed)",
+                named->views.agree, named->views.servers, dns_record(named->dns), to,
+                named->views.enough);
+        err_hint(err, "ferry dns show %s; the same command again waits on",
+                 names->context->service->name);
+    }
+    return named->looked && named->views.authoritative;
+}
+
+/* What the servers say, else what is recorded. */
+static int64_t ttl_of(struct dns_names *names, const struct dns_named *named)
+{
+    const struct dns_entry *entry = dns_names_entry(names, named);
+    for (size_t i = 0; i < named->views.count; i++) {
+        const struct dns_view *view = &named->views.list[i];
+        if (!view->resolver && view->answered && view->set.kind == DNS_CNAME &&
+            strcmp(view->set.value, named->to) == 0) {
+            return view->set.ttl_s;
+        }
+    }
+    return entry == NULL ? -1 : entry->ttl_s;
+}
+
+/* The provider is not asked at all: it may be what is away. */
+static bool take_by_hand(struct dns_names *names, const char *site, int *out_code, struct err *err)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        struct dns_named *named = &names->list[i];
+        const char *to = dns_value_at(named->dns, site);
+        if (to == NULL) {
+            return err_set(err, ERR_REFUSED, "%s has no value at site %s", dns_record(named->dns),
+                           site);
+        }
+        dns_named_change(named, to, to);
+        if (!wait_for_hand(names, named, to, err)) {
+            *out_code = named->looked ? EXIT_TIME : *out_code;
+            return false;
+        }
+        named->check.set.ttl_s = ttl_of(names, named);
+        named->check.done = true;
+        if (!names->context->json) {
+            printf("%s\n", dns_record(named->dns));
+            dns_views_print(&named->views, to);
+        }
+    }
+    return recorded_so(names) || record_outcome(names, -1, true, err);
+}
+
 static bool swap(struct dns_names *names, int *out_code, struct err *err)
 {
     const char *site = NULL;
+    if (command_has(line_of(names), "dns-done")) {
+        return site_option(names, "to", &site, err) && all_recorded(names, err) &&
+               nobody_operates(names, err) && take_by_hand(names, site, out_code, err);
+    }
     if (!site_option(names, "to", &site, err) || !all_recorded(names, err) ||
         !nobody_operates(names, err) || !check_all(names, site, dns_names_check, err) ||
         !dns_names_allowed(names, err)) {

@@ -426,6 +426,8 @@ int cmd_enable(const struct command_line *line)
         code = enabled.written > 0 || enabled.unknown ? EXIT_PARTLY : code;
     } else if (enabled.unfenced) {
         code = EXIT_PARTLY;
+        fprintf(stderr, "  next: ferry fence show %s; ferry fence sync %s\n", context.service->name,
+                context.service->name);
     }
     json_decref(enabled.links);
     context_close(&context);

@@ -41,7 +41,10 @@ static bool not_partly(const struct command_line *line, struct err *err)
     if (command_has(line, "topic")) {
         err_set(err, ERR_REFUSED,
                 "--topic: a service moves whole: its names, its groups and its role are one");
-        return err_hint(err, "make the topic a service of its own, with a name of its own");
+        return err_hint(err,
+                        "make the topic a service of its own, with a name of its own; the "
+                        "whole: ferry %s",
+                        command_of(line)->name);
     }
     if (command_has(line, "group")) {
         err_set(err, ERR_REFUSED,
@@ -176,7 +179,8 @@ static bool loss_gate(struct move *move, struct err *err)
                  move->options.allow_loss == CONFIG_LOSS_ASKED
                      ? "--yes needs --allow-loss"
                      : "more than --allow-loss or max_loss allows");
-    return err_hint(err, "--allow-loss %s", move->loss.at_most < 0 ? "unknown" : "N");
+    return err_hint(err, "ferry failover %s --yes --allow-loss %s", op->service->name,
+                    move->loss.at_most < 0 ? "unknown" : "N");
 }
 
 static bool ask(struct move *move, struct err *err)
@@ -203,14 +207,27 @@ static bool ask(struct move *move, struct err *err)
 /* --- the end ------------------------------------------------------------------------------------------------------ */
 
 /* Members of the closed operation's own record, for `ferry history`. */
-static json_t *closing(const struct operation *op, const struct report_end *end)
+static json_t *closing(const struct operation *op, const struct report_end *end,
+                       const json_t *report)
 {
     char when[CLOCK_TEXT_BYTES];
-    return json_pack("{sssisssfssso}", "state", report_state_name(end->state), "exit", end->exit,
-                     "ended", clock_rfc3339(end->ended_ms, when), "rto_s",
+    return json_pack("{sssisssfsssosIsO}", "state", report_state_name(end->state), "exit",
+                     end->exit, "ended", clock_rfc3339(end->ended_ms, when), "rto_s",
                      (double)(end->ended_ms - op->began_wall_ms) / 1000, "error",
                      end->err == NULL ? "" : end->err->what, "rpo",
-                     end->loss == NULL ? json_null() : loss_json(end->loss));
+                     json_incref(json_object_get(report, "rpo")), "made_epoch",
+                     (json_int_t)op->state->role_epoch, "left", op->left);
+}
+
+/* An order that somebody gave since, as to pause, is not ours to end. */
+static bool order_is_ours(const struct operation *op)
+{
+    const char *text = op->state->order_json;
+    json_t *order = text == NULL ? NULL : json_parse(text, strlen(text), "order", NULL);
+    const char *id = json_string_value(json_object_get(order, "operation"));
+    bool ours = id != NULL && strcmp(id, op->id) == 0;
+    json_decref(order);
+    return ours;
 }
 
 static bool close_operation(struct move *move, const struct report_end *end, json_t *report,
@@ -222,8 +239,9 @@ static bool close_operation(struct move *move, const struct report_end *end, jso
     const struct control_record record = {.key = "order",
                                           .value = none ? "{\"state\":\"run\"}" : order};
     operation_note(op, "report", report_to_keep(report));
-    bool ok = journal_flush(op->journal, err) &&
-              journal_close(op->journal, closing(op, end), &record, 1, err);
+    bool ok =
+        journal_flush(op->journal, err) && journal_close(op->journal, closing(op, end, report),
+                                                         &record, order_is_ours(op) ? 1 : 0, err);
     free(order);
     return ok;
 }
@@ -234,6 +252,7 @@ static enum report_state state_of(enum plan_end end)
     case PLAN_DONE:
         return REPORT_DONE;
     case PLAN_PARTLY:
+        return REPORT_PARTLY;
     case PLAN_STOPPED:
         return REPORT_OPEN;
     case PLAN_UNDONE:
@@ -244,15 +263,51 @@ static enum report_state state_of(enum plan_end end)
     return REPORT_LOST;
 }
 
-/* Done, and something is left that no second run mends. */
-static bool left_over(const struct operation *op)
+static void leave(struct operation *op, const char *step, const char *what, const char *hint)
 {
-    const json_t *stragglers = json_object_get(operation_kept(op, "stragglers"), "records");
+    struct err why = {0};
+    err_set(&why, ERR_REFUSED, "%s", what);
+    err_hint(&why, "%s", hint);
+    operation_leave(op, step, &why, false);
+}
+
+static void leave_groups(struct operation *op)
+{
+    char hint[300];
+    const json_t *kept = operation_kept(op, "offsets");
+    const char *why = json_string_value(json_object_get(kept, "why"));
+    if (json_integer_value(json_object_get(kept, "unresolved")) > 0) {
+        snprintf(hint, sizeof(hint), "ferry offsets reset %.100s --group GROUP --to translated",
+                 op->service->name);
+        leave(op, "offsets", why == NULL ? "groups are not where they should be" : why, hint);
+    }
+}
+
+static void leave_stragglers(struct operation *op)
+{
+    char what[300];
+    char count[RENDER_NUMBER_BYTES];
+    json_t *records = json_object_get(operation_kept(op, "stragglers"), "records");
+    bool unknown = op->planned && !json_is_integer(records);
+    if (unknown || json_integer_value(records) > 0) {
+        snprintf(what, sizeof(what), "%s records at %.100s behind the cut are not mirrored",
+                 render_count(unknown ? -1 : json_integer_value(records), count), op->from->name);
+        leave(op, "stragglers", what, "where: evidence.stragglers.topics in -o json");
+    }
+}
+
+/* Every row is done, and no second run mends that. */
+static void leave_rest(struct operation *op)
+{
+    char hint[300];
     const char *proof = json_string_value(json_object_get(operation_kept(op, "fence"), "proof"));
-    const json_t *unresolved = json_object_get(operation_kept(op, "offsets"), "unresolved");
-    bool unknown = op->planned && !json_is_integer(stragglers);
-    return unknown || json_integer_value(stragglers) > 0 || proof == NULL ||
-           strcmp(proof, "none") == 0 || json_integer_value(unresolved) > 0;
+    if (proof == NULL || strcmp(proof, "none") == 0) {
+        snprintf(hint, sizeof(hint), "see that no ferryd of %.100s mirrors to %.100s any more",
+                 op->service->name, op->to->name);
+        leave(op, "fence", "the mirror's workers are not proven to have stopped", hint);
+    }
+    leave_groups(op);
+    leave_stragglers(op);
 }
 
 /* Taken back, but for what the source or Redis keeps. */
@@ -266,7 +321,7 @@ static int exit_of(enum plan_end end, bool left, const struct err *err)
 {
     switch (end) {
     case PLAN_DONE:
-        return left ? EXIT_PARTLY : EXIT_DONE;
+        return EXIT_DONE;
     case PLAN_UNDONE:
         return left ? EXIT_PARTLY : err->kind == ERR_REFUSED ? EXIT_REFUSED : EXIT_FAILED;
     case PLAN_STOPPED:
@@ -288,18 +343,51 @@ static void show(const struct move *move, json_t *take_report)
     }
 }
 
+/* Ended with exit 4, and nothing failed: what is left, the gravest first, and where to look. */
+static void say_left(const struct move *move, enum plan_end end, struct err *err)
+{
+    const struct operation *op = &move->op;
+    const char *service = op->service->name;
+    const char *proof = json_string_value(json_object_get(operation_kept(op, "fence"), "proof"));
+    json_int_t groups =
+        json_integer_value(json_object_get(operation_kept(op, "offsets"), "unresolved"));
+    const json_t *late = json_object_get(operation_kept(op, "stragglers"), "records");
+    if (end != PLAN_DONE) {
+        err_set(err, ERR_RETRY, "moved, but for a step that could not do all of it");
+        err_hint(err, "ferry %s %s", operation_kind_name(op->options.kind), service);
+    } else if (proof == NULL || strcmp(proof, "none") == 0) {
+        err_set(err, ERR_REFUSED, "moved, and the mirror's workers are not proven to have stopped");
+        err_hint(err, "systemctl stop ferryd where they run; ferry history %s %s", service, op->id);
+    } else if (groups > 0) {
+        err_set(err, ERR_REFUSED, "moved, and %lld groups are not where they have to go on",
+                (long long)groups);
+        err_hint(err, "ferry offsets show %s; ferry hints %s", service, service);
+    } else if (json_is_integer(late)) {
+        err_set(err, ERR_REFUSED, "moved, and %lld records were written at %s behind the cut",
+                (long long)json_integer_value(late), op->from->name);
+        err_hint(err, "ferry stragglers %s", service);
+    } else {
+        err_set(err, ERR_RETRY, "moved, and what is written at %s behind the cut is not known",
+                op->from->name);
+        err_hint(err, "ferry stragglers %s --timeout 300", service);
+    }
+}
+
 static int run(struct move *move, struct err *err)
 {
     struct operation *op = &move->op;
     const struct step *at = NULL;
     enum plan_end end = plan_run(&plan_failover, op, &at, err);
-    bool left = (end == PLAN_DONE && left_over(op)) || (end == PLAN_UNDONE && undone_left(op));
-    struct report_end told = {.state = left && end == PLAN_DONE ? REPORT_PARTLY : state_of(end),
-                              .exit = exit_of(end, left, err),
+    if (end == PLAN_DONE || end == PLAN_PARTLY) {
+        leave_rest(op);
+        end = json_array_size(op->left) > 0 ? PLAN_PARTLY : PLAN_DONE;
+    }
+    struct report_end told = {.state = state_of(end),
+                              .exit = exit_of(end, end == PLAN_UNDONE && undone_left(op), err),
                               .step = at == NULL ? NULL : at->name,
                               .err = err->kind == ERR_NONE ? NULL : err,
                               .ended_ms = -1};
-    bool closes = end == PLAN_DONE || end == PLAN_UNDONE;
+    bool closes = end == PLAN_DONE || end == PLAN_PARTLY || end == PLAN_UNDONE;
     if (!op->planned && end != PLAN_UNDONE) {
         loss_read(op, &move->loss);
         told.loss = &move->loss;
@@ -314,9 +402,13 @@ static int run(struct move *move, struct err *err)
         told.loss = &move->loss;
     }
     if (closes) {
-        told.ended_ms = clock_wall_ms(op->clock);
+        told.ended_ms = op->ended_ms >= 0 ? op->ended_ms : clock_wall_ms(op->clock);
     }
     json_t *report = report_json(op, &plan_failover, &told);
+    json_t *before = json_object_get(operation_kept(op, "report"), "rpo");
+    if (op->ended_ms >= 0 && before != NULL) { /* lost is what was lost then */
+        json_object_set(report, "rpo", before);
+    }
     struct err why = {0};
     if (closes && !close_operation(move, &told, report, &why)) {
         err_wrap(&why, "moved, and the journal is not closed");
@@ -324,8 +416,10 @@ static int run(struct move *move, struct err *err)
         told.exit = EXIT_PARTLY;
     }
     show(move, report);
-    if (told.exit != EXIT_DONE && err->kind != ERR_NONE) {
-        if (err->hint[0] == '\0' && told.exit == EXIT_PARTLY) {
+    if (told.exit != EXIT_DONE) {
+        if (err->kind == ERR_NONE) {
+            say_left(move, end, err);
+        } else if (err->hint[0] == '\0' && told.exit == EXIT_PARTLY) {
             err_hint(err, "the same command again goes on");
         }
         command_fail(move->context.line, err);

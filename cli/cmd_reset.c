@@ -373,6 +373,10 @@ int cmd_offsets_reset(const struct command_line *line)
     } else {
         say_groups(&reset);
         code = acted ? exit_of(&reset) : EXIT_DONE;
+        if (code != EXIT_DONE) {
+            fprintf(stderr, "  next: ferry offsets show %s; then the same command again\n",
+                    context.service->name);
+        }
         if (context.json) {
             print_json(&reset, acted);
         } else if (acted) {

@@ -320,24 +320,56 @@ static void print_again(const struct command_line *line, FILE *out)
     }
 }
 
-static void print_next(const struct command_line *line, const struct err *err)
+/* Does the text name a command that can be typed as it stands, ours or one of the tools that go with Kafka and Redis? */
+static bool names_command(const struct command *root, const char *text)
+{
+    static const char *const tools[] = {"kafka-", "systemctl ", "redis-cli ", "timedatectl"};
+    for (size_t i = 0; i < sizeof(tools) / sizeof(tools[0]); i++) {
+        if (strstr(text, tools[i]) != NULL) {
+            return true;
+        }
+    }
+    size_t len = strlen(root->name);
+    for (const char *at = strstr(text, root->name); at != NULL; at = strstr(at + 1, root->name)) {
+        char word[NAME_ROOM];
+        size_t room = at[len] == ' ' ? strcspn(at + len + 1, " ;,:`") : 0;
+        snprintf(word, sizeof(word), "%.*s", (int)room, at + len + (room > 0 ? 1 : 0));
+        if (room > 0 && (strcmp(word, "--help") == 0 || is_child(root, word))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* By kind: where to look, or the same again as it was typed. @param hinted  a hint said what has to be done before */
+static void print_command(const struct command_line *line, const struct err *err, bool hinted,
+                          FILE *out)
 {
     char name[NAME_ROOM];
-    fputs("  next: ", stderr);
-    if (err->hint[0] != '\0') {
-        struct render_safe safe = render_safe(err->hint);
-        fputs(safe.text, stderr);
-    } else if (err->kind == ERR_CONFIG) {
-        fprintf(stderr, "%s config check", line->path[0]->name);
+    if (err->kind == ERR_CONFIG) {
+        fprintf(out, "%s config check", line->path[0]->name);
     } else if (err->kind == ERR_USAGE && err->code != EXIT_UNCONFIRMED) {
-        fprintf(stderr, "%s --help", command_name(line, name, sizeof(name)));
-    } else if (err->kind == ERR_REFUSED && line->args_count > 0) {
+        fprintf(out, "%s --help", command_name(line, name, sizeof(name)));
+    } else if (err->kind == ERR_REFUSED && !hinted && line->args_count > 0) {
         struct render_safe safe = render_safe(line->args[0]);
-        fprintf(stderr, "%s status %s", line->path[0]->name, safe.text);
+        fprintf(out, "%s status %s", line->path[0]->name, safe.text);
     } else {
-        print_again(line, stderr);
+        print_again(line, out);
     }
-    fputc('\n', stderr);
+    fputc('\n', out);
+}
+
+void command_next(const struct command_line *line, const struct err *err, FILE *out)
+{
+    bool hinted = err->hint[0] != '\0';
+    if (hinted) {
+        fprintf(out, "  next: %s\n", render_safe(err->hint).text);
+        if (names_command(line->path[0], err->hint)) {
+            return;
+        }
+    }
+    fprintf(out, hinted ? "  then: " : "  next: ");
+    print_command(line, err, hinted, out);
 }
 
 int command_fail(const struct command_line *line, const struct err *err)
@@ -347,6 +379,6 @@ int command_fail(const struct command_line *line, const struct err *err)
     bool named = strncmp(safe.text, root, strlen(root)) == 0; /* usage errors name the command */
     fflush(stdout);
     fprintf(stderr, "%s%s%s\n", named ? "" : root, named ? "" : ": ", safe.text);
-    print_next(line, err);
+    command_next(line, err, stderr);
     return command_exit(err);
 }

@@ -106,6 +106,8 @@ bool command_completion(const struct command *root, const char *name, FILE *out)
 
 /* Say on stderr what went wrong and what to type next (without a hint: what fits its kind), and give the exit code. */
 int command_fail(const struct command_line *line, const struct err *err);
+/* "  next: HINT"; and where that names no command, one more line "  then: COMMAND": what fits the error's kind. */
+void command_next(const struct command_line *line, const struct err *err, FILE *out);
 /* The exit code alone. */
 int command_exit(const struct err *err);
 

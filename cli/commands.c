@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "failover/runbook.h"
+
 #define TO_OPTION     \
     {.name = "to",    \
      .value = "SITE", \
@@ -74,6 +76,12 @@ static const struct command_option pause_options[] = {
     {.name = "yes", .help = "do not ask"},
     LINK_OPTION,
     TO_OPTION,
+    NO_OPTION,
+};
+
+static const struct command_option stragglers_options[] = {
+    {.name = "watch",
+     .help = "again every two seconds until interrupted; with -o json one line each"},
     NO_OPTION,
 };
 
@@ -238,6 +246,9 @@ static const struct command_option dns_plan_options[] = {
 };
 static const struct command_option dns_swap_options[] = {
     {.name = "to", .value = "SITE", .help = "the site whose names they get; needed"},
+    {.name = "dns-done",
+     .help =
+         "they were moved by hand: look whether the authoritative servers say so, and record it"},
     DNS_WAIT,
     DNS_REASON,
     DNS_YES,
@@ -254,8 +265,9 @@ static const struct command_option dns_prepare_options[] = {
 };
 
 static const struct command_option help_options[] = {
-    {.name = "man",        .help = "the manual page, as roff", .hidden = true                  },
-    {.name = "completion", .value = "bash|zsh",                .help = "completions of a shell"},
+    {.name = "man",        .help = "the manual page, as roff",        .hidden = true                  },
+    {.name = "runbook",    .help = "docs/runbook.md, from the steps", .hidden = true                  },
+    {.name = "completion", .value = "bash|zsh",                       .help = "completions of a shell"},
     NO_OPTION,
 };
 
@@ -466,7 +478,9 @@ static const struct command dns_commands[] = {
          "offsets, no role: a failover does those, too. Waits until k of n authoritative servers "
          "(dns.*.settled) and every resolver of the configuration say so. Exit 3: refused, nothing "
          "was changed; 4: not all of it, or it is not known; 5: done, and not settled in time. The "
-         "same command again goes on from there.", .options = dns_swap_options,
+         "same command again goes on from there. When a provider cannot be reached it prints what "
+         "to "
+         "type by hand; after that --dns-done asks no provider, but the authoritative servers.", .options = dns_swap_options,
      .run = cmd_dns_swap},
     {.name = "prepare",
      .args = "SERVICE",
@@ -557,6 +571,20 @@ static const struct command commands[] = {
      .args_most = 2,
      .summary = "failovers and switchovers of the service, by whom and how long; one of them with "
                 "its report", .run = cmd_history},
+    {.name = "stragglers",
+     .args = "SERVICE",
+     .args_least = 1,
+     .args_most = 1,
+     .summary = "after a move: who is at the old primary still, who has arrived",
+     .text =
+         "Members of groups by client id and host on both sides, records that were written at the "
+         "old primary behind the cut, and the producers that it remembers of them. Expected are "
+         "the groups that had members at the cut. --timeout waits until nobody is on the way; "
+         "without it one look is taken. The old primary is asked for 1 s a look.\n"
+         "Exit 0: everybody who was expected has arrived, and nothing is known to be left. 4: "
+         "somebody, or records, are at the old primary, or a group is at neither side. 5: not "
+         "known, the old primary does not answer.", .options = stragglers_options,
+     .run = cmd_stragglers},
     {.name = "status",
      .args = "[SERVICE]",
      .args_most = 1,
@@ -672,6 +700,10 @@ int cmd_help(const struct command_line *line)
     char *argv[COMMAND_DEPTH_MAX + 2] = {line->argv[0], help};
     if (command_has(line, "man")) {
         command_man(&ferry_commands, stdout);
+        return EXIT_DONE;
+    }
+    if (command_has(line, "runbook")) {
+        runbook_print(&plan_failover, stdout);
         return EXIT_DONE;
     }
     if (command_has(line, "completion")) {

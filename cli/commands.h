@@ -12,6 +12,7 @@ int cmd_switchover(const struct command_line *line);
 int cmd_pause(const struct command_line *line);
 int cmd_resume(const struct command_line *line);
 int cmd_history(const struct command_line *line);
+int cmd_stragglers(const struct command_line *line);
 int cmd_top(const struct command_line *line);
 int cmd_status(const struct command_line *line);
 int cmd_offsets_translate(const struct command_line *line);

@@ -134,6 +134,7 @@ static bool refused(const struct dns_names *names, const struct dns_named *named
     case DNS_REFUSED_NO_CNAME:
     case DNS_REFUSED_SEVERAL:
     case DNS_REFUSED_WEIGHTED:
+    case DNS_REFUSED_DIFFERS:
     case DNS_REFUSED_BY_PROVIDER:
         break;
     }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/print_stragglers.h"
 #include "cli/render.h"
 
 static const char *text_of(const json_t *object, const char *key)
@@ -117,17 +118,36 @@ static void print_restarts(const json_t *report)
     }
 }
 
-static void print_stragglers(const json_t *report)
+/* Clients arrive behind the operation's end: the command that tells of them then. */
+static void print_next(const json_t *report)
 {
-    json_t *records = json_object_get(report, "stragglers");
+    const char *state = text_of(report, "state");
     char line[300];
-    char count[RENDER_NUMBER_BYTES];
-    if (json_is_integer(records) && json_integer_value(records) > 0) {
-        snprintf(line, sizeof(line),
-                 "%s records were written at %.100s behind the cut and are not at %.100s",
-                 render_count(json_integer_value(records), count), text_of(report, "from"),
-                 text_of(report, "to"));
-        say("stragglers", line);
+    if (strcmp(state, "done") == 0 || strcmp(state, "partly") == 0) {
+        snprintf(line, sizeof(line), "ferry stragglers %.100s --timeout 300",
+                 text_of(report, "service"));
+        say("next", line);
+    }
+}
+
+/* What the operation did not do, and what to type. */
+static void print_left(const json_t *report)
+{
+    size_t index;
+    json_t *row;
+    bool again = false;
+    char line[1100];
+    json_array_foreach (json_object_get(report, "left"), index, row) {
+        const char *hint = text_of(row, "hint");
+        snprintf(line, sizeof(line), "%.32s: %.700s%s%.300s", text_of(row, "step"),
+                 text_of(row, "what"), hint[0] == '\0' ? "" : "; ", hint);
+        say("left", line);
+        again = again || json_is_true(json_object_get(row, "again"));
+    }
+    if (again) {
+        snprintf(line, sizeof(line), "ferry %s %s --to %s does once more what it can of it",
+                 text_of(report, "kind"), text_of(report, "service"), text_of(report, "to"));
+        say("", line);
     }
 }
 
@@ -151,7 +171,9 @@ void print_report(const json_t *report)
     print_rpo(report);
     print_names(report);
     print_restarts(report);
-    print_stragglers(report);
+    print_stragglers_lines(json_object_get(json_object_get(report, "evidence"), "stragglers"));
+    print_left(report);
+    print_next(report);
     if (json_is_string(json_object_get(report, "unprotected_since"))) {
         snprintf(line, sizeof(line), "%s is unprotected since %s: nobody mirrors %s",
                  text_of(report, "service"), text_of(report, "unprotected_since"),

@@ -99,7 +99,16 @@ struct config_cname {
     int32_t ttl_s; /* default 30: created with it, a longer one is warned about */
 };
 
-enum config_provider { PROVIDER_RFC2136, PROVIDER_EXEC };
+enum config_provider {
+    PROVIDER_RFC2136,
+    PROVIDER_POWERDNS,
+    PROVIDER_ROUTE53,
+    PROVIDER_CLOUDFLARE,
+    PROVIDER_ALIDNS,
+    PROVIDER_GOOGLE,
+    PROVIDER_AZURE,
+    PROVIDER_EXEC,
+};
 const char *config_provider_name(enum config_provider provider);
 
 struct config_server { /* of names: a number, never a name */
@@ -120,7 +129,7 @@ struct config_zone { /* dns.NAME: where records live and who changes them */
     struct config_servers resolvers;
     int32_t settled_count; /* so many authoritative servers are enough; 0 = all */
     int32_t timeout_ms;    /* of one server's answer */
-    const char *tsig_name; /* NULL with PROVIDER_EXEC, as are both below */
+    const char *tsig_name; /* PROVIDER_RFC2136, else NULL, as are both below */
     const char *tsig_algorithm;
     struct config_secret *tsig_secret;
     const char **command; /* PROVIDER_EXEC: its argv, NULL behind it */
@@ -128,6 +137,26 @@ struct config_zone { /* dns.NAME: where records live and who changes them */
     int32_t command_timeout_ms;
     const char **environment; /* names that are passed on */
     size_t environment_count;
+    /* of providers with an API; NULL = not set */
+    struct config_secret *secret;
+    struct config_secret *session_token;
+    const char *access_key;
+    const char *id; /* of the zone */
+    const char *region;
+    const char *project;
+    const char *tenant;
+    const char *client;
+    const char *subscription;
+    const char *resource_group;
+    const char *endpoint; /* "https://...", no final slash */
+    const char *sign_in;  /* likewise */
+    const char *ca;       /* file */
+    int32_t request_timeout_ms;
+    const char **regions; /* that the zone's authority is said to stand in */
+    size_t regions_count;
+    struct config_zone
+        *also; /* further providers: what a provider is told, and the zone's name, is set */
+    size_t also_count;
 };
 
 enum config_hook { HOOK_PRE, HOOK_FENCE, HOOK_EVICT, HOOK_POST, CONFIG_HOOKS_COUNT };

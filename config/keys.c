@@ -14,6 +14,35 @@
 #define TIB ((int64_t)1 << 40)
 
 /* clang-format off */
+/* Who changes records of a zone: the same keys for the first provider and for those of `also`. */
+#define PROVIDER_KEYS(at) \
+    {.path = at ".provider", .type = KEY_CHOICE, .choices = "rfc2136|powerdns|route53|cloudflare|alidns|google|azure|exec", .required = true, .help = "who changes records there: dynamic updates, the API of a provider, or a program of yours (docs/dns.md#providers)"}, \
+    {.path = at ".servers", .type = KEY_ARRAY, .help = "rfc2136: who takes updates, tried in order"}, \
+    {.path = at ".servers.[]", .type = KEY_STRING, .help = "ADDRESS, ADDRESS:PORT or [V6]:PORT; no names: they may not resolve on that day"}, \
+    {.path = at ".tsig", .type = KEY_OBJECT, .help = "rfc2136: key of dynamic updates; needed"}, \
+    {.path = at ".tsig.name", .type = KEY_STRING, .required = true, .help = "its name"}, \
+    {.path = at ".tsig.algorithm", .type = KEY_CHOICE, .default_text = "hmac-sha256", .choices = "hmac-sha256|hmac-sha512", .help = "as the server has it"}, \
+    {.path = at ".tsig.secret", .type = KEY_SECRET, .required = true, .help = "where it is read from; base64"}, \
+    {.path = at ".secret", .type = KEY_SECRET, .help = "every provider with an API: where its key is read from: API key (powerdns), token (cloudflare), secret access key (route53, alidns), client secret (azure), the service account's JSON (google)"}, \
+    {.path = at ".access_key", .type = KEY_STRING, .default_text = "", .help = "route53, alidns: id of the access key; needed"}, \
+    {.path = at ".session_token", .type = KEY_SECRET, .help = "route53, alidns: where the token of temporary credentials is read from"}, \
+    {.path = at ".id", .type = KEY_STRING, .default_text = "", .help = "of the zone: hosted zone (route53), managed zone (google), zone id (cloudflare); needed by those; powerdns: of the server, else localhost"}, \
+    {.path = at ".region", .type = KEY_STRING, .default_text = "", .help = "route53: that requests are signed for; default us-east-1, in China cn-northwest-1"}, \
+    {.path = at ".project", .type = KEY_STRING, .default_text = "", .help = "google: project of the zone; needed"}, \
+    {.path = at ".tenant", .type = KEY_STRING, .default_text = "", .help = "azure: directory of the client; needed"}, \
+    {.path = at ".client", .type = KEY_STRING, .default_text = "", .help = "azure: id of the application that signs in; needed"}, \
+    {.path = at ".subscription", .type = KEY_STRING, .default_text = "", .help = "azure: of the zone; needed"}, \
+    {.path = at ".resource_group", .type = KEY_STRING, .default_text = "", .help = "azure: of the zone; needed"}, \
+    {.path = at ".endpoint", .type = KEY_STRING, .default_text = "", .help = "https://HOST[:PORT][/PATH] of the API; default: the provider's public one; needed by powerdns, which may have http://"}, \
+    {.path = at ".sign_in", .type = KEY_STRING, .default_text = "", .help = "google, azure: https://... that gives tokens; default: the provider's public one"}, \
+    {.path = at ".ca", .type = KEY_STRING, .default_text = "", .help = "file of certificates that the endpoint's must lead to; default: the system's"}, \
+    {.path = at ".request_timeout", .type = KEY_DURATION, .default_text = "10s", .least = 100, .most = 120000, .help = "an API has so long for one request, waits that it asks for included"}, \
+    {.path = at ".command", .type = KEY_ARRAY, .help = "exec: the program and its arguments, no shell (docs/dns.md)"}, \
+    {.path = at ".command.[]", .type = KEY_STRING, .help = "first an absolute path, then arguments"}, \
+    {.path = at ".command_timeout", .type = KEY_DURATION, .default_text = "20s", .least = 100, .most = 600000, .help = "exec: ended after so long"}, \
+    {.path = at ".environment", .type = KEY_ARRAY, .help = "exec: variables that are passed on; others are not, but for PATH and LANG"}, \
+    {.path = at ".environment.[]", .type = KEY_STRING, .help = "a name"}
+
 const struct key config_keys[] = {
     {.path = "deployment", .type = KEY_STRING, .required = true, .restart = true, .help = "name of this installation; part of the producer ids, so never change it"},
     {.path = "worker", .type = KEY_STRING, .default_text = "", .restart = true, .help = "name of this worker, unique in the group; default: the host's name"},
@@ -110,24 +139,18 @@ const struct key config_keys[] = {
     {.path = "services.*.cname.[].ttl", .type = KEY_DURATION, .default_text = "30s", .least = 1000, .most = 86400000, .help = "whole seconds: the record is created with it; a longer one is warned about, `ferry dns prepare` lowers to it"},
     {.path = "dns", .type = KEY_OBJECT, .help = "zones by name, for `ferry dns` and failovers (docs/dns.md); ferryd needs none"},
     {.path = "dns.*", .type = KEY_OBJECT, .help = "one zone; records lie in the longest that fits"},
-    {.path = "dns.*.provider", .type = KEY_CHOICE, .choices = "rfc2136|exec", .required = true, .help = "who changes records there: dynamic updates, or a program of yours"},
-    {.path = "dns.*.servers", .type = KEY_ARRAY, .help = "rfc2136: who takes updates, tried in order"},
-    {.path = "dns.*.servers.[]", .type = KEY_STRING, .help = "ADDRESS, ADDRESS:PORT or [V6]:PORT; no names: they may not resolve on that day"},
+    PROVIDER_KEYS("dns.*"),
+    {.path = "dns.*.also", .type = KEY_ARRAY, .help = "further providers of the same zone: every change is made with all of them, in this order, this one first (docs/dns.md#several-providers)"},
+    {.path = "dns.*.also.[]", .type = KEY_OBJECT, .help = "one of them"},
+    PROVIDER_KEYS("dns.*.also.[]"),
+    {.path = "dns.*.regions", .type = KEY_ARRAY, .help = "regions that who changes and who answers the zone stands in, named as `sites.X.region`; for `ferry check`"},
+    {.path = "dns.*.regions.[]", .type = KEY_STRING, .help = "one of them"},
     {.path = "dns.*.authoritative", .type = KEY_ARRAY, .help = "who is asked what clients get; default: the zone's NS records"},
     {.path = "dns.*.authoritative.[]", .type = KEY_STRING, .help = "likewise"},
     {.path = "dns.*.resolvers", .type = KEY_ARRAY, .help = "recursive servers that clients use: asked for the new name's address, and settled only when all of them say so"},
     {.path = "dns.*.resolvers.[]", .type = KEY_STRING, .help = "likewise"},
     {.path = "dns.*.settled", .type = KEY_COUNT, .default_text = "0", .least = 0, .most = 64, .help = "a change is settled when so many authoritative servers say so; 0 = all of them"},
     {.path = "dns.*.timeout", .type = KEY_DURATION, .default_text = "2s", .least = 100, .most = 30000, .help = "a server has so long to answer, then the next is tried"},
-    {.path = "dns.*.tsig", .type = KEY_OBJECT, .help = "rfc2136: key of dynamic updates; needed"},
-    {.path = "dns.*.tsig.name", .type = KEY_STRING, .required = true, .help = "its name"},
-    {.path = "dns.*.tsig.algorithm", .type = KEY_CHOICE, .default_text = "hmac-sha256", .choices = "hmac-sha256|hmac-sha512", .help = "as the server has it"},
-    {.path = "dns.*.tsig.secret", .type = KEY_SECRET, .required = true, .help = "where it is read from; base64"},
-    {.path = "dns.*.command", .type = KEY_ARRAY, .help = "exec: the program and its arguments, no shell (docs/dns.md)"},
-    {.path = "dns.*.command.[]", .type = KEY_STRING, .help = "first an absolute path, then arguments"},
-    {.path = "dns.*.command_timeout", .type = KEY_DURATION, .default_text = "20s", .least = 100, .most = 600000, .help = "exec: ended after so long"},
-    {.path = "dns.*.environment", .type = KEY_ARRAY, .help = "exec: variables that are passed on; others are not, but for PATH and LANG"},
-    {.path = "dns.*.environment.[]", .type = KEY_STRING, .help = "a name"},
     {.path = "http", .type = KEY_OBJECT, .help = "metrics and health"},
     {.path = "http.listen", .type = KEY_STRING, .default_text = "127.0.0.1:9464", .restart = true, .help = "ADDR:PORT, or \"off\""},
     {.path = "mirror", .type = KEY_OBJECT, .help = "limits of the data path"},

@@ -190,24 +190,67 @@ static json_t *words_json(const char *const *words, size_t count)
     return list;
 }
 
-static json_t *zone_json(const struct config_zone *zone)
+/* What one provider was told. */
+static void put_provider(json_t *tree, const struct config_zone *zone)
 {
-    json_t *tree =
-        json_pack("{sssosososisi}", "provider", config_provider_name(zone->provider), "servers",
-                  servers_json(&zone->servers), "authoritative", servers_json(&zone->authoritative),
-                  "resolvers", servers_json(&zone->resolvers), "settled", zone->settled_count,
-                  "timeout", zone->timeout_ms);
+    json_object_set_new(tree, "provider", json_string(config_provider_name(zone->provider)));
+    json_object_set_new(tree, "servers", servers_json(&zone->servers));
     if (zone->provider == PROVIDER_RFC2136) {
         json_object_set_new(tree, "tsig",
                             json_pack("{ssssso}", "name", zone->tsig_name, "algorithm",
                                       zone->tsig_algorithm, "secret",
                                       secret_json(zone->tsig_secret)));
-    } else {
+        return;
+    }
+    if (zone->provider == PROVIDER_EXEC) {
         json_object_set_new(tree, "command", words_json(zone->command, zone->command_count));
         json_object_set_new(tree, "command_timeout", json_integer(zone->command_timeout_ms));
         json_object_set_new(tree, "environment",
                             words_json(zone->environment, zone->environment_count));
+        return;
     }
+    const struct {
+        const char *key;
+        const char *value;
+    } texts[] = {
+        {"access_key",     zone->access_key    },
+        {"id",             zone->id            },
+        {"region",         zone->region        },
+        {"project",        zone->project       },
+        {"tenant",         zone->tenant        },
+        {"client",         zone->client        },
+        {"subscription",   zone->subscription  },
+        {"resource_group", zone->resource_group},
+        {"endpoint",       zone->endpoint      },
+        {"sign_in",        zone->sign_in       },
+        {"ca",             zone->ca            },
+    };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        if (texts[i].value != NULL) {
+            json_object_set_new(tree, texts[i].key, json_string(texts[i].value));
+        }
+    }
+    json_object_set_new(tree, "secret", secret_json(zone->secret));
+    if (zone->session_token != NULL) {
+        json_object_set_new(tree, "session_token", secret_json(zone->session_token));
+    }
+    json_object_set_new(tree, "request_timeout", json_integer(zone->request_timeout_ms));
+}
+
+static json_t *zone_json(const struct config_zone *zone)
+{
+    json_t *also = json_array();
+    json_t *tree = json_pack("{sososisi}", "authoritative", servers_json(&zone->authoritative),
+                             "resolvers", servers_json(&zone->resolvers), "settled",
+                             zone->settled_count, "timeout", zone->timeout_ms);
+    put_provider(tree, zone);
+    for (size_t i = 0; i < zone->also_count; i++) {
+        json_t *other = json_object();
+        put_provider(other, &zone->also[i]);
+        json_array_append_new(also, other);
+    }
+    json_object_set_new(tree, "also", also);
+    json_object_set_new(tree, "regions", words_json(zone->regions, zone->regions_count));
     return tree;
 }
 

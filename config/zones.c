@@ -15,11 +15,28 @@
 #define DNS_LABEL_MAX    63
 #define COMMAND_ARGS_MAX 64
 
-static const char *const providers[] = {[PROVIDER_RFC2136] = "rfc2136", [PROVIDER_EXEC] = "exec"};
+#define ALSO_MAX 3
+#define URL_MAX  400 /* with a path and a query it stays below https.c's bound */
+#define WORD_MAX 128
+
+#define NEEDS_MAX 5
+static const struct provider {
+    const char *name;
+    const char *needs[NEEDS_MAX]; /* keys */
+} providers[] = {
+    [PROVIDER_RFC2136] = {"rfc2136",    {"servers", "tsig"}                                             },
+    [PROVIDER_POWERDNS] = {"powerdns",   {"secret", "endpoint"}                                          },
+    [PROVIDER_ROUTE53] = {"route53",    {"secret", "access_key", "id"}                                  },
+    [PROVIDER_CLOUDFLARE] = {"cloudflare", {"secret", "id"}                                                },
+    [PROVIDER_ALIDNS] = {"alidns",     {"secret", "access_key"}                                        },
+    [PROVIDER_GOOGLE] = {"google",     {"secret", "project", "id"}                                     },
+    [PROVIDER_AZURE] = {"azure",      {"secret", "tenant", "client", "subscription", "resource_group"}},
+    [PROVIDER_EXEC] = {"exec",       {"command"}                                                     },
+};
 
 const char *config_provider_name(enum config_provider provider)
 {
-    return providers[provider];
+    return providers[provider].name;
 }
 
 /* --- names -------------------------------------------------------------------------------------------------------- */
@@ -103,8 +120,9 @@ static bool server_address(const char *text, struct sockaddr_storage *out)
     return inet_pton(AF_INET6, host, &v6->sin6_addr) == 1;
 }
 
-static bool build_servers(const struct build *build, struct config_servers *servers,
-                          const char *zone, const char *key, const json_t *tree)
+/* @param at  path of the object that has the key */
+static bool build_servers(const struct build *build, struct config_servers *servers, const char *at,
+                          const char *key, const json_t *tree)
 {
     char path[BUILD_PATH_BYTES];
     const json_t *list = json_object_get(tree, key);
@@ -112,14 +130,14 @@ static bool build_servers(const struct build *build, struct config_servers *serv
 
     servers->list = build_heap(calloc(count + 1, sizeof(*servers->list)));
     if (count > SERVERS_MAX) {
-        snprintf(path, sizeof(path), "dns.%.300s.%s", zone, key);
+        snprintf(path, sizeof(path), "%.900s.%s", at, key);
         return parse_error(build->file, build->err, path, "%zu servers; at most %d", count,
                            SERVERS_MAX);
     }
     while (servers->count < count) {
         const char *text = json_string_value(json_array_get(list, servers->count));
         struct config_server *server = &servers->list[servers->count];
-        snprintf(path, sizeof(path), "dns.%.300s.%s.%zu", zone, key, servers->count++);
+        snprintf(path, sizeof(path), "%.900s.%s.%zu", at, key, servers->count++);
         server->text = build_copy(text);
         if (!server_address(text, &server->address)) {
             return parse_error(build->file, build->err, path,
@@ -139,15 +157,38 @@ static void servers_done(struct config_servers *servers)
 
 /* --- providers ---------------------------------------------------------------------------------------------------- */
 
-static bool needed(const struct build *build, const char *zone, const char *key, bool there)
+/* @param at  path of the zone, or of one of its `also` */
+static bool needs_met(const struct build *build, const char *at, enum config_provider provider,
+                      const json_t *tree)
 {
-    char path[BUILD_PATH_BYTES];
-    snprintf(path, sizeof(path), "dns.%.300s", zone);
-    return there ||
-           parse_error(build->file, build->err, path, "\"%s\" is needed by this provider", key);
+    for (size_t i = 0; i < NEEDS_MAX && providers[provider].needs[i] != NULL; i++) {
+        const char *key = providers[provider].needs[i];
+        const json_t *value = json_object_get(tree, key);
+        if (value == NULL || (json_is_string(value) && json_string_length(value) == 0) ||
+            (json_is_array(value) && json_array_size(value) == 0)) {
+            return parse_error(build->file, build->err, at, "\"%s\" is needed by this provider",
+                               key);
+        }
+    }
+    return true;
 }
 
-static bool build_tsig(const struct build *build, struct config_zone *zone, const json_t *tsig)
+/* @param out  stays NULL when the key is not there */
+static bool build_secret_at(const struct build *build, struct config_secret **out, const char *at,
+                            const char *key, const json_t *tree)
+{
+    char path[BUILD_PATH_BYTES];
+    const json_t *value = json_object_get(tree, key);
+    if (value == NULL) {
+        return true;
+    }
+    *out = build_heap(calloc(1, sizeof(**out)));
+    snprintf(path, sizeof(path), "%.900s.%s", at, key);
+    return build_secret(build, *out, path, path, value);
+}
+
+static bool build_tsig(const struct build *build, struct config_zone *zone, const char *at,
+                       const json_t *tsig)
 {
     char path[BUILD_PATH_BYTES];
     const char *algorithm = json_string_value(json_object_get(tsig, "algorithm"));
@@ -155,12 +196,11 @@ static bool build_tsig(const struct build *build, struct config_zone *zone, cons
     zone->tsig_name = build_copy(json_string_value(json_object_get(tsig, "name")));
     zone->tsig_algorithm =
         build_copy(algorithm == NULL ? keys_find("dns.*.tsig.algorithm")->default_text : algorithm);
-    zone->tsig_secret = build_heap(calloc(1, sizeof(*zone->tsig_secret)));
-    snprintf(path, sizeof(path), "dns.%.300s.tsig.secret", zone->name);
-    if (!build_secret(build, zone->tsig_secret, path, path, json_object_get(tsig, "secret"))) {
+    snprintf(path, sizeof(path), "%.900s.tsig", at);
+    if (!build_secret_at(build, &zone->tsig_secret, path, "secret", tsig)) {
         return false;
     }
-    snprintf(path, sizeof(path), "dns.%.300s.tsig.name", zone->name);
+    snprintf(path, sizeof(path), "%.900s.tsig.name", at);
     return build_dns_name_ok(build, zone->tsig_name, path);
 }
 
@@ -175,10 +215,10 @@ static const char **build_words(const json_t *list, size_t *out_count)
     return words;
 }
 
-static bool command_ok(const struct build *build, const struct config_zone *zone)
+static bool command_ok(const struct build *build, const struct config_zone *zone, const char *at)
 {
     char path[BUILD_PATH_BYTES];
-    snprintf(path, sizeof(path), "dns.%.300s.command", zone->name);
+    snprintf(path, sizeof(path), "%.900s.command", at);
     if (zone->command_count > COMMAND_ARGS_MAX) {
         return parse_error(build->file, build->err, path, "more than %d words", COMMAND_ARGS_MAX);
     }
@@ -187,25 +227,142 @@ static bool command_ok(const struct build *build, const struct config_zone *zone
     }
     for (size_t i = 0; i < zone->environment_count; i++) {
         if (zone->environment[i][0] == '\0' || strchr(zone->environment[i], '=') != NULL) {
-            snprintf(path, sizeof(path), "dns.%.300s.environment.%zu", zone->name, i);
+            snprintf(path, sizeof(path), "%.900s.environment.%zu", at, i);
             return parse_error(build->file, build->err, path, "is no name of a variable");
         }
     }
     return true;
 }
 
-static bool build_provider(const struct build *build, struct config_zone *zone, const json_t *tree)
+/* An address of an API. Who may read it on the way would have the key: http is for PowerDNS, which speaks nothing else. */
+static bool url_ok(const struct build *build, const struct config_zone *zone, const char *url,
+                   const char *at, const char *key)
 {
-    const json_t *tsig = json_object_get(tree, "tsig");
+    char path[BUILD_PATH_BYTES];
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/:[]";
+    size_t scheme = url == NULL                                                              ? 0
+                    : strncmp(url, "https://", 8) == 0                                       ? 8
+                    : strncmp(url, "http://", 7) == 0 && zone->provider == PROVIDER_POWERDNS ? 7
+                                                                                             : 0;
+    snprintf(path, sizeof(path), "%.900s.%s", at, key);
+    return url == NULL ||
+           (scheme > 0 && url[scheme] != '\0' && url[scheme] != '/' && strlen(url) < URL_MAX &&
+            strspn(url, letters) == strlen(url)) ||
+           parse_error(build->file, build->err, path, "\"%.80s\" is no https://HOST[:PORT][/PATH]",
+                       url);
+}
+
+/* Parts of paths and headers of requests: nothing that could end them. */
+static bool word_ok(const struct build *build, const char *word, const char *at, const char *key)
+{
+    char path[BUILD_PATH_BYTES];
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:()";
+    snprintf(path, sizeof(path), "%.900s.%s", at, key);
+    return word == NULL || (strlen(word) < WORD_MAX && strspn(word, letters) == strlen(word)) ||
+           parse_error(build->file, build->err, path,
+                       "letters, digits and -._:() alone, at most %d", WORD_MAX - 1);
+}
+
+static const char *build_url(const json_t *tree, const char *key)
+{
+    const char *text = json_string_value(json_object_get(tree, key));
+    char *copy = text == NULL || text[0] == '\0' ? NULL : build_heap(strdup(text));
+    for (size_t len = copy == NULL ? 0 : strlen(copy); len > 0 && copy[len - 1] == '/'; len--) {
+        copy[len - 1] = '\0';
+    }
+    return copy;
+}
+
+static bool build_api(const struct build *build, struct config_zone *zone, const char *at,
+                      const json_t *tree)
+{
+    const struct {
+        const char *key;
+        const char **out;
+    } words[] = {
+        {"access_key",     &zone->access_key    },
+        {"id",             &zone->id            },
+        {"region",         &zone->region        },
+        {"project",        &zone->project       },
+        {"tenant",         &zone->tenant        },
+        {"client",         &zone->client        },
+        {"subscription",   &zone->subscription  },
+        {"resource_group", &zone->resource_group},
+    };
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        *words[i].out = build_string(tree, words[i].key);
+        if (!word_ok(build, *words[i].out, at, words[i].key)) {
+            return false;
+        }
+    }
+    zone->ca = build_string(tree, "ca");
+    zone->endpoint = build_url(tree, "endpoint");
+    zone->sign_in = build_url(tree, "sign_in");
+    return build_secret_at(build, &zone->secret, at, "secret", tree) &&
+           build_secret_at(build, &zone->session_token, at, "session_token", tree) &&
+           url_ok(build, zone, zone->endpoint, at, "endpoint") &&
+           url_ok(build, zone, zone->sign_in, at, "sign_in");
+}
+
+static enum config_provider provider_of(const char *name)
+{
+    size_t count = sizeof(providers) / sizeof(providers[0]);
+    size_t found = 0;
+    while (found < count - 1 && strcasecmp(providers[found].name, name) != 0) {
+        found++;
+    }
+    return (enum config_provider)found; /* the table of keys knows no other */
+}
+
+/* What one provider is told. @param at  path of the zone, or of one of its `also` */
+static bool build_provider(const struct build *build, struct config_zone *zone, const char *at,
+                           const json_t *tree)
+{
     const json_t *command = json_object_get(tree, "command");
 
+    zone->provider = provider_of(json_string_value(json_object_get(tree, "provider")));
+    zone->command_timeout_ms =
+        (int32_t)parse_number("dns.*.command_timeout", json_object_get(tree, "command_timeout"));
+    zone->request_timeout_ms =
+        (int32_t)parse_number("dns.*.request_timeout", json_object_get(tree, "request_timeout"));
+    if (!build_servers(build, &zone->servers, at, "servers", tree) ||
+        !needs_met(build, at, zone->provider, tree)) {
+        return false;
+    }
     if (zone->provider == PROVIDER_RFC2136) {
-        return needed(build, zone->name, "servers", zone->servers.count > 0) &&
-               needed(build, zone->name, "tsig", tsig != NULL) && build_tsig(build, zone, tsig);
+        return build_tsig(build, zone, at, json_object_get(tree, "tsig"));
+    }
+    if (zone->provider != PROVIDER_EXEC) {
+        return build_api(build, zone, at, tree);
     }
     zone->command = build_words(command, &zone->command_count);
     zone->environment = build_words(json_object_get(tree, "environment"), &zone->environment_count);
-    return needed(build, zone->name, "command", command != NULL) && command_ok(build, zone);
+    return command_ok(build, zone, at);
+}
+
+static bool build_also(const struct build *build, struct config_zone *zone, const char *at,
+                       const json_t *list)
+{
+    char path[BUILD_PATH_BYTES];
+    size_t count = json_array_size(list);
+    snprintf(path, sizeof(path), "%.900s.also", at);
+    if (count > ALSO_MAX) {
+        return parse_error(build->file, build->err, path, "more than %d further providers",
+                           ALSO_MAX);
+    }
+    zone->also = build_heap(calloc(count + 1, sizeof(*zone->also)));
+    while (zone->also_count < count) {
+        struct config_zone *other = &zone->also[zone->also_count];
+        snprintf(path, sizeof(path), "%.900s.also.%zu", at, zone->also_count);
+        other->name = build_copy(zone->name);
+        other->timeout_ms = zone->timeout_ms;
+        if (!build_provider(build, other, path, json_array_get(list, zone->also_count++))) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* --- a zone ------------------------------------------------------------------------------------------------------- */
@@ -214,20 +371,18 @@ bool build_zone(const struct build *build, struct config_zone *zone, const char 
                 const json_t *tree)
 {
     char path[BUILD_PATH_BYTES];
-    const char *provider = json_string_value(json_object_get(tree, "provider"));
 #define NUMBER(key) ((int32_t)parse_number("dns.*." key, json_object_get(tree, key)))
     zone->name = build_copy(name);
-    zone->provider = strcasecmp(provider, "exec") == 0 ? PROVIDER_EXEC : PROVIDER_RFC2136;
     zone->settled_count = NUMBER("settled");
     zone->timeout_ms = NUMBER("timeout");
-    zone->command_timeout_ms = NUMBER("command_timeout");
 #undef NUMBER
+    zone->regions = build_words(json_object_get(tree, "regions"), &zone->regions_count);
     snprintf(path, sizeof(path), "dns.%.300s", name);
     return build_dns_name_ok(build, name, path) &&
-           build_servers(build, &zone->servers, name, "servers", tree) &&
-           build_servers(build, &zone->authoritative, name, "authoritative", tree) &&
-           build_servers(build, &zone->resolvers, name, "resolvers", tree) &&
-           build_provider(build, zone, tree);
+           build_servers(build, &zone->authoritative, path, "authoritative", tree) &&
+           build_servers(build, &zone->resolvers, path, "resolvers", tree) &&
+           build_provider(build, zone, path, tree) &&
+           build_also(build, zone, path, json_object_get(tree, "also"));
 }
 
 static void words_done(const char **words, size_t count)
@@ -238,18 +393,46 @@ static void words_done(const char **words, size_t count)
     free(words);
 }
 
+static void secret_done(struct config_secret *secret)
+{
+    if (secret != NULL) {
+        build_secret_done(secret);
+        free(secret);
+    }
+}
+
 void build_zone_done(struct config_zone *zone)
 {
-    build_drop(zone->name);
+    const char *const texts[] = {
+        zone->name,
+        zone->tsig_name,
+        zone->tsig_algorithm,
+        zone->access_key,
+        zone->id,
+        zone->region,
+        zone->project,
+        zone->tenant,
+        zone->client,
+        zone->subscription,
+        zone->ca,
+        zone->endpoint,
+        zone->sign_in,
+        zone->resource_group,
+    };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        build_drop(texts[i]);
+    }
+    for (size_t i = 0; i < zone->also_count; i++) {
+        build_zone_done(&zone->also[i]);
+    }
+    free(zone->also);
     servers_done(&zone->servers);
     servers_done(&zone->authoritative);
     servers_done(&zone->resolvers);
-    build_drop(zone->tsig_name);
-    build_drop(zone->tsig_algorithm);
-    if (zone->tsig_secret != NULL) {
-        build_secret_done(zone->tsig_secret);
-        free(zone->tsig_secret);
-    }
+    secret_done(zone->tsig_secret);
+    secret_done(zone->secret);
+    secret_done(zone->session_token);
     words_done(zone->command, zone->command_count);
     words_done(zone->environment, zone->environment_count);
+    words_done(zone->regions, zone->regions_count);
 }

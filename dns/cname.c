@@ -18,8 +18,9 @@ struct dns {
     const struct config_zone *zone;
     char record[DNS_NAME_BYTES];
     char zone_name[DNS_NAME_BYTES];
-    char (*values)[DNS_NAME_BYTES]; /* of cname->at, in its order */
-    struct dns_provider *provider;  /* NULL: not needed yet */
+    char (*values)[DNS_NAME_BYTES];  /* of cname->at, in its order */
+    struct dns_provider **providers; /* the zone's, and those of `also`; NULL: not needed yet */
+    size_t providers_count;
     struct resolve_servers servers; /* who is authoritative; asked once */
 };
 
@@ -51,6 +52,11 @@ struct dns *dns_open(const struct config *config, const struct config_cname *cna
         return NULL;
     }
     dns_name(dns->zone->name, dns->zone_name);
+    dns->providers_count = 1 + dns->zone->also_count;
+    dns->providers = calloc(dns->providers_count, sizeof(struct dns_provider *));
+    if (dns->providers == NULL) {
+        abort();
+    }
     return dns;
 }
 
@@ -59,9 +65,12 @@ void dns_close(struct dns *dns)
     if (dns == NULL) {
         return;
     }
-    if (dns->provider != NULL) {
-        dns->provider->free(dns->provider);
+    for (size_t i = 0; i < dns->providers_count; i++) {
+        if (dns->providers[i] != NULL) {
+            dns->providers[i]->free(dns->providers[i]);
+        }
     }
+    free(dns->providers);
     free(dns->values);
     free(dns);
 }
@@ -101,13 +110,28 @@ const char *dns_site_of(const struct dns *dns, const char *value)
     return NULL;
 }
 
-static struct dns_provider *provider_of(struct dns *dns, struct err *err)
+struct dns_provider *provider_new(const struct config_zone *zone, struct err *err)
 {
-    if (dns->provider == NULL) {
-        dns->provider = dns->zone->provider == PROVIDER_EXEC ? exec_new(dns->zone, err)
-                                                             : rfc2136_new(dns->zone, err);
+    static struct dns_provider *(*const makers[])(const struct config_zone *, struct err *) = {
+        [PROVIDER_RFC2136] = rfc2136_new, [PROVIDER_POWERDNS] = powerdns_new,
+        [PROVIDER_ROUTE53] = route53_new, [PROVIDER_CLOUDFLARE] = cloudflare_new,
+        [PROVIDER_ALIDNS] = alidns_new,   [PROVIDER_GOOGLE] = google_new,
+        [PROVIDER_AZURE] = azure_new,     [PROVIDER_EXEC] = exec_new,
+    };
+    return makers[zone->provider](zone, err);
+}
+
+static const struct config_zone *zone_at(const struct dns *dns, size_t index)
+{
+    return index == 0 ? dns->zone : &dns->zone->also[index - 1];
+}
+
+static struct dns_provider *provider_at(struct dns *dns, size_t index, struct err *err)
+{
+    if (dns->providers[index] == NULL) {
+        dns->providers[index] = provider_new(zone_at(dns, index), err);
     }
-    return dns->provider;
+    return dns->providers[index];
 }
 
 /* --- words -------------------------------------------------------------------------------------------------------- */
@@ -133,6 +157,9 @@ char *dns_set_text(const struct dns_set *set, char out[DNS_TEXT_BYTES])
     case DNS_ELSEWHERE:
         snprintf(out, DNS_TEXT_BYTES, "what zone %s has", set->value);
         break;
+    case DNS_DIFFERS:
+        snprintf(out, DNS_TEXT_BYTES, "not the same with each of its providers");
+        break;
     }
     return out;
 }
@@ -149,6 +176,7 @@ const char *dns_refusal_name(enum dns_refusal refusal)
         [DNS_REFUSED_OUTSIDE] = "outside-the-zone",
         [DNS_REFUSED_NO_ADDRESS] = "target-without-address",
         [DNS_REFUSED_LOOP] = "loop",
+        [DNS_REFUSED_DIFFERS] = "providers-differ",
         [DNS_REFUSED_BY_PROVIDER] = "refused-by-provider",
     };
     return names[refusal];
@@ -199,6 +227,9 @@ static void judge_set(const struct dns *dns, const char *from, const char *to,
         refuse(check, DNS_REFUSED_OUTSIDE, "%s lies in zone %s, which is cut off from %s", record,
                set->value, dns->zone_name);
         return;
+    case DNS_DIFFERS:
+        refuse(check, DNS_REFUSED_DIFFERS, "%s is not the same with each of its providers", record);
+        return;
     case DNS_CNAME:
         break;
     }
@@ -236,14 +267,14 @@ static void judge_value(const struct dns *dns, const char *to, struct dns_check 
     }
 }
 
-/* The provider's word, with the real key and the real prerequisite. Asked only where nothing else speaks against it. */
-static bool ask_provider(struct dns *dns, const char *from, const char *to, struct dns_check *check,
-                         struct err *err)
+/* One provider's word, with the real key and the real prerequisite. */
+static bool ask_provider(struct dns *dns, size_t index, const char *from, const char *to,
+                         struct dns_check *check, struct err *err)
 {
     const struct dns_change change = {.from = from, .to = to, .ttl_s = dns->cname->ttl_s};
+    struct dns_provider *provider = dns->providers[index];
     struct err why = {0};
-    if (check->done || check->refusals_count > 0 ||
-        dns->provider->swap(dns->provider, dns->record, &change, true, &why)) {
+    if (provider->swap(provider, dns->record, &change, true, &why)) {
         return true;
     }
     if (why.kind == ERR_REFUSED) {
@@ -256,14 +287,39 @@ static bool ask_provider(struct dns *dns, const char *from, const char *to, stru
     return false;
 }
 
+/* What stands with each: `set` is of the first that the change is still to be made with, else of the first; `done` when
+ * there is none. */
+static bool judge_sets(struct dns *dns, const char *from, const char *to, struct dns_check *out,
+                       struct err *err)
+{
+    bool done = true;
+    for (size_t i = 0; i < dns->providers_count; i++) {
+        struct dns_check one = {.set = {.ttl_s = -1}};
+        struct dns_provider *provider = provider_at(dns, i, err);
+        if (provider == NULL || !provider->get(provider, dns->record, &one.set, err)) {
+            return false;
+        }
+        judge_set(dns, from, to, &one);
+        if (i == 0 || (done && !one.done)) {
+            out->set = one.set;
+        }
+        done = done && one.done;
+        for (size_t j = 0; j < one.refusals_count; j++) {
+            refuse(out, one.refusals[j].refusal, "%s", one.refusals[j].what);
+        }
+    }
+    out->done = done;
+    return true;
+}
+
 bool dns_check(struct dns *dns, const char *from, const char *to, struct dns_check *out,
                struct err *err)
 {
+    bool ok = true;
     *out = (struct dns_check){.set = {.ttl_s = -1}};
-    if (!dns_get(dns, &out->set, err)) {
+    if (!judge_sets(dns, from, to, out, err)) {
         return false;
     }
-    judge_set(dns, from, to, out);
     if (strcmp(dns->record, dns->zone_name) == 0 && out->refusals_count < DNS_REFUSALS_MAX) {
         refuse(out, DNS_REFUSED_OUTSIDE, "%s is the zone itself: its apex cannot be a CNAME",
                dns->record);
@@ -271,15 +327,49 @@ bool dns_check(struct dns *dns, const char *from, const char *to, struct dns_che
     if (from == NULL || strcmp(from, to) != 0) {
         judge_value(dns, to, out);
     }
-    return ask_provider(dns, from, to, out, err);
+    /* asked only where nothing else speaks against it */
+    for (size_t i = 0; ok && !out->done && i < dns->providers_count; i++) {
+        ok = out->refusals_count > 0 || ask_provider(dns, i, from, to, out, err);
+    }
+    return ok;
 }
 
 /* --- get, swap ---------------------------------------------------------------------------------------------------- */
 
+static bool set_same(const struct dns_set *a, const struct dns_set *b)
+{
+    return a->kind == b->kind && (a->kind != DNS_CNAME || strcmp(a->value, b->value) == 0);
+}
+
 bool dns_get(struct dns *dns, struct dns_set *out, struct err *err)
 {
-    struct dns_provider *provider = provider_of(dns, err);
-    return provider != NULL && provider->get(provider, dns->record, out, err);
+    struct dns_set all = {.ttl_s = -1};
+    for (size_t i = 0; i < dns->providers_count; i++) {
+        struct dns_set set;
+        struct dns_provider *provider = provider_at(dns, i, err);
+        if (provider == NULL || !provider->get(provider, dns->record, &set, err)) {
+            return false;
+        }
+        if (i > 0 && !set_same(&set, &all)) {
+            set = (struct dns_set){.kind = DNS_DIFFERS, .ttl_s = -1};
+        }
+        all = all.kind == DNS_DIFFERS ? all : set;
+    }
+    *out = all;
+    return true;
+}
+
+bool dns_stands(struct dns *dns, const char *value, bool *out, struct dns_set *set, struct err *err)
+{
+    *out = true;
+    for (size_t i = 0; *out && i < dns->providers_count; i++) {
+        struct dns_provider *provider = provider_at(dns, i, err);
+        if (provider == NULL || !provider->get(provider, dns->record, set, err)) {
+            return false;
+        }
+        *out = set->kind == DNS_CNAME && strcmp(set->value, value) == 0;
+    }
+    return true;
 }
 
 bool provider_outcome(const char *name, const struct dns_change *change, const struct dns_set *set,
@@ -303,29 +393,76 @@ bool provider_outcome(const char *name, const struct dns_change *change, const s
     return false;
 }
 
+/* A refusal of any of several is told before the first is changed. */
+static bool nobody_refuses(struct dns *dns, const struct dns_change *change, struct err *err)
+{
+    for (size_t i = 0; dns->providers_count > 1 && i < dns->providers_count; i++) {
+        struct err why = {0};
+        struct dns_provider *provider = provider_at(dns, i, &why);
+        if (provider == NULL || provider->swap(provider, dns->record, change, true, &why) ||
+            why.kind != ERR_REFUSED) {
+            continue;
+        }
+        if (err != NULL) {
+            *err = why;
+        }
+        return false;
+    }
+    return true;
+}
+
 bool dns_swap(struct dns *dns, const struct dns_change *change, struct err *err)
 {
-    struct dns_provider *provider = provider_of(dns, err);
-    return provider != NULL && provider->swap(provider, dns->record, change, false, err);
+    size_t moved = 0;
+    struct err first = {0};
+    if (!nobody_refuses(dns, change, err)) {
+        return false;
+    }
+    for (size_t i = 0; i < dns->providers_count; i++) {
+        struct err why = {0};
+        struct dns_provider *provider = provider_at(dns, i, &why);
+        if (provider != NULL && provider->swap(provider, dns->record, change, false, &why)) {
+            moved++;
+        } else if (first.kind == ERR_NONE) {
+            first = why;
+        }
+    }
+    if (moved > 0 && moved < dns->providers_count) {
+        first.kind = ERR_RETRY;
+        err_wrap(&first, "%s is changed with %zu of %zu providers", dns->record, moved,
+                 dns->providers_count);
+    }
+    if (moved < dns->providers_count && err != NULL) {
+        *err = first;
+    }
+    return moved == dns->providers_count;
 }
 
 /* --- who says so -------------------------------------------------------------------------------------------------- */
 
+/* Unknown is not settled; the servers answer all the same. */
+static bool settled_everywhere(struct dns *dns, const char *value)
+{
+    bool all = value != NULL;
+    for (size_t i = 0; all && i < dns->providers_count; i++) {
+        bool one = false;
+        struct dns_provider *provider = provider_at(dns, i, NULL);
+        all =
+            provider != NULL && provider->settled(provider, dns->record, value, &one, NULL) && one;
+    }
+    return all;
+}
+
 bool dns_look(struct dns *dns, const char *value, int64_t ttl_s, struct dns_views *out,
               struct err *err)
 {
-    struct dns_provider *provider =
-        provider_of(dns, NULL); /* without it servers answer all the same */
     *out = (struct dns_views){.count = 0};
     if (dns->servers.count == 0 &&
         !resolve_authoritative(dns->config, dns->zone, &dns->servers, err)) {
         return false;
     }
     resolve_look(dns->zone, &dns->servers, dns->record, out);
-    if (provider == NULL || value == NULL ||
-        !provider->settled(provider, dns->record, value, &out->provider, NULL)) {
-        out->provider = false; /* unknown is not settled */
-    }
+    out->provider = settled_everywhere(dns, value);
     settle_count(out, value, ttl_s, dns->zone->settled_count);
     return true;
 }

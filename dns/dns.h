@@ -38,6 +38,7 @@ enum dns_kind {
     DNS_SEVERAL,   /* several values */
     DNS_WEIGHTED,  /* one of a set that the provider chooses from: by weight, place, health */
     DNS_ELSEWHERE, /* it lies below a zone cut: another zone has it */
+    DNS_DIFFERS,   /* the zone has several providers, and they do not hold the same */
 };
 
 struct dns_set {
@@ -68,9 +69,14 @@ const char *dns_value_at(const struct dns *dns, const char *site);
 /* The site whose value this is, or NULL. */
 const char *dns_site_of(const struct dns *dns, const char *value);
 
-/* What the provider says stands there. ERR_RETRY: nobody answered. */
+/* What the provider says stands there; where the zone has several, what all of them say. ERR_RETRY: nobody answered. */
 MUST_CHECK
 bool dns_get(struct dns *dns, struct dns_set *out, struct err *err);
+
+/* Does `value` stand there with every provider? @param set  what stands with the first that has something else */
+MUST_CHECK
+bool dns_stands(struct dns *dns, const char *value, bool *out, struct dns_set *set,
+                struct err *err);
 
 /* --- checks ------------------------------------------------------------------------------------------------------- */
 
@@ -84,6 +90,7 @@ enum dns_refusal {
     DNS_REFUSED_OUTSIDE,    /* outside the zone: at its apex, or below a zone cut */
     DNS_REFUSED_NO_ADDRESS, /* the new value leads to no address */
     DNS_REFUSED_LOOP,       /* the new value leads back to the record, or never ends */
+    DNS_REFUSED_DIFFERS,    /* the zone's providers do not hold the same */
     DNS_REFUSED_BY_PROVIDER, /* the change would be refused, or what answers is made up (a wildcard) */
 };
 #define DNS_REFUSALS_MAX 4
@@ -123,7 +130,8 @@ struct dns_change {
     int64_t ttl_s;
 };
 
-/* Compare and swap. True also when `to` stands there already. An answer that is lost is followed by reading back.
+/* Compare and swap. True also when `to` stands there already. An answer that is lost is followed by reading back. With
+ * several providers: each of them, also behind one that does not answer; ERR_RETRY when a part of them has it now.
  *
  * @return false: ERR_REFUSED  something else stands there (`what` has both values), or the provider does not take it:
  *                             nothing was changed
@@ -131,6 +139,9 @@ struct dns_change {
  */
 MUST_CHECK
 bool dns_swap(struct dns *dns, const struct dns_change *change, struct err *err);
+
+/* What a person types when the provider cannot be reached: lines without any secret, heap. */
+char *dns_by_hand(const struct dns *dns, const struct dns_change *change);
 
 /* --- who says so -------------------------------------------------------------------------------------------------- */
 
@@ -152,8 +163,9 @@ struct dns_views {
     size_t enough;  /* dns.ZONE.settled, or n */
     size_t resolvers;
     size_t resolvers_agree;
-    bool provider; /* the provider calls the change done */
-    bool settled;  /* all of it: provider, k >= enough, every resolver */
+    bool provider;      /* every provider calls the change done */
+    bool authoritative; /* k >= enough, and there are any */
+    bool settled;       /* all of it: provider, authoritative, every resolver */
 };
 
 /* Ask every authoritative server and every resolver once, side by side. What they say is counted against `value` (NULL:

@@ -28,9 +28,18 @@ struct dns_provider {
     void (*free)(struct dns_provider *provider);
 };
 
-/* @param zone  borrowed for the lifetime. NULL with ERR_CONFIG: a secret or a program is missing */
+/* One file each. @param zone  borrowed for the lifetime. NULL with ERR_CONFIG: a secret or a program is missing */
 struct dns_provider *rfc2136_new(const struct config_zone *zone, struct err *err);
+struct dns_provider *powerdns_new(const struct config_zone *zone, struct err *err);
+struct dns_provider *route53_new(const struct config_zone *zone, struct err *err);
+struct dns_provider *cloudflare_new(const struct config_zone *zone, struct err *err);
+struct dns_provider *alidns_new(const struct config_zone *zone, struct err *err);
+struct dns_provider *google_new(const struct config_zone *zone, struct err *err);
+struct dns_provider *azure_new(const struct config_zone *zone, struct err *err);
 struct dns_provider *exec_new(const struct config_zone *zone, struct err *err);
+
+/* Of the configuration's choice. */
+struct dns_provider *provider_new(const struct config_zone *zone, struct err *err);
 
 /* After a swap of which it is not known, or that was refused: what does `set`, read since, say?
  * true = `to` stands there. Else ERR_REFUSED with both values, or, while `from` stands there, nothing is said:

@@ -22,6 +22,7 @@ void settle_count(struct dns_views *views, const char *value, int64_t ttl_s, int
         *(view->resolver ? &views->resolvers_agree : &views->agree) += agrees;
     }
     views->enough = enough > 0 && (size_t)enough < views->servers ? (size_t)enough : views->servers;
-    views->settled = views->provider && views->servers > 0 && views->agree >= views->enough &&
-                     views->resolvers_agree == views->resolvers;
+    views->authoritative = views->servers > 0 && views->agree >= views->enough;
+    views->settled =
+        views->provider && views->authoritative && views->resolvers_agree == views->resolvers;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "base/json.h"
 
 #define ENTRY_FIELDS 7
@@ -17,14 +18,6 @@ static const char why_unknown[] = "an operation that Ferry does not know";
 static const char why_first[] =
     "no ACL of the target concerns it yet, and allow.everyone.if.no.acl.found may let everybody "
     "use it: the first one would lock the others out";
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 /* --- the record --------------------------------------------------------------------------------------------------- */
 
@@ -217,7 +210,7 @@ static bool any_bounds(const struct making *making, const struct acl *allow)
 static void leave(struct making *making, const struct acl *acl, const char *why)
 {
     struct acl_sync_plan *plan = making->plan;
-    plan->whys = must(reallocarray(plan->whys, plan->left.count + 1, sizeof(*plan->whys)));
+    plan->whys = must_grow(plan->whys, plan->left.count, sizeof(*plan->whys));
     plan->whys[plan->left.count] = why;
     acl_list_add(&plan->left, acl);
     if (acl->permission == ACL_DENY && why != why_own) {

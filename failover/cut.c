@@ -161,6 +161,7 @@ void cut_done(struct cut *cut)
     }
     free(cut->groups);
     free(cut->parts);
+    json_decref(cut->members);
     *cut = (struct cut){0};
 }
 
@@ -364,7 +365,8 @@ static bool read_redis(struct gather *gather, struct err *err)
     cut_parts_sort(cut);
     ok = ok && group_view_read_ms(options->redis, gather->base, &cut->looked_ms, err) &&
          group_view_each(options->redis, gather->base, take_place, gather, NULL, err) &&
-         group_view_lately(options->redis, gather->base, &cut->lately, err);
+         group_view_lately(options->redis, gather->base, &cut->lately, err) &&
+         group_view_members(options->redis, gather->base, &cut->members, err);
     if (ok && cut->groups_count == 0 && options->service->groups.include_count > 0 &&
         cut->looked_ms < 0) {
         ok = err_set(err, ERR_REFUSED, "no keeper has left anything of groups there");

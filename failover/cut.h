@@ -70,6 +70,7 @@ struct cut {
     int64_t looked_ms;      /* wall clock: the source's groups were read last; -1 = unknown */
     bool lately;            /* within GROUP_LATELY_MS of the cut, on Redis's clock */
     int64_t alive_ms;       /* wall clock: the newest checkpoint; -1 = unknown */
+    json_t *members;        /* names of groups that had members at the source; NULL = unknown */
     struct cut_part *parts; /* by topic and partition */
     size_t parts_count;
     struct cut_group *groups; /* by name */
@@ -96,6 +97,8 @@ struct cut_options {
 MUST_CHECK
 bool cut_read(const struct cut_options *options, struct cut *out, struct err *err);
 void cut_done(struct cut *cut);
+/* NULL: nobody mirrored it. */
+struct cut_part *cut_part_find(const struct cut *cut, const char *topic, int32_t partition);
 
 /* What the target has of the groups, and what follows for each place. @param list  groups_fetch() of the cut's groups */
 void cut_decide(struct cut *cut, const struct groups_list *list);
@@ -106,7 +109,7 @@ void cut_commits(const struct cut *cut, struct groups_list *out);
 /* What was answered to them. @return true: some are to be committed once more, with a shorter hint */
 bool cut_committed(struct cut *cut, const struct groups_list *list);
 
-/* {"cut","cut_ms","cluster","origin":"redis"|"target","why_not","looked","looked_ms","lately","alive","partitions":{TOPIC:[..]},
+/* {"cut","cut_ms","cluster","origin":"redis"|"target","why_not","looked","looked_ms","lately","alive","members","partitions":{TOPIC:[..]},
  * "groups":{GROUP:{TOPIC:TEXT}},"metadata":{GROUP:[..]}}: everything that the commits follow from. New reference. */
 json_t *cut_json(const struct cut *cut);
 /* Strict. The source offsets of hints are read again where `options` has a Redis. ERR_REFUSED otherwise. */

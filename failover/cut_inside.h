@@ -7,7 +7,6 @@
 /* Pointers to parts, groups and places hold until the next one is added; sort when all are there. */
 struct cut_part *cut_part_add(struct cut *cut, const char *topic, int32_t partition);
 void cut_parts_sort(struct cut *cut);
-struct cut_part *cut_part_find(const struct cut *cut, const char *topic, int32_t partition);
 struct cut_group *cut_group_add(struct cut *cut, const char *name);
 /* Parts are sorted already: places refer to them. */
 struct cut_place *cut_place_add(struct cut_group *group, struct cut_part *part);

@@ -162,6 +162,8 @@ json_t *cut_json(const struct cut *cut)
     json_object_set_new(out, "looked_ms", json_integer(cut->looked_ms));
     json_object_set_new(out, "lately", json_boolean(cut->lately));
     json_object_set_new(out, "alive", time_or_null(cut->alive_ms));
+    json_object_set_new(out, "members",
+                        cut->members == NULL ? json_null() : json_incref(cut->members));
     json_object_set_new(out, "partitions", parts_json(cut));
     json_object_set_new(out, "groups", groups);
     json_object_set_new(out, "metadata", metadata);
@@ -325,6 +327,8 @@ bool cut_parse(const json_t *value, const struct cut_options *options, struct cu
     const char *why_not = json_string_value(json_object_get(value, "why_not"));
     snprintf(out->why_not, sizeof(out->why_not), "%.299s", why_not == NULL ? "" : why_not);
     out->lately = json_is_true(json_object_get(value, "lately"));
+    json_t *members = json_object_get(value, "members");
+    out->members = json_is_array(members) ? json_incref(members) : NULL;
     cut_groups_sort(out);
     cut_find_hints(out, options);
     return true;
@@ -336,7 +340,7 @@ static void put_hint(struct text *out, const struct cut_place *place)
 {
     hint_put_json(&place->hint, out);
     text_puts(out, ",\"topic\":");
-    text_json(out, place->part->topic);
+    text_quoted(out, place->part->topic);
     text_puts(out, ",\"partition\":");
     text_number(out, place->part->partition);
     text_puts(out, ",\"verdict\":\"");
@@ -360,7 +364,7 @@ static void put_origin(struct text *out, const struct cut *cut, const struct cut
     };
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         text_puts(out, words[i].begin);
-        text_json(out, words[i].value);
+        text_quoted(out, words[i].value);
     }
     text_puts(out, ",\"cut_ms\":");
     text_number(out, cut->origin.cut_ms);

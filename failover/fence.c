@@ -110,7 +110,14 @@ static json_t *plan_topic(const struct fence_facts *facts, const char *topic, co
     char why[WHY_BYTES] = "";
     json_t *ours = json_array();
     json_t *theirs = json_array();
-    json_array_extend(ours, json_object_get(before, "ours")); /* nothing when there is none */
+    size_t index;
+    json_t *name;
+    json_array_foreach (json_object_get(before, "ours"), index, name) {
+        /* An operation denied it to the mirror of then: what is mirrored to again is written to by the mirror. */
+        if (json_is_string(name) && !is_own(facts, json_string_value(name))) {
+            add_name(ours, json_string_value(name));
+        }
+    }
     if (facts->unset != NULL) {
         snprintf(why, sizeof(why), "%s", facts->unset);
     } else {

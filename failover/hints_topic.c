@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "offsets/checkpoint.h"
 
+#define CODE_NO_TOPIC 3 /* UNKNOWN_TOPIC_OR_PARTITION */
 #define PLACES_A_RECORD \
     100 /* of a group that is too large for one: 200 runs of 25 bytes each make 0.5 MB */
 
@@ -48,15 +49,20 @@ struct records {
     size_t count;
 };
 
-static void add(struct records *records, size_t part, const char *group, char *take_value)
+static void add(struct records *records, char *take_key, char *take_value)
+{
+    records->rows =
+        must(reallocarray(records->rows, records->count + 1, sizeof(struct publish_record)));
+    records->rows[records->count++] = (struct publish_record){.key = take_key, .value = take_value};
+}
+
+static char *key_of(size_t part, const char *group)
 {
     char *key = NULL;
     if (asprintf(&key, "%zu/%s", part, group) < 0) {
         abort();
     }
-    records->rows =
-        must(reallocarray(records->rows, records->count + 1, sizeof(struct publish_record)));
-    records->rows[records->count++] = (struct publish_record){.key = key, .value = take_value};
+    return key;
 }
 
 static void add_in_parts(struct records *records, const char *group, const char *text)
@@ -74,7 +80,7 @@ static void add_in_parts(struct records *records, const char *group, const char 
         }
         json_object_set_new(one, "places", some);
         json_object_set_new(one, "parts", json_integer((json_int_t)parts));
-        add(records, part, group, must(json_text(one)));
+        add(records, key_of(part, group), must(json_text(one)));
         json_decref(one);
     }
     json_decref(whole);
@@ -84,7 +90,8 @@ static bool write_records(struct publisher *publisher, struct admin *admin, cons
                           struct records *take_records, int32_t timeout_ms, struct err *err)
 {
     char topic[HINTS_TOPIC_BYTES];
-    bool ok = publish(publisher, admin, hints_topic(service, topic), take_records->rows,
+    bool ok = take_records->count == 0 ||
+              publish(publisher, admin, hints_topic(service, topic), take_records->rows,
                       take_records->count, timeout_ms, err);
     for (size_t i = 0; i < take_records->count; i++) {
         free((char *)(uintptr_t)take_records->rows[i].key);
@@ -100,20 +107,10 @@ bool hints_topic_write(struct publisher *publisher, struct admin *admin, const c
     struct records records = {0};
     for (size_t i = 0; i < texts->count; i++) {
         if (strlen(texts->texts[i]) <= PUBLISH_VALUE_BYTES) {
-            add(&records, 0, texts->groups[i], must(strdup(texts->texts[i])));
+            add(&records, key_of(0, texts->groups[i]), must(strdup(texts->texts[i])));
         } else {
             add_in_parts(&records, texts->groups[i], texts->texts[i]);
         }
-    }
-    return write_records(publisher, admin, service, &records, timeout_ms, err);
-}
-
-bool hints_topic_remove(struct publisher *publisher, struct admin *admin, const char *service,
-                        const struct hints_texts *texts, int32_t timeout_ms, struct err *err)
-{
-    struct records records = {0};
-    for (size_t i = 0; i < texts->count; i++) {
-        add(&records, 0, texts->groups[i], NULL); /* without the first the others mean nothing */
     }
     return write_records(publisher, admin, service, &records, timeout_ms, err);
 }
@@ -139,10 +136,7 @@ static bool join(const json_t *newest, const char *group, json_t *first)
     json_int_t parts = json_integer_value(json_object_get(first, "parts"));
     json_t *places = json_object_get(first, "places");
     for (json_int_t part = 1; part < parts; part++) {
-        char *key = NULL;
-        if (asprintf(&key, "%lld/%s", (long long)part, group) < 0) {
-            abort();
-        }
+        char *key = key_of((size_t)part, group);
         const json_t *one = json_object_get(newest, key);
         free(key);
         if (one == NULL ||
@@ -174,4 +168,61 @@ json_t *hints_topic_read(const struct config_client *client, const char *service
     }
     json_decref(newest);
     return out;
+}
+
+/* --- taking back -------------------------------------------------------------------------------------------------- */
+
+struct past {
+    const char *operation;
+    json_t *ours;   /* {KEY: true}: the newest record names the operation */
+    json_t *before; /* {KEY: TEXT} of the newest record that does not */
+};
+
+static void take_past(void *arg, const char *key, size_t key_len, const char *value,
+                      size_t value_len)
+{
+    struct past *past = arg;
+    if (memchr(key, '\0', key_len) != NULL) {
+        return;
+    }
+    json_t *parsed = value == NULL ? NULL : json_parse(value, value_len, "hints", NULL);
+    const char *operation = json_string_value(json_object_get(parsed, "operation"));
+    bool ours = operation != NULL && strcmp(operation, past->operation) == 0;
+    json_decref(parsed);
+    if (ours) {
+        json_object_setn_new(past->ours, key, key_len, json_true());
+        return;
+    }
+    json_object_deln(past->ours, key, key_len);
+    json_object_deln(past->before, key, key_len);
+    json_t *text = value == NULL ? NULL : json_stringn(value, value_len);
+    if (text != NULL) {
+        json_object_setn_new(past->before, key, key_len, text);
+    }
+}
+
+bool hints_topic_restore(const struct config_client *client, struct publisher *publisher,
+                         struct admin *admin, const char *service, const char *operation,
+                         int32_t timeout_ms, struct err *err)
+{
+    char topic[HINTS_TOPIC_BYTES];
+    struct past past = {.operation = operation, .ours = json_object(), .before = json_object()};
+    struct records records = {0};
+    struct err why = {0};
+    const char *key;
+    json_t *unused;
+    bool read =
+        publish_read(client, hints_topic(service, topic), timeout_ms, take_past, &past, &why);
+    json_object_foreach (past.ours, key, unused) {
+        const char *before = json_string_value(json_object_get(past.before, key));
+        add(&records, must(strdup(key)), before == NULL ? NULL : must(strdup(before)));
+    }
+    json_decref(past.ours);
+    json_decref(past.before);
+    bool ok = write_records(publisher, admin, service, &records, timeout_ms, err);
+    if (!read && why.code != CODE_NO_TOPIC) {
+        *err = why;
+        ok = false;
+    }
+    return ok;
 }

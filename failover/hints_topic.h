@@ -27,10 +27,13 @@ void hints_texts_done(struct hints_texts *texts);
 MUST_CHECK
 bool hints_topic_write(struct publisher *publisher, struct admin *admin, const char *service,
                        const struct hints_texts *texts, int32_t timeout_ms, struct err *err);
-/* Tombstones. */
+/* What the operation wrote is replaced by what stood there before, of an earlier one: the newest record of the key that does not name
+ * the operation, else a tombstone. Compaction keeps it while the segment is written to in which the operation's own records are: a
+ * week as brokers come. No topic: nothing to do. */
 MUST_CHECK
-bool hints_topic_remove(struct publisher *publisher, struct admin *admin, const char *service,
-                        const struct hints_texts *texts, int32_t timeout_ms, struct err *err);
+bool hints_topic_restore(const struct config_client *client, struct publisher *publisher,
+                         struct admin *admin, const char *service, const char *operation,
+                         int32_t timeout_ms, struct err *err);
 /* {GROUP: JSON as it was written}: whole ones alone. New reference, NULL with err; ERR_REFUSED code 3: there is no such topic. */
 json_t *hints_topic_read(const struct config_client *client, const char *service,
                          int32_t timeout_ms, struct err *err);

@@ -41,6 +41,8 @@ struct journal {
     bool beating;
     bool stop;
     bool lost;
+    bool wrote; /* op/ID stands as we have it: until then it may be another's */
+    json_int_t acked_beat;
     struct err lost_err;
     int64_t written_ms;
 };
@@ -102,6 +104,45 @@ const json_t *journal_open_operation(const json_t *operations, char *out_id, siz
         const char *id = id_of(key);
         if (id != NULL && json_is_true(json_object_get(record, "open")) && strlen(id) < room &&
             strcmp(id, out_id) > 0) { /* ids begin with their time */
+            snprintf(out_id, room, "%s", id);
+            found = record;
+        }
+    }
+    return found;
+}
+
+static bool is_text(const json_t *record, const char *key, const char *wanted)
+{
+    const char *text = json_string_value(json_object_get(record, key));
+    return text != NULL && strcmp(text, wanted) == 0;
+}
+
+static bool can_be_tried(const json_t *left)
+{
+    size_t index;
+    json_t *row;
+    json_array_foreach (left, index, row) {
+        if (json_is_true(json_object_get(row, "again"))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+const json_t *journal_left_operation(const json_t *operations, const char *kind, const char *to,
+                                     int64_t role_epoch, char *out_id, size_t room)
+{
+    const char *key;
+    json_t *record;
+    const json_t *found = NULL;
+    out_id[0] = '\0';
+    json_object_foreach ((json_t *)(uintptr_t)operations, key, record) {
+        const char *id = id_of(key);
+        json_t *made = json_object_get(record, "made_epoch");
+        if (id != NULL && json_is_false(json_object_get(record, "open")) && strlen(id) < room &&
+            strcmp(id, out_id) > 0 && is_text(record, "kind", kind) && is_text(record, "to", to) &&
+            json_is_integer(made) && json_integer_value(made) == role_epoch &&
+            can_be_tried(json_object_get(record, "left"))) {
             snprintf(out_id, room, "%s", id);
             found = record;
         }
@@ -247,6 +288,43 @@ static void copy_to_redis(struct journal *journal, const char *key, const char *
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */
 
+static json_int_t beat_in(const json_t *record)
+{
+    return json_integer_value(json_object_get(record, "beat"));
+}
+
+/* Does op/ID stand as we wrote it last? The write that was refused may be there too: its answer was lost then. Who resumes an
+ * operation raises the beat as well, and adds himself to resumed_by. */
+static bool still_ours(const struct journal *journal, struct err *err)
+{
+    char key[KEY_BYTES];
+    json_t *operations = journal->door.read(journal->door.arg, err);
+    snprintf(key, sizeof(key), "op/%s", journal->id);
+    const json_t *there = json_object_get(operations, key);
+    json_int_t beat = beat_in(there);
+    bool ours = json_is_true(json_object_get(there, "open")) &&
+                (beat == journal->acked_beat || beat == beat_in(journal->record)) &&
+                json_equal(json_object_get(there, "resumed_by"),
+                           json_object_get(journal->record, "resumed_by"));
+    json_decref(operations);
+    return ours;
+}
+
+/* With the mutex. Looked at before, so that nobody who took it over is fenced, and behind: he may have done so in between. */
+static bool taken_for_a_moment(struct journal *journal)
+{
+    struct err why = {0};
+    bool again = journal->door.read != NULL && journal->door.renew != NULL && journal->wrote &&
+                 still_ours(journal, &why) && journal->door.renew(journal->door.arg, &why) &&
+                 still_ours(journal, &why);
+    if (again) {
+        log_warn("journal.taken",
+                 "operation=%s doing=\"another command was the writer for a moment; going on\"",
+                 journal->id);
+    }
+    return again;
+}
+
 /* With the mutex. An answer that was lost is asked for by writing again: every record is the whole of its key. */
 static bool write_now(struct journal *journal, const struct control_record *records, size_t count,
                       struct err *err)
@@ -260,8 +338,12 @@ static bool write_now(struct journal *journal, const struct control_record *reco
     if (!ok && why.kind == ERR_RETRY) {
         ok = journal->door.write(journal->door.arg, records, count, &why);
     }
+    if (!ok && why.kind == ERR_FATAL && taken_for_a_moment(journal)) {
+        ok = journal->door.write(journal->door.arg, records, count, &why);
+    }
     if (ok) {
         journal->written_ms = clock_now_ms(journal->clock);
+        journal->acked_beat = beat_in(journal->record);
         return true;
     }
     if (why.kind == ERR_FATAL) {
@@ -331,6 +413,7 @@ bool journal_begin(struct journal *journal, struct err *err)
 {
     pthread_mutex_lock(&journal->mutex);
     bool ok = write_operation(journal, err);
+    journal->wrote = ok;
     pthread_mutex_unlock(&journal->mutex);
     if (ok && pthread_create(&journal->thread, NULL, beat_thread, journal) == 0) {
         journal->beating = true;
@@ -431,7 +514,7 @@ static char *chunk_text(const char *part, size_t len)
 {
     struct text text = {0};
     text_puts(&text, "{\"text\":\"");
-    text_json_inside(&text, part, len);
+    text_escaped(&text, part, len);
     text_puts(&text, "\"}");
     return text_take(&text);
 }
@@ -539,7 +622,9 @@ static void mark(struct journal *journal, const char *step, enum journal_state s
     assert(state != JOURNAL_NOTHING);
     json_object_set_new(entry, "state", json_string(states[state]));
     if (state == JOURNAL_BEGAN) {
-        if (json_object_get(entry, "began") == NULL) {
+        /* one that is tried again when the operation had ended did not take all the time between */
+        if (json_object_get(entry, "began") == NULL ||
+            json_object_get(journal->record, "ended") != NULL) {
             json_object_set_new(entry, "began", json_string(when));
             json_object_set_new(entry, "began_ms", json_integer(now_ms));
         }

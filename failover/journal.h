@@ -4,9 +4,11 @@
  *   op/ID/STEP    {"state": "began"|"done"|"undone", "began": TIME, "ended": TIME, "ms": N, "evidence": {..} or "chunks": N}
  *   op/ID/STEP/N  {"text": part N of the evidence's text}
  *
- * A beat every 3 s tells others that somebody is at work. All records go through one door (the fenced writer, or a test's);
- * a door that says ERR_FATAL is another operator's now: nothing is written any more. Copies go to Redis and to a file of this
- * host; they are never read, and the file is on the disk for certain no sooner than the operation is closed.
+ * A beat every 3 s tells others that somebody is at work. All records go through one door (the fenced writer, or a test's).
+ * A door that says ERR_FATAL was taken by somebody: by another operator, who raised the beat or stands in resumed_by; then nothing
+ * is written any more. Or by a command that became the writer for a moment and found this operation open: what stands there is
+ * still ours, and the door is opened once more. Copies go to Redis and to a file of this host; they are never read, and the file
+ * is on the disk for certain no sooner than the operation is closed.
  *
  * @thread one, and the beat's inside
  */
@@ -32,6 +34,9 @@ enum journal_state { JOURNAL_NOTHING, JOURNAL_BEGAN, JOURNAL_DONE, JOURNAL_UNDON
 
 struct journal_door {
     bool (*write)(void *arg, const struct control_record *records, size_t count, struct err *err);
+    /* The operations as they stand in the control topic; NULL with err. Both may be missing: what is taken is lost. */
+    json_t *(*read)(void *arg, struct err *err);
+    bool (*renew)(void *arg, struct err *err); /* become the writer again */
     void *arg;
 };
 struct journal_copies { /* each may be missing */
@@ -95,6 +100,10 @@ const json_t *journal_record(const struct journal *journal);
 
 /* The newest operation that is open, its id into out; NULL = none is. A record that cannot be read is not among them. */
 const json_t *journal_open_operation(const json_t *operations, char *out_id, size_t room);
+/* The newest operation of that kind to that site that has ended with something left that can be tried again, while the role epoch
+ * is still the one that it made. NULL = there is none. */
+const json_t *journal_left_operation(const json_t *operations, const char *kind, const char *to,
+                                     int64_t role_epoch, char *out_id, size_t room);
 /* A step's evidence out of the records of the control topic; new reference, NULL = none. */
 json_t *journal_read_evidence(const json_t *operations, const char *id, const char *step);
 

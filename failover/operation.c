@@ -137,6 +137,12 @@ json_t *operation_sign(const struct operation *op, json_t *record)
     return record;
 }
 
+void operation_leave(struct operation *op, const char *step, const struct err *why, bool again)
+{
+    json_array_append_new(op->left, json_pack("{sssssssb}", "step", step, "what", why->what, "hint",
+                                              why->hint, "again", again ? 1 : 0));
+}
+
 void operation_drop_redis(struct operation *op, const struct err *why)
 {
     op->redis_err = *why;
@@ -177,7 +183,7 @@ bool operation_forced(const struct operation *op, const char *check)
 
 bool operation_own_check(const char *check)
 {
-    static const char *const own[] = {"primary-alive", "source", "fence"};
+    static const char *const own[] = {"primary-alive", "other-primary", "source", "fence"};
     for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
         if (strcmp(own[i], check) == 0) {
             return true;

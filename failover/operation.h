@@ -68,8 +68,10 @@ struct operation {
     struct err names_err;
 
     char open_id[OPERATION_ID_BYTES]; /* an operation that stands open; "" = none */
-    json_t *operations;               /* of the target's control topic, as read */
-    struct control_reader *reader;    /* of the target's control topic */
+    char *
+        names_json; /* record `dns` of another site, newer than the target's: names_elsewhere.h; NULL */
+    json_t *operations;            /* of the target's control topic, as read */
+    struct control_reader *reader; /* of the target's control topic */
     struct control_writer
         *writer; /* connected since the doors are open; operation_lock() makes it ours */
     struct publisher *publisher; /* of hints; NULL = not made yet */
@@ -82,6 +84,8 @@ struct operation {
                                     records are kept up to date by operation_write() */
     struct journal *journal; /* NULL in a dry run */
     json_t *evidence;        /* {STEP: evidence} of what is done, and of a dry run */
+    json_t *left;            /* see operation_leave() */
+    int64_t ended_ms; /* wall clock: it had ended before, with something left; -1 = it had not */
 };
 
 /* --- beginning and end -------------------------------------------------------------------------------------------- */
@@ -115,6 +119,13 @@ bool operation_find(struct operation *op, bool *out_resume, struct err *err);
 MUST_CHECK
 bool operation_lock(struct operation *op, struct err *err);
 
+/* Does no other site become, or call itself, primary? Asked before anything is written, and once more when this operation stands
+ * open: of two that begin in the same moment at least one sees the other.
+ * @return false: ERR_REFUSED: code OPERATION_BUSY an operation stands open there; it says that it is primary. A site that does
+ *         not answer is said, and hinders nobody. */
+MUST_CHECK
+bool operation_is_alone(struct operation *op, struct err *err);
+
 /* Milliseconds that are left for the whole, never below 1. */
 int32_t operation_left_ms(const struct operation *op);
 /* Async-signal-safe: an operation of this process stops behind the row that runs. */
@@ -146,6 +157,10 @@ bool operation_write(struct operation *op, const struct control_record *records,
 /* {"by","reason","time","operation"} into a record that is to be written. Returns it. */
 json_t *operation_sign(const struct operation *op, json_t *record);
 
+/* A row did not do all: {"step", "what", "hint", "again"} into `left`, which the report has and the closed operation's record.
+ * @param again  the same command tries it once more, also when the operation has ended */
+void operation_leave(struct operation *op, const char *step, const struct err *why, bool again);
+
 /* Redis did not answer: it is not asked again, by nobody. */
 void operation_drop_redis(struct operation *op, const struct err *why);
 
@@ -155,7 +170,7 @@ void operation_say(struct operation *op, const char *format, ...)
 
 /* Was this check named with --force? */
 bool operation_forced(const struct operation *op, const char *check);
-/* Is it one of the rows' own, which preflight.h does not know: primary-alive, source, fence? */
+/* Is it one of the rows' own, which preflight.h does not know: primary-alive, other-primary, source, fence? */
 bool operation_own_check(const char *check);
 
 /* "PREFIX{SERVICE}:SUFFIX" and "PREFIX{SERVICE}:FROM>TO:SUFFIX"; heap. */

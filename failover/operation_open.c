@@ -12,6 +12,7 @@
 
 #include "base/json.h"
 #include "failover/journal.h"
+#include "failover/names_elsewhere.h"
 #include "failover/operation.h"
 #include "failover/reach.h"
 #include "kafka/control_reader.h"
@@ -172,17 +173,26 @@ static bool read_control(struct operation *op, struct err *err)
     json_decref(op->operations);
     op->state = control_reader_state(op->reader, &bad);
     op->operations = json_deep_copy(control_reader_operations(op->reader));
-    journal_open_operation(op->operations, op->open_id, sizeof(op->open_id));
+    names_elsewhere_take(op);
+    if (journal_open_operation(op->operations, op->open_id, sizeof(op->open_id)) == NULL &&
+        !op->options.dry_run && strcmp(op->state->primary, op->to->name) == 0) {
+        journal_left_operation(op->operations, operation_kind_name(op->options.kind), op->to->name,
+                               op->state->role_epoch, op->open_id, sizeof(op->open_id));
+    }
     return true;
+}
+
+static json_t *record_of(const struct operation *op, const char *id)
+{
+    char key[100];
+    snprintf(key, sizeof(key), "op/%s", id);
+    return json_object_get(op->operations, key);
 }
 
 /* Who is primary says which link it is. An operation that stands open has moved the role perhaps: its record counts. */
 static bool take_from(struct operation *op, struct err *err)
 {
-    const json_t *open =
-        op->open_id[0] == '\0'
-            ? NULL
-            : journal_open_operation(op->operations, op->open_id, sizeof(op->open_id));
+    const json_t *open = record_of(op, op->open_id);
     const char *from = json_string_value(json_object_get(open, "from"));
     const char *primary = from != NULL ? from : op->state->primary;
     if (open == NULL && op->state->role_epoch == 0) {
@@ -208,16 +218,35 @@ static bool take_from(struct operation *op, struct err *err)
     return true;
 }
 
-/* Another secondary may be made primary at this very moment: an operation stands open in its control topic then. */
-static bool nobody_elsewhere(struct operation *op, struct err *err)
+/* A site that a failover went to knows it alone: the other secondaries still mirror from the one before. */
+static bool is_other_primary(const struct operation *op, const struct config_site *site,
+                             const struct control_state *state, struct err *err)
 {
-    for (size_t i = 0; i < op->service->others_count; i++) {
-        const struct config_site *site = config_site(op->config, op->service->others[i]);
+    if (site == op->from || op->open_id[0] != '\0' || strcmp(state->primary, site->name) != 0 ||
+        state->role_epoch <= op->state->role_epoch || operation_forced(op, "other-primary")) {
+        return false;
+    }
+    err_set(
+        err, ERR_REFUSED,
+        "%s says that it is primary of %s, since role epoch %lld: what is written there is not at "
+        "%s, which knows of %s alone",
+        site->name, op->service->name, (long long)state->role_epoch, op->to->name, op->from->name);
+    err_hint(err, "ferry history %s; go on all the same: --force other-primary", op->service->name);
+    return true;
+}
+
+/* Another site may be made primary at this very moment: an operation stands open in its control topic then. It may also have the
+ * newer record of the names. A failover asks the old primary nothing. */
+bool operation_is_alone(struct operation *op, struct err *err)
+{
+    for (size_t i = 0; i <= op->service->others_count; i++) {
+        const char *name = i == 0 ? op->service->home : op->service->others[i - 1];
+        const struct config_site *site = config_site(op->config, name);
         const char *servers = config_client_get(&site->kafka, "bootstrap.servers");
         char id[OPERATION_ID_BYTES];
         json_t *operations = NULL;
         struct err why = {0};
-        if (site == op->to || site == op->from || servers == NULL) {
+        if (site == op->to || (site == op->from && !op->planned) || servers == NULL) {
             continue;
         }
         struct control_state *state = reach_any(servers, PROBE_MS, &why)
@@ -225,6 +254,10 @@ static bool nobody_elsewhere(struct operation *op, struct err *err)
                                                                     ANSWER_MS, &operations, &why)
                                           : NULL;
         bool open = state != NULL && journal_open_operation(operations, id, sizeof(id)) != NULL;
+        bool other = !open && state != NULL && is_other_primary(op, site, state, err);
+        if (state != NULL) {
+            names_elsewhere_seen(op, state->dns_json);
+        }
         control_state_free(state);
         json_decref(operations);
         if (open) {
@@ -233,11 +266,15 @@ static bool nobody_elsewhere(struct operation *op, struct err *err)
             return err_hint(err, "go on with that: ferry history %s %s; --to %s", op->service->name,
                             id, site->name);
         }
+        if (other) {
+            return false;
+        }
         if (state == NULL && why.code != CODE_NO_TOPIC) {
             operation_say(op, "whether an operation to %s is open is unknown: %.300s", site->name,
                           why.what);
         }
     }
+    names_elsewhere_take(op);
     return true;
 }
 
@@ -291,7 +328,7 @@ static bool open_all(struct operation *op, struct err *err)
         probe = (struct probe){.site = op->from, .planned = op->planned};
         probe_begin(&probe);
     }
-    ok = ok && nobody_elsewhere(op, err);
+    ok = ok && operation_is_alone(op, err);
     if (ok) {
         open_names(op);
         connect_writers(op);
@@ -313,7 +350,9 @@ bool operation_open(struct operation *op, const struct config *config,
                              .to = to == NULL ? other_site(config, service) : to,
                              .planned = options->kind == OPERATION_SWITCHOVER,
                              .clock = clock_system(),
-                             .evidence = json_object()};
+                             .evidence = json_object(),
+                             .left = json_array(),
+                             .ended_ms = -1};
     op->until_ms = clock_now_ms(op->clock) + options->timeout_ms;
     if (to == NULL && service->others_count > 1) {
         err_set(err, ERR_USAGE, "service %s has %zu secondaries: which one?", service->name,
@@ -344,8 +383,10 @@ void operation_done(struct operation *op)
     }
     free(op->names);
     control_state_free(op->state);
+    free(op->names_json);
     json_decref(op->operations);
     json_decref(op->evidence);
+    json_decref(op->left);
     json_decref(op->order_before);
     free(op->forced_texts);
     *op = (struct operation){.journal = NULL};
@@ -406,12 +447,14 @@ bool operation_find(struct operation *op, bool *out_resume, struct err *err)
     bool working = false;
     *out_resume = false;
     const json_t *record = journal_open_operation(op->operations, id, sizeof(id));
-    if (record == NULL) {
-        return op->state->operation_open
-                   ? err_set_code(err, ERR_REFUSED, OPERATION_BUSY,
-                                  "an operation of service %s is open whose record cannot be read",
-                                  op->service->name)
-                   : true;
+    if (record == NULL && op->state->operation_open) {
+        return err_set_code(err, ERR_REFUSED, OPERATION_BUSY,
+                            "an operation of service %s is open whose record cannot be read",
+                            op->service->name);
+    }
+    if (record == NULL) { /* it may have ended with something left */
+        *out_resume = op->open_id[0] != '\0';
+        return true;
     }
     if (!op->options.dry_run) {
         operation_say(
@@ -477,15 +520,17 @@ static int64_t parse_time(const char *text)
 /* What was said when it began counts; what is said now about the names and checks is added. */
 static json_t *resumed_record(struct operation *op)
 {
-    char key[100];
-    snprintf(key, sizeof(key), "op/%s", op->id);
-    json_t *record = json_deep_copy(json_object_get(op->operations, key));
+    json_t *record = json_deep_copy(record_of(op, op->id));
+    json_t *took = json_object_get(record, "rto_s");
     json_t *options = json_object_get(record, "options");
     json_t *forced = json_object_get(options, "forced");
     json_int_t epoch = json_integer_value(json_object_get(record, "role_epoch"));
     int64_t began = parse_time(json_string_value(json_object_get(record, "began")));
     op->role_epoch = epoch;
     op->began_wall_ms = began < 0 ? op->began_wall_ms : began;
+    if (json_is_number(took)) { /* its time is that of the first end */
+        op->ended_ms = op->began_wall_ms + (int64_t)(json_number_value(took) * 1000);
+    }
     op->options.allow_loss = json_integer_value(json_object_get(options, "allow_loss"));
     op->options.dns_done =
         op->options.dns_done || json_is_true(json_object_get(options, "dns_done"));
@@ -512,7 +557,27 @@ static json_t *resumed_record(struct operation *op)
 static bool door_write(void *arg, const struct control_record *records, size_t count,
                        struct err *err)
 {
-    return control_write(arg, records, count, err);
+    const struct operation *op = arg;
+    return control_write(op->writer, records, count, err);
+}
+
+/* Not through op->reader: the beat's thread may ask. */
+static json_t *door_read(void *arg, struct err *err)
+{
+    const struct operation *op = arg;
+    json_t *operations = NULL;
+    struct control_state *state =
+        control_read_operations(&op->to->kafka, op->service->name, ANSWER_MS, &operations, err);
+    control_state_free(state);
+    return operations;
+}
+
+static bool door_renew(void *arg, struct err *err)
+{
+    struct operation *op = arg;
+    control_writer_free(op->writer);
+    op->writer = control_writer_new(writer_of(op->to), op->service->name, "op", err);
+    return op->writer != NULL;
 }
 
 static bool make_folder(const char *folder)
@@ -570,7 +635,8 @@ static void take_evidence(struct operation *op)
 
 static bool begin(struct operation *op, struct err *err)
 {
-    const struct journal_door door = {.write = door_write, .arg = op->writer};
+    const struct journal_door door = {
+        .write = door_write, .read = door_read, .renew = door_renew, .arg = op};
     json_t *record;
     if (op->resumed) {
         snprintf(op->id, sizeof(op->id), "%s", op->open_id);

@@ -33,7 +33,7 @@ static const struct step rows[] = {
     {.name = "verify", .does = "who says so", .act = step_verify_act, .flags = STEP_ALWAYS | STEP_SOFT},
     {.name = "evict", .does = "old sessions end", .act = step_evict_act, .plan = step_evict_plan, .flags = STEP_SOFT},
     {.name = "post", .does = "hooks.post", .act = step_post_act, .plan = step_post_plan, .flags = STEP_SOFT},
-    {.name = "stragglers", .does = "records at the old primary behind the cut", .act = step_stragglers_act, .flags = STEP_SOFT},
+    {.name = "stragglers", .does = "who has arrived, who is at the old primary still, what was written there behind the cut", .act = step_stragglers_act, .flags = STEP_SOFT},
 };
 /* clang-format on */
 

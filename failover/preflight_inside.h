@@ -167,8 +167,9 @@ struct preflight_record {    /* one of service->cnames */
     struct err err; /* why it is not checked */
     struct dns_check check;
 };
-struct preflight_servers { /* those that are authoritative for it */
-    struct err err;        /* ERR_NONE: they are known */
+struct preflight_servers {          /* those that are authoritative for it */
+    const struct config_zone *zone; /* that the record lies in; NULL = none */
+    struct err err;                 /* ERR_NONE: they are known */
     struct dns_views views;
 };
 

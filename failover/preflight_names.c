@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/heap.h"
 #include "failover/preflight_inside.h"
@@ -55,6 +56,7 @@ void preflight_ask_servers(struct preflight *preflight, size_t index)
     struct preflight_servers *out = must(calloc(1, sizeof(*out)));
     struct dns *dns =
         dns_open(preflight->in.config, &preflight->in.service->cnames[index], &out->err);
+    out->zone = dns == NULL ? NULL : dns_zone(dns);
     if (dns != NULL && dns_look(dns, NULL, -1, &out->views, &out->err)) {
         err_clear(&out->err);
     }
@@ -238,6 +240,53 @@ static void tell_servers(const char *record, const struct dns_views *views,
     }
 }
 
+/* The region that changes of a zone are made in, as far as the provider's own word and the endpoint's name tell; NULL = they
+ * do not. @param region  that is looked for */
+static const char *changed_in(const struct config_zone *zone, const char *region)
+{
+    if (zone->provider == PROVIDER_ROUTE53) {
+        bool china = zone->region != NULL && strncmp(zone->region, "cn-", 3) == 0;
+        return china ? "cn-northwest-1" : "us-east-1";
+    }
+    return zone->endpoint != NULL && strcasestr(zone->endpoint, region) != NULL ? region : NULL;
+}
+
+/* Is all that is known of it in this region, and something known? */
+static bool authority_within(const struct config_zone *zone, const char *region)
+{
+    for (size_t i = 0; i < zone->regions_count; i++) {
+        if (strcasecmp(zone->regions[i], region) != 0) {
+            return false;
+        }
+    }
+    for (size_t i = 0; zone->regions_count == 0 && i <= zone->also_count; i++) {
+        const char *there = changed_in(i == 0 ? zone : &zone->also[i - 1], region);
+        if (there == NULL || strcasecmp(there, region) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Who can still move the name when the primary's region is lost? */
+static void tell_region(const struct preflight *preflight, const char *record,
+                        const struct config_zone *zone, struct preflight_list *out)
+{
+    const struct config_site *from = preflight->in.from;
+    if (zone == NULL || from->region == NULL || !authority_within(zone, from->region)) {
+        return;
+    }
+    preflight_tell(out, PREFLIGHT_NAME_SERVERS, PREFLIGHT_WARNING,
+                   "%.253s: %s zone %.200s stands in %.60s, the region of %.60s: lost with it, no "
+                   "name is moved",
+                   record, zone->regions_count > 0 ? "all authority over" : "who changes",
+                   zone->name, from->region, from->name);
+    preflight_hint(out,
+                   "a second provider elsewhere: dns.%.60s.also; known otherwise: .regions; "
+                   "docs/check.md#name-servers",
+                   zone->name);
+}
+
 void preflight_tell_name_servers(const struct preflight *preflight, struct preflight_list *out)
 {
     char what[300];
@@ -251,6 +300,8 @@ void preflight_tell_name_servers(const struct preflight *preflight, struct prefl
         } else {
             tell_servers(record_name(preflight, i), &servers->views, out);
         }
+        tell_region(preflight, record_name(preflight, i), servers == NULL ? NULL : servers->zone,
+                    out);
     }
     if (preflight->in.service->cnames_count == 0) {
         preflight_tell(out, PREFLIGHT_NAME_SERVERS, PREFLIGHT_OK, "the service has no records");

@@ -48,8 +48,10 @@ static bool verdict(const struct telling *telling, const struct preflight_result
     err_set(err, result->target_answers ? ERR_REFUSED : ERR_RETRY, "check %s: %.600s", name,
             first->what);
     if (preflight_forcible(first->check)) {
-        return err_hint(err, "%.180s%sor go on in spite of it: --force %s", first->hint,
-                        first->hint[0] == '\0' ? "" : "; ", name);
+        const struct operation *op = telling->op;
+        return err_hint(err, "%.120s%sor go on in spite of it: ferry %s %.60s --force %s",
+                        first->hint, first->hint[0] == '\0' ? "" : "; ",
+                        operation_kind_name(op->options.kind), op->service->name, name);
     }
     return err_hint(err, "%.250s", first->hint);
 }

@@ -103,6 +103,16 @@ static json_t *error_json(const struct err *err)
                : json_pack("{ssss}", "what", err->what, "hint", err->hint);
 }
 
+/* Groups, when the operation ended: clients follow a name only behind that. */
+static json_t *arrivals_json(const struct operation *op)
+{
+    const json_t *look = operation_kept(op, "stragglers");
+    return look == NULL ? json_null()
+                        : json_pack("{sosososo}", "expected", get(look, "expected"), "arrived",
+                                    get(look, "arrived"), "at_old", get(look, "at_old"), "missing",
+                                    get(look, "missing"));
+}
+
 /* From the cut on nobody mirrors the new primary. */
 static json_t *unprotected(const struct operation *op)
 {
@@ -141,6 +151,8 @@ json_t *report_json(const struct operation *op, const struct plan *plan,
     json_object_set_new(out, "must_restart", get(operation_kept(op, "evict"), "must_restart"));
     json_object_set_new(out, "unprotected_since", unprotected(op));
     json_object_set_new(out, "stragglers", get(operation_kept(op, "stragglers"), "records"));
+    json_object_set_new(out, "arrivals", arrivals_json(op));
+    json_object_set(out, "left", op->left);
     json_t *evidence = json_copy(op->evidence);
     json_object_del(evidence, "report");
     json_object_set_new(out, "evidence", evidence);

@@ -18,7 +18,6 @@
 struct run {
     const struct plan *plan;
     struct operation *op;
-    bool soft;                /* a soft row could not do all */
     const struct step *begun; /* journaled with the end of the row before; NULL = none */
 };
 
@@ -247,11 +246,13 @@ static enum plan_end failed(struct run *run, const struct step *step, const stru
     return take_back(run, out_at, err);
 }
 
-/* A soft row that fails is said, and the rest goes on; not in a switchover that can still be taken back. */
+/* A soft row that fails is said, and the rest goes on; not in a switchover that can still be taken back, nor when no time is
+ * left for the rest. */
 static bool may_go_on(const struct run *run, const struct step *step, const struct err *err)
 {
-    return !operation_interrupted() && (step->flags & STEP_SOFT) != 0 && err->kind != ERR_FATAL &&
-           !journal_lost(run->op->journal) && (!run->op->planned || opened(run));
+    return operation_in_time(run->op, NULL) && (step->flags & STEP_SOFT) != 0 &&
+           err->kind != ERR_FATAL && !journal_lost(run->op->journal) &&
+           (!run->op->planned || opened(run));
 }
 
 /* What the row that failed had found. That it cannot be written is told by the next record. */
@@ -305,12 +306,13 @@ enum plan_end plan_run(const struct plan *plan, struct operation *op, const stru
         }
         flush(op);
         if (may_go_on(&run, step, err)) {
-            operation_say(op, "not done: %s", err->what);
-            run.soft = true;
+            operation_say(op, "not done: %s%s%s", err->what, err->hint[0] == '\0' ? "" : "; ",
+                          err->hint);
+            operation_leave(op, step->name, err, true);
             err_clear(err);
             continue;
         }
         return failed(&run, step, out_at, err);
     }
-    return run.soft ? PLAN_PARTLY : PLAN_DONE;
+    return json_array_size(op->left) > 0 ? PLAN_PARTLY : PLAN_DONE;
 }

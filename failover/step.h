@@ -22,7 +22,8 @@ enum step_flag {
     STEP_OPENS = 8,        /* point of no return: nothing before it is undone once it was begun */
     STEP_BEFORE_ROLE = 32, /* with STEP_ALWAYS: not asked again once the target is primary */
     STEP_SOFT =
-        16, /* what it cannot do is said and the rest goes on; the operation ends as partly done (exit 4) */
+        16, /* what it cannot do is said and recorded, the rest goes on, and the operation ends as partly done (exit 4); the same
+             * command does it once more */
 };
 
 /* false: err has kind and hint. ERR_REFUSED: a check said no; ERR_RETRY: the world may be better in a moment; ERR_FATAL:
@@ -51,7 +52,7 @@ extern const struct plan plan_failover;
 
 enum plan_end {
     PLAN_DONE,   /* every row */
-    PLAN_PARTLY, /* every row, and a soft one could not do all (exit 4) */
+    PLAN_PARTLY, /* every row, and soft ones could not do all (exit 4): operation->left */
     PLAN_UNDONE, /* it failed before the point of no return, and everything was taken back: err says why it failed */
     PLAN_STOPPED, /* it stands at a step (err): the same command again goes on */
     PLAN_LOST,    /* another operator has it */

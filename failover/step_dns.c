@@ -3,7 +3,7 @@
  *
  * `dns`     {"records": [{"record", "from", "to", "moved": bool}..], "by_hand": bool}
  * `verify`  {"records": [{"record", "value", "agree": K, "servers": N, "enough": N, "resolvers", "resolvers_agree", "settled": bool}..],
- *            "bootstrap": {"name", "cluster": ID|null, "is": "target"|"other"|"unknown", "why"}}
+ *            "bootstrap": {"name", "cluster": ID|null, "is": "target"|"other"|"unknown", "why"}, "recorded": names_elsewhere_tell()}
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "failover/names_elsewhere.h"
 #include "failover/reach.h"
 #include "failover/steps.h"
 
@@ -85,58 +86,80 @@ static bool intend(struct operation *op, struct dns_recorded *now, struct err *e
 }
 
 /* What a person types when the provider does not do it. */
-static bool by_hand(const struct operation *op, const struct dns *dns, const char *to,
+static bool by_hand(struct operation *op, const struct dns *dns, const struct dns_change *change,
                     struct err *err)
 {
+    char *text = dns_by_hand(dns, change);
+    char *rest = NULL;
+    for (char *line = strtok_r(text, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
+        operation_say(op, "by hand: %s", line);
+    }
+    free(text);
     err_wrap(err, "%s", dns_record(dns));
     return err_hint(err, "set %.80s CNAME %.80s by hand, then: ferry %s %.40s --dns-done",
-                    dns_record(dns), to, operation_kind_name(op->options.kind), op->service->name);
+                    dns_record(dns), change->to, operation_kind_name(op->options.kind),
+                    op->service->name);
 }
 
-static bool stands(struct dns *dns, const char *value, struct dns_set *out, struct err *err)
+/* --dns-done: the authoritative servers say whether a hand did it; the provider may be what is away. */
+static bool done_by_hand(struct operation *op, struct dns *dns, const char *to, struct err *err)
 {
-    return dns_get(dns, out, err) && out->kind == DNS_CNAME && strcmp(out->value, value) == 0;
-}
-
-static bool not_by_hand(struct operation *op, struct dns *dns, const char *to,
-                        const struct dns_set *set, struct err *err)
-{
-    char text[DNS_TEXT_BYTES];
-    if (err->kind == ERR_NONE) {
-        err_set(err, ERR_RETRY, "--dns-done, and %s stands there, not %s", dns_set_text(set, text),
-                to);
+    struct dns_views *views = calloc(1, sizeof(*views));
+    if (views == NULL) {
+        abort();
     }
-    return by_hand(op, dns, to, err);
+    bool ok = dns_look(dns, to, -1, views, err);
+    if (ok) {
+        operation_say(op, "%s: %zu of %zu name servers say %s", dns_record(dns), views->agree,
+                      views->servers, to);
+        ok = views->authoritative;
+        if (!ok) {
+            err_set(err, ERR_RETRY, "--dns-done, and %zu of %zu name servers say %s (%zu needed)",
+                    views->agree, views->servers, to, views->enough);
+        }
+    }
+    free(views);
+    return ok;
+}
+
+static void settle_entry(struct operation *op, const struct dns *dns, struct dns_entry *entry,
+                         const char *to)
+{
+    snprintf(entry->value, sizeof(entry->value), "%s", to);
+    entry->next[0] = '\0';
+    operation_say(op, "%s is %s", dns_record(dns), to);
 }
 
 static bool move_one(struct operation *op, struct dns *dns, struct dns_entry *entry, const char *to,
                      bool *out_moved, struct err *err)
 {
     struct dns_set set = {.ttl_s = -1};
-    struct err why = {0};
-    bool there = stands(dns, to, &set, &why);
+    struct dns_change change = {
+        .from = entry->value[0] == '\0' ? NULL : entry->value, .to = to, .ttl_s = dns_ttl_s(dns)};
+    bool there = false;
     *out_moved = false;
-    if (!there && op->options.dns_done) {
-        *err = why;
-        return not_by_hand(op, dns, to, &set, err);
+    if (op->options.dns_done) {
+        if (!done_by_hand(op, dns, to, err)) {
+            return by_hand(op, dns, &change, err);
+        }
+        settle_entry(op, dns, entry, to);
+        return true;
     }
-    if (!there && why.kind != ERR_NONE) {
-        *err = why;
-        return by_hand(op, dns, to, err);
+    /* of several providers one may be away: the others are moved */
+    if (!dns_stands(dns, to, &there, &set, err) && dns_zone(dns)->also_count == 0) {
+        return by_hand(op, dns, &change, err);
     }
+    change.ttl_s = set.ttl_s > 0 ? set.ttl_s : change.ttl_s;
     if (!there) {
-        const struct dns_change change = {.from = entry->value[0] == '\0' ? NULL : entry->value,
-                                          .to = to,
-                                          .ttl_s = set.ttl_s > 0 ? set.ttl_s : dns_ttl_s(dns)};
+        err_clear(err);
         if (!dns_swap(dns, &change, err)) {
-            return by_hand(op, dns, to, err);
+            return by_hand(op, dns, &change, err);
         }
         *out_moved = true;
         entry->ttl_s = change.ttl_s;
     }
-    snprintf(entry->value, sizeof(entry->value), "%s", to);
-    entry->next[0] = '\0';
-    operation_say(op, "%s is %s", dns_record(dns), to);
+    settle_entry(op, dns, entry, to);
     return true;
 }
 
@@ -287,6 +310,7 @@ struct bootstrap {
     struct operation *op;
     char wanted[64]; /* the target's cluster id */
     char *found;
+    json_t *recorded; /* on the other sites; NULL = not asked */
     struct err why;
     pthread_t thread;
     bool started;
@@ -296,6 +320,7 @@ static void *bootstrap_thread(void *arg)
 {
     struct bootstrap *ask = arg;
     ask->found = cluster_at(ask->op, dns_record(ask->op->names[0]), &ask->why);
+    ask->recorded = names_elsewhere_tell(ask->op);
     return NULL;
 }
 
@@ -371,6 +396,7 @@ bool step_verify_act(struct operation *op, struct err *err)
         free(views);
     }
     json_t *evidence = json_pack("{soso}", "records", rows, "bootstrap", bootstrap_end(&ask));
+    json_object_set_new(evidence, "recorded", ask.recorded == NULL ? json_null() : ask.recorded);
     struct err why = {0};
     if (!operation_keep(op, "verify", evidence, &why)) {
         *err = why;

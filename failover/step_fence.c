@@ -4,7 +4,9 @@
  * Redis. Whoever does not (dead, stopped, cut off) is proven silent by what fence_proof.h says, or is denied Write where the
  * target has an authorizer and Ferry's operator is another principal than its mirror.
  *
- * Evidence: {"proof": NAME, "why": TEXT, "waited_ms": N, "group": GROUP, "workers": {NAME: TEXT}, "denied": {"principal", "topics": [..]}|null}
+ * Evidence: {"proof": NAME, "why": TEXT, "waited_ms": N, "group": GROUP, "workers": {NAME: TEXT}, "denied": {"principal", "topics": [..],
+ * "before": [..], "theirs": [..]}|null}   topics: entries that this operation makes, and takes away when it is taken back; before: of
+ * an earlier one, as record `fence` has them; theirs: somebody else's, never touched
  */
 #include <hiredis.h>
 #include <stdio.h>
@@ -13,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "failover/fence.h"
 #include "failover/fence_proof.h"
 #include "failover/service_topics.h"
 #include "failover/steps.h"
@@ -221,21 +224,60 @@ static json_t *evidence_of(const struct fencing *fencing, json_t *take_denied)
                      workers_json(fencing), "denied", take_denied);
 }
 
+static bool has_entry(const struct acl_list *list, const char *principal, const char *topic)
+{
+    struct acl_list one = {.acls = NULL};
+    json_t *denied = json_pack("{sss[s]}", "principal", principal, "topics", topic);
+    deny_entries(denied, &one);
+    bool has = acl_list_has(list, &one.acls[0]);
+    acl_list_free(&one);
+    json_decref(denied);
+    return has;
+}
+
+/* Whose is which? What stands there and is in no record of ours is somebody else's. */
+static bool plan_denied(struct operation *op, const struct service_topics *topics,
+                        const char *principal, json_t **out, struct err *err)
+{
+    struct acl_list there = {.acls = NULL};
+    struct acl_list made = {.acls = NULL}; /* by this operation, before it was killed */
+    struct acl_list before = {.acls = NULL};
+    if (!admin_acls(op->target_operator, ACL_TOPIC, &there, err)) {
+        return false;
+    }
+    json_t *record = fence_topics_parse(op->state->fence_json);
+    deny_entries(json_object_get(operation_kept(op, "fence"), "denied"), &made);
+    fence_entries(record, &before);
+    json_t *lists[3] = {json_array(), json_array(), json_array()};
+    for (size_t i = 0; i < topics->count; i++) {
+        const char *topic = topics->names[i];
+        bool ours = has_entry(&made, principal, topic) || !has_entry(&there, principal, topic);
+        int which = ours ? 0 : has_entry(&before, principal, topic) ? 1 : 2;
+        json_array_append_new(lists[which], json_string(topic));
+    }
+    *out = json_pack("{sssososo}", "principal", principal, "topics", lists[0], "before", lists[1],
+                     "theirs", lists[2]);
+    acl_list_free(&there);
+    acl_list_free(&made);
+    acl_list_free(&before);
+    json_decref(record);
+    return true;
+}
+
 static bool deny_topics(struct fencing *fencing, const struct service_topics *topics,
                         const char *principal, struct err *err)
 {
     struct operation *op = fencing->op;
     struct acl_list entries = {.acls = NULL};
     struct write_probe probe = {0};
-    json_t *names = json_array();
-    for (size_t i = 0; i < topics->count; i++) {
-        json_array_append_new(names, json_string(topics->names[i]));
+    json_t *denied = NULL;
+    if (!plan_denied(op, topics, principal, &denied, err)) {
+        return false;
     }
-    json_t *denied = json_pack("{ssso}", "principal", principal, "topics", names);
     deny_entries(denied, &entries);
     /* in the journal before they are on the cluster */
     bool ok = operation_keep(op, "fence", evidence_of(fencing, denied), err) &&
-              admin_acls_create(op->target_operator, &entries, err);
+              (entries.count == 0 || admin_acls_create(op->target_operator, &entries, err));
     acl_list_free(&entries);
     while (ok && !fencing->look.denied && now_ms(fencing) - fencing->began_ms < WAIT_MS) {
         ok = admin_probe_write(op->target, topics->names, topics->count, &probe, err);

@@ -41,7 +41,7 @@ static bool judge(const char *program, const struct child_result *result, int32_
         err_set(err, ERR_REFUSED, "%.200s ended with %d: %.300s", program, result->code,
                 result->said);
     }
-    return err_hint(err, "services.*.hooks in the configuration; it may be called again");
+    return err_hint(err, "services.*.hooks in the configuration; the same command calls it again");
 }
 
 bool hook_run(struct operation *op, enum config_hook hook, const char *verb, struct err *err)
@@ -156,11 +156,10 @@ static json_t *all_groups(const struct operation *op)
 bool step_evict_act(struct operation *op, struct err *err)
 {
     bool runs = op->planned && hook_is_set(op, HOOK_EVICT);
+    bool ended = true;
     if (runs) {
         operation_say(op, "%s", op->service->hooks[HOOK_EVICT][0]);
-        if (!hook_run(op, HOOK_EVICT, "evict", err)) {
-            return false;
-        }
+        ended = hook_run(op, HOOK_EVICT, "evict", err);
     }
     json_t *restart = op->names_count == 0 ? all_groups(op)
                       : op->planned        ? still_there(op)
@@ -169,8 +168,9 @@ bool step_evict_act(struct operation *op, struct err *err)
         operation_say(op, "%zu groups have to be restarted, and whoever produces to %s",
                       json_array_size(restart), op->from->name);
     }
-    operation_note(op, "evict", json_pack("{sbso}", "ran", runs ? 1 : 0, "must_restart", restart));
-    return true;
+    operation_note(op, "evict",
+                   json_pack("{sbso}", "ran", runs && ended ? 1 : 0, "must_restart", restart));
+    return ended;
 }
 
 bool step_evict_plan(struct operation *op, struct err *err)

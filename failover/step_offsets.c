@@ -2,7 +2,7 @@
  * another one makes it from there. What is done is seen at the target: the hint names the operation.
  *
  * Evidence. freeze: cut_json(); in a dry run {"origin","groups_count","partitions_count"}. offsets: {"groups": N, "places":
- * {VERDICT: N}, "moved": {GROUP: {TOPIC: {PARTITION: what stood there}}}, "unresolved": N groups, "why"},
+ * {VERDICT: N}, "moved": {GROUP: {TOPIC: {PARTITION: what stood there}}}, "hinted": likewise, earlier hints, "unresolved": N groups, "why"},
  * kept before the first commit; "unresolved" and "why" behind it, when nothing more is tried. hints: {"published", "topic", "redis": "written"|why not, "in_redis": groups that were written there, "reread_likely", "reread_most", "groups":
  * cut_report(), "left": why hints that were taken back are in Redis still}.
  */
@@ -23,6 +23,7 @@
 #define FREEZE        "freeze"
 #define OFFSETS       "offsets"
 #define HINTS         "hints"
+#define CODE_NO_TOPIC 3 /* UNKNOWN_TOPIC_OR_PARTITION */
 #define COMMIT_ROUNDS 3 /* the second for coordinators that take shorter metadata alone */
 #define PUBLISH_MS    10000
 #define SOURCE_MS     5000 /* each of two questions to a source that answered a moment ago */
@@ -35,6 +36,7 @@ struct session { /* of the operation that this process runs */
     bool decided;
     bool tried; /* commits may have been sent */
     struct cut cut;
+    json_t *hinted; /* see all_hinted() */
 };
 static struct session session;
 
@@ -50,6 +52,7 @@ static void begin(struct operation *op)
     if (session.has_cut) {
         cut_done(&session.cut);
     }
+    json_decref(session.hinted);
     session = (struct session){.door = groups_door_new(op->target)};
     if (op->planned && op->source != NULL) {
         int32_t before_ms = admin_timeout(op->source, SOURCE_MS);
@@ -94,6 +97,49 @@ static bool read_cut(struct operation *op, struct err *err)
     return session.has_cut || err_wrap(err, "where groups stand");
 }
 
+static void put(json_t *out, const char *group, const struct cut_part *part, json_t *take_value)
+{
+    char partition[16];
+    snprintf(partition, sizeof(partition), "%" PRId32, part->partition);
+    if (json_object_get(out, group) == NULL) {
+        json_object_set_new(out, group, json_object());
+    }
+    json_t *topics = json_object_get(out, group);
+    if (json_object_get(topics, part->topic) == NULL) {
+        json_object_set_new(topics, part->topic, json_object());
+    }
+    json_object_set_new(json_object_get(topics, part->topic), partition, take_value);
+}
+
+static const json_t *find(const json_t *rows, const char *group, const struct cut_part *part)
+{
+    char partition[16];
+    snprintf(partition, sizeof(partition), "%" PRId32, part->partition);
+    return json_object_get(json_object_get(json_object_get(rows, group), part->topic), partition);
+}
+
+/* Hints of an earlier operation that stand where this one commits. */
+static void take_hinted(const struct groups_list *list)
+{
+    json_decref(session.hinted);
+    session.hinted = json_object();
+    for (size_t i = 0; i < session.cut.groups_count; i++) {
+        const struct cut_group *group = &session.cut.groups[i];
+        const struct groups_row *row = groups_list_find(list, group->name);
+        for (size_t j = 0; row != NULL && j < group->count; j++) {
+            const struct cut_place *place = &group->places[j];
+            const struct groups_place *there =
+                place->verdict == CUT_DUE && place->metadata == NULL
+                    ? groups_row_place(row, place->part->topic, place->part->partition)
+                    : NULL;
+            const char *text = there == NULL ? NULL : there->metadata;
+            if (text != NULL && hint_is(text, strlen(text))) {
+                put(session.hinted, group->name, place->part, json_string(text));
+            }
+        }
+    }
+}
+
 /* What the target has of them now. */
 static bool look(struct operation *op, struct err *err)
 {
@@ -107,6 +153,9 @@ static bool look(struct operation *op, struct err *err)
     if (ok) {
         cut_decide(&session.cut, &list);
         session.decided = true;
+        if (op->planned) { /* else nothing is taken back because of what comes behind */
+            take_hinted(&list);
+        }
     }
     groups_list_done(&list);
     return ok;
@@ -218,22 +267,9 @@ static json_t *moved(const struct cut *cut)
         const struct cut_group *group = &cut->groups[i];
         for (size_t j = 0; j < group->count; j++) {
             const struct cut_place *place = &group->places[j];
-            if (place->verdict != CUT_DUE || place->stood == place->facts.target_offset) {
-                continue;
+            if (place->verdict == CUT_DUE && place->stood != place->facts.target_offset) {
+                put(out, group->name, place->part, json_integer(place->stood));
             }
-            char partition[16];
-            snprintf(partition, sizeof(partition), "%" PRId32, place->part->partition);
-            json_t *topics = json_object_get(out, group->name);
-            if (topics == NULL) {
-                json_object_set_new(out, group->name, json_object());
-                topics = json_object_get(out, group->name);
-            }
-            json_t *parts = json_object_get(topics, place->part->topic);
-            if (parts == NULL) {
-                json_object_set_new(topics, place->part->topic, json_object());
-                parts = json_object_get(topics, place->part->topic);
-            }
-            json_object_set_new(parts, partition, json_integer(place->stood));
         }
     }
     return out;
@@ -250,8 +286,23 @@ static json_t *all_moved(struct operation *op, const struct cut *cut)
     return out;
 }
 
+/* {GROUP: {TOPIC: {PARTITION: TEXT}}}: hints of an earlier operation that a commit replaces; NULL = none. For undo. */
+static json_t *all_hinted(struct operation *op)
+{
+    json_t *out = session.hinted == NULL ? json_object() : json_deep_copy(session.hinted);
+    const json_t *before = json_object_get(operation_kept(op, OFFSETS), "hinted");
+    if (json_is_object(before)) {
+        json_object_update_recursive(out, (json_t *)(uintptr_t)before);
+    }
+    if (json_object_size(out) == 0) {
+        json_decref(out);
+        out = NULL;
+    }
+    return out;
+}
+
 /* @param why  NULL: more is tried */
-static json_t *offsets_evidence(json_t *take_moved, const char *why)
+static json_t *offsets_evidence(struct operation *op, json_t *take_moved, const char *why)
 {
     const struct cut_group *first;
     const struct cut *cut = &session.cut;
@@ -264,6 +315,10 @@ static json_t *offsets_evidence(json_t *take_moved, const char *why)
     json_object_set_new(out, "groups", json_integer((json_int_t)cut->groups_count));
     json_object_set_new(out, "places", verdicts);
     json_object_set_new(out, "moved", take_moved);
+    json_t *hinted = all_hinted(op);
+    if (hinted != NULL) {
+        json_object_set_new(out, "hinted", hinted);
+    }
     if (why != NULL) {
         size_t open = session.decided ? open_groups(cut, &first) : cut->groups_count;
         json_object_set_new(out, "unresolved", json_integer((json_int_t)open));
@@ -365,7 +420,8 @@ bool step_offsets_done(struct operation *op, bool *out, struct err *err)
 static bool commit_all(struct operation *op, struct err *err)
 {
     if (!look(op, err) ||
-        !operation_keep(op, OFFSETS, offsets_evidence(all_moved(op, &session.cut), NULL), err)) {
+        !operation_keep(op, OFFSETS, offsets_evidence(op, all_moved(op, &session.cut), NULL),
+                        err)) {
         return false;
     }
     session.tried = true;
@@ -377,7 +433,7 @@ static void give_up(struct operation *op, const struct err *why)
     json_t *before = json_object_get(operation_kept(op, OFFSETS), "moved");
     before = before == NULL ? json_object() : json_incref(before);
     operation_say(op, "%s%s%s", why->what, why->hint[0] == '\0' ? "" : "; ", why->hint);
-    operation_note(op, OFFSETS, offsets_evidence(before, why->what));
+    operation_note(op, OFFSETS, offsets_evidence(op, before, why->what));
 }
 
 bool step_offsets_act(struct operation *op, struct err *err)
@@ -396,7 +452,7 @@ bool step_offsets_act(struct operation *op, struct err *err)
     operation_say(op, "%zu places committed", count_of(&session.cut, CUT_COMMITTED));
     if (all_resolved(op, &why)) {
         json_t *before = json_incref(json_object_get(operation_kept(op, OFFSETS), "moved"));
-        operation_note(op, OFFSETS, offsets_evidence(before, NULL));
+        operation_note(op, OFFSETS, offsets_evidence(op, before, NULL));
         return true;
     }
     if (op->planned && !opened(op)) {
@@ -414,26 +470,32 @@ bool step_offsets_plan(struct operation *op, struct err *err)
     }
     say_open(op);
     operation_say(op, "%zu places would be committed", count_of(&session.cut, CUT_DUE));
-    return operation_keep(op, OFFSETS, offsets_evidence(moved(&session.cut), NULL), err);
+    return operation_keep(op, OFFSETS, offsets_evidence(op, moved(&session.cut), NULL), err);
 }
 
 static int64_t stood_before(const json_t *moved_rows, const struct cut_group *group,
                             const struct cut_place *place)
 {
-    char partition[16];
-    snprintf(partition, sizeof(partition), "%" PRId32, place->part->partition);
-    const json_t *parts =
-        json_object_get(json_object_get(moved_rows, group->name), place->part->topic);
-    const json_t *stood = json_object_get(parts, partition);
+    const json_t *stood = find(moved_rows, group->name, place->part);
     return json_is_integer(stood) ? json_integer_value(stood) : place->facts.target_offset;
+}
+
+static char *text_before(const struct operation *op, const struct cut_group *group,
+                         const struct cut_place *place)
+{
+    const json_t *hinted = json_object_get(operation_kept(op, OFFSETS), "hinted");
+    const char *text = place->metadata != NULL
+                           ? place->metadata
+                           : json_string_value(find(hinted, group->name, place->part));
+    return text == NULL ? NULL : must(strdup(text));
 }
 
 /* Of this group, what is ours to take back: hints of this operation, and what it moved. Where nothing stood before the offset
  * stays, without the hint: it is the translation. */
-static void undo_group(const struct cut *cut, const struct cut_group *group,
-                       const struct groups_row *found, const json_t *moved_rows,
-                       struct groups_list *out)
+static void undo_group(const struct operation *op, const struct cut_group *group,
+                       const struct groups_row *found, struct groups_list *out)
 {
+    const json_t *moved_rows = json_object_get(operation_kept(op, OFFSETS), "moved");
     struct groups_row *row = NULL;
     for (size_t i = 0; i < group->count; i++) {
         const struct cut_place *place = &group->places[i];
@@ -441,7 +503,7 @@ static void undo_group(const struct cut *cut, const struct cut_group *group,
             groups_row_place(found, place->part->topic, place->part->partition);
         const char *text = there == NULL ? NULL : there->metadata;
         int64_t before = stood_before(moved_rows, group, place);
-        bool hint = text != NULL && hint_is_of(text, strlen(text), cut->origin.operation);
+        bool hint = text != NULL && hint_is_of(text, strlen(text), op->id);
         bool moved_it = place->metadata != NULL && there != NULL &&
                         there->offset == place->facts.target_offset && before != there->offset;
         if (!hint && !moved_it) {
@@ -451,11 +513,11 @@ static void undo_group(const struct cut *cut, const struct cut_group *group,
             row = groups_list_add(out, group->name);
             row->places = must(calloc(group->count, sizeof(*row->places)));
         }
-        row->places[row->places_count++] = (struct groups_place){
-            .topic = place->part->topic,
-            .partition = place->part->partition,
-            .offset = before >= 0 ? before : there->offset,
-            .metadata = place->metadata == NULL ? NULL : must(strdup(place->metadata))};
+        row->places[row->places_count++] =
+            (struct groups_place){.topic = place->part->topic,
+                                  .partition = place->part->partition,
+                                  .offset = before >= 0 ? before : there->offset,
+                                  .metadata = text_before(op, group, place)};
     }
 }
 
@@ -477,7 +539,6 @@ bool step_offsets_undo(struct operation *op, struct err *err)
 {
     struct groups_list list;
     struct groups_list commits = {0};
-    const json_t *moved_rows = json_object_get(operation_kept(op, OFFSETS), "moved");
     if (operation_kept(op, OFFSETS) == NULL) { /* kept before the first commit */
         return true;
     }
@@ -493,7 +554,7 @@ bool step_offsets_undo(struct operation *op, struct err *err)
             *err = found->err;
             ok = false;
         } else {
-            undo_group(&session.cut, group, found, moved_rows, &commits);
+            undo_group(op, group, found, &commits);
         }
     }
     groups_list_sort(&commits);
@@ -578,28 +639,19 @@ static struct publisher *publisher_of(struct operation *op, struct err *err)
     return op->publisher;
 }
 
-static bool to_topic(struct operation *op, const struct hints_texts *texts, bool remove,
-                     struct err *err)
+/* One that failed is of no use, and a row is the last one that writes there. */
+static void end_publisher(struct operation *op)
 {
-    struct publisher *publisher = publisher_of(op, err);
-    bool ok = publisher != NULL &&
-              (remove ? hints_topic_remove(publisher, op->target_operator, op->service->name, texts,
-                                           PUBLISH_MS, err)
-                      : hints_topic_write(publisher, op->target_operator, op->service->name, texts,
-                                          PUBLISH_MS, err));
-    publisher_free(
-        op->publisher); /* one that failed is of no use, and the row is the last one that writes there */
+    publisher_free(op->publisher);
     op->publisher = NULL;
-    return ok;
 }
 
 /* One that fails says why for all: the others are not waited for. @return so many were sent: the last one may have failed */
-static size_t all_to_redis(struct operation *op, const struct hints_texts *texts, bool remove,
-                           struct err *out)
+static size_t all_to_redis(struct operation *op, const struct hints_texts *texts, struct err *out)
 {
     size_t sent = 0;
     for (; sent < texts->count && out->kind == ERR_NONE; sent++) {
-        to_redis(op, texts->groups[sent], remove ? NULL : texts->texts[sent], out);
+        to_redis(op, texts->groups[sent], texts->texts[sent], out);
     }
     return op->redis == NULL ? 0 : sent;
 }
@@ -618,8 +670,11 @@ bool step_hints_act(struct operation *op, struct err *err)
         return false;
     }
     hints_texts_of(&session.cut, &options, &texts);
-    size_t in_redis = all_to_redis(op, &texts, false, &redis_err);
-    bool ok = to_topic(op, &texts, false, err);
+    size_t in_redis = all_to_redis(op, &texts, &redis_err);
+    struct publisher *publisher = publisher_of(op, err);
+    bool ok = publisher != NULL && hints_topic_write(publisher, op->target_operator,
+                                                     op->service->name, &texts, PUBLISH_MS, err);
+    end_publisher(op);
     hints_texts_done(&texts);
     if (redis_err.kind != ERR_NONE) {
         operation_say(op, "hints are not in Redis: %s", redis_err.what);
@@ -628,7 +683,9 @@ bool step_hints_act(struct operation *op, struct err *err)
                    hints_evidence(&session.cut, ok, &redis_err, in_redis,
                                   hints_topic(op->service->name, topic)));
     if (!ok) {
-        return err_wrap(err, "hints are not in %s, but in the groups' metadata", topic);
+        err_wrap(err, "hints are not in %s, but in the groups' metadata", topic);
+        return err_hint(err, "the same command writes them again; ferry hints %s",
+                        op->service->name);
     }
     operation_say(op, "hints of %zu groups in %s", session.cut.groups_count, topic);
     return true;
@@ -646,34 +703,66 @@ bool step_hints_plan(struct operation *op, struct err *err)
         hints_evidence(&session.cut, false, &none, 0, hints_topic(op->service->name, topic)), err);
 }
 
-/* A Redis that does not answer stops nobody: the hints there name an operation that was taken back (exit 4). */
-static bool leave_in_redis(struct operation *op, const struct err *why, struct err *err)
+/* Neither a Redis nor a topic that refuses stops anybody: hints there name an operation that was taken back (exit 4). */
+static bool leave_hints(struct operation *op, const char *where, const struct err *why,
+                        struct err *err)
 {
+    char text[700];
     json_t *evidence = json_deep_copy(operation_kept(op, HINTS));
-    json_object_set_new(evidence, "left", json_string(why->what));
-    operation_say(op, "hints of what was taken back are left in Redis: %s", why->what);
+    const char *before = json_string_value(json_object_get(evidence, "left"));
+    snprintf(text, sizeof(text), "%.300s%s%s: %.300s", before == NULL ? "" : before,
+             before == NULL ? "" : "; ", where, why->what);
+    operation_say(op, "hints of what was taken back are left in %s: %s", where, why->what);
+    json_object_set_new(evidence, "left", json_string(text));
     return operation_keep(op, HINTS, evidence, err);
+}
+
+/* What stood in Redis before stands in the topic, too: the same texts. */
+static void redis_as_before(struct operation *op, const json_t *before, struct err *out)
+{
+    for (size_t i = 0; i < session.cut.groups_count && out->kind == ERR_NONE; i++) {
+        const char *group = session.cut.groups[i].name;
+        const json_t *earlier = json_object_get(before, group);
+        char *text = earlier == NULL ? NULL : must(json_dumps(earlier, JSON_COMPACT));
+        to_redis(op, group, text, out);
+        free(text);
+    }
+}
+
+/* Was nothing of it in Redis? Killed in the midst nobody knows. */
+static bool not_in_redis(const struct operation *op)
+{
+    const json_t *count = json_object_get(operation_kept(op, HINTS), "in_redis");
+    return op->to->redis == NULL || (json_is_integer(count) && json_integer_value(count) == 0);
 }
 
 bool step_hints_undo(struct operation *op, struct err *err)
 {
+    struct err topic_err = {0};
     struct err redis_err = {0};
+    char topic[HINTS_TOPIC_BYTES];
+    json_t *before = NULL;
     if (operation_kept(op, HINTS) == NULL) {
         return true;
     }
     if (!read_cut(op, err)) {
         return false;
     }
-    const struct cut_options options = options_of(op);
-    struct hints_texts texts;
-    hints_texts_of(&session.cut, &options, &texts);
-    const json_t *in_redis = json_object_get(operation_kept(op, HINTS), "in_redis");
-    bool none = json_is_integer(in_redis) && json_integer_value(in_redis) == 0;
-    all_to_redis(op, &texts, true, &redis_err);
-    bool ok = to_topic(op, &texts, true, err);
-    hints_texts_done(&texts);
-    if (ok && redis_err.kind != ERR_NONE && !none) {
-        return leave_in_redis(op, &redis_err, err);
+    struct publisher *publisher = publisher_of(op, &topic_err);
+    if (publisher != NULL &&
+        hints_topic_restore(writer_of(op), publisher, op->target_operator, op->service->name,
+                            op->id, PUBLISH_MS, &topic_err)) {
+        before = hints_topic_read(writer_of(op), op->service->name, PUBLISH_MS, &topic_err);
     }
-    return ok;
+    end_publisher(op);
+    if (topic_err.code == CODE_NO_TOPIC) { /* nothing stood there */
+        err_clear(&topic_err);
+    }
+    if (!not_in_redis(op)) {
+        redis_as_before(op, before, &redis_err);
+    }
+    json_decref(before);
+    return (topic_err.kind == ERR_NONE ||
+            leave_hints(op, hints_topic(op->service->name, topic), &topic_err, err)) &&
+           (redis_err.kind == ERR_NONE || leave_hints(op, "Redis", &redis_err, err));
 }

@@ -51,15 +51,18 @@ static bool write_json(struct operation *op, const char *key, json_t *record, st
 /* What remains denied is the mirror's own principal, where `fence` had to do that. */
 static json_t *fence_after(const struct operation *op)
 {
+    static const char *const ours[] = {"topics", "before"};
     json_t *topics = json_object();
     const json_t *denied = json_object_get(operation_kept(op, "fence"), "denied");
     const char *principal = json_string_value(json_object_get(denied, "principal"));
-    size_t index;
-    json_t *topic;
-    json_array_foreach (json_object_get(denied, "topics"), index, topic) {
-        json_object_set_new(
-            topics, json_string_value(topic),
-            json_pack("{sss[s]s[]}", "state", "denied", "ours", principal, "theirs"));
+    for (size_t i = 0; i < 2; i++) {
+        size_t index;
+        json_t *topic;
+        json_array_foreach (json_object_get(denied, ours[i]), index, topic) {
+            json_object_set_new(
+                topics, json_string_value(topic),
+                json_pack("{sss[s]s[]}", "state", "denied", "ours", principal, "theirs"));
+        }
     }
     return topics;
 }

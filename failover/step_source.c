@@ -1,11 +1,10 @@
-/* The source's side: its writers are stopped, its ends stand still, everything is mirrored; what came later is counted.
+/* The source's side: its writers are stopped, its ends stand still, everything is mirrored.
  *
  * `source`     {"method": "acl"|"hook"|"none"|"unreachable", "why": TEXT, "topics": as failover/fence.h, "left": TEXT}   left: it could
  *              not be taken back, why
  * `prove`      {"ends": {TOPIC: [END..]}, "still": true|false|null, "looks": N, "seen": see loss.h}   null: it does not answer
  * `count`      {"records": N|null} that are lost, as far as the source says
  * `drain`      {"partitions": N, "records": N mirrored meanwhile}
- * `stragglers` {"records": N|null, "topics": {TOPIC: N}, "why": TEXT}
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,8 +155,9 @@ static bool not_whole(const struct operation *op, struct err *err)
     err_set(err, ERR_REFUSED, "nothing stops the writers at %s: %.400s", op->from->name,
             why == NULL ? "" : why);
     return err_hint(err,
-                    "sites.%s.operator or hooks.fence; you stopped them yourself: --force source",
-                    op->from->name);
+                    "sites.%s.operator or hooks.fence; you stopped them yourself: ferry switchover "
+                    "%s --force source",
+                    op->from->name, op->service->name);
 }
 
 static bool unreachable(struct operation *op, struct err *err)
@@ -196,7 +196,8 @@ bool step_source_act(struct operation *op, struct err *err)
     if (why.kind == ERR_FATAL || (op->planned && !operation_forced(op, "source"))) {
         *err = why;
         if (op->planned && why.kind != ERR_FATAL) {
-            err_hint(err, "you stopped the writers yourself: --force source");
+            err_hint(err, "you stopped the writers yourself: ferry switchover %s --force source",
+                     op->service->name);
         }
         return false;
     }
@@ -231,7 +232,9 @@ bool step_source_undo(struct operation *op, struct err *err)
         return leave_it(op, &why, err);
     }
     *err = why;
-    return err_hint(err, "the same command again takes it back; leave it so: --force source");
+    return err_hint(err,
+                    "the same command again takes it back; leave it so: ferry %s %s --force source",
+                    operation_kind_name(op->options.kind), op->service->name);
 }
 
 bool step_source_plan(struct operation *op, struct err *err)
@@ -306,7 +309,8 @@ static bool stand_still(struct operation *op, const struct service_topics *topic
     if (looks < STILL_LOOKS) {
         err_set(err, ERR_REFUSED, "somebody still writes at %s, as to %.250s", op->from->name,
                 topic == NULL ? "" : topic);
-        err_hint(err, "who: kafka-acls, super users; sites.%s.operator", op->from->name);
+        err_hint(err, "who: kafka-acls.sh --list, super users are bound by none; sites.%s.operator",
+                 op->from->name);
         json_decref(ends);
         return false;
     }
@@ -375,7 +379,9 @@ static bool nobody_wrote(struct operation *op, json_t **out_ends, struct err *er
         return ok;
     }
     err_set(err, ERR_REFUSED, "somebody still writes at %s, as to %.250s", op->from->name, topic);
-    return err_hint(err, "who: kafka-acls, super users; sites.%s.operator", op->from->name);
+    return err_hint(err,
+                    "who: kafka-acls.sh --list, super users are bound by none; sites.%s.operator",
+                    op->from->name);
 }
 
 static bool loss_still_allowed(struct operation *op, int64_t *out_records, struct err *err)
@@ -458,7 +464,7 @@ static bool nothing_open(struct operation *op, const struct positions *positions
                     "a transaction is open at %s in %s:%d: from offset %lld on nothing is stable",
                     op->from->name, row->topic, row->partition, (long long)row->source_stable);
             return err_hint(
-                err, "kafka-transactions.sh --find-hanging; it ends by its time-out at the latest");
+                err, "kafka-transactions.sh find-hanging; it ends by its time-out at the latest");
         }
     }
     return true;
@@ -520,55 +526,4 @@ bool step_drain_plan(struct operation *op, struct err *err)
                           json_pack("{sIso}", "partitions", (json_int_t)count, "records_now",
                                     left < 0 ? json_null() : json_integer(left)),
                           err);
-}
-
-/* --- what came later ---------------------------------------------------------------------------------------------- */
-
-static int64_t beyond(const json_t *cut, const json_t *now, json_t *out_topics)
-{
-    const char *topic;
-    json_t *ends;
-    int64_t sum = 0;
-    json_object_foreach ((json_t *)(uintptr_t)now, topic, ends) {
-        int64_t more = 0;
-        size_t index;
-        json_t *end;
-        json_array_foreach (ends, index, end) {
-            json_t *before = json_array_get(json_object_get(cut, topic), index);
-            json_int_t from = json_integer_value(before); /* a topic that came later counts whole */
-            more += json_integer_value(end) > from ? json_integer_value(end) - from : 0;
-        }
-        if (more > 0) {
-            json_object_set_new(out_topics, topic, json_integer(more));
-        }
-        sum += more;
-    }
-    return sum;
-}
-
-bool step_stragglers_act(struct operation *op, struct err *err)
-{
-    (void)err;
-    struct service_topics topics = {.count = 0};
-    struct err why = {0};
-    json_t *ends = NULL;
-    json_t *by_topic = json_object();
-    int64_t records = -1;
-    const json_t *cut = json_object_get(operation_kept(op, "prove"), "ends");
-    bool known = op->source != NULL && json_object_size(cut) > 0 &&
-                 service_topics_list(op->service, op->source, &topics, &why) &&
-                 service_topics_ends(&topics, op->source, OFFSET_SPEC_LATEST, &ends, &why);
-    if (known) {
-        records = beyond(cut, ends, by_topic);
-        operation_say(op, "%lld records at %s behind the cut", (long long)records, op->from->name);
-    } else {
-        operation_say(op, "%s does not answer: unknown", op->from->name);
-    }
-    json_decref(ends);
-    service_topics_done(&topics);
-    operation_note(op, "stragglers",
-                   json_pack("{sososs}", "records",
-                             records < 0 ? json_null() : json_integer(records), "topics", by_topic,
-                             "why", op->source == NULL ? op->source_err.what : why.what));
-    return true;
 }

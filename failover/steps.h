@@ -10,7 +10,7 @@ bool step_fence_act(struct operation *op, struct err *err);
 bool step_fence_undo(struct operation *op, struct err *err);
 bool step_fence_plan(struct operation *op, struct err *err);
 
-/* step_source.c: the source's writers; do they stand still; is everything mirrored; what came later */
+/* step_source.c: the source's writers; do they stand still; is everything mirrored */
 bool step_source_act(struct operation *op, struct err *err);
 bool step_source_undo(struct operation *op, struct err *err);
 bool step_source_plan(struct operation *op, struct err *err);
@@ -19,7 +19,6 @@ bool step_prove_plan(struct operation *op, struct err *err);
 bool step_count_act(struct operation *op, struct err *err);
 bool step_drain_act(struct operation *op, struct err *err);
 bool step_drain_plan(struct operation *op, struct err *err);
-bool step_stragglers_act(struct operation *op, struct err *err);
 
 /* step_role.c */
 bool step_role_done(struct operation *op, bool *out, struct err *err);
@@ -45,6 +44,9 @@ bool step_post_act(struct operation *op, struct err *err);
 bool step_pre_plan(struct operation *op, struct err *err);
 bool step_evict_plan(struct operation *op, struct err *err);
 bool step_post_plan(struct operation *op, struct err *err);
+
+/* step_stragglers.c: who is there still, who has arrived, what came later */
+bool step_stragglers_act(struct operation *op, struct err *err);
 
 /* step_check.c */
 bool step_check_act(struct operation *op, struct err *err);

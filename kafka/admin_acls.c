@@ -34,7 +34,7 @@ _Static_assert((int)ACL_READ == RD_KAFKA_ACL_OPERATION_READ &&
 
 void acl_list_add(struct acl_list *list, const struct acl *acl)
 {
-    list->acls = must(reallocarray(list->acls, list->count + 1, sizeof(*list->acls)));
+    list->acls = must_grow(list->acls, list->count, sizeof(*list->acls));
     struct acl *own = &list->acls[list->count++];
     *own = *acl;
     own->name = must(strdup(acl->name));

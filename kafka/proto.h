@@ -17,6 +17,7 @@
  * | DescribeLogDirs       | 35  | 2 .. 4 (4: how much room there is, KIP-827)           |
  * | SaslAuthenticate      | 36  | 2                                                     |
  * | DescribeProducers     | 61  | 0                                                     |
+ * | ConsumerGroupDescribe | 69  | 0 (groups of KIP-848)                                 |
  *
  * A request is written without length and header: kafka/conn puts them before it. A response reader starts after the
  * response header. Decoders never trust a length; they return false with ERR_RETRY (the connection is dropped, the
@@ -51,7 +52,8 @@ enum api_key {
     API_DESCRIBE_LOG_DIRS = 35,
     API_SASL_AUTHENTICATE = 36,
     API_DESCRIBE_PRODUCERS = 61,
-    API_KEYS_COUNT = 16,
+    API_CONSUMER_GROUP_DESCRIBE = 69,
+    API_KEYS_COUNT = 17,
 };
 
 /* Name for logs, and the range we speak; false when we do not speak this API. */
@@ -63,7 +65,7 @@ bool api_answer_tagged(enum api_key key);
 
 /* What a broker offers, one entry for each API we speak; version -1 = not offered in a version that we speak. */
 struct api_versions {
-    int16_t version[62]; /* by api key: highest that both speak, or -1 */
+    int16_t version[70]; /* by api key: highest that both speak, or -1 */
 };
 void api_versions_none(struct api_versions *versions);
 
@@ -334,6 +336,12 @@ MUST_CHECK
 bool proto_get_describe_group(struct reader *reader, struct describe_group_answer *out,
                               struct err *err);
 void describe_group_answer_done(struct describe_group_answer *answer);
+
+/* Members of one group of the consumer protocol (KIP-848), likewise; GROUP_ID_NOT_FOUND: there is none of this protocol. */
+void proto_put_describe_consumer_group(struct writer *writer, const char *group);
+MUST_CHECK
+bool proto_get_describe_consumer_group(struct reader *reader, struct describe_group_answer *out,
+                                       struct err *err);
 
 /* Where a broker keeps its logs, without what is in them. */
 void proto_put_describe_log_dirs(struct writer *writer, int16_t version);

@@ -200,6 +200,83 @@ void describe_group_answer_done(struct describe_group_answer *answer)
     *answer = (struct describe_group_answer){0};
 }
 
+/* --- ConsumerGroupDescribe ------------------------------------------------------------------------------------- */
+
+#define DESCRIBE_CONSUMER_GROUP_VERSION 0
+
+void proto_put_describe_consumer_group(struct writer *writer, const char *group)
+{
+    proto_put_describe_group(writer, group); /* the same: names, IncludeAuthorizedOperations */
+}
+
+static void skip_assignment(struct reader *reader)
+{
+    int32_t topics_count = proto_count(reader, 19); /* id 16, two lengths, tags */
+    for (int32_t i = 0; i < topics_count && !reader->bad; i++) {
+        reader_bytes(reader, 16);    /* TopicId */
+        wire_compact_string(reader); /* TopicName */
+        reader_bytes(reader, (size_t)proto_count(reader, 4) * 4);
+        wire_skip_tags(reader);
+    }
+    wire_skip_tags(reader);
+}
+
+static void get_consumer_members(struct reader *reader, struct proto_array *members)
+{
+    int32_t count =
+        proto_count(reader, 16); /* six lengths, an array, epoch 4, two assignments 4, tags */
+    proto_array_reserve(members, count, sizeof(struct described_member));
+    for (int32_t i = 0; i < count && !reader->bad; i++) {
+        struct described_member *member =
+            (struct described_member *)members->items + members->count++;
+        member->member_id = wire_compact_string(reader);
+        member->instance_id = wire_compact_string(reader);
+        wire_compact_string(reader); /* RackId */
+        reader_i32(reader);          /* MemberEpoch */
+        member->client_id = wire_compact_string(reader);
+        member->client_host = wire_compact_string(reader);
+        int32_t topics_count = proto_count(reader, 1);
+        for (int32_t topic = 0; topic < topics_count && !reader->bad; topic++) {
+            wire_compact_string(reader); /* SubscribedTopicNames */
+        }
+        wire_compact_string(reader); /* SubscribedTopicRegex */
+        skip_assignment(reader);
+        skip_assignment(reader); /* TargetAssignment */
+        wire_skip_tags(reader);
+    }
+}
+
+bool proto_get_describe_consumer_group(struct reader *reader, struct describe_group_answer *out,
+                                       struct err *err)
+{
+    struct describe_group_answer answer = {0};
+    struct proto_array members = {0};
+
+    reader_i32(reader); /* ThrottleTimeMs */
+    if (proto_count(reader, 20) != 1) {
+        reader->bad = true;
+    }
+    answer.error = reader_i16(reader);
+    wire_compact_string(reader); /* ErrorMessage */
+    wire_compact_string(reader); /* GroupId */
+    answer.state = wire_compact_string(reader);
+    reader_i32(reader);          /* GroupEpoch */
+    reader_i32(reader);          /* AssignmentEpoch */
+    wire_compact_string(reader); /* AssignorName */
+    get_consumer_members(reader, &members);
+    reader_i32(reader); /* AuthorizedOperations */
+    wire_skip_tags(reader);
+    wire_skip_tags(reader);
+    if (!proto_finish(reader, API_CONSUMER_GROUP_DESCRIBE, DESCRIBE_CONSUMER_GROUP_VERSION, err)) {
+        free(members.items);
+        return false;
+    }
+    answer.members = members.items;
+    answer.members_count = members.count;
+    *out = answer;
+    return true;
+}
+
 /* --- OffsetCommit ---------------------------------------------------------------------------------------------- */
 
 static int32_t commit_run(const struct offset_commit_part *parts, int32_t count)

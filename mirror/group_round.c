@@ -137,6 +137,7 @@ struct group_round *group_round_new(const struct group_round_options *options)
     round->groups_key = offset_print("%s:groups", round->base);
     round->read_key = offset_print("%s:groups-read", round->base);
     round->lately_key = offset_print("%s:groups-lately", round->base);
+    round->members_key = offset_print("%s:groups-members", round->base);
     TAILQ_INIT(&round->calls);
     round->floors = offset_script_floors;
     round->groups = offset_script_groups;
@@ -164,6 +165,8 @@ void group_round_free(struct group_round *round)
     free(round->groups_key);
     free(round->read_key);
     free(round->lately_key);
+    free(round->members_key);
+    free(round->members_told);
     free(round);
 }
 

@@ -40,6 +40,9 @@ struct group_round {
     char *groups_key;
     char *read_key;
     char *lately_key;
+    char *members_key;
+    char *members_told;         /* what stands there; NULL = not known */
+    int64_t members_ms;         /* loop clock: since when */
     int64_t read_ms;            /* wall clock: the source's commits were asked for */
     struct redis_script floors; /* copies of this thread's own */
     struct redis_script groups;
@@ -61,7 +64,7 @@ struct group_round {
     bool target_known;
     bool incomplete; /* not read, or not translated, for every group */
     bool store_failed;
-    TAILQ_HEAD(, round_call) calls; /* to Redis, that wait for others */
+    TAILQ_HEAD(round_calls, round_call) calls; /* to Redis, that wait for others */
     int32_t calls_flying;
     bool pumping;
     int64_t begins_ms;

@@ -74,6 +74,7 @@ static void take_listed(const struct listing *listing, const struct listed_group
     group->kind = group_kind_of(protocol, type);
     group->source_was_empty = group->source_empty;
     group->source_empty = is(row->state, "Empty") && protocol[0] != '\0';
+    group->source_members = !is(row->state, "Empty") && !is(row->state, "Dead");
 }
 
 static void list_failed(struct listing *listing, const struct err *err)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/heap.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "mirror/group_round_inside.h"
 #include "offsets/group_lookup.h"
@@ -13,6 +14,8 @@
 #define LOOKUPS_A_ROUND 100000
 #define CALLS_FLYING    16 /* each some milliseconds of Redis */
 #define LOOKUP_TRIES    4  /* other incarnations */
+#define MEMBERS_AGAIN_MS \
+    30000 /* who has members stands there again after so long, whatever became of Redis */
 
 /* --- Redis, some calls at a time ---------------------------------------------------------------------------------- */
 
@@ -220,6 +223,52 @@ static void tell_lately(struct group_round *round)
     round_call_redis(round, NULL, 0, &arguments, told_read, round);
 }
 
+/* Names of the groups that have members at the source, as a JSON array; heap. */
+static char *members_text(const struct group_round *round)
+{
+    const struct group_table *table = round->options.table;
+    json_t *names = json_array();
+    for (size_t i = 0; i < table->groups_count; i++) {
+        const struct group *group = table->groups[i];
+        if (group->at_source && group->source_members && group_kind_carried(group->kind)) {
+            json_array_append_new(names, json_string(group->name)); /* none when it is no UTF-8 */
+        }
+    }
+    char *text = json_text(names);
+    json_decref(names);
+    return text;
+}
+
+static void told_members(void *arg, const redisReply *reply, const struct err *err)
+{
+    struct group_round *round = arg;
+    if (reply == NULL) {
+        free(round->members_told);
+        round->members_told = NULL;
+        round_note(round, err);
+    }
+}
+
+/* Whom a failover expects at the target. Some 60 KB for 2,000 groups, so only when it is another list. */
+static void tell_members(struct group_round *round)
+{
+    struct script_arguments arguments = {0};
+    char *text = members_text(round);
+    bool stands = round->members_told != NULL && strcmp(round->members_told, text) == 0 &&
+                  round_now_ms(round) - round->members_ms < MEMBERS_AGAIN_MS;
+    if (stands) {
+        free(text);
+        return;
+    }
+    free(round->members_told);
+    round->members_told = text;
+    round->members_ms = round_now_ms(round);
+    script_put_text(&arguments, "SET");
+    script_put_text(&arguments, round->members_key);
+    script_put_text(&arguments, text);
+    round_call_redis(round, NULL, 0, &arguments, told_members, round);
+}
+
 void round_tell_read(struct group_round *round)
 {
     struct script_arguments arguments = {0};
@@ -231,6 +280,7 @@ void round_tell_read(struct group_round *round)
     script_put_format(&arguments, "%lld", (long long)round->read_ms);
     round_call_redis(round, NULL, 0, &arguments, told_read, round);
     tell_lately(round);
+    tell_members(round);
 }
 
 /* --- MAP ---------------------------------------------------------------------------------------------------------- */

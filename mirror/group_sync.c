@@ -163,7 +163,9 @@ static void report(struct group_sync *sync, const struct err *err)
     struct term *term = sync->term;
     struct post *post = must(calloc(1, sizeof(*post)));
     post->sync = sync;
-    post->report.err = err == NULL ? (struct err){0} : *err;
+    if (err != NULL) {
+        post->report.err = *err;
+    }
     post->report.began_ms = term->began_ms;
     post->report.done_ms = loop_now_ms(sync->own);
     post->report.totals = sync->totals;

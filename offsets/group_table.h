@@ -58,6 +58,7 @@ struct group {
     int32_t source_broker;
     bool source_empty;     /* when it was listed last: it had members once, and has none */
     bool source_was_empty; /* likewise, the time before */
+    bool source_members;   /* when it was listed last it had some */
     bool at_target; /* likewise; false with group_table.target_known: it has no members there */
     bool target_members;
     int32_t target_broker;        /* its coordinator; -1 = not known */

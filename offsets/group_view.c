@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "offsets/checkpoint.h"
 #include "offsets/offset_script.h"
 
@@ -81,6 +82,24 @@ bool group_view_lately(struct redis_sync *redis, const char *base, bool *out, st
     redisReply *reply = redis_sync_call(redis, 2, argv, NULL, err);
     free(key);
     *out = reply != NULL && reply->type == REDIS_REPLY_STRING;
+    bool ok = reply != NULL;
+    freeReplyObject(reply);
+    return ok;
+}
+
+bool group_view_members(struct redis_sync *redis, const char *base, json_t **out, struct err *err)
+{
+    char *key = offset_print("%s:groups-members", base);
+    const char *argv[] = {"GET", key};
+    redisReply *reply = redis_sync_call(redis, 2, argv, NULL, err);
+    *out = reply == NULL || reply->type != REDIS_REPLY_STRING
+               ? NULL
+               : json_parse(reply->str, reply->len, key, NULL);
+    free(key);
+    if (*out != NULL && !json_is_array(*out)) {
+        json_decref(*out);
+        *out = NULL;
+    }
     bool ok = reply != NULL;
     freeReplyObject(reply);
     return ok;

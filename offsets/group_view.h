@@ -3,6 +3,7 @@
 #ifndef FERRY_OFFSETS_GROUP_VIEW_H
 #define FERRY_OFFSETS_GROUP_VIEW_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,5 +26,8 @@ bool group_view_read_ms(struct redis_sync *redis, const char *base, int64_t *out
 /* Were they read within GROUP_LATELY_MS, on Redis's clock? */
 MUST_CHECK
 bool group_view_lately(struct redis_sync *redis, const char *base, bool *out, struct err *err);
+/* Names of the groups that had members at the source then: an array, new reference; *out NULL = nobody said. */
+MUST_CHECK
+bool group_view_members(struct redis_sync *redis, const char *base, json_t **out, struct err *err);
 
 #endif

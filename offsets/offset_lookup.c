@@ -78,9 +78,10 @@ bool offset_lookup_neighbours(const struct offset_lookup *lookup, int64_t offset
 /* Topic ids in an incarnation's name: SSSSSSSSSSSSSSSS.TTTTTTTTTTTTTTTT.G */
 static bool other_topic(const struct offset_lookup *lookup, bool target)
 {
-    char current[INCARNATION_BYTES];
-    checkpoint_incarnation(&lookup->checkpoint, current);
-    return strncmp(lookup->chosen_name + (target ? 17 : 0), current + (target ? 17 : 0), 16) != 0;
+    const struct checkpoint *now = &lookup->checkpoint;
+    char id[UUID_TEXT_BYTES];
+    uuid_hex(target ? &now->target_topic_id : &now->source_topic_id, id);
+    return strncmp(lookup->chosen_name + (target ? 17 : 0), id, 16) != 0;
 }
 
 static bool is_current(const struct offset_lookup *lookup)

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs unit test programs, as many at once as there are cores: their closing lines always, everything when one fails or
-# V=1.
+# Runs unit test programs, twice as many at once as there are cores (some mostly wait): their closing lines always,
+# everything when one fails or V=1.
 #
 # usage: tools/run_units.sh PROGRAM...
 set -u
@@ -20,7 +20,7 @@ one() {
 }
 export -f one
 [ $# -gt 0 ] || exit 0
-if ! printf '%s\0' "$@" | xargs -0 -n1 -P"$(nproc)" bash -c 'one "$1"' one; then
+if ! printf '%s\0' "$@" | xargs -0 -n1 -P$((2 * $(nproc))) bash -c 'one "$1"' one; then
     printf 'unit test programs failed\n'
     exit 1
 fi

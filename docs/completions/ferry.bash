@@ -10,6 +10,7 @@ _ferry() {
         "ferry pause") path="$path $word" ;;
         "ferry resume") path="$path $word" ;;
         "ferry history") path="$path $word" ;;
+        "ferry stragglers") path="$path $word" ;;
         "ferry status") path="$path $word" ;;
         "ferry top") path="$path $word" ;;
         "ferry check") path="$path $word" ;;
@@ -54,13 +55,14 @@ _ferry() {
         -o) mapfile -t COMPREPLY < <(compgen -W 'text json' -- "$cur"); return ;;
     esac
     case $path in
-        "ferry") words='enable failover switchover pause resume history status top check offsets hints verify fault fence acls dns config version help ' ;;
+        "ferry") words='enable failover switchover pause resume history stragglers status top check offsets hints verify fault fence acls dns config version help ' ;;
         "ferry enable") words='--to --adopt --no-fence --reason --yes --config -o -q --timeout --help ' ;;
         "ferry failover") words='--to --dry-run --yes --reason --force --dns-done --allow-loss --config -o -q --timeout --help ' ;;
         "ferry switchover") words='--to --dry-run --yes --reason --force --dns-done --config -o -q --timeout --help ' ;;
         "ferry pause") words='--reason --yes --link --to --config -o -q --timeout --help ' ;;
         "ferry resume") words='--reason --yes --link --to --config -o -q --timeout --help ' ;;
         "ferry history") words='--config -o -q --timeout --help ' ;;
+        "ferry stragglers") words='--watch --config -o -q --timeout --help ' ;;
         "ferry status") words='--link --watch --check --warning --critical --config -o -q --timeout --help ' ;;
         "ferry top") words='--link -n --rows --config -o -q --timeout --help ' ;;
         "ferry check") words='--print-acls --principal --operator-principal --link --to --config -o -q --timeout --help ' ;;

@@ -35,6 +35,7 @@ static const int selectors[] = {
     SELECT(API_DESCRIBE_LOG_DIRS, 2),
     SELECT(API_DESCRIBE_LOG_DIRS, 3),
     SELECT(API_DESCRIBE_LOG_DIRS, 4),
+    SELECT(API_CONSUMER_GROUP_DESCRIBE, 0),
 };
 #define SELECTORS_COUNT (sizeof(selectors) / sizeof(selectors[0]))
 
@@ -157,10 +158,14 @@ static void groups(struct reader *reader, int api, int16_t version)
     struct find_coordinators_answer found;
     struct err err;
 
-    if (api == API_DESCRIBE_GROUPS && proto_get_describe_group(reader, &described, &err)) {
+    if ((api == API_DESCRIBE_GROUPS && proto_get_describe_group(reader, &described, &err)) ||
+        (api == API_CONSUMER_GROUP_DESCRIBE &&
+         proto_get_describe_consumer_group(reader, &described, &err))) {
         for (int32_t i = 0; i < described.members_count; i++) {
             touch(described.members[i].member_id);
             touch(described.members[i].instance_id);
+            touch(described.members[i].client_id);
+            touch(described.members[i].client_host);
         }
         describe_group_answer_done(&described);
     } else if (api == API_LIST_GROUPS && proto_get_list_groups(reader, version, &listed, &err)) {

@@ -570,7 +570,7 @@ def test_verify_while_everything_moves(own, folder, source, target, redis_server
     source.create_topic(topic, partitions=2)
     one = Line(own, folder, source, target, redis_server, name, [topic])
     loads = [
-        own(Load(source.bootstrap, topic, kind, count=None, partitions=2, rate=2000, seed=seed)).start()
+        own(Load(source.bootstrap, topic, kind, count=None, partitions=2, rate=500, seed=seed)).start()
         for seed, kind in enumerate(("lz4", "transactional"))
     ]
     one.worker("w1", wait=True)
@@ -585,6 +585,6 @@ def test_verify_while_everything_moves(own, folder, source, target, redis_server
         time.sleep(0.2)
     for load in loads:
         load.stop()
-    assert compared > 3000
+    assert compared > 2000
     one.wait_caught_up()
     assert one.command.json("verify", name)["verified"]

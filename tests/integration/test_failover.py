@@ -11,9 +11,11 @@ import subprocess
 import time
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Producer
 
+from rig import hints
 from rig.acls import Acl, all_acls, allow, take_back
+from rig.endstate import control_records
 from rig.ferry import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -26,6 +28,7 @@ from rig.ferry import (
     Configuration,
     Worker,
 )
+from rig.groups import commit, committed
 from rig.nameserver import ZONE, Bind, zone_settings
 from rig.paths import BIN
 from rig.procs import free_port, wait_for
@@ -223,11 +226,17 @@ def test_a_switchover_is_taken_back_then_done(moved, folder):
     assert hooks.calls() == ["pre", "pre", "fence", "unfence"] and one.role() == ("a", 1)
     one.workers[0].sigcont()
     one.wait_mirrored(RECORDS + 10)
+    group = f"{one.name}-g"
+    commit(one.source, group, {(one.topic, 0): 5})
+    wait_for("the group to be carried", lambda: committed(one.target, group), 30, every=0.2)
     done = switchover()
     assert done.returncode == EXIT_DONE, done.stderr
     report = json.loads(done.stdout)
     assert report["rpo"]["records"] == 0 and report["stragglers"] == 0
-    assert report["client"] == {"bootstrap.servers": one.target.bootstrap} and report["must_restart"] == []
+    # No name moves: what clients are given, and who has to be restarted with it.
+    assert report["client"] == {"bootstrap.servers": one.target.bootstrap} and report["must_restart"] == [group]
+    shown = " ".join(one.right.run("history", one.name, report["operation"]).stdout.split())
+    assert f"restart them with: bootstrap.servers={one.target.bootstrap}" in shown and f"restart {group}" in shown
     assert hooks.calls()[-4:] == ["pre", "fence", "evict", "post"] and one.role() == ("b", 2)
     assert sum(one.target.offsets(one.topic).values()) == RECORDS + 10
 
@@ -293,6 +302,132 @@ def test_who_writes_behind_the_drain_is_found(moved, folder):
     assert done.returncode == EXIT_REFUSED and "somebody still writes" in done.stderr
     assert one.role() == ("a", 1) and hooks.calls() == ["fence", "unfence"]
     one.wait_mirrored(RECORDS + 4)
+
+
+def give_order(one, state):
+    """As somebody does between two runs of the command."""
+    writer = Producer({"bootstrap.servers": one.target.bootstrap, "transactional.id": f"ferry-op-{one.name}"})
+    writer.init_transactions(20)
+    writer.begin_transaction()
+    writer.produce(f"ferry.control.{one.name}", json.dumps({"state": state}), "order")
+    writer.commit_transaction(20)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "kind, left", [("switchover", ["verify", "evict", "post"]), ("failover", ["hints", "verify", "post"])]
+)
+def test_what_cannot_be_done_behind_open_does_not_keep_it_open(moved, own, folder, kind, left):
+    """The hints topic, a name server, programs fail for good: the move has ended with exit 4, says what is left and
+    what to type, and hinders no other command. The same command does once more what can be done by then."""
+    bind = own(Bind("one", folder)).start()
+    hooks = Hooks(folder, "fence", "evict", "post")
+    one = moved(bind, conf_more=hooks.settings)
+    one.conf.data["dns"][ZONE]["authoritative"].append(f"127.0.0.1:{free_port()}")
+    one.conf.write()
+    group = f"{one.name}-g"
+    commit(one.source, group, {(one.topic, 0): 5})
+    wait_for("the group to be carried", lambda: committed(one.target, group), 30, every=0.2)
+    hints_topic = f"ferry.hints.{one.name}"
+    if kind == "failover":  # a switchover would be taken back
+        one.target.create_topic(hints_topic, 1, config={"cleanup.policy": "compact", "max.message.bytes": "100"})
+    how = ["--allow-loss", "unknown", "--force", "primary-alive"] if kind == "failover" else []
+
+    def move():
+        done = one.right.run(kind, one.name, "--yes", *how, "-o", "json", timeout=120)
+        return done, json.loads(done.stdout)
+
+    hooks.say("exit-evict", 3)
+    hooks.say("exit-post", 3)
+    done, report = move()
+    assert (done.returncode, report["state"], report["exit"]) == (EXIT_PARTLY, "partly", EXIT_PARTLY), done.stderr
+    assert [row["step"] for row in report["left"]] == left
+    assert all(row["again"] and row["what"] and row["hint"] for row in report["left"])
+    assert f"ferry dns show {one.name}" in done.stderr and "ended with 3" in done.stderr
+    assert report["must_restart"] == []
+    assert one.role() == ("b", 2) and bind.value() == (30, B)
+    (operation,) = one.history()
+    assert (operation["state"], operation["exit"], operation["open"]) == ("partly", EXIT_PARTLY, False)
+    one.right.ok("pause", one.name, "--yes")  # refused while an operation is open; nothing mirrors there
+    give_order(one, "pause")
+    if kind == "failover":
+        one.target.alter_topic_config(hints_topic, {"max.message.bytes": "1000000"})
+    one.conf.data["dns"][ZONE]["authoritative"].pop()
+    one.conf.write()
+    hooks.say("exit-evict", 0)
+    done = one.right.run(kind, one.name, "--yes", *how, timeout=120)
+    assert done.returncode == EXIT_PARTLY, done.stderr
+    told = " ".join(done.stdout.split())  # lines are wrapped
+    assert "left post: " in told and f"ferry {kind} {one.name} --to b does once more" in told
+    hooks.say("exit-post", 0)
+    done, last = move()
+    assert (done.returncode, last["state"], last["left"]) == (EXIT_DONE, "done", []), done.stderr
+    assert last["operation"] == report["operation"]
+    assert last["rto"]["seconds"] == pytest.approx(report["rto"]["seconds"], abs=0.01)  # it was done then
+    assert last["rpo"] == report["rpo"]
+    behind = [name for name in ("evict", "post") if name in left]
+    assert hooks.calls() == ["fence", *behind, *behind, "post"]
+    assert hints.of_topic(one.target, one.name).keys() == {group}
+    assert control_records(one.target, one.name)["order"]["state"] == "pause"  # given since: left alone
+    again, shown = move()
+    assert again.returncode == EXIT_DONE and shown["operation"] == report["operation"]
+
+
+@pytest.mark.long
+def test_while_an_operation_is_open_no_other_command_changes_anything(moved, own, folder):
+    """Whoever would become the writer of the control topic looks first: the operation is gone on with as if nobody had
+    come."""
+    bind = own(Bind("one", folder)).start()
+    one = moved(bind)
+    group = f"{one.name}-g"
+    commit(one.source, group, {(one.topic, 0): 5})
+    wait_for("the group to be carried", lambda: committed(one.target, group), 30, every=0.2)
+    die(one, "fence:after")
+    before = control_records(one.target, one.name)
+    for words in (
+        ("pause", one.name, "--yes"),
+        ("dns", "adopt", one.name, "--yes"),
+        ("offsets", "reset", one.name, "--group", group, "--to", "translated", "--yes"),
+    ):
+        done = one.right.run(*words)
+        assert done.returncode == EXIT_REFUSED and "open" in done.stderr, (words, done.stdout, done.stderr)
+    assert control_records(one.target, one.name) == before
+    finish(one, folder, bind)
+
+
+@pytest.mark.long
+def test_a_switchover_whose_primary_dies_behind_open_is_no_success(moved, folder):
+    """What was written there last is not known: exit 4, and the report says so."""
+    hooks = Hooks(folder, "fence")
+    one = moved(conf_more=hooks.settings)
+    assert switch(one, FERRY_FAILPOINT="open:after").returncode == -9
+    done = switch(one, "-o", "json", command=one.lost)
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["state"]) == (EXIT_PARTLY, "partly"), done.stderr
+    assert report["stragglers"] is None and report["rpo"]["records"] is None
+    assert [(row["step"], row["again"]) for row in report["left"]] == [("stragglers", False)]
+    assert "unknown records" in report["left"][0]["what"]
+    again = switch(one, "-o", "json")  # nothing of it can be done again: the report of then
+    assert again.returncode == EXIT_PARTLY and json.loads(again.stdout)["operation"] == report["operation"]
+
+
+@pytest.mark.long
+def test_more_is_lost_than_was_accepted(moved):
+    """The primary answers, and is given up all the same, for no record: what came since is counted behind the fence."""
+    one = moved()
+    how = ["failover", one.name, "--yes", "--allow-loss", "0", "--force", "primary-alive", "-o", "json"]
+    one.right.env = {"FERRY_FAILPOINT": "fence:after", "FERRY_WATCH_MS": "3500"}
+    # refused while its checkpoints are behind
+    wait_for("nothing to be lost", lambda: one.right.run(*how, timeout=90).returncode == -9, 60)
+    Load(one.source.bootstrap, one.topic, "plain", count=6, partitions=2, seed=9).run()
+    one.right.env = {"FERRY_WATCH_MS": "3500"}
+    done = one.right.run(*how, timeout=90)
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["state"], report["step"]) == (EXIT_REFUSED, "undone", "count"), done.stderr
+    assert "at most 6 records lost" in done.stderr and "ferry switchover" in done.stderr
+    assert one.role() == ("a", 1)
+    one.wait_mirrored(RECORDS + 6)
 
 
 @pytest.mark.long
@@ -442,8 +577,88 @@ def test_denied_where_there_is_an_authorizer(permitted, folder, strict):
         assert report["evidence"]["open"]["denies_removed"] == 1
         assert {a.principal for a in all_acls(one.target) if a.permission == "Deny"} == {"User:mirror"}
         assert "denied to User:mirror" in one.command.ok("fence", "show", one.name)
+        one.produce(count=5)  # where nobody mirrors it any more: what the mirror may read is enough to say so
+        found = json.loads(one.command.run("stragglers", one.name, "-o", "json").stdout)
+        assert found["exit"] == EXIT_PARTLY and found["at_risk"] == 5 and found["producers"] is not None, found
     finally:
         take_back(one.target, [writer, *[a for a in all_acls(one.target) if a.permission == "Deny"]])
+
+
+def denied(cluster, principal="User:mirror"):
+    return {acl.name for acl in all_acls(cluster) if acl.permission == "Deny" and acl.principal == principal}
+
+
+@pytest.mark.long
+def test_a_denial_goes_with_the_operation_and_others_stay(permitted, strict):
+    """Write denied to the mirror as the proof of the fence: taken back with a switchover, and by `ferry fence remove`
+    behind a failover; somebody else's entry for the same principal stays both times."""
+    one = permitted(operator=True)
+    one.grant()
+    other = f"{one.name}.u"
+    one.source.create_topic(other, partitions=2)
+    theirs = Acl("topic", "literal", other, "Write", "User:mirror", permission="Deny")
+    writers = [Acl("topic", "literal", one.topic, "Write", f"User:app{n}") for n in range(2)]
+    allow(one.target, writers[:1])
+    try:
+        one.command.enable(one.name)
+        worker = one.line.worker("w1", wait=True)
+        for topic in (one.topic, other):
+            one.produce(topic, count=50)
+        one.line.topics = [one.topic, other]
+        one.line.wait_caught_up()
+        allow(one.target, [theirs])
+        env = {"FERRY_FAILPOINT": "drain:after", "FERRY_WATCH_MS": "3500"}
+        how = ["switchover", one.name, "--yes", "--force", "source", "-o", "json"]
+        one.command.env = env
+        assert one.command.run(*how, timeout=90).returncode == -9
+        worker.kill9()
+        one.command.env = env | {"FERRY_FAILPOINT": "fence:after"}
+        killed = one.command.run(*how, timeout=90)
+        assert killed.returncode == -9, killed.stderr
+        assert denied(one.target) == {one.topic, other}
+        one.command.env = {"FERRY_WATCH_MS": "3500"}
+        allow(one.target, writers[1:])
+        for word in ("sync", "remove"):
+            done = one.command.run("fence", word, one.name, "--yes")
+            assert done.returncode == EXIT_REFUSED and "is open" in done.stderr, (word, done.stderr)
+        assert [denied(one.target, acl.principal) for acl in writers] == [{one.topic}, set()]
+        done = one.command.run(*how, "--timeout", "1", timeout=90)
+        report = json.loads(done.stdout)
+        assert report["state"] == "undone", done.stderr
+        kept = report["evidence"]["fence"]["denied"]
+        assert (kept["topics"], kept["before"], kept["theirs"]) == ([one.topic], [], [other])
+        assert denied(one.target) == {other}
+        worker.start()
+        time.sleep(2)
+        worker.kill9()
+        how = ["--yes", "--allow-loss", "unknown", "--force", "primary-alive,permissions", "-o", "json"]
+        done = one.command.run("failover", one.name, *how, timeout=90)
+        assert done.returncode == EXIT_DONE, done.stderr
+        assert json.loads(done.stdout)["fence"]["proof"] == "denied"
+        assert denied(one.target) == {one.topic, other}
+        done = one.command.run("fence", "sync", one.name, "--yes")  # nobody fences the new primary
+        assert done.returncode == EXIT_REFUSED and "the primary of" in done.stderr, done.stderr
+        one.command.ok("fence", "remove", one.name, "--yes")
+        assert denied(one.target) == {other}
+    finally:
+        take_back(one.target, [*writers, *[a for a in all_acls(one.target) if a.permission == "Deny"]])
+
+
+@pytest.mark.long
+def test_another_command_that_was_the_writer_for_a_moment_ends_nothing(moved, folder):
+    """As `ferry pause` does that looked before the operation began: it becomes the writer, sees it, and refuses."""
+    hooks = Hooks(folder, "pre", "post")
+    hooks.say("sleep-pre", 4)
+    hooks.say("sleep-post", 4)
+    one = moved(conf_more=hooks.settings)
+    first = start(one)
+    for step in ("pre", "post"):
+        wait_for(f"it is at {step}", lambda step=step: hooks.calls()[-1:] == [step], 40)
+        momentary = Producer({"bootstrap.servers": one.target.bootstrap, "transactional.id": f"ferry-op-{one.name}"})
+        momentary.init_transactions(20)
+    out, err = first.communicate(timeout=60)
+    assert first.returncode == EXIT_DONE, err
+    assert json.loads(out)["state"] == "done" and one.role() == ("b", 2)
 
 
 @pytest.mark.long

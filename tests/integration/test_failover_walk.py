@@ -64,6 +64,13 @@ def limited(one, group):
     return len(entries) == len(one.places_of()) and all(entry.limit >= 0 for entry in entries)
 
 
+def stragglers(one):
+    """(the look, seconds)"""
+    began = time.monotonic()
+    done = one.command.run("stragglers", SERVICE, "-o", "json")
+    return json.loads(done.stdout) | {"exit": done.returncode}, time.monotonic() - began
+
+
 def succeeded(done):
     assert done.returncode == EXIT_DONE, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     report = json.loads(done.stdout)
@@ -136,6 +143,8 @@ def test_a_primary_that_swallows_packets(walk, places, capsys):
     done, seconds = one.failover("-o", "json")
     report = succeeded(done)
     assert seconds < 30
+    left, seconds = stragglers(one)
+    assert seconds < 6 and not left["old"]["answers"] and left["at_risk"] is None and left["exit"] in (0, 5)
     published = one.hints()
     in_time = records_of(one.target, one.topics)
     for topic in one.topics:
@@ -148,9 +157,13 @@ def test_a_primary_that_swallows_packets(walk, places, capsys):
     places[0].answer()
     mirrored = {ident for _, idents in in_time.values() for ident in idents}
     lost = sum(ident not in mirrored for _, idents in records_of(one.source, one.topics).values() for ident in idents)
+    left, _ = stragglers(one)  # it came back, with what nobody mirrored
+    assert left["old"]["answers"] and left["at_risk"] >= lost and left["exit"] == (4 if left["at_risk"] else 0)
     told = report["rpo"]
     assert told["records"] is None or told["records"] >= lost
     assert (told["at_least"] or 0) <= lost, f"{told}, but {lost} are lost"
+    assert told["seconds"] is None if told["records"] is None else told["seconds"] == 0
+    assert 0.4 < told["records_per_s"] / (RATE * len(one.topics)) < 1.6, told  # as it was before it fell silent
     seen = datetime.datetime.fromisoformat(told["last_seen"]).timestamp()
     assert lost_at - 5 < seen < lost_at + 1.5, f"{told['last_seen']}: it fell silent {seen - lost_at:.1f} s before"
 
@@ -391,8 +404,9 @@ def test_a_keeper_killed_in_mid_transaction_delays_nobody(walk):
 @pytest.mark.timeout(3600)
 def test_killed_at_fifty_random_moments_it_ends_the_same(walk, capsys):
     """kill -9 of the command at any moment, the same command again from another directory: the end is that of a run
-    that nobody disturbed. The servers' own logs: one DNS change, one commit per group and place."""
-    one = at_work(walk().start())
+    that nobody disturbed, offsets, hints, names, roles, topics and ACLs. The servers' own logs: one DNS change, one
+    commit per group and place."""
+    one = at_work(walk(permitted=True).start())
     one.workers[0].kill9()
     one.kill_primary()
     for follower in one.followers:
@@ -403,6 +417,7 @@ def test_killed_at_fifty_random_moments_it_ends_the_same(walk, capsys):
     done, seconds = one.failover("-o", "json")
     succeeded(done)
     wanted = dump(one)
+    assert_opened(wanted["acls"], one.topics)
     counted = commits(one.target)
     places = {where for where in counted if where[0] in one.group_names()}
     assert places and all(counted[where] - before[where] == 1 for where in places)
@@ -419,6 +434,12 @@ def test_killed_at_fifty_random_moments_it_ends_the_same(walk, capsys):
         assert not more, f"killed after {moment:.2f} s: {more}"
     with capsys.disabled():
         print(f"\nof {KILLS} kills {sum(moments)} came before the command's end")
+
+
+def assert_opened(acls, topics):
+    """Who may write is denied nothing, and has what was withheld while it was mirrored."""
+    of_app = {(acl.name, acl.operation, acl.permission) for acl in acls if acl.principal == "User:app"}
+    assert of_app == {(topic, kind, "Allow") for topic in topics for kind in ("Read", "Write")}, of_app
 
 
 def interrupted(one, n, moment):

@@ -11,7 +11,8 @@ import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 
 from rig.ferry import Command
-from rig.groups import Member, commit, committed, hint_at, kept, metadata_at
+from rig.groups import Member, commit, committed, kept, metadata_at
+from rig.hints import hint_at
 from rig.jvm import QUICK, class_path
 from rig.line import Line
 from rig.paths import BUILD, ROOT
@@ -323,7 +324,7 @@ def test_without_redis_groups_go_on_where_they_stand(line, new_redis):
         assert committed(one.target, group) == stands[group]
         hint = hint_at(one.target, group, (one.topic, 0))
         assert (hint.start, hint.likely_until, hint.until) == (stands[group][one.topic, 0], end[0], end[0])
-        assert (hint.cluster, hint.runs) == ("unknown", [])
+        assert (hint.cluster, hint.runs) == ("unknown", ())
 
 
 @pytest.mark.long
@@ -468,8 +469,9 @@ def test_two_hundred_groups_of_four_hundred_partitions(own, folder, new_cluster,
     assert sum(seconds[step] for step in ("freeze", "offsets", "hints")) < 10
 
 
-def killed_behind_its_hints(one, folder):
-    """A switchover whose hints are published, and nobody goes on with it. @return (groups, committed before)"""
+def killed_behind_its_hints(one, folder, first=lambda groups: None):
+    """A switchover whose hints are published, and nobody goes on with it. `first`: done before with its groups.
+    @return (groups, committed before)"""
     program = folder / "fence.sh"
     program.write_text("#!/bin/sh\nexit 0\n")
     program.chmod(0o755)
@@ -477,6 +479,7 @@ def killed_behind_its_hints(one, folder):
     one.conf.write()
     groups = ready(one)
     before = {group: committed(one.target, group) for group in groups}
+    first(groups)
     one.command.env = {"FERRY_FAILPOINT": "hints:act", "FERRY_WATCH_MS": "3500"}
     killed = one.command.run("switchover", one.service, "--yes", timeout=120)
     assert killed.returncode == -9, killed.stderr
@@ -521,3 +524,88 @@ def test_hints_that_redis_does_not_let_go_are_told(line, folder, new_redis):
     for group in groups:
         assert committed(one.target, group) == before[group]
         assert metadata_at(one.target, group, (one.topic, 0)) == ""
+
+
+@pytest.mark.long
+def test_taken_back_the_hints_that_stood_before_are_there_again(line, folder):
+    """Of an earlier move: in the topic, in Redis, in the commits."""
+    one = line()
+    earlier = "20250101T000000Z-failover-0000"
+    topic = f"ferry.hints.{one.service}"
+    where = (one.topic, 0)
+
+    def place(start):
+        rows = {"from": start, "likely_until": start + 1, "until": start + 2, "read_ms": -1, "mapped_until": start}
+        return {"topic": where[0], "partition": where[1], "verdict": "committed", "runs": []} | rows
+
+    def text(group, start, **more):
+        value = {"version": 1, "operation": earlier, "service": one.service, "group": group, "from_site": "a"}
+        value |= {"to_site": "b", "cluster": "c", "cut_ms": 1, "places": [place(start)], **more}
+        return json.dumps(value, separators=(",", ":"))
+
+    def metadata(start):
+        return (
+            f"ferry1 op={earlier} from={start} likely={start + 1} until={start + 2} cluster=c read=-1 cut=-1"
+            f" mapped={start} runs=- !"
+        )
+
+    def moved_before(groups):
+        one.target.create_topic(topic, 1, config={"cleanup.policy": "compact"})
+        producer = Producer({"bootstrap.servers": one.target.bootstrap, "acks": "all"})
+        for start in (3, 7):  # the older one is replaced, as the first part of a group of two
+            producer.produce(topic, text(groups[0], start), f"0/{groups[0]}")
+        producer.produce(topic, text(groups[1], 7, parts=2), f"0/{groups[1]}")
+        producer.produce(topic, text(groups[1], 8, parts=2), f"1/{groups[1]}")
+        producer.flush(20)
+        one.redis.client.set(f"{{{one.service}}}:hints:{groups[0]}", text(groups[0], 7))
+        stands = committed(one.target, groups[0])[where]
+        commit(one.target, groups[0], {where: stands}, metadata=metadata(stands))
+
+    groups, before = killed_behind_its_hints(one, folder, moved_before)
+    kill9_all(one)  # the keeper commits over what stands there
+    ours = hints_of_topic(one)
+    assert set(ours) == set(groups) and all(value["operation"] != earlier for value in ours.values())
+    done = one.command.run("switchover", one.service, "--yes", "--timeout", "1", timeout=120)
+    assert done.returncode == 1, done.stderr
+    now = hints_of_topic(one)
+    assert set(now) == {groups[0], groups[1]} and {value["operation"] for value in now.values()} == {earlier}
+    assert [row["from"] for row in now[groups[0]]["places"]] == [7]
+    assert one.redis.client.get(f"{{{one.service}}}:hints:{groups[0]}").decode() == text(groups[0], 7)
+    assert not one.redis.client.exists(f"{{{one.service}}}:hints:{groups[2]}")
+    assert metadata_at(one.target, groups[0], where) == metadata(before[groups[0]][where])
+    assert metadata_at(one.target, groups[1], where) == ""
+    for group in groups:
+        assert committed(one.target, group) == before[group]
+
+
+def kill9_all(one):
+    for worker in one.workers:
+        worker.kill9()
+
+
+def hints_of_topic(one):
+    """{GROUP: the newest first part}, as it stands in the topic."""
+    found = {}
+    with RawClient(one.target.bootstrap) as raw:
+        for record in raw.committed_records(f"ferry.hints.{one.service}", 0):
+            part, _, group = record.key.decode().partition("/")
+            if part == "0":
+                found.pop(group, None)
+                if record.value is not None:
+                    found[group] = json.loads(record.value)
+    return found
+
+
+@pytest.mark.long
+def test_a_hints_topic_that_refuses_keeps_nothing_from_being_taken_back(line, folder):
+    """Undone, but for what is left there: exit 4, and the report says why."""
+    one = line()
+    groups, before = killed_behind_its_hints(one, folder)
+    one.target.alter_topic_config(f"ferry.hints.{one.service}", {"max.message.bytes": "10"})
+    done = one.command.run("switchover", one.service, "--yes", "--timeout", "1", "-o", "json", timeout=120)
+    assert done.returncode == 4, done.stderr
+    report = json.loads(done.stdout)
+    assert report["state"] == "undone" and f"ferry.hints.{one.service}" in report["evidence"]["hints"]["left"], report
+    assert not one.redis.client.exists(f"{{{one.service}}}:hints:{groups[0]}")
+    for group in groups:
+        assert committed(one.target, group) == before[group]

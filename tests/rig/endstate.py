@@ -101,7 +101,7 @@ def dump(walk, service="orders"):
         "operations": sorted(
             (value.get("open"), value.get("kind")) for key, value in control.items() if key.count("/") == 1
         ),
-        "acls": sorted(all_acls(target), key=str) if walk.has_acls else [],
+        "acls": [acl for kind in ("topic", "group") for acl in all_acls(target, kind)] if walk.has_acls else [],
         "topics": {topic: target.topic_config(topic) for topic in sorted(target.topics())},
         "ends": {topic: target.offsets(topic) for topic in walk.topics},
     }

@@ -211,6 +211,30 @@ class Worker:
         return wait_for(f"{self.process.name}: event {name}", there, timeout)
 
 
+# Whoever stands in an incident reads what to type next, whatever it was that failed.
+ACTING = {
+    **dict.fromkeys(("failover", "switchover", "enable", "pause", "resume"), None),
+    "dns": ("create", "adopt", "plan", "swap", "prepare"),
+    "offsets": ("reset",),
+    "fence": ("sync", "remove"),
+    "acls": ("sync", "remove"),
+    "fault": ("retry", "accept", "resync"),
+    "hints": ("seen",),
+}
+_COMMAND = re.compile(r"\bferry (?!may)[a-z-]+|\bkafka-[a-z]+|\b(systemctl|redis-cli|timedatectl)\b")
+
+
+def acts(args):
+    words = [str(a) for a in args[:2]]
+    return bool(words) and words[0] in ACTING and (ACTING[words[0]] is None or words[-1] in ACTING[words[0]])
+
+
+def ends_in_a_command(stderr):
+    """The last line of talk is "next: .." or "then: .." with a command in it."""
+    last = ([line.strip() for line in stderr.splitlines() if line.strip()] or [""])[-1]
+    return last.startswith(("next: ", "then: ")) and _COMMAND.search(last) is not None
+
+
 class Command:
     """The ferry command with one configuration."""
 
@@ -224,7 +248,10 @@ class Command:
         """CompletedProcess with text; never raises for an exit status."""
         argv = [*self.prefix, str(BIN / "ferry"), *[str(a) for a in args]]
         env = dict(os.environ) | {"FERRY_CONFIG": str(self.conf.path)} | (self.env or {})
-        return subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout, env=env, check=False)
+        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout, env=env, check=False)
+        if done.returncode > 0 and acts(args):
+            assert ends_in_a_command(done.stderr), f"ferry {args}: exit {done.returncode}\n{done.stderr}"
+        return done
 
     def ok(self, *args, **more):
         """Standard output of a command that must succeed."""

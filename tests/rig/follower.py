@@ -186,13 +186,13 @@ def _judge(group, rows, home_id, target, hints):
         if row.ident in seen:
             account.repeats += 1
             hint = hints.get(row.where, NO_HINT)
-            account.beyond_likely += row.offset >= hint.likely
+            account.beyond_likely += row.offset >= hint.likely_until
             if not hint.holds(row.offset):
                 account.unhinted.append((row.where, row.offset, row.ident))
         seen.add(row.ident)
     for where, (offsets, idents) in target.items():
         hint = hints.get(where, NO_HINT)
-        begin, likely, until = (bisect.bisect_left(offsets, x) for x in (hint.begin, hint.likely, hint.until))
+        begin, likely, until = (bisect.bisect_left(offsets, x) for x in (hint.start, hint.likely_until, hint.until))
         account.hinted += max(0, until - begin)
         account.likely += max(0, likely - begin)
         account.skipped += [(where, o, i) for o, i in zip(offsets, idents, strict=True) if not times[i]]

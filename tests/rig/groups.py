@@ -5,7 +5,6 @@ with Member(cluster, "billing", ["orders"]): ...                       somebody 
 where = {(topic, partition): offset} = committed(cluster, "billing")
 """
 
-import re
 import threading
 import time
 
@@ -48,8 +47,9 @@ def committed(cluster, group):
 class Member:
     """A member of a group that polls until it is closed; counts what it read and commits it when told to."""
 
-    def __init__(self, cluster, group, topics, protocol="classic", commits=False):
+    def __init__(self, cluster, group, topics, protocol="classic", commits=False, client_id="rdkafka"):
         more = {"group.protocol": "consumer"} if protocol == "consumer" else {"session.timeout.ms": 6000}
+        more["client.id"] = client_id
         self.client = _client(cluster, group, **more)
         self.commits = commits
         self.read = {}  # {(topic, partition): the first offset}
@@ -87,38 +87,10 @@ class Member:
         self.close()
 
 
-class Hint:
-    """A commit's metadata as docs/hints.md has it."""
-
-    FORM = re.compile(
-        r"ferry1 op=(\S+) from=(\d+) likely=(\d+) until=(\d+) cluster=(\S+) "
-        r"read=(-?\d+) cut=(-?\d+) mapped=(\d+) runs=(\S+) !"
-    )
-
-    def __init__(self, text):
-        match = self.FORM.fullmatch(text or "")
-        assert match, text
-        self.operation, start, likely, until, self.cluster, read, cut, mapped, runs = match.groups()
-        self.start, self.likely_until, self.until, self.mapped_until = int(start), int(likely), int(until), int(mapped)
-        self.read_ms, self.cut_ms = int(read), int(cut)
-        self.runs = [tuple(map(int, run.split(":"))) for run in runs.split(",")] if runs != "-" else []
-
-    def source(self, target):
-        """The source offset of a record of the target; None where the hint does not tell."""
-        if not self.start <= target < self.mapped_until:
-            return None
-        first, source = max(run for run in self.runs if run[0] <= target)
-        return source + target - first
-
-
 def metadata_at(cluster, group, where):
     """By our own client: librdkafka copies metadata without an end, and its Python binding reads on behind it."""
     with RawClient(cluster.bootstrap) as raw:
         return raw.committed(group, *where)[1]
-
-
-def hint_at(cluster, group, where):
-    return Hint(metadata_at(cluster, group, where))
 
 
 def record_at(cluster, topic, partition, offset, timeout=20):

@@ -1,52 +1,74 @@
 """Hints as applications find them, read again from the documentation (docs/hints.md): commits, Redis, the topic.
 
-of_redis(redis.client, "orders")["billing"]["orders.t", 0]      Hint(begin=.., likely=.., until=.., runs=..)
+of_redis(redis.client, "orders")["billing"]["orders.t", 0]      Hint(start=.., likely_until=.., until=.., runs=..)
 of_topic(cluster, "orders")                                     the same, from ferry.hints.orders
 of_commits(cluster, "billing", [("orders.t", 0)])               {place: Hint}, until the group commits over it
 """
 
 import bisect
 import json
+import re
 from typing import NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
 
+from rig.groups import metadata_at
 from rig.reader import consumer
 from rig.wire import RawClient
 
 
 class Hint(NamedTuple):
-    """Offsets of the target that a group may have processed at the source: [begin, until), likely below `likely`."""
+    """Offsets of the target: a group may have processed [start, until) at the source, likely what is below
+    `likely_until`."""
 
-    begin: int
-    likely: int
+    start: int
+    likely_until: int
     until: int
-    mapped: int = -1  # source offsets are known below it
+    mapped_until: int = -1  # source offsets are known below it
     runs: tuple = ()  # (target, source), ascending
 
     def holds(self, offset):
-        return self.begin <= offset < self.until
+        return self.start <= offset < self.until
 
     def source(self, offset):
         """Source offset of the record there, or None."""
         n = bisect.bisect_right(self.runs, (offset, 1 << 62))
-        if n == 0 or not self.begin <= offset < self.mapped:
+        if n == 0 or not self.start <= offset < self.mapped_until:
             return None
         target, source = self.runs[n - 1]
         return source + offset - target
 
 
+class CommitHint(Hint):
+    """A commit says more: operation, cluster, read_ms, cut_ms. As a hint it equals the other forms."""
+
+
 NO_HINT = Hint(0, 0, 0)
+FORM = re.compile(
+    r"ferry1 op=(\S+) from=(\d+) likely=(\d+) until=(\d+) cluster=(\S+) "
+    r"read=(-?\d+) cut=(-?\d+) mapped=(\d+) runs=(\S+) !"
+)
 
 
 def of_text(text):
     """Of a commit's metadata; None where there is none."""
     if not text or not text.startswith("ferry1 "):
         return None
-    assert text.endswith(" !"), text
-    words = dict(word.partition("=")[::2] for word in text.split(" ")[1:-1])
-    runs = [] if words["runs"] == "-" else [tuple(map(int, run.split(":"))) for run in words["runs"].split(",")]
-    return Hint(*(int(words[key]) for key in ("from", "likely", "until", "mapped")), tuple(runs))
+    match = FORM.fullmatch(text)
+    assert match, text
+    operation, start, likely, until, cluster, read, cut, mapped, runs = match.groups()
+    pairs = [] if runs == "-" else [tuple(map(int, run.split(":"))) for run in runs.split(",")]
+    hint = CommitHint(int(start), int(likely), int(until), int(mapped), tuple(pairs))
+    hint.operation, hint.cluster, hint.read_ms, hint.cut_ms = operation, cluster, int(read), int(cut)
+    return hint
+
+
+def hint_at(cluster, group, where):
+    """Of a commit that must have one."""
+    text = metadata_at(cluster, group, where)
+    hint = of_text(text)
+    assert hint, f"{group} {where}: {text!r}"
+    return hint
 
 
 def of_commits(cluster, group, places):

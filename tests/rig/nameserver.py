@@ -286,7 +286,18 @@ zone:
 
 
 class PowerDns(NameServer):
+    """Takes dynamic updates, and changes by its HTTP API: `api_url`, `api_key`."""
+
     kind = "powerdns"
+    api_key = "key-of-the-api"
+
+    def __init__(self, *args, **more):
+        self.api_port = free_port()
+        super().__init__(*args, **more)
+
+    @property
+    def api_url(self):
+        return f"http://127.0.0.1:{self.api_port}"
 
     def argv(self):
         return [TREE / "usr/sbin/pdns_server", f"--config-dir={self.dir}"]
@@ -310,6 +321,10 @@ negquery-cache-ttl=0
 zone-cache-refresh-interval=0
 receiver-threads=1
 distributor-threads=1
+api=yes
+api-key={self.api_key}
+webserver-address=127.0.0.1
+webserver-port={self.api_port}
 """
         )
         self.fill()

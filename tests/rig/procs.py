@@ -61,10 +61,11 @@ def command_name(pid):
 def free_port():
     """A port of 127.0.0.1 that nobody has, below the range of outgoing connections: it stays free over a restart.
 
-    Processes side by side take from different thousands: between the look and the server's own bind another would find
-    it free as well.
+    Processes side by side take from different thousands (of pytest's, at most three): between the look and the server's
+    own bind another would find it free as well.
     """
-    first = 20000 + os.getpid() % 12 * 1000
+    session = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 20000 + (os.getpid() % 4 * 3 + session % 3) * 1000
     for _ in range(2000):
         port = random.randrange(first, first + 1000)
         if port in _ports:

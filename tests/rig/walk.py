@@ -16,6 +16,7 @@ import time
 from typing import NamedTuple
 
 from rig import hints, netns
+from rig.acls import AUTHORIZER, Acl, allow
 from rig.ferry import Command, Configuration, Worker
 from rig.follower import Follower, judge, records_of, wait_processed
 from rig.kafka import KafkaCluster, start_together
@@ -24,10 +25,12 @@ from rig.offsetmap import RedisMap
 from rig.procs import free_port, wait_for
 from rig.produce import Load
 from rig.redis import RedisServer
+from rig.secure import Listener
 
 SERVICE = "orders"
 RECORD = f"kafka.{ZONE}"
 TTL_S = 1
+MIRROR, OPERATOR = "mirror", "oper"
 SHIFT = 100  # records a partition that are gone before the mirror begins: no offset is the same at both sites
 
 
@@ -60,12 +63,16 @@ def names(service_record=RECORD, zone=ZONE, home="a", other="b"):
 
 
 class Walk:
-    def __init__(self, own, folder, topics, partitions=4, places=LOOPBACK, props=None, groups=("*",), **service):
-        """`service`: more keys of it."""
+    def __init__(
+        self, own, folder, topics, partitions=4, places=LOOPBACK, props=None, groups=("*",), permitted=False, **service
+    ):
+        """`permitted`: the sites ask for permission; there is an application that may write at both, so that the target
+        is fenced, and Ferry copies its other ACLs. `service`: more keys of it."""
         self.own, self.folder, self.topics, self.partitions = own, folder, topics, partitions
         self.places, name_place = places[:2], places[2] if len(places) > 2 else None
+        self.has_acls = permitted
         self.source, self.target = (
-            own(KafkaCluster(name, workdir=folder / "kafka", place=place, props=props))
+            own(KafkaCluster(name, workdir=folder / "kafka", place=place, **self.asking(props)))
             for name, place in zip(("a", "b"), self.places, strict=True)
         )
         self.port = same_port(self.source, self.target)
@@ -74,11 +81,41 @@ class Walk:
         self.names = own(Bind("names", folder, records=records, place=name_place))
         self.prefix = netns.resolving(self.names.host, folder / "resolv.conf") if name_place else []
         self.groups, self.service_keys = groups, service
+        if permitted:
+            self.service_keys = {"acl_sync": {"topics": True, "groups": True}} | service
         self.workers, self.followers, self.loads, self.serials = [], [], [], {}
-        self.has_acls = False
         self.extra_groups = []  # that have no follower
 
     # -- before -------------------------------------------------------------------------------------------------
+
+    def asking(self, props):
+        """Of a cluster: the rig itself comes in as a super user, Ferry by a listener of its own."""
+        if not self.has_acls:
+            return {"props": props}
+        users = {name: f"{name} pw" for name in (MIRROR, OPERATOR)}
+        listener = Listener("SASL_PLAINTEXT", users=users, mechanism="PLAIN")
+        return {"props": {**(props or {}), **AUTHORIZER}, "listeners": {"sasl": listener}}
+
+    def secured(self):
+        """`secured` of the configuration."""
+        if not self.has_acls:
+            return {}
+        sites = {}
+        for name, cluster in (("a", self.source), ("b", self.target)):
+            sites[name] = cluster.secured("sasl").settings(self.folder / f"mirror-{name}", user=MIRROR)
+            other = cluster.secured("sasl").settings(self.folder / f"operator-{name}", user=OPERATOR)
+            sites[name]["operator"] = {"kafka": {"sasl.username": OPERATOR}, "secrets": other["secrets"]}
+        return sites
+
+    def permit(self):
+        (link,) = self.command.json("check", SERVICE, "--print-acls")["links"]
+        for row in link["acls"]:
+            allow(self.source if row["site"] == "a" else self.target, [Acl.of_row(row)])
+        allow(self.target, [Acl("topic", "literal", topic, "Write", "User:app") for topic in self.topics])
+        kinds = ("Write", "Read")
+        allow(
+            self.source, [Acl("topic", "literal", topic, kind, "User:app") for topic in self.topics for kind in kinds]
+        )
 
     def start(self, workers=1, shift=True):
         start_together(self.source, self.target)
@@ -92,10 +129,14 @@ class Walk:
                 self.shift(topic)
         dns = {"dns": {ZONE: zone_settings(self.folder, [self.names])}}
         sites = {"a": (self.source, None), "b": (self.target, self.redis)}
-        self.conf = Configuration(self.folder / "ferry", sites, **dns)
+        self.conf = Configuration(self.folder / "ferry", sites, secured=self.secured(), **dns)
         self.conf.service(SERVICE, topics=self.topics, groups=self.groups, cname=names(), **self.service_keys)
         self.command = Command(self.conf, prefix=self.prefix)
+        if self.has_acls:
+            self.permit()
         self.command.enable(SERVICE)
+        if self.has_acls:
+            self.command.ok("acls", "sync", SERVICE, "--yes")
         self.command.ok("dns", "adopt", SERVICE, "--yes")
         for n in range(1, workers + 1):
             self.worker(f"w{n}")

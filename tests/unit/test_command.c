@@ -245,6 +245,53 @@ static void check_node(struct command_line *line)
     }
 }
 
+static void check_next(struct command_line *line, enum err_kind kind, int code, const char *hint,
+                       const char *wanted)
+{
+    char *text = NULL;
+    size_t len = 0;
+    struct err err;
+    FILE *out = open_memstream(&text, &len);
+    err_set_code(&err, kind, code, "it did not go");
+    err_hint(&err, "%s", hint);
+    command_next(line, &err, out);
+    fclose(out);
+    assert_string_equal(text, wanted);
+    free(text);
+}
+
+/* Whatever went wrong, the last line is a command that can be typed. */
+static void an_error_ends_in_a_command(void **state)
+{
+    char *words[] = {"ferry", "fence", "sync", "orders", "--reason", "it is me", NULL};
+    struct command_line line;
+    struct err err;
+    (void)state;
+    assert_true(command_parse(&ferry_commands, 6, words, &line, &err));
+    check_next(&line, ERR_REFUSED, 0, "ferry history orders", "  next: ferry history orders\n");
+    check_next(&line, ERR_REFUSED, 0, "end it first: ferry dns swap orders --to b",
+               "  next: end it first: ferry dns swap orders --to b\n");
+    check_next(&line, ERR_RETRY, 0, "see `ferry --help`", "  next: see `ferry --help`\n");
+    check_next(&line, ERR_REFUSED, 0, "systemctl stop ferryd, then again",
+               "  next: systemctl stop ferryd, then again\n");
+    /* No command is in these. */
+    check_next(&line, ERR_REFUSED, 0, "you stopped the writers yourself: --force source",
+               "  next: you stopped the writers yourself: --force source\n"
+               "  then: ferry fence sync orders --reason 'it is me'\n");
+    check_next(&line, ERR_REFUSED, 0, "ferry may not, ferryd neither",
+               "  next: ferry may not, ferryd neither\n"
+               "  then: ferry fence sync orders --reason 'it is me'\n");
+    check_next(&line, ERR_CONFIG, 0, "mend it", "  next: mend it\n  then: ferry config check\n");
+    check_next(&line, ERR_USAGE, EXIT_UNCONFIRMED, "add --yes",
+               "  next: add --yes\n  then: ferry fence sync orders --reason 'it is me'\n");
+    /* Nor was there a hint. */
+    check_next(&line, ERR_REFUSED, 0, "", "  next: ferry status orders\n");
+    check_next(&line, ERR_RETRY, 0, "", "  next: ferry fence sync orders --reason 'it is me'\n");
+    check_next(&line, ERR_FATAL, 0, "", "  next: ferry fence sync orders --reason 'it is me'\n");
+    check_next(&line, ERR_USAGE, 0, "", "  next: ferry fence sync --help\n");
+    check_next(&line, ERR_CONFIG, 0, "", "  next: ferry config check\n");
+}
+
 static void help_fits_a_terminal(void **state)
 {
     (void)state;
@@ -319,6 +366,7 @@ int main(void)
         cmocka_unit_test(runs_what_was_named),
         cmocka_unit_test(numbers),
         cmocka_unit_test(exit_codes),
+        cmocka_unit_test(an_error_ends_in_a_command),
         cmocka_unit_test(help_fits_a_terminal),
         cmocka_unit_test(man_page_is_the_printed_one),
         cmocka_unit_test(completions_are_the_printed_ones),

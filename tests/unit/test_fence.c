@@ -107,6 +107,17 @@ static void what_was_ours_stays_recorded(void **state)
     json_decref(before);
 }
 
+/* An operation denied it to the mirror, and the site is mirrored to again. */
+static void what_is_ferrys_own_is_denied_no_more(void **state)
+{
+    (void)state;
+    entry(ACL_ALLOW, ACL_WRITE, ACL_LITERAL, "orders", "User:a");
+    entry(ACL_DENY, ACL_WRITE, ACL_LITERAL, "orders", "User:ferry");
+    assert_plan("{\"orders\": {\"state\": \"denied\", \"ours\": [\"User:ferry\"], \"theirs\": []}}",
+                "{\"orders\": {\"state\": \"denied\", \"ours\": [\"User:a\"], \"theirs\": [], "
+                "\"why\": \"\"}}");
+}
+
 static void nobody_else_may_write(void **state)
 {
     (void)state;
@@ -206,6 +217,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_holder_of_write_is_denied, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_others_denied_is_not_ours, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_ours_stays_recorded, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_ferrys_own_is_denied_no_more, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nobody_else_may_write, set_up, tear_down),
         cmocka_unit_test_setup_teardown(it_is_none_where_it_cannot_be, set_up, tear_down),
         cmocka_unit_test_setup_teardown(entries_are_those_of_the_record, set_up, tear_down),

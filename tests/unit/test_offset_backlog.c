@@ -180,32 +180,64 @@ static bool model_advance(struct model *model, const struct offset_backlog *back
     return true;
 }
 
-static struct offset_lookup model_lookup(const struct model *model, int64_t offset, bool by_target)
+/* What Redis answers about offsets in rising order: an entry is unpacked when it is reached, not for every offset. */
+struct model_reader {
+    const struct model *model;
+    bool by_target;
+    int entries_below;
+    struct offset_lookup lookup;
+};
+
+static void reader_at_entry(struct model_reader *reader, int below)
 {
-    struct offset_lookup lookup = {.has_checkpoint = model->has_checkpoint,
-                                   .checkpoint = model->checkpoint,
-                                   .has_current = model->has_index,
-                                   .current = model->index,
-                                   .has_chosen = model->has_index,
-                                   .chosen = model->index,
-                                   .top = model_top(model)};
-    checkpoint_incarnation(&model->checkpoint, lookup.chosen_name);
-    int i = 0;
-    while (i < model->entries_count &&
-           (by_target ? model->entries[i].id_target : model->entries[i].id_source - 1) <= offset) {
-        i++;
+    const struct model *model = reader->model;
+    struct offset_lookup *lookup = &reader->lookup;
+    reader->entries_below = below;
+    lookup->floor.there = lookup->next.there = false;
+    if (below > 0) {
+        unpack(&model->entries[below - 1], &lookup->floor);
     }
-    if (i > 0) {
-        unpack(&model->entries[i - 1], &lookup.floor);
+    if (below < model->entries_count) {
+        unpack(&model->entries[below], &lookup->next);
     }
-    if (i < model->entries_count) {
-        unpack(&model->entries[i], &lookup.next);
+}
+
+static void reader_begin(struct model_reader *reader, const struct model *model, bool by_target)
+{
+    *reader = (struct model_reader){
+        .model = model,
+        .by_target = by_target,
+        .lookup = {.has_checkpoint = model->has_checkpoint,
+                   .checkpoint = model->checkpoint,
+                   .has_current = model->has_index,
+                   .current = model->index,
+                   .has_chosen = model->has_index,
+                   .chosen = model->index,
+                   .top = model_top(model)}
+    };
+    checkpoint_incarnation(&model->checkpoint, reader->lookup.chosen_name);
+    reader_at_entry(reader, 0);
+}
+
+static const struct offset_lookup *reader_look(struct model_reader *reader, int64_t offset)
+{
+    const struct model *model = reader->model;
+    int below = reader->entries_below;
+    while (below < model->entries_count &&
+           (reader->by_target ? model->entries[below].id_target
+                              : model->entries[below].id_source - 1) <= offset) {
+        below++;
     }
-    for (int j = 0; j < model->stretches_count; j++) {
+    if (below != reader->entries_below) {
+        reader_at_entry(reader, below);
+    }
+    struct offset_lookup *lookup = &reader->lookup;
+    for (int j = model->stretches_count - 1; j >= 0; j--) {
         struct offset_place begin = model->stretches[j].begin;
-        if ((by_target ? begin.target : begin.source) <= offset) {
-            lookup.has_unmapped = true;
-            lookup.unmapped = model->stretches[j];
+        if ((reader->by_target ? begin.target : begin.source) <= offset) {
+            lookup->has_unmapped = true;
+            lookup->unmapped = model->stretches[j];
+            break;
         }
     }
     return lookup;
@@ -222,14 +254,15 @@ static int64_t check_direction(const struct model *model, bool by_target)
     int64_t unmapped = 0;
     int64_t end = by_target ? model->checkpoint.target_next : model->checkpoint.source_next;
     int record = 0;
+    struct model_reader reader;
+    reader_begin(&reader, model, by_target);
     for (int64_t offset = other(truth[0], by_target); offset < end; offset++) {
         while (record < RECORDS && other(truth[record], by_target) < offset) {
             record++;
         }
-        struct offset_lookup lookup = model_lookup(model, offset, by_target);
         struct translation got;
         struct err err;
-        if (!offset_lookup_translate(&lookup, offset, by_target, &got, &err)) {
+        if (!offset_lookup_translate(reader_look(&reader, offset), offset, by_target, &got, &err)) {
             fail_msg("%s", err.what);
         }
         bool is_record = record < RECORDS && other(truth[record], by_target) == offset;

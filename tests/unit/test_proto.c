@@ -67,6 +67,7 @@ static void the_table_has_every_api(void **state)
         {API_DESCRIBE_LOG_DIRS,       2,  4 },
         {API_SASL_AUTHENTICATE,       2,  2 },
         {API_DESCRIBE_PRODUCERS,      0,  0 },
+        {API_CONSUMER_GROUP_DESCRIBE, 0,  0 },
     };
     int16_t min;
     int16_t max;
@@ -624,6 +625,30 @@ static void members_of_a_group(void **state)
     describe_group_answer_done(&answer);
 }
 
+static void members_of_a_consumer_group(void **state)
+{
+    static const struct vector vector = VECTOR(describe_consumer_group_answer_v0);
+    struct describe_group_answer answer;
+    struct writer writer;
+    struct err err;
+
+    (void)state;
+    writer_init(&writer);
+    proto_put_describe_consumer_group(&writer, "billing");
+    assert_written(&writer, (struct vector)VECTOR(describe_consumer_group_request_v0));
+    struct reader reader = reader_over(vector.data, vector.len);
+    assert_true(proto_get_describe_consumer_group(&reader, &answer, &err));
+    assert_int_equal(answer.error, 0);
+    assert_true(is(answer.state, "Stable"));
+    assert_int_equal(answer.members_count, 2);
+    assert_true(is(answer.members[0].client_id, "app"));
+    assert_true(is(answer.members[0].client_host, "/10.0.0.1"));
+    assert_int_equal(answer.members[0].instance_id.len, -1);
+    assert_true(is(answer.members[1].instance_id, "static-2"));
+    assert_true(is(answer.members[1].client_host, "/10.0.0.2"));
+    describe_group_answer_done(&answer);
+}
+
 static void list_groups_answers(void **state)
 {
     static const struct vector vectors[] = {VECTOR(list_groups_answer_v4),
@@ -748,6 +773,7 @@ static const struct answer_case cases[] = {
     CASE(API_LIST_GROUPS, 4, list_groups_answer_v4),
     CASE(API_LIST_GROUPS, 5, list_groups_answer_v5),
     CASE(API_DESCRIBE_GROUPS, 5, describe_group_answer_v5),
+    CASE(API_CONSUMER_GROUP_DESCRIBE, 0, describe_consumer_group_answer_v0),
     CASE(API_DESCRIBE_LOG_DIRS, 2, log_dirs_answer_v2),
     CASE(API_DESCRIBE_LOG_DIRS, 3, log_dirs_answer_v3),
     CASE(API_DESCRIBE_LOG_DIRS, 4, log_dirs_answer_v4),
@@ -818,6 +844,9 @@ static bool decode_groups(struct reader *reader, enum api_key api, int16_t versi
     } else if (api == API_DESCRIBE_GROUPS &&
                (*out_ok = proto_get_describe_group(reader, &any.described, err))) {
         describe_group_answer_done(&any.described);
+    } else if (api == API_CONSUMER_GROUP_DESCRIBE &&
+               (*out_ok = proto_get_describe_consumer_group(reader, &any.described, err))) {
+        describe_group_answer_done(&any.described);
     } else if (api == API_MANY_COORDINATORS &&
                (*out_ok = proto_get_find_coordinators(reader, version, &any.coordinators, err))) {
         find_coordinators_answer_done(&any.coordinators);
@@ -826,7 +855,8 @@ static bool decode_groups(struct reader *reader, enum api_key api, int16_t versi
         log_dirs_answer_done(&any.dirs);
     }
     return api == API_LIST_GROUPS || api == API_OFFSET_COMMIT || api == API_MANY_COORDINATORS ||
-           api == API_DESCRIBE_GROUPS || api == API_DESCRIBE_LOG_DIRS;
+           api == API_DESCRIBE_GROUPS || api == API_CONSUMER_GROUP_DESCRIBE ||
+           api == API_DESCRIBE_LOG_DIRS;
 }
 
 static bool decode_small(struct reader *reader, enum api_key api, int16_t version, struct err *err)
@@ -978,6 +1008,7 @@ int main(void)
         cmocka_unit_test(group_answers),
         cmocka_unit_test(offset_fetch_answers),
         cmocka_unit_test(members_of_a_group),
+        cmocka_unit_test(members_of_a_consumer_group),
         cmocka_unit_test(list_groups_answers),
         cmocka_unit_test(log_dirs),
         cmocka_unit_test(answers_about_many_groups),

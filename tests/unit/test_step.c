@@ -21,9 +21,12 @@ static struct world {
     int writes;
     int die_at; /* the write that does not come to be any more; 0 = none */
     bool fenced;
+    int renewed;                     /* that ends it */
     bool first, second, open, third; /* what rows do */
     int first_acts, opens;
-    bool second_fails, third_fails;
+    bool second_fails, third_fails, soft_fails;
+    int soft_acts;
+    size_t left;        /* of the last process */
     enum err_kind kind; /* of failures */
 } world;
 
@@ -42,6 +45,22 @@ static bool store(void *arg, const struct control_record *records, size_t count,
             json_object_set_new(world.topic, records[i].key, json_loads(records[i].value, 0, NULL));
         }
     }
+    return true;
+}
+
+static json_t *read_again(void *arg, struct err *err)
+{
+    (void)arg;
+    (void)err;
+    return json_deep_copy(world.topic);
+}
+
+static bool renew(void *arg, struct err *err)
+{
+    (void)arg;
+    (void)err;
+    world.renewed++;
+    world.fenced = false;
     return true;
 }
 
@@ -116,11 +135,19 @@ static bool third_act(struct operation *op, struct err *err)
     return true;
 }
 
+static bool soft_act(struct operation *op, struct err *err)
+{
+    (void)op;
+    world.soft_acts++;
+    return !fails(world.soft_fails, err);
+}
+
 static const struct step steps[] = {
     {.name = "first", .does = "", .act = first_act, .undo = first_undo},
     {.name = "second", .does = "", .done = second_done, .act = second_act, .undo = second_undo},
     {.name = "planned", .does = "", .act = third_act, .flags = STEP_PLANNED},
     {.name = "open", .does = "", .done = open_done, .act = open_act, .flags = STEP_OPENS},
+    {.name = "soft", .does = "", .act = soft_act, .flags = STEP_SOFT},
     {.name = "third", .does = "", .act = third_act},
 };
 static const struct plan plan = {steps, sizeof(steps) / sizeof(steps[0])};
@@ -140,7 +167,8 @@ static enum plan_end process(bool planned, struct err *err)
         .clock = clock_system(),
         .state = state,
         .id = "20261126T000000Z-failover-0001",
-        .evidence = json_object()
+        .evidence = json_object(),
+        .left = json_array()
     };
     op.until_ms = clock_now_ms(op.clock) + 60000;
     json_t *mine = json_copy(json_object_get(world.topic, "op/20261126T000000Z-failover-0001"));
@@ -153,8 +181,15 @@ static enum plan_end process(bool planned, struct err *err)
         }
     }
     enum plan_end end = plan_run(&plan, &op, &at, err);
+    world.left = json_array_size(op.left);
+    if (world.left > 0) {
+        assert_string_equal(json_string_value(json_object_get(json_array_get(op.left, 0), "step")),
+                            "soft");
+        assert_true(json_is_true(json_object_get(json_array_get(op.left, 0), "again")));
+    }
     journal_free(op.journal);
     json_decref(op.evidence);
+    json_decref(op.left);
     free(state);
     return end;
 }
@@ -326,6 +361,47 @@ static void behind_open_only_forward(void **state)
     assert_int_equal(world.opens, 1);
 }
 
+/* Behind `open` what a soft row cannot do is told, the rest is done, and the next process tries it alone. */
+static void what_a_soft_row_leaves_is_tried_again(void **state)
+{
+    struct err err = {0};
+    (void)state;
+    world.soft_fails = true;
+    assert_int_equal(process(true, &err), PLAN_PARTLY);
+    assert_int_equal(world.left, 1);
+    assert_int_equal(err.kind, ERR_NONE);
+    assert_true(world.third); /* the row behind it */
+    assert_int_equal(process(true, &err), PLAN_PARTLY);
+    assert_int_equal(world.soft_acts, 2);
+    world.soft_fails = false;
+    assert_int_equal(process(true, &err), PLAN_DONE);
+    assert_int_equal(world.left, 0);
+    assert_int_equal(world.soft_acts, 3);
+    assert_int_equal(world.first_acts, 1);
+    assert_int_equal(world.opens, 1);
+}
+
+/* What ended with something left is found while its role stands, and only by its like. */
+static void an_ended_operation_with_something_left_is_found(void **state)
+{
+    char id[65];
+    (void)state;
+    json_t *left = json_pack("[{sssb}]", "step", "post", "again", 1);
+    json_object_set_new(world.topic, "op/1",
+                        json_pack("{sbsssssisO}", "open", 0, "kind", "failover", "to", "b",
+                                  "made_epoch", 2, "left", left));
+    json_object_set_new(world.topic, "op/1/post", json_pack("{ss}", "state", "began"));
+    assert_non_null(journal_left_operation(world.topic, "failover", "b", 2, id, sizeof(id)));
+    assert_string_equal(id, "1");
+    assert_null(journal_left_operation(world.topic, "switchover", "b", 2, id, sizeof(id)));
+    assert_null(journal_left_operation(world.topic, "failover", "c", 2, id, sizeof(id)));
+    assert_null(journal_left_operation(world.topic, "failover", "b", 3, id, sizeof(id)));
+    assert_string_equal(id, "");
+    json_object_set_new(json_array_get(left, 0), "again", json_false()); /* for hands alone */
+    assert_null(journal_left_operation(world.topic, "failover", "b", 2, id, sizeof(id)));
+    json_decref(left);
+}
+
 static void another_has_it(void **state)
 {
     struct err err = {0};
@@ -334,6 +410,87 @@ static void another_has_it(void **state)
     assert_int_equal(process(false, &err), PLAN_LOST);
     assert_false(world.first);
     assert_non_null(strstr(err.what, "another operator"));
+}
+
+static struct journal *begun(bool begin_it)
+{
+    const struct journal_door door = {.write = store, .read = read_again, .renew = renew};
+    struct err err = {0};
+    struct journal *journal =
+        journal_new(&door, clock_system(), "id", json_pack("{s[]}", "resumed_by"), world.topic);
+    assert_true(!begin_it || journal_begin(journal, &err));
+    return journal;
+}
+
+/* A command became the writer and refused, since this operation is open: what stands there is ours, so it goes on. */
+static void a_writer_of_a_moment_ends_nothing(void **state)
+{
+    struct err err = {0};
+    (void)state;
+    struct journal *journal = begun(true);
+    for (int i = 1; i <= 3; i++) {
+        world.fenced = true;
+        assert_true(journal_step(journal, "fence", JOURNAL_BEGAN, &err));
+        assert_int_equal(world.renewed, i);
+    }
+    assert_false(journal_lost(journal));
+    assert_string_equal(
+        json_string_value(json_object_get(json_object_get(world.topic, "op/id/fence"), "state")),
+        "began");
+    journal_free(journal);
+}
+
+static void take_over(const char *key, json_t *value)
+{
+    json_object_set_new(json_object_get(world.topic, "op/id"), key, value);
+}
+
+/* Whatever another operator leaves of himself: it is his, and he is not fenced. */
+static void an_operator_who_took_over_is_left_alone(void **state)
+{
+    static const char *const ways[] = {"resumed_by", "beat", "open"};
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct err err = {0};
+        begin(state);
+        struct journal *journal = begun(true);
+        json_int_t beat =
+            json_integer_value(json_object_get(json_object_get(world.topic, "op/id"), "beat"));
+        world.fenced = true;
+        /* who resumes writes the number that our refused write would have had */
+        json_t *values[] = {json_pack("[s]", "bob"), json_integer(beat + 2), json_false()};
+        for (size_t j = 0; j < 3; j++) {
+            if (j == i) {
+                take_over(ways[j], values[j]);
+            } else {
+                json_decref(values[j]);
+            }
+        }
+        if (i == 0) {
+            take_over("beat", json_integer(beat + 1));
+        }
+        assert_false(journal_step(journal, "fence", JOURNAL_BEGAN, &err));
+        assert_true(journal_lost(journal));
+        assert_int_equal(world.renewed, 0);
+        assert_non_null(strstr(err.what, "another operator"));
+        journal_free(journal);
+        end(state);
+    }
+    begin(state);
+}
+
+/* Who resumes has written nothing yet: what stands there is not his, though it is as he read it. */
+static void before_its_first_record_nothing_is_ours(void **state)
+{
+    struct err err = {0};
+    (void)state;
+    json_object_set_new(world.topic, "op/id",
+                        json_pack("{sbsis[]}", "open", 1, "beat", 0, "resumed_by"));
+    struct journal *journal = begun(false);
+    world.fenced = true;
+    assert_false(journal_begin(journal, &err));
+    assert_int_equal(world.renewed, 0);
+    journal_free(journal);
 }
 
 /* 1 MB of evidence, quotes and letters beyond ASCII in it. */
@@ -408,7 +565,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_failover_stops_where_a_switchover_goes_back, begin, end),
         cmocka_unit_test_setup_teardown(killed_while_taking_back, begin, end),
         cmocka_unit_test_setup_teardown(behind_open_only_forward, begin, end),
+        cmocka_unit_test_setup_teardown(what_a_soft_row_leaves_is_tried_again, begin, end),
+        cmocka_unit_test_setup_teardown(an_ended_operation_with_something_left_is_found, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(another_has_it, begin, end),
+        cmocka_unit_test_setup_teardown(a_writer_of_a_moment_ends_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(an_operator_who_took_over_is_left_alone, begin, end),
+        cmocka_unit_test_setup_teardown(before_its_first_record_nothing_is_ours, begin, end),
         cmocka_unit_test_setup_teardown(large_evidence_is_cut_and_found, begin, end),
         cmocka_unit_test_setup_teardown(old_steps_are_deleted, begin, end),
     };

@@ -55,7 +55,7 @@ static void strings_are_read_back(void **state)
     static const char *const strings[] = {"", "plain", "a \"quoted\" \\ one", "\xc3\xa4\n\t\x01"};
     for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++) {
         struct text text = {0};
-        text_json(&text, strings[i]);
+        text_quoted(&text, strings[i]);
         char *found = text_take(&text);
         json_t *value = json_loads(found, JSON_DECODE_ANY, NULL);
         assert_string_equal(json_string_value(value), strings[i]);
@@ -63,7 +63,7 @@ static void strings_are_read_back(void **state)
         free(found);
     }
     struct text text = {0};
-    text_json(&text, "no UTF-8: \xff");
+    text_quoted(&text, "no UTF-8: \xff");
     char *found = text_take(&text);
     assert_string_equal(found, "\"?\"");
     free(found);
@@ -75,7 +75,7 @@ static void insides_of_strings_are_read_back(void **state)
     static const char inside[] = "\"{\\\"a\\\": [1, \\\\]}\"";
     struct text text = {0};
     text_puts(&text, "\"");
-    text_json_inside(&text, inside, strlen(inside));
+    text_escaped(&text, inside, strlen(inside));
     text_puts(&text, "\"");
     char *found = text_take(&text);
     json_t *value = json_loads(found, JSON_DECODE_ANY, NULL);

@@ -267,6 +267,20 @@ public class ProtoVectors {
         print("describe_group_answer", 5, new DescribeGroupsResponseData().setGroups(List.of(new DescribeGroupsResponseData.DescribedGroup()
             .setGroupId("billing").setGroupState("Stable").setProtocolType("consumer").setProtocolData("range")
             .setMembers(List.of(first, second)))));
+        print("describe_consumer_group_request", 0, new ConsumerGroupDescribeRequestData().setGroupIds(List.of("billing")));
+        ConsumerGroupDescribeResponseData.Assignment parts = new ConsumerGroupDescribeResponseData.Assignment().setTopicPartitions(List.of(
+            new ConsumerGroupDescribeResponseData.TopicPartitions().setTopicId(ID).setTopicName("orders").setPartitions(List.of(0, 3)),
+            new ConsumerGroupDescribeResponseData.TopicPartitions().setTopicId(ID2).setTopicName("payments").setPartitions(List.of())));
+        ConsumerGroupDescribeResponseData.Member one = new ConsumerGroupDescribeResponseData.Member().setMemberId("app-1")
+            .setRackId("a").setMemberEpoch(7).setClientId("app").setClientHost("/10.0.0.1").setAssignment(parts)
+            .setSubscribedTopicNames(List.of("orders", "payments")).setTargetAssignment(new ConsumerGroupDescribeResponseData.Assignment());
+        ConsumerGroupDescribeResponseData.Member two = new ConsumerGroupDescribeResponseData.Member().setMemberId("app-2")
+            .setInstanceId("static-2").setMemberEpoch(7).setClientId("app").setClientHost("/10.0.0.2").setSubscribedTopicRegex("ord.*")
+            .setAssignment(new ConsumerGroupDescribeResponseData.Assignment()).setTargetAssignment(parts);
+        two.unknownTaggedFields().add(UNKNOWN);
+        print("describe_consumer_group_answer", 0, new ConsumerGroupDescribeResponseData().setGroups(List.of(
+            new ConsumerGroupDescribeResponseData.DescribedGroup().setGroupId("billing").setGroupState("Stable").setGroupEpoch(7)
+            .setAssignmentEpoch(7).setAssignorName("uniform").setErrorMessage(null).setMembers(List.of(one, two)))));
         for (int version = 8; version <= 9; version++) {
             OffsetCommitRequestData request = new OffsetCommitRequestData().setGroupId("billing");
             OffsetCommitRequestData.OffsetCommitRequestTopic orders = new OffsetCommitRequestData.OffsetCommitRequestTopic().setName("orders");

@@ -1,0 +1,319 @@
+/* See attached.h. All questions are on their way at once; a connection sends them one behind the other. */
+#include "kafka/attached.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/heap.h"
+#include "base/loop.h"
+#include "kafka/admin_inside.h"
+#include "kafka/broker_ask.h"
+#include "kafka/error.h"
+#include "kafka/proto.h"
+
+#define ANSWER_BYTES_MAX    (16 << 20) /* a group of 10,000 members with 1 KiB each */
+#define REFRESH_MS          500
+#define TCP_USER_TIMEOUT_MS 3000
+#define LOOK_MS             5 /* are the leaders known? asks nobody */
+
+struct call {
+    struct admin *admin;
+    struct loop *loop;
+    struct cluster *cluster;
+    struct broker_asks *asks;
+    struct loop_timer *look;
+    int32_t waiting; /* answers */
+};
+
+struct question { /* of one group, or of one partition */
+    struct call *call;
+    struct attached_group *group;
+    struct attached_part *part;
+};
+
+static void stop(void *arg)
+{
+    loop_stop(((struct call *)arg)->loop);
+}
+
+static void begin(struct call *call, struct admin *admin, const char *const *topics, size_t count)
+{
+    const struct cluster_options options = {.name = admin->site,
+                                            .client = admin->settings,
+                                            .refresh_ms = REFRESH_MS,
+                                            .tcp_user_timeout_ms = TCP_USER_TIMEOUT_MS,
+                                            .max_answer_bytes = ANSWER_BYTES_MAX};
+    const struct broker_asks_options asks = {.wait_ms = admin->timeout_ms,
+                                             .request_ms = admin->timeout_ms};
+    static const char *const none[] = {NULL};
+    *call = (struct call){.admin = admin, .loop = loop_new(clock_system())};
+    call->cluster = cluster_new(call->loop, &options);
+    cluster_follow(call->cluster, count == 0 ? none : topics, (int32_t)count);
+    call->asks = broker_asks_new(call->loop, call->cluster, &asks);
+    call->look = loop_timer_new(call->loop, stop, call);
+}
+
+static void end(struct call *call)
+{
+    loop_timer_free(call->look);
+    broker_asks_free(call->asks);
+    cluster_free(call->cluster);
+    loop_free(call->loop);
+}
+
+static void ask(struct call *call, const struct broker_ask *what)
+{
+    call->waiting++;
+    broker_ask(call->asks, what);
+}
+
+static void answered(struct call *call)
+{
+    if (--call->waiting == 0) {
+        loop_stop(call->loop);
+    }
+}
+
+/* Each question is answered or ends by its own bound. */
+static void wait_answers(struct call *call)
+{
+    if (call->waiting > 0) {
+        loop_timer_cancel(call->look);
+        loop_run(call->loop);
+    }
+}
+
+/* --- members ------------------------------------------------------------------------------------------------------ */
+
+static void put_group(void *arg, struct writer *writer, int16_t version)
+{
+    const struct question *question = arg;
+    (void)version;
+    if (question->group->consumer_protocol) {
+        proto_put_describe_consumer_group(writer, question->group->name);
+    } else {
+        proto_put_describe_group(writer, question->group->name);
+    }
+}
+
+static char *copy(struct wire_string text)
+{
+    return must(strndup(text.len > 0 ? text.data : "", text.len > 0 ? (size_t)text.len : 0));
+}
+
+static void group_refused(struct call *call, struct attached_group *group, int16_t error)
+{
+    char lacks[ACL_LACKS_BYTES];
+    bool denied = cluster_denied(call->cluster, error, ACL_DESCRIBE, ACL_GROUP, group->name, lacks);
+    err_set_code(&group->err, denied ? ERR_REFUSED : ERR_RETRY, error,
+                 "%s: members of group '%.200s': %s", call->admin->site, group->name,
+                 denied ? lacks : kafka_error_name(error));
+    err_hint(&group->err, "%s", denied ? ACL_HINT : kafka_error_info(error)->hint);
+}
+
+static void take_members(struct call *call, struct attached_group *group,
+                         const struct describe_group_answer *answer)
+{
+    if (answer->error == KAFKA_GROUP_ID_NOT_FOUND) {
+        return; /* it went meanwhile */
+    }
+    if (answer->error != KAFKA_NONE) {
+        group_refused(call, group, answer->error);
+        return;
+    }
+    group->members = must(calloc((size_t)answer->members_count + 1, sizeof(*group->members)));
+    for (int32_t i = 0; i < answer->members_count; i++) {
+        const struct described_member *member = &answer->members[i];
+        group->members[group->count++] = (struct attached_member){
+            .client_id = copy(member->client_id),
+            .host = copy(member->client_host),
+            .instance_id = member->instance_id.len < 0 ? NULL : copy(member->instance_id)};
+    }
+}
+
+static bool group_answered(void *arg, struct reader *reader, int16_t version, const struct err *err)
+{
+    struct question *question = arg;
+    struct attached_group *group = question->group;
+    struct call *call = question->call;
+    struct describe_group_answer answer;
+    bool understood = true;
+    (void)version;
+    if (reader == NULL) {
+        group->err = *err;
+    } else {
+        understood = group->consumer_protocol
+                         ? proto_get_describe_consumer_group(reader, &answer, &group->err)
+                         : proto_get_describe_group(reader, &answer, &group->err);
+        if (understood) {
+            group->err = (struct err){0};
+            take_members(call, group, &answer);
+            describe_group_answer_done(&answer);
+        }
+    }
+    free(question);
+    answered(call);
+    return understood;
+}
+
+void attached_members(struct admin *admin, struct attached_group *groups, size_t count)
+{
+    struct call call;
+    if (count == 0) {
+        return;
+    }
+    begin(&call, admin, NULL, 0);
+    for (size_t i = 0; i < count; i++) {
+        struct question *question = must(calloc(1, sizeof(*question)));
+        *question = (struct question){.call = &call, .group = &groups[i]};
+        const struct broker_ask what = {
+            .broker = groups[i].coordinator,
+            .api = groups[i].consumer_protocol ? API_CONSUMER_GROUP_DESCRIBE : API_DESCRIBE_GROUPS,
+            .put = put_group,
+            .answer = group_answered,
+            .arg = question};
+        ask(&call, &what);
+    }
+    wait_answers(&call);
+    end(&call);
+}
+
+void attached_groups_done(struct attached_group *groups, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < groups[i].count; j++) {
+            free(groups[i].members[j].client_id);
+            free(groups[i].members[j].host);
+            free(groups[i].members[j].instance_id);
+        }
+        free(groups[i].members);
+        groups[i].members = NULL;
+        groups[i].count = 0;
+    }
+}
+
+/* --- producers ---------------------------------------------------------------------------------------------------- */
+
+static void put_part(void *arg, struct writer *writer, int16_t version)
+{
+    const struct question *question = arg;
+    (void)version;
+    proto_put_describe_producers(writer, question->part->topic, question->part->partition);
+}
+
+static void take_producers(struct call *call, struct attached_part *part,
+                           const struct describe_producers_answer *answer)
+{
+    if (answer->error != KAFKA_NONE) {
+        char lacks[ACL_LACKS_BYTES];
+        bool denied =
+            cluster_denied(call->cluster, answer->error, ACL_READ, ACL_TOPIC, part->topic, lacks);
+        err_set_code(&part->err, denied ? ERR_REFUSED : ERR_RETRY, answer->error,
+                     "%s: producers of %s:%d: %s", call->admin->site, part->topic, part->partition,
+                     denied ? lacks : kafka_error_name(answer->error));
+        err_hint(&part->err, "%s", denied ? ACL_HINT : kafka_error_info(answer->error)->hint);
+        return;
+    }
+    part->producers = must(calloc((size_t)answer->producers_count + 1, sizeof(*part->producers)));
+    for (int32_t i = 0; i < answer->producers_count; i++) {
+        const struct producer_state *producer = &answer->producers[i];
+        part->producers[part->count++] =
+            (struct attached_producer){.id = producer->producer_id,
+                                       .epoch = producer->producer_epoch,
+                                       .last_sequence = producer->last_sequence,
+                                       .last_ms = producer->last_timestamp};
+    }
+}
+
+static bool part_answered(void *arg, struct reader *reader, int16_t version, const struct err *err)
+{
+    struct question *question = arg;
+    struct attached_part *part = question->part;
+    struct call *call = question->call;
+    struct describe_producers_answer answer;
+    bool understood = true;
+    (void)version;
+    if (reader == NULL) {
+        part->err = *err;
+    } else if ((understood = proto_get_describe_producers(reader, &answer, &part->err))) {
+        part->err = (struct err){0};
+        take_producers(call, part, &answer);
+        describe_producers_answer_done(&answer);
+    }
+    free(question);
+    answered(call);
+    return understood;
+}
+
+static bool all_led(struct call *call, const struct attached_part *parts, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (cluster_leader(call->cluster, parts[i].topic, parts[i].partition).broker < 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Half of the time at most: the rest is for the questions. */
+static void wait_leaders(struct call *call, const struct attached_part *parts, size_t count)
+{
+    int64_t until_ms = loop_now_ms(call->loop) + call->admin->timeout_ms / 2;
+    while (!all_led(call, parts, count) && loop_now_ms(call->loop) < until_ms) {
+        loop_timer_set(call->look, LOOK_MS);
+        loop_run(call->loop);
+    }
+}
+
+/* Names of the parts' topics, each once where they stand together. */
+static const char **topics_of(const struct attached_part *parts, size_t count, size_t *out_count)
+{
+    const char **names = must(calloc(count + 1, sizeof(*names)));
+    *out_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (i == 0 || strcmp(parts[i].topic, parts[i - 1].topic) != 0) {
+            names[(*out_count)++] = parts[i].topic;
+        }
+    }
+    return names;
+}
+
+void attached_producers(struct admin *admin, struct attached_part *parts, size_t count)
+{
+    struct call call;
+    size_t topics_count;
+    if (count == 0) {
+        return;
+    }
+    const char **topics = topics_of(parts, count, &topics_count);
+    begin(&call, admin, topics, topics_count);
+    wait_leaders(&call, parts, count);
+    for (size_t i = 0; i < count; i++) {
+        int32_t leader = cluster_leader(call.cluster, parts[i].topic, parts[i].partition).broker;
+        if (leader < 0) {
+            err_set(&parts[i].err, ERR_RETRY, "%s: the leader of %s:%d is not known", admin->site,
+                    parts[i].topic, parts[i].partition);
+            continue;
+        }
+        struct question *question = must(calloc(1, sizeof(*question)));
+        *question = (struct question){.call = &call, .part = &parts[i]};
+        const struct broker_ask what = {.broker = leader,
+                                        .api = API_DESCRIBE_PRODUCERS,
+                                        .put = put_part,
+                                        .answer = part_answered,
+                                        .arg = question};
+        ask(&call, &what);
+    }
+    wait_answers(&call);
+    end(&call);
+    free(topics);
+}
+
+void attached_parts_done(struct attached_part *parts, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(parts[i].producers);
+        parts[i].producers = NULL;
+        parts[i].count = 0;
+    }
+}
