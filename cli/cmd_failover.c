@@ -238,9 +238,10 @@ static bool close_operation(struct move *move, const struct report_end *end, jso
     char *order = none ? NULL : json_text(op->order_before);
     const struct control_record record = {.key = "order",
                                           .value = none ? "{\"state\":\"run\"}" : order};
-    bool ok = operation_keep(op, "report", json_deep_copy(report), err) &&
-              journal_close(op->journal, closing(op, end, report), &record,
-                            order_is_ours(op) ? 1 : 0, err);
+    operation_note(op, "report", report_to_keep(report));
+    bool ok =
+        journal_flush(op->journal, err) && journal_close(op->journal, closing(op, end, report),
+                                                         &record, order_is_ours(op) ? 1 : 0, err);
     free(order);
     return ok;
 }
@@ -474,7 +475,7 @@ static int is_there(struct move *move, struct err *err)
 {
     char last[OPERATION_ID_BYTES];
     int code = last_like_this(move, last);
-    json_t *report = journal_read_evidence(move->op.operations, last, "report");
+    json_t *report = report_kept(move->op.operations, last);
     const char *epoch = "role_epoch";
     bool same = json_integer_value(json_object_get(report, epoch)) == move->op.state->role_epoch;
     if (report == NULL || !same) { /* another operation put it there */

@@ -7,6 +7,7 @@
 #include "cli/print_report.h"
 #include "cli/render.h"
 #include "failover/journal.h"
+#include "failover/report.h"
 #include "kafka/control.h"
 
 #define SITE_MS     5000
@@ -170,7 +171,7 @@ static bool one(const struct context *context, const json_t *operations, const c
                 context->service->name);
         return err_hint(err, "ferry history %s", context->service->name);
     }
-    json_t *report = journal_read_evidence(operations, id, "report");
+    json_t *report = report_kept(operations, id);
     if (context->json) {
         json_t *row = row_json(id, record);
         json_object_set_new(row, "report", report == NULL ? json_null() : json_incref(report));

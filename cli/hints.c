@@ -181,9 +181,11 @@ static bool from_now(struct context *context, const char *group, struct hints *o
         }
         for (size_t i = 0; ok && i < cut.groups_count; i++) {
             if (group == NULL || strcmp(group, cut.groups[i].name) == 0) {
-                json_t *value = cut_hints(&cut, &cut.groups[i], &options);
+                char *text = cut_hints(&cut, &cut.groups[i], &options);
+                json_t *value = json_parse(text, strlen(text), "hints", NULL);
                 take_group(out, value);
                 json_decref(value);
+                free(text);
             }
         }
         groups_list_done(&list);

@@ -617,6 +617,9 @@ bool cut_read(const struct cut_options *options, struct cut *out, struct err *er
     ok = ok && read_ends(&gather, err);
     if (ok) {
         cut_groups_sort(out);
+        if (options->source != NULL && out->of_redis && !cut_read_source(out, options, &why)) {
+            snprintf(out->why_old, sizeof(out->why_old), "%.299s", why.what);
+        }
         cut_find_hints(out, options);
     } else {
         cut_done(out);

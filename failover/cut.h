@@ -3,7 +3,7 @@
  *
  * Promises: what is committed is never past the translation of the source's commit, and only over Ferry's own last value
  * (docs/groups.md); a place that has the operation's hint is done. Needs the target alone; Redis where it is there.
- * Must never: wait for the source.
+ * Must never: wait for a source that it is not given.
  */
 #ifndef FERRY_FAILOVER_CUT_H
 #define FERRY_FAILOVER_CUT_H
@@ -63,8 +63,10 @@ struct cut_group {
 
 struct cut {
     struct hint_origin origin;
-    bool of_redis;          /* else from what stood at the target */
-    char why_not[300];      /* Redis was not asked */
+    bool of_redis;     /* else from what stood at the target */
+    char why_not[300]; /* Redis was not asked */
+    char why_old
+        [300]; /* commits were not read at the source once more; "" = they were, or were not to be */
     int64_t looked_ms;      /* wall clock: the source's groups were read last; -1 = unknown */
     bool lately;            /* within GROUP_LATELY_MS of the cut, on Redis's clock */
     int64_t alive_ms;       /* wall clock: the newest checkpoint; -1 = unknown */
@@ -78,7 +80,9 @@ struct cut {
 struct cut_options {
     struct admin *target;
     struct groups_door *groups; /* of the target */
-    struct redis_sync *redis;   /* NULL: `redis_err` says why */
+    struct groups_door
+        *source; /* where commits are read once more; NULL: nowhere, it is not waited for */
+    struct redis_sync *redis; /* NULL: `redis_err` says why */
     const struct err *redis_err;
     const struct config *config;
     const struct config_service *service;
@@ -88,7 +92,7 @@ struct cut_options {
     int64_t now_ms;        /* wall clock */
 };
 
-/* Everything as it stands now. Without Redis, or with one that is another's: groups as they were committed at the target.
+/* Everything as it stands now; commits at the source where it is asked. Without Redis, or with one that is another's: groups as they were committed at the target.
  * false with ERR_RETRY: the target does not answer. */
 MUST_CHECK
 bool cut_read(const struct cut_options *options, struct cut *out, struct err *err);
@@ -125,8 +129,8 @@ void cut_count(const struct cut_group *group, struct cut_counts *out);
 #define CUT_OPEN_MOST 100
 json_t *cut_report(const struct cut *cut);
 
-/* The group's hints as they are published: offsets/hint.h and docs/hints.md. New reference. */
-json_t *cut_hints(const struct cut *cut, const struct cut_group *group,
-                  const struct cut_options *options);
+/* The group's hints as they are published, JSON: offsets/hint.h and docs/hints.md. Heap. */
+char *cut_hints(const struct cut *cut, const struct cut_group *group,
+                const struct cut_options *options);
 
 #endif

@@ -13,6 +13,10 @@ struct cut_place *cut_place_add(struct cut_group *group, struct cut_part *part);
 void cut_groups_sort(struct cut *cut);
 
 void cut_begin(struct cut *cut, const struct cut_options *options);
+/* Of a cut out of Redis, in order: what its groups have committed at `options->source` now; in order again. false: some are as the
+ * keeper saw them last, err says why. */
+MUST_CHECK
+bool cut_read_source(struct cut *cut, const struct cut_options *options, struct err *err);
 /* Hints of all places from facts, ends and, where Redis is there, the map. */
 void cut_find_hints(struct cut *cut, const struct cut_options *options);
 

@@ -6,7 +6,6 @@
 
 #include "base/heap.h"
 #include "base/json.h"
-#include "kafka/publish.h"
 #include "offsets/checkpoint.h"
 
 #define CODE_NO_TOPIC 3 /* UNKNOWN_TOPIC_OR_PARTITION */
@@ -27,11 +26,8 @@ void hints_texts_of(const struct cut *cut, const struct cut_options *options,
     *out = (struct hints_texts){.groups = must(calloc(cut->groups_count + 1, sizeof(char *))),
                                 .texts = must(calloc(cut->groups_count + 1, sizeof(char *)))};
     for (size_t i = 0; i < cut->groups_count; i++) {
-        json_t *value = cut_hints(cut, &cut->groups[i], options);
         out->groups[out->count] = must(strdup(cut->groups[i].name));
-        out->texts[out->count++] =
-            must(json_dumps(value, JSON_COMPACT)); /* sorting takes as long again */
-        json_decref(value);
+        out->texts[out->count++] = cut_hints(cut, &cut->groups[i], options);
     }
 }
 
@@ -90,13 +86,12 @@ static void add_in_parts(struct records *records, const char *group, const char 
     json_decref(whole);
 }
 
-static bool write_records(const struct config_client *client, struct admin *admin,
-                          const char *service, struct records *take_records, int32_t timeout_ms,
-                          struct err *err)
+static bool write_records(struct publisher *publisher, struct admin *admin, const char *service,
+                          struct records *take_records, int32_t timeout_ms, struct err *err)
 {
     char topic[HINTS_TOPIC_BYTES];
     bool ok = take_records->count == 0 ||
-              publish(client, admin, hints_topic(service, topic), take_records->rows,
+              publish(publisher, admin, hints_topic(service, topic), take_records->rows,
                       take_records->count, timeout_ms, err);
     for (size_t i = 0; i < take_records->count; i++) {
         free((char *)(uintptr_t)take_records->rows[i].key);
@@ -106,7 +101,7 @@ static bool write_records(const struct config_client *client, struct admin *admi
     return ok;
 }
 
-bool hints_topic_write(const struct config_client *client, struct admin *admin, const char *service,
+bool hints_topic_write(struct publisher *publisher, struct admin *admin, const char *service,
                        const struct hints_texts *texts, int32_t timeout_ms, struct err *err)
 {
     struct records records = {0};
@@ -117,7 +112,7 @@ bool hints_topic_write(const struct config_client *client, struct admin *admin, 
             add_in_parts(&records, texts->groups[i], texts->texts[i]);
         }
     }
-    return write_records(client, admin, service, &records, timeout_ms, err);
+    return write_records(publisher, admin, service, &records, timeout_ms, err);
 }
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
@@ -206,9 +201,9 @@ static void take_past(void *arg, const char *key, size_t key_len, const char *va
     }
 }
 
-bool hints_topic_restore(const struct config_client *client, struct admin *admin,
-                         const char *service, const char *operation, int32_t timeout_ms,
-                         struct err *err)
+bool hints_topic_restore(const struct config_client *client, struct publisher *publisher,
+                         struct admin *admin, const char *service, const char *operation,
+                         int32_t timeout_ms, struct err *err)
 {
     char topic[HINTS_TOPIC_BYTES];
     struct past past = {.operation = operation, .ours = json_object(), .before = json_object()};
@@ -224,7 +219,7 @@ bool hints_topic_restore(const struct config_client *client, struct admin *admin
     }
     json_decref(past.ours);
     json_decref(past.before);
-    bool ok = write_records(client, admin, service, &records, timeout_ms, err);
+    bool ok = write_records(publisher, admin, service, &records, timeout_ms, err);
     if (!read && why.code != CODE_NO_TOPIC) {
         *err = why;
         ok = false;

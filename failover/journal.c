@@ -14,10 +14,13 @@
 #include "base/heap.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/text.h"
 
 #define KEY_BYTES     170
 #define REDIS_MOST    (64 << 10) /* of a copy; larger evidence stands in the control topic alone */
 #define STEPS_REMOVED 2000       /* keys in one transaction; the rest goes at the next close */
+#define STEPS_AT_ONCE 2          /* one that is done, the next */
+#define NO_CHUNK      SIZE_MAX   /* the step's own record */
 
 struct journal {
     struct journal_door door;
@@ -26,6 +29,9 @@ struct journal {
     json_t *record; /* op/ID */
     json_t *steps;  /* {STEP: {"state", "began", "ended", "ms", "evidence"}} */
     json_t *others; /* operations as they were read: what is deleted at the end */
+    json_t *
+        chunks; /* {STEP: how many its evidence stands in, 0 = in its head}: to be known without making the text again */
+    json_t *noted; /* {STEP: true}: evidence that is not written yet */
     struct redis_sync *redis;
     char *redis_key;
     int file;
@@ -157,6 +163,8 @@ static void take_steps(struct journal *journal, const json_t *operations)
         }
         json_t *mine = json_copy(record);
         json_t *evidence = journal_read_evidence(operations, journal->id, step);
+        json_object_set_new(journal->chunks, step,
+                            json_integer(json_integer_value(json_object_get(mine, "chunks"))));
         json_object_del(mine, "chunks");
         if (evidence != NULL) {
             json_object_set_new(mine, "evidence", evidence);
@@ -178,6 +186,8 @@ struct journal *journal_new(const struct journal_door *door, const struct clock 
     snprintf(journal->id, sizeof(journal->id), "%s", id);
     journal->record = take_record;
     journal->steps = json_object();
+    journal->chunks = json_object();
+    journal->noted = json_object();
     journal->others = operations == NULL ? json_object() : json_deep_copy(operations);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -208,8 +218,11 @@ void journal_free(struct journal *journal)
     }
     beat_end(journal);
     if (journal->file >= 0) {
+        fsync(journal->file);
         close(journal->file);
     }
+    json_decref(journal->chunks);
+    json_decref(journal->noted);
     free(journal->redis_key);
     json_decref(journal->record);
     json_decref(journal->steps);
@@ -247,8 +260,7 @@ static void copy_to_file(struct journal *journal, const char *key, const char *t
     }
     size_t len = strlen(text);
     if (dprintf(journal->file, "{\"key\": \"%s\", \"record\": %s}\n", key, text) <
-            (int)(len & 0xffff) ||
-        fsync(journal->file) != 0) {
+        (int)(len & 0xffff)) {
         log_warn("journal.copy_ended", "why=\"%s\"", strerror(errno));
         close(journal->file);
         journal->file = -1;
@@ -465,17 +477,46 @@ int64_t journal_ended_ms(const struct journal *journal, const char *step)
     return ms < 0 || !json_is_integer(began) ? -1 : json_integer_value(began) + ms;
 }
 
-struct pieces { /* the records of one step */
-    struct control_record records[JOURNAL_CHUNKS_MAX + 2];
-    char keys[JOURNAL_CHUNKS_MAX + 2][KEY_BYTES + 16];
+struct pieces { /* the records of one transaction */
+    struct control_record *records;
     size_t count;
+    size_t heads[STEPS_AT_ONCE]; /* where the steps' own are */
+    size_t heads_count;
 };
 
-static void add_piece(struct pieces *pieces, char *take_text)
+static void add_piece(struct pieces *pieces, char *take_key, char *take_text)
 {
-    pieces->records[pieces->count] =
-        (struct control_record){.key = pieces->keys[pieces->count], .value = take_text};
-    pieces->count++;
+    pieces->records =
+        must(reallocarray(pieces->records, pieces->count + 1, sizeof(*pieces->records)));
+    pieces->records[pieces->count++] =
+        (struct control_record){.key = must(take_key), .value = must(take_text)};
+}
+
+static void pieces_done(struct pieces *pieces)
+{
+    for (size_t i = 0; i < pieces->count; i++) {
+        free((char *)(uintptr_t)pieces->records[i].key);
+        free((char *)(uintptr_t)pieces->records[i].value);
+    }
+    free(pieces->records);
+}
+
+static char *key_of(const struct journal *journal, const char *step, size_t chunk)
+{
+    char *key = NULL;
+    int len = chunk == NO_CHUNK ? asprintf(&key, "op/%s/%s", journal->id, step)
+                                : asprintf(&key, "op/%s/%s/%zu", journal->id, step, chunk);
+    return len < 0 ? NULL : key;
+}
+
+/* {"text": "part"}; 7 MB of them are in the way of every failover of 80,000 places. */
+static char *chunk_text(const char *part, size_t len)
+{
+    struct text text = {0};
+    text_puts(&text, "{\"text\":\"");
+    text_escaped(&text, part, len);
+    text_puts(&text, "\"}");
+    return text_take(&text);
 }
 
 static bool cut_evidence(const struct journal *journal, const char *step, const char *text,
@@ -488,63 +529,80 @@ static bool cut_evidence(const struct journal *journal, const char *step, const 
     }
     for (size_t at = 0; at < len; at += JOURNAL_CHUNK_BYTES) {
         size_t some = len - at < JOURNAL_CHUNK_BYTES ? len - at : JOURNAL_CHUNK_BYTES;
-        json_t *part = json_object();
-        json_object_set_new(part, "text", json_stringn(text + at, some));
-        snprintf(pieces->keys[pieces->count], sizeof(pieces->keys[0]), "op/%s/%s/%zu", journal->id,
-                 step, at / JOURNAL_CHUNK_BYTES);
-        add_piece(pieces, json_text(part));
-        json_decref(part);
+        add_piece(pieces, key_of(journal, step, at / JOURNAL_CHUNK_BYTES),
+                  chunk_text(text + at, some));
     }
     return true;
 }
 
-/* @param whole  its evidence changed: large ones are written again */
-static bool step_pieces(const struct journal *journal, const char *step, const json_t *entry,
-                        bool whole, struct pieces *pieces, struct err *err)
+/* Evidence as it stands behind this transaction: `whole` where it changed, else in as many pieces as before. */
+static bool put_evidence(struct journal *journal, const char *step, json_t *evidence, bool whole,
+                         struct pieces *pieces, struct err *err)
 {
-    json_t *head = json_copy((json_t *)(uintptr_t)entry);
-    json_t *evidence = json_object_get(entry, "evidence");
     /* ASCII alone: it may be cut anywhere */
-    char *text = evidence == NULL
-                     ? NULL
-                     : json_dumps(evidence, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENSURE_ASCII);
+    char *text =
+        whole ? json_dumps(evidence, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENSURE_ASCII) : NULL;
     bool ok = true;
-    if (text != NULL && strlen(text) > JOURNAL_CHUNK_BYTES) {
-        json_object_del(head, "evidence");
-        json_object_set_new(
-            head, "chunks",
-            json_integer((json_int_t)((strlen(text) - 1) / JOURNAL_CHUNK_BYTES + 1)));
-        ok = !whole || cut_evidence(journal, step, text, pieces, err);
+    if (text != NULL) {
+        size_t len = strlen(text);
+        size_t chunks = len > JOURNAL_CHUNK_BYTES ? (len - 1) / JOURNAL_CHUNK_BYTES + 1 : 0;
+        json_object_set_new(journal->chunks, step, json_integer((json_int_t)chunks));
+        ok = chunks == 0 || cut_evidence(journal, step, text, pieces, err);
     }
-    snprintf(pieces->keys[pieces->count], sizeof(pieces->keys[0]), "op/%s/%s", journal->id, step);
-    add_piece(pieces, json_text(head));
     free(text);
-    json_decref(head);
     return ok;
 }
 
-/* The operation's own record goes along: it says where it stands. */
-static bool write_step(struct journal *journal, const char *step, bool whole, struct err *err)
+/* Its head goes behind its pieces. */
+static bool step_pieces(struct journal *journal, const char *step, bool whole,
+                        struct pieces *pieces, struct err *err)
 {
-    struct pieces *pieces = must(calloc(1, sizeof(*pieces)));
-    const json_t *entry = json_object_get(journal->steps, step);
-    bool ok = step_pieces(journal, step, entry, whole, pieces, err);
+    json_t *entry = json_object_get(journal->steps, step);
+    json_t *evidence = json_object_get(entry, "evidence");
+    if (evidence != NULL && !put_evidence(journal, step, evidence, whole, pieces, err)) {
+        return false;
+    }
+    json_int_t chunks = json_integer_value(json_object_get(journal->chunks, step));
+    json_t *head = json_copy(entry);
+    if (evidence != NULL && chunks > 0) {
+        json_object_del(head, "evidence");
+        json_object_set_new(head, "chunks", json_integer(chunks));
+    }
+    pieces->heads[pieces->heads_count++] = pieces->count;
+    add_piece(pieces, key_of(journal, step, NO_CHUNK), json_text(head));
+    json_decref(head);
+    return true;
+}
+
+/* The operation's own record goes along: it says where it stands, at the last of these steps. What was noted of them, too. */
+static bool write_steps(struct journal *journal, const char *const *steps, size_t count,
+                        struct err *err)
+{
+    struct pieces pieces = {0};
+    char key[KEY_BYTES];
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++) {
+        bool whole = json_object_get(journal->noted, steps[i]) != NULL;
+        ok = step_pieces(journal, steps[i], whole, &pieces, err);
+    }
     pthread_mutex_lock(&journal->mutex);
-    json_object_set_new(journal->record, "step", json_string(step));
-    snprintf(pieces->keys[pieces->count], sizeof(pieces->keys[0]), "op/%s", journal->id);
-    add_piece(pieces, operation_text(journal, true));
-    ok = ok && write_now(journal, pieces->records, pieces->count, err);
+    json_object_set_new(journal->record, "step", json_string(steps[count - 1]));
+    add_piece(&pieces, strdup(operation_key_of(journal, key)), operation_text(journal, true));
+    ok = ok && write_now(journal, pieces.records, pieces.count, err);
     pthread_mutex_unlock(&journal->mutex);
-    if (ok) {
-        const struct control_record *head = &pieces->records[pieces->count - 2];
+    for (size_t i = 0; ok && i < count; i++) {
+        const struct control_record *head = &pieces.records[pieces.heads[i]];
+        json_object_del(journal->noted, steps[i]);
         copy_to_file(journal, head->key, head->value);
         copy_to_redis(journal, head->key, head->value);
     }
-    for (size_t i = 0; i < pieces->count; i++) {
-        free((char *)(uintptr_t)pieces->records[i].value);
-    }
-    free(pieces);
+    pieces_done(&pieces);
     return ok;
+}
+
+static bool write_step(struct journal *journal, const char *step, struct err *err)
+{
+    return write_steps(journal, &step, 1, err);
 }
 
 static json_t *entry_of(struct journal *journal, const char *step)
@@ -555,8 +613,7 @@ static json_t *entry_of(struct journal *journal, const char *step)
     return json_object_get(journal->steps, step);
 }
 
-bool journal_step(struct journal *journal, const char *step, enum journal_state state,
-                  struct err *err)
+static void mark(struct journal *journal, const char *step, enum journal_state state)
 {
     char when[CLOCK_TEXT_BYTES];
     json_t *entry = entry_of(journal, step);
@@ -581,14 +638,49 @@ bool journal_step(struct journal *journal, const char *step, enum journal_state 
                 json_integer(json_is_integer(began) ? now_ms - json_integer_value(began) : 0));
         }
     }
-    return write_step(journal, step, false, err);
+}
+
+bool journal_step(struct journal *journal, const char *step, enum journal_state state,
+                  struct err *err)
+{
+    mark(journal, step, state);
+    return write_step(journal, step, err);
+}
+
+bool journal_step_on(struct journal *journal, const char *step, const char *next, struct err *err)
+{
+    const char *const both[STEPS_AT_ONCE] = {step, next};
+    mark(journal, step, JOURNAL_DONE);
+    mark(journal, next, JOURNAL_BEGAN);
+    return write_steps(journal, both, STEPS_AT_ONCE, err);
+}
+
+void journal_note(struct journal *journal, const char *step, json_t *take_evidence)
+{
+    json_object_set_new(entry_of(journal, step), "evidence", take_evidence);
+    json_object_set_new(journal->noted, step, json_true());
 }
 
 bool journal_keep(struct journal *journal, const char *step, json_t *take_evidence, struct err *err)
 {
-    json_t *entry = entry_of(journal, step);
-    json_object_set_new(entry, "evidence", take_evidence);
-    return write_step(journal, step, true, err);
+    journal_note(journal, step, take_evidence);
+    return write_step(journal, step, err);
+}
+
+bool journal_flush(struct journal *journal, struct err *err)
+{
+    const char *step;
+    json_t *value;
+    void *next;
+    json_object_foreach_safe(journal->noted, next, step, value)
+    { /* one at most */
+        char name[KEY_BYTES];
+        snprintf(name, sizeof(name), "%s", step);
+        if (!write_step(journal, name, err)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool journal_lost(struct journal *journal)

@@ -7,7 +7,8 @@
  * A beat every 3 s tells others that somebody is at work. All records go through one door (the fenced writer, or a test's).
  * A door that says ERR_FATAL was taken by somebody: by another operator, who raised the beat or stands in resumed_by; then nothing
  * is written any more. Or by a command that became the writer for a moment and found this operation open: what stands there is
- * still ours, and the door is opened once more. Copies go to Redis and to a file of this host; they are never read.
+ * still ours, and the door is opened once more. Copies go to Redis and to a file of this host; they are never read, and the file
+ * is on the disk for certain no sooner than the operation is closed.
  *
  * @thread one, and the beat's inside
  */
@@ -75,9 +76,17 @@ int64_t journal_ended_ms(const struct journal *journal, const char *step);
 MUST_CHECK
 bool journal_step(struct journal *journal, const char *step, enum journal_state state,
                   struct err *err);
+/* `step` is done and `next` began, in one transaction. */
+MUST_CHECK
+bool journal_step_on(struct journal *journal, const char *step, const char *next, struct err *err);
 MUST_CHECK
 bool journal_keep(struct journal *journal, const char *step, json_t *take_evidence,
                   struct err *err);
+/* The same, with the step's next record: journal_step(), or journal_flush(). */
+void journal_note(struct journal *journal, const char *step, json_t *take_evidence);
+/* What was noted and is not written yet. */
+MUST_CHECK
+bool journal_flush(struct journal *journal, struct err *err);
 /* A member of the operation's own record from now on ("undoing"). Takes the reference. */
 MUST_CHECK
 bool journal_set(struct journal *journal, const char *key, json_t *take_value, struct err *err);

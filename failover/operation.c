@@ -59,6 +59,16 @@ bool operation_keep(struct operation *op, const char *step, json_t *take_evidenc
     return journal_keep(op->journal, step, take_evidence, err);
 }
 
+void operation_note(struct operation *op, const char *step, json_t *take_evidence)
+{
+    json_object_set(op->evidence, step, take_evidence);
+    if (op->journal == NULL) {
+        json_decref(take_evidence);
+    } else {
+        journal_note(op->journal, step, take_evidence);
+    }
+}
+
 json_t *operation_kept(const struct operation *op, const char *step)
 {
     return json_object_get(op->evidence, step);

@@ -72,10 +72,12 @@ struct operation {
         names_json; /* record `dns` of another site, newer than the target's: names_elsewhere.h; NULL */
     json_t *operations;            /* of the target's control topic, as read */
     struct control_reader *reader; /* of the target's control topic */
-    struct control_writer *writer; /* NULL before operation_lock() */
-    const char *step;              /* that runs now, for operation_say() */
-    json_t *order_before;          /* record `order` before the operation; null = none */
-    const char **forced_texts;     /* of a resumed one; their texts are the journal's */
+    struct control_writer
+        *writer; /* connected since the doors are open; operation_lock() makes it ours */
+    struct publisher *publisher; /* of hints; NULL = not made yet */
+    const char *step;            /* that runs now, for operation_say() */
+    json_t *order_before;        /* record `order` before the operation; null = none */
+    const char **forced_texts;   /* of a resumed one; their texts are the journal's */
 
     struct control_state *
         state; /* the target's control topic as read behind the writer's fence; its order, fence, dns and acls
@@ -142,6 +144,9 @@ bool operation_in_time(const struct operation *op, struct err *err);
  * @return false: ERR_FATAL another operator took over: stop, do nothing more. ERR_RETRY it may stand or not. */
 MUST_CHECK
 bool operation_keep(struct operation *op, const char *step, json_t *take_evidence, struct err *err);
+/* The same, durable no sooner than the row's next record, at the latest when it is done (or has failed): for what a row found or
+ * did, where a row that is begun anew finds or does the same. One transaction less. */
+void operation_note(struct operation *op, const char *step, json_t *take_evidence);
 /* What was kept, by this process or the one that is resumed; borrowed until the next keep. NULL = nothing was. */
 json_t *operation_kept(const struct operation *op, const char *step);
 

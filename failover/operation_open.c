@@ -16,6 +16,7 @@
 #include "failover/operation.h"
 #include "failover/reach.h"
 #include "kafka/control_reader.h"
+#include "kafka/publish.h"
 
 #define CALL_MS        10000 /* of each question to the target, and to the source in a switchover */
 #define SOURCE_CALL_MS 3000  /* in a failover, once the primary answered the probe */
@@ -297,6 +298,17 @@ static const struct config_site *other_site(const struct config *config,
     return config_site(config, service->others[0]);
 }
 
+/* What takes long to connect, while the primary is waited for: nobody is fenced and nothing is written. What is wrong is said
+ * where it is needed. */
+static void connect_writers(struct operation *op)
+{
+    struct err why;
+    if (!op->options.dry_run) {
+        op->publisher = publisher_new(writer_of(op->to), &why);
+        op->writer = control_writer_prepare(writer_of(op->to), op->service->name, "op", &why);
+    }
+}
+
 /* Before the role is read home is the likely primary; where it is not, the probe is made again. */
 static bool open_all(struct operation *op, struct err *err)
 {
@@ -319,6 +331,7 @@ static bool open_all(struct operation *op, struct err *err)
     ok = ok && operation_is_alone(op, err);
     if (ok) {
         open_names(op);
+        connect_writers(op);
         take_source(op, &probe);
     } else {
         probe_end(&probe);
@@ -354,6 +367,7 @@ void operation_done(struct operation *op)
 {
     journal_free(op->journal);
     control_writer_free(op->writer);
+    publisher_free(op->publisher);
     control_reader_free(op->reader, 0);
     if (op->target_operator != op->target) {
         admin_free(op->target_operator);
@@ -648,8 +662,10 @@ bool operation_lock(struct operation *op, struct err *err)
     int64_t role = op->state->role_epoch;
     json_int_t beat = beat_of(op->operations, op->open_id);
     memcpy(before, op->open_id, sizeof(before));
-    op->writer = control_writer_new(writer_of(op->to), op->service->name, "op", err);
     if (op->writer == NULL) {
+        op->writer = control_writer_prepare(writer_of(op->to), op->service->name, "op", err);
+    }
+    if (op->writer == NULL || !control_writer_begin(op->writer, err)) {
         err_wrap(err, "the control topic on %s cannot be written", op->to->name);
         err->kind = ERR_RETRY;
         return false;

@@ -158,3 +158,28 @@ json_t *report_json(const struct operation *op, const struct plan *plan,
     json_object_set_new(out, "evidence", evidence);
     return out;
 }
+
+/* --- kept --------------------------------------------------------------------------------------------------------- */
+
+#define BULKY "freeze"
+
+json_t *report_to_keep(const json_t *report)
+{
+    json_t *out = json_copy((json_t *)(uintptr_t)report);
+    json_t *evidence = json_copy(json_object_get(report, "evidence"));
+    json_object_del(evidence, BULKY);
+    json_object_set_new(out, "evidence", evidence);
+    return out;
+}
+
+json_t *report_kept(const json_t *operations, const char *id)
+{
+    json_t *report = journal_read_evidence(operations, id, "report");
+    json_t *evidence = json_object_get(report, "evidence");
+    json_t *bulky = journal_read_evidence(operations, id, BULKY);
+    if (bulky != NULL && json_object_get(evidence, BULKY) == NULL) {
+        json_object_set(evidence, BULKY, bulky);
+    }
+    json_decref(bulky);
+    return report;
+}

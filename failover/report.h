@@ -28,5 +28,9 @@ struct report_end {
 /* New reference. */
 json_t *report_json(const struct operation *op, const struct plan *plan,
                     const struct report_end *end);
+/* As it is kept as evidence of `report`: without what `freeze` keeps, which may be megabytes. New reference. */
+json_t *report_to_keep(const json_t *report);
+/* A report that was kept, whole again, out of the records of the control topic; new reference, NULL = none. */
+json_t *report_kept(const json_t *operations, const char *id);
 
 #endif

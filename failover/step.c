@@ -18,6 +18,7 @@
 struct run {
     const struct plan *plan;
     struct operation *op;
+    const struct step *begun; /* journaled with the end of the row before; NULL = none */
 };
 
 static void failpoint(const struct step *step, const char *where)
@@ -58,9 +59,47 @@ static bool verify(const struct step *step, struct operation *op, struct err *er
     return done || err_set(err, ERR_RETRY, "%s was done, and is not so", step->name);
 }
 
-static bool act(const struct step *step, struct operation *op, struct err *err)
+static const struct step *next_of(const struct run *run, const struct step *step)
 {
-    if (!operation_in_time(op, err) || !journal_step(op->journal, step->name, JOURNAL_BEGAN, err)) {
+    const struct step *end = run->plan->steps + run->plan->count;
+    const struct step *next = step + 1;
+    while (next < end && !belongs(next, run->op)) {
+        next++;
+    }
+    return next < end ? next : NULL;
+}
+
+/* Not the row that opens: once that has begun nothing is taken back, so it begins when nothing is before it any more. */
+static bool goes_along(const struct run *run, const struct step *next)
+{
+    return next != NULL && (next->flags & STEP_OPENS) == 0 &&
+           journal_state(run->op->journal, next->name) == JOURNAL_NOTHING &&
+           operation_in_time(run->op, NULL);
+}
+
+/* One transaction for the end of a row and the beginning of the next: nothing is done between the two. */
+static bool end_row(struct run *run, const struct step *step, struct err *err)
+{
+    const struct step *next = next_of(run, step);
+    if (!goes_along(run, next)) {
+        return journal_step(run->op->journal, step->name, JOURNAL_DONE, err);
+    }
+    if (!journal_step_on(run->op->journal, step->name, next->name, err)) {
+        return false;
+    }
+    run->begun = next;
+    return true;
+}
+
+static bool begin_row(const struct run *run, const struct step *step, struct err *err)
+{
+    return run->begun == step || journal_step(run->op->journal, step->name, JOURNAL_BEGAN, err);
+}
+
+static bool act(struct run *run, const struct step *step, struct err *err)
+{
+    struct operation *op = run->op;
+    if (!operation_in_time(op, err) || !begin_row(run, step, err)) {
         return false;
     }
     failpoint(step, "before");
@@ -68,7 +107,7 @@ static bool act(const struct step *step, struct operation *op, struct err *err)
         return false;
     }
     failpoint(step, "act");
-    if (!verify(step, op, err) || !journal_step(op->journal, step->name, JOURNAL_DONE, err)) {
+    if (!verify(step, op, err) || !end_row(run, step, err)) {
         return false;
     }
     failpoint(step, "after");
@@ -89,15 +128,15 @@ static bool row(struct run *run, const struct step *step, struct err *err)
         return false;
     }
     if (!done || again) {
-        return act(step, op, err);
+        return act(run, step, err);
     }
     /* Found so: by us before we were killed, or by somebody else. */
     failpoint(step, "before");
-    if (!journal_step(op->journal, step->name, JOURNAL_BEGAN, err)) {
+    if (!begin_row(run, step, err)) {
         return false;
     }
     failpoint(step, "act");
-    if (!journal_step(op->journal, step->name, JOURNAL_DONE, err)) {
+    if (!end_row(run, step, err)) {
         return false;
     }
     failpoint(step, "after");
@@ -216,6 +255,15 @@ static bool may_go_on(const struct run *run, const struct step *step, const stru
            (!run->op->planned || opened(run));
 }
 
+/* What the row that failed had found. That it cannot be written is told by the next record. */
+static void flush(struct operation *op)
+{
+    struct err why;
+    if (!journal_flush(op->journal, &why)) {
+        operation_say(op, "not in the journal: %s", why.what);
+    }
+}
+
 /* --- the loop ----------------------------------------------------------------------------------------------------- */
 
 static enum plan_end dry(struct run *run, const struct step **out_at, struct err *err)
@@ -256,6 +304,7 @@ enum plan_end plan_run(const struct plan *plan, struct operation *op, const stru
         if ((!operation_interrupted() || operation_in_time(op, err)) && row(&run, step, err)) {
             continue;
         }
+        flush(op);
         if (may_go_on(&run, step, err)) {
             operation_say(op, "not done: %s%s%s", err->what, err->hint[0] == '\0' ? "" : "; ",
                           err->hint);

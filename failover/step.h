@@ -1,5 +1,5 @@
 /* A row of a plan, and who runs it. For each row in turn: is it done already (`done`)? else journal, act, is it done now?,
- * journal. A resume is the same loop over the same rows; a dry run is that loop without `act`; undo goes backwards over
+ * journal; the end of a row and the beginning of the next are one record, but for the row that opens. A resume is the same loop over the same rows; a dry run is that loop without `act`; undo goes backwards over
  * what was begun. Tests kill the process after every row, and resume.
  *
  * A row's functions are idempotent: `act` may run again after it ran in part or whole, `undo` likewise and also when `act`
@@ -35,7 +35,7 @@ struct step {
     const char *does; /* "the mirror's writers stop, proven on the target": progress, docs */
     /* Is what it is for so already? *out; asked first and after `act`. NULL: the journal's word is all there is. */
     bool (*done)(struct operation *op, bool *out, struct err *err);
-    step_fn *act;  /* leaves its evidence by operation_keep(op, name, ..) */
+    step_fn *act;  /* leaves its evidence by operation_keep(op, name, ..), or operation_note() */
     step_fn *undo; /* NULL: there is nothing to undo */
     /* Of a dry run, instead of act: read, say and keep what would be done. NULL: only `does` is said. */
     step_fn *plan;

@@ -374,7 +374,7 @@ static const char *why_text(const struct fencing *fencing, enum fence_proof proo
     return out;
 }
 
-static bool keep_proof(struct fencing *fencing, enum fence_proof proof, struct err *err)
+static void note_proof(struct fencing *fencing, enum fence_proof proof)
 {
     struct operation *op = fencing->op;
     char why[200];
@@ -385,7 +385,7 @@ static bool keep_proof(struct fencing *fencing, enum fence_proof proof, struct e
     json_object_set_new(evidence, "why", json_string(why));
     json_object_set_new(evidence, "waited_ms", json_integer(now_ms(fencing) - fencing->began_ms));
     operation_say(op, "%s", why);
-    return operation_keep(op, "fence", evidence, err);
+    operation_note(op, "fence", evidence);
 }
 
 bool step_fence_done(struct operation *op, bool *out, struct err *err)
@@ -425,8 +425,10 @@ bool step_fence_act(struct operation *op, struct err *err)
         }
         usleep(LOOK_MS * 1000);
     }
-    ok = ok && (proof != PROOF_NONE || operation_forced(op, "fence") || not_proven(fencing, err)) &&
-         keep_proof(fencing, proof, err);
+    ok = ok && (proof != PROOF_NONE || operation_forced(op, "fence") || not_proven(fencing, err));
+    if (ok) {
+        note_proof(fencing, proof);
+    }
     free(fencing);
     return ok;
 }

@@ -88,8 +88,11 @@ static bool run_row(struct operation *op, enum config_hook hook, const char *ste
     if (set) {
         operation_say(op, "%s", op->service->hooks[hook][0]);
     }
-    return (!set || hook_run(op, hook, step, err)) &&
-           operation_keep(op, step, json_pack("{sb}", "ran", set ? 1 : 0), err);
+    if (set && !hook_run(op, hook, step, err)) {
+        return false;
+    }
+    operation_note(op, step, json_pack("{sb}", "ran", set ? 1 : 0));
+    return true;
 }
 
 static bool plan_row(struct operation *op, enum config_hook hook, const char *step, struct err *err)
@@ -165,14 +168,9 @@ bool step_evict_act(struct operation *op, struct err *err)
         operation_say(op, "%zu groups have to be restarted, and whoever produces to %s",
                       json_array_size(restart), op->from->name);
     }
-    struct err why = {0};
-    bool kept = operation_keep(
-        op, "evict", json_pack("{sbso}", "ran", runs && ended ? 1 : 0, "must_restart", restart),
-        &why);
-    if (!kept) {
-        *err = why;
-    }
-    return ended && kept;
+    operation_note(op, "evict",
+                   json_pack("{sbso}", "ran", runs && ended ? 1 : 0, "must_restart", restart));
+    return ended;
 }
 
 bool step_evict_plan(struct operation *op, struct err *err)

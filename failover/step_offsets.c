@@ -26,12 +26,15 @@
 #define CODE_NO_TOPIC 3 /* UNKNOWN_TOPIC_OR_PARTITION */
 #define COMMIT_ROUNDS 3 /* the second for coordinators that take shorter metadata alone */
 #define PUBLISH_MS    10000
+#define SOURCE_MS     5000 /* each of two questions to a source that answered a moment ago */
 
 struct session { /* of the operation that this process runs */
     char id[OPERATION_ID_BYTES];
     struct groups_door *door;
+    struct groups_door *source; /* of a switchover; NULL: nobody waits for it */
     bool has_cut;
     bool decided;
+    bool tried; /* commits may have been sent */
     struct cut cut;
     json_t *hinted; /* see all_hinted() */
 };
@@ -45,11 +48,17 @@ static void begin(struct operation *op)
         return;
     }
     groups_door_free(session.door);
+    groups_door_free(session.source);
     if (session.has_cut) {
         cut_done(&session.cut);
     }
     json_decref(session.hinted);
     session = (struct session){.door = groups_door_new(op->target)};
+    if (op->planned && op->source != NULL) {
+        int32_t before_ms = admin_timeout(op->source, SOURCE_MS);
+        session.source = groups_door_new(op->source);
+        admin_timeout(op->source, before_ms);
+    }
     snprintf(session.id, sizeof(session.id), "%s", op->id);
 }
 
@@ -57,6 +66,7 @@ static struct cut_options options_of(const struct operation *op)
 {
     return (struct cut_options){.target = op->target,
                                 .groups = session.door,
+                                .source = session.source,
                                 .redis = op->redis,
                                 .redis_err = &op->redis_err,
                                 .config = op->config,
@@ -77,8 +87,12 @@ static bool read_cut(struct operation *op, struct err *err)
     const struct cut_options options = options_of(op);
     const json_t *kept = operation_kept(op, FREEZE);
     bool made = kept != NULL && json_object_get(kept, "groups") != NULL;
+    int32_t before_ms = options.source == NULL ? 0 : admin_timeout(op->source, SOURCE_MS);
     session.has_cut =
         made ? cut_parse(kept, &options, &session.cut, err) : cut_read(&options, &session.cut, err);
+    if (options.source != NULL) {
+        admin_timeout(op->source, before_ms);
+    }
     session.decided = false;
     return session.has_cut || err_wrap(err, "where groups stand");
 }
@@ -182,6 +196,10 @@ static void say_cut(struct operation *op)
     const struct cut *cut = &session.cut;
     char time[CLOCK_TEXT_BYTES];
     int64_t age_ms = cut->alive_ms < 0 ? -1 : cut->origin.cut_ms - cut->alive_ms;
+    if (cut->why_old[0] != '\0') {
+        operation_say(op, "some commits at %s are as the keeper saw them: %s", op->from->name,
+                      cut->why_old);
+    }
     if (cut->of_redis) {
         operation_say(op, "%zu groups in %zu partitions; the source's commits were read last at %s",
                       cut->groups_count, cut->parts_count, clock_rfc3339(cut->looked_ms, time));
@@ -214,7 +232,9 @@ bool step_freeze_act(struct operation *op, struct err *err)
         return false;
     }
     say_cut(op);
-    return operation_keep(op, FREEZE, cut_json(&session.cut), err);
+    operation_note(op, FREEZE,
+                   cut_json(&session.cut)); /* nothing follows from it before the row is done */
+    return true;
 }
 
 bool step_freeze_plan(struct operation *op, struct err *err)
@@ -282,7 +302,7 @@ static json_t *all_hinted(struct operation *op)
 }
 
 /* @param why  NULL: more is tried */
-static bool keep_offsets(struct operation *op, json_t *take_moved, const char *why, struct err *err)
+static json_t *offsets_evidence(struct operation *op, json_t *take_moved, const char *why)
 {
     const struct cut_group *first;
     const struct cut *cut = &session.cut;
@@ -304,7 +324,7 @@ static bool keep_offsets(struct operation *op, json_t *take_moved, const char *w
         json_object_set_new(out, "unresolved", json_integer((json_int_t)open));
         json_object_set_new(out, "why", json_string(why));
     }
-    return operation_keep(op, OFFSETS, out, err);
+    return out;
 }
 
 static bool commit_due(struct err *err)
@@ -381,7 +401,9 @@ bool step_offsets_done(struct operation *op, bool *out, struct err *err)
     const struct cut_group *first;
     struct err why = {0};
     *out = given_up(op);
-    if (*out) {
+    begin(op);
+    if (*out ||
+        (!op->resumed && !session.tried)) { /* nothing of this operation can stand there yet */
         return true;
     }
     if (look(op, &why)) {
@@ -397,16 +419,21 @@ bool step_offsets_done(struct operation *op, bool *out, struct err *err)
 
 static bool commit_all(struct operation *op, struct err *err)
 {
-    return look(op, err) && keep_offsets(op, all_moved(op, &session.cut), NULL, err) &&
-           commit_due(err);
+    if (!look(op, err) ||
+        !operation_keep(op, OFFSETS, offsets_evidence(op, all_moved(op, &session.cut), NULL),
+                        err)) {
+        return false;
+    }
+    session.tried = true;
+    return commit_due(err);
 }
 
-static bool give_up(struct operation *op, const struct err *why, struct err *err)
+static void give_up(struct operation *op, const struct err *why)
 {
     json_t *before = json_object_get(operation_kept(op, OFFSETS), "moved");
     before = before == NULL ? json_object() : json_incref(before);
     operation_say(op, "%s%s%s", why->what, why->hint[0] == '\0' ? "" : "; ", why->hint);
-    return keep_offsets(op, before, why->what, err);
+    operation_note(op, OFFSETS, offsets_evidence(op, before, why->what));
 }
 
 bool step_offsets_act(struct operation *op, struct err *err)
@@ -418,19 +445,22 @@ bool step_offsets_act(struct operation *op, struct err *err)
             *err = why;
             return false;
         }
-        return give_up(op, &why, err);
+        give_up(op, &why);
+        return true;
     }
     say_open(op);
     operation_say(op, "%zu places committed", count_of(&session.cut, CUT_COMMITTED));
     if (all_resolved(op, &why)) {
         json_t *before = json_incref(json_object_get(operation_kept(op, OFFSETS), "moved"));
-        return keep_offsets(op, before, NULL, err);
+        operation_note(op, OFFSETS, offsets_evidence(op, before, NULL));
+        return true;
     }
     if (op->planned && !opened(op)) {
         *err = why;
         return false;
     }
-    return give_up(op, &why, err);
+    give_up(op, &why);
+    return true;
 }
 
 bool step_offsets_plan(struct operation *op, struct err *err)
@@ -440,7 +470,7 @@ bool step_offsets_plan(struct operation *op, struct err *err)
     }
     say_open(op);
     operation_say(op, "%zu places would be committed", count_of(&session.cut, CUT_DUE));
-    return keep_offsets(op, moved(&session.cut), NULL, err);
+    return operation_keep(op, OFFSETS, offsets_evidence(op, moved(&session.cut), NULL), err);
 }
 
 static int64_t stood_before(const json_t *moved_rows, const struct cut_group *group,
@@ -600,6 +630,22 @@ static const struct config_client *writer_of(const struct operation *op)
     return op->to->operator_kafka != NULL ? op->to->operator_kafka : &op->to->kafka;
 }
 
+/* Connected since the doors were opened, where that worked. */
+static struct publisher *publisher_of(struct operation *op, struct err *err)
+{
+    if (op->publisher == NULL) {
+        op->publisher = publisher_new(writer_of(op), err);
+    }
+    return op->publisher;
+}
+
+/* One that failed is of no use, and a row is the last one that writes there. */
+static void end_publisher(struct operation *op)
+{
+    publisher_free(op->publisher);
+    op->publisher = NULL;
+}
+
 /* One that fails says why for all: the others are not waited for. @return so many were sent: the last one may have failed */
 static size_t all_to_redis(struct operation *op, const struct hints_texts *texts, struct err *out)
 {
@@ -625,19 +671,17 @@ bool step_hints_act(struct operation *op, struct err *err)
     }
     hints_texts_of(&session.cut, &options, &texts);
     size_t in_redis = all_to_redis(op, &texts, &redis_err);
-    bool ok = hints_topic_write(writer_of(op), op->target_operator, op->service->name, &texts,
-                                PUBLISH_MS, err);
+    struct publisher *publisher = publisher_of(op, err);
+    bool ok = publisher != NULL && hints_topic_write(publisher, op->target_operator,
+                                                     op->service->name, &texts, PUBLISH_MS, err);
+    end_publisher(op);
     hints_texts_done(&texts);
     if (redis_err.kind != ERR_NONE) {
         operation_say(op, "hints are not in Redis: %s", redis_err.what);
     }
-    struct err why = {0};
-    json_t *evidence = hints_evidence(&session.cut, ok, &redis_err, in_redis,
-                                      hints_topic(op->service->name, topic));
-    if (!operation_keep(op, HINTS, evidence, &why)) {
-        *err = why;
-        return false;
-    }
+    operation_note(op, HINTS,
+                   hints_evidence(&session.cut, ok, &redis_err, in_redis,
+                                  hints_topic(op->service->name, topic)));
     if (!ok) {
         err_wrap(err, "hints are not in %s, but in the groups' metadata", topic);
         return err_hint(err, "the same command writes them again; ferry hints %s",
@@ -704,10 +748,13 @@ bool step_hints_undo(struct operation *op, struct err *err)
     if (!read_cut(op, err)) {
         return false;
     }
-    if (hints_topic_restore(writer_of(op), op->target_operator, op->service->name, op->id,
-                            PUBLISH_MS, &topic_err)) {
+    struct publisher *publisher = publisher_of(op, &topic_err);
+    if (publisher != NULL &&
+        hints_topic_restore(writer_of(op), publisher, op->target_operator, op->service->name,
+                            op->id, PUBLISH_MS, &topic_err)) {
         before = hints_topic_read(writer_of(op), op->service->name, PUBLISH_MS, &topic_err);
     }
+    end_publisher(op);
     if (topic_err.code == CODE_NO_TOPIC) { /* nothing stood there */
         err_clear(&topic_err);
     }

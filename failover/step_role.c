@@ -79,11 +79,13 @@ bool step_role_done(struct operation *op, bool *out, struct err *err)
 
 bool step_role_act(struct operation *op, struct err *err)
 {
-    return raise(op, op->to, err) &&
-           operation_keep(op, "role",
-                          json_pack("{sIsIss}", "epoch", (json_int_t)op->state->role_epoch,
-                                    "before", (json_int_t)op->role_epoch, "primary", op->to->name),
-                          err);
+    if (!raise(op, op->to, err)) {
+        return false;
+    }
+    operation_note(op, "role",
+                   json_pack("{sIsIss}", "epoch", (json_int_t)op->state->role_epoch, "before",
+                             (json_int_t)op->role_epoch, "primary", op->to->name));
+    return true;
 }
 
 bool step_role_undo(struct operation *op, struct err *err)

@@ -279,13 +279,11 @@ static const char *moved(const json_t *before, const json_t *after)
     return NULL;
 }
 
-static bool keep_ends(struct operation *op, json_t *take_ends, json_t *take_still, int looks,
-                      struct err *err)
+static void note_ends(struct operation *op, json_t *take_ends, json_t *take_still, int looks)
 {
-    return operation_keep(op, "prove",
-                          json_pack("{sososiso}", "ends", take_ends, "still", take_still, "looks",
-                                    looks, "seen", loss_seen(op)),
-                          err);
+    operation_note(op, "prove",
+                   json_pack("{sososiso}", "ends", take_ends, "still", take_still, "looks", looks,
+                             "seen", loss_seen(op)));
 }
 
 static bool stand_still(struct operation *op, const struct service_topics *topics, struct err *err)
@@ -317,19 +315,21 @@ static bool stand_still(struct operation *op, const struct service_topics *topic
         return false;
     }
     operation_say(op, "the ends of %zu topics stand still", topics->count);
-    return keep_ends(op, ends, json_true(), looks, err);
+    note_ends(op, ends, json_true(), looks);
+    return true;
 }
 
 /* One look: a failover does not wait for a primary's writers. */
-static bool look_once(struct operation *op, const struct service_topics *topics, struct err *err)
+static void look_once(struct operation *op, const struct service_topics *topics)
 {
     json_t *ends = NULL;
     struct err why = {0};
     if (!service_topics_ends(topics, op->source, OFFSET_SPEC_LATEST, &ends, &why)) {
         operation_say(op, "unknown: %s", why.what);
-        return keep_ends(op, json_object(), json_null(), 0, err);
+        note_ends(op, json_object(), json_null(), 0);
+        return;
     }
-    return keep_ends(op, ends, json_null(), 1, err);
+    note_ends(op, ends, json_null(), 1);
 }
 
 bool step_prove_act(struct operation *op, struct err *err)
@@ -339,7 +339,7 @@ bool step_prove_act(struct operation *op, struct err *err)
     bool listed = op->source != NULL && service_topics_list(op->service, op->source, &topics, &why);
     bool ok = true;
     if (!op->planned) {
-        ok = look_once(op, &topics, err);
+        look_once(op, &topics);
         if (!listed) {
             operation_say(op, "the primary does not answer: what it holds is unknown");
         }
@@ -405,10 +405,12 @@ bool step_count_act(struct operation *op, struct err *err)
     json_t *ends = NULL;
     bool ok = op->planned ? nobody_wrote(op, &ends, err) : loss_still_allowed(op, &records, err);
     json_decref(ends);
-    return ok && operation_keep(op, "count",
-                                json_pack("{so}", "records",
-                                          records < 0 ? json_null() : json_integer(records)),
-                                err);
+    if (ok) {
+        operation_note(
+            op, "count",
+            json_pack("{so}", "records", records < 0 ? json_null() : json_integer(records)));
+    }
+    return ok;
 }
 
 /* --- is everything mirrored --------------------------------------------------------------------------------------- */

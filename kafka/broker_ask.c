@@ -59,10 +59,11 @@ static void told(void *arg, struct reader *reader, struct buf *block, const stru
     }
     struct cluster *cluster = ask->asks->cluster;
     int32_t broker = ask->what.broker;
+    int32_t lane = ask->what.lane;
     bool understood = finish(ask, reader, version, err);
     free(question);
     if (!understood && reader != NULL && broker != BROKER_ANY) {
-        cluster_drop_conn(cluster, broker, 0, "its answer is not what the protocol says");
+        cluster_drop_conn(cluster, broker, lane, "its answer is not what the protocol says");
     }
 }
 
@@ -86,7 +87,7 @@ static bool try_one(struct ask *ask, int64_t now_ms)
     struct err err;
     struct conn *conn = ask->what.broker == BROKER_ANY
                             ? cluster_any_conn(asks->cluster)
-                            : cluster_conn(asks->cluster, ask->what.broker, 0);
+                            : cluster_conn(asks->cluster, ask->what.broker, ask->what.lane);
     if (conn != NULL && conn_is_ready(conn)) {
         int16_t version = conn_versions(conn)->version[ask->what.api];
         if (version >= 0) {

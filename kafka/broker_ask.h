@@ -1,6 +1,7 @@
 /* Requests to named brokers of a cluster, each waited for: its connection is made, the request goes as soon as that is ready,
- * and it is answered exactly once, in time or with an error. Lane 0 of each broker; many may be on their way, a connection
- * sends them one behind the other. Loop thread only.
+ * and it is answered exactly once, in time or with an error. Many may be on their way; a broker answers those of one connection
+ * one after the other, and begins none before the one before it is answered: lanes are how they go side by side. Loop thread
+ * only.
  */
 #ifndef FERRY_KAFKA_BROKER_ASK_H
 #define FERRY_KAFKA_BROKER_ASK_H
@@ -26,6 +27,7 @@ struct broker_asks_options {
 
 struct broker_ask {
     int32_t broker; /* or BROKER_ANY: whichever is ready */
+    int32_t lane;   /* connection to it (cluster_conn()); of BROKER_ANY always 0 */
     enum api_key api;
     void (*put)(void *arg, struct writer *writer, int16_t version);
     /* Once, never inside broker_ask(). reader NULL: err says why (ERR_REFUSED: the broker does not offer the API). false: the

@@ -93,6 +93,13 @@ struct control_writer;
  * fences the keeper (init_transactions as the keeper), then itself. */
 struct control_writer *control_writer_new(const struct config_client *client, const char *service,
                                           const char *role, struct err *err);
+/* The same in two parts, for who has something else to wait for meanwhile: connected, and nobody is fenced; ERR as above. */
+struct control_writer *control_writer_prepare(const struct config_client *client,
+                                              const char *service, const char *role,
+                                              struct err *err);
+/* Fences. false: the writer is of no use, and the caller's to free. */
+MUST_CHECK
+bool control_writer_begin(struct control_writer *writer, struct err *err);
 void control_writer_free(struct control_writer *writer);
 /* Certificates were renewed on disk: a writer that is made anew reads them. */
 bool control_writer_is_old(struct control_writer *writer);

@@ -35,6 +35,9 @@ enum open_end { OPEN_NONE, OPEN_COMMIT, OPEN_ABORT };
 
 struct control_writer {
     struct client *client;
+    struct client *keeper; /* of an operation that has not begun: whom it fences first; else NULL */
+    char service[WRITER_ID_BYTES];
+    char role[16];
     char topic[CONTROL_TOPIC_BYTES];
     char id[WRITER_ID_BYTES]; /* transactional.id */
     enum open_end open;
@@ -120,43 +123,84 @@ static bool fence(struct client *client, const char *role, const char *service, 
     return !error || failed(client, id, topic, error, what, err);
 }
 
-static bool fence_keeper(const struct config_client *settings, const char *service,
-                         int64_t until_ms, struct err *err)
+/* Once a broker has answered, init_transactions takes some 10 ms; before, librdkafka looks for one each half second. */
+static struct client *connected(const struct config_client *settings, const char *role,
+                                const char *service, int64_t until_ms, struct err *err)
 {
-    struct client *client = control_writer_client(settings, "keeper", service, err);
-    bool ok = client && fence(client, "keeper", service, until_ms, err);
-    client_free(client, CLIENT_END_MS);
-    return ok;
-}
-
-struct control_writer *control_writer_new(const struct config_client *client, const char *service,
-                                          const char *role, struct err *err)
-{
-    bool operation = strcmp(role, "op") == 0;
-    int64_t until_ms = client_now_ms() + CALL_MS;
     char topic[CONTROL_TOPIC_BYTES];
-    assert(operation || strcmp(role, "keeper") == 0);
-    control_topic_name(service, topic);
-    struct client *made = control_writer_client(client, role, service, err);
-    if (!made) {
+    struct client *client = control_writer_client(settings, role, service, err);
+    if (client && !topic_exists(client, control_topic_name(service, topic), until_ms, err)) {
+        client_free(client, CLIENT_END_MS);
         return NULL;
     }
-    if (!topic_exists(made, topic, until_ms, err) ||
-        (operation && !fence_keeper(client, service, until_ms, err)) ||
-        !fence(made, role, service, until_ms, err)) {
+    return client;
+}
+
+static struct control_writer *prepare(const struct config_client *client, const char *service,
+                                      const char *role, int64_t until_ms, struct err *err)
+{
+    bool operation = strcmp(role, "op") == 0;
+    assert(operation || strcmp(role, "keeper") == 0);
+    struct client *made = connected(client, role, service, until_ms, err);
+    struct client *keeper =
+        made && operation ? connected(client, "keeper", service, until_ms, err) : NULL;
+    if (!made || (operation && !keeper)) {
         client_free(made, CLIENT_END_MS);
         return NULL;
     }
     struct control_writer *writer = must(calloc(1, sizeof(*writer)));
     writer->client = made;
+    writer->keeper = keeper;
     writer_id(role, service, writer->id);
-    memcpy(writer->topic, topic, sizeof(topic));
+    control_topic_name(service, writer->topic);
+    snprintf(writer->service, sizeof(writer->service), "%s", service);
+    snprintf(writer->role, sizeof(writer->role), "%s", role);
+    return writer;
+}
+
+static bool begin(struct control_writer *writer, int64_t until_ms, struct err *err)
+{
+    client_refresh(writer->client);
+    if (writer->keeper) {
+        client_refresh(writer->keeper);
+        bool fenced = fence(writer->keeper, "keeper", writer->service, until_ms, err);
+        client_free(writer->keeper, CLIENT_END_MS);
+        writer->keeper = NULL;
+        if (!fenced) {
+            return false;
+        }
+    }
+    return fence(writer->client, writer->role, writer->service, until_ms, err);
+}
+
+struct control_writer *control_writer_prepare(const struct config_client *client,
+                                              const char *service, const char *role,
+                                              struct err *err)
+{
+    return prepare(client, service, role, client_now_ms() + CALL_MS, err);
+}
+
+bool control_writer_begin(struct control_writer *writer, struct err *err)
+{
+    return begin(writer, client_now_ms() + CALL_MS, err);
+}
+
+struct control_writer *control_writer_new(const struct config_client *client, const char *service,
+                                          const char *role, struct err *err)
+{
+    int64_t until_ms = client_now_ms() + CALL_MS;
+    struct control_writer *writer = prepare(client, service, role, until_ms, err);
+    if (writer && !begin(writer, until_ms, err)) {
+        control_writer_free(writer);
+        return NULL;
+    }
     return writer;
 }
 
 void control_writer_free(struct control_writer *writer)
 {
     if (writer) {
+        client_free(writer->keeper, CLIENT_END_MS);
         client_free(writer->client, CLIENT_END_MS);
         free(writer);
     }

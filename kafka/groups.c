@@ -13,7 +13,10 @@
 #include "kafka/error.h"
 #include "kafka/proto.h"
 
-#define GROUPS_A_REQUEST    500        /* of 50 partitions: an answer of about 1 MB */
+#define GROUPS_A_REQUEST 500 /* of 50 partitions: an answer of about 1 MB */
+#define LANES \
+    8 /* connections to a coordinator, side by side: a commit waits for its log (5 ms and more) */
+#define ROWS_A_LANE         4          /* for fewer no further connection is made */
 #define ANSWER_BYTES_MAX    (64 << 20) /* a place takes some 200 bytes */
 #define REFRESH_MS          2000
 #define TCP_USER_TIMEOUT_MS 3000
@@ -470,7 +473,14 @@ static size_t a_request(struct groups_door *door, int32_t broker, enum api_key a
     return many ? GROUPS_A_REQUEST : 1;
 }
 
-/* One request each for some of the rows; `first_rows` is theirs already ordered. */
+/* Connections that so many rows of one coordinator are spread over. */
+static size_t lanes_for(size_t rows_count)
+{
+    size_t lanes = (rows_count + ROWS_A_LANE - 1) / ROWS_A_LANE;
+    return lanes < LANES ? lanes : LANES;
+}
+
+/* One request each for some of the rows; side by side on the coordinator's lanes. */
 static void ask_some(struct groups_door *door, int32_t broker, enum api_key api, int16_t many_from,
                      struct groups_row **rows, size_t count,
                      void (*put)(void *arg, struct writer *writer, int16_t version),
@@ -478,9 +488,13 @@ static void ask_some(struct groups_door *door, int32_t broker, enum api_key api,
                                     const struct err *err))
 {
     size_t most = a_request(door, broker, api, many_from);
+    size_t lanes = broker == BROKER_ANY ? 1 : lanes_for(count);
+    size_t share = (count + lanes - 1) / lanes;
+    most = share < most ? share : most;
     for (size_t at = 0; at < count; at += most) {
         size_t some_count = count - at < most ? count - at : most;
         const struct broker_ask what = {.broker = broker,
+                                        .lane = (int32_t)(at / most % lanes),
                                         .api = api,
                                         .put = put,
                                         .answer = answer,
@@ -793,7 +807,7 @@ static bool committed(void *arg, struct reader *reader, int16_t version, const s
     return understood;
 }
 
-static void send_row(struct groups_door *door, int32_t broker, struct groups_row *row)
+static void send_row(struct groups_door *door, int32_t broker, int32_t lane, struct groups_row *row)
 {
     size_t first = 0;
     size_t bytes = 0;
@@ -812,6 +826,7 @@ static void send_row(struct groups_door *door, int32_t broker, struct groups_row
         some->first = first;
         some->places_count = count;
         const struct broker_ask what = {.broker = broker,
+                                        .lane = lane,
                                         .api = API_OFFSET_COMMIT,
                                         .put = put_commit,
                                         .answer = committed,
@@ -826,8 +841,9 @@ static void send_row(struct groups_door *door, int32_t broker, struct groups_row
 static void send_commit(struct groups_door *door, int32_t broker, struct groups_row **rows,
                         size_t count)
 {
+    size_t lanes = lanes_for(count);
     for (size_t i = 0; i < count; i++) {
-        send_row(door, broker, rows[i]);
+        send_row(door, broker, (int32_t)(i % lanes), rows[i]);
     }
 }
 

@@ -4,11 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "kafka/admin_inside.h"
 
 #define POLL_MS 20
 
+#define MESSAGE_MS "20000" /* of one record: who waits for all has a limit of his own */
+
 /* ---- write ---- */
+
+struct publisher {
+    struct client *client;
+};
 
 struct answers {
     size_t count;
@@ -74,25 +81,39 @@ static rd_kafka_resp_err_t put(rd_kafka_t *rk, const char *topic,
     return code;
 }
 
-bool publish(const struct config_client *client, struct admin *admin, const char *topic,
+struct publisher *publisher_new(const struct config_client *client, struct err *err)
+{
+    static const char *const extra[] = {"enable.idempotence", "true",     "acks",      "all",
+                                        "message.timeout.ms", MESSAGE_MS, "linger.ms", "5",
+                                        "compression.type",   "lz4",      NULL};
+    struct client *producer = client_new(RD_KAFKA_PRODUCER, client, extra, RD_KAFKA_EVENT_DR, err);
+    if (!producer) {
+        return NULL;
+    }
+    struct publisher *publisher = must(calloc(1, sizeof(*publisher)));
+    publisher->client = producer;
+    return publisher;
+}
+
+void publisher_free(struct publisher *publisher)
+{
+    if (publisher) {
+        client_free(publisher->client, CLIENT_END_MS);
+        free(publisher);
+    }
+}
+
+bool publish(struct publisher *publisher, struct admin *admin, const char *topic,
              const struct publish_record *records, size_t count, int32_t timeout_ms,
              struct err *err)
 {
-    char message_ms[16];
     int64_t until_ms = client_now_ms() + timeout_ms;
     struct answers answers = {0};
-    snprintf(message_ms, sizeof(message_ms), "%d", timeout_ms);
-    const char *const extra[] = {"enable.idempotence", "true",     "acks",      "all",
-                                 "message.timeout.ms", message_ms, "linger.ms", "5",
-                                 "compression.type",   "lz4",      NULL};
     if (!topic_there(admin, topic, err)) {
         return err_wrap(err, "topic '%s'", topic);
     }
-    struct client *producer = client_new(RD_KAFKA_PRODUCER, client, extra, RD_KAFKA_EVENT_DR, err);
-    if (!producer) {
-        return false;
-    }
-    rd_kafka_t *rk = client_handle(producer);
+    client_refresh(publisher->client);
+    rd_kafka_t *rk = client_handle(publisher->client);
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
     size_t sent = 0;
     while (sent < count && !code) {
@@ -107,11 +128,9 @@ bool publish(const struct config_client *client, struct admin *admin, const char
         code = RD_KAFKA_RESP_ERR__TIMED_OUT;
     }
     char lacks[ACL_LACKS_BYTES];
-    bool ok = !code || client_err(producer, err, code, "write to '%s': %s", topic,
-                                  client_why(producer, code, rd_kafka_err2str(code), ACL_WRITE,
-                                             ACL_TOPIC, topic, lacks));
-    client_free(producer, CLIENT_END_MS);
-    return ok;
+    return !code || client_err(publisher->client, err, code, "write to '%s': %s", topic,
+                               client_why(publisher->client, code, rd_kafka_err2str(code),
+                                          ACL_WRITE, ACL_TOPIC, topic, lacks));
 }
 
 /* ---- read ---- */

@@ -20,11 +20,17 @@ struct publish_record {
 #define PUBLISH_VALUE_BYTES \
     (900 << 10) /* below max.message.bytes as it comes; lz4 takes text to a fifth */
 
+/* Who writes: its connections are made in the background from here on, which takes librdkafka half a second when it is unlucky.
+ * NULL with ERR_CONFIG: it refuses a property. `client` is borrowed for the lifetime. */
+struct publisher;
+struct publisher *publisher_new(const struct config_client *client, struct err *err);
+void publisher_free(struct publisher *publisher); /* NULL is fine */
+
 /* Make the topic when it is not there (one partition, compacted, RF min(3, brokers), min.insync.replicas 2 from three brokers on),
- * and write: acks=all, idempotent, in order. @param admin  of the same cluster, who may create it
- * @return false: some may have been written; again is fine */
+ * and write: acks=all, idempotent, in order; values are borrowed until it returns. @param admin  of the same cluster, who may create it
+ * @return false: some may have been written; again is fine, with another publisher */
 MUST_CHECK
-bool publish(const struct config_client *client, struct admin *admin, const char *topic,
+bool publish(struct publisher *publisher, struct admin *admin, const char *topic,
              const struct publish_record *records, size_t count, int32_t timeout_ms,
              struct err *err);
 

@@ -8,6 +8,7 @@
 
 #include "base/heap.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "offsets/checkpoint.h"
 
 #define LOOK_MS 1000 /* the keeper looks each second: what it did not see lasted no longer */
@@ -193,15 +194,36 @@ bool hint_word_ok(const char *word, size_t room)
     return len > 0 && len < room && strspn(word, WORD_BYTES) == len;
 }
 
+/* By hand: one is made for each of 80,000 places while clients wait. */
+static char *put_word(char *at, const char *word)
+{
+    size_t len = strlen(word);
+    memcpy(at, word, len);
+    return at + len;
+}
+
+static char *put_field(char *at, const char *name, int64_t value)
+{
+    return text_digits(put_word(at, name), value);
+}
+
+#define RUN_BYTES (2 * TEXT_NUMBER_BYTES + 1)
+
+static char *put_run(char *at, const struct hint_run *run)
+{
+    at = text_digits(at, run->target_first);
+    *at++ = ':';
+    return text_digits(at, run->source_first);
+}
+
 /* Of what is left: all runs that have room, and until where they reach. */
 static size_t runs_that_fit(const struct hint *hint, size_t most, size_t room)
 {
+    char one[RUN_BYTES];
     size_t count = 0;
     size_t used = 0;
     while (count < hint->runs_count && count < most) {
-        const struct hint_run *run = &hint->runs[count];
-        used += (size_t)snprintf(NULL, 0, "%" PRId64 ":%" PRId64 ",", run->target_first,
-                                 run->source_first);
+        used += (size_t)(put_run(one, &hint->runs[count]) - one) + 1; /* a comma, too */
         if (used > room) {
             break;
         }
@@ -215,27 +237,28 @@ char *hint_text(const struct hint_origin *origin, const struct hint *hint, size_
 {
     assert(hint_word_ok(origin->operation, HINT_OPERATION_BYTES));
     assert(hint_word_ok(origin->cluster, HINT_CLUSTER_BYTES));
-    char head[512]; /* 140 of words, 5 numbers of 20, 60 of names */
-    int len = snprintf(head, sizeof(head),
-                       BEGIN "op=%s from=%" PRId64 " likely=%" PRId64 " until=%" PRId64
-                             " cluster=%s read=%" PRId64 " cut=%" PRId64,
-                       origin->operation, hint->from, hint->likely_until, hint->until,
-                       origin->cluster, hint->read_ms, origin->cut_ms);
-    size_t room =
-        HINT_TEXT_BYTES - (size_t)len - sizeof(" mapped=9223372036854775807 runs=") - sizeof(END);
+    char *at = put_word(put_word(out, BEGIN "op="), origin->operation);
+    at = put_field(at, " from=", hint->from);
+    at = put_field(at, " likely=", hint->likely_until);
+    at = put_field(at, " until=", hint->until);
+    at = put_word(put_word(at, " cluster="), origin->cluster);
+    at = put_field(at, " read=", hint->read_ms);
+    at = put_field(at, " cut=", origin->cut_ms);
+    assert(at - out < 512); /* 140 of words, 5 numbers of 20, 60 of names */
+    size_t room = HINT_TEXT_BYTES - (size_t)(at - out) -
+                  sizeof(" mapped=9223372036854775807 runs=") - sizeof(END);
     size_t count = runs_that_fit(hint, most, room);
     int64_t mapped = count == 0 ? hint->from : hint->mapped_until;
     if (count > 0 && count < hint->runs_count) {
         mapped = hint->runs[count].target_first;
     }
-    len = snprintf(out, HINT_TEXT_BYTES, "%s mapped=%" PRId64 " runs=%s", head, mapped,
-                   count == 0 ? "-" : "");
+    at = put_word(put_field(at, " mapped=", mapped), count == 0 ? " runs=-" : " runs=");
     for (size_t i = 0; i < count; i++) {
-        len += snprintf(out + len, HINT_TEXT_BYTES - (size_t)len, "%s%" PRId64 ":%" PRId64,
-                        i == 0 ? "" : ",", hint->runs[i].target_first, hint->runs[i].source_first);
+        at = put_run(i == 0 ? at : put_word(at, ","), &hint->runs[i]);
     }
-    len += snprintf(out + len, HINT_TEXT_BYTES - (size_t)len, END);
-    assert(len < HINT_TEXT_BYTES);
+    at = put_word(at, END);
+    *at = '\0';
+    assert(at - out < HINT_TEXT_BYTES);
     return out;
 }
 
@@ -413,22 +436,38 @@ bool hint_is_of(const char *text, size_t len, const char *operation)
 
 /* --- JSON --------------------------------------------------------------------------------------------------------- */
 
+static void put_member(struct text *out, const char *begin, int64_t value)
+{
+    text_puts(out, begin);
+    text_number(out, value);
+}
+
+void hint_put_json(const struct hint *hint, struct text *out)
+{
+    put_member(out, "\"from\":", hint->from);
+    put_member(out, ",\"likely_until\":", hint->likely_until);
+    put_member(out, ",\"until\":", hint->until);
+    put_member(out, ",\"read_ms\":", hint->read_ms);
+    put_member(out, ",\"mapped_until\":", hint->mapped_until);
+    text_puts(out, ",\"runs\":[");
+    for (size_t i = 0; i < hint->runs_count; i++) {
+        put_member(out, i == 0 ? "[" : ",[", hint->runs[i].target_first);
+        put_member(out, ",", hint->runs[i].source_first);
+        text_puts(out, "]");
+    }
+    text_puts(out, "]");
+}
+
 json_t *hint_json(const struct hint *hint)
 {
-    json_t *out = json_object();
-    json_t *runs = json_array();
-    for (size_t i = 0; i < hint->runs_count; i++) {
-        json_t *run = json_array();
-        json_array_append_new(run, json_integer(hint->runs[i].target_first));
-        json_array_append_new(run, json_integer(hint->runs[i].source_first));
-        json_array_append_new(runs, run);
-    }
-    json_object_set_new(out, "from", json_integer(hint->from));
-    json_object_set_new(out, "likely_until", json_integer(hint->likely_until));
-    json_object_set_new(out, "until", json_integer(hint->until));
-    json_object_set_new(out, "read_ms", json_integer(hint->read_ms));
-    json_object_set_new(out, "mapped_until", json_integer(hint->mapped_until));
-    json_object_set_new(out, "runs", runs);
+    struct text text = {0};
+    text_puts(&text, "{");
+    hint_put_json(hint, &text);
+    text_puts(&text, "}");
+    char *whole = text_take(&text);
+    json_t *out = json_loads(whole, 0, NULL);
+    free(whole);
+    assert(out != NULL);
     return out;
 }
 

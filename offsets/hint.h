@@ -28,6 +28,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/text.h"
 #include "offsets/group_entry.h"
 #include "offsets/offset_map.h"
 
@@ -103,6 +104,8 @@ bool hint_is_of(const char *text, size_t len, const char *operation);
 
 /* {"from","likely_until","until","read_ms","mapped_until","runs":[[target, source],..]}; new reference. */
 json_t *hint_json(const struct hint *hint);
+/* Its members, without the braces around them. */
+void hint_put_json(const struct hint *hint, struct text *out);
 /* Strict about what it knows; other members are left alone. ERR_REFUSED otherwise. */
 MUST_CHECK
 bool hint_json_parse(const json_t *value, struct hint *out, struct err *err);

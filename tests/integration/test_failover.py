@@ -153,6 +153,7 @@ def test_refused_first_then_moved(moved, own, folder):
     assert newest["operation"] == report["operation"] and newest["state"] == "done" and newest["to"] == "b"
     shown = one.right.json("history", one.name, report["operation"])
     assert shown["report"]["rto"]["seconds"] == report["rto"]["seconds"]
+    assert shown["report"]["evidence"] == report["evidence"]  # what is kept elsewhere, too
     copies = list((folder / "dead" / "state" / "operations").glob(f"{report['operation']}.jsonl"))
     assert len(copies) == 1 and '"open":false' in copies[0].read_text()
 

@@ -215,6 +215,43 @@ def test_a_group_that_woke_just_before_the_primary_died(walk):
     assert verdict.ok, verdict.text()
 
 
+@pytest.mark.long
+def test_a_switchover_asks_the_source_where_its_groups_stand(walk):
+    """What the keeper saw may be old when the mirror is cut: here Redis tells of 1,600 records before, and of one group
+    nothing. Who has committed everything reads nothing again."""
+    one = walk(["orders.plain"]).start()
+    one.produce("orders.plain", 800)
+    one.follow("billing")
+    one.wait_at_work(records=800)
+    wait_for("the keeper to have it all", lambda: stands_at_ends(one, "billing"), 30, every=0.2)
+    old = one.redis.client.hgetall(one.key("groups"))
+    one.produce("orders.plain", 1600)
+    one.follow("late")
+    one.wait_at_work(records=2400)
+    wait_for("the keeper to have it all", lambda: stands_at_ends(one, "billing"), 30, every=0.2)
+    wait_for("the newcomer to be seen", lambda: stands_at_ends(one, "late"), 30, every=0.2)
+    for follower in one.followers:
+        follower.stop()
+    one.redis.client.delete(one.key("groups"))
+    one.redis.client.hset(one.key("groups"), mapping=old)
+    done = one.command.run("switchover", SERVICE, "--yes", "--force", "source", "-o", "json", timeout=120)
+    report = succeeded(done)
+    assert [row["reread_most"] for row in report["groups"]["groups"]] == [0, 0], report["groups"]
+    assert {row["group"] for row in report["groups"]["groups"]} == {"billing", "late"}
+    one.produce_there("orders.plain", 400)
+    for group in ("billing", "late"):
+        one.follow(group)
+    verdict = one.verdict()
+    assert verdict.ok, verdict.text()
+    assert [account(verdict, group).repeats for group in ("billing", "late")] == [0, 0], verdict.text()
+
+
+def stands_at_ends(one, group):
+    """Redis has it where the source's log ends."""
+    entries = {(topic, p): entry.source for (name, topic, p), entry in kept(one).items() if name == group}
+    return entries == {(topic, p): end for topic in one.topics for p, end in one.source.offsets(topic).items()}
+
+
 # --- figures ---------------------------------------------------------------------------------------------------------
 
 

@@ -70,15 +70,24 @@ static bool answered(void *arg, struct reader *reader, int16_t version, const st
     return understood;
 }
 
-static void ask(struct fixture *f, int32_t broker)
+static void ask_in(struct fixture *f, int32_t broker, int32_t lane)
 {
-    const struct broker_ask what = {
-        .broker = broker, .api = API_LIST_GROUPS, .put = put, .answer = answered, .arg = f};
+    const struct broker_ask what = {.broker = broker,
+                                    .lane = lane,
+                                    .api = API_LIST_GROUPS,
+                                    .put = put,
+                                    .answer = answered,
+                                    .arg = f};
     int32_t before = f->answers_count;
     f->wanted++;
     f->all = false;
     broker_ask(f->asks, &what);
     assert_int_equal(f->answers_count, before); /* never from inside */
+}
+
+static void ask(struct fixture *f, int32_t broker)
+{
+    ask_in(f, broker, 0);
 }
 
 static int start(void **state)
@@ -191,6 +200,33 @@ static void what_is_not_understood_costs_the_connection(void **state)
     assert_true(fake_broker_accepted(f->broker) > accepted);
 }
 
+/* What is asked there does not wait for the others, and its garbage costs them nothing. */
+static void a_lane_is_a_connection_of_its_own(void **state)
+{
+    struct fixture *f = *state;
+    know_the_broker(f);
+    ask(f, 7);
+    assert_true(fake_run_until(f->loop, &f->all, PATIENCE_MS));
+    int32_t accepted = fake_broker_accepted(f->broker);
+    ask_in(f, 7, 1);
+    ask_in(f, 7, 2);
+    assert_true(fake_run_until(f->loop, &f->all, PATIENCE_MS));
+    assert_int_equal(f->groups_count, 3);
+    assert_int_equal(fake_broker_accepted(f->broker), accepted + 2);
+    f->garbage = true;
+    ask_in(f, 7, 1);
+    assert_true(fake_run_until(f->loop, &f->all, PATIENCE_MS));
+    assert_int_equal(f->err.kind, ERR_RETRY);
+    f->garbage = false;
+    ask(f, 7);
+    ask_in(f, 7, 2);
+    assert_true(fake_run_until(f->loop, &f->all, PATIENCE_MS));
+    assert_int_equal(fake_broker_accepted(f->broker), accepted + 2); /* of lane 1 alone */
+    ask_in(f, 7, 1);
+    assert_true(fake_run_until(f->loop, &f->all, PATIENCE_MS));
+    assert_int_equal(fake_broker_accepted(f->broker), accepted + 3);
+}
+
 static void an_api_that_is_not_offered(void **state)
 {
     struct fixture *f = *state;
@@ -225,6 +261,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_broker_that_is_not_there, start, end),
         cmocka_unit_test_setup_teardown(lost_connections_and_silence, start, end),
         cmocka_unit_test_setup_teardown(what_is_not_understood_costs_the_connection, start, end),
+        cmocka_unit_test_setup_teardown(a_lane_is_a_connection_of_its_own, start, end),
         cmocka_unit_test_setup_teardown(an_api_that_is_not_offered, start, end),
         cmocka_unit_test_setup_teardown(what_is_open_at_the_end_is_answered, start, end),
     };

@@ -1,0 +1,89 @@
+#include "base/text.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/heap.h"
+
+#define FIRST_BYTES 256
+
+static char *room_for(struct text *text, size_t more)
+{
+    if (text->room - text->len < more) {
+        size_t room = text->room == 0 ? FIRST_BYTES : text->room;
+        while (room - text->len < more) {
+            room *= 2;
+        }
+        text->data = must(realloc(text->data, room));
+        text->room = room;
+    }
+    return text->data + text->len;
+}
+
+void text_put(struct text *text, const char *bytes, size_t len)
+{
+    if (len > 0) {
+        memcpy(room_for(text, len), bytes, len);
+        text->len += len;
+    }
+}
+
+void text_puts(struct text *text, const char *string)
+{
+    text_put(text, string, strlen(string));
+}
+
+char *text_digits(char *at, int64_t value)
+{
+    char digits[TEXT_NUMBER_BYTES];
+    size_t count = 0;
+    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do {
+        digits[count++] = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (value < 0) {
+        *at++ = '-';
+    }
+    while (count > 0) {
+        *at++ = digits[--count];
+    }
+    return at;
+}
+
+void text_number(struct text *text, int64_t value)
+{
+    const char *end = text_digits(room_for(text, TEXT_NUMBER_BYTES), value);
+    text->len = (size_t)(end - text->data);
+}
+
+void text_quoted(struct text *text, const char *string)
+{
+    json_t *value = json_string(string);
+    char *quoted = value == NULL ? NULL : json_dumps(value, JSON_ENCODE_ANY);
+    text_puts(text, quoted == NULL ? "\"?\"" : quoted);
+    free(quoted);
+    json_decref(value);
+}
+
+void text_escaped(struct text *text, const char *bytes, size_t len)
+{
+    size_t from = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (bytes[i] == '"' || bytes[i] == '\\') {
+            text_put(text, bytes + from, i - from);
+            text_put(text, "\\", 1);
+            from = i;
+        }
+    }
+    text_put(text, bytes + from, len - from);
+}
+
+char *text_take(struct text *text)
+{
+    *room_for(text, 1) = '\0';
+    char *whole = text->data;
+    *text = (struct text){0};
+    return whole;
+}

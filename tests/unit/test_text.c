@@ -1,0 +1,96 @@
+/* base/text: what is appended is what is there; numbers as printf writes them, strings as jansson reads them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+
+static void it_grows(void **state)
+{
+    (void)state;
+    struct text text = {0};
+    char *empty = text_take(&text);
+    assert_string_equal(empty, "");
+    free(empty);
+    for (int i = 0; i < 10000; i++) {
+        text_puts(&text, "0123456789");
+    }
+    assert_int_equal(text.len, 100000);
+    char *whole = text_take(&text);
+    assert_int_equal(strlen(whole), 100000);
+    assert_string_equal(whole + 99990, "0123456789");
+    free(whole);
+    assert_int_equal(text.len, 0);
+}
+
+static void numbers_are_printfs(void **state)
+{
+    (void)state;
+    static const int64_t values[] = {
+        0,         1,         -1,        9,   10,     99,      100,     INT32_MAX,
+        INT32_MIN, INT64_MAX, INT64_MIN, -10, 123456, 1000000, -999999, INT64_MAX - 1};
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        struct text text = {0};
+        char wanted[TEXT_NUMBER_BYTES + 1];
+        snprintf(wanted, sizeof(wanted), "%" PRId64, values[i]);
+        text_number(&text, values[i]);
+        char *found = text_take(&text);
+        assert_string_equal(found, wanted);
+        free(found);
+    }
+}
+
+static void strings_are_read_back(void **state)
+{
+    (void)state;
+    static const char *const strings[] = {"", "plain", "a \"quoted\" \\ one", "\xc3\xa4\n\t\x01"};
+    for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++) {
+        struct text text = {0};
+        text_quoted(&text, strings[i]);
+        char *found = text_take(&text);
+        json_t *value = json_loads(found, JSON_DECODE_ANY, NULL);
+        assert_string_equal(json_string_value(value), strings[i]);
+        json_decref(value);
+        free(found);
+    }
+    struct text text = {0};
+    text_quoted(&text, "no UTF-8: \xff");
+    char *found = text_take(&text);
+    assert_string_equal(found, "\"?\"");
+    free(found);
+}
+
+static void insides_of_strings_are_read_back(void **state)
+{
+    (void)state;
+    static const char inside[] = "\"{\\\"a\\\": [1, \\\\]}\"";
+    struct text text = {0};
+    text_puts(&text, "\"");
+    text_escaped(&text, inside, strlen(inside));
+    text_puts(&text, "\"");
+    char *found = text_take(&text);
+    json_t *value = json_loads(found, JSON_DECODE_ANY, NULL);
+    assert_string_equal(json_string_value(value), inside);
+    json_decref(value);
+    free(found);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(it_grows),
+        cmocka_unit_test(numbers_are_printfs),
+        cmocka_unit_test(strings_are_read_back),
+        cmocka_unit_test(insides_of_strings_are_read_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
