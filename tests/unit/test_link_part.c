@@ -252,6 +252,15 @@ void offset_store_event(struct offset_store *store, const char *kind, const char
     (void)partition;
     (void)json_detail;
 }
+void offset_store_repeated(struct offset_store *store, const char *topic, int32_t partition,
+                           int64_t target_from, int64_t count)
+{
+    (void)store;
+    (void)topic;
+    (void)partition;
+    (void)target_from;
+    (void)count;
+}
 struct offset_track *offset_track_new(struct offset_store *store, const char *topic,
                                       int32_t partition, const struct checkpoint *stored,
                                       const struct checkpoint *from, const struct checkpoint *at,
