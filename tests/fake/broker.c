@@ -10,7 +10,7 @@
 #include "tests/fake/answers.h"
 
 #define CONNECTIONS_MAX 64
-#define APIS_MAX        64
+#define APIS_MAX        128
 
 struct answer { /* a frame that waits to be written */
     struct answer *next;
