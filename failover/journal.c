@@ -218,7 +218,6 @@ void journal_free(struct journal *journal)
     }
     beat_end(journal);
     if (journal->file >= 0) {
-        fsync(journal->file);
         close(journal->file);
     }
     json_decref(journal->chunks);
