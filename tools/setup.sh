@@ -319,7 +319,8 @@ takes() {
     packages) printf 'up to 2 min' ;;
     build-packages | engine) printf 'about 1 min' ;;
     libraries) printf 'about 90 s' ;;
-    python | broker) printf 'about 15 s' ;;
+    python) printf 'about 1 min' ;;
+    broker) printf 'about 15 s' ;;
     jars) printf 'about 30 s' ;;
     promtool | nameservers) printf 'about 5 s' ;;
     esac
@@ -362,7 +363,7 @@ does() { # stage, missing packages
         printf 'all Debian packages are here: nothing to fetch'
     fi ;;
     libraries) printf 'librdkafka and hiredis where too old here, from Debian sources (16 MB to fetch)' ;;
-    python) printf 'clients for the producers and the proof (30 MB to fetch, 100 MB on disk)' ;;
+    python) printf 'clients for the producers and the proof, SDKs of DNS providers (80 MB to fetch, 380 MB on disk)' ;;
     jars) printf 'Apache Kafka and MirrorMaker 2 by Maven (80 MB to fetch, 150 MB on disk)' ;;
     promtool) printf 'the checker of alert rules, unpacked from a Debian package (25 MB to fetch)' ;;
     nameservers) printf 'BIND, Knot and PowerDNS for the tests, unpacked from Debian packages (6 MB to fetch)' ;;

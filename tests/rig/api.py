@@ -177,22 +177,23 @@ html = says(200, b"<html><body>Welcome to the proxy</body></html>", "text/html")
 fails = says(500, b"{}")
 
 
-def redirect(*_):
-    return Answer(302, b"", {"Location": "https://localhost:1/elsewhere"})
+def redirect(request, *_):
+    """To where it would be answered."""
+    return Answer(302, b"", {"Location": f"https://{request.header('host')}{request.path}"})
 
 
-def flood(_, handler, __):
-    """50 MB of JSON."""
+def flood(request, handler, __):
+    """50 MB of JSON; `request.flooded` of them are taken."""
     handler.send_response(200)
     handler.send_header("Content-Type", "application/json")
     handler.send_header("Transfer-Encoding", "chunked")
     handler.end_headers()
     block = b'["' + b"x" * 65530 + b'"]'
-    handler.flooded = 0
+    request.flooded = 0
     with contextlib.suppress(OSError):
         for _ in range(50 << 4):
             handler.wfile.write(b"%x\r\n%s\r\n" % (len(block), block))
-            handler.flooded += len(block)
+            request.flooded += len(block)
 
 
 def drip(_, handler, __):
