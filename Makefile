@@ -39,7 +39,7 @@ fakes := $(wildcard tests/fake/*.c)
 units := $(wildcard tests/unit/test_*.c)
 fuzzers := $(wildcard tests/fuzz/fuzz_*.c)
 drivers := $(wildcard tests/integration/drivers/*.c)
-c_files := $(foreach f,$(folders) bench docs/examples tests/unit tests/fuzz tests/fake tests/integration/drivers,$(wildcard $(f)/*.c $(f)/*.h))
+c_files := $(foreach f,$(folders) bench bench/clients docs/examples tests/unit tests/fuzz tests/fake tests/integration/drivers,$(wildcard $(f)/*.c $(f)/*.h))
 scripts := $(wildcard tools/*.sh package/*.sh docker/*.sh .ci/run)
 
 library := $(B)/libferry.a
@@ -221,6 +221,12 @@ bench: setup ## against MirrorMaker 2 and a bare copy of the same bytes (ARGS="-
 	$(Q)$(PYTHON) -m pip install -q --disable-pip-version-check -r bench/requirements.txt
 	$(Q)$(again) all build/bench/bare_copy build/bench/rdkafka_copy
 	$(Q)$(PYTHON) bench/run.py $(ARGS)
+
+.PHONY: matrix
+matrix: setup ## which clients follow a failover: docs/clients.md measured anew (root; ARGS="--rounds 1 --cases refused")
+	$(Q)$(again) all drivers build/bench/clients/client
+	$(Q)bench/clients/setup.sh
+	$(Q)$(PYTHON) bench/matrix.py --page $(ARGS)
 
 # ---- lint, format, docs -----------------------------------------------------------------------------------------
 .PHONY: lint lint-quick lint-tidy lint-cppcheck lint-analyzer format docs top

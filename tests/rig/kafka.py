@@ -255,7 +255,7 @@ class KafkaCluster:
         more = {}
         for name, listener in self.listeners.items():
             protocols[name.upper()] = listener.protocol
-            listeners.append(f"{name.upper()}://127.0.0.1:{listener.port(broker)}")
+            listeners.append(f"{name.upper()}://{broker.host}:{listener.port(broker)}")
             advertised.append(f"{name.upper()}://{listener.host}:{listener.advertised_port(broker)}")
             more |= listener.properties(name)
         roles = ["broker"]
