@@ -4,9 +4,9 @@
     build/venv/bin/python bench/matrix.py --rounds 1 --cases refused --names bootstrap --clients java-4.3.1
     ... --show                                               the tables of the last run, nothing measured
 
-A round of a case: two fresh clusters in network namespaces, with SASL and an authorizer, a BIND that every client asks as
-its machine's resolver, ferryd. Each library (bench/clients) has a consumer, an idempotent and a transactional producer at
-work on a topic of its own; then the service is moved. Cases:
+A round of a case: two fresh clusters in network namespaces, with SASL and an authorizer, a BIND that every client asks
+as its machine's resolver, ferryd. Each library (bench/clients) has a consumer, an idempotent and a transactional
+producer at work on a topic of its own; then the service is moved. Cases:
 
     refused   the primary's process is gone: connections are refused
     dropped   the primary's packets are gone: nobody answers, open connections hang
@@ -130,7 +130,9 @@ class Application:
                     yield Line(int(match[1]), match[2], match[3])
 
     def values(self, since_ms=0):
-        return [(line.ms, int(line.text)) for line in self.lines() if line.word in ("read", "acked") and line.ms >= since_ms]
+        return [
+            (line.ms, int(line.text)) for line in self.lines() if line.word in ("read", "acked") and line.ms >= since_ms
+        ]
 
     def at_work(self):
         return len(self.values()) >= 20
@@ -186,7 +188,9 @@ class Round:
         for listener in listeners:
             listener.ports[1] = self.port
         self.redis = RedisServer("b", workdir=folder)
-        records = f"kafka-a 1 A {places[0].host}\nkafka-b 1 A {places[1].host}\nkafka 1 CNAME kafka-a\nb1 1 CNAME kafka-a\n"
+        records = (
+            f"kafka-a 1 A {places[0].host}\nkafka-b 1 A {places[1].host}\nkafka 1 CNAME kafka-a\nb1 1 CNAME kafka-a\n"
+        )
         self.bind = Bind("names", folder, records=records, place=places[2], owners=("kafka", "b1"))
         self.prefix = netns.resolving(self.bind.host, folder / "resolv.conf")
         logs = folder / "logs"
@@ -308,7 +312,13 @@ class Round:
             "names": self.names_mode,
             "seconds": None if restarted else (arrived - self.swapped_ms) / 1000,
             "after_restart": restarted and not never,
-            "told": list(dict.fromkeys(line.text[:200] for line in lines if line.word in ("error", "died") and line.ms >= self.swapped_ms - 5000))[:5],
+            "told": list(
+                dict.fromkeys(
+                    line.text[:200]
+                    for line in lines
+                    if line.word in ("error", "died") and line.ms >= self.swapped_ms - 5000
+                )
+            )[:5],
             "died": any(line.word == "died" for line in lines),
         }
         if one.reads:
@@ -393,7 +403,8 @@ def told(results):
 
 
 def sections(results):
-    made = {"when": f"Written by `make matrix` on {results['when'][:10]}: {results['rounds']} rounds a case, Kafka {results['kafka']}, waited for {results['wait']} s."}
+    when = f"Written by `make matrix` on {results['when'][:10]}: {results['rounds']} rounds a case, "
+    made = {"when": when + f"Kafka {results['kafka']}, waited for {results['wait']} s."}
     for names in NAMES:
         if any(row["names"] == names for row in results["rows"]):
             made[names] = table(results, names)
@@ -405,7 +416,9 @@ def write_page(results):
     """Between `<!-- NAME -->` and `<!-- end -->` of the page stands what was measured; the words around it stay."""
     text = PAGE.read_text()
     for name, body in sections(results).items():
-        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- end -->)", lambda m, body=body: m[1] + body + "\n" + m[2], text, flags=re.S)
+        text = re.sub(
+            rf"(<!-- {name} -->\n).*?(<!-- end -->)", lambda m, body=body: m[1] + body + "\n" + m[2], text, flags=re.S
+        )
     PAGE.write_text(text)
 
 
@@ -424,7 +437,13 @@ def arguments(clients):
 
 def measure(args, clients):
     kafka = re.search(r"<kafka.version>(.*?)<", (ROOT / "tests" / "rig" / "pom.xml").read_text())[1]
-    results = {"when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "rounds": args.rounds, "kafka": kafka, "wait": int(args.wait), "rows": []}
+    results = {
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "rounds": args.rounds,
+        "kafka": kafka,
+        "wait": int(args.wait),
+        "rows": [],
+    }
     chosen = [client for client in clients if client.key in args.clients]
     for number in range(args.rounds):
         for names in args.names:
