@@ -5,6 +5,7 @@ import json
 import time
 
 import pytest
+from confluent_kafka import KafkaException
 
 from rig.driver import Driver
 from rig.procs import wait_for
@@ -216,7 +217,11 @@ def test_topic_emptied_under_the_reader(control, target, name):
     watch.expect("state", role=1)
     end = target.offsets(topic_of(name))[0]
     target.alter_topic_config(topic_of(name), {"cleanup.policy": "delete"})
-    assert target.delete_records(topic_of(name), 0, end) == end
+    wait_for(
+        "the broker to follow the topic's new policy",
+        lambda: target.delete_records(topic_of(name), 0, end) == end,
+        not_yet=(KafkaException,),
+    )
     write(writer, order={"state": "run"})
     line = watch.expect("state", paused=0)
     assert line["code"] == "0"
