@@ -14,7 +14,7 @@ producer at work on a topic of its own; then the service is moved. Cases:
     evicted   switchover; the old broker is shut down in order at the end (hooks.evict)
 
 `names`: `bootstrap`: one CNAME for the service, brokers advertise their addresses; `brokers`: the primary's broker
-advertises a CNAME as well, which the failover moves too. Both clusters listen on one port.
+advertises a CNAME as well, which the failover moves too. Both clusters listen on one port; offsets differ.
 
 Measured from the moment the name server gives the new name to the first record that came from, or was written to, the
 new primary. Records are judged by what the new primary holds in the end. Needs root.
@@ -56,7 +56,9 @@ KIND_TEXT = {"consume": "consumer", "produce": "producer", "transact": "transact
 SERVICE = "m"
 USER, PASSWORD = "app", "app-password"
 NEW = 1_000_000  # records with this serial and above are written to the new primary
-PAUSE_S = 0.05
+PAUSE_S = 0.2
+PARTITIONS = 2
+SHIFT = 40
 AFTER_S = 5  # of records, once everybody has come or given up
 RESTART_S = 60  # longer than any library's session: a member that was killed is waited for
 MADE = BUILD / "clients"
@@ -135,7 +137,7 @@ class Application:
         ]
 
     def at_work(self):
-        return len(self.values()) >= 20
+        return len(self.values()) >= 10
 
     def arrived_ms(self, there, since_ms):
         """When the first record came from the new primary, or the first that it has from us was acknowledged."""
@@ -214,7 +216,8 @@ class Round:
             allow(cluster, [Acl(kind, "prefixed", f"{SERVICE}.", "All", principal) for kind in kinds])
             allow(cluster, [Acl("cluster", "literal", "kafka-cluster", "IdempotentWrite", principal)])
         for topic in topics:
-            self.source.create_topic(topic, partitions=2)
+            self.source.create_topic(topic, partitions=PARTITIONS)
+        self.shift(topics)
         self.configure()
         self.worker = Worker(self.conf, "w1").start().wait_ready()
         reading = [one.name for one in self.applications if one.reads]
@@ -222,9 +225,19 @@ class Round:
         for one in self.applications:
             one.start()
         wait_for("every client to be at work", lambda: all(one.at_work() for one in self.applications), 120, every=0.5)
-        wait_for("the records to be written", lambda: len(self.feeder.producer) < 100, 60)
+        wait_for("the records to be written", lambda: len(self.feeder.producer) < 100, 120)
         time.sleep(3)
         return self
+
+    def shift(self, topics):
+        """No offset is the same at both sites: some records are gone before the mirror begins."""
+        producer = Producer({"bootstrap.servers": self.source.bootstrap, "log_level": 0})
+        places = [(topic, partition) for topic in topics for partition in range(PARTITIONS)]
+        for topic, partition in places * SHIFT:
+            producer.produce(topic, b"-1", partition=partition)
+        producer.flush(60)
+        for topic, partition in places:
+            self.source.delete_records(topic, partition, SHIFT)
 
     def configure(self):
         sites = {"a": (self.source, None), "b": (self.target, self.redis)}
@@ -338,7 +351,8 @@ class Round:
         if self.case == "dropped":
             with contextlib.suppress(AssertionError):
                 self.places[0].answer()
-        self.worker.kill9()
+        if hasattr(self, "worker"):
+            self.worker.kill9()
         self.redis.kill9()
         self.bind.kill9()
         for cluster in (self.source, self.target):

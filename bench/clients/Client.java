@@ -16,7 +16,7 @@ import org.apache.kafka.streams.StreamsConfig;
 
 /** One application on Java's own client, with its defaults; what it lives through goes to standard output (README.md). */
 public class Client {
-    static final int PAUSE_MS = 50;
+    static final int PAUSE_MS = 200;
     static String lastError = "";
 
     static synchronized void say(String what) {

@@ -10,7 +10,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#define PAUSE_US  50000
+#define PAUSE_US  200000
 #define IN_ONE    5 /* records of a transaction */
 #define ERROR_MAX 400
 

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	pause = 50 * time.Millisecond
+	pause = 200 * time.Millisecond
 	inOne = 5 // records of a transaction
 )
 

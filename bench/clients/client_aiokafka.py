@@ -8,7 +8,7 @@ import time
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-PAUSE_S = 0.05
+PAUSE_S = 0.2
 IN_ONE = 5  # records of a transaction
 last_error = None
 

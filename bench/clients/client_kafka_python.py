@@ -7,7 +7,7 @@ import time
 
 from kafka import KafkaConsumer, KafkaProducer
 
-PAUSE_S = 0.05
+PAUSE_S = 0.2
 IN_ONE = 5  # records of a transaction
 last_error = None
 
