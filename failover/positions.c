@@ -3,19 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "kafka/acl.h"
 #include "offsets/offset_store.h"
 
 #define HIDDEN_ASKED 32  /* one question each; the others stay unknown */
 #define GROUP_BYTES  256 /* "ferry-" and three names of 64 bytes at most */
-
-static void *must(void *memory)
-{
-    if (memory == NULL) {
-        abort();
-    }
-    return memory;
-}
 
 /* --- rows --------------------------------------------------------------------------------------------------------- */
 

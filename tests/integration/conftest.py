@@ -155,6 +155,19 @@ def new_redis(folder, own):
 
 
 @pytest.fixture
+def own_sites(new_cluster, new_redis):
+    """(source, target, redis) of a test's own: it stops or changes brokers."""
+
+    def make(source_brokers=1, target_brokers=1, source_props=None, target_props=None):
+        source = new_cluster("src", brokers=source_brokers, props=source_props)
+        target = new_cluster("dst", brokers=target_brokers, props=target_props)
+        target.warm_coordinators()
+        return source, target, new_redis()
+
+    return make
+
+
+@pytest.fixture
 def name(request):
     """A word of this test alone, for its topics, services and groups."""
     word = re.sub(r"\W+", "-", request.node.name.removeprefix("test_")).strip("-")

@@ -15,17 +15,6 @@ from rig.wire import RawClient
 
 
 @pytest.fixture
-def own_sites(new_cluster, new_redis):
-    def make(source_brokers=1, target_brokers=1, source_props=None, target_props=None):
-        source = new_cluster("src", brokers=source_brokers, props=source_props)
-        target = new_cluster("dst", brokers=target_brokers, props=target_props)
-        target.warm_coordinators()
-        return source, target, new_redis()
-
-    return make
-
-
-@pytest.fixture
 def line(own, folder, source, target, redis_server, name):
     def make(partitions=4, **more):
         source.create_topic(f"{name}.t", partitions=partitions)
