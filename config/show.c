@@ -401,6 +401,12 @@ static void put_property(FILE *out, const struct property *property)
     case PROPERTY_SERVERS:
         fputs("`HOST:PORT`, and more behind commas", out);
         break;
+    case PROPERTY_URL:
+        fputs("`https://HOST[:PORT]/PATH`", out);
+        break;
+    case PROPERTY_PAIRS:
+        fputs("`KEY=VALUE`, and more behind commas", out);
+        break;
     }
     fprintf(out, " | %s |\n", property->note == NULL ? "" : property->note);
 }

@@ -19,6 +19,9 @@ struct admin;
  * owned by the caller until given to rd_kafka_new(). */
 void *client_conf_new(const struct config_client *client, const char *const *extra,
                       struct err *err);
+/* When the handle made of it is there (rd_kafka_t): by OAUTHBEARER its tokens come by a thread of librdkafka's, whoever
+ * polls it. */
+void client_conf_used(void *handle);
 
 /* `client` is borrowed for the lifetime. */
 struct admin *admin_new(const char *site, const struct config_client *client, int32_t timeout_ms,

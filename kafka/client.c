@@ -16,6 +16,7 @@
 #include "base/heap.h"
 #include "base/log.h"
 #include "kafka/admin.h"
+#include "kafka/oidc.h"
 #include "kafka/sign_in.h"
 #include "kafka/tls.h"
 
@@ -50,6 +51,8 @@ struct client {
     int64_t password_ms; /* looked at */
     int64_t material_ms;
     bool old;
+    struct oidc *oidc; /* signs in by OAUTHBEARER; else NULL */
+    uint64_t token;    /* which of its tokens was given last */
 };
 
 /* ---- what librdkafka says ---- */
@@ -177,6 +180,20 @@ static void note_files(struct client *client)
     }
 }
 
+/* The callback of client_conf has brought it the first one. Brokers may have refused that, and it is ours to know. */
+static void refresh_token(struct client *client)
+{
+    struct oidc_token token;
+    if (!oidc_kept(client->oidc, &token)) {
+        return;
+    }
+    if (token.serial != client->token) {
+        client->token = token.serial;
+        client_give_token(client->handle->rk, client->oidc, &token);
+    }
+    oidc_token_done(&token);
+}
+
 void client_refresh(struct client *client)
 {
     uint8_t now[DIGEST_BYTES];
@@ -186,6 +203,10 @@ void client_refresh(struct client *client)
         return;
     }
     client->password_ms = client_now_ms();
+    if (client->oidc != NULL) {
+        refresh_token(client);
+        return;
+    }
     if (read_sign_in(client->settings, &user, &password, now) &&
         memcmp(now, client->password, sizeof(now)) != 0) {
         rd_kafka_error_t *error = rd_kafka_sasl_set_credentials(client->handle->rk, user, password);
@@ -246,7 +267,9 @@ struct client *client_new_bounded(rd_kafka_type_t type, const struct config_clie
         err_set(err, errno == EAGAIN ? ERR_RETRY : ERR_CONFIG, "kafka client: %s", why);
         return NULL;
     }
+    client_conf_used(handle->rk);
     client->handle = handle;
+    client->oidc = oidc_of(settings);
     return client;
 }
 

@@ -58,6 +58,8 @@ static void release_all(struct conn *conn)
     loop_timer_cancel(conn->kick);
     loop_timer_cancel(conn->again);
     sign_in_done(&conn->sign_in);
+    aside_free(conn->asking);
+    conn->asking = NULL;
     lookup_free(conn->lookup);
     conn->lookup = NULL;
     if (conn->addresses != NULL) {
@@ -212,6 +214,9 @@ static void timer_fired(void *arg)
         conn_connect_next(conn);
     } else if (conn->state == CONN_TLS) {
         conn_break_format(conn, "TLS handshake: no answer");
+    } else if (conn->state == CONN_SIGN_IN && conn->asking != NULL) {
+        conn_break_format(conn,
+                          "sign-in: who vouches for us (KDC, token endpoint) gives no answer");
     } else {
         check_deadlines(conn);
     }

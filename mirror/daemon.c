@@ -20,6 +20,7 @@
 #include "config/config.h"
 #include "ferry_version.h"
 #include "http/server.h"
+#include "kafka/gssapi.h"
 #include "mirror/certificates.h"
 #include "mirror/link.h"
 #include "mirror/options.h"
@@ -448,8 +449,9 @@ static int run_configured(const struct options *options)
 {
     struct err err = {0};
     struct config *config = config_load(options->config, &err);
-    if (!config) {
+    if (!config || !gssapi_prepare(config, &err)) {
         complain(&err);
+        config_free(config);
         return EXIT_CONFIG;
     }
     config_override(config, options->worker, options->http);
