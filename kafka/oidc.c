@@ -15,7 +15,6 @@
 #include "base/https.h"
 #include "base/json.h"
 #include "base/log.h"
-#include "kafka/sign_in.h"
 
 #define KEY(name)     "sasl.oauthbearer." name
 #define URL_KEY       KEY("token.endpoint.url")
@@ -125,7 +124,7 @@ struct oidc *oidc_of(const struct config_client *client)
 {
     const char *mechanism = config_client_get(client, "sasl.mechanism");
 
-    if (!sign_in_wanted(client) || mechanism == NULL || strcasecmp(mechanism, "OAUTHBEARER") != 0) {
+    if (mechanism == NULL || strcasecmp(mechanism, "OAUTHBEARER") != 0) {
         return NULL;
     }
     pthread_mutex_lock(&list_mutex);
