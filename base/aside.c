@@ -126,6 +126,11 @@ struct aside *aside_new(struct loop *loop, const struct aside_calls *calls, void
     return aside;
 }
 
+bool aside_busy(void)
+{
+    return atomic_load(&threads_count) > 0;
+}
+
 void aside_free(struct aside *aside)
 {
     if (aside == NULL) {

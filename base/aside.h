@@ -4,6 +4,8 @@
 #ifndef FERRY_BASE_ASIDE_H
 #define FERRY_BASE_ASIDE_H
 
+#include <stdbool.h>
+
 #include "base/loop.h"
 
 struct aside;
@@ -26,5 +28,8 @@ struct aside *aside_new(struct loop *loop, const struct aside_calls *calls, void
                         void (*done)(void *arg, void *job), void *arg);
 /* NULL is fine; the thread ends by itself later and touches nothing but its job. */
 void aside_free(struct aside *aside);
+/* Does a thread still wait for somebody? A main that returns then would have its libraries taken down under it: it ends by
+ * _exit(). @thread any */
+bool aside_busy(void);
 
 #endif

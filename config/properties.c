@@ -10,7 +10,7 @@
 
 #define DAY_MS 86400000
 /* Of rare and slow things: the wire client has its own. */
-#define TOKENS     "docs/oauth.md"
+#define TOKENS     "docs/sign-in.md#tokens"
 #define DOORS_ONLY "librdkafka only: admin, membership, control topic"
 
 /* clang-format off */
@@ -71,8 +71,8 @@ const size_t properties_count = sizeof(properties) / sizeof(properties[0]);
 
 #define WRITING "how records are written is what Ferry promises, not a setting"
 #define READING "how records are read and shared out is what Ferry promises, not a setting; see \"mirror\""
-#define KINIT   "no program is run: write sasl.kerberos.keytab, or keep the ticket cache filled from outside (docs/kerberos.md)"
-#define TOKEN   "tokens are asked for with sasl.oauthbearer.token.endpoint.url, .client.id and the secret .client.secret (docs/oauth.md)"
+#define KINIT   "no program is run: write sasl.kerberos.keytab, or keep the ticket cache filled from outside (docs/sign-in.md#kerberos)"
+#define TOKEN   "tokens are asked for with sasl.oauthbearer.token.endpoint.url, .client.id and the secret .client.secret (docs/sign-in.md#tokens)"
 #define BROKERS "Ferry speaks with brokers from 2.8 on, which tell their versions"
 #define TALK    "what Ferry logs and measures is its own"
 

@@ -53,7 +53,7 @@ static bool look(struct identity *one, const char *site, const struct config_cli
                 "different keytabs: a process has one",
                 one->site, site);
         return err_hint(err, "one principal that both clusters know (realms may trust each other): "
-                             "docs/kerberos.md");
+                             "docs/sign-in.md#kerberos");
     }
     return true;
 }
@@ -110,7 +110,7 @@ static bool fail(const struct gssapi *gssapi, int code, struct err *err)
     return err_hint(
         err, code == SASL_NOMECH
                  ? "install libsasl2-modules-gssapi-mit"
-                 : "is there a ticket, and does the KDC know that service? docs/kerberos.md");
+                 : "is there a ticket, and does the KDC know that service? docs/sign-in.md#kerberos");
 }
 
 struct gssapi *gssapi_new(const char *service, const char *host, const char *principal)

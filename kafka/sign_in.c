@@ -286,11 +286,11 @@ static bool not_taken(const struct sign_in *sign_in, const struct sasl_authentic
     case SASL_OAUTHBEARER:
         oidc_refused(sign_in->oidc, sign_in->token);
         err_hint(err, "is the token of the issuer and for the audience that the broker wants? "
-                      "sasl.oauthbearer.scope; another one is asked for: docs/oauth.md");
+                      "sasl.oauthbearer.scope; another one is asked for: docs/sign-in.md#tokens");
         break;
     case SASL_GSSAPI:
         err_hint(err, "does the broker have a key for that service, and know our realm? "
-                      "docs/kerberos.md");
+                      "docs/sign-in.md#kerberos");
         break;
     }
     return as_user(sign_in, err);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/aside.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -495,5 +496,10 @@ int main(int argc, char **argv)
     }
     process_harden();
     log_set_level(options.log_level);
-    return run_configured(&options);
+    int code = run_configured(&options);
+    if (aside_busy()) {
+        fflush(NULL);
+        _exit(code);
+    }
+    return code;
 }

@@ -120,7 +120,7 @@ def test_a_ticket_that_has_ended_and_is_renewed_from_outside(line, folder, secur
     produce(one)
     one.wait_caught_up()
     row = said(worker, "site=a", "GSSAPI", "xpired", timeout=60)
-    assert "docs/kerberos.md" in row
+    assert "docs/sign-in.md#kerberos" in row
     secured.realm.kinit("ferry", cache, "1h")
     produce(one, serial=10**6)
     one.wait_caught_up()

@@ -8,7 +8,7 @@ import pytest
 
 from rig.api import drip, fails, flood, html, redirect, says, throttle
 from rig.driver import Driver
-from rig.ferry import EXIT_CONFIGURATION
+from rig.ferry import EXIT_CONFIGURATION, EXIT_UNREACHABLE
 from rig.kafka import KafkaCluster, start_together
 from rig.line import Line
 from rig.procs import wait_for
@@ -185,6 +185,18 @@ def test_a_token_that_the_broker_refuses(line, secured):
     one.wait_caught_up()
     one.prove()
     unseen(secured, worker)
+
+
+def test_stopped_while_the_server_is_waited_for(line, secured):
+    """Threads that wait for it hold nobody's end up, and do not crash it."""
+    one = line("clear")
+    secured.server.fault(drip, times=50)
+    worker = one.worker("w1")
+    wait_for("the server to be asked", lambda: secured.server.requests, 20)
+    began = time.monotonic()
+    assert worker.stop() == 0
+    assert time.monotonic() - began < 8
+    assert one.command.run("status", one.service).returncode == EXIT_UNREACHABLE
 
 
 # --- what the server of tokens may answer ---------------------------------------------------------------------------

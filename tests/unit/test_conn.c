@@ -10,6 +10,7 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
+#include "base/aside.h"
 #include "config/config.h"
 #include "kafka/conn.h"
 #include "kafka/error.h"
@@ -1143,6 +1144,72 @@ static void produce(struct fixture *f, struct asked *asked, size_t len)
     writer_done(&writer);
 }
 
+static struct config_property token_properties[] = {
+    {"sasl.mechanism",                      "OAUTHBEARER"         },
+    {"sasl.oauthbearer.token.endpoint.url", "https://127.0.0.1:1/"},
+    {"sasl.oauthbearer.client.id",          "ferry"               },
+};
+static struct config_secret token_secrets[] = {
+    {.name = "sasl.oauthbearer.client.secret", .env = "TEST_CONN_SECRET"}
+};
+static const struct config_client token_client = {.properties = token_properties,
+                                                  .properties_count = 3,
+                                                  .secrets = token_secrets,
+                                                  .secrets_count = 1};
+
+static void connect_by_token(struct fixture *f)
+{
+    struct conn_options options = options_of(f);
+
+    options.sign_in = &token_client;
+    connect_with(f, &options);
+}
+
+/* The broker hears of no sign-in that cannot be made. */
+static void why_there_is_no_token_is_said(void **state)
+{
+    struct fixture *f = *state;
+
+    unsetenv("TEST_CONN_SECRET");
+    connect_by_token(f);
+    assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
+    assert_false(f->ready);
+    assert_int_equal(f->why.kind, ERR_CONFIG);
+    assert_non_null(strstr(f->why.what, "127.0.0.1:"));
+    assert_non_null(strstr(f->why.what, "sign-in as 'ferry' by OAUTHBEARER: "));
+    assert_non_null(strstr(f->why.what, "TEST_CONN_SECRET"));
+}
+
+/* Nobody listens there: the question is asked again for longer than the connection may take. */
+static void nobody_waits_for_a_token_for_ever(void **state)
+{
+    struct fixture *f = *state;
+    int64_t began_ms = loop_now_ms(f->loop);
+
+    setenv("TEST_CONN_SECRET", "sesame", 1);
+    sleep(1); /* the failure of the test before is not everybody's any more */
+    connect_by_token(f);
+    assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
+    assert_true(loop_now_ms(f->loop) - began_ms < 3500);
+    assert_non_null(strstr(f->why.what, "gives no answer"));
+    assert_true(aside_busy()); /* and touches nothing of ours when it comes back */
+}
+
+static void freed_while_a_token_is_asked_for(void **state)
+{
+    struct fixture *f = *state;
+
+    setenv("TEST_CONN_SECRET", "sesame", 1);
+    connect_by_token(f);
+    fake_run_for(f->loop, 100);
+    conn_free(f->conn);
+    f->conn = NULL;
+    for (int i = 0; i < 100 && aside_busy(); i++) {
+        fake_run_for(f->loop, 100);
+    }
+    assert_false(aside_busy());
+}
+
 /* A batch that was held while we signed in anew may meet another worker's when its deadline is past. */
 static void no_batch_leaves_behind_a_sign_in_past_its_deadline(void **state)
 {
@@ -1259,6 +1326,9 @@ int main(void)
         TEST(who_is_refused_is_never_ready),
         TEST(it_signs_in_anew_and_nobody_notices),
         TEST(what_is_held_is_answered_when_it_breaks),
+        TEST(why_there_is_no_token_is_said),
+        TEST(nobody_waits_for_a_token_for_ever),
+        TEST(freed_while_a_token_is_asked_for),
         TEST(no_batch_leaves_behind_a_sign_in_past_its_deadline),
         TEST(no_batch_leaves_a_full_socket_past_its_deadline),
         TEST(a_later_sign_in_waits_for_five_seconds_at_most),

@@ -129,12 +129,12 @@ static void a_sign_in_is_whole(void **state)
             "f:2:45: sites.a.kafka.sasl.mechanism: is of no use: security.protocol is PLAINTEXT");
     refused("\"kafka\": {\"bootstrap.servers\": \"h:1\", \"security.protocol\": \"SASL_SSL\", "
             "\"sasl.mechanism\": \"OAUTHBEARER\", \"sasl.oauthbearer.client.id\": \"c\"}",
-            "f:2:82: sites.a.kafka.sasl.mechanism: OAUTHBEARER needs "
+            "f:2:78: sites.a.kafka.sasl.mechanism: OAUTHBEARER needs "
             "sasl.oauthbearer.token.endpoint.url");
     refused("\"kafka\": {\"bootstrap.servers\": \"h:1\", \"security.protocol\": \"SASL_SSL\", "
             "\"sasl.mechanism\": \"oauthbearer\", \"sasl.oauthbearer.client.id\": \"c\", "
             "\"sasl.oauthbearer.token.endpoint.url\": \"https://t\"}",
-            "f:2:82: sites.a.kafka.sasl.mechanism: OAUTHBEARER needs "
+            "f:2:78: sites.a.kafka.sasl.mechanism: OAUTHBEARER needs "
             "sasl.oauthbearer.client.secret under \"secrets\"");
 }
 
