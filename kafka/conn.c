@@ -135,6 +135,13 @@ void conn_break_closed(struct conn *conn)
 {
     struct err why;
 
+    if (conn->not_again.kind != ERR_NONE) {
+        why = conn->not_again;
+        why.kind = ERR_RETRY; /* to those who wait for answers */
+        err_wrap(&why, "%s: closed by the broker, the session could not be made anew", conn->name);
+        conn_break(conn, &why);
+        return;
+    }
     err_set(&why, ERR_RETRY, "%s: closed by the broker", conn->name);
     if (conn->state == CONN_HANDSHAKE && conn->tls == NULL) {
         err_hint(&why, "a listener with TLS does so when it is spoken to in the clear: compare "

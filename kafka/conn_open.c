@@ -45,6 +45,7 @@ static void signed_in(struct conn *conn)
 {
     int64_t again_ms = sign_in_again_ms(&conn->sign_in);
 
+    err_clear(&conn->not_again);
     if (again_ms >= 0) {
         loop_timer_set(conn->again, again_ms);
     }
@@ -104,6 +105,17 @@ static bool sign_in_offered(const struct conn *conn, struct err *err)
            err_set(err, ERR_REFUSED, "a broker that offers no sign-in (SaslAuthenticate 2)");
 }
 
+/* A session that cannot be made anew goes on until its end. */
+static void cannot_sign_in(struct conn *conn, struct err *why)
+{
+    if (conn->state == CONN_READY) {
+        conn->not_again = *why;
+        loop_timer_set(conn->again, SIGN_IN_RETRY_MS);
+    } else {
+        conn_break_with(conn, why);
+    }
+}
+
 /* What was asked for first is there, or nothing was. */
 static void sign_in_now(struct conn *conn)
 {
@@ -114,10 +126,8 @@ static void sign_in_now(struct conn *conn)
     if (sign_in_begin(&conn->sign_in, &writer, &why)) {
         conn->signing = conn->state == CONN_READY;
         sign_in_ask(conn, API_SASL_HANDSHAKE, &writer, sign_in_first);
-    } else if (conn->state == CONN_READY) {
-        loop_timer_set(conn->again, SIGN_IN_RETRY_MS);
     } else {
-        conn_break_with(conn, &why);
+        cannot_sign_in(conn, &why);
     }
     writer_done(&writer);
 }
@@ -138,10 +148,8 @@ static void sign_in_asked(void *arg, void *question)
         /* about to be closed */
     } else if (ok) {
         sign_in_now(conn);
-    } else if (conn->state == CONN_READY) {
-        loop_timer_set(conn->again, SIGN_IN_RETRY_MS);
     } else {
-        conn_break_with(conn, &why);
+        cannot_sign_in(conn, &why);
     }
     conn_leave(conn);
 }
@@ -183,7 +191,7 @@ void conn_sign_in_again(void *arg)
     if (!sign_in_asks(&conn->sign_in)) {
         sign_in_now(conn);
     } else if (!sign_in_ask_first(conn, &why)) {
-        loop_timer_set(conn->again, SIGN_IN_RETRY_MS);
+        cannot_sign_in(conn, &why);
     }
     conn_leave(conn);
 }

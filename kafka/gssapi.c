@@ -92,15 +92,17 @@ static int log_nothing(void *context, int level, const char *message)
     return SASL_OK; /* what fails is in sasl_errdetail() */
 }
 
-/* "generic failure: GSSAPI Error: ... Minor code may provide more information (Ticket expired)": what it comes down to. */
+/* "generic failure: GSSAPI Error: Unspecified GSS failure. Minor code may provide more information (Ticket expired)": what
+ * it comes down to stands in the parentheses. */
 static bool fail(const struct gssapi *gssapi, int code, struct err *err)
 {
     char text[400];
     const char *detail = gssapi->conn == NULL ? "" : sasl_errdetail(gssapi->conn);
     const char *why = detail[0] == '\0' ? sasl_errstring(code, NULL, NULL) : detail;
-    const char *minor = strstr(why, "more information (");
+    const char *major = strstr(why, "GSSAPI Error: ");
+    const char *minor = major == NULL ? NULL : strchr(major, '(');
 
-    snprintf(text, sizeof(text), "%s", minor == NULL ? why : strchr(minor, '(') + 1);
+    snprintf(text, sizeof(text), "%s", minor == NULL ? why : minor + 1);
     size_t len = strlen(text);
     if (minor != NULL && len > 0 && text[len - 1] == ')') {
         text[len - 1] = '\0';
@@ -108,9 +110,10 @@ static bool fail(const struct gssapi *gssapi, int code, struct err *err)
     err_set_code(err, ERR_REFUSED, code, "Kerberos, for %.60s/%.250s: %s", gssapi->service,
                  gssapi->host, text);
     return err_hint(
-        err, code == SASL_NOMECH
-                 ? "install libsasl2-modules-gssapi-mit"
-                 : "is there a ticket, and does the KDC know that service? docs/sign-in.md#kerberos");
+        err,
+        code == SASL_NOMECH
+            ? "install libsasl2-modules-gssapi-mit"
+            : "is there a ticket, and does the KDC know that service? docs/sign-in.md#kerberos");
 }
 
 struct gssapi *gssapi_new(const char *service, const char *host, const char *principal)
