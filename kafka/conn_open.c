@@ -141,9 +141,6 @@ static void sign_in_asked(void *arg, void *question)
     bool ok = sign_in_prepare(&conn->sign_in, question, &why);
     aside_free(conn->asking);
     conn->asking = NULL;
-    if (conn->state == CONN_SIGN_IN) {
-        loop_timer_cancel(conn->timer);
-    }
     if (conn->state != CONN_SIGN_IN && conn->state != CONN_READY) {
         /* about to be closed */
     } else if (ok) {
@@ -172,9 +169,7 @@ static void sign_in(struct conn *conn)
         conn_break_with(conn, &why);
     } else if (!sign_in_asks(&conn->sign_in)) {
         sign_in_now(conn);
-    } else if (sign_in_ask_first(conn, &why)) {
-        loop_timer_set(conn->timer, connect_left_ms(conn));
-    } else {
+    } else if (!sign_in_ask_first(conn, &why)) { /* the timer of the last request runs on */
         conn_break_with(conn, &why);
     }
 }

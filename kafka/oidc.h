@@ -18,8 +18,8 @@
 #define OIDC_TIMEOUT_MS  4000 /* of a question; below what a connection may take */
 #define OIDC_NAME_BYTES  256
 #define OIDC_TOKEN_BYTES (16 << 10)
-#define OIDC_RENEW_PERCENT \
-    75 /* before sessions are made anew (sign_in), so that each brings a new end */
+/* Of its life, then the next is asked for: before sessions are made anew (sign_in), so that each brings a later end. */
+#define OIDC_RENEW_PERCENT 75
 
 struct oidc;
 

@@ -222,7 +222,11 @@ def token(**more):
 
 
 def echo(request, *_):
-    return says(400, json.dumps({"error": SECRET, "error_description": request.header("authorization")}).encode())()
+    return says(400, json.dumps({"error": SECRET}).encode())()
+
+
+def echo_header(request, *_):
+    return says(400, json.dumps({"error_description": request.header("authorization")}).encode())()
 
 
 HOSTILE = {
@@ -234,6 +238,7 @@ HOSTILE = {
     "throttled": (throttle(1), "HTTP 429", ""),
     "forbidden": (says(403, b'{"error":"access_denied\\u001b[31m"}'), "access_denied [31m", "client.secret"),
     "echo": (echo, "it repeats a secret", "client.secret"),
+    "echo-header": (echo_header, "it repeats a secret", "client.secret"),
     "unauthorized": (says(401, b"nobody"), "HTTP 401", "client.secret"),
     "nothing": (says(200, b""), "no JSON object", ""),
     "list": (says(200, b"[]"), "no JSON object", ""),
