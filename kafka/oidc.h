@@ -1,5 +1,5 @@
 /* Tokens for OAUTHBEARER: asked for at the site's token endpoint (OAuth 2, client_credentials; RFC 6749, 4.4), kept until
- * three quarters of their life are over, one for all connections and librdkafka handles of equal settings. Blocks.
+ * half of their life is over, one for all connections and librdkafka handles of equal settings. Blocks.
  *
  * Promises: the server's certificate is verified, no redirect is followed, an answer has 1 MiB and a token 16 KiB at most;
  * id and secret are read for each question, so that changed ones count from the next. One question at a time: who comes
@@ -18,8 +18,8 @@
 #define OIDC_TIMEOUT_MS  4000 /* of a question; below what a connection may take */
 #define OIDC_NAME_BYTES  256
 #define OIDC_TOKEN_BYTES (16 << 10)
-/* Of its life, then the next is asked for: before sessions are made anew (sign_in), so that each brings a later end. */
-#define OIDC_RENEW_PERCENT 75
+/* Of its life, then the next is asked for: before sessions are made anew (sign_in), so that each ends later by a good part of a life. */
+#define OIDC_RENEW_PERCENT 50
 
 struct oidc;
 
