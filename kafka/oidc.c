@@ -368,16 +368,13 @@ static bool fetch(const struct config_client *client, struct oidc_token *out, st
     bool ok = config_client_read(client, ID_KEY, &id, err) &&
               config_client_read(client, SECRET_KEY, &secret, err);
 
-    if (ok && (url == NULL || id == NULL || secret == NULL)) {
-        ok = err_set(err, ERR_CONFIG, "sign-in: the site has no %s",
-                     url == NULL  ? URL_KEY
-                     : id == NULL ? ID_KEY
-                                  : "secret " SECRET_KEY);
-    }
-    if (ok) {
+    if (ok && url != NULL && id != NULL && secret != NULL) {
         char *header = basic(id, secret);
         ok = ask(url, config_client_get(client, CA_KEY), form, header, secret, out, err);
         config_secret_free(header);
+    } else if (ok) { /* config_load() lets none of them be missing */
+        ok = err_set(err, ERR_CONFIG, "sign-in: the site has not all of %s, %s and the secret %s",
+                     URL_KEY, ID_KEY, SECRET_KEY);
     }
     if (ok && out->name[0] == '\0') {
         snprintf(out->name, sizeof(out->name), "%s", id);
@@ -482,25 +479,25 @@ static bool renew(struct oidc *oidc, struct oidc_token *out, struct err *err)
     return ok;
 }
 
+static bool known_now(struct oidc *oidc, bool *ok, struct oidc_token *out, struct err *err)
+{
+    pthread_mutex_lock(&oidc->mutex);
+    bool is_known = known(oidc, ok, out, err);
+    pthread_mutex_unlock(&oidc->mutex);
+    return is_known;
+}
+
 bool oidc_token(struct oidc *oidc, struct oidc_token *out, struct err *err)
 {
     bool ok = false;
 
-    for (int pass = 0; pass < 2; pass++) {
-        if (pass == 1) {
-            pthread_mutex_lock(&oidc->asking);
-        }
-        pthread_mutex_lock(&oidc->mutex);
-        bool is_known = known(oidc, &ok, out, err);
-        pthread_mutex_unlock(&oidc->mutex);
-        if (is_known) {
-            if (pass == 1) {
-                pthread_mutex_unlock(&oidc->asking);
-            }
-            return ok;
-        }
+    if (known_now(oidc, &ok, out, err)) {
+        return ok;
     }
-    ok = renew(oidc, out, err);
+    pthread_mutex_lock(&oidc->asking);
+    if (!known_now(oidc, &ok, out, err)) { /* nobody has asked while we waited for our turn */
+        ok = renew(oidc, out, err);
+    }
     pthread_mutex_unlock(&oidc->asking);
     return ok;
 }

@@ -11,6 +11,7 @@
 #define THREADS_MAX 32
 
 static struct oidc *oidc;
+static pthread_mutex_t lines = PTHREAD_MUTEX_INITIALIZER;
 
 static void *ask(void *arg)
 {
@@ -18,13 +19,16 @@ static void *ask(void *arg)
     struct err err = {0};
 
     (void)arg;
-    if (oidc_token(oidc, &token, &err)) {
+    bool ok = oidc_token(oidc, &token, &err);
+    pthread_mutex_lock(&lines);
+    if (ok) {
         say("token serial=%llu lasts_ms=%lld name=%s", (unsigned long long)token.serial,
             (long long)token.lasts_ms, token.name);
         oidc_token_done(&token);
     } else {
         say_err("error", &err);
     }
+    pthread_mutex_unlock(&lines);
     return NULL;
 }
 
