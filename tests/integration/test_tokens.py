@@ -149,6 +149,7 @@ def test_a_wrong_secret_is_said_and_mended(line, folder, secured):
     unseen(secured, worker)
 
 
+@pytest.mark.long
 def test_the_server_is_away_at_the_start_and_later(line, secured):
     one = line("clear")
     Load(one.source.bootstrap, one.topics[0], "lz4", count=500, partitions=4).run()
@@ -170,6 +171,7 @@ def test_the_server_is_away_at_the_start_and_later(line, secured):
     unseen(secured, worker)
 
 
+@pytest.mark.long
 def test_a_token_that_the_broker_refuses(line, secured):
     """Of another audience: said in the broker's words; the right one is asked for without a restart."""
     one = line("clear")
@@ -187,6 +189,7 @@ def test_a_token_that_the_broker_refuses(line, secured):
     unseen(secured, worker)
 
 
+@pytest.mark.long
 def test_stopped_while_the_server_is_waited_for(line, secured):
     """Threads that wait for it hold nobody's end up, and do not crash it."""
     one = line("clear")
