@@ -184,7 +184,7 @@ stage_libraries() {
 
 # What test-long tries the images, the rehearsal and the package on: a container engine, its compose, and a clean Debian 13 as
 # others pull it from a hub. The engine's packages would start services, so they are unpacked, not installed. Only root can
-# start it. Debian 12's own compose is version 1: that of 13 runs there.
+# start it. Debian 12's own compose is version 1: that of 13 runs there. iptables: the engine's resolver in a container needs it.
 engine_packages=(docker.io docker-cli containerd runc)
 engine_plugins=(docker-compose docker-buildx)
 engine_suite=trixie
@@ -195,7 +195,7 @@ stage_engine() {
     }
     local apt=$deps/apt/engine engine=$deps/engine archive names=()
     apt-get update -q
-    install_packages debootstrap libdevmapper1.02.1 libseccomp2
+    install_packages debootstrap iptables libdevmapper1.02.1 libseccomp2
     mapfile -t names < <(apt-cache pkgnames | grep -xF "$(printf '%s\n' "${engine_packages[@]}")")
     rm -rf "$apt" "$engine"
     mkdir -p "$apt" "$engine"

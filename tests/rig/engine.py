@@ -52,6 +52,10 @@ class Engine:
             "DOCKER_CONFIG": str(self.home / "config"),
             "DOCKER_BUILDKIT": "0",  # the builder that needs no plugin
         }
+        plugins = self.home / "config" / "cli-plugins"
+        plugins.parent.mkdir(exist_ok=True)
+        plugins.unlink(missing_ok=True)
+        plugins.symlink_to(ENGINE / "usr" / "libexec" / "docker" / "cli-plugins")
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -96,6 +100,7 @@ class Engine:
             boxes = self.docker("ps", "-aq", check=False).stdout.split()
             if boxes:
                 self.docker("rm", "-f", *boxes, check=False)
+            self.docker("network", "prune", "-f", check=False)  # their bridges are this machine's
         self.process.kill9()
         with contextlib.suppress(AssertionError):
             ip("link", "del", self.bridge)
@@ -123,6 +128,14 @@ class Engine:
     def build(self, tag, dockerfile, *options, context=ROOT, timeout=1200):
         """An image of a Dockerfile, as a user builds it; a build reaches the archives over the machine's network."""
         self.docker("build", "--network=host", "-t", tag, "-f", dockerfile, *options, context, timeout=timeout)
+
+    def compose(self, *args, cwd, env=None, timeout=600, stdin=None):
+        """CompletedProcess of `docker compose`, as a user types it, whatever its status."""
+        return subprocess.run(
+            ["docker", "compose", *map(str, args)],
+            **{"env": os.environ | self.env | {"DOCKER_BUILDKIT": "1"} | (env or {}), "cwd": cwd, "text": True},
+            **{"timeout": timeout, "input": stdin, "capture_output": True, "check": False},
+        )
 
     def run(self, image, *command, options=()):
         return Container(self, self.docker("run", "-d", *options, image, *command).stdout.strip())
