@@ -5,8 +5,8 @@
     client consume TOPIC GROUP      processes and commits each second; /ledger/processed has each that was processed
     client ledger TOPIC GROUP       what was skipped, lost, read twice, held against the group's hint; exit 0 or 1
 
-Both make a new client when all brokers are gone, as docs/failover.md asks of applications that follow a name: it begins at
-committed(), not at the old cluster's position.
+Both make a new client when all brokers are gone, as docs/failover.md asks of applications that follow a name: it begins
+at committed(), not at the old cluster's position.
 """
 
 import bisect
