@@ -49,7 +49,8 @@ class Rehearsal:
         built = ("hangzhou-kafka", "hangzhou-ferryd", "dns")
         build = {"context": str(ROOT), "network": "host"}
         (self.dir / "test.json").write_text(json.dumps({"services": {name: {"build": build} for name in built}}))
-        self.env = {"COMPOSE_FILE": "compose.yaml:test.json"}
+        self.project = f"ferry-rehearsal-{os.getpid()}"
+        self.env = {"COMPOSE_FILE": "compose.yaml:test.json", "COMPOSE_PROJECT_NAME": self.project}
         if os.path.exists(CA):
             self.env["REHEARSAL_CA"] = CA
 
@@ -125,19 +126,20 @@ def walk(rehearsal):
         ask(rehearsal, words)
 
 
-def nothing_is_left(engine):
-    for what in ("ps -aq", "volume ls -q", "network ls -q --filter name=rehearsal"):
-        assert engine.docker(*what.split()).stdout == "", what
+def nothing_is_left(rehearsal):
+    label = f"label=com.docker.compose.project={rehearsal.project}"
+    for what in ("ps -aq", "volume ls -q", "network ls -q"):
+        assert rehearsal.engine.docker(*what.split(), "--filter", label).stdout == "", what
 
 
 @pytest.mark.parametrize("turn", ["first", "again"])
-def test_rehearsal(rehearsal, engine, turn):
+def test_rehearsal(rehearsal, turn):
     began = time.monotonic()
     rehearsal.ok("build", timeout=BUILD_S)
     assert turn == "first" or time.monotonic() - began < 60, "the images were there"
     walk(rehearsal)
     rehearsal.ok("down -v")
-    nothing_is_left(engine)
+    nothing_is_left(rehearsal)
 
 
 def test_the_ledger_turns_red(rehearsal):

@@ -9,7 +9,8 @@ KafkaCluster("a", place=engine.outside)              containers reach it; so doe
 Nothing is pulled: `tools/setup.sh engine` unpacks the engine and makes the one base image, debian:trixie-slim. The
 engine lives in a process and a mount namespace of its own, so that containers and mounts cannot outlive it, however it
 ends. It writes no packet filter rules: containers reach this machine over the bridge, and a build uses the machine's
-network. Needs root.
+network. Needs root. FERRY_ENGINE=unix:///... is an engine that runs already, whose cache saves the builds: it is used, and
+keeps its images.
 """
 
 import contextlib
@@ -48,7 +49,7 @@ class Engine:
         self.process = None
         self.env = {
             "PATH": f"{ENGINE}/usr/bin:{ENGINE}/usr/sbin:{os.environ['PATH']}",
-            "DOCKER_HOST": f"unix://{self.home}/s",
+            "DOCKER_HOST": os.environ.get("FERRY_ENGINE", f"unix://{self.home}/s"),
             "DOCKER_CONFIG": str(self.home / "config"),
             "DOCKER_BUILDKIT": "0",  # the builder that needs no plugin
         }
@@ -60,6 +61,8 @@ class Engine:
     # -- life ---------------------------------------------------------------------------------------------------
 
     def start(self):
+        if "FERRY_ENGINE" in os.environ:
+            return self
         self._possible()
         ip("link", "add", self.bridge, "type", "bridge")
         ip("addr", "add", f"{self.outside.host}/24", "dev", self.bridge)
