@@ -9,8 +9,8 @@ KafkaCluster("a", place=engine.outside)              containers reach it; so doe
 Nothing is pulled: `tools/setup.sh engine` unpacks the engine and makes the one base image, debian:trixie-slim. The
 engine lives in a process and a mount namespace of its own, so that containers and mounts cannot outlive it, however it
 ends. It writes no packet filter rules: containers reach this machine over the bridge, and a build uses the machine's
-network. Needs root. FERRY_ENGINE=unix:///... is an engine that runs already, whose cache saves the builds: it is used, and
-keeps its images.
+network. Needs root. FERRY_ENGINE=unix:///... is an engine that runs already, whose cache saves the builds: it is used,
+and keeps its images.
 """
 
 import contextlib
