@@ -126,6 +126,9 @@ static void set_up(struct https *https, const struct https_ask *ask, struct curl
         curl_easy_setopt(curl, CURLOPT_CAINFO, ca);
         curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
     }
+    if (ask->direct) {
+        curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    }
     if (ask->body != NULL) {
         curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)strlen(ask->body));
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, ask->body);

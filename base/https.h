@@ -35,6 +35,7 @@ struct https_ask {
         sigv4; /* "aws:amz:REGION:SERVICE": signed so by libcurl, with user and password; or NULL */
     const char *user;
     const char *password;
+    bool direct; /* by no proxy: what is asked stands on this machine or beside it */
     /* More answers that say "not now, and nothing was done" than status 429. NULL = none. */
     bool (*throttled)(const struct https_answer *answer);
 };

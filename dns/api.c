@@ -245,7 +245,7 @@ static bool settled(struct dns_provider *provider, const char *name, const char 
 bool api_init(struct api *api, const struct config_zone *zone, const struct api_calls *calls,
               const char *endpoint, struct err *err)
 {
-    api->provider = (struct dns_provider){get, swap, settled, api_free};
+    api->provider = (struct dns_provider){get, swap, settled, api_free, NULL};
     api->zone = zone;
     api->calls = calls;
     api->endpoint = zone->endpoint == NULL ? endpoint : zone->endpoint;
@@ -255,9 +255,9 @@ bool api_init(struct api *api, const struct config_zone *zone, const struct api_
                                                    .timeout_ms = zone->request_timeout_ms,
                                                    .ca_key = api->ca_key,
                                                    .address_key = api->address_key});
-    api->secret = config_secret_read(zone->secret, err);
+    api->secret = zone->secret == NULL ? NULL : config_secret_read(zone->secret, err);
     https_hide(api->https, api->secret);
-    return dns_name(zone->name, api->zone_name) && api->secret != NULL;
+    return dns_name(zone->name, api->zone_name) && (zone->secret == NULL || api->secret != NULL);
 }
 
 void api_free(struct dns_provider *provider)

@@ -118,20 +118,25 @@ debian_uri() {
         awk -v codename="$codename" '$2 == codename && $3 == "main" && ($4 == "Debian" || $4 == "") {print $1; exit}'
 }
 
-# Source packages come through apt, with list files of our own: the machine's sources stay as they are, and apt checks
-# the archive's signature and each file's hash.
-fetch_sources() {
-    local uri suite apt=$deps/apt
+# apt with list files of our own: the machine's sources stay as they are, and apt checks the archive's signature and each
+# file's hash. Its options are in `apt_own` afterwards.
+own_lists() { # folder, deb or deb-src, suite...
+    local uri suite apt=$1 kind=$2
     uri=$(debian_uri)
     [ -n "$uri" ] || die "no Debian archive in this machine's apt sources"
-    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$deps/src"
-    for suite in $rdkafka_suite $hiredis_suite; do
-        printf 'deb-src [signed-by=%s] %s %s main\n' $keyring "$uri" "$suite"
+    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+    for suite in "${@:3}"; do
+        printf '%s [signed-by=%s] %s %s main\n' "$kind" $keyring "$uri" "$suite"
     done >"$apt/sources.list"
-    local options=(-q -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
+    apt_own=(-q -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
         -o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o "APT::Sandbox::User=$(id -un)")
-    apt-get update "${options[@]}"
-    (cd "$deps/src" && apt-get source --download-only "${options[@]}" "$@")
+    apt-get update "${apt_own[@]}"
+}
+
+fetch_sources() {
+    own_lists "$deps/apt" deb-src $rdkafka_suite $hiredis_suite
+    mkdir -p "$deps/src"
+    (cd "$deps/src" && apt-get source --download-only "${apt_own[@]}" "$@")
 }
 
 unpack() { # name: prints the folder
@@ -177,9 +182,11 @@ stage_libraries() {
     done
 }
 
-# What test-long tries the image and the package on: a container engine, and a clean Debian 13 as others pull it from a hub.
-# The engine's packages would start services, so they are unpacked, not installed. Only root can start it.
+# What test-long tries the images, the rehearsal and the package on: a container engine, its compose, and a clean Debian 13 as
+# others pull it from a hub. The engine's packages would start services, so they are unpacked, not installed. Only root can
+# start it. Debian 12's own compose is version 1: that of 13 runs there. iptables: the engine's resolver in a container needs it.
 engine_packages=(docker.io docker-cli containerd runc)
+engine_plugins=(docker-compose docker-buildx)
 engine_suite=trixie
 stage_engine() {
     [ "$(id -u)" = 0 ] || {
@@ -188,11 +195,13 @@ stage_engine() {
     }
     local apt=$deps/apt/engine engine=$deps/engine archive names=()
     apt-get update -q
-    install_packages debootstrap libdevmapper1.02.1 libseccomp2
+    install_packages debootstrap iptables libdevmapper1.02.1 libseccomp2
     mapfile -t names < <(apt-cache pkgnames | grep -xF "$(printf '%s\n' "${engine_packages[@]}")")
     rm -rf "$apt" "$engine"
     mkdir -p "$apt" "$engine"
     (cd "$apt" && apt-get download -q "${names[@]}")
+    own_lists "$apt/own" deb $engine_suite
+    (cd "$apt" && apt-get download "${apt_own[@]}" "${engine_plugins[@]}")
     for archive in "$apt"/*.deb; do
         dpkg-deb -x "$archive" "$engine"
     done
@@ -282,7 +291,7 @@ inputs() {
         missing_packages build
         printf '%s\n' "${build_packages[@]}"
         ;;
-    engine) printf '%s\n' "${engine_packages[@]}" $engine_suite "$deps" "$(id -u)" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
+    engine) printf '%s\n' "${engine_packages[@]}" "${engine_plugins[@]}" $engine_suite "$deps" "$(id -u)" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
     libraries) printf '%s\n' $rdkafka_min $hiredis_min $rdkafka_suite $hiredis_suite "$deps" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
     python) cat tests/requirements.txt && /usr/bin/python3 --version && printf '%s\n' "$build" ;;
     jars) cat tests/rig/pom.xml ;;
