@@ -1,7 +1,5 @@
 /* One call is some turns: each sends what is left to be asked, waits for all answers, and is followed by another one while a
  * coordinator says that it is elsewhere or loading. */
-#include "kafka/groups.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +9,7 @@
 #include "kafka/admin_inside.h"
 #include "kafka/broker_ask.h"
 #include "kafka/error.h"
+#include "kafka/groups_inside.h"
 #include "kafka/proto.h"
 
 #define GROUPS_A_REQUEST 500 /* of 50 partitions: an answer of about 1 MB */
@@ -39,105 +38,7 @@ struct groups_door {
     size_t topic_at;    /* where the last name was found */
 };
 
-/* --- lists -------------------------------------------------------------------------------------------------------- */
-
-static void places_free(struct groups_row *row)
-{
-    for (size_t i = 0; i < row->places_count; i++) {
-        free(row->places[i].metadata);
-    }
-    free(row->places);
-    row->places = NULL;
-    row->places_count = 0;
-}
-
-void groups_list_done(struct groups_list *list)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        free(list->rows[i].name);
-        places_free(&list->rows[i]);
-    }
-    for (size_t i = 0; i < list->topics_count; i++) {
-        free(list->topics[i]);
-    }
-    free(list->rows);
-    free(list->topics);
-    *list = (struct groups_list){0};
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const struct groups_row *)a)->name, ((const struct groups_row *)b)->name);
-}
-
-void groups_list_sort(struct groups_list *list)
-{
-    if (list->count > 1) {
-        qsort(list->rows, list->count, sizeof(*list->rows), by_name);
-    }
-}
-
-struct groups_row *groups_list_find(const struct groups_list *list, const char *name)
-{
-    size_t low = 0;
-    size_t high = list->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = strcmp(list->rows[middle].name, name);
-        if (order == 0) {
-            return &list->rows[middle];
-        }
-        if (order < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return NULL;
-}
-
-struct groups_row *groups_list_add(struct groups_list *list, const char *name)
-{
-    if ((list->count & (list->count - 1)) == 0) { /* full at powers of two */
-        size_t room = list->count == 0 ? 1 : list->count * 2;
-        list->rows = must(reallocarray(list->rows, room, sizeof(*list->rows)));
-    }
-    struct groups_row *row = &list->rows[list->count++];
-    *row = (struct groups_row){.name = must(strdup(name)), .coordinator = -1};
-    return row;
-}
-
-static int place_order(const struct groups_place *place, const char *topic, int32_t partition)
-{
-    int order = strcmp(place->topic, topic);
-    return order != 0 ? order : (place->partition > partition) - (place->partition < partition);
-}
-
-static int by_place(const void *a, const void *b)
-{
-    const struct groups_place *of_b = b;
-    return place_order(a, of_b->topic, of_b->partition);
-}
-
-struct groups_place *groups_row_place(const struct groups_row *row, const char *topic,
-                                      int32_t partition)
-{
-    size_t low = 0;
-    size_t high = row->places_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = place_order(&row->places[middle], topic, partition);
-        if (order == 0) {
-            return &row->places[middle];
-        }
-        if (order < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return NULL;
-}
+/* --- names of topics ---------------------------------------------------------------------------------------------- */
 
 /* Names come topic by topic, in much the same order for each group. */
 static const char *topic_name(struct groups_door *door, struct wire_string name)
@@ -675,9 +576,7 @@ static void take_places(struct groups_door *door, struct groups_row *row,
             place->metadata = must(strndup(part->metadata.data, (size_t)part->metadata.len));
         }
     }
-    if (row->places_count > 1) {
-        qsort(row->places, row->places_count, sizeof(*row->places), by_place);
-    }
+    groups_places_sort(row);
 }
 
 static void take_fetched(struct some *some, const struct offset_fetch_answer *answer)
@@ -734,7 +633,7 @@ bool groups_fetch(struct groups_door *door, struct groups_list *list, struct err
         return false;
     }
     for (size_t i = 0; i < list->count; i++) {
-        places_free(&list->rows[i]);
+        groups_places_free(&list->rows[i]);
         err_clear(&list->rows[i].err);
     }
     turns(door, fetch_left, send_fetch);
@@ -865,9 +764,7 @@ bool groups_commit(struct groups_door *door, struct groups_list *list, struct er
     for (size_t i = 0; i < list->count; i++) {
         struct groups_row *row = &list->rows[i];
         err_clear(&row->err);
-        if (row->places_count > 1) {
-            qsort(row->places, row->places_count, sizeof(*row->places), by_place);
-        }
+        groups_places_sort(row);
         for (size_t j = 0; j < row->places_count; j++) {
             row->places[j].error = row->places[j].offset >= 0 ? TO_SEND : KAFKA_NONE;
         }
