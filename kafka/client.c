@@ -236,7 +236,7 @@ struct client *client_new_bounded(rd_kafka_type_t type, const struct config_clie
     rd_kafka_conf_set_opaque(conf, handle);
     rd_kafka_conf_set_log_cb(conf, log_line);
     rd_kafka_conf_set_socket_cb(conf, paced_socket);
-    rd_kafka_conf_set_events(conf, events);
+    rd_kafka_conf_set_events(conf, events | RD_KAFKA_EVENT_ERROR); /* for admin_call_wait() */
     handle->rk = rd_kafka_new(type, conf, why, sizeof(why));
     if (!handle->rk) {
         rd_kafka_conf_destroy(conf);

@@ -145,13 +145,15 @@ static bool begin(struct groups_door *door, struct groups_list *list, struct err
     door->topic_at = 0;
     door->trouble = (struct err){0};
     door->until_ms = loop_now_ms(door->loop) + door->admin->timeout_ms;
-    while (cluster_brokers_count(door->cluster) == 0 && left_ms(door) > 0) {
+    while (cluster_brokers_count(door->cluster) == 0 && left_ms(door) > 0 &&
+           !cluster_refuses(door->cluster)) {
         rest(door, OPEN_MS);
     }
     if (cluster_brokers_count(door->cluster) == 0) {
         const char *why = cluster_last_error(door->cluster);
-        return err_set(err, ERR_RETRY, "%s: not reached within %d ms%s%s", door->admin->site,
-                       door->admin->timeout_ms, why[0] == '\0' ? "" : ": ", why);
+        return err_set(err, ERR_RETRY, "%s: not reached within %lld ms%s%s", door->admin->site,
+                       (long long)(door->admin->timeout_ms - left_ms(door)),
+                       why[0] == '\0' ? "" : ": ", why);
     }
     return true;
 }
