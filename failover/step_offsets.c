@@ -19,6 +19,7 @@
 #include "failover/cut.h"
 #include "failover/hints_topic.h"
 #include "failover/journal.h"
+#include "kafka/group_questions.h"
 
 #define FREEZE        "freeze"
 #define OFFSETS       "offsets"
@@ -526,7 +527,7 @@ static bool undone(const struct groups_list *list, struct err *err)
     for (size_t i = 0; i < list->count; i++) {
         for (size_t j = 0; j < list->rows[i].places_count; j++) {
             int16_t error = list->rows[i].places[j].error;
-            if (error != 0 && !groups_error_is_members(error)) { /* members commit over it */
+            if (error != 0 && !group_error_is_members(error)) { /* members commit over it */
                 return err_set_code(err, ERR_RETRY, error, "group '%.200s': Kafka error %d",
                                     list->rows[i].name, error);
             }

@@ -7,12 +7,10 @@
 #include "base/heap.h"
 #include "base/loop.h"
 #include "kafka/admin_inside.h"
-#include "kafka/broker_ask.h"
 #include "kafka/error.h"
+#include "kafka/group_questions.h"
 #include "kafka/groups_inside.h"
-#include "kafka/proto.h"
 
-#define GROUPS_A_REQUEST 500 /* of 50 partitions: an answer of about 1 MB */
 #define LANES \
     8 /* connections to a coordinator, side by side: a commit waits for its log (5 ms and more) */
 #define ROWS_A_LANE         4          /* for fewer no further connection is made */
@@ -117,17 +115,22 @@ static void note(struct groups_door *door, const struct err *err)
     }
 }
 
-static void answered_one(struct groups_door *door)
+static void answered(struct groups_door *door, const struct err *err)
 {
+    if (err != NULL) {
+        note(door, err);
+    }
     if (--door->waiting == 0) {
         loop_stop(door->loop);
     }
 }
 
-static void ask(struct groups_door *door, const struct broker_ask *what)
+/* Who hears of a question; the door waits for him. */
+static struct group_asker asker(struct groups_door *door,
+                                void (*done)(void *arg, const struct err *err), void *arg)
 {
     door->waiting++;
-    broker_ask(door->asks, what);
+    return (struct group_asker){.asks = door->asks, .done = done, .arg = arg};
 }
 
 /* Each ask has its own bound, the call's time limit: it ends. */
@@ -158,19 +161,6 @@ static bool begin(struct groups_door *door, struct groups_list *list, struct err
     return true;
 }
 
-static bool is_passing(int16_t error)
-{
-    return error == KAFKA_COORDINATOR_LOAD_IN_PROGRESS ||
-           error == KAFKA_COORDINATOR_NOT_AVAILABLE || error == KAFKA_NOT_COORDINATOR ||
-           error == KAFKA_REQUEST_TIMED_OUT;
-}
-
-bool groups_error_is_members(int16_t error)
-{
-    return error == KAFKA_ILLEGAL_GENERATION || error == KAFKA_UNKNOWN_MEMBER_ID ||
-           error == KAFKA_REBALANCE_IN_PROGRESS || error == KAFKA_STALE_MEMBER_EPOCH;
-}
-
 /* @param what  "read", "commit" */
 static void row_failed(struct groups_door *door, struct groups_row *row, const char *what,
                        bool commit, int16_t error)
@@ -178,7 +168,7 @@ static void row_failed(struct groups_door *door, struct groups_row *row, const c
     char lacks[ACL_LACKS_BYTES];
     bool denied = cluster_denied(door->cluster, error, commit ? ACL_READ : ACL_DESCRIBE, ACL_GROUP,
                                  row->name, lacks);
-    err_set_code(&row->err, is_passing(error) ? ERR_RETRY : ERR_REFUSED, error,
+    err_set_code(&row->err, group_error_passes(error) ? ERR_RETRY : ERR_REFUSED, error,
                  "%s: %s group '%.200s': %s", door->admin->site, what, row->name,
                  denied ? lacks : kafka_error_name(error));
 }
@@ -190,20 +180,15 @@ struct listing {
     int32_t broker;
 };
 
-static void put_list(void *arg, struct writer *writer, int16_t version)
-{
-    (void)arg;
-    proto_put_list_groups(writer, version);
-}
-
 static void word(struct wire_string from, char out[32])
 {
     bool fits = from.len > 0 && from.len < 32;
     snprintf(out, 32, "%.*s", fits ? (int)from.len : 0, fits ? from.data : "");
 }
 
-static void take_listed(struct listing *listing, const struct listed_group *found)
+static void take_listed(void *arg, const struct listed_group *found)
 {
+    const struct listing *listing = arg;
     struct groups_door *door = listing->door;
     char name[512];
     if (found->group.len <= 0 || found->group.len >= (int32_t)sizeof(name) ||
@@ -223,31 +208,12 @@ static void take_listed(struct listing *listing, const struct listed_group *foun
     row->empty = strcmp(row->state, "Empty") == 0 || strcmp(row->state, "Dead") == 0;
 }
 
-static bool list_answered(void *arg, struct reader *reader, int16_t version, const struct err *err)
+static void listed(void *arg, const struct err *err)
 {
     struct listing *listing = arg;
     struct groups_door *door = listing->door;
-    struct list_groups_answer answer;
-    struct err why;
-    bool understood = true;
-    if (reader == NULL) {
-        note(door, err);
-    } else if (!(understood = proto_get_list_groups(reader, version, &answer, &why))) {
-        note(door, &why);
-    } else {
-        for (int32_t i = 0; i < answer.groups_count; i++) {
-            take_listed(listing, &answer.groups[i]);
-        }
-        if (answer.error != KAFKA_NONE) {
-            err_set_code(&why, ERR_RETRY, answer.error, "ListGroups: %s",
-                         kafka_error_name(answer.error));
-            note(door, &why);
-        }
-        list_groups_answer_done(&answer);
-    }
     free(listing);
-    answered_one(door);
-    return understood;
+    answered(door, err);
 }
 
 /* While a group moves, two brokers may list it: the one that has members counts. */
@@ -282,12 +248,8 @@ bool groups_read(struct groups_door *door, bool (*wanted)(void *arg, const char 
     for (int32_t i = 0; i < cluster_brokers_count(door->cluster); i++) {
         struct listing *listing = must(calloc(1, sizeof(*listing)));
         *listing = (struct listing){door, cluster_broker_at(door->cluster, i)};
-        const struct broker_ask what = {.broker = listing->broker,
-                                        .api = API_LIST_GROUPS,
-                                        .put = put_list,
-                                        .answer = list_answered,
-                                        .arg = listing};
-        ask(door, &what);
+        const struct group_asker who = asker(door, listed, listing);
+        group_question_list(&who, listing->broker, take_listed);
     }
     wait_answers(door);
     only_once(out);
@@ -331,9 +293,6 @@ struct some { /* one request */
     struct groups_door *door;
     struct groups_row **rows;
     int32_t count;
-    /* of a commit: one row's places [first, first + places_count) */
-    size_t first;
-    int32_t places_count;
 };
 
 static struct some *some_new(struct groups_door *door, struct groups_row **rows, size_t count)
@@ -346,10 +305,13 @@ static struct some *some_new(struct groups_door *door, struct groups_row **rows,
     return some;
 }
 
-static void some_free(struct some *some)
+static void some_done(void *arg, const struct err *err)
 {
+    struct some *some = arg;
+    struct groups_door *door = some->door;
     free(some->rows);
     free(some);
+    answered(door, err);
 }
 
 static struct groups_row *row_of(const struct some *some, struct wire_string name)
@@ -365,16 +327,59 @@ static struct groups_row *row_of(const struct some *some, struct wire_string nam
     return NULL;
 }
 
-/* Old versions take one group a request; then many are sent, one behind the other. */
-static size_t a_request(struct groups_door *door, int32_t broker, enum api_key api,
-                        int16_t many_from)
+/* --- answers ------------------------------------------------------------------------------------------------------ */
+
+static void take_coordinator(void *arg, const struct coordinator_row *found)
 {
-    struct conn *conn = broker == BROKER_ANY ? cluster_any_conn(door->cluster)
-                                             : cluster_conn(door->cluster, broker, 0);
-    bool many =
-        conn != NULL && conn_is_ready(conn) && conn_versions(conn)->version[api] >= many_from;
-    return many ? GROUPS_A_REQUEST : 1;
+    const struct some *some = arg;
+    struct groups_row *row = row_of(some, found->group);
+    if (row != NULL && found->error == KAFKA_NONE) {
+        row->coordinator = found->id;
+    } else if (row != NULL) {
+        row_failed(some->door, row, "find the coordinator of", false, found->error);
+    }
 }
+
+static void take_places(struct groups_door *door, struct groups_row *row,
+                        const struct offset_fetch_group *group)
+{
+    row->places = must(calloc((size_t)group->parts_count + 1, sizeof(*row->places)));
+    struct wire_string last = {.data = NULL, .len = -1};
+    const char *topic = NULL;
+    for (int32_t i = 0; i < group->parts_count; i++) {
+        const struct offset_fetch_part *part = &group->parts[i];
+        if (part->topic.data != last.data || topic == NULL) {
+            last = part->topic;
+            topic = topic_name(door, part->topic);
+        }
+        struct groups_place *place = &row->places[row->places_count++];
+        *place = (struct groups_place){.topic = topic,
+                                       .partition = part->partition,
+                                       .offset = part->offset < 0 ? -1 : part->offset,
+                                       .error = part->error};
+        if (part->metadata.len > 0) {
+            place->metadata = must(strndup(part->metadata.data, (size_t)part->metadata.len));
+        }
+    }
+    groups_places_sort(row);
+}
+
+static void take_fetched(void *arg, const struct offset_fetch_group *found)
+{
+    const struct some *some = arg;
+    struct groups_row *row = row_of(some, found->group);
+    if (row == NULL || row->places != NULL) { /* nobody asked for it, or twice */
+        return;
+    }
+    if (found->error == KAFKA_NONE || found->error == KAFKA_GROUP_ID_NOT_FOUND) {
+        err_clear(&row->err);
+        take_places(some->door, row, found);
+    } else {
+        row_failed(some->door, row, "read what is committed of", false, found->error);
+    }
+}
+
+/* --- asking ------------------------------------------------------------------------------------------------------- */
 
 /* Connections that so many rows of one coordinator are spread over. */
 static size_t lanes_for(size_t rows_count)
@@ -383,27 +388,29 @@ static size_t lanes_for(size_t rows_count)
     return lanes < LANES ? lanes : LANES;
 }
 
-/* One request each for some of the rows; side by side on the coordinator's lanes. */
-static void ask_some(struct groups_door *door, int32_t broker, enum api_key api, int16_t many_from,
-                     struct groups_row **rows, size_t count,
-                     void (*put)(void *arg, struct writer *writer, int16_t version),
-                     bool (*answer)(void *arg, struct reader *reader, int16_t version,
-                                    const struct err *err))
+/* One question each for some of the rows; side by side on the coordinator's lanes. */
+static void ask_some(struct groups_door *door, int32_t broker, enum api_key api,
+                     struct groups_row **rows, size_t count)
 {
-    size_t most = a_request(door, broker, api, many_from);
+    size_t most = group_questions_most(door->cluster, broker, api);
     size_t lanes = broker == BROKER_ANY ? 1 : lanes_for(count);
     size_t share = (count + lanes - 1) / lanes;
+    const char **names = must(calloc(count + 1, sizeof(*names)));
     most = share < most ? share : most;
-    for (size_t at = 0; at < count; at += most) {
-        size_t some_count = count - at < most ? count - at : most;
-        const struct broker_ask what = {.broker = broker,
-                                        .lane = (int32_t)(at / most % lanes),
-                                        .api = api,
-                                        .put = put,
-                                        .answer = answer,
-                                        .arg = some_new(door, rows + at, some_count)};
-        ask(door, &what);
+    for (size_t i = 0; i < count; i++) {
+        names[i] = rows[i]->name;
     }
+    for (size_t at = 0; at < count; at += most) {
+        size_t few = count - at < most ? count - at : most;
+        const struct group_asker who = asker(door, some_done, some_new(door, rows + at, few));
+        if (api == API_FIND_COORDINATOR) {
+            group_question_find(&who, names + at, (int32_t)few, take_coordinator);
+        } else {
+            group_question_fetch(&who, broker, (int32_t)(at / most % lanes), names + at,
+                                 (int32_t)few, take_fetched);
+        }
+    }
+    free(names);
 }
 
 /* Where a first connection is made its version is not known: one small request first makes it. */
@@ -421,44 +428,6 @@ static bool connected(struct groups_door *door, int32_t broker)
 
 /* --- who coordinates ---------------------------------------------------------------------------------------------- */
 
-static void put_find(void *arg, struct writer *writer, int16_t version)
-{
-    const struct some *some = arg;
-    const char **names = must(calloc((size_t)some->count + 1, sizeof(char *)));
-    for (int32_t i = 0; i < some->count; i++) {
-        names[i] = some->rows[i]->name;
-    }
-    proto_put_find_coordinators(writer, version, names, some->count);
-    free(names);
-}
-
-static bool found(void *arg, struct reader *reader, int16_t version, const struct err *err)
-{
-    struct some *some = arg;
-    struct groups_door *door = some->door;
-    struct find_coordinators_answer answer;
-    struct err why;
-    bool understood = true;
-    if (reader == NULL) {
-        note(door, err);
-    } else if (!(understood = proto_get_find_coordinators(reader, version, &answer, &why))) {
-        note(door, &why);
-    } else {
-        for (int32_t i = 0; i < answer.rows_count; i++) {
-            struct groups_row *row = row_of(some, answer.rows[i].group);
-            if (row != NULL && answer.rows[i].error == KAFKA_NONE) {
-                row->coordinator = answer.rows[i].id;
-            } else if (row != NULL) {
-                row_failed(door, row, "find the coordinator of", false, answer.rows[i].error);
-            }
-        }
-        find_coordinators_answer_done(&answer);
-    }
-    some_free(some);
-    answered_one(door);
-    return understood;
-}
-
 static void find_coordinators(struct groups_door *door, struct groups_row **rows, size_t count)
 {
     struct groups_row **lost = must(calloc(count + 1, sizeof(struct groups_row *)));
@@ -469,7 +438,7 @@ static void find_coordinators(struct groups_door *door, struct groups_row **rows
         }
     }
     if (lost_count > 0) {
-        ask_some(door, BROKER_ANY, API_FIND_COORDINATOR, 4, lost, lost_count, put_find, found);
+        ask_some(door, BROKER_ANY, API_FIND_COORDINATOR, lost, lost_count);
         wait_answers(door);
     }
     free(lost);
@@ -546,82 +515,10 @@ static void say_left(struct groups_door *door, bool (*left)(const struct groups_
 
 /* --- what is committed -------------------------------------------------------------------------------------------- */
 
-static void put_fetch(void *arg, struct writer *writer, int16_t version)
-{
-    const struct some *some = arg;
-    struct offset_fetch_want *wants = must(calloc((size_t)some->count + 1, sizeof(*wants)));
-    for (int32_t i = 0; i < some->count; i++) {
-        wants[i].group = some->rows[i]->name;
-    }
-    proto_put_offset_fetch(writer, version, false, wants, some->count);
-    free(wants);
-}
-
-static void take_places(struct groups_door *door, struct groups_row *row,
-                        const struct offset_fetch_group *group)
-{
-    row->places = must(calloc((size_t)group->parts_count + 1, sizeof(*row->places)));
-    struct wire_string last = {.data = NULL, .len = -1};
-    const char *topic = NULL;
-    for (int32_t i = 0; i < group->parts_count; i++) {
-        const struct offset_fetch_part *part = &group->parts[i];
-        if (part->topic.data != last.data || topic == NULL) {
-            last = part->topic;
-            topic = topic_name(door, part->topic);
-        }
-        struct groups_place *place = &row->places[row->places_count++];
-        *place = (struct groups_place){.topic = topic,
-                                       .partition = part->partition,
-                                       .offset = part->offset < 0 ? -1 : part->offset,
-                                       .error = part->error};
-        if (part->metadata.len > 0) {
-            place->metadata = must(strndup(part->metadata.data, (size_t)part->metadata.len));
-        }
-    }
-    groups_places_sort(row);
-}
-
-static void take_fetched(struct some *some, const struct offset_fetch_answer *answer)
-{
-    for (int32_t i = 0; i < answer->groups_count; i++) {
-        struct groups_row *row = row_of(some, answer->groups[i].group);
-        if (row == NULL || row->places != NULL) { /* nobody asked for it, or twice */
-            continue;
-        }
-        int16_t error = answer->groups[i].error;
-        if (error == KAFKA_NONE || error == KAFKA_GROUP_ID_NOT_FOUND) {
-            err_clear(&row->err);
-            take_places(some->door, row, &answer->groups[i]);
-        } else {
-            row_failed(some->door, row, "read what is committed of", false, error);
-        }
-    }
-}
-
-static bool fetched(void *arg, struct reader *reader, int16_t version, const struct err *err)
-{
-    struct some *some = arg;
-    struct groups_door *door = some->door;
-    struct offset_fetch_answer answer;
-    struct err why;
-    bool understood = true;
-    if (reader == NULL) {
-        note(door, err);
-    } else if (!(understood = proto_get_offset_fetch(reader, version, &answer, &why))) {
-        note(door, &why);
-    } else {
-        take_fetched(some, &answer);
-        offset_fetch_answer_done(&answer);
-    }
-    some_free(some);
-    answered_one(door);
-    return understood;
-}
-
 static void send_fetch(struct groups_door *door, int32_t broker, struct groups_row **rows,
                        size_t count)
 {
-    ask_some(door, broker, API_OFFSET_FETCH, 8, rows, count, put_fetch, fetched);
+    ask_some(door, broker, API_OFFSET_FETCH, rows, count);
 }
 
 static bool fetch_left(const struct groups_row *row)
@@ -647,96 +544,50 @@ bool groups_fetch(struct groups_door *door, struct groups_list *list, struct err
 
 #define TO_SEND INT16_MIN /* not answered yet */
 
-static void put_commit(void *arg, struct writer *writer, int16_t version)
+static void take_committed(void *arg, const struct offset_commit_row *one)
 {
     const struct some *some = arg;
-    const struct groups_row *row = some->rows[0];
-    struct offset_commit_part *parts = must(calloc((size_t)some->places_count, sizeof(*parts)));
+    struct groups_row *row = some->rows[0];
+    char topic[250];
+    bool fits = one->topic.len > 0 && one->topic.len < (int32_t)sizeof(topic);
+    snprintf(topic, sizeof(topic), "%.*s", fits ? (int)one->topic.len : 0,
+             fits ? one->topic.data : "");
+    struct groups_place *place = groups_row_place(row, topic, one->partition);
+    if (place == NULL || place->error != TO_SEND) {
+        return;
+    }
+    if (group_error_passes(one->error)) {
+        row_failed(some->door, row, "commit for", true, one->error);
+    } else {
+        place->error = one->error;
+        err_clear(&row->err);
+    }
+}
+
+static void send_row(struct groups_door *door, int32_t broker, int32_t lane, struct groups_row *row)
+{
+    struct offset_commit_part *parts = must(calloc(row->places_count + 1, sizeof(*parts)));
+    size_t bytes = 0;
     int32_t count = 0;
-    for (size_t i = some->first; count < some->places_count; i++) {
+    for (size_t i = 0; i < row->places_count; i++) {
         const struct groups_place *place = &row->places[i];
         if (place->error == TO_SEND) {
             parts[count++] = (struct offset_commit_part){.topic = place->topic,
                                                          .partition = place->partition,
                                                          .offset = place->offset,
                                                          .metadata = place->metadata};
-        }
-    }
-    proto_put_offset_commit(writer, version, row->name, parts, count);
-    free(parts);
-}
-
-static void take_committed(struct some *some, const struct offset_commit_answer *answer)
-{
-    struct groups_row *row = some->rows[0];
-    for (int32_t i = 0; i < answer->rows_count; i++) {
-        const struct offset_commit_row *one = &answer->rows[i];
-        char topic[250];
-        bool fits = one->topic.len > 0 && one->topic.len < (int32_t)sizeof(topic);
-        snprintf(topic, sizeof(topic), "%.*s", fits ? (int)one->topic.len : 0,
-                 fits ? one->topic.data : "");
-        struct groups_place *place = groups_row_place(row, topic, one->partition);
-        if (place == NULL || place->error != TO_SEND) {
-            continue;
-        }
-        if (one->error == KAFKA_NONE || !is_passing(one->error)) {
-            place->error = one->error;
-            err_clear(&row->err);
-        } else {
-            row_failed(some->door, row, "commit for", true, one->error);
-        }
-    }
-}
-
-static bool committed(void *arg, struct reader *reader, int16_t version, const struct err *err)
-{
-    struct some *some = arg;
-    struct groups_door *door = some->door;
-    struct offset_commit_answer answer;
-    struct err why;
-    bool understood = true;
-    if (reader == NULL) {
-        note(door, err);
-    } else if (!(understood = proto_get_offset_commit(reader, version, &answer, &why))) {
-        note(door, &why);
-    } else {
-        take_committed(some, &answer);
-        offset_commit_answer_done(&answer);
-    }
-    some_free(some);
-    answered_one(door);
-    return understood;
-}
-
-static void send_row(struct groups_door *door, int32_t broker, int32_t lane, struct groups_row *row)
-{
-    size_t first = 0;
-    size_t bytes = 0;
-    int32_t count = 0;
-    for (size_t i = 0; i < row->places_count; i++) {
-        if (row->places[i].error == TO_SEND) {
-            count++;
-            bytes += row->places[i].metadata == NULL ? 0 : strlen(row->places[i].metadata);
+            bytes += place->metadata == NULL ? 0 : strlen(place->metadata);
         }
         bool full = count >= GROUPS_COMMIT_PARTS || bytes >= GROUPS_COMMIT_BYTES;
         bool last = i + 1 == row->places_count;
-        if (count == 0 || (!full && !last)) {
-            continue;
+        if (count > 0 && (full || last)) {
+            const struct group_asker who = asker(door, some_done, some_new(door, &row, 1));
+            group_question_commit(&who, broker, lane, row->name, parts, count, take_committed);
+            bytes = 0;
+            count = 0;
         }
-        struct some *some = some_new(door, &row, 1);
-        some->first = first;
-        some->places_count = count;
-        const struct broker_ask what = {.broker = broker,
-                                        .lane = lane,
-                                        .api = API_OFFSET_COMMIT,
-                                        .put = put_commit,
-                                        .answer = committed,
-                                        .arg = some};
-        ask(door, &what);
-        first = i + 1;
-        bytes = 0;
-        count = 0;
     }
+    free(parts);
 }
 
 static void send_commit(struct groups_door *door, int32_t broker, struct groups_row **rows,

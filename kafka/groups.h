@@ -74,7 +74,4 @@ bool groups_fetch(struct groups_door *door, struct groups_list *list, struct err
 MUST_CHECK
 bool groups_commit(struct groups_door *door, struct groups_list *list, struct err *err);
 
-/* Did the coordinator refuse because the group has members? */
-bool groups_error_is_members(int16_t error);
-
 #endif
