@@ -1,5 +1,7 @@
 /* One call is some turns: each sends what is left to be asked, waits for all answers, and is followed by another one while a
  * coordinator says that it is elsewhere or loading. */
+#include "kafka/groups.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

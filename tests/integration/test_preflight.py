@@ -274,7 +274,7 @@ def test_rights_of_who_acts(permitted):
         assert level == "unknown" and "lacks Describe on the cluster" in what
 
 
-def test_an_operator_that_is_not_let_in(permitted, folder):
+def test_who_acts_is_not_let_in(permitted, folder):
     """A wrong password of sites.b.operator is refused by name at once, by whatever acts with it, and changes nothing;
     once it is right the same command goes on."""
     one = permitted()
@@ -296,15 +296,14 @@ def test_an_operator_that_is_not_let_in(permitted, folder):
         (dead, ("failover", name, "--dry-run")),
         (one.line.conf, ("check", name)),
         (one.line.conf, ("fence", "sync", name, "--yes")),
-        (one.line.conf, ("pause", name)),
+        (one.line.conf, ("pause", name, "--yes")),
     ):
         began = time.monotonic()
         done = Command(conf).run(*args)
         took = time.monotonic() - began
         said = done.stdout + done.stderr
-        print(args, took, done.returncode, said)
         assert done.returncode in (EXIT_REFUSED, EXIT_UNREACHABLE), (args, said)
-        assert "uthentication" in said and "operator" in said, (args, said)
+        assert "uthentication" in said and ("operator" in said or "User:oper" in said), (args, said)
         assert took < 6, f"{args} took {took:.1f} s"
     link = one.command.status(name)["services"][0]["links"][0]
     assert (link["primary"], link["role_epoch"]) == ("a", 1)
