@@ -145,12 +145,18 @@ static void take_hinted(const struct groups_list *list)
 static bool look(struct operation *op, struct err *err)
 {
     struct groups_list list;
+    struct err partly;
     if (!read_cut(op, err)) {
         return false;
     }
     session.decided = false;
     cut_list(&session.cut, &list);
-    bool ok = groups_states(session.door, &list, err) && groups_fetch(session.door, &list, err);
+    bool ok =
+        groups_states(session.door, &list, &partly, err) && groups_fetch(session.door, &list, err);
+    if (ok && partly.kind != ERR_NONE) {
+        operation_say(op, "members of some groups at %s are not known: %s", op->to->name,
+                      partly.what);
+    }
     if (ok) {
         cut_decide(&session.cut, &list);
         session.decided = true;

@@ -19,8 +19,9 @@
 #define ANSWER_BYTES_MAX    (64 << 20) /* a place takes some 200 bytes */
 #define REFRESH_MS          2000
 #define TCP_USER_TIMEOUT_MS 3000
-#define OPEN_MS             5  /* is the cluster there? asks nobody */
-#define AGAIN_MS            50 /* a coordinator that moves is there within some of these */
+#define CONNECT_MS          3000 /* six round trips between the farthest regions take 1.8 s */
+#define OPEN_MS             5    /* is the cluster there? asks nobody */
+#define AGAIN_MS            50   /* a coordinator that moves is there within some of these */
 #define NO_WORD             KAFKA_UNKNOWN_SERVER_ERROR
 
 struct groups_door {
@@ -28,8 +29,10 @@ struct groups_door {
     struct loop *loop;
     struct cluster *cluster;
     struct broker_asks *asks;
+    struct broker_asks *short_asks; /* that wait less for a connection */
     struct loop_timer *timer;
     int32_t waiting; /* answers */
+    int32_t silent;  /* brokers that did not list their groups */
     int64_t until_ms;
     struct groups_list *list; /* of the call */
     bool (*wanted)(void *arg, const char *name);
@@ -76,12 +79,16 @@ struct groups_door *groups_door_new(struct admin *admin)
                                             .max_answer_bytes = ANSWER_BYTES_MAX};
     const struct broker_asks_options asks = {.wait_ms = admin->timeout_ms,
                                              .request_ms = admin->timeout_ms};
+    const struct broker_asks_options soon = {
+        .wait_ms = admin->timeout_ms < CONNECT_MS ? admin->timeout_ms : CONNECT_MS,
+        .request_ms = admin->timeout_ms};
     static const char *const none[] = {NULL};
     door->admin = admin;
     door->loop = loop_new(clock_system());
     door->cluster = cluster_new(door->loop, &options);
     cluster_follow(door->cluster, none, 0); /* brokers alone */
     door->asks = broker_asks_new(door->loop, door->cluster, &asks);
+    door->short_asks = broker_asks_new(door->loop, door->cluster, &soon);
     door->timer = loop_timer_new(door->loop, fired, door);
     return door;
 }
@@ -93,6 +100,7 @@ void groups_door_free(struct groups_door *door)
     }
     loop_timer_free(door->timer);
     broker_asks_free(door->asks);
+    broker_asks_free(door->short_asks);
     cluster_free(door->cluster);
     loop_free(door->loop);
     free(door);
@@ -215,6 +223,7 @@ static void listed(void *arg, const struct err *err)
 {
     struct listing *listing = arg;
     struct groups_door *door = listing->door;
+    door->silent += err == NULL ? 0 : 1;
     free(listing);
     answered(door, err);
 }
@@ -239,29 +248,43 @@ static void only_once(struct groups_list *list)
     list->count = kept;
 }
 
-bool groups_read(struct groups_door *door, bool (*wanted)(void *arg, const char *name), void *arg,
-                 struct groups_list *out, struct err *err)
+/* Of brokers that answer. @return how many did not; -1: nobody can be asked */
+static int32_t list_groups(struct groups_door *door, struct broker_asks *asks,
+                           bool (*wanted)(void *arg, const char *name), void *arg,
+                           struct groups_list *out, struct err *err)
 {
     *out = (struct groups_list){0};
     door->wanted = wanted;
     door->wanted_arg = arg;
+    door->silent = 0;
     if (!begin(door, out, err)) {
-        return false;
+        return -1;
     }
-    for (int32_t i = 0; i < cluster_brokers_count(door->cluster); i++) {
+    int32_t brokers_count = cluster_brokers_count(door->cluster);
+    for (int32_t i = 0; i < brokers_count; i++) {
         struct listing *listing = must(calloc(1, sizeof(*listing)));
         *listing = (struct listing){door, cluster_broker_at(door->cluster, i)};
-        const struct group_asker who = asker(door, listed, listing);
+        struct group_asker who = asker(door, listed, listing);
+        who.asks = asks;
         group_question_list(&who, listing->broker, take_listed);
     }
     wait_answers(door);
     only_once(out);
-    if (door->trouble.kind != ERR_NONE) {
-        groups_list_done(out);
+    if (door->silent > 0) {
         *err = door->trouble;
-        return err_wrap(err, "%s: list groups", door->admin->site);
+        err_wrap(err, "%s: list groups", door->admin->site);
     }
-    return true;
+    return door->silent == brokers_count ? -1 : door->silent;
+}
+
+bool groups_read(struct groups_door *door, bool (*wanted)(void *arg, const char *name), void *arg,
+                 struct groups_list *out, struct err *err)
+{
+    if (list_groups(door, door->asks, wanted, arg, out, err) == 0) {
+        return true;
+    }
+    groups_list_done(out);
+    return false;
 }
 
 static bool is_in(void *arg, const char *name)
@@ -269,22 +292,34 @@ static bool is_in(void *arg, const char *name)
     return groups_list_find(arg, name) != NULL;
 }
 
-bool groups_states(struct groups_door *door, struct groups_list *list, struct err *err)
+static void take_state(struct groups_row *row, const struct groups_row *now)
+{
+    row->listed = now != NULL;
+    row->empty = now == NULL || now->empty;
+    row->coordinator = now == NULL ? -1 : now->coordinator;
+    snprintf(row->state, sizeof(row->state), "%s", now == NULL ? "" : now->state);
+    snprintf(row->protocol_type, sizeof(row->protocol_type), "%s",
+             now == NULL ? "" : now->protocol_type);
+    snprintf(row->type, sizeof(row->type), "%s", now == NULL ? "" : now->type);
+}
+
+bool groups_states(struct groups_door *door, struct groups_list *list, struct err *out_partly,
+                   struct err *err)
 {
     struct groups_list found;
-    if (!groups_read(door, is_in, list, &found, err)) {
+    struct err why = {0};
+    int32_t silent = list_groups(door, out_partly == NULL ? door->asks : door->short_asks, is_in,
+                                 list, &found, &why);
+    if (silent < 0 || (silent > 0 && out_partly == NULL)) {
+        groups_list_done(&found);
+        *err = why;
         return false;
     }
+    if (out_partly != NULL) {
+        *out_partly = why;
+    }
     for (size_t i = 0; i < list->count; i++) {
-        struct groups_row *row = &list->rows[i];
-        const struct groups_row *now = groups_list_find(&found, row->name);
-        row->listed = now != NULL;
-        row->empty = now == NULL || now->empty;
-        row->coordinator = now == NULL ? row->coordinator : now->coordinator;
-        snprintf(row->state, sizeof(row->state), "%s", now == NULL ? "" : now->state);
-        snprintf(row->protocol_type, sizeof(row->protocol_type), "%s",
-                 now == NULL ? "" : now->protocol_type);
-        snprintf(row->type, sizeof(row->type), "%s", now == NULL ? "" : now->type);
+        take_state(&list->rows[i], groups_list_find(&found, list->rows[i].name));
     }
     groups_list_done(&found);
     return true;
@@ -416,10 +451,12 @@ static void ask_some(struct groups_door *door, int32_t broker, enum api_key api,
     free(names);
 }
 
-/* Where a first connection is made its version is not known: one small request first makes it. */
+/* Where a first connection is made its version is not known: it is waited for, but not so long that other brokers' groups are not
+ * asked for any more. */
 static bool connected(struct groups_door *door, int32_t broker)
 {
-    while (left_ms(door) > 0) {
+    int64_t until_ms = loop_now_ms(door->loop) + CONNECT_MS;
+    while (left_ms(door) > 0 && loop_now_ms(door->loop) < until_ms) {
         struct conn *conn = cluster_conn(door->cluster, broker, 0);
         if (conn != NULL && conn_is_ready(conn)) {
             return true;

@@ -48,10 +48,12 @@ bool groups_fetch(struct groups_door *door, struct groups_list *list, struct err
     (void)err;
     return true;
 }
-bool groups_states(struct groups_door *door, struct groups_list *list, struct err *err)
+bool groups_states(struct groups_door *door, struct groups_list *list, struct err *out_partly,
+                   struct err *err)
 {
     (void)door;
     (void)list;
+    (void)out_partly;
     (void)err;
     return true;
 }
