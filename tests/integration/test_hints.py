@@ -414,7 +414,8 @@ def test_what_a_lost_follower_did_not_acknowledge_is_bounded_too(own, folder, ne
         worker.kill9()
         source.broker(1).kill9()
         done = one.command.run("failover", name, "--yes", "--allow-loss", "unknown", "-o", "json", timeout=60)
-        report = json.loads(done.stdout)  # who is left there the lost broker alone knows
+        assert done.returncode in (0, 4), done.stderr  # who is left there the lost broker alone knows
+        report = json.loads(done.stdout)
         assert report["evidence"]["offsets"]["places"]["committed"] == 1, done.stderr
         assert report["evidence"]["hints"]["published"], done.stderr
         assert raw.offset(topic, 0) == 200, "the follower was given up already: the test has shown nothing"
