@@ -30,6 +30,10 @@ void admin_free(struct admin *admin);
 /* From here on a call takes no longer than this. Returns what it was before. */
 int32_t admin_timeout(struct admin *admin, int32_t timeout_ms);
 
+/* A call failed because brokers refuse to let us in: known 2 s after the first refusal at the latest, however long the call may take (a
+ * password that is put right meanwhile counts). What is tried again and again may still succeed: its kind is ERR_RETRY. */
+bool admin_not_signed_in(const struct err *err);
+
 /* ERR_RETRY when it cannot be reached in time. @param out at least 64 bytes */
 MUST_CHECK
 bool admin_cluster_id(struct admin *admin, char out[64], int32_t *out_brokers_count,
