@@ -1,5 +1,5 @@
-/* Can this service be mirrored as it stands, what would make its promises a lie, and could it be failed over now? Reads only;
- * every finding says what, where, and the next step. Refused (exit 3): what cannot work, or loses acknowledged records at the
+/* Can this service be mirrored as it stands, what would make its promises a lie, and could it be failed over now? Reads only,
+ * but for a scratch topic of ours at the target (check_path.c); every finding says what, where, and the next step. Refused (exit 3): what cannot work, or loses acknowledged records at the
  * target. Unreachable (exit 6): who did not answer. The rest is a warning, or unknown.
  */
 #include <stdlib.h>
@@ -264,6 +264,9 @@ static void check_link(struct check *check)
         check_group(check);
     }
     check_permissions(check);
+    if (source && target) {
+        check_path(check);
+    }
     check_redis(check);
     check_preflight(check);
 }

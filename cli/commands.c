@@ -614,10 +614,12 @@ static const struct command commands[] = {
     {.name = "check",
      .args = "[SERVICE]",
      .args_most = 1,
-     .summary = "can the service be mirrored as it stands, and failed over now? Reads only",
+     .summary = "can the service be mirrored as it stands, and failed over now?",
      .text =
          "Both clusters and Redis answer, what the topics' settings promise about acknowledged "
-         "records, which ACLs are missing. And what a failover asks first: topics, leaders and "
+         "records, which ACLs are missing, which path can carry the service: tried on a scratch "
+         "topic at the target, ferry.probe.SERVICE, which is deleted; all else only reads. And "
+         "what a failover asks first: topics, leaders and "
          "replicas at the target, room, groups with members there, certificates for the records' "
          "names, advertised names, records and their time to live, name servers, Redis, clocks, "
          "places, what would be lost and read again; docs/check.md has each check by its name. "

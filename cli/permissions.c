@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/heap.h"
+#include "kafka/path_probe.h"
 
 #define NAME_BYTES PERMISSIONS_NAME_BYTES
 
@@ -21,6 +22,7 @@ static const enum acl_operation of_control[PERMISSION_ROLES_COUNT][8] = {
     [PERMISSION_TARGET] = {ACL_READ, ACL_WRITE, ACL_CREATE, ACL_DESCRIBE_CONFIGS, 0},
     [PERMISSION_OPERATOR] = {ACL_WRITE, ACL_CREATE, 0},
 };
+static const enum acl_operation of_probe[] = {ACL_CREATE, ACL_WRITE, ACL_READ, ACL_DELETE, 0};
 
 const char *const permissions_redis[] = {
     "select", "ping",    "info",     "time",      "eval",        "evalsha", "del",       "get",
@@ -226,6 +228,10 @@ static void add_own(struct permissions *out, const struct config_service *servic
         add(out, operator_role, ACL_TOPIC, ACL_LITERAL, name, ACL_CREATE);
         add(out, operator_role, ACL_TOPIC, ACL_LITERAL, name, ACL_WRITE);
         add(out, PERMISSION_TARGET, ACL_TOPIC, ACL_LITERAL, name, ACL_READ);
+    }
+    path_probe_topic(service->name, name); /* `ferry check`, and `ferry enable` of path auto */
+    for (const enum acl_operation *operation = of_probe; *operation != 0; operation++) {
+        add(out, PERMISSION_TARGET, ACL_TOPIC, ACL_LITERAL, name, *operation);
     }
     snprintf(name, sizeof(name), "ferry-%s-%s-%s", service->name, from->name, to->name);
     add(out, PERMISSION_TARGET, ACL_GROUP, ACL_LITERAL, name, ACL_READ);
