@@ -4,51 +4,71 @@
 #include <string.h>
 
 #include "cli/check.h"
+#include "cli/paths.h"
 #include "kafka/acl.h"
-#include "kafka/path_probe.h"
+#include "mirror/streams.h"
 
 #define CHECK_NAME "path"
-#define ROOM_BYTES (PATH_PROBE_TEXT_BYTES + 400)
+#define ROOM_BYTES (PATH_PROBE_TEXT_BYTES + 500)
 
-static const char *acl_hint(const struct check *check, char out[200])
-{
-    snprintf(out, 200, "ferry check %.80s --print-acls prints the lines",
-             check->context->service->name);
-    return out;
-}
-
-/* What is missing for a word, or that nobody answered. */
 static void tell_unknown(struct check *check, const struct path_probe *probe, const char *evidence)
 {
     char what[ROOM_BYTES];
     char next[200];
-    bool lacks = strstr(evidence, " lacks ") != NULL;
     snprintf(what, sizeof(what), "%.100s: path %s could not be proven: %s",
              check->context->to->name, config_path_name(check->context->service->path), evidence);
-    bool denied = lacks || acl_refusal(probe->made.code);
     check_found_as(check, CHECK_NAME, CHECK_WARNING, what,
-                   denied ? acl_hint(check, next) : "the same again, when both clusters answer");
+                   paths_missing_hint(check->context, probe, evidence, next));
 }
 
-static void tell_taken(struct check *check, const struct path_probe *probe, enum config_path found,
-                       const char *evidence)
+/* What carries the service now, where that is the control topic's to say. PATH_AUTO: nothing yet, or not known. */
+static enum config_path chosen_path(struct check *check)
+{
+    struct context *context = check->context;
+    if (context->service->path != PATH_AUTO) {
+        return PATH_AUTO;
+    }
+    struct control_state *state =
+        control_read(&context->to->kafka, context->service->name, context->timeout_ms, NULL);
+    enum config_path path = state != NULL ? streams_path(state, context->service) : PATH_AUTO;
+    control_state_free(state);
+    return path;
+}
+
+static void tell_taken(struct check *check, enum config_path found, const char *evidence)
 {
     enum config_path wanted = check->context->service->path;
+    enum config_path chosen = chosen_path(check);
+    const char *site = check->context->to->name;
     char what[ROOM_BYTES];
-    if (wanted == PATH_BATCHES && found != PATH_BATCHES) {
-        snprintf(what, sizeof(what), "%.100s: path batches cannot work: %s",
-                 check->context->to->name, evidence);
-        check_found_as(check, CHECK_NAME, CHECK_REFUSED, what,
-                       "\"path\": \"records\" in the service, or \"auto\" (docs/records.md)");
+    if (chosen != PATH_AUTO) {
+        wanted = chosen; /* a running service keeps its path, whatever is found today */
+    }
+    if (wanted == PATH_BATCHES && found == PATH_RECORDS) {
+        snprintf(what, sizeof(what), "%.100s: path batches%s cannot work: %s", site,
+                 chosen != PATH_AUTO ? ", chosen earlier," : "", evidence);
+        check_found_as(
+            check, CHECK_NAME, CHECK_REFUSED, what,
+            chosen != PATH_AUTO
+                ? "\"path\": \"records\" in the service, at all workers (docs/records.md)"
+                : "\"path\": \"records\" in the service, or \"auto\" (docs/records.md)");
         return;
     }
-    snprintf(what, sizeof(what), "%.100s: path %s%s%s: %s", check->context->to->name,
-             config_path_name(wanted), wanted == found ? "" : ", ",
-             wanted == found ? "" : "batches would do as well", evidence);
+    snprintf(what, sizeof(what), "%.100s: path %s%s%s: %s", site,
+             wanted == PATH_AUTO ? "auto will be " : "",
+             config_path_name(wanted == PATH_AUTO ? found : wanted),
+             wanted == PATH_RECORDS && found == PATH_BATCHES ? ", batches would do as well" : "",
+             evidence);
     check_found_as(check, CHECK_NAME, CHECK_OK, what, "");
-    if (found == PATH_RECORDS && probe->facts[PROBE_IDEMPOTENT].word == PROBE_NO) {
-        check_found_as(check, CHECK_NAME, CHECK_WARNING, probe->facts[PROBE_IDEMPOTENT].why,
-                       "docs/records.md#limits: an answer that is lost repeats records");
+}
+
+static void tell_idempotence(struct check *check, const struct path_probe *probe)
+{
+    const struct probe_fact *fact = &probe->facts[PROBE_IDEMPOTENT];
+    if (fact->word == PROBE_NO) {
+        check_found_as(check, CHECK_NAME, CHECK_WARNING, fact->why,
+                       "over path records an answer that is lost repeats records: "
+                       "docs/records.md#limits");
     }
 }
 
@@ -56,34 +76,28 @@ static void tell_left(struct check *check, const struct path_probe *probe)
 {
     char what[ROOM_BYTES];
     char next[200];
-    if (probe->deleted.kind != ERR_NONE) {
-        snprintf(what, sizeof(what), "the scratch topic stays: %.500s", probe->deleted.what);
+    const struct err *err = &probe->deleted;
+    if (err->kind != ERR_NONE) {
+        snprintf(what, sizeof(what), "%.500s: the scratch topic stays until a check may delete it",
+                 err->what);
         check_found_as(check, CHECK_NAME, CHECK_WARNING, what,
-                       acl_refusal(probe->deleted.code) ? acl_hint(check, next)
-                                                        : "the next `ferry check` deletes it");
+                       paths_missing_hint(check->context, probe, err->what, next));
     }
 }
 
 void check_path(struct check *check)
 {
-    struct context *context = check->context;
     struct path_probe probe;
     enum config_path found;
     char evidence[PATH_PROBE_TEXT_BYTES];
-    const struct path_probe_inputs inputs = {.service = context->service->name,
-                                             .source_name = context->from->name,
-                                             .target_name = context->to->name,
-                                             .source = &context->from->kafka,
-                                             .target = &context->to->kafka,
-                                             .admin = context_target(context, NULL),
-                                             .timeout_ms = context->timeout_ms};
-    path_probe_run(&inputs, &probe);
+    paths_probe(check->context, &probe);
     bool known = path_probe_result(&probe, &found);
     path_probe_text(&probe, evidence);
     if (known) {
-        tell_taken(check, &probe, found, evidence);
+        tell_taken(check, found, evidence);
     } else {
         tell_unknown(check, &probe, evidence);
     }
+    tell_idempotence(check, &probe);
     tell_left(check, &probe);
 }

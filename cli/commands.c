@@ -521,7 +521,8 @@ static const struct command commands[] = {
              "another site is "
              "primary already, and while a topic of the target holds a record, unless --adopt is "
              "given. Where "
-             "it was done before nothing is done.\n"
+             "it was done before nothing is done. Of \"path\": \"auto\" it tries which path both "
+             "clusters can do, and records it (docs/records.md).\n"
              "With sites.*.operator configured it sets the write fence of the target, too: see "
              "`ferry fence sync`.", .options = enable_options,
      .run = cmd_enable},

@@ -5,7 +5,7 @@
  *   repeat     the first once more                                         taken for it: its offset
  *   producers  DescribeProducers                                           ID stands at S
  */
-#include "kafka/path_probe_inside.h"
+#include "kafka/path_probe.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,6 +19,7 @@
 #include "kafka/batch_build.h"
 #include "kafka/broker_ask.h"
 #include "kafka/error.h"
+#include "kafka/path_probe_inside.h"
 #include "kafka/proto.h"
 
 #define REFRESH_MS          500

@@ -138,7 +138,7 @@ def hide_producers(api, body):
     ids=["refuses_ids", "tells_no_producers"],
 )
 def test_a_target_that_cannot_take_batches_is_refused_by_name(check, target, doors, change, words):
-    """Between Ferry and the brokers stands what refuses one of the things that `batches` needs; librdkafka is left alone."""
+    """Between Ferry and the broker stands what refuses one of the things that `batches` needs; librdkafka is spared."""
     proxy = doors[1].proxy(1)
     proxy.spares, proxy.change = True, change
     for path, wanted in (("batches", "refused"), ("records", "ok")):
