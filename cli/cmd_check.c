@@ -90,6 +90,13 @@ static void check_sites(struct check *check)
 {
     const struct config_site *from = check->context->from;
     const struct config_site *to = check->context->to;
+    char what[300];
+    if (to->kafka.single_writer) {
+        snprintf(what, sizeof(what),
+                 "%.100s: operations are not fenced by the broker (control: single-writer)",
+                 to->name);
+        check_found(check, CHECK_WARNING, what, "docs/control.md says what that can mean");
+    }
     for (int of_operator = 0; of_operator < 2; of_operator++) {
         check_weakness(check, from, of_operator == 1);
         check_weakness(check, to, of_operator == 1);

@@ -172,6 +172,9 @@ static json_t *link_json(const struct status *status)
     json_object_set_new(
         out, "path",
         render_string(status->path == PATH_AUTO ? NULL : config_path_name(status->path)));
+    json_object_set_new(
+        out, "control",
+        json_string(status->sites[1]->kafka.single_writer ? "single-writer" : "fenced"));
     json_object_set_new(out, "path_auto", json_boolean(status->path_auto));
     json_object_set_new(out, "path_why",
                         render_string(status->path_why[0] == '\0' ? NULL : status->path_why));
@@ -522,6 +525,9 @@ static void print_path(const struct status *status)
 {
     char number[RENDER_NUMBER_BYTES];
     print_choice(status);
+    if (status->sites[1]->kafka.single_writer) {
+        puts("control single-writer: operations are not fenced by the broker (docs/control.md)");
+    }
     if (!status->at_least_once) {
         return;
     }

@@ -199,9 +199,12 @@ static void add_groups(struct permissions *out, const struct config_service *ser
 /* --- everything --------------------------------------------------------------------------------------------------- */
 
 static void add_writer(struct permissions *out, enum permission_role role, const char *writer,
-                       const char *service)
+                       const char *service, const struct config_site *to)
 {
     char name[NAME_BYTES];
+    if (to->kafka.single_writer) {
+        return; /* no transactions */
+    }
     snprintf(name, sizeof(name), "ferry-%s-%s", writer, service);
     add(out, role, ACL_TRANSACTIONAL_ID, ACL_LITERAL, name, ACL_WRITE);
 }
@@ -235,10 +238,10 @@ static void add_own(struct permissions *out, const struct config_service *servic
     }
     snprintf(name, sizeof(name), "ferry-%s-%s-%s", service->name, from->name, to->name);
     add(out, PERMISSION_TARGET, ACL_GROUP, ACL_LITERAL, name, ACL_READ);
-    add_writer(out, PERMISSION_TARGET, "keeper", service->name);
-    add_writer(out, PERMISSION_TARGET, "op", service->name); /* ferry fault accept */
-    add_writer(out, operator_role, "keeper", service->name);
-    add_writer(out, operator_role, "op", service->name);
+    add_writer(out, PERMISSION_TARGET, "keeper", service->name, to);
+    add_writer(out, PERMISSION_TARGET, "op", service->name, to); /* ferry fault accept */
+    add_writer(out, operator_role, "keeper", service->name, to);
+    add_writer(out, operator_role, "op", service->name, to);
     if (to->operator_kafka != NULL) {
         add(out, PERMISSION_OPERATOR, ACL_CLUSTER, ACL_LITERAL, ACL_CLUSTER_NAME, ACL_ALTER);
         add(out, PERMISSION_OPERATOR, ACL_CLUSTER, ACL_LITERAL, ACL_CLUSTER_NAME,

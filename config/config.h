@@ -31,6 +31,8 @@ struct config_client {                  /* how to reach one Kafka cluster */
     size_t properties_count;
     struct config_secret *secrets;
     size_t secrets_count;
+    bool
+        single_writer; /* sites.X.control: the cluster takes no transactions, or does not compact */
 };
 
 struct config_redis {

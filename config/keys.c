@@ -52,6 +52,7 @@ const struct key config_keys[] = {
     {.path = "sites.*", .type = KEY_OBJECT, .restart = true, .help = "one Kafka cluster in one place"},
     {.path = "sites.*.region", .type = KEY_STRING, .default_text = "", .help = "for `ferry check`: both sites in one region is a warning"},
     {.path = "sites.*.zone", .type = KEY_STRING, .default_text = "", .help = "likewise"},
+    {.path = "sites.*.control", .type = KEY_CHOICE, .default_text = "fenced", .choices = "fenced|single-writer", .restart = true, .help = "how the control topic is written there: by transactions, which fence who wrote before; or, on a cluster that refuses transactions or compaction, with acks=all by one writer (docs/control.md)"},
     {.path = "sites.*.kafka", .type = KEY_OBJECT, .required = true, .restart = true, .help = "librdkafka properties as they are; bootstrap.servers is needed"},
     {.path = "sites.*.kafka.*", .type = KEY_SCALAR, .restart = true, .help = "one property; secrets do not belong here"},
     {.path = "sites.*.secrets", .type = KEY_OBJECT, .restart = true, .help = "secret librdkafka properties"},

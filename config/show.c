@@ -43,6 +43,7 @@ static json_t *site_json(const struct config_site *site)
     json_t *tree = json_object();
     put_string(tree, "region", site->region);
     put_string(tree, "zone", site->zone);
+    put_string(tree, "control", site->kafka.single_writer ? "single-writer" : "fenced");
     put_client(tree, &site->kafka);
     if (site->operator_kafka != NULL) {
         json_t *operator_tree = json_object();
