@@ -20,12 +20,16 @@ void paths_probe(struct context *context, struct path_probe *out)
     path_probe_run(&inputs, out);
 }
 
+static bool denied(const struct path_probe *probe, const char *evidence)
+{
+    return acl_refusal(probe->made.code) || strstr(evidence, " lacks ") != NULL;
+}
+
 const char *paths_missing_hint(const struct context *context, const struct path_probe *probe,
                                const char *evidence, char out[200])
 {
-    bool denied = acl_refusal(probe->made.code) || strstr(evidence, " lacks ") != NULL;
     snprintf(out, 200, "ferry check %.80s%s", context->service->name,
-             denied ? " --print-acls prints the lines" : "");
+             denied(probe, evidence) ? " --print-acls prints the lines" : "");
     return out;
 }
 
@@ -39,9 +43,8 @@ bool paths_choose(struct context *context, struct paths_choice *out, struct err 
     if (known) {
         return true;
     }
-    bool denied = acl_refusal(probe.made.code) || strstr(out->why, " lacks ") != NULL;
-    err_set(err, denied ? ERR_REFUSED : ERR_RETRY, "path auto of %s: no path is proven: %.700s",
-            context->service->name, out->why);
+    err_set(err, denied(&probe, out->why) ? ERR_REFUSED : ERR_RETRY,
+            "path auto of %s: no path is proven: %.700s", context->service->name, out->why);
     return err_hint(err, "%s; or say \"path\" in the service",
                     paths_missing_hint(context, &probe, out->why, hint));
 }
