@@ -8,6 +8,7 @@ import signal
 import subprocess
 
 import pytest
+from confluent_kafka import KafkaException
 
 from rig.endstate import control_records
 from rig.ferry import EXIT_DONE, EXIT_UNREACHABLE, Command, Configuration, Worker
@@ -42,8 +43,8 @@ class Service:
 
     def wait_mirrored(self, topic=None, count=60):
         topic = topic or self.topic
-        wait_for(f"{topic} to be mirrored", lambda: topic in self.target.metadata().topics, 30)
-        wait_for("mirrored", lambda: sum(self.target.offsets(topic).values()) >= count, 30)
+        self.target.wait_topic(topic, 2)
+        wait_for("mirrored", lambda: sum(self.target.offsets(topic).values()) >= count, 30, not_yet=(KafkaException,))
 
     def status(self):
         (link,) = self.command.status(self.name)["services"][0]["links"]
