@@ -87,6 +87,9 @@ struct admin_new_topic {
 };
 void admin_create_topics(struct admin *admin, const struct admin_new_topic *topics, size_t count,
                          struct err *out_errs);
+/* ERR_REFUSED code 3 when it does not exist. For topics of our own alone. */
+MUST_CHECK
+bool admin_delete_topic(struct admin *admin, const char *topic, struct err *err);
 MUST_CHECK
 bool admin_grow_topic(struct admin *admin, const char *topic, int32_t partitions_count,
                       struct err *err);

@@ -41,8 +41,16 @@ static bool topic_there(struct admin *admin, const char *topic, struct err *err)
         return false;
     }
     int32_t copies = brokers_count < 3 ? (brokers_count > 0 ? brokers_count : 1) : 3;
-    const char *const settings[] = {"cleanup.policy", "compact", "min.insync.replicas",
-                                    brokers_count >= 3 ? "2" : "1", NULL};
+    bool kept =
+        admin->settings->single_writer; /* all of it: readers take the last record of a key */
+    /* clang-format off */
+    const char *const settings[] = {
+        "cleanup.policy", kept ? "delete" : "compact",
+        "min.insync.replicas", brokers_count >= 3 ? "2" : "1",
+        kept ? "retention.ms" : NULL, "-1",
+        "retention.bytes", "-1",
+        NULL};
+    /* clang-format on */
     return admin_create_topic(admin, topic, 1, copies, settings, err);
 }
 
