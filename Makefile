@@ -40,7 +40,7 @@ units := $(wildcard tests/unit/test_*.c)
 fuzzers := $(wildcard tests/fuzz/fuzz_*.c)
 drivers := $(wildcard tests/integration/drivers/*.c)
 c_files := $(foreach f,$(folders) bench bench/clients docs/examples tests/unit tests/fuzz tests/fake tests/integration/drivers,$(wildcard $(f)/*.c $(f)/*.h))
-scripts := $(wildcard tools/*.sh package/*.sh docker/*.sh .ci/run)
+scripts := $(wildcard tools/*.sh package/*.sh docker/*.sh docker/rehearsal/*.sh .ci/run)
 
 library := $(B)/libferry.a
 objects := $(sources:%.c=$(B)/obj/%.o)

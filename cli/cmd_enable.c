@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/heap.h"
 #include "base/json.h"
 #include "cli/cmd_fence.h"
 #include "cli/commands.h"
@@ -299,6 +300,18 @@ static bool find_out(struct context *context, struct control_writer *writer, boo
     return false;
 }
 
+/* Where the service's names lead, as the source has it recorded that was a target itself: on the way back a primary that is lost
+ * cannot be asked. Heap; NULL = nothing is recorded there, or it may not be read: `ferry dns adopt` says it then. */
+static char *names_at_source(const struct context *context)
+{
+    struct err why = {0};
+    struct control_state *state =
+        control_read(&context->from->kafka, context->service->name, context->timeout_ms, &why);
+    char *names = state == NULL || state->dns_json == NULL ? NULL : must(strdup(state->dns_json));
+    control_state_free(state);
+    return names;
+}
+
 /* @param choice  of the path, to be written with it; PATH_AUTO = none
  * @param out_unknown  failed, and the role may come to stand all the same */
 static bool write_role(struct context *context, const json_t *asked,
@@ -310,21 +323,29 @@ static bool write_role(struct context *context, const json_t *asked,
     if (!control_create(client, service, err)) {
         return false;
     }
+    char *names = names_at_source(context);
     struct control_writer *writer = context_op_writer(context, context->to, client, err);
     bool ok = writer != NULL && still_so(context, asked, &held, err);
     if (ok) {
         char *role = role_text(context, held);
         char *path = choice->path != PATH_AUTO ? paths_record(choice) : NULL;
-        const struct control_record records[] = {
-            {.key = "role", .value = role},
-            {.key = "path", .value = path}
+        struct control_record records[3] = {
+            {.key = "role", .value = role}
         };
-        ok = control_write(writer, records, path != NULL ? 2 : 1, err) ||
+        size_t count = 1;
+        if (names != NULL) {
+            records[count++] = (struct control_record){.key = "dns", .value = names};
+        }
+        if (path != NULL) {
+            records[count++] = (struct control_record){.key = "path", .value = path};
+        }
+        ok = control_write(writer, records, count, err) ||
              (control_write_unknown(writer) && find_out(context, writer, out_unknown, err));
         free(role);
         free(path);
     }
     json_decref(held);
+    free(names);
     control_writer_free(writer);
     return ok;
 }

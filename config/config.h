@@ -103,7 +103,10 @@ struct config_cname {
     const char *record;
     struct config_property *at; /* site name -> name that clients reach it by */
     size_t at_count;
-    int32_t ttl_s; /* default 30: created with it, a longer one is warned about */
+    const char **
+        hosted_zones; /* in the order of `at`: of its alias target; NULL = a CNAME record, no alias */
+    bool evaluate_health; /* EvaluateTargetHealth of the alias */
+    int32_t ttl_s;        /* default 30: created with it, a longer one is warned about */
 };
 
 enum config_provider {
@@ -117,6 +120,15 @@ enum config_provider {
     PROVIDER_EXEC,
 };
 const char *config_provider_name(enum config_provider provider);
+
+enum config_credentials {                          /* PROVIDER_ROUTE53: where its keys come from */
+                          CREDENTIALS_KEYS,        /* access_key, secret, session_token */
+                          CREDENTIALS_ENVIRONMENT, /* AWS_ACCESS_KEY_ID, .. */
+                          CREDENTIALS_CONTAINER,   /* ECS, EKS: AWS_CONTAINER_CREDENTIALS_.. */
+                          CREDENTIALS_INSTANCE,    /* EC2: metadata service, version 2 */
+};
+
+const char *config_credentials_name(enum config_credentials credentials);
 
 struct config_server { /* of names: a number, never a name */
     const char *text;  /* as it is written */
@@ -147,6 +159,7 @@ struct config_zone { /* dns.NAME: where records live and who changes them */
     /* of providers with an API; NULL = not set */
     struct config_secret *secret;
     struct config_secret *session_token;
+    enum config_credentials credentials;
     const char *access_key;
     const char *id; /* of the zone */
     const char *region;

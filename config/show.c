@@ -95,6 +95,19 @@ static json_t *acl_sync_json(const struct config_service *service)
                      "exclude", pattern_list(principals->exclude, principals->exclude_count));
 }
 
+static void put_alias(json_t *tree, const struct config_cname *cname)
+{
+    json_t *zones = json_object();
+    for (size_t i = 0; cname->hosted_zones != NULL && i < cname->at_count; i++) {
+        put_string(zones, cname->at[i].name, cname->hosted_zones[i]);
+    }
+    if (cname->hosted_zones != NULL) {
+        json_object_set(tree, "alias", zones);
+        json_object_set_new(tree, "evaluate_target_health", json_boolean(cname->evaluate_health));
+    }
+    json_decref(zones);
+}
+
 static json_t *cnames_json(const struct config_service *service)
 {
     json_t *list = json_array();
@@ -103,8 +116,10 @@ static json_t *cnames_json(const struct config_service *service)
         for (size_t j = 0; j < service->cnames[i].at_count; j++) {
             put_string(at, service->cnames[i].at[j].name, service->cnames[i].at[j].value);
         }
-        json_array_append_new(list, json_pack("{sssosi}", "record", service->cnames[i].record, "at",
-                                              at, "ttl", service->cnames[i].ttl_s * 1000));
+        json_t *item = json_pack("{sssosi}", "record", service->cnames[i].record, "at", at, "ttl",
+                                 service->cnames[i].ttl_s * 1000);
+        put_alias(item, &service->cnames[i]);
+        json_array_append_new(list, item);
     }
     return list;
 }
@@ -231,7 +246,13 @@ static void put_provider(json_t *tree, const struct config_zone *zone)
             json_object_set_new(tree, texts[i].key, json_string(texts[i].value));
         }
     }
-    json_object_set_new(tree, "secret", secret_json(zone->secret));
+    if (zone->provider == PROVIDER_ROUTE53) {
+        json_object_set_new(tree, "credentials",
+                            json_string(config_credentials_name(zone->credentials)));
+    }
+    if (zone->secret != NULL) {
+        json_object_set_new(tree, "secret", secret_json(zone->secret));
+    }
     if (zone->session_token != NULL) {
         json_object_set_new(tree, "session_token", secret_json(zone->session_token));
     }
@@ -416,6 +437,12 @@ static void put_property(FILE *out, const struct property *property)
         break;
     case PROPERTY_SERVERS:
         fputs("`HOST:PORT`, and more behind commas", out);
+        break;
+    case PROPERTY_URL:
+        fputs("`https://HOST[:PORT]/PATH`", out);
+        break;
+    case PROPERTY_PAIRS:
+        fputs("`KEY=VALUE`, and more behind commas", out);
         break;
     }
     fprintf(out, " | %s |\n", property->note == NULL ? "" : property->note);

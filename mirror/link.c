@@ -330,14 +330,7 @@ static void tick(void *arg)
     struct link *link = arg;
     loop_timer_set(link->tick, LINK_TICK_MS);
     share_limits(link);
-    if ((link->state == LINK_JOINING || link->state == LINK_RUNNING) && link->membership == NULL &&
-        link->has_list) {
-        link_join(link);
-    }
-    if (link->join_again != NULL && link->membership != NULL && !link->stopping &&
-        link->state != LINK_RETREATING) { /* which leaves, and is told when it has */
-        link_join_again(link);
-    }
+    link_tend_membership(link);
     link_metrics_tick(link);
     if (link->stopping) {
         look_at_stop(link);

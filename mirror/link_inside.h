@@ -334,9 +334,10 @@ void link_stopped(struct link *link, const struct err *why);
 void link_subscribe(struct link *link, bool with_list);
 /* Become a member of ferry's group; a failure is logged, and the tick tries again. */
 void link_join(struct link *link);
-/* librdkafka's handle is of no use any more: it read certificates that were renewed since, or gave up. A static member gets
- * its partitions back; what was in flight is looked for by the resume procedure. */
-void link_join_again(struct link *link);
+/* Each tick: join when it is time, and again when librdkafka's handle is of no use any more: it read certificates that were
+ * renewed since, or gave up. A static member gets its partitions back; what was in flight is looked for by the resume procedure. A
+ * link that stops or retreats leaves: it joins nothing. */
+void link_tend_membership(struct link *link);
 /* At once, nothing is drained: no partition is ours, nothing is sent any more. */
 void link_drop_all(struct link *link);
 /* Likewise, and the membership ends without a word: the session's time-out gives the partitions back. */

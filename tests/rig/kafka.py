@@ -93,6 +93,7 @@ class Broker:
             str(self.dir / "server.properties"),
             heap=self.cluster.heap,
             measured=self.cluster.measured,
+            flags=[flag for listener in self.cluster.listeners.values() for flag in getattr(listener, "flags", ())],
         )
         if self.cluster.place:
             argv = [*self.cluster.place.prefix, *argv]
