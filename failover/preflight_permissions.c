@@ -72,8 +72,8 @@ static void ask_writers(struct asking *asking)
 {
     static const char *const roles[] = {"keeper", "op"};
     char id[320];
-    bool fenced = !asking->preflight->writer->single_writer;
-    for (size_t i = 0; fenced && i < 2 && is_let_in(asking); i++) {
+    bool fenced = !asking->preflight->writer->single_writer; /* else there are no transactions */
+    for (size_t i = 0; i < 2 && fenced && is_let_in(asking); i++) {
         struct err err = {0};
         snprintf(id, sizeof(id), "ferry-%s-%s", roles[i], asking->preflight->in.service->name);
         if (!admin_writer_allowed(asking->admin, id, &err)) {
