@@ -148,6 +148,21 @@ static void open_redis(struct operation *op)
     freeReplyObject(reply);
 }
 
+/* A broker that is lost, and not given up yet, is named as the controller by one metadata answer of some, and that costs a question
+ * all its time: another one may go elsewhere. */
+static bool read_patiently(struct operation *op, struct err *err)
+{
+    int64_t until_ms = clock_now_ms(op->clock) + CALL_MS;
+    bool again = true;
+    bool read = false;
+    while (!read && again) {
+        read = control_reader_read(op->reader, CALL_MS, NULL, err);
+        again = !read && err->kind == ERR_RETRY && !admin_not_signed_in(err) &&
+                clock_now_ms(op->clock) < until_ms;
+    }
+    return read;
+}
+
 /* Through one reader that goes on where it was: the second time costs a question, not the topic. */
 static bool read_control(struct operation *op, struct err *err)
 {
@@ -159,7 +174,7 @@ static bool read_control(struct operation *op, struct err *err)
         }
         control_reader_keep(op->reader);
     }
-    bool read = control_reader_read(op->reader, CALL_MS, NULL, err);
+    bool read = read_patiently(op, err);
     if (!read && err->kind == ERR_REFUSED && err->code == CODE_NO_TOPIC) {
         err_set_code(err, ERR_REFUSED, OPERATION_NO_ROLE,
                      "service %s has no control topic on %s: it is not mirrored there",

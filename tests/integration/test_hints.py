@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, To
 
 from rig.ferry import Command
 from rig.groups import Member, commit, committed, kept, metadata_at
-from rig.hints import hint_at
+from rig.hints import hint_at, of_redis
 from rig.jvm import QUICK, class_path
 from rig.line import Line
 from rig.paths import BUILD, ROOT
@@ -419,7 +419,7 @@ def test_what_a_lost_follower_did_not_acknowledge_is_bounded_too(own, folder, ne
         assert report["evidence"]["offsets"]["places"]["committed"] == 1, done.stderr
         assert report["evidence"]["hints"]["published"], done.stderr
         assert raw.offset(topic, 0) == 200, "the follower was given up already: the test has shown nothing"
-        hint = hint_at(target, group, (topic, 0))
+        hint = of_redis(one.redis.client, name)[group][topic, 0]
         assert (hint.start, hint.until) == (50, 230)
         wait_for("the follower to be given up", lambda: raw.offset(topic, 0) == 230, 90, every=0.5)
 
