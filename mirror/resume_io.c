@@ -199,7 +199,8 @@ static void put_question(struct resume_run *run, enum api_key api, int16_t versi
     struct topic_partition place = {.topic = task->topic, .partition = task->index};
     bool of_start = run->stage == RUN_SOURCE_START || run->stage == RUN_TARGET_START;
     if (api == API_OFFSET_FOR_LEADER_EPOCH) {
-        proto_put_epoch_end(writer, task->topic, task->index, epoch, run->resume.ask_epoch);
+        proto_put_epoch_end(writer, version, task->topic, task->index, epoch,
+                            run->resume.ask_epoch);
     } else if (api == API_LIST_OFFSETS) {
         proto_put_list_offsets(writer, version, run->stage == RUN_SOURCE_END,
                                of_start ? LIST_OFFSETS_EARLIEST : LIST_OFFSETS_LATEST, &place, 1);
@@ -375,7 +376,7 @@ static void take_epoch(struct resume_run *run, const struct run_question *questi
 {
     struct epoch_end_answer answer;
     struct err err = {0};
-    if (!proto_get_epoch_end(reader, &answer, &err)) {
+    if (!proto_get_epoch_end(reader, question->version, &answer, &err)) {
         broken(run, question, &err);
     } else if (answer.error != KAFKA_NONE) {
         failed(run, question, "OffsetForLeaderEpoch", answer.error);
