@@ -132,6 +132,7 @@ struct metadata {
     struct metadata_topic *topics;
     int32_t topics_count;
 };
+enum { METADATA_IDS = 10 }; /* from this version on topics have ids: Kafka 2.8 */
 /* All topics when names is NULL. Never creates topics. */
 void proto_put_metadata(struct writer *writer, int16_t version, const char *const *names,
                         int32_t count);
@@ -141,9 +142,10 @@ bool proto_get_metadata(struct reader *reader, int16_t version, struct metadata 
 void metadata_done(struct metadata *metadata);
 
 /* --- Fetch ----------------------------------------------------------------------------------------------------- */
-struct fetch_want {       /* one partition of a request */
-    const char *topic;    /* used up to version 12 */
-    struct uuid topic_id; /* used by version 13+ */
+enum { FETCH_BY_ID = 13 }; /* from this version on topics are named by their ids alone */
+struct fetch_want {        /* one partition of a request */
+    const char *topic;     /* used up to version 12 */
+    struct uuid topic_id;  /* used by version 13+ */
     int32_t partition;
     int32_t current_leader_epoch; /* -1 = do not check */
     int64_t offset;

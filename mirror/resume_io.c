@@ -7,6 +7,7 @@
 
 #include "base/heap.h"
 #include "base/log.h"
+#include "kafka/topic_id.h"
 #include "mirror/batches.h"
 #include "mirror/place_answer.h"
 #include "mirror/sequence.h"
@@ -220,7 +221,22 @@ static void not_spoken(struct resume_run *run, const struct conn *conn, enum api
     (void)api_range(api, &min, &max);
     err_set(&why, ERR_REFUSED, "%s does not speak %s %d as we do", conn_name(conn), api_name(api),
             min);
-    err_hint(&why, "Kafka 2.8 and later do: is this one, and is nothing between us and it?");
+    err_hint(&why, "Kafka does since 2.2: is this one, and is nothing between us and it?");
+    give_up(run, &why, true);
+}
+
+/* Path `batches` lives on what came with Kafka 2.8: ids of topics, DescribeProducers, where logs part in Fetch. */
+static bool too_old(const struct engine *engine, const struct conn *conn)
+{
+    return !engine->path->by_content && conn_versions(conn)->version[API_METADATA] < METADATA_IDS;
+}
+
+static void refuse_old(struct resume_run *run, const struct conn *conn)
+{
+    struct err why = {0};
+    err_set(&why, ERR_REFUSED, "%s is older than Kafka 2.8: path batches does not serve it",
+            conn_name(conn));
+    err_hint(&why, "set \"path\": \"records\" in the service: docs/records.md");
     give_up(run, &why, true);
 }
 
@@ -246,9 +262,18 @@ static void step(struct resume_run *run)
     }
     enum api_key api = api_of(run->stage);
     int16_t version = conn_versions(conn)->version[api];
+    if (too_old(engine, conn)) {
+        refuse_old(run, conn);
+        return;
+    }
     if (version < 0) {
         not_spoken(run, conn, api);
         return;
+    }
+    if (reads) {
+        version =
+            topic_id_version(version, FETCH_BY_ID,
+                             of_source ? &run->task->source_topic_id : &run->task->target_topic_id);
     }
     struct writer writer;
     writer_init(&writer);

@@ -18,7 +18,9 @@ from rig.procs import Process, ProcessFailed, free_port, wait_for
 OLD = BUILD / "old-kafka"
 LOG = [f"-Dlog4j.configuration=file:{RIG / 'log4j1.properties'}", "-Dzookeeper.jmx.log4j.disable=true"]
 # What Kafka 2.x looks into, and Java 17 keeps closed.
-OPENED = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in ("java.lang", "java.nio", "java.util", "sun.nio.ch")]
+OPENED = [
+    f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in ("java.lang", "java.nio", "java.util", "sun.nio.ch")
+]
 
 
 def numbers(version):
@@ -45,7 +47,10 @@ def jars(version):
         argv = ["mvn", "-q", "-B", f"-Dmaven.repo.local={BUILD / 'm2'}", "-f", str(RIG / "old-kafka.xml")]
         argv += [f"-Dkafka.version={version}", f"-Dscala.version={'2.13' if numbers(version) >= (3,) else '2.12'}"]
         argv += [f"-Dzookeeper.version={zookeeper_version(version)}"]
-        argv += ["org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies", f"-DoutputDirectory={part}"]
+        argv += [
+            "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies",
+            f"-DoutputDirectory={part}",
+        ]
         subprocess.run(argv, check=True, timeout=300)
         part.rename(folder)
     return folder
@@ -90,7 +95,7 @@ class OldBroker(Broker):
         return command(self.cluster.version, "kafka.Kafka", str(self.dir / "server.properties"), heap=self.cluster.heap)
 
     def wait_started(self, timeout=60):
-        # One that was killed is still in ZooKeeper until its session is over, and ends itself when it comes back sooner.
+        # One that was killed is still in ZooKeeper until its session is over, and ends when it comes back sooner.
         try:
             super().wait_started(timeout)
         except ProcessFailed:
@@ -135,14 +140,20 @@ class OldCluster(KafkaCluster):
         kraft = ("node.id", "process.roles", "controller.", "broker.session", "broker.heartbeat", "share.")
         props = {key: value for key, value in props.items() if not key.startswith(kraft)}
         listeners = [one for one in props["listeners"].split(",") if not one.startswith("CONTROLLER:")]
-        protocols = [one for one in props["listener.security.protocol.map"].split(",") if not one.startswith("CONTROLLER:")]
-        return props | {
-            "broker.id": broker.id,
-            "zookeeper.connect": f"127.0.0.1:{self.zookeeper.port}",
-            "zookeeper.session.timeout.ms": 3000,
-            "listeners": ",".join(listeners),
-            "listener.security.protocol.map": ",".join(protocols),
-        } | self.props
+        protocols = [
+            one for one in props["listener.security.protocol.map"].split(",") if not one.startswith("CONTROLLER:")
+        ]
+        return (
+            props
+            | {
+                "broker.id": broker.id,
+                "zookeeper.connect": f"127.0.0.1:{self.zookeeper.port}",
+                "zookeeper.session.timeout.ms": 3000,
+                "listeners": ",".join(listeners),
+                "listener.security.protocol.map": ",".join(protocols),
+            }
+            | self.props
+        )
 
     def wait_started(self, timeout=90):
         super().wait_started(timeout)
@@ -150,4 +161,4 @@ class OldCluster(KafkaCluster):
         return self
 
 
-__all__ = ["OldCluster", "OldBroker", "jars"]
+__all__ = ["OldBroker", "OldCluster", "jars"]
