@@ -367,6 +367,9 @@ static void only_once(struct groups_list *list)
     list->count = kept;
 }
 
+/* Brokers before Kafka 2.6 list no states. */
+static void ask_states(struct groups_door *door, struct groups_list *list);
+
 bool groups_read(struct groups_door *door, bool (*wanted)(void *arg, const char *name), void *arg,
                  struct groups_list *out, struct err *err)
 {
@@ -388,6 +391,7 @@ bool groups_read(struct groups_door *door, bool (*wanted)(void *arg, const char 
     }
     wait_answers(door);
     only_once(out);
+    ask_states(door, out);
     if (door->trouble.kind != ERR_NONE) {
         groups_list_done(out);
         *err = door->trouble;
@@ -593,6 +597,62 @@ static void by_broker(struct groups_door *door, struct groups_row **rows, size_t
         }
     }
     free(theirs);
+}
+
+static void put_state(void *arg, struct writer *writer, int16_t version)
+{
+    const struct some *some = arg;
+    proto_put_describe_group(writer, version, some->rows[0]->name);
+}
+
+static bool state_told(void *arg, struct reader *reader, int16_t version, const struct err *err)
+{
+    struct some *some = arg;
+    struct groups_row *row = some->rows[0];
+    struct describe_group_answer answer;
+    struct err why;
+    bool understood = true;
+    if (reader == NULL) {
+        note(some->door, err);
+    } else if (!(understood = proto_get_describe_group(reader, version, &answer, &why))) {
+        note(some->door, &why);
+    } else {
+        if (answer.error == KAFKA_NONE) {
+            word(answer.state, row->state);
+            row->empty = strcmp(row->state, "Empty") == 0 || strcmp(row->state, "Dead") == 0;
+        } else {
+            err_set_code(&why, ERR_RETRY, answer.error, "members of group '%.200s': %s", row->name,
+                         kafka_error_name(answer.error));
+            note(some->door, &why);
+        }
+        describe_group_answer_done(&answer);
+    }
+    struct groups_door *door = some->door;
+    some_free(some);
+    answered_one(door);
+    return understood;
+}
+
+static void describe_some(struct groups_door *door, int32_t broker, struct groups_row **rows,
+                          size_t count)
+{
+    ask_some(door, broker, API_DESCRIBE_GROUPS, INT16_MAX, rows, count, put_state, state_told);
+}
+
+static void ask_states(struct groups_door *door, struct groups_list *list)
+{
+    struct groups_row **rows = must(calloc(list->count + 1, sizeof(struct groups_row *)));
+    size_t count = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->rows[i].state[0] == '\0') {
+            rows[count++] = &list->rows[i];
+        }
+    }
+    if (count > 0) {
+        by_broker(door, rows, count, describe_some);
+        wait_answers(door);
+    }
+    free(rows);
 }
 
 /* `left` says whether a row has still to be asked: after an error that passes, or no answer at all. */
