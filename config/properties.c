@@ -61,7 +61,7 @@ const size_t properties_count = sizeof(properties) / sizeof(properties[0]);
 #define WRITING "how records are written is what Ferry promises, not a setting"
 #define READING "how records are read and shared out is what Ferry promises, not a setting; see \"mirror\""
 #define SIGN_IN "the wire client signs in with PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512"
-#define BROKERS "Ferry speaks with brokers from 2.8 on, which tell their versions"
+#define BROKERS "Ferry speaks with brokers from 2.2 on, which tell their versions"
 #define TALK    "what Ferry logs and measures is its own"
 
 /* What people bring along from other clients' files. A name that ends in a dot or dash is a beginning. */

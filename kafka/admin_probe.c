@@ -154,6 +154,32 @@ bool admin_group_presence(struct admin *admin, const char *group, enum group_pre
     return true;
 }
 
+/* ---- how old is it ---- */
+
+bool admin_metadata_version(struct admin *admin, int16_t *out, struct err *err)
+{
+    struct loop *loop = loop_new(clock_system());
+    struct cluster *cluster = open_cluster(admin, loop);
+    int64_t until_ms = loop_now_ms(loop) + admin->timeout_ms;
+    struct conn *conn = NULL;
+    bool ready = false;
+    cluster_follow(cluster, (const char *const[]){""}, 0); /* no topic */
+    while (!ready && loop_now_ms(loop) < until_ms) {
+        loop_run_once(loop, LOOK_MS);
+        conn = cluster_any_conn(cluster);
+        ready = conn != NULL && conn_is_ready(conn);
+    }
+    if (ready) {
+        *out = conn_versions(conn)->version[API_METADATA];
+    } else {
+        err_set(err, ERR_RETRY, "%s: which versions it speaks: %s", admin->site,
+                cluster_last_error(cluster));
+    }
+    cluster_free(cluster);
+    loop_free(loop);
+    return ready;
+}
+
 /* ---- may we write ---- */
 
 struct probe_call {

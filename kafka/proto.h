@@ -132,7 +132,10 @@ struct metadata {
     struct metadata_topic *topics;
     int32_t topics_count;
 };
-enum { METADATA_IDS = 10 }; /* from this version on topics have ids: Kafka 2.8 */
+enum {                              /* Kafka has them since */
+       METADATA_STATIC_MEMBERS = 8, /* 2.3: groups know members by instance id (not told here) */
+       METADATA_IDS = 10,           /* 2.8: topics have ids */
+};
 /* All topics when names is NULL. Never creates topics. */
 void proto_put_metadata(struct writer *writer, int16_t version, const char *const *names,
                         int32_t count);

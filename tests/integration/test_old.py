@@ -7,7 +7,6 @@ import pytest
 from confluent_kafka import Producer
 
 from rig.groups import Member, commit, committed, record_at
-from rig.kafka import KafkaCluster
 from rig.line import Line
 from rig.oldkafka import OldCluster
 from rig.procs import wait_for
@@ -16,18 +15,19 @@ from rig.verify import compare
 
 
 @pytest.fixture
-def old_line(own, folder, redis_server, name):
-    """A line of `t` between clusters: a version in ZooKeeper mode, None for one of today's, or a cluster that runs."""
+def old_line(own, folder, source, target, redis_server, name):
+    """A line of one topic between clusters: a version in ZooKeeper mode, or None for the session's."""
+    today = {"source": source, "target": target}
 
-    def site(label, what):
-        if not (what is None or isinstance(what, str)):
-            return what
-        return own((OldCluster(label, what, workdir=folder) if what else KafkaCluster(label, workdir=folder)).start())
+    def site(label, version):
+        return own(OldCluster(label, version, workdir=folder).start()) if version else today[label]
 
-    def make(source, target, partitions=4, **more):
-        sites = [site("source", source), site("target", target)]
-        sites[0].create_topic("t", partitions=partitions)
-        return Line(own, folder, *sites, redis_server, name, ["t"], **{"path": "records"} | more)
+    def make(source_version, target_version, partitions=4, **more):
+        sites = [site("source", source_version), site("target", target_version)]
+        topic = sites[0].create_topic(f"{name}.t", partitions=partitions)
+        one = Line(own, folder, *sites, redis_server, name, [topic], **{"path": "records"} | more)
+        one.topic = topic
+        return one
 
     return make
 
@@ -64,7 +64,7 @@ def same_record(one, topic, partition, offset):
 
 def storm(one, rounds=5):
     loads = [
-        Load(one.source.bootstrap, "t", kind, count=count, partitions=4, rate=rate, seed=seed).start()
+        Load(one.source.bootstrap, one.topic, kind, count=count, partitions=4, rate=rate, seed=seed).start()
         for seed, (kind, count, rate) in enumerate([("transactional", 6_000, 1500), ("lz4", 30_000, 6000)], 1)
     ]
     worker = one.worker("w1")
@@ -80,19 +80,19 @@ def storm(one, rounds=5):
     return worker
 
 
-def test_a_source_of_kafka_2_3(old_line, target):
+def test_a_source_of_kafka_2_3(old_line):
     """ApiVersions 0, no ids, one group a request: every kind of record, once, in order; the map and the groups."""
-    one = old_line("2.3.1", target)
-    produce_all_kinds(one.source.bootstrap, "t", 300, 4, kinds=[k for k in KINDS if k != "stamps"])
-    commit(one.source, "billing", {("t", 1): 200})
+    one = old_line("2.3.1", None)
+    produce_all_kinds(one.source.bootstrap, one.topic, 300, 4, kinds=[k for k in KINDS if k != "stamps"])
+    commit(one.source, f"{one.service}.billing", {(one.topic, 1): 200})
     worker = one.worker("w1")
     one.wait_caught_up()
     worker.kill9()
     worker.start()
-    Load(one.source.bootstrap, "t", "lz4", count=500, partitions=4, seed=9, serial=50_000).run()
+    Load(one.source.bootstrap, one.topic, "lz4", count=500, partitions=4, seed=9, serial=50_000).run()
     one.wait_caught_up()
     one.prove()
-    group_at(one, "billing", ("t", 1))
+    group_at(one, f"{one.service}.billing", (one.topic, 1))
     assert status(one)["repeated_records"] == 0
 
 
@@ -103,16 +103,18 @@ def test_a_storm_of_kills(old_line, source, target):
     """Nothing is lost, and what was repeated is what status says, with an old cluster on either side."""
     one = old_line(source, target)
     storm(one)
-    commit(one.source, "billing", {("t", 2): 1000})
-    group_at(one, "billing", ("t", 2))
-    with Member(one.target, "audit", ["t"]) as member:
+    commit(one.source, f"{one.service}.billing", {(one.topic, 2): 1000})
+    group_at(one, f"{one.service}.billing", (one.topic, 2))
+    with Member(one.target, f"{one.service}.audit", [one.topic]) as member:
         member.wait_assigned()
-        commit(one.source, "audit", {("t", 0): 500})
+        commit(one.source, f"{one.service}.audit", {(one.topic, 0): 500})
         time.sleep(3)
-        assert ("t", 0) not in committed(one.target, "audit"), "its members at the target have their own say"
-    group_at(one, "audit", ("t", 0))
-    translated = one.command.translate(one.service, "t", 2, 1000)
-    assert translated["target_offset"] == one.map().translate("t", 2, 1000)
+        assert (one.topic, 0) not in committed(one.target, f"{one.service}.audit"), (
+            "its members at the target have their own say"
+        )
+    group_at(one, f"{one.service}.audit", (one.topic, 0))
+    translated = one.command.translate(one.service, one.topic, 2, 1000)
+    assert translated["target_offset"] == one.map().translate(one.topic, 2, 1000)
 
 
 @pytest.mark.long
@@ -131,7 +133,7 @@ def test_both_sides_of_kafka_3(old_line, path):
 @pytest.mark.parametrize(("source", "target"), [("2.6.3", None), (None, "2.6.3")])
 def test_batches_are_refused_by_name(old_line, source, target):
     one = old_line(source, target, path="batches", partitions=1)
-    Load(one.source.bootstrap, "t", "plain", count=100, seed=1).run()
+    Load(one.source.bootstrap, one.topic, "plain", count=100, seed=1).run()
     worker = one.worker("w1")
     worker.wait_event("partition.stalled")
     said = worker.process.log_text()
@@ -143,66 +145,66 @@ def test_batches_are_refused_by_name(old_line, source, target):
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
-def test_a_topic_that_gets_its_id_is_the_same(old_line, target):
+def test_a_topic_that_gets_its_id_is_the_same(old_line):
     """A real upgrade, 2.7 to 3.9, same disks and ZooKeeper: an id stands where the name had to do. No fault, no repeat;
     what was mapped before still is. From then on a topic that is created again is known by its id."""
-    one = old_line("2.7.2", target)
-    Load(one.source.bootstrap, "t", "transactional", count=2000, partitions=4, transaction=7, seed=1).run()
+    one = old_line("2.7.2", None)
+    Load(one.source.bootstrap, one.topic, "transactional", count=2000, partitions=4, transaction=7, seed=1).run()
     worker = one.worker("w1")
     one.wait_caught_up()
-    before = one.checkpoint("t", 1)
-    commit(one.source, "billing", {("t", 1): 150})
-    group_at(one, "billing", ("t", 1))
+    before = one.checkpoint(one.topic, 1)
+    commit(one.source, f"{one.service}.billing", {(one.topic, 1): 150})
+    group_at(one, f"{one.service}.billing", (one.topic, 1))
     one.source.upgrade("3.9.1", **{"inter.broker.protocol.version": "2.7"})
-    Load(one.source.bootstrap, "t", "lz4", count=2000, partitions=4, seed=2, serial=10_000).run()
+    Load(one.source.bootstrap, one.topic, "lz4", count=2000, partitions=4, seed=2, serial=10_000).run()
     one.wait_caught_up()
-    assert one.source.topic_id("t") == "0" * 32, "new brokers, no ids yet"
+    assert one.source.topic_id(one.topic) == "0" * 32, "new brokers, no ids yet"
     one.source.upgrade("3.9.1", **{"inter.broker.protocol.version": "3.9"})
-    wait_for("the topic to have an id", lambda: one.source.topic_id("t") != "0" * 32, 30)
-    Load(one.source.bootstrap, "t", "lz4", count=2000, partitions=4, seed=3, serial=20_000).run()
+    wait_for("the topic to have an id", lambda: one.source.topic_id(one.topic) != "0" * 32, 30)
+    Load(one.source.bootstrap, one.topic, "lz4", count=2000, partitions=4, seed=3, serial=20_000).run()
     one.wait_caught_up()
-    wait_for("checkpoints with it", lambda: one.checkpoint("t", 1).source_topic_id == one.source.topic_id("t"), 30)
+    wait_for(
+        "checkpoints with it",
+        lambda: one.checkpoint(one.topic, 1).source_topic_id == one.source.topic_id(one.topic),
+        30,
+    )
     assert no_loss(one) == 0
-    assert one.checkpoint("t", 1).generation == before.generation
-    assert one.fault("t", 1) is None and status(one)["repeated_records"] == 0
+    assert one.checkpoint(one.topic, 1).generation == before.generation
+    assert one.fault(one.topic, 1) is None and status(one)["repeated_records"] == 0
     for offset in (150, before.source_next - 20, before.source_next + 20, before.source_next + 600):
-        same_record(one, "t", 1, offset)
-    commit(one.source, "billing", {("t", 1): 160})
-    place = one.command.translate(one.service, "t", 1, 160)["target_offset"]
-    wait_for("it to follow", lambda: committed(one.target, "billing")["t", 1] == place, 20)
+        same_record(one, one.topic, 1, offset)
+    commit(one.source, f"{one.service}.billing", {(one.topic, 1): 160})
+    place = one.command.translate(one.service, one.topic, 1, 160)["target_offset"]
+    wait_for("it to follow", lambda: committed(one.target, f"{one.service}.billing")[one.topic, 1] == place, 20)
     worker.stop()
     one.workers = []
-    one.source.delete_topic("t")
-    one.source.create_topic("t", partitions=4)
+    one.source.delete_topic(one.topic)
+    one.source.create_topic(one.topic, partitions=4)
     one.worker("w2")
-    one.wait_fault("source-recreated", "t", 1)
+    one.wait_fault("source-recreated", one.topic, 1)
 
 
-def fill(cluster, count, text):
-    producer = Producer({"bootstrap.servers": cluster.bootstrap})
+def fill(one, count, text):
+    producer = Producer({"bootstrap.servers": one.source.bootstrap})
     for n in range(count):
-        producer.produce("t", f"{text} {n}".encode(), partition=0)
+        producer.produce(one.topic, f"{text} {n}".encode(), partition=0)
     assert producer.flush(20) == 0
 
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("count", [1500, 300])
-def test_a_topic_made_again_without_ids_is_noticed_by_its_log(old_line, target, count):
+def test_a_topic_made_again_without_ids_is_noticed_by_its_log(old_line, count):
     """While nobody mirrors: longer than before, with other records, or shorter."""
-    one = old_line("2.6.3", target, partitions=1)
-    fill(one.source, 1000, "first")
+    one = old_line("2.6.3", None, partitions=1)
+    fill(one, 1000, "first")
     worker = one.worker("w1")
     one.wait_caught_up()
     assert worker.stop() == 0
     one.workers = []
-    one.source.delete_topic("t")
-    one.source.create_topic("t", partitions=1)
-    fill(one.source, count, "second")
+    one.source.delete_topic(one.topic)
+    one.source.create_topic(one.topic, partitions=1)
+    fill(one, count, "second")
     one.worker("w2")
-    one.wait_fault("source-recreated" if count > 1000 else "source-truncated", "t", 0, timeout=60)
-    assert no_more(one, 1000)
-
-
-def no_more(one, end):
-    return one.target.offsets("t")[0] == end
+    one.wait_fault("source-recreated", one.topic, 0, timeout=60)
+    assert one.target.offsets(one.topic)[0] == 1000
