@@ -4,7 +4,7 @@ import random
 import time
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 
 from rig.groups import Member, commit, committed, record_at
 from rig.line import Line
@@ -98,10 +98,12 @@ def test_a_source_of_kafka_2_3(old_line):
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("source", "target"), [("2.6.3", None), (None, "2.6.3"), ("2.3.1", "2.3.1"), ("2.2.2", None)])
-def test_a_storm_of_kills(old_line, source, target):
+@pytest.mark.parametrize(
+    ("old_source", "old_target"), [("2.6.3", None), (None, "2.6.3"), ("2.3.1", "2.3.1"), ("2.2.2", None)]
+)
+def test_a_storm_of_kills(old_line, old_source, old_target):
     """Nothing is lost, and what was repeated is what status says, with an old cluster on either side."""
-    one = old_line(source, target)
+    one = old_line(old_source, old_target)
     storm(one)
     commit(one.source, f"{one.service}.billing", {(one.topic, 2): 1000})
     group_at(one, f"{one.service}.billing", (one.topic, 2))
@@ -130,9 +132,9 @@ def test_both_sides_of_kafka_3(old_line, path):
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("source", "target"), [("2.6.3", None), (None, "2.6.3")])
-def test_batches_are_refused_by_name(old_line, source, target):
-    one = old_line(source, target, path="batches", partitions=1)
+@pytest.mark.parametrize(("old_source", "old_target"), [("2.6.3", None), (None, "2.6.3")])
+def test_batches_are_refused_by_name(old_line, old_source, old_target):
+    one = old_line(old_source, old_target, path="batches", partitions=1)
     Load(one.source.bootstrap, one.topic, "plain", count=100, seed=1).run()
     worker = one.worker("w1")
     worker.wait_event("partition.stalled")
@@ -178,10 +180,20 @@ def test_a_topic_that_gets_its_id_is_the_same(old_line):
     wait_for("it to follow", lambda: committed(one.target, f"{one.service}.billing")[one.topic, 1] == place, 20)
     worker.stop()
     one.workers = []
-    one.source.delete_topic(one.topic)
-    one.source.create_topic(one.topic, partitions=4)
+    make_again(one, partitions=4)
     one.worker("w2")
     one.wait_fault("source-recreated", one.topic, 1)
+
+
+def make_again(one, partitions):
+    one.source.delete_topic(one.topic)
+    wait_for(
+        "its name to be free",
+        lambda: one.source.create_topic(one.topic, partitions=partitions),
+        30,
+        every=0.2,
+        not_yet=(KafkaException,),
+    )
 
 
 def fill(one, count, text):
@@ -202,8 +214,7 @@ def test_a_topic_made_again_without_ids_is_noticed_by_its_log(old_line, count):
     one.wait_caught_up()
     assert worker.stop() == 0
     one.workers = []
-    one.source.delete_topic(one.topic)
-    one.source.create_topic(one.topic, partitions=1)
+    make_again(one, partitions=1)
     fill(one, count, "second")
     one.worker("w2")
     one.wait_fault("source-recreated", one.topic, 0, timeout=60)
