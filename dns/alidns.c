@@ -187,7 +187,7 @@ static enum api_got ask(struct alidns *self, const char *action, const struct pa
         .method = "POST",
         .url = url,
         .headers = {signature, headers[0], headers[1], headers[2], headers[3],
-                    "x-acs-version: " VERSION, "Accept: application/json",
+                    ("x-acs-version: " VERSION), "Accept: application/json",
                     temporary ? headers[4] : NULL, temporary ? token : NULL},
         .body = "",
         .throttled = throttled,

@@ -88,7 +88,7 @@ static bool sign_in(struct google *self, struct err *err)
         json_pack("{ssssss}", "alg", "RS256", "typ", "JWT", "kid", key_id == NULL ? "" : key_id));
     char *claims =
         base64url_json(json_pack("{sssssssIsI}", "iss", mail, "scope", SCOPE, "aud", TOKENS, "iat",
-                                 (json_int_t)now_s, "exp", (json_int_t)(now_s + ASSERTION_S)));
+                                 (json_int_t)now_s, "exp", (json_int_t)now_s + ASSERTION_S));
     char *text = NULL;
     char *form = NULL;
     if (asprintf(&text, "%s.%s", head, claims) < 0) {

@@ -34,7 +34,7 @@ static void ask_record(struct preflight *preflight, struct dns *dns, struct pref
     const struct dns_entry *entry = dns_recorded_find(&recorded, dns_record(dns));
     out->recorded = entry != NULL && entry->value[0] != '\0';
     snprintf(out->to, sizeof(out->to), "%s", to == NULL ? "" : to);
-    if (out->recorded && to != NULL) {
+    if (entry != NULL && out->recorded && to != NULL) {
         check_record(dns, entry, out);
     }
 }

@@ -143,16 +143,17 @@ struct groups_place *groups_row_place(const struct groups_row *row, const char *
 static const char *topic_name(struct groups_door *door, struct wire_string name)
 {
     struct groups_list *list = door->list;
-    size_t len = name.len > 0 ? (size_t)name.len : 0;
+    const char *text = name.data == NULL ? "" : name.data;
+    size_t len = name.data == NULL || name.len < 0 ? 0 : (size_t)name.len;
     for (size_t tries = 0; tries < list->topics_count; tries++) {
         size_t at = (door->topic_at + tries) % list->topics_count;
-        if (strlen(list->topics[at]) == len && memcmp(list->topics[at], name.data, len) == 0) {
+        if (strlen(list->topics[at]) == len && memcmp(list->topics[at], text, len) == 0) {
             door->topic_at = at;
             return list->topics[at];
         }
     }
     list->topics = must(reallocarray(list->topics, list->topics_count + 1, sizeof(char *)));
-    list->topics[list->topics_count] = must(strndup(len > 0 ? name.data : "", len));
+    list->topics[list->topics_count] = must(strndup(text, len));
     door->topic_at = list->topics_count;
     return list->topics[list->topics_count++];
 }

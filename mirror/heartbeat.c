@@ -360,14 +360,15 @@ static bool order_take(struct heartbeat *heartbeat, const char *field, size_t fi
     int32_t partition = 0;
     struct err err = {0};
     json_t *order = NULL;
-    bool sane = field_parse(field, field_len, topic, &partition) ||
-                err_set(&err, ERR_REFUSED, "the field is not TOPIC:PARTITION");
-    if (sane) {
-        sane = value_len <= ORDER_BYTES ||
-               err_set(&err, ERR_REFUSED, "longer than %d bytes", ORDER_BYTES);
-        order = sane ? json_parse(value, value_len, "order", &err) : NULL;
-        sane = json_is_object(order) || err.kind != ERR_NONE ||
-               err_set(&err, ERR_REFUSED, "not an object");
+    if (!field_parse(field, field_len, topic, &partition)) {
+        err_set(&err, ERR_REFUSED, "the field is not TOPIC:PARTITION");
+    } else if (value_len > ORDER_BYTES) {
+        err_set(&err, ERR_REFUSED, "longer than %d bytes", ORDER_BYTES);
+    } else {
+        order = json_parse(value, value_len, "order", &err);
+        if (order != NULL && !json_is_object(order)) {
+            err_set(&err, ERR_REFUSED, "not an object");
+        }
     }
     bool taken = true;
     if (err.kind != ERR_NONE) {

@@ -60,7 +60,7 @@ static bool apply(const struct option_row *row, const char *value, struct option
         *(bool *)(void *)field = true;
         return true;
     case OPTION_TEXT:
-        if (!*value) {
+        if (value == NULL || *value == '\0') {
             err_set(err, ERR_USAGE, "%s is empty", row->name);
             return refused(err);
         }

@@ -1,5 +1,6 @@
 #include "mirror/records.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +47,7 @@ static void put_task(struct records_topic *topic, int32_t partition, struct task
                (size_t)(capacity - topic->tasks_capacity) * sizeof(struct task *));
         topic->tasks_capacity = capacity;
     }
+    assert(topic->tasks != NULL);
     topic->tasks[partition] = task;
 }
 

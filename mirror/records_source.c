@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,7 @@ static void add_run(struct chunk *chunk, int64_t offset)
         chunk->runs_capacity = chunk->runs_capacity == 0 ? 4 : chunk->runs_capacity * 2;
         parcel->runs = must(realloc(parcel->runs, chunk->runs_capacity * sizeof(*parcel->runs)));
     }
+    assert(parcel->runs != NULL);
     parcel->runs[parcel->runs_count++] = (struct recode_run){.source_first = offset, .count = 1};
 }
 

@@ -87,7 +87,7 @@ bool offset_generation_from(const struct checkpoint *checkpoint, const redisRepl
 {
     char current[INCARNATION_BYTES];
     int64_t from = checkpoint->source_next;
-    struct named_index named;
+    struct named_index named = {0};
     checkpoint_incarnation(checkpoint, current);
     for (size_t i = 0; i + 1 < list->elements; i += 2) {
         if (!take_index(list, i, &named, err)) {
