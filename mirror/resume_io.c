@@ -225,19 +225,25 @@ static void not_spoken(struct resume_run *run, const struct conn *conn, enum api
     give_up(run, &why, true);
 }
 
-/* Path `batches` lives on what came with Kafka 2.8: ids of topics, DescribeProducers, where logs part in Fetch. */
-static bool too_old(const struct engine *engine, const struct conn *conn)
+/* Path `batches` lives on what came with Kafka 2.8: ids of topics, DescribeProducers, where logs part in Fetch. Two workers of
+ * one name are told apart by the target's groups, since 2.3. */
+static bool serves(const struct engine *engine, const struct conn *conn, bool of_source,
+                   struct err *why)
 {
-    return !engine->path->by_content && conn_versions(conn)->version[API_METADATA] < METADATA_IDS;
-}
-
-static void refuse_old(struct resume_run *run, const struct conn *conn)
-{
-    struct err why = {0};
-    err_set(&why, ERR_REFUSED, "%s is older than Kafka 2.8: path batches does not serve it",
-            conn_name(conn));
-    err_hint(&why, "set \"path\": \"records\" in the service: docs/records.md");
-    give_up(run, &why, true);
+    int16_t metadata = conn_versions(conn)->version[API_METADATA];
+    if (metadata < METADATA_STATIC_MEMBERS && !of_source) {
+        err_set(why, ERR_REFUSED,
+                "%s is older than Kafka 2.3: its groups know no static members, so it cannot be a "
+                "target",
+                conn_name(conn));
+        return err_hint(why, "docs/records.md#old-kafka");
+    }
+    if (metadata < METADATA_IDS && !engine->path->by_content) {
+        err_set(why, ERR_REFUSED, "%s is older than Kafka 2.8: path batches does not serve it",
+                conn_name(conn));
+        return err_hint(why, "set \"path\": \"records\" in the service: docs/records.md");
+    }
+    return true;
 }
 
 /* Ask the leader what the stage wants to know. */
@@ -262,8 +268,9 @@ static void step(struct resume_run *run)
     }
     enum api_key api = api_of(run->stage);
     int16_t version = conn_versions(conn)->version[api];
-    if (too_old(engine, conn)) {
-        refuse_old(run, conn);
+    struct err why = {0};
+    if (!serves(engine, conn, of_source, &why)) {
+        give_up(run, &why, true);
         return;
     }
     if (version < 0) {

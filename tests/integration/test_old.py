@@ -147,6 +147,19 @@ def test_batches_are_refused_by_name(old_line, old_source, old_target):
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
+def test_a_target_without_static_members_is_refused_by_name(old_line):
+    one = old_line(None, "2.2.2", partitions=1)
+    Load(one.source.bootstrap, one.topic, "plain", count=100, seed=1).run()
+    worker = one.worker("w1")
+    worker.wait_event("partition.stalled")
+    assert "is older than Kafka 2.3: its groups know no static members" in worker.process.log_text()
+    done = one.command.run("check", one.service)
+    assert done.returncode == 3 and "older than Kafka 2.3" in done.stdout
+    assert sum(one.target.offsets(one.topic).values()) == 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
 def test_a_topic_that_gets_its_id_is_the_same(old_line):
     """A real upgrade, 2.7 to 3.9, same disks and ZooKeeper: an id stands where the name had to do. No fault, no repeat;
     what was mapped before still is. From then on a topic that is created again is known by its id."""
