@@ -8,7 +8,7 @@ from confluent_kafka import KafkaException, Producer
 
 from rig.groups import Member, commit, committed, record_at
 from rig.line import Line
-from rig.oldkafka import OldCluster
+from rig.oldkafka import OLDEST, OldCluster
 from rig.procs import wait_for
 from rig.produce import KINDS, Load, produce_all_kinds
 from rig.verify import compare
@@ -82,7 +82,7 @@ def storm(one, rounds=5):
 
 def test_a_source_of_kafka_2_3(old_line):
     """ApiVersions 0, no ids, one group a request: every kind of record, once, in order; the map and the groups."""
-    one = old_line("2.3.1", None)
+    one = old_line(OLDEST, None)
     produce_all_kinds(one.source.bootstrap, one.topic, 300, 4, kinds=[k for k in KINDS if k != "stamps"])
     commit(one.source, f"{one.service}.billing", {(one.topic, 1): 200})
     worker = one.worker("w1")
@@ -147,6 +147,35 @@ def test_batches_are_refused_by_name(old_line, old_source, old_target):
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", ["switchover", "failover"])
+def test_a_service_moves_between_old_clusters(old_line, kind):
+    """Fence, proof, role, offsets: nothing of a move needs more than Kafka 2.3 has."""
+    one = old_line("2.6.3", "2.3.1")
+    worker = one.worker("w1")
+    Load(one.source.bootstrap, one.topic, "lz4", count=2000, partitions=4, seed=1).run()
+    one.wait_caught_up()
+    group = f"{one.service}.billing"
+    commit(one.source, group, {(one.topic, 1): 100, (one.topic, 2): 200})
+    group_at(one, group, (one.topic, 2))
+    how = []
+    if kind == "failover":
+        one.source.broker(1).kill9()
+        how = ["--allow-loss", "unknown"]
+    done = one.command.run(kind, one.service, "--yes", *how, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {where: at for where, at in committed(one.target, group).items()} == {
+        (one.topic, p): one.map().translate(one.topic, p, at) for p, at in ((1, 100), (2, 200))
+    }
+    wait_for("the workers to stand still", lambda: one.mirroring(worker) == 0, 20)
+    ends = one.target.offsets(one.topic)
+    producer = Producer({"bootstrap.servers": one.target.bootstrap})
+    producer.produce(one.topic, b"the first of its own", partition=0)
+    assert producer.flush(20) == 0
+    assert one.target.offsets(one.topic) == ends | {0: ends[0] + 1}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
 def test_a_target_without_static_members_is_refused_by_name(old_line):
     one = old_line(None, "2.2.2", partitions=1)
     Load(one.source.bootstrap, one.topic, "plain", count=100, seed=1).run()
@@ -175,7 +204,13 @@ def test_a_topic_that_gets_its_id_is_the_same(old_line):
     one.wait_caught_up()
     assert one.source.topic_id(one.topic) == "0" * 32, "new brokers, no ids yet"
     one.source.upgrade("3.9.1", **{"inter.broker.protocol.version": "3.9"})
-    wait_for("the topic to have an id", lambda: one.source.topic_id(one.topic) != "0" * 32, 30)
+    wait_for(
+        "the topic to have an id",
+        lambda: one.source.topic_id(one.topic) != "0" * 32,
+        30,
+        every=0.2,
+        not_yet=(KafkaException,),
+    )
     Load(one.source.bootstrap, one.topic, "lz4", count=2000, partitions=4, seed=3, serial=20_000).run()
     one.wait_caught_up()
     wait_for(
