@@ -1,5 +1,5 @@
-/* Can this service be mirrored as it stands, what would make its promises a lie, and could it be failed over now? Reads only;
- * every finding says what, where, and the next step. Refused (exit 3): what cannot work, or loses acknowledged records at the
+/* Can this service be mirrored as it stands, what would make its promises a lie, and could it be failed over now? Reads only,
+ * but for a scratch topic of ours at the target (check_path.c); every finding says what, where, and the next step. Refused (exit 3): what cannot work, or loses acknowledged records at the
  * target. Unreachable (exit 6): who did not answer. The rest is a warning, or unknown.
  */
 #include <stdlib.h>
@@ -123,6 +123,13 @@ static void check_sites(struct check *check)
 {
     const struct config_site *from = check->context->from;
     const struct config_site *to = check->context->to;
+    char what[300];
+    if (to->kafka.single_writer) {
+        snprintf(what, sizeof(what),
+                 "%.100s: operations are not fenced by the broker (control: single-writer)",
+                 to->name);
+        check_found(check, CHECK_WARNING, what, "docs/control.md says what that can mean");
+    }
     for (int of_operator = 0; of_operator < 2; of_operator++) {
         check_weakness(check, from, of_operator == 1);
         check_weakness(check, to, of_operator == 1);
@@ -299,6 +306,9 @@ static void check_link(struct check *check)
         check_group(check);
     }
     check_permissions(check);
+    if (source && target) {
+        check_path(check);
+    }
     check_redis(check);
     check_preflight(check);
 }

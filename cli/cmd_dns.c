@@ -637,11 +637,25 @@ static bool nothing_begun(struct dns_names *names, struct err *err)
     return true;
 }
 
+static bool have_ttls(const struct dns_names *names, struct err *err)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        if (dns_is_alias(names->list[i].dns)) {
+            err_set(err, ERR_REFUSED, "%s is an alias: its time to live is its target's",
+                    dns_record(names->list[i].dns));
+            return err_hint(err, "lower that of the target where it is made: "
+                                 "docs/dns.md#alias-records");
+        }
+    }
+    return true;
+}
+
 static bool prepare(struct dns_names *names, int *out_code, struct err *err)
 {
     int64_t ttl_s = names->count > 0 ? dns_ttl_s(names->list[0].dns) : 0;
     if (!command_option_number(line_of(names), "ttl", 1, TTL_S_MAX, &ttl_s, err) ||
-        !all_recorded(names, err) || !nothing_begun(names, err) || !nobody_operates(names, err)) {
+        !have_ttls(names, err) || !all_recorded(names, err) || !nothing_begun(names, err) ||
+        !nobody_operates(names, err)) {
         return false;
     }
     check_ttl(names, ttl_s);

@@ -31,6 +31,8 @@ struct config_client {                  /* how to reach one Kafka cluster */
     size_t properties_count;
     struct config_secret *secrets;
     size_t secrets_count;
+    bool
+        single_writer; /* sites.X.control: the cluster takes no transactions, or does not compact */
 };
 
 struct config_redis {
@@ -88,7 +90,11 @@ enum config_compression {                     /* of what is written to the targe
 };
 const char *config_compression_name(enum config_compression compression);
 
-enum config_path { PATH_BATCHES, PATH_RECORDS };
+enum config_path {
+    PATH_AUTO, /* of a service: as the control topic says. Elsewhere: not known, not said */
+    PATH_BATCHES,
+    PATH_RECORDS,
+};
 const char *config_path_name(enum config_path path);
 enum config_start { START_EARLIEST, START_LATEST };
 enum config_policy { POLICY_FAULT, POLICY_CONTINUE };
@@ -97,7 +103,10 @@ struct config_cname {
     const char *record;
     struct config_property *at; /* site name -> name that clients reach it by */
     size_t at_count;
-    int32_t ttl_s; /* default 30: created with it, a longer one is warned about */
+    const char **
+        hosted_zones; /* in the order of `at`: of its alias target; NULL = a CNAME record, no alias */
+    bool evaluate_health; /* EvaluateTargetHealth of the alias */
+    int32_t ttl_s;        /* default 30: created with it, a longer one is warned about */
 };
 
 enum config_provider {
@@ -111,6 +120,15 @@ enum config_provider {
     PROVIDER_EXEC,
 };
 const char *config_provider_name(enum config_provider provider);
+
+enum config_credentials {                          /* PROVIDER_ROUTE53: where its keys come from */
+                          CREDENTIALS_KEYS,        /* access_key, secret, session_token */
+                          CREDENTIALS_ENVIRONMENT, /* AWS_ACCESS_KEY_ID, .. */
+                          CREDENTIALS_CONTAINER,   /* ECS, EKS: AWS_CONTAINER_CREDENTIALS_.. */
+                          CREDENTIALS_INSTANCE,    /* EC2: metadata service, version 2 */
+};
+
+const char *config_credentials_name(enum config_credentials credentials);
 
 struct config_server { /* of names: a number, never a name */
     const char *text;  /* as it is written */
@@ -141,6 +159,7 @@ struct config_zone { /* dns.NAME: where records live and who changes them */
     /* of providers with an API; NULL = not set */
     struct config_secret *secret;
     struct config_secret *session_token;
+    enum config_credentials credentials;
     const char *access_key;
     const char *id; /* of the zone */
     const char *region;
@@ -301,8 +320,9 @@ bool config_client_read(const struct config_client *client, const char *property
                         struct err *err);
 
 /* 64-bit hash of what determines the streams of a service (filters, isolation, path, names, sites' order is not in
- * it): workers whose hash differs from the control topic's `streams` do not write. Stable over versions. */
-uint64_t config_streams_hash(const struct config_service *service);
+ * it): workers whose hash differs from the control topic's `streams` do not write. Stable over versions.
+ * @param path  that it is carried by, never PATH_AUTO: the service's own, or mirror/streams.h */
+uint64_t config_streams_hash(const struct config_service *service, enum config_path path);
 /* Of the filter alone; 0 = there is none. */
 uint64_t config_filter_hash(const struct config_service *service);
 

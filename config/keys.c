@@ -24,7 +24,8 @@
     {.path = at ".tsig.algorithm", .type = KEY_CHOICE, .default_text = "hmac-sha256", .choices = "hmac-sha256|hmac-sha512", .help = "as the server has it"}, \
     {.path = at ".tsig.secret", .type = KEY_SECRET, .required = true, .help = "where it is read from; base64"}, \
     {.path = at ".secret", .type = KEY_SECRET, .help = "every provider with an API: where its key is read from: API key (powerdns), token (cloudflare), secret access key (route53, alidns), client secret (azure), the service account's JSON (google)"}, \
-    {.path = at ".access_key", .type = KEY_STRING, .default_text = "", .help = "route53, alidns: id of the access key; needed"}, \
+    {.path = at ".access_key", .type = KEY_STRING, .default_text = "", .help = "route53, alidns: id of the access key; needed, unless `credentials` come from elsewhere"}, \
+    {.path = at ".credentials", .type = KEY_CHOICE, .default_text = "keys", .choices = "keys|environment|container|instance", .help = "route53: where its keys come from: `access_key` and `secret`, the variables AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, the endpoint of ECS or EKS, or the instance's metadata (docs/dns.md#route53)"}, \
     {.path = at ".session_token", .type = KEY_SECRET, .help = "route53, alidns: where the token of temporary credentials is read from"}, \
     {.path = at ".id", .type = KEY_STRING, .default_text = "", .help = "of the zone: hosted zone (route53), managed zone (google), zone id (cloudflare); needed by those; powerdns: of the server, else localhost"}, \
     {.path = at ".region", .type = KEY_STRING, .default_text = "", .help = "route53: that requests are signed for; default us-east-1, in China cn-northwest-1"}, \
@@ -52,6 +53,7 @@ const struct key config_keys[] = {
     {.path = "sites.*", .type = KEY_OBJECT, .restart = true, .help = "one Kafka cluster in one place"},
     {.path = "sites.*.region", .type = KEY_STRING, .default_text = "", .help = "for `ferry check`: both sites in one region is a warning"},
     {.path = "sites.*.zone", .type = KEY_STRING, .default_text = "", .help = "likewise"},
+    {.path = "sites.*.control", .type = KEY_CHOICE, .default_text = "fenced", .choices = "fenced|single-writer", .restart = true, .help = "how the control topic is written there: by transactions, which fence who wrote before; or, on a cluster that refuses transactions or compaction, with acks=all by one writer (docs/control.md)"},
     {.path = "sites.*.kafka", .type = KEY_OBJECT, .required = true, .restart = true, .help = "librdkafka properties as they are; bootstrap.servers is needed"},
     {.path = "sites.*.kafka.*", .type = KEY_SCALAR, .restart = true, .help = "one property; secrets do not belong here"},
     {.path = "sites.*.secrets", .type = KEY_OBJECT, .restart = true, .help = "secret librdkafka properties"},
@@ -73,7 +75,7 @@ const struct key config_keys[] = {
     {.path = "services.*.home", .type = KEY_STRING, .required = true, .restart = true, .help = "the site that is primary in normal times"},
     {.path = "services.*.others", .type = KEY_ARRAY, .required = true, .restart = true, .help = "the other sites in order of preference"},
     {.path = "services.*.others.[]", .type = KEY_STRING, .restart = true, .help = "a site"},
-    {.path = "services.*.path", .type = KEY_CHOICE, .default_text = "batches", .choices = "batches|records", .restart = true, .help = "way to carry data: whole batches, exactly once; or record by record through librdkafka, at least once, into targets that take no producer ids of our choosing (docs/records.md)"},
+    {.path = "services.*.path", .type = KEY_CHOICE, .default_text = "batches", .choices = "batches|records|auto", .restart = true, .help = "way to carry data: whole batches, exactly once; or record by record through librdkafka, at least once, into targets that take no producer ids of our choosing; or as `ferry enable` finds out and records (docs/records.md)"},
     {.path = "services.*.names", .type = KEY_CHOICE, .default_text = "identity", .choices = "identity", .restart = true, .help = "topics keep their names"},
     {.path = "services.*.start", .type = KEY_CHOICE, .default_text = "earliest", .choices = "earliest|latest", .help = "where a partition begins that was never mirrored"},
     {.path = "services.*.revision", .type = KEY_COUNT, .default_text = "0", .least = 0, .most = 1000000, .help = "raise it to bring an older configuration back (docs/adr/0003)"},
@@ -136,6 +138,9 @@ const struct key config_keys[] = {
     {.path = "services.*.cname.[].record", .type = KEY_STRING, .required = true, .help = "its name"},
     {.path = "services.*.cname.[].at", .type = KEY_OBJECT, .required = true, .help = "its value by site"},
     {.path = "services.*.cname.[].at.*", .type = KEY_STRING, .help = "the name that clients reach the site by"},
+    {.path = "services.*.cname.[].alias", .type = KEY_OBJECT, .help = "route53: the record is an alias, no CNAME; hosted zone of its target by site, one for each of `at` (docs/dns.md#alias-records)"},
+    {.path = "services.*.cname.[].alias.*", .type = KEY_STRING, .help = "hosted zone id of the load balancer, or of the zone that has the target"},
+    {.path = "services.*.cname.[].evaluate_target_health", .type = KEY_BOOL, .default_text = "false", .help = "of an alias: as Route 53 has it"},
     {.path = "services.*.cname.[].ttl", .type = KEY_DURATION, .default_text = "30s", .least = 1000, .most = 86400000, .help = "whole seconds: the record is created with it; a longer one is warned about, `ferry dns prepare` lowers to it"},
     {.path = "dns", .type = KEY_OBJECT, .help = "zones by name, for `ferry dns` and failovers (docs/dns.md); ferryd needs none"},
     {.path = "dns.*", .type = KEY_OBJECT, .help = "one zone; records lie in the longest that fits"},

@@ -27,7 +27,9 @@ static const char *const compressions[] = {
 
 const char *config_path_name(enum config_path path)
 {
-    return path == PATH_RECORDS ? "records" : "batches";
+    static const char *const names[] = {
+        [PATH_BATCHES] = "batches", [PATH_RECORDS] = "records", [PATH_AUTO] = "auto"};
+    return names[path];
 }
 
 const char *config_compression_name(enum config_compression compression)
@@ -110,6 +112,34 @@ static bool build_sites(const struct build *build, struct config_service *servic
 
 /* --- names that clients know -------------------------------------------------------------------------------------- */
 
+#define HOSTED_ZONE_MAX 32
+
+/* Where the target of an alias lies, for each site that the record has a value at; and for no other. */
+static bool build_alias(const struct build *build, struct config_cname *cname, const char *path,
+                        const json_t *alias)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    char item[BUILD_PATH_BYTES];
+    if (alias == NULL) {
+        return true;
+    }
+    snprintf(item, sizeof(item), "%.500s.alias", path);
+    cname->hosted_zones = build_heap(calloc(cname->at_count + 1, sizeof(*cname->hosted_zones)));
+    for (size_t i = 0; i < cname->at_count; i++) {
+        const char *site = cname->at[i].name;
+        const char *id = json_string_value(json_object_get(alias, site));
+        if (id == NULL || id[0] == '\0' || strlen(id) > HOSTED_ZONE_MAX ||
+            strspn(id, letters) != strlen(id)) {
+            return parse_error(build->file, build->err, item,
+                               "a hosted zone id is needed for site \"%s\": letters and digits",
+                               site);
+        }
+        cname->hosted_zones[i] = build_copy(id);
+    }
+    return json_object_size(alias) == cname->at_count ||
+           parse_error(build->file, build->err, item, "names sites that \"at\" does not have");
+}
+
 static bool build_cname(const struct build *build, const struct config_service *service,
                         struct config_cname *cname, const char *path, const json_t *tree)
 {
@@ -121,6 +151,7 @@ static bool build_cname(const struct build *build, const struct config_service *
     cname->ttl_s =
         (int32_t)(parse_number("services.*.cname.[].ttl", json_object_get(tree, "ttl")) / 1000);
     cname->record = build_copy(json_string_value(json_object_get(tree, "record")));
+    cname->evaluate_health = json_is_true(json_object_get(tree, "evaluate_target_health"));
     cname->at = build_heap(calloc(json_object_size(at) + 1, sizeof(*cname->at)));
     json_object_foreach (at, site, value) {
         cname->at[cname->at_count++] = (struct config_property){
@@ -138,7 +169,8 @@ static bool build_cname(const struct build *build, const struct config_service *
         }
     }
     snprintf(item, sizeof(item), "%.500s.record", path);
-    return build_dns_name_ok(build, cname->record, item);
+    return build_dns_name_ok(build, cname->record, item) &&
+           build_alias(build, cname, path, json_object_get(tree, "alias"));
 }
 
 static bool build_cnames(const struct build *build, struct config_service *service,
@@ -180,7 +212,9 @@ bool build_service(const struct build *build, struct config_service *service, co
     snprintf(filter, sizeof(filter), "%.500s.filter", path);
     service->config = build->config;
     service->name = build_copy(name);
-    service->path = choice_is(tree, "path", "records") ? PATH_RECORDS : PATH_BATCHES;
+    service->path = choice_is(tree, "path", "records") ? PATH_RECORDS
+                    : choice_is(tree, "path", "auto")  ? PATH_AUTO
+                                                       : PATH_BATCHES;
     service->names = build_copy("identity");
     service->start = choice_is(tree, "start", "latest") ? START_LATEST : START_EARLIEST;
     service->revision = parse_number("services.*.revision", json_object_get(tree, "revision"));
@@ -218,7 +252,9 @@ static void cname_done(struct config_cname *cname)
     for (size_t i = 0; i < cname->at_count; i++) {
         build_drop(cname->at[i].name);
         build_drop(cname->at[i].value);
+        build_drop(cname->hosted_zones == NULL ? NULL : cname->hosted_zones[i]);
     }
+    free(cname->hosted_zones);
     free(cname->at);
 }
 

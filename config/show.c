@@ -43,6 +43,7 @@ static json_t *site_json(const struct config_site *site)
     json_t *tree = json_object();
     put_string(tree, "region", site->region);
     put_string(tree, "zone", site->zone);
+    put_string(tree, "control", site->kafka.single_writer ? "single-writer" : "fenced");
     put_client(tree, &site->kafka);
     if (site->operator_kafka != NULL) {
         json_t *operator_tree = json_object();
@@ -94,6 +95,19 @@ static json_t *acl_sync_json(const struct config_service *service)
                      "exclude", pattern_list(principals->exclude, principals->exclude_count));
 }
 
+static void put_alias(json_t *tree, const struct config_cname *cname)
+{
+    json_t *zones = json_object();
+    for (size_t i = 0; cname->hosted_zones != NULL && i < cname->at_count; i++) {
+        put_string(zones, cname->at[i].name, cname->hosted_zones[i]);
+    }
+    if (cname->hosted_zones != NULL) {
+        json_object_set(tree, "alias", zones);
+        json_object_set_new(tree, "evaluate_target_health", json_boolean(cname->evaluate_health));
+    }
+    json_decref(zones);
+}
+
 static json_t *cnames_json(const struct config_service *service)
 {
     json_t *list = json_array();
@@ -102,8 +116,10 @@ static json_t *cnames_json(const struct config_service *service)
         for (size_t j = 0; j < service->cnames[i].at_count; j++) {
             put_string(at, service->cnames[i].at[j].name, service->cnames[i].at[j].value);
         }
-        json_array_append_new(list, json_pack("{sssosi}", "record", service->cnames[i].record, "at",
-                                              at, "ttl", service->cnames[i].ttl_s * 1000));
+        json_t *item = json_pack("{sssosi}", "record", service->cnames[i].record, "at", at, "ttl",
+                                 service->cnames[i].ttl_s * 1000);
+        put_alias(item, &service->cnames[i]);
+        json_array_append_new(list, item);
     }
     return list;
 }
@@ -230,7 +246,13 @@ static void put_provider(json_t *tree, const struct config_zone *zone)
             json_object_set_new(tree, texts[i].key, json_string(texts[i].value));
         }
     }
-    json_object_set_new(tree, "secret", secret_json(zone->secret));
+    if (zone->provider == PROVIDER_ROUTE53) {
+        json_object_set_new(tree, "credentials",
+                            json_string(config_credentials_name(zone->credentials)));
+    }
+    if (zone->secret != NULL) {
+        json_object_set_new(tree, "secret", secret_json(zone->secret));
+    }
     if (zone->session_token != NULL) {
         json_object_set_new(tree, "session_token", secret_json(zone->session_token));
     }
@@ -290,14 +312,29 @@ json_t *build_tree(const struct config *config)
                      "http", "listen", config->http_listen, "mirror", limits_json(&config->limits));
 }
 
+static json_t *hash_of(const struct config_service *service, enum config_path path)
+{
+    char hash[17];
+    snprintf(hash, sizeof(hash), "%016" PRIx64, config_streams_hash(service, path));
+    return json_string(hash);
+}
+
+/* Of path `auto` either, by its name: which one it is stands in the control topic. */
+static json_t *hash_json(const struct config_service *service)
+{
+    if (service->path != PATH_AUTO) {
+        return hash_of(service, service->path);
+    }
+    return json_pack("{soso}", config_path_name(PATH_BATCHES), hash_of(service, PATH_BATCHES),
+                     config_path_name(PATH_RECORDS), hash_of(service, PATH_RECORDS));
+}
+
 char *config_show(const struct config *config)
 {
     json_t *tree = build_tree(config);
     json_t *hashes = json_object();
     for (size_t i = 0; i < config->services_count; i++) {
-        char hash[17];
-        snprintf(hash, sizeof(hash), "%016" PRIx64, config_streams_hash(&config->services[i]));
-        json_object_set_new(hashes, config->services[i].name, json_string(hash));
+        json_object_set_new(hashes, config->services[i].name, hash_json(&config->services[i]));
     }
     json_object_set_new(tree, "streams_hash", hashes);
     char *text = json_pretty(tree);
@@ -400,6 +437,12 @@ static void put_property(FILE *out, const struct property *property)
         break;
     case PROPERTY_SERVERS:
         fputs("`HOST:PORT`, and more behind commas", out);
+        break;
+    case PROPERTY_URL:
+        fputs("`https://HOST[:PORT]/PATH`", out);
+        break;
+    case PROPERTY_PAIRS:
+        fputs("`KEY=VALUE`, and more behind commas", out);
         break;
     }
     fprintf(out, " | %s |\n", property->note == NULL ? "" : property->note);

@@ -157,13 +157,43 @@ static void servers_done(struct config_servers *servers)
 
 /* --- providers ---------------------------------------------------------------------------------------------------- */
 
+static const char *const credentials_names[] = {
+    [CREDENTIALS_KEYS] = "keys",
+    [CREDENTIALS_ENVIRONMENT] = "environment",
+    [CREDENTIALS_CONTAINER] = "container",
+    [CREDENTIALS_INSTANCE] = "instance",
+};
+
+const char *config_credentials_name(enum config_credentials credentials)
+{
+    return credentials_names[credentials];
+}
+
+static enum config_credentials credentials_of(const json_t *tree)
+{
+    const char *name = json_string_value(json_object_get(tree, "credentials"));
+    enum config_credentials found = name == NULL ? CREDENTIALS_KEYS : CREDENTIALS_INSTANCE;
+    while (found > CREDENTIALS_KEYS && strcasecmp(credentials_names[found], name) != 0) {
+        found--; /* the table of keys knows no other */
+    }
+    return found;
+}
+
 /* @param at  path of the zone, or of one of its `also` */
 static bool needs_met(const struct build *build, const char *at, enum config_provider provider,
                       const json_t *tree)
 {
+    bool elsewhere = provider == PROVIDER_ROUTE53 && credentials_of(tree) != CREDENTIALS_KEYS;
     for (size_t i = 0; i < NEEDS_MAX && providers[provider].needs[i] != NULL; i++) {
         const char *key = providers[provider].needs[i];
         const json_t *value = json_object_get(tree, key);
+        if (elsewhere && (strcmp(key, "secret") == 0 || strcmp(key, "access_key") == 0)) {
+            if (value != NULL) {
+                return parse_error(build->file, build->err, at,
+                                   "\"%s\" is given, and \"credentials\" says elsewhere", key);
+            }
+            continue;
+        }
         if (value == NULL || (json_is_string(value) && json_string_length(value) == 0) ||
             (json_is_array(value) && json_array_size(value) == 0)) {
             return parse_error(build->file, build->err, at, "\"%s\" is needed by this provider",
@@ -297,6 +327,7 @@ static bool build_api(const struct build *build, struct config_zone *zone, const
             return false;
         }
     }
+    zone->credentials = credentials_of(tree);
     zone->ca = build_string(tree, "ca");
     zone->endpoint = build_url(tree, "endpoint");
     zone->sign_in = build_url(tree, "sign_in");

@@ -28,6 +28,7 @@ static void add(struct text *text, const char *format, ...)
 }
 
 struct hand {
+    const struct dns *dns;
     const struct config_zone *zone;
     const char *record;
     const char *from; /* NULL = it is to be made */
@@ -62,6 +63,16 @@ static void by_powerdns(struct text *out, const struct hand *hand)
 static void add_change(struct text *out, const char *action, const struct hand *hand,
                        const char *value)
 {
+    if (dns_is_alias(hand->dns)) {
+        const char *zone = dns_hosted_zone_of(hand->dns, value);
+        add(out,
+            "{\"Action\": \"%s\", \"ResourceRecordSet\": {\"Name\": \"%s.\", \"Type\": \"A\", "
+            "\"AliasTarget\": {\"HostedZoneId\": \"%s\", \"DNSName\": \"%s.\", "
+            "\"EvaluateTargetHealth\": %s}}}",
+            action, hand->record, zone == NULL ? "ITS-HOSTED-ZONE" : zone, value,
+            dns_evaluates_health(hand->dns) ? "true" : "false");
+        return;
+    }
     add(out,
         "{\"Action\": \"%s\", \"ResourceRecordSet\": {\"Name\": \"%s.\", \"Type\": \"CNAME\", "
         "\"TTL\": %lld, \"ResourceRecords\": [{\"Value\": \"%s.\"}]}}",
@@ -164,7 +175,8 @@ char *dns_by_hand(const struct dns *dns, const struct dns_change *change)
         abort();
     }
     for (size_t i = 0; i <= zone->also_count; i++) {
-        struct hand hand = {.zone = i == 0 ? zone : &zone->also[i - 1],
+        struct hand hand = {.dns = dns,
+                            .zone = i == 0 ? zone : &zone->also[i - 1],
                             .record = record,
                             .from = change->from,
                             .to = change->to,

@@ -33,6 +33,23 @@ static bool no_zone(const struct config *config, const char *record, struct err 
     return err_hint(err, "add its zone there: docs/dns.md#configuration");
 }
 
+static bool all_have_aliases(const struct config_zone *zone)
+{
+    bool all = zone->provider == PROVIDER_ROUTE53;
+    for (size_t i = 0; i < zone->also_count; i++) {
+        all = all && zone->also[i].provider == PROVIDER_ROUTE53;
+    }
+    return all;
+}
+
+static bool no_alias(const struct dns *dns, struct err *err)
+{
+    err_set(err, ERR_REFUSED,
+            "%.253s is an alias in the configuration, and zone %s has a provider without them",
+            dns->record, dns->zone->name);
+    return err_hint(err, "aliases are Route 53's: make it a CNAME (docs/dns.md#alias-records)");
+}
+
 struct dns *dns_open(const struct config *config, const struct config_cname *cname, struct err *err)
 {
     struct dns *dns = calloc(1, sizeof(*dns));
@@ -48,6 +65,11 @@ struct dns *dns_open(const struct config *config, const struct config_cname *cna
     dns->zone = ok ? dns_zone_of(config, dns->record) : NULL;
     if (dns->zone == NULL) {
         no_zone(config, cname->record, err);
+        dns_close(dns);
+        return NULL;
+    }
+    if (dns_is_alias(dns) && !all_have_aliases(dns->zone)) {
+        no_alias(dns, err);
         dns_close(dns);
         return NULL;
     }
@@ -83,6 +105,26 @@ const char *dns_record(const struct dns *dns)
 const struct config_zone *dns_zone(const struct dns *dns)
 {
     return dns->zone;
+}
+
+bool dns_is_alias(const struct dns *dns)
+{
+    return dns->cname->hosted_zones != NULL;
+}
+
+bool dns_evaluates_health(const struct dns *dns)
+{
+    return dns->cname->evaluate_health;
+}
+
+const char *dns_hosted_zone_of(const struct dns *dns, const char *value)
+{
+    for (size_t i = 0; dns_is_alias(dns) && i < dns->cname->at_count; i++) {
+        if (strcmp(dns->values[i], value) == 0) {
+            return dns->cname->hosted_zones[i];
+        }
+    }
+    return NULL;
 }
 
 int64_t dns_ttl_s(const struct dns *dns)
@@ -130,6 +172,9 @@ static struct dns_provider *provider_at(struct dns *dns, size_t index, struct er
 {
     if (dns->providers[index] == NULL) {
         dns->providers[index] = provider_new(zone_at(dns, index), err);
+        if (dns->providers[index] != NULL && dns_is_alias(dns)) {
+            dns->providers[index]->alias(dns->providers[index], dns->cname);
+        }
     }
     return dns->providers[index];
 }
@@ -214,8 +259,8 @@ static void judge_set(const struct dns *dns, const char *from, const char *to,
         }
         return;
     case DNS_OTHER:
-        refuse(check, DNS_REFUSED_NO_CNAME,
-               "%s holds other records than a CNAME, or names below it do", record);
+        refuse(check, DNS_REFUSED_NO_CNAME, "%s holds other records than %s, or names below it do",
+               record, dns_is_alias(dns) ? "an alias" : "a CNAME");
         return;
     case DNS_SEVERAL:
         refuse(check, DNS_REFUSED_SEVERAL, "%s holds several values", record);
@@ -320,7 +365,8 @@ bool dns_check(struct dns *dns, const char *from, const char *to, struct dns_che
     if (!judge_sets(dns, from, to, out, err)) {
         return false;
     }
-    if (strcmp(dns->record, dns->zone_name) == 0 && out->refusals_count < DNS_REFUSALS_MAX) {
+    if (!dns_is_alias(dns) && strcmp(dns->record, dns->zone_name) == 0 &&
+        out->refusals_count < DNS_REFUSALS_MAX) {
         refuse(out, DNS_REFUSED_OUTSIDE, "%s is the zone itself: its apex cannot be a CNAME",
                dns->record);
     }
@@ -453,6 +499,16 @@ static bool settled_everywhere(struct dns *dns, const char *value)
     return all;
 }
 
+/* An alias stands in no answer: it is the value whose addresses are answered. */
+static void look(const struct dns *dns, struct dns_views *out)
+{
+    struct resolve_leads leads = {.count = 0};
+    for (size_t i = 0; dns_is_alias(dns) && i < dns->cname->at_count; i++) {
+        resolve_lead(dns->config, dns->zone, dns->values[i], &leads);
+    }
+    resolve_look(dns->zone, &dns->servers, dns->record, dns_is_alias(dns) ? &leads : NULL, out);
+}
+
 bool dns_look(struct dns *dns, const char *value, int64_t ttl_s, struct dns_views *out,
               struct err *err)
 {
@@ -461,7 +517,7 @@ bool dns_look(struct dns *dns, const char *value, int64_t ttl_s, struct dns_view
         !resolve_authoritative(dns->config, dns->zone, &dns->servers, err)) {
         return false;
     }
-    resolve_look(dns->zone, &dns->servers, dns->record, out);
+    look(dns, out);
     out->provider = settled_everywhere(dns, value);
     settle_count(out, value, ttl_s, dns->zone->settled_count);
     return true;

@@ -32,9 +32,9 @@
 /* --- what stands at a name ---------------------------------------------------------------------------------------- */
 
 enum dns_kind {
-    DNS_NOTHING,   /* the name does not exist */
-    DNS_CNAME,     /* one value */
-    DNS_OTHER,     /* it exists and holds no CNAME */
+    DNS_NOTHING, /* the name does not exist */
+    DNS_CNAME, /* one value: a CNAME's, or the target of an alias where the configuration has one */
+    DNS_OTHER, /* it exists and holds no CNAME (no alias) */
     DNS_SEVERAL,   /* several values */
     DNS_WEIGHTED,  /* one of a set that the provider chooses from: by weight, place, health */
     DNS_ELSEWHERE, /* it lies below a zone cut: another zone has it */
@@ -56,13 +56,19 @@ char *dns_set_text(const struct dns_set *set, char out[DNS_TEXT_BYTES]);
 struct dns;
 
 /* No I/O. @param config, cname  borrowed for the lifetime
- * @return NULL with ERR_REFUSED when the record lies in no zone of the configuration */
+ * @return NULL with ERR_REFUSED when the record lies in no zone of the configuration, or is an alias and its zone has a
+ *         provider that has none */
 struct dns *dns_open(const struct config *config, const struct config_cname *cname,
                      struct err *err);
 void dns_close(struct dns *dns); /* NULL is fine */
 
 const char *dns_record(const struct dns *dns); /* its name: lower case, no final dot */
 const struct config_zone *dns_zone(const struct dns *dns);
+/* Is the record an alias of Route 53? Its time to live is its target's: none is set. */
+bool dns_is_alias(const struct dns *dns);
+bool dns_evaluates_health(const struct dns *dns); /* of an alias, as configured */
+/* Hosted zone of a value of an alias; NULL when the configuration does not know the value, or it is none. */
+const char *dns_hosted_zone_of(const struct dns *dns, const char *value);
 int64_t dns_ttl_s(const struct dns *dns); /* what the configuration has for it */
 /* The value that the record has while this site is primary; NULL when the configuration has none. */
 const char *dns_value_at(const struct dns *dns, const char *site);

@@ -259,7 +259,7 @@ struct dns_provider *exec_new(const struct config_zone *zone, struct err *err)
     if (self == NULL) {
         abort();
     }
-    self->provider = (struct dns_provider){get, swap, settled, release};
+    self->provider = (struct dns_provider){get, swap, settled, release, NULL};
     self->zone = zone;
     self->env = environment(zone);
     return (struct dns_provider *)self;

@@ -26,6 +26,10 @@ struct dns_provider {
                     struct err *err);
 
     void (*free)(struct dns_provider *provider);
+
+    /* The record is an alias: where the targets that it may have lie. Before anything is asked; borrowed for the lifetime.
+     * NULL = there are none with this provider. */
+    void (*alias)(struct dns_provider *provider, const struct config_cname *cname);
 };
 
 /* One file each. @param zone  borrowed for the lifetime. NULL with ERR_CONFIG: a secret or a program is missing */

@@ -263,12 +263,73 @@ bool resolve_authoritative(const struct config *config, const struct config_zone
 
 /* --- what each says ----------------------------------------------------------------------------------------------- */
 
+void resolve_lead(const struct config *config, const struct config_zone *zone, const char *name,
+                  struct resolve_leads *leads)
+{
+    struct chain chain;
+    enum chain_step step;
+    chain_begin(&chain, "", name);
+    if (leads->count == RESOLVE_LEADS_MAX || !resolve_walk(config, zone, &chain, &step, NULL) ||
+        step != CHAIN_ADDRESS) {
+        return;
+    }
+    leads->list[leads->count].name = name;
+    leads->list[leads->count].count = chain.addresses_count;
+    memcpy(leads->list[leads->count++].addresses, chain.addresses, sizeof(chain.addresses));
+}
+
+static bool leads_to(const struct resolve_leads *leads, size_t index, const char *address)
+{
+    for (size_t i = 0; i < leads->list[index].count; i++) {
+        if (strcmp(leads->list[index].addresses[i], address) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Are these addresses all one name's? A balancer answers with a part of its own. */
+static bool all_lead(const struct resolve_leads *leads, size_t index,
+                     const struct message_answer *answer, const char *record, int64_t *out_ttl_s)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < answer->answers_count; i++) {
+        const struct message_record *found = &answer->records[i];
+        if (found->type != MESSAGE_A || strcmp(found->owner, record) != 0) {
+            continue;
+        }
+        if (!leads_to(leads, index, found->value)) {
+            return false;
+        }
+        *out_ttl_s = found->ttl_s;
+        count++;
+    }
+    return count > 0;
+}
+
+static void take_lead(const struct resolve_leads *leads, const struct message_answer *answer,
+                      const char *record, struct dns_set *set)
+{
+    int64_t ttl_s = -1;
+    for (size_t i = 0; i < leads->count; i++) {
+        if (all_lead(leads, i, answer, record, &ttl_s)) {
+            set->kind = DNS_CNAME;
+            set->ttl_s = ttl_s;
+            snprintf(set->value, sizeof(set->value), "%s", leads->list[i].name);
+            return;
+        }
+    }
+}
+
 static void take_view(const struct exchange *talk, const char *record, const char *zone,
-                      struct dns_view *view)
+                      const struct resolve_leads *leads, struct dns_view *view)
 {
     struct err why = {0};
     view->answered = talk->answered &&
                      message_set(&talk->answer, record, zone, !view->resolver, &view->set, &why);
+    if (view->answered && leads != NULL && view->set.kind == DNS_OTHER) {
+        take_lead(leads, &talk->answer, record, &view->set);
+    }
     if (!view->answered) {
         snprintf(view->why, sizeof(view->why), "%.159s",
                  talk->answered ? why.what : talk->why.what);
@@ -283,8 +344,9 @@ static void add_view(struct dns_views *out, const char *text, bool resolver)
 }
 
 void resolve_look(const struct config_zone *zone, const struct resolve_servers *servers,
-                  const char *record, struct dns_views *out)
+                  const char *record, const struct resolve_leads *leads, struct dns_views *out)
 {
+    enum message_type type = leads == NULL ? MESSAGE_CNAME : MESSAGE_A;
     struct message_query plain;
     struct message_query recursive;
     struct exchange *talks = calloc(DNS_VIEWS_MAX, sizeof(*talks)); /* 50 KiB each */
@@ -293,8 +355,8 @@ void resolve_look(const struct config_zone *zone, const struct resolve_servers *
     char apex[DNS_NAME_BYTES];
     dns_name(zone->name, apex);
     out->count = 0;
-    if (talks == NULL || !message_ask(&plain, record, MESSAGE_CNAME, false, NULL, NULL) ||
-        !message_ask(&recursive, record, MESSAGE_CNAME, true, NULL, NULL)) {
+    if (talks == NULL || !message_ask(&plain, record, type, false, NULL, NULL) ||
+        !message_ask(&recursive, record, type, true, NULL, NULL)) {
         abort(); /* a name that dns_name() let through is one */
     }
     for (size_t i = 0; i < servers->count; i++) {
@@ -314,7 +376,7 @@ void resolve_look(const struct config_zone *zone, const struct resolve_servers *
     }
     exchange_all(talks, count, zone->timeout_ms);
     for (size_t i = 0; i < count; i++) {
-        take_view(&talks[i], record, apex, &out->list[views[i]]);
+        take_view(&talks[i], record, apex, leads, &out->list[views[i]]);
     }
     message_query_done(&plain);
     message_query_done(&recursive);

@@ -27,9 +27,26 @@ MUST_CHECK
 bool resolve_authoritative(const struct config *config, const struct config_zone *zone,
                            struct resolve_servers *out, struct err *err);
 
-/* Ask all of them and the zone's resolvers for the record; fills list and count of `out` alone. */
+/* Names and the addresses that each has now: what servers say of an alias is compared with them. */
+#define RESOLVE_LEADS_MAX 16 /* sites of a service */
+struct resolve_leads {
+    struct {
+        const char *name; /* borrowed */
+        char addresses[CHAIN_ADDRESSES_MAX][48];
+        size_t count;
+    } list[RESOLVE_LEADS_MAX];
+    size_t count;
+};
+
+/* Add a name; one that leads to no address, or of which nobody says, is left out: nothing is it then. */
+void resolve_lead(const struct config *config, const struct config_zone *zone, const char *name,
+                  struct resolve_leads *leads);
+
+/* Ask all of them and the zone's resolvers for the record; fills list and count of `out` alone.
+ * @param leads  NULL: for its CNAME. Else for its addresses (A): an answer whose addresses are all one of these names' is
+ *               told as that name */
 void resolve_look(const struct config_zone *zone, const struct resolve_servers *servers,
-                  const char *record, struct dns_views *out);
+                  const char *record, const struct resolve_leads *leads, struct dns_views *out);
 
 /* Follow the chain to its end. Names in a zone of the configuration are asked of its servers, others of the resolvers:
  * `zone`'s, else the system's.

@@ -286,7 +286,7 @@ struct dns_provider *rfc2136_new(const struct config_zone *zone, struct err *err
     if (self == NULL) {
         abort();
     }
-    self->provider = (struct dns_provider){get, swap, settled, release};
+    self->provider = (struct dns_provider){get, swap, settled, release, NULL};
     self->zone = zone;
     self->secret = config_secret_read(zone->tsig_secret, err);
     self->key = (struct message_key){zone->tsig_name, zone->tsig_algorithm, self->secret};

@@ -6,7 +6,8 @@
 
 #include "dns/name.h"
 
-#define DEPTH_MAX 16
+#define DEPTH_MAX    16
+#define ZONE_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 struct reader {
     XML_Parser parser;
@@ -20,6 +21,7 @@ struct reader {
     char set_name[DNS_NAME_BYTES];
     char set_type[16];
     struct route53_sets set;
+    struct route53_alias alias;
 };
 
 static void copy(char *out, size_t room, const char *value)
@@ -44,6 +46,7 @@ static void start(void *arg, const XML_Char *element, const XML_Char **attribute
     }
     if (strcmp(element, "ResourceRecordSet") == 0) {
         reader->set = (struct route53_sets){.ttl_s = -1};
+        reader->alias = (struct route53_alias){.evaluate_health = false};
         reader->set_name[0] = reader->set_type[0] = '\0';
     }
 }
@@ -61,6 +64,18 @@ static void take_text(void *arg, const XML_Char *bytes, int len)
     reader->text[reader->text_len] = '\0';
 }
 
+static void take_address(struct reader *reader)
+{
+    struct route53_sets *total = &reader->out->sets;
+    if (!reader->set.alias || total->aliases_count == ROUTE53_ALIASES_MAX) {
+        total->addresses++;
+        return;
+    }
+    struct route53_alias *alias = &total->aliases[total->aliases_count++];
+    *alias = reader->alias;
+    copy(alias->type, sizeof(alias->type), reader->set_type);
+}
+
 static void end_set(struct reader *reader)
 {
     struct route53_sets *total = &reader->out->sets;
@@ -70,6 +85,9 @@ static void end_set(struct reader *reader)
     total->chosen = total->chosen || reader->set.chosen;
     if (strcmp(reader->set_type, "CNAME") != 0) {
         total->others++;
+        if (strcmp(reader->set_type, "A") == 0 || strcmp(reader->set_type, "AAAA") == 0) {
+            take_address(reader);
+        }
         return;
     }
     total->cnames++;
@@ -106,6 +124,13 @@ static void end(void *arg, const XML_Char *element)
         reader->set.chosen = true;
     } else if (strcmp(element, "AliasTarget") == 0) {
         reader->set.alias = true;
+    } else if (strcmp(element, "HostedZoneId") == 0) {
+        bool plain = strspn(value, ZONE_LETTERS) == strlen(value);
+        copy(reader->alias.hosted_zone, sizeof(reader->alias.hosted_zone), plain ? value : "");
+    } else if (strcmp(element, "DNSName") == 0) {
+        (void)dns_name(value, reader->alias.target);
+    } else if (strcmp(element, "EvaluateTargetHealth") == 0) {
+        reader->alias.evaluate_health = strcmp(value, "true") == 0;
     } else if (strcmp(element, "Id") == 0) {
         copy(reader->out->id, sizeof(reader->out->id), value);
     } else if (strcmp(element, "Status") == 0) {

@@ -11,9 +11,20 @@
 #define ROUTE53_TEXT_BYTES \
     1100 /* of one element: a name with \ooo escapes, or a message; longer is no answer */
 
+struct route53_alias {
+    char type[16];        /* "A", "AAAA" */
+    char hosted_zone[40]; /* letters and digits alone; "" = it was something else */
+    bool evaluate_health;
+    char target[DNS_NAME_BYTES]; /* "" = it was no name */
+};
+
+#define ROUTE53_ALIASES_MAX 2
 struct route53_sets { /* of the sets at a name */
     size_t cnames;
     size_t others;
+    size_t addresses;                                  /* of others: A and AAAA that are no alias */
+    struct route53_alias aliases[ROUTE53_ALIASES_MAX]; /* of others: A and AAAA */
+    size_t aliases_count;
     size_t values; /* of the CNAMEs */
     bool chosen;   /* SetIdentifier: one of a set */
     bool alias;

@@ -299,14 +299,22 @@ static const struct config_site *other_site(const struct config *config,
 }
 
 /* What takes long to connect, while the primary is waited for: nobody is fenced and nothing is written. What is wrong is said
- * where it is needed. */
-static void connect_writers(struct operation *op)
+ * where it is needed, but for a writer that is not let in: he would be waited for at each step. */
+static bool connect_writers(struct operation *op, struct err *err)
 {
-    struct err why;
-    if (!op->options.dry_run) {
-        op->publisher = publisher_new(writer_of(op->to), &why);
-        op->writer = control_writer_prepare(writer_of(op->to), op->service->name, "op", &why);
+    struct err why = {0};
+    if (op->options.dry_run) { /* `permissions` says it */
+        return true;
     }
+    op->publisher = publisher_new(writer_of(op->to), &why);
+    op->writer = control_writer_prepare(writer_of(op->to), op->service->name, "op", &why);
+    if (op->writer != NULL || !admin_not_signed_in(&why)) {
+        return true;
+    }
+    *err = why;
+    err->kind = ERR_REFUSED;
+    return err_wrap(err, "%s does not let %s in", op->to->name,
+                    op->to->operator_kafka != NULL ? "the operator" : "the mirror, who acts,");
 }
 
 /* Before the role is read home is the likely primary; where it is not, the probe is made again. */
@@ -329,9 +337,9 @@ static bool open_all(struct operation *op, struct err *err)
         probe_begin(&probe);
     }
     ok = ok && operation_is_alone(op, err);
+    ok = ok && connect_writers(op, err);
     if (ok) {
         open_names(op);
-        connect_writers(op);
         take_source(op, &probe);
     } else {
         probe_end(&probe);

@@ -364,6 +364,39 @@ bool admin_create_topic(struct admin *admin, const char *topic, int32_t partitio
     return why.kind == ERR_NONE;
 }
 
+/* ---- delete ---- */
+
+bool admin_delete_topic(struct admin *admin, const char *topic, struct err *err)
+{
+    struct admin_call call;
+    char text[128];
+    char what[320];
+    char lacks[ACL_LACKS_BYTES];
+    size_t count = 0;
+    rd_kafka_DeleteTopic_t *one = rd_kafka_DeleteTopic_new(topic);
+    snprintf(what, sizeof(what), "delete topic '%s'", topic);
+    admin_call_begin(&call, admin, RD_KAFKA_ADMIN_OP_DELETETOPICS);
+    rd_kafka_AdminOptions_set_operation_timeout(call.options, admin->timeout_ms, text,
+                                                sizeof(text));
+    rd_kafka_DeleteTopics(client_handle(admin->client), &one, 1, call.options, call.queue);
+    bool ok = admin_call_wait(&call, what, err);
+    if (ok) {
+        const rd_kafka_topic_result_t **results = rd_kafka_DeleteTopics_result_topics(
+            rd_kafka_event_DeleteTopics_result(call.event), &count);
+        rd_kafka_resp_err_t code =
+            count == 1 ? rd_kafka_topic_result_error(results[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
+        ok = !code ||
+             admin_failed(
+                 admin, err, code, what,
+                 client_why(admin->client, code,
+                            count == 1 ? rd_kafka_topic_result_error_string(results[0]) : NULL,
+                            ACL_DELETE, ACL_TOPIC, topic, lacks));
+    }
+    admin_call_done(&call);
+    rd_kafka_DeleteTopic_destroy(one);
+    return ok;
+}
+
 /* ---- more partitions ---- */
 
 static bool grow(struct admin *admin, rd_kafka_NewPartitions_t *wants, const char *topic,

@@ -56,6 +56,7 @@ static void signed_in(struct conn *conn)
 {
     int64_t again_ms = sign_in_again_ms(&conn->sign_in);
 
+    err_clear(&conn->not_again);
     if (again_ms >= 0) {
         loop_timer_set(conn->again, again_ms);
     }
@@ -114,38 +115,89 @@ static bool sign_in_offered(const struct conn *conn, struct err *err)
            err_set(err, ERR_REFUSED, "a broker that offers no sign-in (SaslAuthenticate 1)");
 }
 
-static void sign_in(struct conn *conn)
+/* A session that cannot be made anew goes on until its end. */
+static void cannot_sign_in(struct conn *conn, struct err *why)
+{
+    if (conn->state == CONN_READY) {
+        conn->not_again = *why;
+        loop_timer_set(conn->again, SIGN_IN_RETRY_MS);
+    } else {
+        conn_break_with(conn, why);
+    }
+}
+
+/* What was asked for first is there, or nothing was. */
+static void sign_in_now(struct conn *conn)
 {
     struct writer writer;
     struct err why;
 
     writer_init(&writer);
-    if (sign_in_offered(conn, &why) && sign_in_begin(&conn->sign_in, &writer, &why)) {
+    if (sign_in_begin(&conn->sign_in, &writer, &why)) {
+        conn->signing = conn->state == CONN_READY;
         sign_in_ask(conn, API_SASL_HANDSHAKE, &writer, sign_in_first);
     } else {
-        conn_break_with(conn, &why);
+        cannot_sign_in(conn, &why);
     }
     writer_done(&writer);
+}
+
+static void sign_in_asked(void *arg, void *question)
+{
+    struct conn *conn = arg;
+    struct err why;
+
+    conn_enter(conn);
+    bool ok = sign_in_prepare(&conn->sign_in, question, &why);
+    aside_free(conn->asking);
+    conn->asking = NULL;
+    if (conn->state != CONN_SIGN_IN && conn->state != CONN_READY) {
+        /* about to be closed */
+    } else if (ok) {
+        sign_in_now(conn);
+    } else {
+        cannot_sign_in(conn, &why);
+    }
+    conn_leave(conn);
+}
+
+/* @return false with why: out of file descriptors */
+static bool sign_in_ask_first(struct conn *conn, struct err *why)
+{
+    void *question = sign_in_question(&conn->sign_in, conn->options.host);
+
+    conn->asking = aside_new(conn->loop, &sign_in_asking, question, sign_in_asked, conn);
+    return conn->asking != NULL ||
+           err_set_code(why, ERR_RETRY, EMFILE, "sign-in: %s", strerror(EMFILE));
+}
+
+static void sign_in(struct conn *conn)
+{
+    struct err why;
+
+    if (!sign_in_offered(conn, &why)) {
+        conn_break_with(conn, &why);
+    } else if (!sign_in_asks(&conn->sign_in)) {
+        sign_in_now(conn);
+    } else if (!sign_in_ask_first(conn, &why)) { /* the timer of the last request runs on */
+        conn_break_with(conn, &why);
+    }
 }
 
 void conn_sign_in_again(void *arg)
 {
     struct conn *conn = arg;
-    struct writer writer;
     struct err why;
 
     if (conn->state != CONN_READY) {
         return; /* about to be closed */
     }
     conn_enter(conn);
-    writer_init(&writer);
-    if (sign_in_begin(&conn->sign_in, &writer, &why)) {
-        conn->signing = true;
-        sign_in_ask(conn, API_SASL_HANDSHAKE, &writer, sign_in_first);
-    } else {
-        loop_timer_set(conn->again, SIGN_IN_RETRY_MS);
+    if (!sign_in_asks(&conn->sign_in)) {
+        sign_in_now(conn);
+    } else if (!sign_in_ask_first(conn, &why)) {
+        cannot_sign_in(conn, &why);
     }
-    writer_done(&writer);
     conn_leave(conn);
 }
 

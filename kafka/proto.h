@@ -234,6 +234,13 @@ struct topic_partition {
 enum { LIST_OFFSETS_LATEST = -1, LIST_OFFSETS_EARLIEST = -2 };
 void proto_put_list_offsets(struct writer *writer, int16_t version, bool read_committed,
                             int64_t timestamp, const struct topic_partition *wants, int32_t count);
+/* Where the leader's log ends, replicated or not: asked as brokers ask, not as a consumer; answered likewise. */
+struct log_end_want {
+    struct topic_partition place;
+    int32_t leader_epoch; /* -1 = do not check */
+};
+void proto_put_log_ends(struct writer *writer, int16_t version, const struct log_end_want *wants,
+                        int32_t count);
 struct list_offsets_part {
     struct wire_string topic;
     int32_t partition;

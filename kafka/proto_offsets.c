@@ -34,6 +34,29 @@ void proto_put_list_offsets(struct writer *writer, int16_t version, bool read_co
     wire_put_no_tags(writer);
 }
 
+/* -2 is the replica id of Kafka's own tools: a broker bounds only a consumer, -1, by its high watermark. Each partition stands in a
+ * topic of its own, which brokers take. */
+#define REPLICA_DEBUGGING (-2)
+
+void proto_put_log_ends(struct writer *writer, int16_t version, const struct log_end_want *wants,
+                        int32_t count)
+{
+    assert(proto_speaks(API_LIST_OFFSETS, version));
+    writer_i32(writer, REPLICA_DEBUGGING);
+    writer_i8(writer, 0);
+    wire_put_compact_array(writer, count);
+    for (int32_t i = 0; i < count; i++) {
+        wire_put_compact_string(writer, wants[i].place.topic);
+        wire_put_compact_array(writer, 1);
+        writer_i32(writer, wants[i].place.partition);
+        writer_i32(writer, wants[i].leader_epoch);
+        writer_i64(writer, LIST_OFFSETS_LATEST);
+        wire_put_no_tags(writer);
+        wire_put_no_tags(writer);
+    }
+    wire_put_no_tags(writer);
+}
+
 static void get_list_offsets_topic(struct reader *reader, struct proto_array *array)
 {
     struct wire_string name = wire_text(reader);

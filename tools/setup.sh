@@ -1,7 +1,7 @@
 #!/bin/bash
 # Everything that building and testing Ferry needs, once: packages, libraries, Kafka's jars, a Python environment.
 #
-# usage: tools/setup.sh [--plan] [STAGE...]      stages: packages libraries python jars broker promtool nameservers
+# usage: tools/setup.sh [--plan] [STAGE...]      stages: packages libraries python jars broker promtool nameservers kerberos
 #
 # Promises: a stage that is up to date costs nothing and needs no network; nothing outside build/ is written except by
 # apt; sudo is used for apt alone, and only when we are not root; no service is started or enabled.
@@ -28,7 +28,7 @@ build_packages=(gcc make pkg-config git ca-certificates debian-archive-keyring d
     libzstd-dev liblz4-dev libsnappy-dev zlib1g-dev libldns-dev libexpat1-dev)
 test_packages=(libcmocka-dev python3 python3-venv openssl redis-tools maven
     clang libclang-rt-dev clang-tidy cppcheck shellcheck
-    systemd lintian man-db)
+    systemd lintian man-db libsasl2-modules-gssapi-mit)
 
 die() {
     printf 'setup: %s\n' "$*" >&2
@@ -118,20 +118,25 @@ debian_uri() {
         awk -v codename="$codename" '$2 == codename && $3 == "main" && ($4 == "Debian" || $4 == "") {print $1; exit}'
 }
 
-# Source packages come through apt, with list files of our own: the machine's sources stay as they are, and apt checks
-# the archive's signature and each file's hash.
-fetch_sources() {
-    local uri suite apt=$deps/apt
+# apt with list files of our own: the machine's sources stay as they are, and apt checks the archive's signature and each
+# file's hash. Its options are in `apt_own` afterwards.
+own_lists() { # folder, deb or deb-src, suite...
+    local uri suite apt=$1 kind=$2
     uri=$(debian_uri)
     [ -n "$uri" ] || die "no Debian archive in this machine's apt sources"
-    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$deps/src"
-    for suite in $rdkafka_suite $hiredis_suite; do
-        printf 'deb-src [signed-by=%s] %s %s main\n' $keyring "$uri" "$suite"
+    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+    for suite in "${@:3}"; do
+        printf '%s [signed-by=%s] %s %s main\n' "$kind" $keyring "$uri" "$suite"
     done >"$apt/sources.list"
-    local options=(-q -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
+    apt_own=(-q -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
         -o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o "APT::Sandbox::User=$(id -un)")
-    apt-get update "${options[@]}"
-    (cd "$deps/src" && apt-get source --download-only "${options[@]}" "$@")
+    apt-get update "${apt_own[@]}"
+}
+
+fetch_sources() {
+    own_lists "$deps/apt" deb-src $rdkafka_suite $hiredis_suite
+    mkdir -p "$deps/src"
+    (cd "$deps/src" && apt-get source --download-only "${apt_own[@]}" "$@")
 }
 
 unpack() { # name: prints the folder
@@ -177,9 +182,11 @@ stage_libraries() {
     done
 }
 
-# What test-long tries the image and the package on: a container engine, and a clean Debian 13 as others pull it from a hub.
-# The engine's packages would start services, so they are unpacked, not installed. Only root can start it.
+# What test-long tries the images, the rehearsal and the package on: a container engine, its compose, and a clean Debian 13 as
+# others pull it from a hub. The engine's packages would start services, so they are unpacked, not installed. Only root can
+# start it. Debian 12's own compose is version 1: that of 13 runs there. iptables: the engine's resolver in a container needs it.
 engine_packages=(docker.io docker-cli containerd runc)
+engine_plugins=(docker-compose docker-buildx)
 engine_suite=trixie
 stage_engine() {
     [ "$(id -u)" = 0 ] || {
@@ -188,11 +195,13 @@ stage_engine() {
     }
     local apt=$deps/apt/engine engine=$deps/engine archive names=()
     apt-get update -q
-    install_packages debootstrap libdevmapper1.02.1 libseccomp2
+    install_packages debootstrap iptables libdevmapper1.02.1 libseccomp2
     mapfile -t names < <(apt-cache pkgnames | grep -xF "$(printf '%s\n' "${engine_packages[@]}")")
     rm -rf "$apt" "$engine"
     mkdir -p "$apt" "$engine"
     (cd "$apt" && apt-get download -q "${names[@]}")
+    own_lists "$apt/own" deb $engine_suite
+    (cd "$apt" && apt-get download "${apt_own[@]}" "${engine_plugins[@]}")
     for archive in "$apt"/*.deb; do
         dpkg-deb -x "$archive" "$engine"
     done
@@ -236,25 +245,35 @@ stage_promtool() {
     "$deps/bin/promtool" --version
 }
 
-# BIND, Knot and PowerDNS: their packages would start servers, so these and the libraries they need are unpacked, not installed.
+# BIND, Knot and PowerDNS; a KDC: their packages would start servers, so these and the libraries they need are unpacked, not
+# installed.
 nameserver_packages=(bind9 knot pdns-server pdns-backend-sqlite3)
 stage_nameservers() {
-    local apt=$deps/apt/nameservers tree=$deps/nameservers archive
+    unpack_packages nameservers "${nameserver_packages[@]}"
+}
+
+kerberos_packages=(krb5-kdc krb5-admin-server krb5-user)
+stage_kerberos() {
+    unpack_packages kerberos "${kerberos_packages[@]}"
+}
+
+unpack_packages() { # name of the folder, packages
+    local apt=$deps/apt/$1 tree=$deps/$1 archive
     rm -rf "$apt" "$tree"
     mkdir -p "$apt" "$tree"
-    fetch_nameservers "$apt" || { as_root apt-get update -q && fetch_nameservers "$apt"; }
+    fetch_packages "$apt" "${@:2}" || { as_root apt-get update -q && fetch_packages "$apt" "${@:2}"; }
     for archive in "$apt"/*.deb; do
         dpkg-deb -x "$archive" "$tree"
     done
     rm -rf "$apt"
 }
 
-fetch_nameservers() { # folder
+fetch_packages() { # folder, packages
     local names
-    names=$(apt-get install --print-uris -y -q --no-install-recommends "${nameserver_packages[@]}" |
+    names=$(apt-get install --print-uris -y -q --no-install-recommends "${@:2}" |
         awk '/^\047/ {sub(/_.*/, "", $2); print $2}') || return 1
     # shellcheck disable=SC2086 # names, one a word; those that are installed here are not among what is missing
-    (cd "$1" && printf '%s\n' $names "${nameserver_packages[@]}" | sort -u | xargs apt-get download -q)
+    (cd "$1" && printf '%s\n' $names "${@:2}" | sort -u | xargs apt-get download -q)
 }
 
 fetch_promtool() {
@@ -272,13 +291,14 @@ inputs() {
         missing_packages build
         printf '%s\n' "${build_packages[@]}"
         ;;
-    engine) printf '%s\n' "${engine_packages[@]}" $engine_suite "$deps" "$(id -u)" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
+    engine) printf '%s\n' "${engine_packages[@]}" "${engine_plugins[@]}" $engine_suite "$deps" "$(id -u)" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
     libraries) printf '%s\n' $rdkafka_min $hiredis_min $rdkafka_suite $hiredis_suite "$deps" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
     python) cat tests/requirements.txt && /usr/bin/python3 --version && printf '%s\n' "$build" ;;
     jars) cat tests/rig/pom.xml ;;
     broker) cat tests/rig/{pom.xml,old-kafka.xml,prepare.py,jvm.py} && java -version 2>&1 && printf '%s\n' "$build" ;;
     promtool) printf '%s\n' "$deps" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
     nameservers) printf '%s\n' "${nameserver_packages[@]}" "$deps" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
+    kerberos) printf '%s\n' "${kerberos_packages[@]}" "$deps" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
     *) die "unknown stage '$1'" ;;
     esac
 }
@@ -322,11 +342,11 @@ takes() {
     python) printf 'about 1 min' ;;
     broker) printf 'about 15 s' ;;
     jars) printf 'about 30 s' ;;
-    promtool | nameservers) printf 'about 5 s' ;;
+    promtool | nameservers | kerberos) printf 'about 5 s' ;;
     esac
 }
 
-stages=(packages libraries python jars broker promtool nameservers)
+stages=(packages libraries python jars broker promtool nameservers kerberos)
 
 # What a run would do, for a person to agree to.
 plan() {
@@ -367,6 +387,7 @@ does() { # stage, missing packages
     jars) printf 'Apache Kafka and MirrorMaker 2 by Maven (80 MB to fetch, 150 MB on disk)' ;;
     promtool) printf 'the checker of alert rules, unpacked from a Debian package (25 MB to fetch)' ;;
     nameservers) printf 'BIND, Knot and PowerDNS for the tests, unpacked from Debian packages (6 MB to fetch)' ;;
+    kerberos) printf 'a KDC for the tests, unpacked from Debian packages (2 MB to fetch)' ;;
     broker) printf 'class data for quick broker starts (nothing to fetch, 40 MB on disk)' ;;
     esac
 }

@@ -14,6 +14,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     const struct route53_sets *sets = &answer.sets;
+    for (size_t i = 0; i < sets->aliases_count; i++) {
+        const struct route53_alias *alias = &sets->aliases[i];
+        if (strpbrk(alias->hosted_zone, "<>&\"") != NULL ||
+            (strcmp(alias->type, "A") != 0 && strcmp(alias->type, "AAAA") != 0) ||
+            (alias->target[0] != '\0' && !dns_name(alias->target, name))) {
+            abort();
+        }
+    }
     if (sets->ttl_s < -1 || sets->ttl_s > INT32_MAX ||
         (sets->value[0] != '\0' &&
          (!dns_name(sets->value, name) || strcmp(name, sets->value) != 0)) ||

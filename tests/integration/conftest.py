@@ -11,6 +11,7 @@ import shutil
 import pytest
 
 from rig import procs
+from rig.engine import Engine, NoEngine
 from rig.kafka import KafkaCluster, kafka_ready, start_together
 from rig.paths import BUILD, remove_run_dirs
 from rig.permitted import Permitted, strict_sites
@@ -61,6 +62,16 @@ def source(sites):
 @pytest.fixture(scope="session")
 def target(sites):
     return sites[1]
+
+
+@pytest.fixture(scope="module")
+def engine(session_dir):
+    """A container engine of the module's own; where none can be started its tests are skipped, and say why."""
+    try:
+        with Engine(session_dir / "engine") as engine:
+            yield engine
+    except NoEngine as why:
+        pytest.skip(f"no container engine: {why}")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rig.engine import BASE, Engine, NoEngine
+from rig.engine import BASE
 from rig.kafka import KafkaCluster
 from rig.line import Line
 from rig.procs import wait_for
@@ -52,16 +52,6 @@ if [ "$(stat -f -c %T /sys/fs/cgroup)" != cgroup2fs ]; then
 fi
 exec /sbin/init
 """
-
-
-@pytest.fixture(scope="module")
-def engine(session_dir):
-    folder = session_dir / "engine"
-    try:
-        with Engine(folder) as engine:
-            yield engine
-    except NoEngine as why:
-        pytest.skip(f"no container engine: {why}")
 
 
 @pytest.fixture(scope="module")

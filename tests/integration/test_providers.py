@@ -1,8 +1,10 @@
 """Providers with an API: swap, refusals, lost answers, throttling and lies of each. The real server where there is one;
 else a stand-in that is proven here by the provider's own SDK."""
 
+import http.server
 import json
 import os
+import threading
 import time
 
 import pytest
@@ -40,10 +42,12 @@ def started(session_dir):
 
 @pytest.fixture
 def names(started, folder, own):
-    def make(service, **more):
+    def make(service, alias=None, evaluate_target_health=False, env=None, **more):
         settings = service if isinstance(service, dict) else service.settings(**more)
         zone = {"authoritative": [started[0]["bind"].address]} | settings
-        return own(Names(folder, zone, word=f"driver-{len(list(folder.glob('driver-*')))}"))
+        word = f"driver-{len(list(folder.glob('driver-*')))}"
+        record = {"alias": alias, "evaluate_target_health": evaluate_target_health} if alias else {}
+        return own(Names(folder, zone, word=word, env=env, **record))
 
     return make
 
@@ -263,6 +267,267 @@ def test_route53_sets_and_changes(started, names):
     assert one.call("check", A, B)["refusals"] == ["no-cname"]
     service.change("DELETE", **host)
     service.put(30, A)
+
+
+LB = {"a": "Z3QFB96KMJ7ED6", "b": "Z2OJLYMUO9EFXC"}  # hosted zones of two balancers
+
+
+@pytest.fixture
+def aliased(started, names):
+    """A record that is an alias of a's balancer, in place of the CNAME."""
+    service = started[1](providers.Route53)
+    service.reset()
+    for rrset in service.sets():
+        service.change("DELETE", **rrset)
+    service.change("CREATE", **service.alias(A, LB["a"]))
+    service.api.heal()
+    yield service, lambda **more: names(service, alias=LB, **more)
+    for rrset in service.sets():
+        service.change("DELETE", **rrset)
+    service.put(30, A)
+
+
+def targets(service):
+    """{type: (hosted zone, target, by its health)} as the SDK sees them."""
+    return {
+        rrset["Type"]: (to["HostedZoneId"], to["DNSName"].rstrip("."), to["EvaluateTargetHealth"])
+        for rrset in service.sets()
+        for to in [rrset.get("AliasTarget")]
+        if to
+    }
+
+
+def test_route53_alias_swap_and_undo(aliased):
+    """There, back, again, and made anew: each of its sets, from exactly what stands there."""
+    service, make = aliased
+    one = make(evaluate_target_health=True)
+    assert one.call("get") == {"stands": A, "ttl": 60}
+    assert one.call("check", A, B)["refusals"] == [] and service.api.sent() == []
+    assert one.call("swap", A, B, 60) == {}
+    assert targets(service) == {"A": (LB["b"], B, True)}  # from one that had it otherwise
+    assert one.call("swap", A, B, 60) == {} and len(service.api.sent()) == 1
+    assert one.call("swap", B, A, 60) == {}
+    assert targets(service) == {"A": (LB["a"], A, True)}
+    service.change("CREATE", **service.alias(A, LB["a"], kind="AAAA"))
+    assert one.call("swap", A, B, 60) == {}
+    assert targets(service) == {kind: (LB["b"], B, True) for kind in ("A", "AAAA")}
+    for rrset in service.sets():
+        service.change("DELETE", **rrset)
+    assert one.call("get")["stands"] == "nothing"
+    assert one.call("swap", "-", A, 60) == {} and targets(service) == {"A": (LB["a"], A, True)}
+
+
+def test_route53_alias_refusals(aliased, names):
+    """Another target, two, a weighted set, an address or a CNAME in its place: nothing is written."""
+    service, make = aliased
+    one = make()
+
+    def stands(*sets):
+        for rrset in service.sets():
+            service.change("DELETE", **rrset)
+        for rrset in sets:
+            service.change("CREATE", **rrset)
+        service.api.heal()
+
+    other = service.alias(SIX, LB["a"])
+    stands(other)
+    refused = one.call("swap", A, B, 60)
+    assert refused["kind"] == "refused" and SIX in refused["what"] and A in refused["what"], refused
+    assert one.call("check", A, B)["refusals"] == ["value-not-as-recorded"]
+    assert one.call("swap", "-", B, 60)["kind"] == "refused"
+    stands(service.alias(A, LB["a"]), service.alias(SIX, LB["a"], kind="AAAA"))
+    assert one.call("check", A, B)["refusals"] == ["several-values"]
+    stands(*(service.alias(A, LB["a"]) | {"SetIdentifier": str(i), "Weight": 1} for i in range(2)))
+    assert one.call("check", A, B)["refusals"] == ["weighted-set"]
+    address = {"Name": f"{RECORD}.", "Type": "A", "TTL": 30, "ResourceRecords": [{"Value": "192.0.2.1"}]}
+    for wrong in (address, address | {"Type": "CNAME", "ResourceRecords": [{"Value": f"{A}."}]}):
+        stands(wrong)
+        found = one.call("check", A, B)
+        assert found["refusals"] == ["no-cname"] and "an alias" in found["what"], found
+    stands(service.alias(A, LB["a"]))
+    assert one.call("swap", A, SIX, 60)["kind"] == "refused"  # where it lies nobody configured
+    assert names(service).call("check", A, B)["refusals"] == ["no-cname"]  # and it is no CNAME
+    assert service.api.sent() == []
+
+
+def test_route53_alias_lost_answers(aliased):
+    """As with a CNAME: read back, and never written from anything but what was recorded."""
+    service, make = aliased
+    one = make()
+    service.api.fault(api.lose)
+    assert one.call("swap", A, B, 60) == {} and len(service.api.sent()) == 1
+    assert targets(service) == {"A": (LB["b"], B, False)}
+    service.api.heal()
+    service.api.fault(api.swallow)
+    assert one.call("swap", B, A, 60) == {} and targets(service) == {"A": (LB["a"], A, False)}
+
+    def quicker(_, __, properly):  # between our look and our change
+        service.api.lock.acquire()
+        try:
+            answer = service.api.answer(service.api.requests[-1])
+        finally:
+            service.api.lock.release()
+        service.api.faults.clear()
+        service.change("UPSERT", **service.alias(SIX, LB["a"]))
+        return answer
+
+    service.api.fault(quicker, writes=False)
+    answer = one.call("swap", A, B, 60)
+    assert answer["kind"] == "refused" and SIX in answer["what"], answer
+    assert targets(service) == {"A": (LB["a"], SIX, False)}
+
+
+def test_route53_alias_is_settled_by_its_addresses(aliased, started):
+    """No answer has an alias in it: servers agree that give addresses of the target and no other's."""
+    one, bind = aliased[1](), started[0]["bind"]
+    assert one.call("swap", A, B, 60) == {}
+    a, b = ([str(found) for found in bind.ask(name, "A").answer[0]] for name in (A, B))
+    try:
+        for addresses, says in ((a, A), (b, B), ([*a, *b], "other records than a CNAME")):
+            bind.put("kafka", 30, "ANY")
+            bind.put("kafka", 30, "A", *addresses)
+            answer = one.call("settle", B, -1, 0)
+            assert answer["servers"] == {bind.address: says} and answer["settled"] is (says == B), answer
+    finally:
+        bind.put("kafka", 30, "ANY")
+        bind.put("kafka", 30, "CNAME", "kafka-a")
+
+
+def test_an_alias_is_route53s(started, names, folder):
+    service = started[1](providers.PowerDnsApi)
+    one = names(service, alias=LB)
+    line = one.next(10)
+    assert line["event"] == "error" and "has a provider without them" in line["what"], line
+
+
+# --- credentials of AWS that are not in the configuration -------------------------------------------------------------
+
+
+class Metadata(http.server.BaseHTTPRequestHandler):
+    """What an instance (version 2 alone) and a container are given; proven below by botocore's own fetchers."""
+
+    def do_PUT(self):
+        ttl = self.headers.get("X-aws-ec2-metadata-token-ttl-seconds")
+        ok = self.path == "/latest/api/token" and ttl and not self.server.broken
+        self.say(200 if ok else 403, "instance-token" if ok else "")
+
+    def do_GET(self):
+        key, secret, token = self.server.keys
+        keys = {"Code": "Success", "AccessKeyId": key, "SecretAccessKey": secret, "Token": token, "Type": "AWS-HMAC",
+                "LastUpdated": "2026-01-01T00:00:00Z", "Expiration": "2036-01-01T00:00:00Z"}  # fmt: skip
+        roles = "/latest/meta-data/iam/security-credentials/"
+        if self.path == "/container":
+            known = self.headers.get("Authorization") == "container-token"
+            del keys["Code"]
+            return self.say(200 if known else 401, json.dumps(keys))
+        known = self.headers.get("X-aws-ec2-metadata-token") == "instance-token"
+        answers = {roles: "ferry-role", roles + "ferry-role": json.dumps(keys)}
+        self.server.asked.append(self.path)
+        return self.say(200 if known and self.path in answers else 401, answers.get(self.path, ""))
+
+    def say(self, status, text):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def metadata():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
+    server.broken, server.asked = False, []
+    server.url = f"http://127.0.0.1:{server.server_address[1]}"
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    yield server
+    server.shutdown()
+
+
+SOURCES = ("keys", "environment", "container", "instance")
+
+
+def aws_source(source, keys, metadata, folder):
+    """(settings of the zone, environment) for one way to come by keys."""
+    token = folder / "token"
+    token.write_text("container-token")
+    token.chmod(0o600)
+    environments = {
+        "environment": dict(
+            zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"), keys, strict=True)
+        ),
+        "container": {
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{metadata.url}/container",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(token),
+        },
+        "instance": {"AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata.url},
+    }
+    return {"credentials": source}, environments.get(source, {})
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_route53_credentials(source, started, names, folder, metadata):
+    """Temporary keys, wherever they come from, with their token in what is signed; a role's rights in moto."""
+    service = started[1](providers.Route53)
+    service.reset()
+    metadata.keys = service.temporary()
+    settings, env = aws_source(source, metadata.keys, metadata, folder)
+    if source == "keys":
+        for name, value in zip(("secret", "session_token"), metadata.keys[1:], strict=True):
+            settings[name] = {"file": service.file(f"temporary-{name}", value)}
+        settings["access_key"] = metadata.keys[0]
+    zone = service.settings() | settings
+    if source != "keys":
+        del zone["secret"], zone["access_key"]
+    one = names(zone, env=env | {"http_proxy": "http://127.0.0.1:1"})  # nobody asks a proxy for these
+    assert one.call("swap", A, B, 30) == {} and service.value() == (30, B)
+    assert service.api.sent()[-1].header("x-amz-security-token") == metadata.keys[2]
+    assert one.call("swap", B, A, 30) == {}
+    assert metadata.asked.count("/latest/meta-data/iam/security-credentials/") == (source == "instance")  # kept
+
+
+def test_botocore_takes_the_same_metadata(metadata, folder, monkeypatch):
+    from botocore.credentials import ContainerProvider, InstanceMetadataProvider
+    from botocore.utils import ContainerMetadataFetcher, InstanceMetadataFetcher
+
+    metadata.keys = ("ASIAEXAMPLE", "a-secret", "a-token")
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    for name, value in aws_source("container", metadata.keys, metadata, folder)[1].items():
+        monkeypatch.setenv(name, value)
+    found = ContainerProvider(fetcher=ContainerMetadataFetcher()).load().get_frozen_credentials()
+    assert tuple(found)[:3] == metadata.keys
+    fetcher = InstanceMetadataFetcher(config={"ec2_metadata_service_endpoint": metadata.url + "/"})
+    found = InstanceMetadataProvider(iam_role_fetcher=fetcher).load().get_frozen_credentials()
+    assert tuple(found)[:3] == metadata.keys
+
+
+def test_route53_credentials_that_are_not_there(started, names, folder, metadata):
+    """Each says what is missing and where; nothing is asked of anybody else, and no key is shown."""
+    service = started[1](providers.Route53)
+    service.reset()
+    metadata.keys = service.temporary()
+
+    def says(source, **env):
+        settings, right = aws_source(source, metadata.keys, metadata, folder)
+        zone = service.settings() | settings
+        del zone["secret"], zone["access_key"]
+        env = dict.fromkeys(("AWS_SESSION_TOKEN",), "") | right | env
+        answer = names(zone, env={name: value for name, value in env.items() if value is not None}).call("get")
+        assert metadata.keys[1] not in str(answer)
+        return answer["kind"], answer["what"], answer["hint"]
+
+    assert "AWS_SECRET_ACCESS_KEY are not" in says("environment", AWS_SECRET_ACCESS_KEY="")[1]
+    kind, what, hint = says("container", AWS_CONTAINER_CREDENTIALS_FULL_URI="http://192.0.2.1/keys")
+    assert kind == "config" and "leads elsewhere" in what and "docs/dns.md#credentials" in hint
+    assert "HTTP 401" in says("container", AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=service.file("other", "other"))[1]
+    metadata.broken = True
+    kind, what, hint = says("instance")
+    assert kind == "refused" and "HTTP 403" in what and "hop limit" in hint
+    assert says("instance", AWS_EC2_METADATA_SERVICE_ENDPOINT="http://127.0.0.1:1")[0] == "retry"
+    assert service.api.requests == []
 
 
 # --- several providers of one zone ------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ KafkaCluster("a", place=engine.outside)              containers reach it; so doe
 Nothing is pulled: `tools/setup.sh engine` unpacks the engine and makes the one base image, debian:trixie-slim. The
 engine lives in a process and a mount namespace of its own, so that containers and mounts cannot outlive it, however it
 ends. It writes no packet filter rules: containers reach this machine over the bridge, and a build uses the machine's
-network. Needs root.
+network. Needs root. FERRY_ENGINE=unix:///... is an engine that runs already, whose cache saves the builds: it is used,
+and keeps its images.
 """
 
 import contextlib
@@ -48,14 +49,20 @@ class Engine:
         self.process = None
         self.env = {
             "PATH": f"{ENGINE}/usr/bin:{ENGINE}/usr/sbin:{os.environ['PATH']}",
-            "DOCKER_HOST": f"unix://{self.home}/s",
+            "DOCKER_HOST": os.environ.get("FERRY_ENGINE", f"unix://{self.home}/s"),
             "DOCKER_CONFIG": str(self.home / "config"),
             "DOCKER_BUILDKIT": "0",  # the builder that needs no plugin
         }
+        plugins = self.home / "config" / "cli-plugins"
+        plugins.parent.mkdir(exist_ok=True)
+        plugins.unlink(missing_ok=True)
+        plugins.symlink_to(ENGINE / "usr" / "libexec" / "docker" / "cli-plugins")
 
     # -- life ---------------------------------------------------------------------------------------------------
 
     def start(self):
+        if "FERRY_ENGINE" in os.environ:
+            return self
         self._possible()
         ip("link", "add", self.bridge, "type", "bridge")
         ip("addr", "add", f"{self.outside.host}/24", "dev", self.bridge)
@@ -96,6 +103,7 @@ class Engine:
             boxes = self.docker("ps", "-aq", check=False).stdout.split()
             if boxes:
                 self.docker("rm", "-f", *boxes, check=False)
+            self.docker("network", "prune", "-f", check=False)  # their bridges are this machine's
         self.process.kill9()
         with contextlib.suppress(AssertionError):
             ip("link", "del", self.bridge)
@@ -123,6 +131,14 @@ class Engine:
     def build(self, tag, dockerfile, *options, context=ROOT, timeout=1200):
         """An image of a Dockerfile, as a user builds it; a build reaches the archives over the machine's network."""
         self.docker("build", "--network=host", "-t", tag, "-f", dockerfile, *options, context, timeout=timeout)
+
+    def compose(self, *args, cwd, env=None, timeout=600, stdin=None):
+        """CompletedProcess of `docker compose`, as a user types it, whatever its status."""
+        return subprocess.run(
+            ["docker", "compose", *map(str, args)],
+            **{"env": os.environ | self.env | {"DOCKER_BUILDKIT": "1"} | (env or {}), "cwd": cwd, "text": True},
+            **{"timeout": timeout, "input": stdin, "capture_output": True, "check": False},
+        )
 
     def run(self, image, *command, options=()):
         return Container(self, self.docker("run", "-d", *options, image, *command).stdout.strip())

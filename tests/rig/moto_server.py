@@ -15,13 +15,28 @@ class InvalidChangeBatch(ServiceException):
     code = "InvalidChangeBatch"
 
 
+def leads(alias):
+    """What an alias is, in its DELETE too: where to, in which zone, and whether by its target's health."""
+    if not alias:
+        return None
+    healthy = str(alias.get("EvaluateTargetHealth")).lower() == "true"
+    return (alias["HostedZoneId"], alias["DNSName"].strip(".").lower(), healthy)
+
+
 def text(rrset, values):
-    return (rrset["Type"], rrset.get("SetIdentifier"), str(rrset.get("TTL")), tuple(sorted(values)))
+    alias = leads(rrset.get("AliasTarget"))
+    return (rrset["Type"], rrset.get("SetIdentifier"), str(rrset.get("TTL")), tuple(sorted(values)), alias)
 
 
 def standing(zone, name):
     return {
-        (rrset.type, rrset.set_identifier, str(rrset.ttl), tuple(sorted(rrset.records or [])))
+        (
+            rrset.type,
+            rrset.set_identifier,
+            str(rrset.ttl),
+            tuple(sorted(rrset.records or [])),
+            leads(rrset.alias_target),
+        )
         for rrset in zone.rrsets
         if rrset.name.strip(".") == name
     }

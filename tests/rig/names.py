@@ -17,7 +17,7 @@ A, B = f"kafka-a.{ZONE}", f"kafka-b.{ZONE}"
 class Names:
     """dns/dns.h through its driver: one record, no Kafka."""
 
-    def __init__(self, folder, zone, record=RECORD, at=None, name=ZONE, word="d"):
+    def __init__(self, folder, zone, record=RECORD, at=None, name=ZONE, word="d", env=None, **more):
         data = {
             "deployment": "rig",
             "sites": {site: {"kafka": {"bootstrap.servers": "127.0.0.1:1"}} for site in "ab"},
@@ -26,14 +26,14 @@ class Names:
                     "home": "a",
                     "others": ["b"],
                     "topics": {"include": ["t"]},
-                    "cname": [{"record": record, "at": at or {"a": A, "b": B}}],
+                    "cname": [{"record": record, "at": at or {"a": A, "b": B}, **more}],
                 }
             },
             "dns": {name: zone},
         }
         self.path = folder / f"{word}.json"
         self.path.write_text(json.dumps(data))
-        self.driver = Driver("dns_driver", self.path, "s")
+        self.driver = Driver("dns_driver", self.path, "s", env=env)
 
     def call(self, *words, timeout=20):
         """The answer, or the error as a dict with `what`."""

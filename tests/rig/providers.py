@@ -164,7 +164,10 @@ class Route53(Service):
         key = iam.create_access_key(UserName="ferry")["AccessKey"]
         self.access_key, self.secret = key["AccessKeyId"], key["SecretAccessKey"]
         self.true_secret = self.secret
-        policy = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "route53:*", "Resource": "*"}]}'
+        self.sessions = {}  # access key: secret, token
+        self.policy = policy = (
+            '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "route53:*", "Resource": "*"}]}'
+        )
         iam.put_user_policy(UserName="ferry", PolicyName="p", PolicyDocument=policy)
         service = self
 
@@ -195,10 +198,25 @@ class Route53(Service):
         request.add_header("Content-Type", "text/plain")
         return opener.open(request, timeout=10).read()
 
+    def temporary(self):
+        """Keys of a role, with a session token: what a container or an instance is given."""
+        iam = self.client("iam", f"http://127.0.0.1:{self.port}", "any", "any")
+        with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
+            iam.create_role(RoleName="ferry", AssumeRolePolicyDocument="{}")
+        iam.put_role_policy(RoleName="ferry", PolicyName="p", PolicyDocument=self.policy)
+        sts = self.client("sts", f"http://127.0.0.1:{self.port}", "any", "any")
+        role = "arn:aws:iam::123456789012:role/ferry"
+        keys = sts.assume_role(RoleArn=role, RoleSessionName="ferry")["Credentials"]
+        self.sessions[keys["AccessKeyId"]] = (keys["SecretAccessKey"], keys["SessionToken"])
+        return keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"]
+
     def checked(self, request, pending):
-        if self.access_key not in request.header("authorization"):
+        key = request.header("authorization").partition("Credential=")[2].partition("/")[0]
+        known = {self.access_key: (self.true_secret, "")} | self.sessions
+        secret, token = known.get(key, (None, None))
+        if secret is None or request.header("x-amz-security-token") != token:
             return self.error(403, "InvalidClientTokenId", "The security token included in the request is invalid.")
-        ours, theirs = sigv4(request, self.access_key, self.true_secret)
+        ours, theirs = sigv4(request, key, secret)
         if ours != theirs:
             return self.error(403, "SignatureDoesNotMatch", "The request signature we calculated does not match")
         # moto 5.2.5 refuses the signatures of reads, boto3's too
@@ -229,6 +247,11 @@ class Route53(Service):
     def change(self, action, **rrset):
         changes = [{"Action": action, "ResourceRecordSet": rrset}]
         self.sdk.change_resource_record_sets(HostedZoneId=self.id, ChangeBatch={"Changes": changes})
+
+    def alias(self, value, hosted_zone, healthy=False, kind="A", name="kafka"):
+        """A set that is an alias, as somebody else makes it."""
+        to = {"HostedZoneId": hosted_zone, "DNSName": f"{value}.", "EvaluateTargetHealth": healthy}
+        return {"Name": f"{name}.{self.zone}.", "Type": kind, "AliasTarget": to}
 
     def put(self, ttl, value, name="kafka"):
         rrset = {

@@ -15,17 +15,17 @@
     "\"b\": {\"kafka\": {\"bootstrap.servers\": \"b:1\"}}}, \"services\": {\"s\": {\"home\": "   \
     "\"a\", "                                                                                    \
     "\"others\": [\"b\"], \"topics\": {\"include\": [\"t\"]}, \"cname\": [{\"record\": "         \
-    "\"kafka.dr.test\", \"at\": {\"a\": \"a.dr.test\", \"b\": \"b.dr.test\"}}]}}, "              \
+    "\"kafka.dr.test\", \"at\": {\"a\": \"a.dr.test\", \"b\": \"b.dr.test\"}%s}]}}, "            \
     "\"dns\": {\"dr.test\": {%s}}}"
 #define SECRET "\"secret\": {\"env\": \"FERRY_TEST_SECRET\"}"
 
 /* Returns heap text. @param from  NULL = it is to be made */
-static char *by_hand(const char *zone, const char *from)
+static char *by_hand_of(const char *zone, const char *alias, const char *from)
 {
     char text[4096];
     struct err err = {0};
     const struct dns_change change = {.from = from, .to = "b.dr.test", .ttl_s = 30};
-    int len = snprintf(text, sizeof(text), SITES, zone);
+    int len = snprintf(text, sizeof(text), SITES, alias, zone);
     struct config *config = config_parse(text, (size_t)len, "f", &err);
     if (config == NULL) {
         fail_msg("%s", err.what);
@@ -36,6 +36,35 @@ static char *by_hand(const char *zone, const char *from)
     dns_close(dns);
     config_free(config);
     return out;
+}
+
+static char *by_hand(const char *zone, const char *from)
+{
+    return by_hand_of(zone, "", from);
+}
+
+static void an_alias(void **state)
+{
+    static const char *const wanted[] = {
+        "{\"Action\": \"DELETE\", \"ResourceRecordSet\": {\"Name\": \"kafka.dr.test.\", \"Type\": "
+        "\"A\", \"AliasTarget\": {\"HostedZoneId\": \"ZA\", \"DNSName\": \"a.dr.test.\", "
+        "\"EvaluateTargetHealth\": true}}}",
+        "{\"Action\": \"CREATE\", \"ResourceRecordSet\": {\"Name\": \"kafka.dr.test.\", \"Type\": "
+        "\"A\", \"AliasTarget\": {\"HostedZoneId\": \"ZB\", \"DNSName\": \"b.dr.test.\"",
+    };
+    (void)state;
+    char *text =
+        by_hand_of("\"provider\": \"route53\", \"id\": \"Z1\", \"credentials\": \"instance\"",
+                   ", \"evaluate_target_health\": true, \"alias\": {\"a\": \"ZA\", "
+                   "\"b\": \"ZB\"}",
+                   "a.dr.test");
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+        if (strstr(text, wanted[i]) == NULL) {
+            fail_msg("%s\nwanted: %s", text, wanted[i]);
+        }
+    }
+    assert_null(strstr(text, "TTL"));
+    free(text);
 }
 
 static void each_provider(void **state)
@@ -100,6 +129,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_provider),
+        cmocka_unit_test(an_alias),
         cmocka_unit_test(every_provider_of_a_zone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -196,6 +196,38 @@ static void list_offsets_requests(void **state)
     }
 }
 
+/* Brokers bound a consumer, replica id -1, by the high watermark: here it is none. The leader's epoch is held against it. */
+static void log_ends_are_asked_as_no_consumer(void **state)
+{
+    static const struct log_end_want wants[] = {
+        {.place = {"orders", 3}, .leader_epoch = 7},
+        {.place = {"orders", 4}, .leader_epoch = 9},
+    };
+    struct writer writer;
+
+    (void)state;
+    writer_init(&writer);
+    proto_put_log_ends(&writer, 7, wants, 2);
+    struct reader reader = reader_over(writer.data, writer.len);
+    assert_int_equal(reader_i32(&reader), -2);
+    assert_int_equal(reader_i8(&reader), 0);
+    assert_int_equal(wire_uvarint(&reader), 3);
+    for (int32_t i = 0; i < 2; i++) {
+        struct wire_string topic = wire_compact_string(&reader);
+        assert_int_equal(topic.len, 6);
+        assert_int_equal(wire_uvarint(&reader), 2);
+        assert_int_equal(reader_i32(&reader), wants[i].place.partition);
+        assert_int_equal(reader_i32(&reader), wants[i].leader_epoch);
+        assert_int_equal(reader_i64(&reader), LIST_OFFSETS_LATEST);
+        wire_skip_tags(&reader);
+        wire_skip_tags(&reader);
+    }
+    wire_skip_tags(&reader);
+    assert_false(reader.bad);
+    assert_int_equal(reader_left(&reader), 0);
+    writer_done(&writer);
+}
+
 static void small_requests(void **state)
 {
     struct writer writer;
@@ -1110,6 +1142,7 @@ int main(void)
         cmocka_unit_test(produce_requests),
         cmocka_unit_test(metadata_requests),
         cmocka_unit_test(list_offsets_requests),
+        cmocka_unit_test(log_ends_are_asked_as_no_consumer),
         cmocka_unit_test(small_requests),
         cmocka_unit_test(offset_fetch_requests),
         cmocka_unit_test(requests_about_many_groups),

@@ -57,6 +57,39 @@ static void sets_of_the_name(void **state)
     assert_int_equal(answer.sets.cnames + answer.sets.others, 0);
 }
 
+#define ALIAS(type, more)                                                                   \
+    "<ResourceRecordSet><Name>kafka.dr.test.</Name><Type>" type "</Type><AliasTarget>" more \
+    "</AliasTarget></ResourceRecordSet>"
+
+static void aliases_of_the_name(void **state)
+{
+    const struct route53_alias *aliases = answer.sets.aliases;
+    (void)state;
+    assert_true(parse(LIST(
+        ALIAS("A", "<HostedZoneId>Z1</HostedZoneId><DNSName>LB.dr.test.</DNSName>"
+                   "<EvaluateTargetHealth>true</EvaluateTargetHealth>")
+            ALIAS("AAAA", "<HostedZoneId>Z2</HostedZoneId><DNSName>lb.dr.test.</DNSName>")
+                SET("kafka.dr.test.", "TXT", VALUE("x")) SET("kafka.dr.test.", "A", VALUE("x")))));
+    assert_int_equal(answer.sets.aliases_count, 2);
+    assert_string_equal(aliases[0].type, "A");
+    assert_string_equal(aliases[0].hosted_zone, "Z1");
+    assert_string_equal(aliases[0].target, "lb.dr.test");
+    assert_true(aliases[0].evaluate_health);
+    assert_string_equal(aliases[1].type, "AAAA");
+    assert_string_equal(aliases[1].hosted_zone, "Z2");
+    assert_false(aliases[1].evaluate_health);
+    assert_int_equal(answer.sets.addresses, 1);
+    assert_int_equal(answer.sets.others, 4);
+    /* more than there can be are none of ours; what would end an element is no id */
+    assert_true(parse(LIST(ALIAS("A", "") ALIAS("A", "<DNSName>a b</DNSName>")
+                               ALIAS("A", "<HostedZoneId>Z&lt;/x&gt;</HostedZoneId>"))));
+    assert_int_equal(answer.sets.aliases_count, 2);
+    assert_int_equal(answer.sets.addresses, 1);
+    assert_string_equal(aliases[1].target, "");
+    assert_true(parse(LIST(ALIAS("A", "<HostedZoneId>Z&lt;/x&gt;</HostedZoneId>"))));
+    assert_string_equal(aliases[0].hosted_zone, "");
+}
+
 static void changes_and_errors(void **state)
 {
     (void)state;
@@ -98,6 +131,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sets_of_the_name),
+        cmocka_unit_test(aliases_of_the_name),
         cmocka_unit_test(changes_and_errors),
         cmocka_unit_test(what_is_no_answer),
     };

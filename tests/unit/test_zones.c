@@ -144,22 +144,27 @@ static void what_a_provider_needs(void **state)
 static void what_a_provider_with_an_api_needs(void **state)
 {
     static const char *const rows[][2] = {
-        {"\"provider\": \"powerdns\", " SECRET,                          "\"endpoint\" is needed"  },
-        {"\"provider\": \"powerdns\"",                                   "\"secret\" is needed"    },
-        {"\"provider\": \"route53\", " SECRET ", \"id\": \"Z1\"",        "\"access_key\" is needed"},
-        {"\"provider\": \"route53\", " SECRET ", \"access_key\": \"A\"", "\"id\" is needed"        },
-        {"\"provider\": \"cloudflare\", " SECRET ", \"id\": \"\"",       "\"id\" is needed"        },
-        {"\"provider\": \"alidns\", " SECRET,                            "\"access_key\" is needed"},
-        {"\"provider\": \"google\", " SECRET ", \"id\": \"z\"",          "\"project\" is needed"   },
-        {"\"provider\": \"azure\", " SECRET ", \"tenant\": \"t\"",       "\"client\" is needed"    },
-        {CLOUDFLARE ", \"endpoint\": \"http://api.test\"",               "dns.z.endpoint"          },
-        {CLOUDFLARE ", \"endpoint\": \"https://me:pw@api.test\"",        "dns.z.endpoint"          },
-        {CLOUDFLARE ", \"endpoint\": \"https:///x\"",                    "dns.z.endpoint"          },
-        {CLOUDFLARE ", \"endpoint\": \"https://a/?b\"",                  "dns.z.endpoint"          },
-        {"\"provider\": \"cloudflare\", " SECRET ", \"id\": \"a/../b\"", "dns.z.id"                },
+        {"\"provider\": \"powerdns\", " SECRET,                                   "\"endpoint\" is needed"            },
+        {"\"provider\": \"powerdns\"",                                            "\"secret\" is needed"              },
+        {"\"provider\": \"route53\", " SECRET ", \"id\": \"Z1\"",                 "\"access_key\" is needed"          },
+        {"\"provider\": \"route53\", " SECRET ", \"access_key\": \"A\"",          "\"id\" is needed"                  },
+        {"\"provider\": \"cloudflare\", " SECRET ", \"id\": \"\"",                "\"id\" is needed"                  },
+        {"\"provider\": \"alidns\", " SECRET,                                     "\"access_key\" is needed"          },
+        {"\"provider\": \"google\", " SECRET ", \"id\": \"z\"",                   "\"project\" is needed"             },
+        {"\"provider\": \"azure\", " SECRET ", \"tenant\": \"t\"",                "\"client\" is needed"              },
+        {CLOUDFLARE ", \"endpoint\": \"http://api.test\"",                        "dns.z.endpoint"                    },
+        {CLOUDFLARE ", \"endpoint\": \"https://me:pw@api.test\"",                 "dns.z.endpoint"                    },
+        {CLOUDFLARE ", \"endpoint\": \"https:///x\"",                             "dns.z.endpoint"                    },
+        {CLOUDFLARE ", \"endpoint\": \"https://a/?b\"",                           "dns.z.endpoint"                    },
+        {"\"provider\": \"cloudflare\", " SECRET ", \"id\": \"a/../b\"",          "dns.z.id"                          },
+        {"\"provider\": \"route53\", \"id\": \"Z1\", \"access_key\": \"A\", \"credentials\": "
+         "\"instance\"",                                                 "and \"credentials\" says elsewhere"},
+        {"\"provider\": \"route53\", \"credentials\": \"instance\"",              "\"id\" is needed"                  },
+        {"\"provider\": \"route53\", \"id\": \"Z1\", \"credentials\": \"guess\"",
+         "keys|environment"                                                                                           },
         {CLOUDFLARE ", \"also\": [{\"provider\": \"route53\"}]",
-         "dns.z.also.0: \"secret\" is needed"                                                      },
-        {CLOUDFLARE ", \"also\": [{" CLOUDFLARE ", \"also\": []}]",      "dns.z.also.0.also"       },
+         "dns.z.also.0: \"secret\" is needed"                                                                         },
+        {CLOUDFLARE ", \"also\": [{" CLOUDFLARE ", \"also\": []}]",               "dns.z.also.0.also"                 },
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -203,6 +208,23 @@ static void names_that_can_be_none(void **state)
             "services.s.cname.0.at.a");
 }
 
+/* An alias has a hosted zone for each value, and for nothing else. */
+static void aliases(void **state)
+{
+#define ALIASED(more) \
+    "{" SERVICE("s", "t", "{\"record\": \"k\", \"at\": {\"a\": \"x\", \"b\": \"y\"}, " more "}") "}"
+    (void)state;
+    struct config *config = good(ALIASED("\"alias\": {\"b\": \"Z2\", \"a\": \"Z1\"}"), "{}");
+    assert_string_equal(config->services[0].cnames[0].hosted_zones[0], "Z1");
+    assert_string_equal(config->services[0].cnames[0].hosted_zones[1], "Z2");
+    assert_false(config->services[0].cnames[0].evaluate_health);
+    config_free(config);
+    refused(ALIASED("\"alias\": {\"a\": \"Z1\"}"), "{}", "needed for site \"b\"");
+    refused(ALIASED("\"alias\": {\"a\": \"Z1\", \"b\": \"<Z>\"}"), "{}", "letters and digits");
+    refused(ALIASED("\"alias\": {\"a\": \"Z1\", \"b\": \"Z2\", \"c\": \"Z3\"}"), "{}",
+            "\"at\" does not have");
+}
+
 /* Two services that move one name would move it away from each other. */
 static void a_record_has_one_service(void **state)
 {
@@ -239,6 +261,7 @@ int main(void)
         cmocka_unit_test(addresses),
         cmocka_unit_test(what_a_provider_needs),
         cmocka_unit_test(names_that_can_be_none),
+        cmocka_unit_test(aliases),
         cmocka_unit_test(a_record_has_one_service),
         cmocka_unit_test(what_is_shown),
         cmocka_unit_test(what_a_provider_with_an_api_needs),
