@@ -41,13 +41,13 @@ void proto_put_list_offsets(struct writer *writer, int16_t version, bool read_co
 void proto_put_log_ends(struct writer *writer, int16_t version, const struct log_end_want *wants,
                         int32_t count)
 {
-    assert(proto_speaks(API_LIST_OFFSETS, version));
+    proto_begin(writer, API_LIST_OFFSETS, version);
     writer_i32(writer, REPLICA_DEBUGGING);
     writer_i8(writer, 0);
-    wire_put_compact_array(writer, count);
+    wire_put_list(writer, count);
     for (int32_t i = 0; i < count; i++) {
-        wire_put_compact_string(writer, wants[i].place.topic);
-        wire_put_compact_array(writer, 1);
+        wire_put_text(writer, wants[i].place.topic);
+        wire_put_list(writer, 1);
         writer_i32(writer, wants[i].place.partition);
         writer_i32(writer, wants[i].leader_epoch);
         writer_i64(writer, LIST_OFFSETS_LATEST);
