@@ -8,6 +8,8 @@
 #include "cli/check.h"
 #include "cli/commands.h"
 #include "cli/render.h"
+#include "kafka/admin_probe.h"
+#include "kafka/proto.h"
 #include "mirror/link.h"
 
 static const char *const level_names[] = {"ok", "warning", "unknown", "refused", "unreachable"};
@@ -72,6 +74,37 @@ static bool check_cluster(struct check *check, bool of_source)
         check_found(check, CHECK_OK, what, "");
     }
     return true;
+}
+
+/* What a cluster's age forbids, by name. */
+static void check_age(struct check *check, bool of_source)
+{
+    struct context *context = check->context;
+    const struct config_site *site = of_source ? context->from : context->to;
+    struct admin *admin = of_source ? context_source(context, NULL) : context_target(context, NULL);
+    char what[400];
+    struct err err = {0};
+    int16_t metadata = 0;
+    if (!admin_metadata_version(admin, &metadata, &err)) {
+        check_failed(check, &err);
+    } else if (metadata < METADATA_STATIC_MEMBERS && !of_source) {
+        snprintf(what, sizeof(what),
+                 "%.100s is older than Kafka 2.3: its groups know no static members, so it cannot "
+                 "be a target",
+                 site->name);
+        check_found(check, CHECK_REFUSED, what, "docs/records.md#old-kafka");
+    } else if (metadata < METADATA_IDS && context->service->path == PATH_BATCHES) {
+        snprintf(what, sizeof(what),
+                 "%.100s is older than Kafka 2.8: path batches does not serve it", site->name);
+        check_found(check, CHECK_REFUSED, what,
+                    "set \"path\": \"records\" in the service: docs/records.md");
+    } else if (metadata < METADATA_IDS) {
+        snprintf(what, sizeof(what),
+                 "%.100s is older than Kafka 2.8: its topics have no ids, one that is made again "
+                 "is known by its records",
+                 site->name);
+        check_found(check, CHECK_OK, what, "");
+    }
 }
 
 static void check_weakness(struct check *check, const struct config_site *site, bool of_operator)
@@ -264,9 +297,11 @@ static void check_link(struct check *check)
     bool target = check->target_answers = check_cluster(check, false);
     check_sites(check);
     if (source) {
+        check_age(check, true);
         check_topics(check, true);
     }
     if (target) {
+        check_age(check, false);
         check_topics(check, false);
         check_group(check);
     }

@@ -28,11 +28,10 @@ struct question { /* of one group, or of one partition */
 static void put_group(void *arg, struct writer *writer, int16_t version)
 {
     const struct question *question = arg;
-    (void)version;
     if (question->group->consumer_protocol) {
         proto_put_describe_consumer_group(writer, question->group->name);
     } else {
-        proto_put_describe_group(writer, question->group->name);
+        proto_put_describe_group(writer, version, question->group->name);
     }
 }
 
@@ -81,13 +80,12 @@ static bool group_answered(void *arg, struct reader *reader, int16_t version, co
     struct inquiry *call = question->call;
     struct describe_group_answer answer;
     bool understood = true;
-    (void)version;
     if (reader == NULL) {
         group->err = *err;
     } else {
         understood = group->consumer_protocol
                          ? proto_get_describe_consumer_group(reader, &answer, &group->err)
-                         : proto_get_describe_group(reader, &answer, &group->err);
+                         : proto_get_describe_group(reader, version, &answer, &group->err);
         if (understood) {
             group->err = (struct err){0};
             take_members(call, group, &answer);

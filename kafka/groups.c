@@ -248,6 +248,9 @@ static void only_once(struct groups_list *list)
     list->count = kept;
 }
 
+/* Brokers before Kafka 2.6 list no states. */
+static void ask_states(struct groups_door *door, struct groups_list *list);
+
 /* Of brokers that answer. @return how many did not; -1: nobody can be asked */
 static int32_t list_groups(struct groups_door *door, struct broker_asks *asks,
                            bool (*wanted)(void *arg, const char *name), void *arg,
@@ -270,6 +273,7 @@ static int32_t list_groups(struct groups_door *door, struct broker_asks *asks,
     }
     wait_answers(door);
     only_once(out);
+    ask_states(door, out);
     if (door->silent > 0) {
         *err = door->trouble;
         err_wrap(err, "%s: list groups", door->admin->site);
@@ -505,6 +509,69 @@ static void by_broker(struct groups_door *door, struct groups_row **rows, size_t
         }
     }
     free(theirs);
+}
+
+struct state_question {
+    struct groups_door *door;
+    struct groups_row *row;
+};
+
+static void put_state(void *arg, struct writer *writer, int16_t version)
+{
+    const struct state_question *question = arg;
+    proto_put_describe_group(writer, version, question->row->name);
+}
+
+/* What is not told is not known to be empty. */
+static bool state_told(void *arg, struct reader *reader, int16_t version, const struct err *err)
+{
+    struct state_question *question = arg;
+    struct groups_row *row = question->row;
+    struct describe_group_answer answer;
+    struct err why;
+    bool understood = true;
+    if (reader != NULL && (understood = proto_get_describe_group(reader, version, &answer, &why))) {
+        if (answer.error == KAFKA_NONE) {
+            word(answer.state, row->state);
+            row->empty = strcmp(row->state, "Empty") == 0 || strcmp(row->state, "Dead") == 0;
+        }
+        describe_group_answer_done(&answer);
+    }
+    answered(question->door, reader == NULL ? err : understood ? NULL : &why);
+    free(question);
+    return understood;
+}
+
+static void describe_some(struct groups_door *door, int32_t broker, struct groups_row **rows,
+                          size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct state_question *question = must(calloc(1, sizeof(*question)));
+        *question = (struct state_question){.door = door, .row = rows[i]};
+        const struct broker_ask what = {.broker = broker,
+                                        .api = API_DESCRIBE_GROUPS,
+                                        .put = put_state,
+                                        .answer = state_told,
+                                        .arg = question};
+        door->waiting++;
+        broker_ask(door->asks, &what);
+    }
+}
+
+static void ask_states(struct groups_door *door, struct groups_list *list)
+{
+    struct groups_row **rows = must(calloc(list->count + 1, sizeof(struct groups_row *)));
+    size_t count = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->rows[i].state[0] == '\0') {
+            rows[count++] = &list->rows[i];
+        }
+    }
+    if (count > 0) {
+        by_broker(door, rows, count, describe_some);
+        wait_answers(door);
+    }
+    free(rows);
 }
 
 /* `left` says whether a row has still to be asked: after an error that passes, or no answer at all. */

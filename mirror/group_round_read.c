@@ -59,7 +59,9 @@ static void take_listed(void *arg, const struct listed_group *row)
     if (listing->of_target) {
         group->at_target = true;
         group->target_broker = listing->broker;
-        group->target_members = !is(row->state, "Empty") && !is(row->state, "Dead");
+        /* Before Kafka 2.6 no state is listed: its coordinator refuses the commit if it has some. */
+        group->target_members =
+            row->state.len > 0 && !is(row->state, "Empty") && !is(row->state, "Dead");
         return;
     }
     kind_text(row->protocol_type, protocol);

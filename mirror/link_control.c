@@ -5,6 +5,7 @@
 #include "base/heap.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "kafka/topic_id.h"
 #include "mirror/link_inside.h"
 #include "mirror/streams.h"
 
@@ -83,7 +84,7 @@ static const char *control_wrong(const struct link *link, const struct control_s
     const struct heartbeat_role *witness = &link->witness;
     bool has_topic = !uuid_is_zero(&state->topic_id);
     if (has_topic && !uuid_is_zero(&link->control_topic_id) &&
-        !uuid_equal(&link->control_topic_id, &state->topic_id)) {
+        topic_id_other(&link->control_topic_id, &state->topic_id)) {
         return "was deleted and created again";
     }
     if (state->role_epoch < link->role_epoch) {
@@ -93,7 +94,7 @@ static const char *control_wrong(const struct link *link, const struct control_s
         return "shows an older role epoch than Redis remembers";
     }
     if (has_topic && state->role_epoch == witness->epoch && witness->epoch > 0 &&
-        !uuid_equal(&witness->topic_id, &state->topic_id)) {
+        topic_id_other(&witness->topic_id, &state->topic_id)) {
         return "is another topic than the one that Redis remembers";
     }
     return NULL;

@@ -53,6 +53,8 @@ def new_cluster_id():
 class Broker:
     """One broker: its process, its port, its folder of logs."""
 
+    started_line = b"Kafka Server started"
+
     def __init__(self, cluster, number, controller):
         self.cluster = cluster
         self.id = number
@@ -85,16 +87,20 @@ class Broker:
         text = "".join(f"{key}={value}\n" for key, value in sorted(props.items()))
         (self.dir / "server.properties").write_text(text)
 
+    def argv(self):
+        cluster = self.cluster
+        return jvm.command(
+            "kafka.Kafka",
+            str(self.dir / "server.properties"),
+            heap=cluster.heap,
+            measured=cluster.measured,
+            flags=[flag for listener in cluster.listeners.values() for flag in getattr(listener, "flags", ())],
+        )
+
     def start(self, wait=True):
         """Start, or start again with the same data and port."""
         self.write_properties()
-        argv = jvm.command(
-            "kafka.Kafka",
-            str(self.dir / "server.properties"),
-            heap=self.cluster.heap,
-            measured=self.cluster.measured,
-            flags=[flag for listener in self.cluster.listeners.values() for flag in getattr(listener, "flags", ())],
-        )
+        argv = self.argv()
         if self.cluster.place:
             argv = [*self.cluster.place.prefix, *argv]
         log = self.dir / "broker.log"
@@ -110,7 +116,7 @@ class Broker:
             self.process.check()
             with open(self.process.log, "rb") as log:
                 log.seek(self._log_begin)
-                return b"Kafka Server started" in log.read()
+                return self.started_line in log.read()
 
         try:
             wait_for(f"{self.process.name} to start", started, timeout, every=0.05)
@@ -166,6 +172,8 @@ class Broker:
 
 
 class KafkaCluster:
+    broker_class = Broker
+
     def __init__(
         self,
         name,
@@ -198,7 +206,7 @@ class KafkaCluster:
         self.place = place
         self.cluster_id = new_cluster_id()
         count = controllers or (brokers if brokers >= 3 else 1)
-        self.brokers = [Broker(self, n, controller=n <= count) for n in range(1, brokers + 1)]
+        self.brokers = [self.broker_class(self, n, controller=n <= count) for n in range(1, brokers + 1)]
         self._admin = None
         for broker in self.brokers:
             broker.prepare()

@@ -231,7 +231,7 @@ static void a_lane_is_a_connection_of_its_own(void **state)
 static void an_api_that_is_not_offered(void **state)
 {
     struct fixture *f = *state;
-    fake_broker_offer(f->broker, API_LIST_GROUPS, 0, 3);
+    fake_broker_offer(f->broker, API_LIST_GROUPS, 0, 1);
     know_the_broker(f);
     ask(f, 7);
     assert_true(fake_run_until(f->loop, &f->all, PATIENCE_MS));

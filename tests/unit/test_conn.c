@@ -227,12 +227,87 @@ static void a_broker_that_never_answers_closes(void **state)
     assert_non_null(strstr(f->why.what, "ApiVersions unanswered"));
 }
 
+struct elder {    /* ApiVersions as a broker before Kafka 2.4 answers it */
+    bool knows_3; /* asked in version 3 it tells what it has of ApiVersions, as 2.4 and later do */
+    int32_t asked_0;
+    bool refuses_all;
+};
+
+static enum fake_action versions_of_old(void *arg, const struct fake_request *request,
+                                        struct writer *answer)
+{
+    static const int16_t ranges[][3] = {
+        {API_PRODUCE,           0, 7 },
+        {API_FETCH,             0, 11},
+        {API_METADATA,          0, 8 },
+        {API_LEAVE_GROUP,       0, 2 },
+        {API_SASL_HANDSHAKE,    0, 1 },
+        {API_SASL_AUTHENTICATE, 0, 1 }
+    };
+    struct elder *elder = arg;
+    bool too_new = request->version > 2 || elder->refuses_all;
+
+    elder->asked_0 += request->version == 0;
+    writer_i16(answer, too_new ? KAFKA_UNSUPPORTED_VERSION : KAFKA_NONE);
+    if (too_new) {
+        writer_i32(answer, elder->knows_3 ? 1 : 0);
+    } else {
+        writer_i32(answer, 6);
+    }
+    for (int i = 0; i < 6 && !too_new; i++) {
+        writer_i16(answer, ranges[i][0]);
+        writer_i16(answer, ranges[i][1]);
+        writer_i16(answer, ranges[i][2]);
+    }
+    if (too_new && elder->knows_3) {
+        writer_i16(answer, API_VERSIONS);
+        writer_i16(answer, 0);
+        writer_i16(answer, 2);
+    }
+    return FAKE_ANSWER;
+}
+
+static void an_old_broker_is_asked_as_it_understands(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int knows_3 = 0; knows_3 < 2; knows_3++) {
+        struct elder elder = {.knows_3 = knows_3 == 1};
+        fake_broker_on(f->broker, API_VERSIONS, versions_of_old, &elder);
+        f->ready = false;
+        connect_ready(f);
+        assert_int_equal(elder.asked_0, 1);
+        assert_int_equal(fake_broker_accepted(f->broker), 1 + knows_3); /* the same connection */
+        assert_int_equal(conn_versions(f->conn)->version[API_PRODUCE], 7);
+        assert_int_equal(conn_versions(f->conn)->version[API_LEAVE_GROUP], 2);
+        assert_int_equal(conn_versions(f->conn)->version[API_DESCRIBE_PRODUCERS], -1);
+        if (knows_3 == 0) {
+            conn_free(f->conn);
+            f->conn = NULL;
+        }
+    }
+}
+
+/* One that refuses version 0, too, is none: no loop of asking. */
+static void a_broker_that_knows_no_versions_closes(void **state)
+{
+    struct fixture *f = *state;
+    struct conn_options options = options_of(f);
+    struct elder elder = {.refuses_all = true};
+
+    fake_broker_on(f->broker, API_VERSIONS, versions_of_old, &elder);
+    connect_with(f, &options);
+    assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
+    assert_int_equal(f->why.code, KAFKA_UNSUPPORTED_VERSION);
+    assert_int_equal(elder.asked_0, 1);
+}
+
 static void a_broker_too_old_is_refused_with_a_hint(void **state)
 {
     struct fixture *f = *state;
     struct conn_options options = options_of(f);
 
-    fake_broker_offer(f->broker, API_FETCH, 0, 11);
+    fake_broker_offer(f->broker, API_FETCH, 0, 9);
     connect_with(f, &options);
     assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
     assert_int_equal(f->why.kind, ERR_REFUSED);
@@ -1003,8 +1078,12 @@ static enum fake_action let_in(void *arg, const struct fake_request *request, st
 {
     struct gate *gate = arg;
     struct reader body = request->body;
-    struct wire_string bytes = wire_compact_string(&body);
+    bool rigid = request->version == 1; /* Kafka before 2.5 */
+    struct wire_string bytes;
 
+    body.rigid = answer->rigid = rigid;
+    bytes = wire_blob(&body);
+    assert_int_equal(reader_left(&body), rigid ? 0 : 1); /* no tags */
     assert_true(gate->open);
     assert_int_equal(bytes.len, 13);
     assert_memory_equal(bytes.data, "\0ferry\0pencil", 13);
@@ -1017,8 +1096,8 @@ static enum fake_action let_in(void *arg, const struct fake_request *request, st
         return FAKE_SILENT;
     }
     writer_i16(answer, gate->error);
-    wire_put_compact_string(answer, gate->error != 0 ? "go away" : NULL);
-    wire_put_uvarint(answer, 1);
+    wire_put_text(answer, gate->error != 0 ? "go away" : NULL);
+    wire_put_blob_len(answer, 0);
     writer_i64(answer, gate->lifetime_ms);
     wire_put_no_tags(answer);
     return FAKE_ANSWER;
@@ -1064,6 +1143,18 @@ static void it_signs_in_before_it_is_ready(void **state)
     ask(f, &asked, 100, 1000);
     assert_true(fake_run_until(f->loop, &asked.done, PATIENCE_MS));
     assert_true(asked.ok);
+}
+
+static void it_signs_in_at_an_old_broker(void **state)
+{
+    struct fixture *f = *state;
+    struct gate gate = {.lifetime_ms = 60000};
+    struct elder elder = {0};
+
+    fake_broker_on(f->broker, API_VERSIONS, versions_of_old, &elder);
+    connect_signing_in(f, &gate);
+    assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
+    assert_int_equal(gate.signed_in, 1);
 }
 
 static void who_is_refused_is_never_ready(void **state)
@@ -1328,6 +1419,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(it_connects_and_knows_versions),
+        TEST(an_old_broker_is_asked_as_it_understands),
+        TEST(a_broker_that_knows_no_versions_closes),
+        TEST(it_signs_in_at_an_old_broker),
         TEST(names_are_looked_up),
         TEST(a_name_that_is_none_closes),
         TEST(a_port_that_nobody_listens_on_closes),
