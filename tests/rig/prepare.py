@@ -45,7 +45,7 @@ def record_archive():
     part.unlink(missing_ok=True)
     cluster = KafkaCluster("archive", workdir=run_dir("archive"))
     command = jvm.command
-    jvm.command = lambda *a, **k: command(*a, **k, flags=[f"-XX:ArchiveClassesAtExit={part}"])
+    jvm.command = lambda *a, flags=(), **k: command(*a, flags=[*flags, f"-XX:ArchiveClassesAtExit={part}"], **k)
     try:
         cluster.start()
     finally:
