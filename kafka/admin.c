@@ -89,6 +89,7 @@ void admin_call_begin(struct admin_call *call, struct admin *admin, rd_kafka_adm
         call->options, admin->timeout_ms, why, sizeof(why));
     assert(!code && "between 1 ms and an hour");
     (void)code;
+    rd_kafka_AdminOptions_set_opaque(call->options, call);
 }
 
 bool admin_failed(struct admin *admin, struct err *err, int code, const char *what,
@@ -104,8 +105,17 @@ static int64_t refused_until_ms(const struct admin *admin)
     return client_now_ms() + (half_ms < REFUSED_MS ? half_ms : REFUSED_MS);
 }
 
+static void take_error(struct admin *admin, rd_kafka_event_t *event, int64_t *until_ms)
+{
+    if (!admin->refused && rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__AUTHENTICATION) {
+        int64_t refused_ms = refused_until_ms(admin);
+        admin->refused = true;
+        *until_ms = refused_ms < *until_ms ? refused_ms : *until_ms;
+    }
+}
+
 /* The answer, NULL = none came in time. librdkafka tells a refusal that repeats itself once in 30 s: it counts until
- * somebody answers. */
+ * somebody answers. What else comes by the handle's own queue (a delivery report of a producer) answers nothing. */
 static rd_kafka_event_t *wait_answer(struct admin_call *call)
 {
     struct admin *admin = call->admin;
@@ -114,13 +124,11 @@ static rd_kafka_event_t *wait_answer(struct admin_call *call)
     for (;;) {
         int64_t left_ms = until_ms - client_now_ms();
         rd_kafka_event_t *event = rd_kafka_queue_poll(call->queue, left_ms > 0 ? (int)left_ms : 0);
-        if (!event || rd_kafka_event_type(event) != RD_KAFKA_EVENT_ERROR) {
+        if (!event || rd_kafka_event_opaque(event) == call) {
             return event;
         }
-        if (!admin->refused && rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__AUTHENTICATION) {
-            int64_t refused_ms = refused_until_ms(admin);
-            admin->refused = true;
-            until_ms = refused_ms < until_ms ? refused_ms : until_ms;
+        if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR) {
+            take_error(admin, event, &until_ms);
         }
         rd_kafka_event_destroy(event);
     }

@@ -9,6 +9,7 @@
 
 #define PARTITION 0
 #define POLL_MS   20
+#define ASK_MS    3000 /* before a call says its own */
 /* One record's way to the broker; below a call's 10 s. */
 #define MESSAGE_MS "8000"
 /* As the topic takes them, and base/json. */
@@ -17,12 +18,15 @@
 #define LINGER_MS "30"
 
 struct control_single {
-    struct client *client;
+    struct client *client; /* writes */
+    /* Asks, on a handle of its own: nothing waits behind a Produce that is not answered, and no report gets among its answers. */
+    struct admin *admin;
     const struct config_client *settings;
     char topic[CONTROL_TOPIC_BYTES];
     bool idempotent; /* until the cluster refuses that, too */
     int64_t end;     /* behind the last record that we wrote or saw */
     size_t unsure;   /* records behind it that may stand there: the answer was lost */
+    uintptr_t write; /* number of the write: reports of those before are not about it */
 };
 
 static struct client *new_client(const struct control_single *single, struct err *err)
@@ -48,35 +52,33 @@ static int32_t left_ms(int64_t until_ms)
     return left > 1 ? (int32_t)left : 1;
 }
 
-static struct admin admin_of(const struct control_single *single, int64_t until_ms)
-{
-    return (struct admin){
-        .site = "control topic", .client = single->client, .timeout_ms = left_ms(until_ms)};
-}
-
 struct control_single *control_single_new(const struct config_client *settings, const char *topic,
-                                          int64_t until_ms, struct err *err)
+                                          struct err *err)
 {
     struct control_single *single = must(calloc(1, sizeof(*single)));
-    struct admin_topic found;
     single->settings = settings;
     single->idempotent = true;
     memcpy(single->topic, topic, strlen(topic) + 1);
-    single->client = new_client(single, err);
-    if (single->client != NULL) {
-        struct admin admin = admin_of(single, until_ms);
-        if (admin_describe_topic(&admin, topic, &found, err)) {
-            return single;
-        }
+    single->admin = admin_new("control topic", settings, ASK_MS, err);
+    if (single->admin == NULL || (single->client = new_client(single, err)) == NULL) {
+        control_single_free(single);
+        return NULL;
     }
-    control_single_free(single);
-    return NULL;
+    return single;
+}
+
+bool control_single_find(struct control_single *single, int64_t until_ms, struct err *err)
+{
+    struct admin_topic found;
+    admin_timeout(single->admin, left_ms(until_ms));
+    return admin_describe_topic(single->admin, single->topic, &found, err);
 }
 
 void control_single_free(struct control_single *single)
 {
     if (single != NULL) {
         client_free(single->client, CLIENT_END_MS);
+        admin_free(single->admin);
         free(single);
     }
 }
@@ -85,15 +87,16 @@ static bool ask_end(struct control_single *single, int64_t until_ms, int64_t *ou
 {
     struct admin_offset offset = {.topic = single->topic, .partition = PARTITION};
     char lacks[ACL_LACKS_BYTES];
-    struct admin admin = admin_of(single, until_ms);
-    if (!admin_list_offsets(&admin, OFFSET_SPEC_LATEST, &offset, 1, err)) {
+    struct client *asks = single->admin->client;
+    admin_timeout(single->admin, left_ms(until_ms));
+    if (!admin_list_offsets(single->admin, OFFSET_SPEC_LATEST, &offset, 1, err)) {
         return false;
     }
     *out = offset.offset;
     return offset.error == 0 ||
-           client_err(single->client, err, offset.error, "end of '%s': %s", single->topic,
-                      client_why(single->client, offset.error, NULL, ACL_DESCRIBE, ACL_TOPIC,
-                                 single->topic, lacks));
+           client_err(
+               asks, err, offset.error, "end of '%s': %s", single->topic,
+               client_why(asks, offset.error, NULL, ACL_DESCRIBE, ACL_TOPIC, single->topic, lacks));
 }
 
 bool control_single_begin(struct control_single *single, int64_t until_ms, struct err *err)
@@ -137,19 +140,22 @@ static bool still_ours(struct control_single *single, int64_t until_ms, struct e
     return true;
 }
 
-struct reports {
+struct reports { /* of one write */
     size_t count;
     int64_t first; /* offset of the first record; -1 = not told */
     int64_t last;
     rd_kafka_resp_err_t code; /* the first that is none */
 };
 
-static void take_reports(rd_kafka_t *rk, struct reports *reports)
+static void take_reports(struct control_single *single, struct reports *reports)
 {
-    rd_kafka_queue_t *queue = rd_kafka_queue_get_main(rk);
+    rd_kafka_queue_t *queue = rd_kafka_queue_get_main(client_handle(single->client));
     rd_kafka_event_t *event = rd_kafka_queue_poll(queue, POLL_MS);
     const rd_kafka_message_t *message;
     while (event != NULL && (message = rd_kafka_event_message_next(event)) != NULL) {
+        if ((uintptr_t)message->_private != single->write) {
+            continue;
+        }
         reports->code = reports->code ? reports->code : message->err;
         reports->first = reports->count == 0 ? message->offset : reports->first;
         reports->last = message->offset;
@@ -173,7 +179,8 @@ static rd_kafka_resp_err_t put_all(struct control_single *single,
                               RD_KAFKA_V_PARTITION(PARTITION),
                               RD_KAFKA_V_KEY((void *)(uintptr_t)record->key, strlen(record->key)),
                               RD_KAFKA_V_VALUE((void *)(uintptr_t)record->value, value_len),
-                              RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+                              RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                              RD_KAFKA_V_OPAQUE((void *)single->write), RD_KAFKA_V_END);
     }
     return code;
 }
@@ -190,9 +197,10 @@ static rd_kafka_resp_err_t write_once(struct control_single *single,
 {
     rd_kafka_t *rk = client_handle(single->client);
     *reports = (struct reports){.first = -1, .last = -1};
+    single->write++;
     rd_kafka_resp_err_t code = put_all(single, records, count);
     while (!code && reports->count < count && !reports->code && client_now_ms() < until_ms) {
-        take_reports(rk, reports);
+        take_reports(single, reports);
         code = rd_kafka_fatal_error(rk, NULL, 0);
     }
     if (!code) {
@@ -217,6 +225,24 @@ static bool renew(struct control_single *single, struct err *err)
     return true;
 }
 
+/* What the write before left on its way is heard of first: it must not come to stand between our look at the end and what we
+ * write behind it. librdkafka gives it up after MESSAGE_MS. */
+static bool settled(struct control_single *single, int64_t until_ms, struct err *err)
+{
+    rd_kafka_t *rk = client_handle(single->client);
+    struct reports ignored = {0};
+    single->write++;
+    while (rd_kafka_outq_len(rk) > 0 && client_now_ms() < until_ms) {
+        take_reports(single, &ignored);
+    }
+    if (rd_kafka_outq_len(rk) > 0) {
+        return err_set_code(err, ERR_RETRY, RD_KAFKA_RESP_ERR__TIMED_OUT,
+                            "write to '%s': the write before it is still on its way",
+                            single->topic);
+    }
+    return !rd_kafka_fatal_error(rk, NULL, 0) || renew(single, err);
+}
+
 static bool failed(struct control_single *single, rd_kafka_resp_err_t code, size_t count,
                    struct err *err)
 {
@@ -233,7 +259,7 @@ bool control_single_write(struct control_single *single, const struct control_re
 {
     struct reports reports;
     client_refresh(single->client);
-    if (!still_ours(single, until_ms, err)) {
+    if (!settled(single, until_ms, err) || !still_ours(single, until_ms, err)) {
         return false;
     }
     rd_kafka_resp_err_t code = write_once(single, records, count, until_ms, &reports);

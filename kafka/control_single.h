@@ -13,10 +13,13 @@
 
 struct control_single;
 
-/* Connected; the topic is there. `settings` is borrowed for the lifetime; `topic` is copied. */
+/* Nothing is asked of the cluster yet. `settings` is borrowed for the lifetime; `topic` is copied. NULL: as client_new(). */
 struct control_single *control_single_new(const struct config_client *settings, const char *topic,
-                                          int64_t until_ms, struct err *err);
+                                          struct err *err);
 void control_single_free(struct control_single *single); /* NULL is fine */
+/* Is the topic there? Asked before the first write, which might create it with the brokers' settings. */
+MUST_CHECK
+bool control_single_find(struct control_single *single, int64_t until_ms, struct err *err);
 /* From here on we are the writer, as far as the topic's end says so. */
 MUST_CHECK
 bool control_single_begin(struct control_single *single, int64_t until_ms, struct err *err);

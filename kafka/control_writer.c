@@ -163,8 +163,9 @@ static struct control_writer *prepare_single(const struct config_client *client,
 {
     char topic[CONTROL_TOPIC_BYTES];
     struct control_single *single =
-        control_single_new(client, control_topic_name(service, topic), until_ms, err);
-    if (single == NULL) {
+        control_single_new(client, control_topic_name(service, topic), err);
+    if (single == NULL || !control_single_find(single, until_ms, err)) {
+        control_single_free(single);
         return NULL;
     }
     struct control_writer *writer = named(service, role);
