@@ -150,12 +150,43 @@ static void put_produce(void *arg, struct writer *writer, int16_t version)
     buf_unref(block);
 }
 
-/* The leader is new at it, or the answer came from somebody who is not: once more. */
+/* Does the code say that what was sent is not taken, as it is and by this broker? What is recorded for good follows from that: all
+ * else (replicas, leaders, disks, quotas, what we do not know) may be another one in a minute. */
+static bool is_a_no(int16_t error)
+{
+    static const int16_t noes[] = {
+        KAFKA_CORRUPT_MESSAGE,     /* the batch's form or its sum is not liked */
+        KAFKA_MESSAGE_TOO_LARGE,   /* of some 70 bytes */
+        KAFKA_UNSUPPORTED_VERSION, /* of a version that it offered */
+        KAFKA_INVALID_REQUEST,
+        KAFKA_UNSUPPORTED_FOR_MESSAGE_FORMAT, /* producer ids in a log of an old format */
+        KAFKA_OUT_OF_ORDER_SEQUENCE_NUMBER,   /* a new id must begin at 0; a repeat is not known */
+        KAFKA_DUPLICATE_SEQUENCE_NUMBER,      /* a repeat is known, its offset is not */
+        KAFKA_INVALID_PRODUCER_EPOCH,
+        KAFKA_INVALID_TXN_STATE,
+        KAFKA_INVALID_PRODUCER_ID_MAPPING, /* it was never given out */
+        KAFKA_UNKNOWN_PRODUCER_ID,         /* likewise */
+        KAFKA_INVALID_RECORD,
+    };
+    bool found = false;
+    for (size_t i = 0; i < sizeof(noes) / sizeof(noes[0]); i++) {
+        found = found || noes[i] == error;
+    }
+    return found;
+}
+
+static enum probe_word word_of(int16_t error)
+{
+    return is_a_no(error) ? PROBE_NO : PROBE_UNKNOWN;
+}
+
+/* The leader is new at it, the answer came from somebody who is not, or replicas are away: once more. */
 static bool passes_by(struct probing *probing, int16_t error)
 {
     const struct kafka_error_info *info = kafka_error_info(error);
-    bool again = (info->leader_moved || info->produce == PRODUCE_UNKNOWN) &&
-                 loop_now_ms(probing->loop) < probing->until_ms;
+    bool again = (info->leader_moved || info->produce == PRODUCE_UNKNOWN ||
+                  error == KAFKA_NOT_ENOUGH_REPLICAS) &&
+                 !is_a_no(error) && loop_now_ms(probing->loop) < probing->until_ms;
     if (again) {
         cluster_refresh(probing->cluster);
         loop_timer_set(probing->look, AGAIN_MS);
@@ -181,13 +212,10 @@ static void take_first(struct probing *probing, const struct produce_answer_part
         probing->base_offset = part->base_offset;
         next_step(probing);
     } else {
-        snprintf(why, sizeof(why), "a producer id of Ferry's choosing is refused: %s",
+        snprintf(why, sizeof(why), "a producer id of Ferry's choosing is %s: %s",
+                 is_a_no(part->error) ? "refused" : "not taken so far",
                  kafka_error_name(part->error));
-        /* What may stand in the log was not refused. */
-        end_step(probing,
-                 kafka_error_info(part->error)->produce == PRODUCE_UNKNOWN ? PROBE_UNKNOWN
-                                                                           : PROBE_NO,
-                 why);
+        end_step(probing, word_of(part->error), why);
     }
 }
 
@@ -208,7 +236,7 @@ static void take_second(struct probing *probing, const struct produce_answer_par
              gap ? "a gap in the sequence" : "a batch that is sent again",
              part->error == KAFKA_NONE ? "success" : kafka_error_name(part->error),
              (long long)part->base_offset);
-    end_step(probing, PROBE_NO, why);
+    end_step(probing, part->error == KAFKA_NONE ? PROBE_NO : word_of(part->error), why);
 }
 
 static void take_part(struct probing *probing, const struct produce_answer_part *part)
@@ -256,7 +284,7 @@ static void put_producers(void *arg, struct writer *writer, int16_t version)
 static void take_producers(struct probing *probing, const struct describe_producers_answer *answer)
 {
     char why[200];
-    for (int32_t i = 0; i < answer->producers_count; i++) {
+    for (int32_t i = 0; answer->error == KAFKA_NONE && i < answer->producers_count; i++) {
         const struct producer_state *producer = &answer->producers[i];
         if (producer->producer_id == probing->producer_id && producer->last_sequence == SEQUENCE) {
             end_step(probing, PROBE_YES, "");
@@ -266,7 +294,7 @@ static void take_producers(struct probing *probing, const struct describe_produc
     snprintf(why, sizeof(why), "DescribeProducers does not tell the last sequence of the id%s%s",
              answer->error != KAFKA_NONE ? ": " : "",
              answer->error != KAFKA_NONE ? kafka_error_name(answer->error) : "");
-    end_step(probing, PROBE_NO, why);
+    end_step(probing, answer->error == KAFKA_NONE ? PROBE_NO : PROBE_UNKNOWN, why);
 }
 
 static bool producers_answered(void *arg, struct reader *reader, int16_t version,

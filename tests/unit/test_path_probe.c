@@ -28,6 +28,7 @@ enum kind {
     DENIES_WRITE,
     DENIES_READ,
     SLOW_LEADER, /* the first answer: not leader */
+    SAYS,        /* `code`, to the step `at` */
 };
 
 struct fixture {
@@ -42,6 +43,11 @@ struct fixture {
     struct config_client client;
     struct cluster *cluster;
     enum kind kind;
+    int32_t
+        at; /* of SAYS: 0 the first record, 1 the gap, 2 the repeat, 3 DescribeProducers; so often: `times` */
+    int16_t code;
+    int32_t times;
+    int32_t timeout_ms; /* 0 = TIMEOUT_MS */
     struct path_probe probe;
     /* the log */
     int64_t end;
@@ -50,10 +56,18 @@ struct fixture {
     int32_t asked;
 };
 
+static bool says(struct fixture *f, int32_t step)
+{
+    return f->kind == SAYS && f->at == step && f->times-- > 0;
+}
+
 static int16_t judge(struct fixture *f, const struct batch *batch, int64_t *out_base)
 {
     bool known = f->producer_id == batch->producer_id;
     f->asked++;
+    if (says(f, !known ? 0 : batch->base_sequence == f->last_sequence ? 2 : 1)) {
+        return f->code;
+    }
     if (f->kind == SLOW_LEADER && f->asked == 1) {
         return KAFKA_NOT_LEADER_OR_FOLLOWER;
     }
@@ -103,7 +117,9 @@ static enum fake_action producers(void *arg, const struct fake_request *request,
     struct producer_state one = {.producer_id = f->producer_id, .last_sequence = f->last_sequence};
     (void)request;
     const struct describe_producers_answer all = {
-        .error = f->kind == DENIES_READ ? KAFKA_TOPIC_AUTHORIZATION_FAILED : 0,
+        .error = f->kind == DENIES_READ ? KAFKA_TOPIC_AUTHORIZATION_FAILED
+                 : says(f, 3)           ? f->code
+                                        : KAFKA_NONE,
         .message = fake_text(NULL),
         .producers = &one,
         .producers_count = f->kind == FORGETS_PRODUCERS || f->kind == DENIES_READ ? 0 : 1};
@@ -161,7 +177,8 @@ static void probe(struct fixture *f, enum kind kind)
 {
     f->kind = kind;
     f->probe.facts[PROBE_SOURCE].word = f->probe.facts[PROBE_IDEMPOTENT].word = PROBE_YES;
-    path_probe_wire(f->loop, f->cluster, TOPIC, TIMEOUT_MS, &f->probe);
+    path_probe_wire(f->loop, f->cluster, TOPIC, f->timeout_ms > 0 ? f->timeout_ms : TIMEOUT_MS,
+                    &f->probe);
 }
 
 static void assert_result(struct fixture *f, enum config_path wanted, const char *evidence)
@@ -233,6 +250,61 @@ static void and_be_offered(void **state)
     assert_result(f, PATH_RECORDS, "does not offer DescribeProducers");
 }
 
+static void say(struct fixture *f, int32_t at, int16_t code, int32_t times)
+{
+    f->at = at;
+    f->code = code;
+    f->times = times;
+    f->producer_id = -1;
+    f->probe = (struct path_probe){0};
+    probe(f, SAYS);
+}
+
+/* Replicas, leaders, disks, quotas, what was never heard of: to whatever step, however long it lasts. */
+static void what_may_pass_is_unknown(void **state)
+{
+    struct fixture *f = *state;
+    static const int16_t codes[] = {KAFKA_NOT_ENOUGH_REPLICAS,
+                                    KAFKA_LEADER_NOT_AVAILABLE,
+                                    KAFKA_NOT_LEADER_OR_FOLLOWER,
+                                    KAFKA_REQUEST_TIMED_OUT,
+                                    KAFKA_NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+                                    KAFKA_STORAGE_ERROR,
+                                    KAFKA_THROTTLING_QUOTA_EXCEEDED,
+                                    KAFKA_INVALID_TIMESTAMP,
+                                    9999};
+    f->timeout_ms = 50;
+    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        for (int32_t at = 0; at < 4; at++) {
+            say(f, at, codes[i], INT32_MAX);
+            assert_unknown(f, kafka_error_name(codes[i]));
+        }
+    }
+}
+
+static void replicas_that_come_back_in_time_are_no_matter(void **state)
+{
+    struct fixture *f = *state;
+    for (int32_t at = 0; at < 4; at++) {
+        say(f, at, KAFKA_NOT_ENOUGH_REPLICAS, 2);
+        assert_result(f, PATH_BATCHES, "DescribeProducers tells it");
+    }
+}
+
+static void what_is_not_taken_as_it_is_is_for_records(void **state)
+{
+    struct fixture *f = *state;
+    static const int16_t codes[] = {2, 10, 35, 42, 43, 45, 46, 47, 48, 49, 59, 87};
+    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        say(f, 0, codes[i], INT32_MAX);
+        assert_result(f, PATH_RECORDS, kafka_error_name(codes[i]));
+        say(f, 2, codes[i], INT32_MAX);
+        assert_result(f, PATH_RECORDS, kafka_error_name(codes[i]));
+    }
+    say(f, 3, KAFKA_INVALID_REQUEST, INT32_MAX);
+    assert_unknown(f, "INVALID_REQUEST");
+}
+
 static void what_is_denied_is_unknown_by_name(void **state)
 {
     struct fixture *f = *state;
@@ -277,6 +349,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_repeat_must_be_known, start, stop),
         cmocka_unit_test_setup_teardown(what_stands_there_must_be_told, start, stop),
         cmocka_unit_test_setup_teardown(and_be_offered, start, stop),
+        cmocka_unit_test_setup_teardown(what_may_pass_is_unknown, start, stop),
+        cmocka_unit_test_setup_teardown(replicas_that_come_back_in_time_are_no_matter, start, stop),
+        cmocka_unit_test_setup_teardown(what_is_not_taken_as_it_is_is_for_records, start, stop),
         cmocka_unit_test_setup_teardown(what_is_denied_is_unknown_by_name, start, stop),
         cmocka_unit_test_setup_teardown(a_refusal_decides_whatever_else_is_unknown, start, stop),
         cmocka_unit_test_setup_teardown(nobody_answers, start, stop),
