@@ -18,6 +18,8 @@
 
 /* For everything that one call does; the on-call waits for it. Two fences take 0.6 s on a healthy cluster. */
 #define CALL_MS 10000
+/* Behind them: does a cluster that did not fence answer at all? */
+#define ANSWERS_MS 1000
 /* After that brokers abort what a dead writer left open. */
 #define TRANSACTION_MS "10000"
 /* librdkafka takes no longer one than the transaction's; a site's shorter one counts. */
@@ -113,6 +115,8 @@ static bool topic_exists(struct client *client, const char *topic, int64_t until
     return admin_describe_topic(&admin, topic, &found, err);
 }
 
+/* A cluster that answers everything else, and no init_transactions in its time, has no coordinator of them: only then is it told
+ * what such a cluster wants. */
 static bool fence(struct client *client, const char *role, const char *service, int64_t until_ms,
                   struct err *err)
 {
@@ -127,7 +131,8 @@ static bool fence(struct client *client, const char *role, const char *service, 
         return true;
     }
     failed(client, id, topic, error, what, err);
-    if (err && err->kind == ERR_RETRY) {
+    if (err && err->code == RD_KAFKA_RESP_ERR__TIMED_OUT && err->hint[0] == '\0' &&
+        topic_exists(client, topic, client_now_ms() + ANSWERS_MS, NULL)) {
         err_hint(err, "a cluster that takes no transactions wants \"control\": \"single-writer\" "
                       "(docs/control.md)");
     }
