@@ -5,6 +5,7 @@
 
 #include "base/heap.h"
 #include "kafka/admin_inside.h"
+#include "kafka/control_tail.h"
 #include "kafka/path_probe.h"
 
 #define PARTITION 0
@@ -25,7 +26,9 @@ struct control_single {
     char topic[CONTROL_TOPIC_BYTES];
     bool idempotent; /* until the cluster refuses that, too */
     int64_t end;     /* behind the last record that we wrote or saw */
-    size_t unsure;   /* records behind it that may stand there: the answer was lost */
+    /* What was sent behind it and may stand there, or not: the answer was lost. Copies. */
+    struct control_record *unsure;
+    size_t unsure_count;
     uintptr_t write; /* number of the write: reports of those before are not about it */
 };
 
@@ -74,9 +77,40 @@ bool control_single_find(struct control_single *single, int64_t until_ms, struct
     return admin_describe_topic(single->admin, single->topic, &found, err);
 }
 
+/* Keys and values are the caller's; NULL values stay NULL. */
+static struct control_record *copy_records(const struct control_record *records, size_t count)
+{
+    struct control_record *copies = must(calloc(count, sizeof(*copies)));
+    for (size_t i = 0; i < count; i++) {
+        copies[i].key = must(strdup(records[i].key));
+        copies[i].value = records[i].value != NULL ? must(strdup(records[i].value)) : NULL;
+    }
+    return copies;
+}
+
+static void be_sure(struct control_single *single)
+{
+    for (size_t i = 0; i < single->unsure_count; i++) {
+        free((char *)(uintptr_t)single->unsure[i].key);
+        free((char *)(uintptr_t)single->unsure[i].value);
+    }
+    free(single->unsure);
+    single->unsure = NULL;
+    single->unsure_count = 0;
+}
+
+static void be_unsure(struct control_single *single, const struct control_record *records,
+                      size_t count)
+{
+    be_sure(single);
+    single->unsure = copy_records(records, count);
+    single->unsure_count = count;
+}
+
 void control_single_free(struct control_single *single)
 {
     if (single != NULL) {
+        be_sure(single);
         client_free(single->client, CLIENT_END_MS);
         admin_free(single->admin);
         free(single);
@@ -102,13 +136,13 @@ static bool ask_end(struct control_single *single, int64_t until_ms, int64_t *ou
 bool control_single_begin(struct control_single *single, int64_t until_ms, struct err *err)
 {
     client_refresh(single->client);
-    single->unsure = 0;
+    be_sure(single);
     return ask_end(single, until_ms, &single->end, err);
 }
 
 bool control_single_unsure(const struct control_single *single)
 {
-    return single->unsure > 0;
+    return single->unsure_count > 0;
 }
 
 bool control_single_is_old(struct control_single *single)
@@ -124,20 +158,36 @@ static bool another(const struct control_single *single, struct err *err)
                         "write to '%s': another writer has written meanwhile", single->topic);
 }
 
-/* Still ours? What was not answered may stand there or not. */
+/* Still ours? What was not answered may stand there or not, or twice; what stands there is read. */
 static bool still_ours(struct control_single *single, int64_t until_ms, struct err *err)
 {
     int64_t end = -1;
     if (!ask_end(single, until_ms, &end, err)) {
         return false;
     }
-    bool ours = end == single->end || end == single->end + (int64_t)single->unsure;
+    bool ours = end == single->end;
+    if (end > single->end && single->unsure_count > 0 &&
+        !control_tail_compare(single->settings, single->topic, single->end, end, single->unsure,
+                              single->unsure_count, until_ms, &ours, err)) {
+        return false;
+    }
     if (!ours) {
         return another(single, err);
     }
     single->end = end;
-    single->unsure = 0;
+    be_sure(single);
     return true;
+}
+
+/* Answered with another offset than the one behind ours, or with none: librdkafka has sent again what was not answered (twice in the
+ * log without idempotence; a duplicate without an offset with it), or somebody else has written. What stands there says which. */
+static bool find_there(struct control_single *single, const struct control_record *records,
+                       size_t count, int64_t until_ms, struct err *err)
+{
+    int64_t begin = single->end;
+    be_unsure(single, records, count);
+    return still_ours(single, until_ms, err) &&
+           (single->end >= begin + (int64_t)count || another(single, err));
 }
 
 struct reports { /* of one write */
@@ -243,14 +293,17 @@ static bool settled(struct control_single *single, int64_t until_ms, struct err 
     return !rd_kafka_fatal_error(rk, NULL, 0) || renew(single, err);
 }
 
-static bool failed(struct control_single *single, rd_kafka_resp_err_t code, size_t count,
-                   struct err *err)
+static bool failed(struct control_single *single, rd_kafka_resp_err_t code,
+                   const struct control_record *records, size_t count, struct err *err)
 {
     char lacks[ACL_LACKS_BYTES];
     client_err(single->client, err, code, "write to '%s': %s", single->topic,
                client_why(single->client, code, rd_kafka_err2str(code), ACL_WRITE, ACL_TOPIC,
                           single->topic, lacks));
-    single->unsure = acl_refusal(code) ? 0 : count;
+    be_sure(single);
+    if (!acl_refusal(code)) {
+        be_unsure(single, records, count);
+    }
     return false;
 }
 
@@ -271,9 +324,12 @@ bool control_single_write(struct control_single *single, const struct control_re
         code = write_once(single, records, count, until_ms, &reports);
     }
     if (code) {
-        return failed(single, code, count, err);
+        return failed(single, code, records, count, err);
     }
-    int64_t expected = single->end;
-    single->end = reports.last + 1;
-    return reports.first == expected || another(single, err);
+    int64_t end = single->end + (int64_t)count;
+    if (reports.first != single->end || reports.last + 1 != end) {
+        return find_there(single, records, count, until_ms, err);
+    }
+    single->end = end;
+    return true;
 }

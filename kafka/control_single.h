@@ -1,6 +1,7 @@
 /* A control topic on a cluster that refuses transactions (`sites.X.control: single-writer`): acks=all, the last record of a key wins,
  * nobody is fenced by the broker. What stands for the fence: before each write the topic's end is asked for, and behind it the first
- * record's offset is looked at. Another end than ours says that somebody else has written: ERR_FATAL, as of a writer that was fenced.
+ * record's offset is looked at. Another end than ours says that somebody else has written: ERR_FATAL, as of a writer that was fenced;
+ * unless what stands there is read to be our own, whose answer was lost or which librdkafka sent again.
  *
  * So of two writers each is told with its next write. What it cannot do: keep out a record of somebody who asked before us and sends
  * behind us; it stands in the log, and both are told. Private to kafka/control_writer.c.

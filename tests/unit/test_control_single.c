@@ -1,9 +1,12 @@
 /* kafka/control_single against librdkafka's own cluster: answers that come late, and what they may not be taken for. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -129,11 +132,102 @@ static void nothing_is_sent_behind_one_that_is_on_its_way(void **state)
     assert_end(f, 3);
 }
 
+/* --- what librdkafka sends again ------------------------------------------------------------------------------------- */
+
+struct other {
+    struct fixture *f;
+    const char *value;
+    int times;
+};
+
+static void append(struct fixture *f, const char *value)
+{
+    rd_kafka_resp_err_t code = rd_kafka_producev(
+        f->rk, RD_KAFKA_V_TOPIC(TOPIC), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_KEY("role", 4),
+        RD_KAFKA_V_VALUE((void *)(uintptr_t)value, strlen(value)),
+        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+    assert_int_equal(code, RD_KAFKA_RESP_ERR_NO_ERROR);
+    assert_int_equal(rd_kafka_flush(f->rk, CALL_MS), RD_KAFKA_RESP_ERR_NO_ERROR);
+}
+
+/* While our own Produce is on its way. */
+static void *append_meanwhile(void *arg)
+{
+    const struct other *other = arg;
+    const struct timespec wait = {.tv_nsec = SHORT_MS * 1000000L};
+    nanosleep(&wait, NULL);
+    for (int i = 0; i < other->times; i++) {
+        append(other->f, other->value);
+    }
+    return NULL;
+}
+
+/* "duplicate", and no offset: the answer to what was sent again. What stands there by then: `value`, so often. */
+static bool write_answered_as_duplicate(struct fixture *f, const char *value, int times,
+                                        struct err *err)
+{
+    pthread_t thread;
+    struct other other = {.f = f, .value = value, .times = times};
+    late(f, API_PRODUCE, RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER);
+    assert_int_equal(pthread_create(&thread, NULL, append_meanwhile, &other), 0);
+    bool ok = write_one(f, "2", CALL_MS, err);
+    pthread_join(thread, NULL);
+    return ok;
+}
+
+static void what_was_sent_again_is_ours(void **state)
+{
+    struct fixture *f = *state;
+    struct err err;
+    assert_written(f, "1");
+    assert_true(write_answered_as_duplicate(f, "2", 1, &err));
+    assert_written(f, "3");
+    assert_true(write_answered_as_duplicate(f, "2", 2, &err)); /* without idempotence: twice */
+    assert_written(f, "3");
+    assert_end(f, 6);
+}
+
+static void somebody_elses_is_told(void **state)
+{
+    struct fixture *f = *state;
+    struct err err;
+    assert_written(f, "1");
+    assert_false(write_answered_as_duplicate(f, "other", 1, &err));
+    assert_int_equal(err.kind, ERR_FATAL);
+}
+
+static void nor_is_it_there_with_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct err err;
+    assert_written(f, "1");
+    assert_false(write_answered_as_duplicate(f, "", 0, &err));
+    assert_int_equal(err.kind, ERR_FATAL);
+}
+
+/* One that was not answered, and as many records as it had: those of somebody else. */
+static void a_number_alone_is_no_proof(void **state)
+{
+    struct fixture *f = *state;
+    struct err err;
+    assert_written(f, "1");
+    late(f, API_PRODUCE, RD_KAFKA_RESP_ERR_INVALID_RECORD); /* not appended */
+    assert_false(write_one(f, "2", SHORT_MS, &err));
+    append(f, "other");
+    assert_false(write_one(f, "3", CALL_MS, &err));
+    assert_int_equal(err.kind, ERR_FATAL);
+    assert_end(f, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_late_answer_is_nobody_elses, start, stop),
         cmocka_unit_test_setup_teardown(nothing_is_sent_behind_one_that_is_on_its_way, start, stop),
+        cmocka_unit_test_setup_teardown(what_was_sent_again_is_ours, start, stop),
+        cmocka_unit_test_setup_teardown(somebody_elses_is_told, start, stop),
+        cmocka_unit_test_setup_teardown(nor_is_it_there_with_nothing, start, stop),
+        cmocka_unit_test_setup_teardown(a_number_alone_is_no_proof, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
