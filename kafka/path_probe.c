@@ -84,8 +84,14 @@ struct probing {
     int64_t until_ms;
     enum step step;
     int64_t producer_id;
-    int64_t base_offset; /* of the first record */
+    int64_t base_offset;  /* of the first record */
+    struct uuid topic_id; /* of the topic that it was sent to */
+    char no
+        [200]; /* the step's refusal, until it is known that the topic is the same one; "" = none */
 };
+
+#define ANOTHER    "another check was at work on the scratch topic: ferry check again"
+#define CONFIRM_MS 1000 /* for that, when the time is up */
 
 static enum probe_what step_about(enum step step)
 {
@@ -104,6 +110,31 @@ static void next_step(struct probing *probing)
 {
     probing->step++;
     loop_timer_set(probing->look, 0);
+}
+
+/* Deleted, and perhaps made again, under us: its log is another one, and knows nothing of the first record. */
+static bool is_another(struct probing *probing)
+{
+    const struct cluster_topic *topic = cluster_topic(probing->cluster, probing->topic);
+    return topic == NULL || !uuid_equal(&topic->id, &probing->topic_id);
+}
+
+/* Of an answer that is a no only if the log is the one that the first record went to: metadata decides that is asked for now. */
+static void refuse_if_same(struct probing *probing, const char *why)
+{
+    int64_t left_ms = probing->until_ms - loop_now_ms(probing->loop);
+    snprintf(probing->no, sizeof(probing->no), "%s", why);
+    cluster_refresh(probing->cluster);
+    loop_timer_set(probing->look, left_ms > CONFIRM_MS ? left_ms : CONFIRM_MS);
+}
+
+static void metadata_came(void *arg)
+{
+    struct probing *probing = arg;
+    if (probing->no[0] != '\0') {
+        bool another = is_another(probing);
+        end_step(probing, another ? PROBE_UNKNOWN : PROBE_NO, another ? ANOTHER : probing->no);
+    }
 }
 
 static struct buf *one_record(void)
@@ -236,7 +267,11 @@ static void take_second(struct probing *probing, const struct produce_answer_par
              gap ? "a gap in the sequence" : "a batch that is sent again",
              part->error == KAFKA_NONE ? "success" : kafka_error_name(part->error),
              (long long)part->base_offset);
-    end_step(probing, part->error == KAFKA_NONE ? PROBE_NO : word_of(part->error), why);
+    if (part->error == KAFKA_NONE || is_a_no(part->error)) {
+        refuse_if_same(probing, why);
+    } else {
+        end_step(probing, PROBE_UNKNOWN, why);
+    }
 }
 
 static void take_part(struct probing *probing, const struct produce_answer_part *part)
@@ -294,7 +329,11 @@ static void take_producers(struct probing *probing, const struct describe_produc
     snprintf(why, sizeof(why), "DescribeProducers does not tell the last sequence of the id%s%s",
              answer->error != KAFKA_NONE ? ": " : "",
              answer->error != KAFKA_NONE ? kafka_error_name(answer->error) : "");
-    end_step(probing, answer->error == KAFKA_NONE ? PROBE_NO : PROBE_UNKNOWN, why);
+    if (answer->error == KAFKA_NONE) {
+        refuse_if_same(probing, why);
+    } else {
+        end_step(probing, PROBE_UNKNOWN, why);
+    }
 }
 
 static bool producers_answered(void *arg, struct reader *reader, int16_t version,
@@ -338,7 +377,15 @@ static void look(void *arg)
     struct cluster *cluster = probing->cluster;
     const struct cluster_topic *topic = cluster_topic(cluster, probing->topic);
     int32_t broker = topic != NULL ? cluster_leader(cluster, probing->topic, 0).broker : -1;
-    if (broker >= 0) {
+    if (broker >= 0 && probing->step == STEP_FIRST) {
+        probing->topic_id = topic->id;
+    }
+    if (probing->no[0] != '\0') {
+        end_step(probing, PROBE_UNKNOWN,
+                 "metadata did not come: is the scratch topic the same one?");
+    } else if (broker >= 0 && is_another(probing)) {
+        end_step(probing, PROBE_UNKNOWN, ANOTHER);
+    } else if (broker >= 0) {
         ask_leader(probing, broker);
     } else if (loop_now_ms(probing->loop) < probing->until_ms) {
         loop_timer_set(probing->look, LOOK_MS);
@@ -372,9 +419,11 @@ void path_probe_wire(struct loop *loop, struct cluster *cluster, const char *top
     const struct broker_asks_options options = {.wait_ms = timeout_ms, .request_ms = timeout_ms};
     probing.asks = broker_asks_new(loop, cluster, &options);
     probing.look = loop_timer_new(loop, look, &probing);
+    cluster_on_change(cluster, metadata_came, &probing);
     cluster_follow(cluster, &topic, 1);
     loop_timer_set(probing.look, 0);
     loop_run(loop);
+    cluster_on_change(cluster, NULL, NULL);
     loop_timer_free(probing.look);
     broker_asks_free(probing.asks);
 }

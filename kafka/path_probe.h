@@ -1,6 +1,7 @@
 /* What two clusters take of a mirror, tried: which path (`batches`, `records`) can carry a service between them, and by what
  * evidence. Blocking, for the command; writes to a scratch topic of our own at the target alone, `ferry.probe.SERVICE`, which is
- * made, used and deleted. One that a killed command left there is used and deleted by the next.
+ * made, used and deleted. One that a killed command left there is used and deleted by the next. Two at once may take it from under
+ * each other: seen by its id, and unknown then.
  */
 #ifndef FERRY_KAFKA_PATH_PROBE_H
 #define FERRY_KAFKA_PATH_PROBE_H

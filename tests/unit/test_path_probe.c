@@ -29,6 +29,8 @@ enum kind {
     DENIES_READ,
     SLOW_LEADER, /* the first answer: not leader */
     SAYS,        /* `code`, to the step `at` */
+    MADE_AGAIN,  /* deleted and made before the gap is sent, by somebody who checks, too */
+    DELETED,     /* likewise, and not made */
 };
 
 struct fixture {
@@ -67,6 +69,12 @@ static int16_t judge(struct fixture *f, const struct batch *batch, int64_t *out_
     f->asked++;
     if (says(f, !known ? 0 : batch->base_sequence == f->last_sequence ? 2 : 1)) {
         return f->code;
+    }
+    if ((f->kind == MADE_AGAIN || f->kind == DELETED) && f->asked == 2) {
+        f->topic[0].id.bytes[0]++;
+        f->metadata.topics_count = f->kind == DELETED ? 0 : 1;
+        f->producer_id = -1;
+        known = false;
     }
     if (f->kind == SLOW_LEADER && f->asked == 1) {
         return KAFKA_NOT_LEADER_OR_FOLLOWER;
@@ -250,6 +258,19 @@ static void and_be_offered(void **state)
     assert_result(f, PATH_RECORDS, "does not offer DescribeProducers");
 }
 
+/* The gap is taken there: of another log that says nothing. */
+static void two_checks_at_once_refuse_nothing(void **state)
+{
+    struct fixture *f = *state;
+    probe(f, MADE_AGAIN);
+    assert_unknown(f, "another check was at work");
+    f->probe = (struct path_probe){0};
+    f->asked = 0;
+    f->producer_id = -1;
+    probe(f, DELETED);
+    assert_unknown(f, "another check was at work");
+}
+
 static void say(struct fixture *f, int32_t at, int16_t code, int32_t times)
 {
     f->at = at;
@@ -349,6 +370,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_repeat_must_be_known, start, stop),
         cmocka_unit_test_setup_teardown(what_stands_there_must_be_told, start, stop),
         cmocka_unit_test_setup_teardown(and_be_offered, start, stop),
+        cmocka_unit_test_setup_teardown(two_checks_at_once_refuse_nothing, start, stop),
         cmocka_unit_test_setup_teardown(what_may_pass_is_unknown, start, stop),
         cmocka_unit_test_setup_teardown(replicas_that_come_back_in_time_are_no_matter, start, stop),
         cmocka_unit_test_setup_teardown(what_is_not_taken_as_it_is_is_for_records, start, stop),
