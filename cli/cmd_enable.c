@@ -2,7 +2,8 @@
  * Redis must not be able to make itself primary's mirror.
  *
  * Everything is checked before the question, and again behind the fence of the control topic's writer: whoever wrote
- * meanwhile is seen. Nothing is written on a target before the operator said yes.
+ * meanwhile is seen. Nothing is written on a target before the operator said yes; a service that has its role already, and
+ * lacks the choice of its path alone, is not asked about: what is written of it then is that choice, and a scratch topic.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -430,11 +431,9 @@ static bool enable_link(struct context *context, struct enabled *enabled, struct
     if (epoch == 0 && !nobody_saw_role(context, err)) {
         return false;
     }
-    if (path == PATH_AUTO && !paths_choose(context, &choice, err)) {
-        return false;
-    }
     if (epoch > 0) { /* the command may be run again */
-        bool ok = choice.path == PATH_AUTO || write_choice(context, &choice, err);
+        bool ok = path != PATH_AUTO ||
+                  (paths_choose(context, &choice, err) && write_choice(context, &choice, err));
         if (ok) {
             tell(context, enabled, true, epoch, &choice, NULL);
         }
@@ -442,6 +441,7 @@ static bool enable_link(struct context *context, struct enabled *enabled, struct
     }
     json_t *held = held_topics(context, err);
     bool ok = held != NULL && may_adopt(context, held, err) && ask(context, held, err) &&
+              (path != PATH_AUTO || paths_choose(context, &choice, err)) &&
               write_role(context, held, &choice, &enabled->unknown, err);
     json_decref(held);
     if (ok) {

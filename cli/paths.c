@@ -33,6 +33,18 @@ const char *paths_missing_hint(const struct context *context, const struct path_
     return out;
 }
 
+/* The choice stands whatever became of the topic: a warning. */
+static void tell_left(const struct context *context, const struct path_probe *probe)
+{
+    char hint[200];
+    if (probe->deleted.kind != ERR_NONE) {
+        fprintf(stderr, "ferry: warning: %s: the scratch topic stays until a check may delete it\n",
+                render_safe(probe->deleted.what).text);
+        fprintf(stderr, "  next: %s\n",
+                paths_missing_hint(context, probe, probe->deleted.what, hint));
+    }
+}
+
 bool paths_choose(struct context *context, struct paths_choice *out, struct err *err)
 {
     struct path_probe probe;
@@ -40,6 +52,7 @@ bool paths_choose(struct context *context, struct paths_choice *out, struct err 
     paths_probe(context, &probe);
     bool known = path_probe_result(&probe, &out->path);
     path_probe_text(&probe, out->why);
+    tell_left(context, &probe);
     if (known) {
         return true;
     }

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from rig.ferry import EXIT_REFUSED
+from rig.ferry import EXIT_DONE, EXIT_REFUSED, EXIT_UNCONFIRMED
 from rig.line import Line
 from rig.procs import wait_for
 from rig.produce import Load
@@ -154,6 +154,20 @@ def test_nobody_has_chosen(line):
     one.wait_caught_up()
     one.prove()
     assert worker.alive
+
+
+def test_a_scratch_topic_that_stays_is_told(permitted):
+    """It may not be deleted. Nothing is tried before the operator said yes; what is left afterwards is told."""
+    one = permitted(path="auto")
+    one.grant([pair for pair in one.printed() if ("ferry.probe." not in pair[1].name or pair[1].operation != "Delete")])
+    scratch = f"ferry.probe.{one.name}"
+    assert one.command.run("enable", one.name).returncode == EXIT_UNCONFIRMED
+    assert scratch not in one.target.metadata().topics
+    done = one.command.run("enable", one.name, "--yes")
+    assert done.returncode == EXIT_DONE, done.stderr
+    assert f"lacks Delete on topic '{scratch}'" in done.stderr and "the scratch topic stays" in done.stderr
+    assert f"ferry check {one.name} --print-acls" in done.stderr
+    assert scratch in one.target.metadata().topics
 
 
 def test_without_proof_nothing_is_chosen(permitted):
