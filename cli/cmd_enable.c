@@ -351,16 +351,40 @@ static bool write_role(struct context *context, const json_t *asked,
     return ok;
 }
 
-/* Of a service that has its role: configured `auto` since, and nothing ever ran. */
-static bool write_choice(struct context *context, const struct paths_choice *choice,
-                         struct err *err)
+/* Behind the fence: has somebody else chosen meanwhile, or does the service run by now? Then that stands, and is told. */
+static bool take_standing(struct context *context, struct paths_choice *choice, bool *out_stands,
+                          struct err *err)
 {
+    int64_t epoch = 0;
+    enum config_path path = PATH_AUTO;
+    if (!look_at_role(context, &epoch, &path, err)) {
+        return false;
+    }
+    if (epoch == 0) {
+        err_set(err, ERR_RETRY, "the role of %s on %s is gone", context->service->name,
+                context->to->name);
+        return err_hint(err, "ferry status %s", context->service->name);
+    }
+    *out_stands = path != PATH_AUTO;
+    if (*out_stands) {
+        *choice = (struct paths_choice){.path = path, .why = "chosen meanwhile by somebody else"};
+    }
+    return true;
+}
+
+/* Of a service that has its role: configured `auto` since, and nothing ever ran. */
+static bool write_choice(struct context *context, struct paths_choice *choice, struct err *err)
+{
+    bool stands = false;
     struct control_writer *writer =
         context_op_writer(context, context->to, operator_of(context->to), err);
-    char *text = paths_record(choice);
-    const struct control_record record = {.key = "path", .value = text};
-    bool ok = writer != NULL && control_write(writer, &record, 1, err);
-    free(text);
+    bool ok = writer != NULL && take_standing(context, choice, &stands, err);
+    if (ok && !stands) {
+        char *text = paths_record(choice);
+        const struct control_record record = {.key = "path", .value = text};
+        ok = control_write(writer, &record, 1, err);
+        free(text);
+    }
     control_writer_free(writer);
     return ok;
 }

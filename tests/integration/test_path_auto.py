@@ -2,11 +2,16 @@
 there, and what is found later changes nothing by itself (docs/adr/0020)."""
 
 import json
+import os
+import signal
+import subprocess
 
 import pytest
+from confluent_kafka import Producer
 
 from rig.ferry import EXIT_DONE, EXIT_REFUSED, EXIT_UNCONFIRMED
 from rig.line import Line
+from rig.paths import BIN
 from rig.procs import wait_for
 from rig.produce import Load
 from rig.proxy import API_VERSIONS
@@ -154,6 +159,34 @@ def test_nobody_has_chosen(line):
     one.wait_caught_up()
     one.prove()
     assert worker.alive
+
+
+def test_who_chose_first_stands(line):
+    """Two choose at once for a service that has its role: what the first wrote is kept and told, by the second, too."""
+    one = line(path="batches")
+    one.command.enable(one.service)
+    use(one, "auto")
+    argv = [BIN / "ferry", "enable", one.service, "--yes", "-o", "json"]
+    second = subprocess.Popen(
+        argv,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"FERRY_CONFIG": one.conf.path},
+    )
+    wait_for("its probe", lambda: f"ferry.probe.{one.service}" in one.target.metadata().topics, 20)
+    second.send_signal(signal.SIGSTOP)
+    record = {"path": "records", "why": "it was first", "by": "first", "time": "2026-01-01T00:00:00Z"}
+    producer = Producer({"bootstrap.servers": one.target.bootstrap})
+    producer.produce(f"ferry.control.{one.service}", key="path", value=json.dumps(record), partition=0)
+    assert producer.flush(20) == 0
+    second.send_signal(signal.SIGCONT)
+    out, err = second.communicate(timeout=60)
+    assert second.returncode == EXIT_DONE, err
+    (link,) = json.loads(out)["links"]
+    assert (link["path"], link["path_why"]) == ("records", "chosen meanwhile by somebody else")
+    said = status(one)
+    assert (said["path"], said["path_why"]) == ("records", "it was first")
 
 
 def test_a_scratch_topic_that_stays_is_told(permitted):
