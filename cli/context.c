@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "kafka/gssapi.h"
 
 #define TIMEOUT_S     30
 #define TIMEOUT_S_MAX 3600 /* what kafka/admin takes */
@@ -36,7 +37,7 @@ bool context_config(struct context *context, const struct command_line *line, st
     context->json = output != NULL && strcmp(output, "json") == 0;
     context->quiet = command_has(line, "q");
     context->config = config_load(config_file(line), err);
-    return context->config != NULL;
+    return context->config != NULL && gssapi_prepare(context->config, err);
 }
 
 /* A site of the service, or NULL. */

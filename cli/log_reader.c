@@ -61,6 +61,7 @@ struct log_reader *log_reader_new(const struct config_site *site, int32_t timeou
         err_set(err, ERR_CONFIG, "site %s: %s", site->name, why);
         return NULL;
     }
+    client_conf_used(rk);
     struct log_reader *reader = calloc(1, sizeof(*reader));
     if (reader == NULL) {
         abort();

@@ -10,6 +10,7 @@
 
 #define DAY_MS 86400000
 /* Of rare and slow things: the wire client has its own. */
+#define TOKENS     "docs/sign-in.md#tokens"
 #define DOORS_ONLY "librdkafka only: admin, membership, control topic"
 
 /* clang-format off */
@@ -18,9 +19,19 @@ const struct property properties[] = {
     {.name = "client.id", .type = PROPERTY_TEXT, .longest = 255},
     {.name = "client.dns.lookup", .type = PROPERTY_CHOICE, .choices = "use_all_dns_ips"},
     {.name = "security.protocol", .type = PROPERTY_CHOICE, .choices = "PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL"},
-    {.name = "sasl.mechanism", .type = PROPERTY_CHOICE, .choices = "PLAIN|SCRAM-SHA-256|SCRAM-SHA-512"},
+    {.name = "sasl.mechanism", .type = PROPERTY_CHOICE, .choices = "PLAIN|SCRAM-SHA-256|SCRAM-SHA-512|OAUTHBEARER|GSSAPI"},
     {.name = "sasl.username", .type = PROPERTY_TEXT},
     {.name = "sasl.password", .type = PROPERTY_TEXT, .secret = true},
+    {.name = "sasl.oauthbearer.method", .type = PROPERTY_CHOICE, .choices = "oidc", .note = TOKENS},
+    {.name = "sasl.oauthbearer.token.endpoint.url", .type = PROPERTY_URL, .longest = 1000, .note = TOKENS},
+    {.name = "sasl.oauthbearer.client.id", .type = PROPERTY_TEXT, .note = TOKENS},
+    {.name = "sasl.oauthbearer.client.secret", .type = PROPERTY_TEXT, .secret = true, .note = TOKENS},
+    {.name = "sasl.oauthbearer.scope", .type = PROPERTY_TEXT, .longest = 1000, .note = TOKENS},
+    {.name = "sasl.oauthbearer.extensions", .type = PROPERTY_PAIRS, .longest = 1000, .note = TOKENS},
+    {.name = "https.ca.location", .type = PROPERTY_TEXT, .note = "of the token endpoint; default: the system's"},
+    {.name = "sasl.kerberos.service.name", .type = PROPERTY_TEXT, .longest = 60},
+    {.name = "sasl.kerberos.principal", .type = PROPERTY_TEXT, .longest = 200, .note = "of whom the ticket must be; default: whoever it is of"},
+    {.name = "sasl.kerberos.keytab", .type = PROPERTY_TEXT, .note = "no kinit is run: Kerberos' own library gets tickets from it. Default: the ticket cache of who runs the program"},
     {.name = "ssl.ca.location", .type = PROPERTY_TEXT},
     {.name = "ssl.ca.pem", .type = PROPERTY_TEXT},
     {.name = "ssl.certificate.location", .type = PROPERTY_TEXT},
@@ -60,8 +71,9 @@ const size_t properties_count = sizeof(properties) / sizeof(properties[0]);
 
 #define WRITING "how records are written is what Ferry promises, not a setting"
 #define READING "how records are read and shared out is what Ferry promises, not a setting; see \"mirror\""
-#define SIGN_IN "the wire client signs in with PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512"
-#define BROKERS "Ferry speaks with brokers from 2.8 on, which tell their versions"
+#define KINIT   "no program is run: write sasl.kerberos.keytab, or keep the ticket cache filled from outside (docs/sign-in.md#kerberos)"
+#define TOKEN   "tokens are asked for with sasl.oauthbearer.token.endpoint.url, .client.id and the secret .client.secret (docs/sign-in.md#tokens)"
+#define BROKERS "Ferry speaks with brokers from 2.2 on, which tell their versions"
 #define TALK    "what Ferry logs and measures is its own"
 
 /* What people bring along from other clients' files. A name that ends in a dot or dash is a beginning. */
@@ -71,7 +83,9 @@ static const struct {
 } refused[] = {
     {"metadata.broker.list", "an alias: write bootstrap.servers"},
     {"sasl.mechanisms", "an alias: write sasl.mechanism"},
-    {"sasl.kerberos.", SIGN_IN}, {"sasl.oauthbearer.", SIGN_IN}, {"enable.sasl.oauthbearer.", SIGN_IN},
+    {"sasl.oauthbearer.client.credentials.client.id", "an alias: write sasl.oauthbearer.client.id"},
+    {"sasl.oauthbearer.client.credentials.client.secret", "an alias: write sasl.oauthbearer.client.secret"},
+    {"sasl.kerberos.", KINIT}, {"sasl.oauthbearer.", TOKEN}, {"enable.sasl.oauthbearer.", TOKEN}, {"https.", "write https.ca.location"},
     {"sasl.jaas.config", "of the Java client: write sasl.username, and sasl.password under secrets"},
     {"ssl.truststore.", "of the Java client: write ssl.ca.location"},
     {"ssl.engine.", "the wire client uses OpenSSL's default provider"}, {"ssl.providers", "the wire client uses OpenSSL's default provider"},
@@ -238,17 +252,62 @@ bool property_servers_speak(const char *servers, const char *protocol)
     return true;
 }
 
+/* Printable, without blanks, nobody's name and password in it: those would be logged. */
+static bool url_ok(const char *value)
+{
+    const char *host = strstr(value, "://");
+    size_t scheme_len = host == NULL ? 0 : (size_t)(host - value);
+
+    for (const char *at = value; *at != '\0'; at++) {
+        if (*at <= ' ' || *at > '~') {
+            return false;
+        }
+    }
+    return host != NULL && host[3] != '\0' && host[3] != '/' && strchr(value, '@') == NULL &&
+           ((scheme_len == 5 && strncmp(value, "https", 5) == 0) ||
+            (scheme_len == 4 && strncmp(value, "http", 4) == 0));
+}
+
+static bool pair_ok(const char *text, size_t len)
+{
+    const char *equals = memchr(text, '=', len);
+    size_t key_len = equals == NULL ? 0 : (size_t)(equals - text);
+
+    for (size_t i = 0; i < len; i++) {
+        bool letter = isalpha((unsigned char)text[i]) != 0;
+        if (i < key_len ? !letter : text[i] < ' ' || text[i] > '~') {
+            return false;
+        }
+    }
+    return key_len > 0 && !(key_len == 4 && strncmp(text, "auth", 4) == 0);
+}
+
+/* Up to 16 of them, each once written into a message of our own (RFC 7628): nothing in them may end a field. */
+static bool pairs_ok(const char *value)
+{
+    int count = 0;
+
+    for (const char *at = value; at != NULL; count++) {
+        size_t len = strcspn(at, ",");
+        if (!pair_ok(at, len) || count == PROPERTY_PAIRS_MAX) {
+            return false;
+        }
+        at = at[len] == '\0' ? NULL : at + len + 1;
+    }
+    return true;
+}
+
 bool property_value_ok(const struct property *property, const char *value, char *out,
                        size_t out_bytes)
 {
     bool ok = true;
 
+    if (property->longest > 0 && strlen(value) > (size_t)property->longest) {
+        snprintf(out, out_bytes, "is longer than %d bytes", property->longest);
+        return false;
+    }
     switch (property->type) {
     case PROPERTY_TEXT:
-        if (property->longest > 0 && strlen(value) > (size_t)property->longest) {
-            snprintf(out, out_bytes, "is longer than %d bytes", property->longest);
-            return false;
-        }
         ok = value[0] != '\0';
         snprintf(out, out_bytes, "is empty");
         break;
@@ -264,6 +323,16 @@ bool property_value_ok(const struct property *property, const char *value, char 
         break;
     case PROPERTY_SERVERS:
         return servers_ok(value, out, out_bytes);
+    case PROPERTY_URL:
+        ok = url_ok(value);
+        snprintf(out, out_bytes, "expected https://HOST[:PORT]/PATH without a user in it");
+        break;
+    case PROPERTY_PAIRS:
+        ok = pairs_ok(value);
+        snprintf(out, out_bytes,
+                 "expected up to %d of KEY=VALUE, behind commas; a key is letters, not \"auth\"",
+                 PROPERTY_PAIRS_MAX);
+        break;
     }
     return ok;
 }

@@ -18,7 +18,9 @@ enum property_type {
     PROPERTY_NUMBER,
     PROPERTY_BOOL,
     PROPERTY_CHOICE,
-    PROPERTY_SERVERS
+    PROPERTY_SERVERS,
+    PROPERTY_URL,  /* http:// or https:// */
+    PROPERTY_PAIRS /* letters=text,letters=text (RFC 7628, 3.1) */
 };
 
 struct property {
@@ -33,6 +35,7 @@ struct property {
 };
 
 #define PROPERTY_SERVERS_MAX 32 /* in bootstrap.servers */
+#define PROPERTY_PAIRS_MAX   16 /* in sasl.oauthbearer.extensions */
 
 extern const struct property properties[];
 extern const size_t properties_count;

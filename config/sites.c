@@ -30,6 +30,7 @@ const char *config_client_weakness(const struct config_client *client, size_t in
 {
     bool tls =
         says(client, "security.protocol", "SSL") || says(client, "security.protocol", "SASL_SSL");
+    const char *url = config_client_get(client, "sasl.oauthbearer.token.endpoint.url");
     const struct {
         bool is_so;
         const char *what;
@@ -41,6 +42,14 @@ const char *config_client_weakness(const struct config_client *client, size_t in
         {says(client, "security.protocol", "SASL_PLAINTEXT") &&
              says(client, "sasl.mechanism", "PLAIN"),
          "sasl.mechanism PLAIN with SASL_PLAINTEXT: the password goes over the line in the clear"},
+        {says(client, "security.protocol", "SASL_PLAINTEXT") &&
+             says(client, "sasl.mechanism", "OAUTHBEARER"),
+         "sasl.mechanism OAUTHBEARER with SASL_PLAINTEXT: the token goes over the line in the "
+         "clear"},
+        {url != NULL && strncmp(url, "https:", 6) != 0,
+         "sasl.oauthbearer.token.endpoint.url is not https: the client secret and the token go "
+         "over "
+         "the line in the clear"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         if (rows[i].is_so && index-- == 0) {
@@ -146,6 +155,35 @@ static bool add_secrets(const struct build *build, struct config_client *client,
     return true;
 }
 
+static bool has(const struct config_client *client, const char *name)
+{
+    for (size_t i = 0; i < client->secrets_count; i++) {
+        if (strcmp(client->secrets[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return config_client_get(client, name) != NULL;
+}
+
+/* Without these a token cannot even be asked for. */
+static bool token_ok(const struct build *build, const struct config_client *client,
+                     const char *path)
+{
+    static const char *const needed[] = {"sasl.oauthbearer.token.endpoint.url",
+                                         "sasl.oauthbearer.client.id",
+                                         "sasl.oauthbearer.client.secret"};
+    char where[BUILD_PATH_BYTES];
+
+    snprintf(where, sizeof(where), "%.500s.kafka.sasl.mechanism", path);
+    for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
+        if (says(client, "sasl.mechanism", "OAUTHBEARER") && !has(client, needed[i])) {
+            return parse_error(build->file, build->err, where, "OAUTHBEARER needs %s%s", needed[i],
+                               property_find(needed[i])->secret ? " under \"secrets\"" : "");
+        }
+    }
+    return true;
+}
+
 /* Half a sign-in never works, and would be found only when a link starts. */
 static bool sign_in_ok(const struct build *build, const struct config_client *client,
                        const char *path)
@@ -163,7 +201,7 @@ static bool sign_in_ok(const struct build *build, const struct config_client *cl
         return parse_error(build->file, build->err, where, "is of no use: security.protocol is %s",
                            protocol == NULL ? "PLAINTEXT" : protocol);
     }
-    return true;
+    return token_ok(build, client, path);
 }
 
 /* What librdkafka refuses when it is used, or the wire client would understand otherwise, is said with the file. */
@@ -348,6 +386,11 @@ bool build_site(const struct build *build, struct config_site *site, const char 
         !build_operator(build, site, path, tree) ||
         !build_redis(build, site, path, json_object_get(tree, "redis"))) {
         return false;
+    }
+    const char *control = json_string_value(json_object_get(tree, "control"));
+    site->kafka.single_writer = control != NULL && strcasecmp(control, "single-writer") == 0;
+    if (site->operator_kafka != NULL) {
+        site->operator_kafka->single_writer = site->kafka.single_writer;
     }
     if (config_client_get(&site->kafka, "bootstrap.servers") == NULL) {
         strncat(path, ".kafka", sizeof(path) - strlen(path) - 1);

@@ -249,7 +249,12 @@ bool api_init(struct api *api, const struct config_zone *zone, const struct api_
     api->zone = zone;
     api->calls = calls;
     api->endpoint = zone->endpoint == NULL ? endpoint : zone->endpoint;
-    api->https = https_new(zone);
+    snprintf(api->ca_key, sizeof(api->ca_key), "dns.%.250s.ca", zone->name);
+    snprintf(api->address_key, sizeof(api->address_key), "dns.%.250s.endpoint", zone->name);
+    api->https = https_new(&(struct https_options){.ca = zone->ca,
+                                                   .timeout_ms = zone->request_timeout_ms,
+                                                   .ca_key = api->ca_key,
+                                                   .address_key = api->address_key});
     api->secret = zone->secret == NULL ? NULL : config_secret_read(zone->secret, err);
     https_hide(api->https, api->secret);
     return dns_name(zone->name, api->zone_name) && (zone->secret == NULL || api->secret != NULL);

@@ -9,7 +9,7 @@
 
 #include <jansson.h>
 
-#include "dns/https.h"
+#include "base/https.h"
 #include "dns/provider.h"
 
 struct api;
@@ -48,6 +48,8 @@ struct api {
     const char *endpoint;
     char *secret;
     struct https *https;
+    char ca_key[300]; /* dns.ZONE.ca, for errors */
+    char address_key[300];
 };
 
 /* For a provider's _new(): fills all of the above. false with ERR_CONFIG: its secret cannot be read; api_free() either way

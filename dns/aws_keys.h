@@ -6,7 +6,8 @@
 #ifndef FERRY_DNS_AWS_KEYS_H
 #define FERRY_DNS_AWS_KEYS_H
 
-#include "dns/https.h"
+#include "base/https.h"
+#include "config/config.h"
 
 struct aws_keys {
     char *access_key;

@@ -8,6 +8,7 @@
 #include <openssl/x509.h>
 
 #include "kafka/error.h"
+#include "kafka/oidc.h"
 #include "kafka/sign_in.h"
 #include "kafka/tls.h"
 
@@ -113,8 +114,37 @@ bool acl_includes(enum acl_operation has, enum acl_operation wanted)
 
 /* --- who we are --------------------------------------------------------------------------------------------------- */
 
+/* As brokers take it that map nothing: "sub" of the token; before there is one, nobody knows. */
+static bool subject_of_token(struct oidc *oidc, char out[ACL_PRINCIPAL_BYTES])
+{
+    struct oidc_token token;
+    bool ok = oidc_kept(oidc, &token);
+    if (ok) {
+        snprintf(out, ACL_PRINCIPAL_BYTES, "User:%.240s", token.name);
+        oidc_token_done(&token);
+    }
+    return ok;
+}
+
+/* Likewise: "ferry" of ferry/host@REALM. */
+static bool short_name(const char *principal, char out[ACL_PRINCIPAL_BYTES])
+{
+    if (principal != NULL) {
+        snprintf(out, ACL_PRINCIPAL_BYTES, "User:%.*s", (int)strcspn(principal, "/@"), principal);
+    }
+    return principal != NULL;
+}
+
 static bool user_name(const struct config_client *client, char out[ACL_PRINCIPAL_BYTES])
 {
+    const char *mechanism = config_client_get(client, "sasl.mechanism");
+    struct oidc *oidc = oidc_of(client);
+    if (oidc != NULL) {
+        return subject_of_token(oidc, out);
+    }
+    if (mechanism != NULL && strcasecmp(mechanism, "GSSAPI") == 0) {
+        return short_name(config_client_get(client, "sasl.kerberos.principal"), out);
+    }
     char *user = NULL;
     struct err err;
     bool ok = config_client_read(client, "sasl.username", &user, &err) && user != NULL;

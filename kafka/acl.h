@@ -52,6 +52,7 @@ bool acl_includes(enum acl_operation has, enum acl_operation wanted);
 #define ACL_CLUSTER_NAME    "kafka-cluster"
 #define ACL_PRINCIPAL_BYTES 256
 /* Whom a cluster takes the client for, as brokers name principals that map nothing: "User:NAME" of sasl.username,
+ * the "sub" of the token that is kept, the first part of sasl.kerberos.principal,
  * "User:SUBJECT" of the client certificate (RFC 2253), else "User:ANONYMOUS". false: it cannot be known from here (a
  * secret or certificate that cannot be read); then it is "User:?". @thread any */
 bool acl_principal(const struct config_client *client, char out[ACL_PRINCIPAL_BYTES]);

@@ -19,6 +19,9 @@ struct admin;
  * owned by the caller until given to rd_kafka_new(). */
 void *client_conf_new(const struct config_client *client, const char *const *extra,
                       struct err *err);
+/* When the handle made of it is there (rd_kafka_t): by OAUTHBEARER its tokens come by a thread of librdkafka's, whoever
+ * polls it. */
+void client_conf_used(void *handle);
 
 /* `client` is borrowed for the lifetime. */
 struct admin *admin_new(const char *site, const struct config_client *client, int32_t timeout_ms,
@@ -26,6 +29,10 @@ struct admin *admin_new(const char *site, const struct config_client *client, in
 void admin_free(struct admin *admin);
 /* From here on a call takes no longer than this. Returns what it was before. */
 int32_t admin_timeout(struct admin *admin, int32_t timeout_ms);
+
+/* A call failed because brokers refuse to let us in: known 2 s after the first refusal at the latest, however long the call may take (a
+ * password that is put right meanwhile counts). What is tried again and again may still succeed: its kind is ERR_RETRY. */
+bool admin_not_signed_in(const struct err *err);
 
 /* ERR_RETRY when it cannot be reached in time. @param out at least 64 bytes */
 MUST_CHECK
@@ -80,6 +87,9 @@ struct admin_new_topic {
 };
 void admin_create_topics(struct admin *admin, const struct admin_new_topic *topics, size_t count,
                          struct err *out_errs);
+/* ERR_REFUSED code 3 when it does not exist. For topics of our own alone. */
+MUST_CHECK
+bool admin_delete_topic(struct admin *admin, const char *topic, struct err *err);
 MUST_CHECK
 bool admin_grow_topic(struct admin *admin, const char *topic, int32_t partitions_count,
                       struct err *err);

@@ -16,6 +16,7 @@
 #include "base/heap.h"
 #include "base/log.h"
 #include "kafka/admin.h"
+#include "kafka/oidc.h"
 #include "kafka/sign_in.h"
 #include "kafka/tls.h"
 
@@ -50,6 +51,8 @@ struct client {
     int64_t password_ms; /* looked at */
     int64_t material_ms;
     bool old;
+    struct oidc *oidc; /* signs in by OAUTHBEARER; else NULL */
+    uint64_t token;    /* which of its tokens was given last */
 };
 
 /* ---- what librdkafka says ---- */
@@ -177,6 +180,20 @@ static void note_files(struct client *client)
     }
 }
 
+/* The callback of client_conf has brought it the first one. Brokers may have refused that, and it is ours to know. */
+static void refresh_token(struct client *client)
+{
+    struct oidc_token token;
+    if (!oidc_kept(client->oidc, &token)) {
+        return;
+    }
+    if (token.serial != client->token) {
+        client->token = token.serial;
+        client_give_token(client->handle->rk, client->oidc, &token);
+    }
+    oidc_token_done(&token);
+}
+
 void client_refresh(struct client *client)
 {
     uint8_t now[DIGEST_BYTES];
@@ -186,6 +203,10 @@ void client_refresh(struct client *client)
         return;
     }
     client->password_ms = client_now_ms();
+    if (client->oidc != NULL) {
+        refresh_token(client);
+        return;
+    }
     if (read_sign_in(client->settings, &user, &password, now) &&
         memcmp(now, client->password, sizeof(now)) != 0) {
         rd_kafka_error_t *error = rd_kafka_sasl_set_credentials(client->handle->rk, user, password);
@@ -236,7 +257,7 @@ struct client *client_new_bounded(rd_kafka_type_t type, const struct config_clie
     rd_kafka_conf_set_opaque(conf, handle);
     rd_kafka_conf_set_log_cb(conf, log_line);
     rd_kafka_conf_set_socket_cb(conf, paced_socket);
-    rd_kafka_conf_set_events(conf, events);
+    rd_kafka_conf_set_events(conf, events | RD_KAFKA_EVENT_ERROR); /* for admin_call_wait() */
     handle->rk = rd_kafka_new(type, conf, why, sizeof(why));
     if (!handle->rk) {
         rd_kafka_conf_destroy(conf);
@@ -246,7 +267,9 @@ struct client *client_new_bounded(rd_kafka_type_t type, const struct config_clie
         err_set(err, errno == EAGAIN ? ERR_RETRY : ERR_CONFIG, "kafka client: %s", why);
         return NULL;
     }
+    client_conf_used(handle->rk);
     client->handle = handle;
+    client->oidc = oidc_of(settings);
     return client;
 }
 
@@ -404,8 +427,9 @@ static void add_last_error(struct client *client, struct err *err)
     pthread_mutex_unlock(&client->handle->mutex);
 }
 
-static void hint_for(int code, struct err *err)
+static void hint_for(const struct client *client, int code, struct err *err)
 {
+    char principal[ACL_PRINCIPAL_BYTES];
     switch (code) {
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
@@ -414,7 +438,8 @@ static void hint_for(int code, struct err *err)
         err_hint(err, ACL_HINT);
         break;
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
-        err_hint(err, "check the site's credentials in the configuration");
+        acl_principal(client->settings, principal);
+        err_hint(err, "check the credentials of %.200s in the configuration", principal);
         break;
     default:
         break;
@@ -430,7 +455,7 @@ bool client_err(struct client *client, struct err *err, int code, const char *fo
     va_end(args);
     err_set_code(err, client_err_kind(code), code, "%s", what);
     if (err) {
-        hint_for(code, err);
+        hint_for(client, code, err);
         if (is_unreachable(code)) {
             add_last_error(client, err);
         }

@@ -45,6 +45,11 @@ rd_kafka_t *client_handle(const struct client *client);
 void client_refresh(struct client *client);
 bool client_is_old(struct client *client);
 
+/* A handle that signs in by OAUTHBEARER uses this token from its next connection, and for sessions made anew. @thread any */
+struct oidc;
+struct oidc_token;
+void client_give_token(rd_kafka_t *rk, const struct oidc *oidc, const struct oidc_token *token);
+
 /* What a librdkafka code (its own: negative) or Kafka code means to who meets it: not reachable or busy ERR_RETRY, fenced
  * ERR_FATAL, all else ERR_REFUSED. */
 enum err_kind client_err_kind(int code);

@@ -2,10 +2,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <librdkafka/rdkafka.h>
 
+#include "base/heap.h"
 #include "kafka/admin.h"
+#include "kafka/client.h"
+#include "kafka/oidc.h"
 
 /* What differs from librdkafka's defaults, all for the same reason: nobody may wait seconds for what takes a round trip.
  * A site's own settings win over these. */
@@ -30,8 +34,79 @@ static const char *const defaults[] = {
     /* An idle connection that the broker closed is no event. */
     "log.connection.close", "false",
     "log.thread.name", "false",
+    /* No kinit: tickets come from the keytab by Kerberos' own library (kafka/gssapi.h). */
+    "sasl.kerberos.min.time.before.relogin", "0",
     NULL};
 /* clang-format on */
+
+/* --- tokens ------------------------------------------------------------------------------------------------------ */
+
+/* librdkafka gets tokens, never the way to them: one question serves all. */
+static bool is_ours(const char *name)
+{
+    return strncmp(name, "sasl.oauthbearer.", 17) == 0 || strcmp(name, "https.ca.location") == 0;
+}
+
+#define EXTENSIONS_MAX 32 /* keys and values */
+
+/* "a=b,c=d" to a, b, c, d, in place. */
+static size_t split(char *text, const char *out[EXTENSIONS_MAX])
+{
+    size_t count = 0;
+    for (char *at = text; at != NULL && *at != '\0' && count + 2 <= EXTENSIONS_MAX;) {
+        char *value = at + strcspn(at, "=");
+        char *next = strchr(at, ',');
+        out[count++] = at;
+        out[count++] = *value == '\0' ? value : value + 1;
+        *value = '\0';
+        if (next != NULL) {
+            *next++ = '\0';
+        }
+        at = next;
+    }
+    return count;
+}
+
+void client_give_token(rd_kafka_t *rk, const struct oidc *oidc, const struct oidc_token *token)
+{
+    char why[512];
+    const char *pairs[EXTENSIONS_MAX];
+    char *text = must_copy(oidc_extensions(oidc));
+    size_t count = split(text, pairs);
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    int64_t ends_ms = (int64_t)now.tv_sec * 1000 + token->lasts_ms;
+    if (rd_kafka_oauthbearer_set_token(rk, token->text, ends_ms, token->name, pairs, count, why,
+                                       sizeof(why)) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_oauthbearer_set_token_failure(rk, why);
+    }
+    free(text);
+}
+
+/* In a thread of librdkafka's that has nothing else to do: it may block. */
+static void token_wanted(rd_kafka_t *rk, const char *config, void *opaque)
+{
+    struct oidc *oidc = oidc_numbered(atoi(config));
+    struct oidc_token token;
+    struct err err;
+    (void)opaque;
+    if (oidc_token(oidc, &token, &err)) {
+        client_give_token(rk, oidc, &token);
+        oidc_token_done(&token);
+    } else {
+        rd_kafka_oauthbearer_set_token_failure(rk, err.what);
+    }
+}
+
+void client_conf_used(void *handle)
+{
+    rd_kafka_error_t *error = rd_kafka_sasl_background_callbacks_enable(handle);
+    if (error != NULL) { /* it signs in otherwise */
+        rd_kafka_error_destroy(error);
+    }
+}
+
+/* --- properties -------------------------------------------------------------------------------------------------- */
 
 /* The value may be a secret: then librdkafka's text, which may quote it, is not passed on. */
 static bool set(rd_kafka_conf_t *conf, const char *name, const char *value, bool secret,
@@ -65,6 +140,9 @@ static bool set_secrets(rd_kafka_conf_t *conf, const struct config_client *clien
 {
     for (size_t i = 0; i < client->secrets_count; i++) {
         const struct config_secret *secret = &client->secrets[i];
+        if (is_ours(secret->name)) {
+            continue;
+        }
         char *value = config_secret_read(secret, err);
         if (!value) {
             return err_wrap(err, "secret '%s'", secret->name);
@@ -83,7 +161,7 @@ static bool set_properties(rd_kafka_conf_t *conf, const struct config_client *cl
 {
     for (size_t i = 0; i < client->properties_count; i++) {
         const struct config_property *property = &client->properties[i];
-        if (!set(conf, property->name, property->value, false, err)) {
+        if (!is_ours(property->name) && !set(conf, property->name, property->value, false, err)) {
             return false;
         }
     }
@@ -118,12 +196,25 @@ static bool set_backoffs(rd_kafka_conf_t *conf, const struct config_client *clie
            set_backoff(conf, client, "retry.backoff.ms", 50, "retry.backoff.max.ms", 500, err);
 }
 
+static bool set_tokens(rd_kafka_conf_t *conf, const struct config_client *client, struct err *err)
+{
+    const struct oidc *oidc = oidc_of(client);
+    char number[16];
+    if (oidc == NULL) {
+        return true;
+    }
+    rd_kafka_conf_set_oauthbearer_token_refresh_cb(conf, token_wanted);
+    rd_kafka_conf_enable_sasl_queue(conf, 1);
+    snprintf(number, sizeof(number), "%d", oidc_number(oidc));
+    return set(conf, "sasl.oauthbearer.config", number, false, err);
+}
+
 void *client_conf_new(const struct config_client *client, const char *const *extra, struct err *err)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     if (set_pairs(conf, defaults, err) && set_properties(conf, client, err) &&
         set_backoffs(conf, client, err) && set_secrets(conf, client, err) &&
-        set_pairs(conf, extra, err)) {
+        set_tokens(conf, client, err) && set_pairs(conf, extra, err)) {
         return conf;
     }
     rd_kafka_conf_destroy(conf);

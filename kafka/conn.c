@@ -58,6 +58,8 @@ static void release_all(struct conn *conn)
     loop_timer_cancel(conn->kick);
     loop_timer_cancel(conn->again);
     sign_in_done(&conn->sign_in);
+    aside_free(conn->asking);
+    conn->asking = NULL;
     lookup_free(conn->lookup);
     conn->lookup = NULL;
     if (conn->addresses != NULL) {
@@ -133,6 +135,13 @@ void conn_break_closed(struct conn *conn)
 {
     struct err why;
 
+    if (conn->not_again.kind != ERR_NONE) {
+        why = conn->not_again;
+        why.kind = ERR_RETRY; /* to those who wait for answers */
+        err_wrap(&why, "%s: closed by the broker, the session could not be made anew", conn->name);
+        conn_break(conn, &why);
+        return;
+    }
     err_set(&why, ERR_RETRY, "%s: closed by the broker", conn->name);
     if (conn->state == CONN_HANDSHAKE && conn->tls == NULL) {
         err_hint(&why, "a listener with TLS does so when it is spoken to in the clear: compare "
@@ -212,6 +221,9 @@ static void timer_fired(void *arg)
         conn_connect_next(conn);
     } else if (conn->state == CONN_TLS) {
         conn_break_format(conn, "TLS handshake: no answer");
+    } else if (conn->state == CONN_SIGN_IN && conn->asking != NULL) {
+        conn_break_format(conn,
+                          "sign-in: who vouches for us (KDC, token endpoint) gives no answer");
     } else {
         check_deadlines(conn);
     }

@@ -12,6 +12,7 @@
 
 #include <netdb.h>
 
+#include "base/aside.h"
 #include "base/lookup.h"
 #include "kafka/conn.h"
 #include "kafka/request_queue.h"
@@ -59,8 +60,10 @@ struct conn {
     struct conn_io io;
     struct tls *tls; /* or NULL */
     struct sign_in sign_in;
+    struct aside *asking;     /* somebody whom the sign-in needs; or NULL */
     bool signing;             /* anew: requests go to `held` */
     struct loop_timer *again; /* when it is time for that */
+    struct err not_again;     /* why it could not be made anew, lately; ERR_NONE = it could */
     int32_t next_correlation;
     struct request_queue queue;
     struct request_queue held;

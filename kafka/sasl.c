@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "base/heap.h"
+#include "kafka/gssapi.h"
 
 #define NONCE_BYTES           24 /* 192 bits, 32 characters */
 #define SALT_MAX              1024
@@ -29,6 +30,7 @@ struct sasl {
     char *nonce;                               /* ours */
     struct writer first_bare;                  /* client-first-message-bare */
     uint8_t server_signature[EVP_MAX_MD_SIZE]; /* the one that is right */
+    struct gssapi *gssapi;                     /* or NULL */
 };
 
 struct span { /* a part of the server's message */
@@ -36,7 +38,8 @@ struct span { /* a part of the server's message */
     size_t len;
 };
 
-static const char *const names[] = {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"};
+static const char *const names[] = {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER",
+                                    "GSSAPI"};
 
 bool sasl_mechanism_parse(const char *name, enum sasl_mechanism *out, struct err *err)
 {
@@ -46,9 +49,10 @@ bool sasl_mechanism_parse(const char *name, enum sasl_mechanism *out, struct err
             return true;
         }
     }
-    return err_set(
-        err, ERR_CONFIG,
-        "sasl.mechanism %.40s: Ferry signs in with PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512", name);
+    return err_set(err, ERR_CONFIG,
+                   "sasl.mechanism %.40s: Ferry signs in with PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, "
+                   "OAUTHBEARER and GSSAPI",
+                   name);
 }
 
 const char *sasl_mechanism_name(enum sasl_mechanism mechanism)
@@ -318,6 +322,34 @@ static void put_plain(struct sasl *sasl, struct writer *out)
     sasl->stage = STAGE_FINAL_SENT;
 }
 
+/* --- OAUTHBEARER ----------------------------------------------------------------------------------------------- */
+
+#define FIELD_END "\x01"
+
+static void put_bearer(struct sasl *sasl, struct writer *out)
+{
+    put_text(out, GS2_HEADER FIELD_END "auth=Bearer ");
+    put_text(out, sasl->password);
+    put_text(out, FIELD_END);
+    for (const char *at = sasl->username; *at != '\0'; at++) { /* the extensions */
+        put_text(out, *at == ',' ? FIELD_END : (char[]){*at, '\0'});
+    }
+    put_text(out, sasl->username[0] == '\0' ? FIELD_END : FIELD_END FIELD_END);
+    sasl->stage = STAGE_FINAL_SENT;
+}
+
+/* Nothing, or why not, in JSON: then it is to be answered by an empty field, before the server says it with a code. */
+static bool hear_bearer(struct sasl *sasl, struct span message, struct writer *out)
+{
+    if (message.len > 0) {
+        put_text(out, FIELD_END);
+        sasl->stage = STAGE_FAILED;
+    } else {
+        sasl->stage = STAGE_DONE;
+    }
+    return true;
+}
+
 /* --- the conversation ------------------------------------------------------------------------------------------ */
 
 static char *random_nonce(void)
@@ -345,6 +377,19 @@ struct sasl *sasl_new(enum sasl_mechanism mechanism, const char *username, const
     return sasl;
 }
 
+struct sasl *sasl_new_bearer(const char *token, const char *extensions)
+{
+    return sasl_new(SASL_OAUTHBEARER, extensions == NULL ? "" : extensions, token, "");
+}
+
+struct sasl *sasl_new_gssapi(const char *service, const char *host, const char *principal)
+{
+    struct sasl *sasl = sasl_new(SASL_GSSAPI, "", "", "");
+
+    sasl->gssapi = gssapi_new(service, host, principal);
+    return sasl;
+}
+
 void sasl_free(struct sasl *sasl)
 {
     if (sasl == NULL) {
@@ -354,6 +399,7 @@ void sasl_free(struct sasl *sasl)
     free(sasl->password);
     free(sasl->username);
     free(sasl->nonce);
+    gssapi_free(sasl->gssapi);
     writer_done(&sasl->first_bare);
     free(sasl);
 }
@@ -363,23 +409,54 @@ bool sasl_is_done(const struct sasl *sasl)
     return sasl->stage == STAGE_DONE;
 }
 
+static bool begin(struct sasl *sasl, struct writer *out, struct err *err)
+{
+    switch (sasl->mechanism) {
+    case SASL_PLAIN:
+        put_plain(sasl, out);
+        break;
+    case SASL_SCRAM_SHA_256:
+    case SASL_SCRAM_SHA_512:
+        put_client_first(sasl, out);
+        break;
+    case SASL_OAUTHBEARER:
+        put_bearer(sasl, out);
+        break;
+    case SASL_GSSAPI:
+        sasl->stage = STAGE_FIRST_SENT;
+        return gssapi_begin(sasl->gssapi, out, err);
+    }
+    return true;
+}
+
+/* More than one message comes before ours that is the last. */
+static bool hear_gssapi(struct sasl *sasl, struct span message, struct writer *out, struct err *err)
+{
+    bool last = false;
+
+    if (!gssapi_hear(sasl->gssapi, message.data, message.len, out, &last, err)) {
+        return false;
+    }
+    sasl->stage = last ? STAGE_FINAL_SENT : STAGE_FIRST_SENT;
+    return true;
+}
+
 static bool step(struct sasl *sasl, struct span message, struct writer *out, struct err *err)
 {
-    bool plain = sasl->mechanism == SASL_PLAIN;
+    enum sasl_mechanism mechanism = sasl->mechanism;
 
     switch (sasl->stage) {
     case STAGE_BEGIN:
-        if (plain) {
-            put_plain(sasl, out);
-        } else {
-            put_client_first(sasl, out);
-        }
-        return true;
+        return begin(sasl, out, err);
     case STAGE_FIRST_SENT:
-        return put_client_final(sasl, message, out, err);
+        return mechanism == SASL_GSSAPI ? hear_gssapi(sasl, message, out, err)
+                                        : put_client_final(sasl, message, out, err);
     case STAGE_FINAL_SENT:
-        if (!plain) {
+        if (mechanism == SASL_SCRAM_SHA_256 || mechanism == SASL_SCRAM_SHA_512) {
             return check_server_final(sasl, message, err);
+        }
+        if (mechanism == SASL_OAUTHBEARER) {
+            return hear_bearer(sasl, message, out);
         }
         sasl->stage = STAGE_DONE; /* that it answered without an error is all it says */
         return true;

@@ -3,9 +3,11 @@
 
 #include <openssl/crypto.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/heap.h"
 #include "kafka/error.h"
 
 /* Of a session's life. The broker ends a connection that asks for anything later than that; what is in flight is answered
@@ -27,16 +29,24 @@ void sign_in_init(struct sign_in *sign_in, const struct config_client *client)
     *sign_in = (struct sign_in){.client = client};
 }
 
+static void wipe(struct writer *writer)
+{
+    OPENSSL_cleanse(writer->data, writer->len); /* PLAIN: the password; a token */
+    writer_done(writer);
+}
+
 void sign_in_done(struct sign_in *sign_in)
 {
     sasl_free(sign_in->sasl);
     sign_in->sasl = NULL;
+    wipe(&sign_in->first);
 }
 
-static void wipe(struct writer *writer)
+/* Whatever `err` says, with who tried what before it. */
+static bool as_user(const struct sign_in *sign_in, struct err *err)
 {
-    OPENSSL_cleanse(writer->data, writer->len); /* PLAIN: the password */
-    writer_done(writer);
+    return err_wrap(err, "sign-in as '%s' by %s", sign_in->user,
+                    sasl_mechanism_name(sign_in->mechanism));
 }
 
 /* --- who we are ------------------------------------------------------------------------------------------------ */
@@ -47,19 +57,14 @@ static bool missing(struct err *err, const char *name)
     return err_hint(err, "ferry config show; docs/faults.md#sign-in");
 }
 
-bool sign_in_begin(struct sign_in *sign_in, struct writer *out, struct err *err)
+static bool read_password(struct sign_in *sign_in, struct err *err)
 {
-    const char *mechanism = config_client_get(sign_in->client, "sasl.mechanism");
     char *username = NULL;
     char *password = NULL;
     bool ok = false;
 
     sign_in_done(sign_in);
-    if (mechanism == NULL) {
-        return missing(err, "sasl.mechanism");
-    }
-    if (!sasl_mechanism_parse(mechanism, &sign_in->mechanism, err) ||
-        !config_client_read(sign_in->client, "sasl.username", &username, err) ||
+    if (!config_client_read(sign_in->client, "sasl.username", &username, err) ||
         !config_client_read(sign_in->client, "sasl.password", &password, err)) {
         goto done;
     }
@@ -69,12 +74,138 @@ bool sign_in_begin(struct sign_in *sign_in, struct writer *out, struct err *err)
     }
     snprintf(sign_in->user, sizeof(sign_in->user), "%s", username);
     sign_in->sasl = sasl_new(sign_in->mechanism, username, password, NULL);
-    proto_put_sasl_handshake(out, sasl_mechanism_name(sign_in->mechanism));
     ok = true;
 done:
     config_secret_free(username);
     config_secret_free(password);
     return ok;
+}
+
+bool sign_in_begin(struct sign_in *sign_in, struct writer *out, struct err *err)
+{
+    const char *mechanism = config_client_get(sign_in->client, "sasl.mechanism");
+
+    if (mechanism == NULL) {
+        return missing(err, "sasl.mechanism");
+    }
+    if (!sasl_mechanism_parse(mechanism, &sign_in->mechanism, err) ||
+        (!sign_in_asks(sign_in) && !read_password(sign_in, err))) {
+        return false;
+    }
+    proto_put_sasl_handshake(out, sasl_mechanism_name(sign_in->mechanism));
+    return true;
+}
+
+/* --- somebody else is asked first ------------------------------------------------------------------------------- */
+
+struct question { /* the thread's: nothing in it is the connection's */
+    struct oidc *oidc;
+    char *service;
+    char *host;
+    char *principal;
+    char user[128];
+    uint64_t token;
+    struct sasl *sasl; /* what comes of it */
+    struct writer first;
+    struct err err; /* ERR_NONE: it went well */
+};
+
+static bool is(const struct sign_in *sign_in, enum sasl_mechanism mechanism)
+{
+    const char *name = config_client_get(sign_in->client, "sasl.mechanism");
+    return name != NULL && strcasecmp(name, sasl_mechanism_name(mechanism)) == 0;
+}
+
+bool sign_in_asks(const struct sign_in *sign_in)
+{
+    return is(sign_in, SASL_OAUTHBEARER) || is(sign_in, SASL_GSSAPI);
+}
+
+void *sign_in_question(const struct sign_in *sign_in, const char *host)
+{
+    const struct config_client *client = sign_in->client;
+    const char *service = config_client_get(client, "sasl.kerberos.service.name");
+    const char *principal = config_client_get(client, "sasl.kerberos.principal");
+    struct question *question = must(calloc(1, sizeof(*question)));
+
+    question->oidc = oidc_of(client);
+    question->host = must_copy(host);
+    question->service = must_copy(service == NULL ? "kafka" : service);
+    question->principal = must_copy(principal);
+    snprintf(question->user, sizeof(question->user), "%s",
+             question->oidc != NULL ? oidc_client_id(question->oidc)
+             : principal == NULL    ? "whom the ticket is of"
+                                    : principal);
+    writer_init(&question->first);
+    return question;
+}
+
+static bool ask(struct question *question)
+{
+    struct oidc_token token;
+
+    if (question->oidc == NULL) {
+        question->sasl = sasl_new_gssapi(question->service, question->host, question->principal);
+    } else if (oidc_token(question->oidc, &token, &question->err)) {
+        question->sasl = sasl_new_bearer(token.text, oidc_extensions(question->oidc));
+        question->token = token.serial;
+        snprintf(question->user, sizeof(question->user), "%.127s", token.name);
+        oidc_token_done(&token);
+    } else {
+        return false;
+    }
+    return sasl_step(question->sasl, NULL, 0, &question->first, &question->err);
+}
+
+static void question_run(void *arg)
+{
+    struct question *question = arg;
+
+    if (ask(question)) {
+        err_clear(&question->err);
+    }
+}
+
+static void question_busy(void *arg)
+{
+    struct question *question = arg;
+
+    err_set(&question->err, ERR_RETRY, "too many wait for an answer about who we are");
+}
+
+static void question_drop(void *arg)
+{
+    struct question *question = arg;
+
+    sasl_free(question->sasl);
+    wipe(&question->first);
+    free(question->service);
+    free(question->host);
+    free(question->principal);
+    free(question);
+}
+
+const struct aside_calls sign_in_asking = {
+    .run = question_run, .busy = question_busy, .drop = question_drop};
+
+bool sign_in_prepare(struct sign_in *sign_in, void *taken, struct err *err)
+{
+    struct question *question = taken;
+
+    sign_in_done(sign_in);
+    sign_in->oidc = question->oidc;
+    sign_in->mechanism = question->oidc != NULL ? SASL_OAUTHBEARER : SASL_GSSAPI;
+    snprintf(sign_in->user, sizeof(sign_in->user), "%s", question->user);
+    if (question->err.kind != ERR_NONE) {
+        *err = question->err;
+        return as_user(sign_in, err);
+    }
+    sign_in->sasl = question->sasl;
+    sign_in->first = question->first;
+    sign_in->token = question->token;
+    question->sasl = NULL;
+    writer_init(&question->first);
+    return true;
 }
 
 /* --- what the broker says -------------------------------------------------------------------------------------- */
@@ -89,13 +220,6 @@ static void clean(struct wire_string text, char *out, size_t out_bytes)
         out[i] = text.data[i] >= ' ' && text.data[i] <= '~' ? text.data[i] : '?';
     }
     out[len] = '\0';
-}
-
-/* Whatever `err` says, with who tried what before it. */
-static bool as_user(const struct sign_in *sign_in, struct err *err)
-{
-    return err_wrap(err, "sign-in as '%s' by %s", sign_in->user,
-                    sasl_mechanism_name(sign_in->mechanism));
 }
 
 static bool not_offered(const struct sign_in *sign_in, const struct sasl_handshake_answer *answer,
@@ -134,8 +258,9 @@ bool sign_in_agreed(struct sign_in *sign_in, struct reader *reader, struct write
                       "this site with the listener's");
         return as_user(sign_in, err);
     }
-    writer_init(&message);
-    bool ok = sasl_step(sign_in->sasl, NULL, 0, &message, err);
+    message = sign_in->first; /* made already, or nothing */
+    writer_init(&sign_in->first);
+    bool ok = message.len > 0 || sasl_step(sign_in->sasl, NULL, 0, &message, err);
     if (ok) {
         proto_put_sasl_authenticate(out, message.data, message.len);
     }
@@ -151,8 +276,23 @@ static bool not_taken(const struct sign_in *sign_in, const struct sasl_authentic
     clean(answer->message, text, sizeof(text));
     err_set_code(err, ERR_REFUSED, answer->error, "refused: %s",
                  text[0] != '\0' ? text : kafka_error_name(answer->error));
-    err_hint(err, "compare sasl.username and the secret sasl.password of this site with the "
-                  "cluster's user; they are read anew at each attempt");
+    switch (sign_in->mechanism) {
+    case SASL_PLAIN:
+    case SASL_SCRAM_SHA_256:
+    case SASL_SCRAM_SHA_512:
+        err_hint(err, "compare sasl.username and the secret sasl.password of this site with the "
+                      "cluster's user; they are read anew at each attempt");
+        break;
+    case SASL_OAUTHBEARER:
+        oidc_refused(sign_in->oidc, sign_in->token);
+        err_hint(err, "is the token of the issuer and for the audience that the broker wants? "
+                      "sasl.oauthbearer.scope; another one is asked for: docs/sign-in.md#tokens");
+        break;
+    case SASL_GSSAPI:
+        err_hint(err, "does the broker have a key for that service, and know our realm? "
+                      "docs/sign-in.md#kerberos");
+        break;
+    }
     return as_user(sign_in, err);
 }
 

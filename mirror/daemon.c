@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/aside.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -20,6 +21,7 @@
 #include "config/config.h"
 #include "ferry_version.h"
 #include "http/server.h"
+#include "kafka/gssapi.h"
 #include "mirror/certificates.h"
 #include "mirror/link.h"
 #include "mirror/options.h"
@@ -448,8 +450,9 @@ static int run_configured(const struct options *options)
 {
     struct err err = {0};
     struct config *config = config_load(options->config, &err);
-    if (!config) {
+    if (!config || !gssapi_prepare(config, &err)) {
         complain(&err);
+        config_free(config);
         return EXIT_CONFIG;
     }
     config_override(config, options->worker, options->http);
@@ -493,5 +496,10 @@ int main(int argc, char **argv)
     }
     process_harden();
     log_set_level(options.log_level);
-    return run_configured(&options);
+    int code = run_configured(&options);
+    if (aside_busy()) {
+        fflush(NULL);
+        _exit(code);
+    }
+    return code;
 }

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@ void process_harden(void)
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     umask(077);
     signal(SIGPIPE, SIG_IGN);
+    OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL); /* handles of librdkafka may outlive main */
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
         files.rlim_cur = files.rlim_max;

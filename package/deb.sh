@@ -82,7 +82,8 @@ Section: net
 Priority: optional
 Installed-Size: $(du -sk --exclude=DEBIAN "$tree" | cut -f1)
 Depends: $(depends), systemd | systemd-standalone-sysusers
-Suggests: bash-completion, prometheus
+Recommends: libsasl2-modules-gssapi-mit
+Suggests: bash-completion, prometheus, krb5-user
 Description: mirrors Kafka topics to other regions, exactly once
  Ferry copies record batches from a primary Apache Kafka cluster to clusters in
  other regions without opening them, and knows for every offset at the source

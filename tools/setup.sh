@@ -1,7 +1,7 @@
 #!/bin/bash
 # Everything that building and testing Ferry needs, once: packages, libraries, Kafka's jars, a Python environment.
 #
-# usage: tools/setup.sh [--plan] [STAGE...]      stages: packages libraries python jars broker promtool nameservers
+# usage: tools/setup.sh [--plan] [STAGE...]      stages: packages libraries python jars broker promtool nameservers kerberos
 #
 # Promises: a stage that is up to date costs nothing and needs no network; nothing outside build/ is written except by
 # apt; sudo is used for apt alone, and only when we are not root; no service is started or enabled.
@@ -28,7 +28,7 @@ build_packages=(gcc make pkg-config git ca-certificates debian-archive-keyring d
     libzstd-dev liblz4-dev libsnappy-dev zlib1g-dev libldns-dev libexpat1-dev)
 test_packages=(libcmocka-dev python3 python3-venv openssl redis-tools maven
     clang libclang-rt-dev clang-tidy cppcheck shellcheck
-    systemd lintian man-db)
+    systemd lintian man-db libsasl2-modules-gssapi-mit)
 
 die() {
     printf 'setup: %s\n' "$*" >&2
@@ -245,25 +245,35 @@ stage_promtool() {
     "$deps/bin/promtool" --version
 }
 
-# BIND, Knot and PowerDNS: their packages would start servers, so these and the libraries they need are unpacked, not installed.
+# BIND, Knot and PowerDNS; a KDC: their packages would start servers, so these and the libraries they need are unpacked, not
+# installed.
 nameserver_packages=(bind9 knot pdns-server pdns-backend-sqlite3)
 stage_nameservers() {
-    local apt=$deps/apt/nameservers tree=$deps/nameservers archive
+    unpack_packages nameservers "${nameserver_packages[@]}"
+}
+
+kerberos_packages=(krb5-kdc krb5-admin-server krb5-user)
+stage_kerberos() {
+    unpack_packages kerberos "${kerberos_packages[@]}"
+}
+
+unpack_packages() { # name of the folder, packages
+    local apt=$deps/apt/$1 tree=$deps/$1 archive
     rm -rf "$apt" "$tree"
     mkdir -p "$apt" "$tree"
-    fetch_nameservers "$apt" || { as_root apt-get update -q && fetch_nameservers "$apt"; }
+    fetch_packages "$apt" "${@:2}" || { as_root apt-get update -q && fetch_packages "$apt" "${@:2}"; }
     for archive in "$apt"/*.deb; do
         dpkg-deb -x "$archive" "$tree"
     done
     rm -rf "$apt"
 }
 
-fetch_nameservers() { # folder
+fetch_packages() { # folder, packages
     local names
-    names=$(apt-get install --print-uris -y -q --no-install-recommends "${nameserver_packages[@]}" |
+    names=$(apt-get install --print-uris -y -q --no-install-recommends "${@:2}" |
         awk '/^\047/ {sub(/_.*/, "", $2); print $2}') || return 1
     # shellcheck disable=SC2086 # names, one a word; those that are installed here are not among what is missing
-    (cd "$1" && printf '%s\n' $names "${nameserver_packages[@]}" | sort -u | xargs apt-get download -q)
+    (cd "$1" && printf '%s\n' $names "${@:2}" | sort -u | xargs apt-get download -q)
 }
 
 fetch_promtool() {
@@ -285,9 +295,10 @@ inputs() {
     libraries) printf '%s\n' $rdkafka_min $hiredis_min $rdkafka_suite $hiredis_suite "$deps" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
     python) cat tests/requirements.txt && /usr/bin/python3 --version && printf '%s\n' "$build" ;;
     jars) cat tests/rig/pom.xml ;;
-    broker) cat tests/rig/pom.xml tests/rig/prepare.py tests/rig/jvm.py && java -version 2>&1 && printf '%s\n' "$build" ;;
+    broker) cat tests/rig/{pom.xml,old-kafka.xml,prepare.py,jvm.py} && java -version 2>&1 && printf '%s\n' "$build" ;;
     promtool) printf '%s\n' "$deps" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
     nameservers) printf '%s\n' "${nameserver_packages[@]}" "$deps" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
+    kerberos) printf '%s\n' "${kerberos_packages[@]}" "$deps" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
     *) die "unknown stage '$1'" ;;
     esac
 }
@@ -331,11 +342,11 @@ takes() {
     python) printf 'about 1 min' ;;
     broker) printf 'about 15 s' ;;
     jars) printf 'about 30 s' ;;
-    promtool | nameservers) printf 'about 5 s' ;;
+    promtool | nameservers | kerberos) printf 'about 5 s' ;;
     esac
 }
 
-stages=(packages libraries python jars broker promtool nameservers)
+stages=(packages libraries python jars broker promtool nameservers kerberos)
 
 # What a run would do, for a person to agree to.
 plan() {
@@ -376,6 +387,7 @@ does() { # stage, missing packages
     jars) printf 'Apache Kafka and MirrorMaker 2 by Maven (80 MB to fetch, 150 MB on disk)' ;;
     promtool) printf 'the checker of alert rules, unpacked from a Debian package (25 MB to fetch)' ;;
     nameservers) printf 'BIND, Knot and PowerDNS for the tests, unpacked from Debian packages (6 MB to fetch)' ;;
+    kerberos) printf 'a KDC for the tests, unpacked from Debian packages (2 MB to fetch)' ;;
     broker) printf 'class data for quick broker starts (nothing to fetch, 40 MB on disk)' ;;
     esac
 }

@@ -10,8 +10,10 @@
 
 static void converse(const uint8_t *data, size_t size)
 {
-    enum sasl_mechanism mechanism = (enum sasl_mechanism)(data[0] % 3);
-    struct sasl *sasl = sasl_new(mechanism, "user", "pencil", NONCE);
+    enum sasl_mechanism mechanism = (enum sasl_mechanism)(data[0] % 4);
+    struct sasl *sasl = mechanism == SASL_OAUTHBEARER
+                            ? sasl_new_bearer("a.b.c", "k=v")
+                            : sasl_new(mechanism, "user", "pencil", NONCE);
     struct reader reader = reader_over(data + 1, size - 1);
     struct writer out;
     struct err err;
@@ -24,7 +26,8 @@ static void converse(const uint8_t *data, size_t size)
         len = len < reader_left(&reader) ? len : reader_left(&reader);
         ok = sasl_step(sasl, reader_bytes(&reader, len), len, &out, &err);
     }
-    if (mechanism != SASL_PLAIN && sasl_is_done(sasl)) {
+    bool scram = mechanism == SASL_SCRAM_SHA_256 || mechanism == SASL_SCRAM_SHA_512;
+    if (scram && sasl_is_done(sasl)) {
         abort();
     }
     writer_done(&out);

@@ -53,7 +53,7 @@ class Answer:
 class Api:
     writes = ("POST", "PUT", "PATCH", "DELETE")
 
-    def __init__(self, certificate):
+    def __init__(self, certificate, port=0):
         self.requests = []
         self.faults = []
         self.lock = threading.Lock()
@@ -72,7 +72,7 @@ class Api:
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate.pem, certificate.key)
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.server.daemon_threads = True
         self.server.handle_error = lambda *_: None  # a peer that does not trust us
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)

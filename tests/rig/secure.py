@@ -80,6 +80,8 @@ class Authority:
 class Listener:
     """One more listener of each broker of a cluster, beside the one in the clear that the rig itself uses."""
 
+    flags = ()  # of the broker's JVM
+
     def __init__(
         self,
         protocol,
@@ -147,6 +149,14 @@ class Listener:
                     props[f"{where}.connections.max.reauth.ms"] = self.reauth_ms
         return props
 
+    def sign_in(self, folder, user, mechanism):
+        """What a client has of its own: properties and secrets of a site."""
+        user = user or next(iter(self.users))
+        password = folder / "password"
+        write_secret(password, self.users[user])
+        own = {"sasl.mechanism": mechanism or self.mechanism, "sasl.username": user}
+        return own, {"sasl.password": {"file": str(password)}}
+
 
 class Secured:
     """A cluster as clients of one listener see it."""
@@ -174,12 +184,8 @@ class Secured:
             kafka["ssl.certificate.location"] = str(certificate.pem)
             kafka["ssl.key.location"] = str(certificate.key)
         if listener.sasl:
-            user = user or next(iter(listener.users))
-            password = folder / "password"
-            write_secret(password, listener.users[user])
-            kafka["sasl.mechanism"] = mechanism or listener.mechanism
-            kafka["sasl.username"] = user
-            secrets["sasl.password"] = {"file": str(password)}
+            own, secrets = listener.sign_in(folder, user, mechanism)
+            kafka |= own
         return json.loads(json.dumps({"kafka": kafka, "secrets": secrets}))
 
 

@@ -37,7 +37,9 @@ static void values_are_checked(void **state)
     accepted("security.protocol", "SASL_SSL");
     refused("security.protocol", "TLS", "PLAINTEXT");
     accepted("sasl.mechanism", "SCRAM-SHA-512");
-    refused("sasl.mechanism", "GSSAPI", "SCRAM-SHA-256");
+    accepted("sasl.mechanism", "GSSAPI");
+    accepted("sasl.mechanism", "oauthbearer");
+    refused("sasl.mechanism", "DIGEST-MD5", "SCRAM-SHA-256");
     accepted("socket.timeout.ms", "10");
     accepted("socket.timeout.ms", "300000");
     refused("socket.timeout.ms", "9", "10..300000");
@@ -57,6 +59,47 @@ static void values_are_checked(void **state)
     refused("reconnect.backoff.ms", "0", "1..");
     refused("client.id", "", "empty");
     accepted("ssl.endpoint.identification.algorithm", "none");
+}
+
+static void tokens_come_from_a_url(void **state)
+{
+    static const char *const bad[] = {"",
+                                      "tokens.example.com",
+                                      "ftp://a/b",
+                                      "https://",
+                                      "https:///path",
+                                      "https://user:secret@a/b",
+                                      "https://a/b c",
+                                      "https://a/\x7f",
+                                      "file:///etc/passwd"};
+    (void)state;
+    accepted("sasl.oauthbearer.token.endpoint.url", "https://a.example.com/oauth2/token?x=y");
+    accepted("sasl.oauthbearer.token.endpoint.url", "http://localhost:8080/token");
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        refused("sasl.oauthbearer.token.endpoint.url", bad[i], "https://HOST");
+    }
+}
+
+/* They stand in a message of ours between bytes 1. */
+static void extensions_are_pairs(void **state)
+{
+    static const char *const bad[] = {"",       "a",      "a=b,",       ",a=b",  "=b",      "a1=b",
+                                      "auth=x", "a=\x01", "a=b,auth=c", "a.b=c", "a=b,,c=d"};
+    char many[17 * 4] = "";
+    (void)state;
+    accepted("sasl.oauthbearer.extensions", "logicalCluster=lkc-1,identityPoolId=a b=c");
+    accepted("sasl.oauthbearer.extensions", "a=");
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        refused("sasl.oauthbearer.extensions", bad[i], "KEY=VALUE");
+    }
+    for (int i = 0; i < 17; i++) {
+        memcpy(many + (ptrdiff_t)4 * i, "a=b,", 4);
+    }
+    many[16 * 4 - 1] = '\0';
+    accepted("sasl.oauthbearer.extensions", many);
+    many[16 * 4 - 1] = ',';
+    many[17 * 4 - 1] = '\0';
+    refused("sasl.oauthbearer.extensions", many, "16");
 }
 
 static void texts_have_a_bound(void **state)
@@ -151,7 +194,12 @@ static void others_are_refused_by_name(void **state)
     why_not("session.timeout.ms", "mirror");
     why_not("metadata.broker.list", "bootstrap.servers");
     why_not("sasl.mechanisms", "sasl.mechanism");
-    why_not("sasl.kerberos.keytab", "SCRAM");
+    why_not("sasl.kerberos.kinit.cmd", "no program is run");
+    why_not("sasl.kerberos.min.time.before.relogin", "sasl.kerberos.keytab");
+    why_not("sasl.oauthbearer.config", "token.endpoint.url");
+    why_not("sasl.oauthbearer.client.credentials.client.secret", "an alias");
+    why_not("enable.sasl.oauthbearer.unsecure.jwt", "token.endpoint.url");
+    why_not("https.ca.pem", "https.ca.location");
     why_not("sasl.jaas.config", "sasl.username");
     why_not("ssl.truststore.location", "ssl.ca.location");
     why_not("client.rack", "leaders");
@@ -177,13 +225,15 @@ static void the_table_is_sound(void **state)
             assert_true(property->secret);
         }
     }
-    assert_int_equal(secrets, 4);
+    assert_int_equal(secrets, 5);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_are_checked),
+        cmocka_unit_test(tokens_come_from_a_url),
+        cmocka_unit_test(extensions_are_pairs),
         cmocka_unit_test(texts_have_a_bound),
         cmocka_unit_test(a_protocol_before_a_server_is_the_sites),
         cmocka_unit_test(servers_are_addresses),

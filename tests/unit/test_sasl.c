@@ -1,4 +1,5 @@
-/* kafka/sasl: the example of RFC 7677, what a false or broken server may say, PLAIN; kafka/sign_in: what is told to people. */
+/* kafka/sasl: the example of RFC 7677, what a false or broken server may say, PLAIN, OAUTHBEARER as Kafka's own client writes it;
+ * kafka/sign_in: what is told to people. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +12,7 @@
 #include "kafka/error.h"
 #include "kafka/sasl.h"
 #include "kafka/sign_in.h"
+#include "tests/unit/vectors/sasl_vectors.h"
 
 #define NONCE        "rOprNGfwEbeRWgbNEkqO"
 #define SERVER_NONCE NONCE "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
@@ -196,6 +198,49 @@ static void plain(void **state)
     talk_over(&talk);
 }
 
+static struct talk talk_by_token(const char *extensions)
+{
+    struct talk talk = {.sasl = sasl_new_bearer("abc.def-_.ghi", extensions)};
+
+    writer_init(&talk.out);
+    return talk;
+}
+
+static void a_token_as_kafkas_own_client_says_it(void **state)
+{
+    struct talk talk = talk_by_token(NULL);
+
+    (void)state;
+    assert_true(hear(&talk, ""));
+    assert_int_equal(talk.out.len, sizeof(bearer_alone));
+    assert_memory_equal(talk.out.data, bearer_alone, sizeof(bearer_alone));
+    assert_false(sasl_is_done(talk.sasl));
+    assert_true(hear(&talk, ""));
+    assert_true(sasl_is_done(talk.sasl));
+    assert_false(hear(&talk, ""));
+    talk_over(&talk);
+    talk = talk_by_token("pool=a b,logicalCluster=one");
+    assert_true(hear(&talk, ""));
+    assert_int_equal(talk.out.len, sizeof(bearer_with_extensions));
+    assert_memory_equal(talk.out.data, bearer_with_extensions, sizeof(bearer_with_extensions));
+    talk_over(&talk);
+}
+
+/* RFC 7628, 3.2.3: the reason is answered by a lone separator, and the server then says it with a code. */
+static void a_token_that_is_not_taken(void **state)
+{
+    struct talk talk = talk_by_token(NULL);
+
+    (void)state;
+    assert_true(hear(&talk, ""));
+    assert_true(hear(&talk, "{\"status\":\"invalid_token\"}"));
+    assert_said(&talk, "\x01");
+    assert_false(sasl_is_done(talk.sasl));
+    assert_false(hear(&talk, "")); /* a yes behind a no is none */
+    assert_false(sasl_is_done(talk.sasl));
+    talk_over(&talk);
+}
+
 static void mechanisms_have_names(void **state)
 {
     enum sasl_mechanism mechanism;
@@ -205,9 +250,13 @@ static void mechanisms_have_names(void **state)
     assert_true(sasl_mechanism_parse("scram-sha-512", &mechanism, &err));
     assert_int_equal(mechanism, SASL_SCRAM_SHA_512);
     assert_string_equal(sasl_mechanism_name(SASL_SCRAM_SHA_256), "SCRAM-SHA-256");
-    assert_false(sasl_mechanism_parse("OAUTHBEARER", &mechanism, &err));
+    assert_true(sasl_mechanism_parse("oauthbearer", &mechanism, &err));
+    assert_string_equal(sasl_mechanism_name(mechanism), "OAUTHBEARER");
+    assert_true(sasl_mechanism_parse("GSSAPI", &mechanism, &err));
+    assert_int_equal(mechanism, SASL_GSSAPI);
+    assert_false(sasl_mechanism_parse("DIGEST-MD5", &mechanism, &err));
     assert_int_equal(err.kind, ERR_CONFIG);
-    assert_non_null(strstr(err.what, "OAUTHBEARER"));
+    assert_non_null(strstr(err.what, "DIGEST-MD5"));
 }
 
 /* --- what people read ------------------------------------------------------------------------------------------ */
@@ -302,6 +351,40 @@ static void a_secret_that_is_gone_is_said(void **state)
     sign_in_done(&sign_in);
 }
 
+static struct config_property ticket_properties[] = {
+    {"security.protocol",          "SASL_SSL"      },
+    {"sasl.mechanism",             "GSSAPI"        },
+    {"sasl.kerberos.service.name", "nobody"        },
+    {"sasl.kerberos.principal",    "ferry@RIG.TEST"}
+};
+static const struct config_client ticket_client = {.properties = ticket_properties,
+                                                   .properties_count = 4};
+
+/* Without gssapi_prepare() Cyrus SASL is not ready: whatever goes wrong aside is said with who, how and for what. */
+static void what_goes_wrong_aside_is_said(void **state)
+{
+    struct sign_in sign_in;
+    struct err err;
+
+    (void)state;
+    sign_in_init(&sign_in, &ticket_client);
+    assert_true(sign_in_asks(&sign_in));
+    void *question = sign_in_question(&sign_in, "broker.example.com");
+    sign_in_asking.run(question);
+    assert_false(sign_in_prepare(&sign_in, question, &err));
+    sign_in_asking.drop(question);
+    assert_int_equal(err.kind, ERR_REFUSED);
+    assert_non_null(strstr(err.what, "sign-in as 'ferry@RIG.TEST' by GSSAPI: Kerberos, for "
+                                     "nobody/broker.example.com: "));
+    question = sign_in_question(&sign_in, "b");
+    sign_in_asking.busy(question);
+    assert_false(sign_in_prepare(&sign_in, question, &err));
+    sign_in_asking.drop(question);
+    assert_int_equal(err.kind, ERR_RETRY);
+    sign_in_init(&sign_in, &client);
+    assert_false(sign_in_asks(&sign_in));
+}
+
 static void it_is_time_again_before_the_end(void **state)
 {
     struct sign_in sign_in = {0};
@@ -326,10 +409,13 @@ int main(void)
         cmocka_unit_test(another_password_makes_another_proof),
         cmocka_unit_test(nonces_are_random),
         cmocka_unit_test(plain),
+        cmocka_unit_test(a_token_as_kafkas_own_client_says_it),
+        cmocka_unit_test(a_token_that_is_not_taken),
         cmocka_unit_test(mechanisms_have_names),
         cmocka_unit_test(a_wrong_password_says_who_and_how),
         cmocka_unit_test(a_mechanism_that_is_not_taken_says_which_are),
         cmocka_unit_test(a_secret_that_is_gone_is_said),
+        cmocka_unit_test(what_goes_wrong_aside_is_said),
         cmocka_unit_test(it_is_time_again_before_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

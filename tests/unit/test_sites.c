@@ -127,6 +127,15 @@ static void a_sign_in_is_whole(void **state)
             "f:2:45: sites.a.kafka.security.protocol: needs sasl.mechanism beside it");
     refused("\"kafka\": {\"bootstrap.servers\": \"h:1\", \"sasl.mechanism\": \"PLAIN\"}",
             "f:2:45: sites.a.kafka.sasl.mechanism: is of no use: security.protocol is PLAINTEXT");
+    refused("\"kafka\": {\"bootstrap.servers\": \"h:1\", \"security.protocol\": \"SASL_SSL\", "
+            "\"sasl.mechanism\": \"OAUTHBEARER\", \"sasl.oauthbearer.client.id\": \"c\"}",
+            "f:2:78: sites.a.kafka.sasl.mechanism: OAUTHBEARER needs "
+            "sasl.oauthbearer.token.endpoint.url");
+    refused("\"kafka\": {\"bootstrap.servers\": \"h:1\", \"security.protocol\": \"SASL_SSL\", "
+            "\"sasl.mechanism\": \"oauthbearer\", \"sasl.oauthbearer.client.id\": \"c\", "
+            "\"sasl.oauthbearer.token.endpoint.url\": \"https://t\"}",
+            "f:2:78: sites.a.kafka.sasl.mechanism: OAUTHBEARER needs "
+            "sasl.oauthbearer.client.secret under \"secrets\"");
 }
 
 static size_t weaknesses(const char *kafka, const char *first)
@@ -166,6 +175,14 @@ static void what_a_site_leaves_open_is_named(void **state)
                                 "\"sasl.mechanism\": \"SCRAM-SHA-256\"",
                                 NULL),
                      0);
+    assert_int_equal(
+        weaknesses(
+            "\"security.protocol\": \"SASL_PLAINTEXT\", \"sasl.mechanism\": \"OAUTHBEARER\", "
+            "\"sasl.oauthbearer.client.id\": \"c\", "
+            "\"sasl.oauthbearer.token.endpoint.url\": \"http://t\"}, "
+            "\"secrets\": {\"sasl.oauthbearer.client.secret\": {\"env\": \"E\"}",
+            "the token goes over the line in the clear"),
+        2);
 }
 
 static void secrets_are_properties(void **state)

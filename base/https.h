@@ -1,18 +1,17 @@
-/* The door to libcurl: requests to the API of a provider of DNS, and their answers.
+/* The door to libcurl: requests to APIs (providers of DNS, servers of tokens), and their answers.
  *
- * Promises: the peer's certificate is verified always, against dns.ZONE.ca or the system's; no redirect is followed; an
- * answer has 1 MiB at most; a request has dns.ZONE.request_timeout, with every wait and repetition that the other side
- * asked for; nothing that was named to https_hide() is in an error. Proxies by environment (https_proxy, no_proxy).
- * Must never: repeat what changes something and may have arrived. Blocks. From one thread at a time.
+ * Promises: the peer's certificate is verified always, against `ca` or the system's; no redirect is followed; an
+ * answer has 1 MiB at most; a request has `timeout_ms`, with every wait and repetition that the other side asked for; nothing that was named to https_hide() is in an error. Proxies by environment (https_proxy, no_proxy).
+ * Must never: repeat what changes something and may have arrived. Blocks. From one thread at a time each.
  */
-#ifndef FERRY_DNS_HTTPS_H
-#define FERRY_DNS_HTTPS_H
+#ifndef FERRY_BASE_HTTPS_H
+#define FERRY_BASE_HTTPS_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
-#include "config/config.h"
 
 #define HTTPS_ANSWER_BYTES \
     (1 << 20) /* the longest that we ask for is the records of one name: a few KiB */
@@ -43,9 +42,15 @@ struct https_ask {
 
 struct https;
 
-/* No I/O. @param zone  borrowed: ca, request_timeout_ms */
-struct https *https_new(const struct config_zone *zone);
-void https_free(struct https *https); /* NULL is fine */
+struct https_options {  /* borrowed until https_free() */
+    const char *ca;     /* file of PEM certificates, these and no others; NULL = the system's */
+    int32_t timeout_ms; /* of a request, all attempts together */
+    const char *ca_key; /* keys of the configuration, for errors: of `ca` */
+    const char *address_key; /* of the address */
+};
+
+struct https *https_new(const struct https_options *options); /* no I/O */
+void https_free(struct https *https);                         /* NULL is fine */
 
 /* Never shown, whatever the other side says. @param secret  copied; NULL is fine. Of more than 8 the last counts. */
 void https_hide(struct https *https, const char *secret);

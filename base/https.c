@@ -1,4 +1,4 @@
-#include "dns/https.h"
+#include "base/https.h"
 
 #include <ctype.h>
 #include <curl/curl.h>
@@ -18,7 +18,7 @@
 #define MS_A_SECOND 1000
 
 struct https {
-    const struct config_zone *zone;
+    struct https_options options;
     CURL *curl;
     char *hidden[HIDDEN_MAX];
     size_t hidden_count;
@@ -101,7 +101,7 @@ static void set_up(struct https *https, const struct https_ask *ask, struct curl
                    struct taking *taking, int64_t left_ms)
 {
     CURL *curl = https->curl;
-    const char *ca = https->zone->ca;
+    const char *ca = https->options.ca;
     bool tls = strncmp(ask->url, "https://", 8) == 0;
     curl_easy_reset(curl); /* connections stay */
     curl_easy_setopt(curl, CURLOPT_URL, ask->url);
@@ -175,21 +175,21 @@ static bool before_sending(CURL *curl, CURLcode code)
 static void no_answer(const struct https *https, const struct https_ask *ask,
                       const struct taking *taking, CURLcode code, const char *why, struct err *err)
 {
-    const char *zone = https->zone->name;
     char host[200];
     char words[HTTPS_WORDS_BYTES];
     host_of(ask->url, host, sizeof(host));
     https_words(https, why[0] == '\0' ? curl_easy_strerror(code) : why, words);
     if (code == CURLE_SSL_CACERT_BADFILE) {
         err_set(err, ERR_CONFIG, "the certificates in %.200s cannot be used: %s",
-                https->zone->ca == NULL ? "the system" : https->zone->ca, words);
-        err_hint(err, "dns.%.100s.ca: a file of PEM certificates", zone);
+                https->options.ca == NULL ? "the system" : https->options.ca, words);
+        err_hint(err, "%.100s: a file of PEM certificates", https->options.ca_key);
     } else if (code == CURLE_PEER_FAILED_VERIFICATION) {
         err_set(err, ERR_RETRY, "%s: its certificate is not to be trusted: %s", host, words);
-        err_hint(err, "is it that host? If it has an authority of its own: dns.%.100s.ca", zone);
+        err_hint(err, "is it that host? If it has an authority of its own: %.100s",
+                 https->options.ca_key);
     } else if (taking->too_long) {
         err_set(err, ERR_RETRY, "%s: its answer is longer than anything we ask for", host);
-        err_hint(err, "is that the API? dns.%.100s.endpoint", zone);
+        err_hint(err, "is that the API? %.100s", https->options.address_key);
     } else {
         err_set(err, ERR_RETRY, "%s does not answer: %s", host, words);
         err_hint(err, "reachable from this host? curl -v https://%.100s", host);
@@ -256,7 +256,7 @@ bool https_ask(struct https *https, const struct https_ask *ask, struct https_an
                struct err *err)
 {
     const struct clock *clock = clock_system();
-    int64_t until = clock_now_ms(clock) + https->zone->request_timeout_ms;
+    int64_t until = clock_now_ms(clock) + https->options.timeout_ms;
     struct err own = {0};
     err = err == NULL ? &own : err;
     for (int number = 0;; number++) {
@@ -274,6 +274,12 @@ bool https_ask(struct https *https, const struct https_ask *ask, struct https_an
 }
 
 /* --- words -------------------------------------------------------------------------------------------------------- */
+
+static void wipe(char *text)
+{
+    OPENSSL_cleanse(text, strlen(text));
+    free(text);
+}
 
 char *https_words(const struct https *https, const char *text, char out[HTTPS_WORDS_BYTES])
 {
@@ -303,7 +309,7 @@ void https_hide(struct https *https, const char *secret)
         return;
     }
     if (https->hidden_count == HIDDEN_MAX) { /* tokens: the newest counts */
-        config_secret_free(https->hidden[--https->hidden_count]);
+        wipe(https->hidden[--https->hidden_count]);
     }
     char *copy = strdup(secret);
     if (copy == NULL) {
@@ -335,7 +341,7 @@ static void global_init(void)
     }
 }
 
-struct https *https_new(const struct config_zone *zone)
+struct https *https_new(const struct https_options *options)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, global_init);
@@ -343,7 +349,7 @@ struct https *https_new(const struct config_zone *zone)
     if (https == NULL) {
         abort();
     }
-    https->zone = zone;
+    https->options = *options;
     https->curl = curl_easy_init();
     if (https->curl == NULL) {
         abort();
@@ -356,7 +362,7 @@ void https_free(struct https *https)
     if (https != NULL) {
         curl_easy_cleanup(https->curl);
         while (https->hidden_count > 0) {
-            config_secret_free(https->hidden[--https->hidden_count]);
+            wipe(https->hidden[--https->hidden_count]);
         }
         free(https);
     }
