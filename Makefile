@@ -186,8 +186,12 @@ drivers: $(driver_programs)
 check-integration: all drivers ## real brokers, Redis and processes (ARGS="-k name" for some)
 	$(Q)$(pytest) -n 3 tests/integration -m "not long" $(ARGS)
 
+# Once more over the path records, long ones too: failovers and switchovers, taken back, killed, with everything dead.
+failovers := tests/integration/test_failover.py tests/integration/test_failover_walk.py
+
 check-long: all drivers
 	$(Q)$(pytest) -n 2 tests/integration -m "long and not alone" $(ARGS) || test $$? = 5 # none of that name
+	$(Q)FERRY_RIG_PATH=records $(pytest) -n 2 $(failovers) -m "not alone" $(ARGS) || test $$? = 5
 	$(Q)$(pytest) -n 0 tests/integration -m "long and alone" $(ARGS) || test $$? = 5
 
 # What was not there when this file was read (packages, libraries) is there after the set-up: hence a fresh make.

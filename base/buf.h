@@ -41,6 +41,7 @@ struct reader {
     const uint8_t *pos;
     const uint8_t *end;
     bool bad;
+    bool rigid; /* for the types that lie above: kafka/wire.h; nothing here looks at it */
 };
 
 static inline struct reader reader_over(const void *data, size_t len)
@@ -66,6 +67,7 @@ struct writer {
     uint8_t *data;
     size_t len;
     size_t capacity;
+    bool rigid; /* as a reader's */
 };
 void writer_init(struct writer *writer);
 void writer_done(struct writer *writer);

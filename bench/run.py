@@ -8,12 +8,12 @@
     ... --latency                                             latency at 1,000 records/s
     ... --kill                                                records doubled by a kill -9 at half
 
-Contenders, alternating within each round: `bare` (recv + send of the same bytes, no Kafka), `ferryd`, `mm2` (Apache
-MirrorMaker 2, tuned: mm2-tuned.properties), `mm2-fast` (linger 0), `mm2-eos` (exactly-once), `librdkafka`
-(rdkafka_copy.c: a consumer and a producer). All copy to one target broker, which a plain producer has warmed up with
-the same load, twice: else the compilers of its JVM are what is measured. Between two copies every topic and group
-there is deleted. The source's log files are in the page cache before each measurement, and each copy is counted
-afterwards.
+Contenders, alternating within each round: `bare` (recv + send of the same bytes, no Kafka), `ferryd`, `ferryd-records`
+(the path records), `mm2` (Apache MirrorMaker 2, tuned: mm2-tuned.properties), `mm2-fast` (linger 0), `mm2-eos`
+(exactly-once), `librdkafka` (rdkafka_copy.c: a consumer and a producer). All copy to one target broker, which a plain
+producer has warmed up with the same load, twice: else the compilers of its JVM are what is measured. Between two copies
+every topic and group there is deleted. The source's log files are in the page cache before each measurement, and each
+copy is counted afterwards.
 
 CPU is user + system of the contender's process from /proc. MirrorMaker 2 is measured in its steady window (25 % to 95 %
 copied), after the JVM has warmed up; the others from their start to the last record, everything included. The target
@@ -167,9 +167,10 @@ def table_of(one):
         say(f"| {name} | {contender} | " + " | ".join(shown) + " |")
     say(f"| {name} | plain producers | | | | {one['producers_broker_cpu_per_gb']:.3g} | |")
     base = {c: middle(r, "cpu_per_gb")[0] for c, r in one["rows"].items() if r}
-    for rival in base:
-        if "ferryd" in base and rival not in ("ferryd", "bare"):
-            say(f"| {name} | **{rival} / ferryd** | **{base[rival] / base['ferryd']:.1f}** | | | | |")
+    for ours in [c for c in ("ferryd", "ferryd-records") if c in base]:
+        for rival in base:
+            if rival not in ("ferryd", "bare", ours):
+                say(f"| {name} | **{rival} / {ours}** | **{base[rival] / base[ours]:.1f}** | | | | |")
     if "ferryd" in base and "bare" in base:
         say(f"| {name} | **ferryd / bare** | **{base['ferryd'] / base['bare']:.2f}** | | | | |")
 

@@ -29,6 +29,8 @@ void check_failed(struct check *check, const struct err *err);
 
 /* Which ACLs are missing, by name; asks so that nothing is changed. */
 void check_permissions(struct check *check);
+/* Which path can carry it: tried on a scratch topic at the target. Both clusters answer. */
+void check_path(struct check *check);
 /* Could we fail over to it now? */
 void check_preflight(struct check *check);
 /* And which commands Redis would refuse us. Its connection is open. */

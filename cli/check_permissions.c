@@ -335,6 +335,9 @@ static bool writer(const struct side *side, const char *role)
 {
     char id[320];
     struct err err = {0};
+    if (side->site->kafka.single_writer) {
+        return true; /* no transactions */
+    }
     snprintf(id, sizeof(id), "ferry-%s-%s", role, side->check->context->service->name);
     if (admin_writer_allowed(side->admin, id, &err)) {
         return true;
@@ -389,6 +392,24 @@ static void fine(const struct side *side, const char *who, bool ok)
     }
 }
 
+/* First: whoever is not would be waited for at each question. */
+static bool is_let_in(const struct side *side, const char *who)
+{
+    char id[64];
+    int32_t brokers_count;
+    struct err err = {0};
+    if (admin_cluster_id(side->admin, id, &brokers_count, &err)) {
+        return true;
+    }
+    err_wrap(&err, "%s (%.200s)", who, side->principal);
+    if (admin_not_signed_in(&err)) {
+        check_found_as(side->check, CHECK_NAME, CHECK_REFUSED, err.what, err.hint);
+    } else {
+        check_failed(side->check, &err);
+    }
+    return false;
+}
+
 static void check_operator(struct check *check)
 {
     const struct config_site *site = check->context->to;
@@ -403,6 +424,10 @@ static void check_operator(struct check *check)
     if (side.admin == NULL) {
         err_wrap(&err, "the operator");
         check_failed(check, &err);
+        return;
+    }
+    if (!is_let_in(&side, "the operator")) {
+        admin_free(side.admin);
         return;
     }
     static const enum acl_operation hints[] = {ACL_CREATE, ACL_WRITE, 0};

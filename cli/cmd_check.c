@@ -1,5 +1,5 @@
-/* Can this service be mirrored as it stands, what would make its promises a lie, and could it be failed over now? Reads only;
- * every finding says what, where, and the next step. Refused (exit 3): what cannot work, or loses acknowledged records at the
+/* Can this service be mirrored as it stands, what would make its promises a lie, and could it be failed over now? Reads only,
+ * but for a scratch topic of ours at the target (check_path.c); every finding says what, where, and the next step. Refused (exit 3): what cannot work, or loses acknowledged records at the
  * target. Unreachable (exit 6): who did not answer. The rest is a warning, or unknown.
  */
 #include <stdlib.h>
@@ -8,6 +8,8 @@
 #include "cli/check.h"
 #include "cli/commands.h"
 #include "cli/render.h"
+#include "kafka/admin_probe.h"
+#include "kafka/proto.h"
 #include "mirror/link.h"
 
 static const char *const level_names[] = {"ok", "warning", "unknown", "refused", "unreachable"};
@@ -74,6 +76,37 @@ static bool check_cluster(struct check *check, bool of_source)
     return true;
 }
 
+/* What a cluster's age forbids, by name. */
+static void check_age(struct check *check, bool of_source)
+{
+    struct context *context = check->context;
+    const struct config_site *site = of_source ? context->from : context->to;
+    struct admin *admin = of_source ? context_source(context, NULL) : context_target(context, NULL);
+    char what[400];
+    struct err err = {0};
+    int16_t metadata = 0;
+    if (!admin_metadata_version(admin, &metadata, &err)) {
+        check_failed(check, &err);
+    } else if (metadata < METADATA_STATIC_MEMBERS && !of_source) {
+        snprintf(what, sizeof(what),
+                 "%.100s is older than Kafka 2.3: its groups know no static members, so it cannot "
+                 "be a target",
+                 site->name);
+        check_found(check, CHECK_REFUSED, what, "docs/records.md#old-kafka");
+    } else if (metadata < METADATA_IDS && context->service->path == PATH_BATCHES) {
+        snprintf(what, sizeof(what),
+                 "%.100s is older than Kafka 2.8: path batches does not serve it", site->name);
+        check_found(check, CHECK_REFUSED, what,
+                    "set \"path\": \"records\" in the service: docs/records.md");
+    } else if (metadata < METADATA_IDS) {
+        snprintf(what, sizeof(what),
+                 "%.100s is older than Kafka 2.8: its topics have no ids, one that is made again "
+                 "is known by its records",
+                 site->name);
+        check_found(check, CHECK_OK, what, "");
+    }
+}
+
 static void check_weakness(struct check *check, const struct config_site *site, bool of_operator)
 {
     const struct config_client *client = of_operator ? site->operator_kafka : &site->kafka;
@@ -90,6 +123,13 @@ static void check_sites(struct check *check)
 {
     const struct config_site *from = check->context->from;
     const struct config_site *to = check->context->to;
+    char what[300];
+    if (to->kafka.single_writer) {
+        snprintf(what, sizeof(what),
+                 "%.100s: operations are not fenced by the broker (control: single-writer)",
+                 to->name);
+        check_found(check, CHECK_WARNING, what, "docs/control.md says what that can mean");
+    }
     for (int of_operator = 0; of_operator < 2; of_operator++) {
         check_weakness(check, from, of_operator == 1);
         check_weakness(check, to, of_operator == 1);
@@ -257,13 +297,18 @@ static void check_link(struct check *check)
     bool target = check->target_answers = check_cluster(check, false);
     check_sites(check);
     if (source) {
+        check_age(check, true);
         check_topics(check, true);
     }
     if (target) {
+        check_age(check, false);
         check_topics(check, false);
         check_group(check);
     }
     check_permissions(check);
+    if (source && target) {
+        check_path(check);
+    }
     check_redis(check);
     check_preflight(check);
 }

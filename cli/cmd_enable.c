@@ -9,13 +9,16 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/heap.h"
 #include "base/json.h"
 #include "cli/cmd_fence.h"
 #include "cli/commands.h"
 #include "cli/confirm.h"
 #include "cli/context.h"
+#include "cli/paths.h"
 #include "cli/render.h"
 #include "kafka/control.h"
+#include "mirror/streams.h"
 
 #define CODE_NO_TOPIC 3 /* UNKNOWN_TOPIC_OR_PARTITION */
 #define HELD_SHOWN    5 /* topics named in the question */
@@ -47,20 +50,24 @@ static bool different_clusters(struct context *context, struct err *err)
                     context->config->file);
 }
 
-/* The role as it stands. @param out_epoch  0 = none was ever written */
-static bool look_at_role(struct context *context, int64_t *out_epoch, struct err *err)
+/* The role as it stands. @param out_epoch  0 = none was ever written  @param out_path  what carries the service; PATH_AUTO: that is
+ * still to be chosen */
+static bool look_at_role(struct context *context, int64_t *out_epoch, enum config_path *out_path,
+                         struct err *err)
 {
     struct control_state *state =
         control_read(&context->to->kafka, context->service->name, context->timeout_ms, err);
     if (state == NULL) {
         bool no_topic = err->kind == ERR_REFUSED && err->code == CODE_NO_TOPIC;
         *out_epoch = 0;
+        *out_path = context->service->path;
         if (no_topic) {
             err_clear(err);
         }
         return no_topic;
     }
     *out_epoch = state->role_epoch;
+    *out_path = streams_path(state, context->service);
     bool ok = state->role_epoch == 0 || strcmp(state->primary, context->from->name) == 0;
     if (!ok) {
         err_set(err, ERR_REFUSED,
@@ -247,9 +254,10 @@ static bool still_so(struct context *context, const json_t *asked, json_t **out_
                      struct err *err)
 {
     int64_t epoch = 0;
+    enum config_path path;
     const char *topic;
     json_t *ends;
-    if (!look_at_role(context, &epoch, err)) {
+    if (!look_at_role(context, &epoch, &path, err)) {
         return false;
     }
     if (epoch > 0) {
@@ -274,11 +282,12 @@ static bool find_out(struct context *context, struct control_writer *writer, boo
                      struct err *err)
 {
     int64_t epoch = 0;
+    enum config_path path;
     if (control_write_again(writer, err)) {
         return true;
     }
     *out_unknown = control_write_unknown(writer);
-    if (*out_unknown && look_at_role(context, &epoch, NULL) && epoch > 0) {
+    if (*out_unknown && look_at_role(context, &epoch, &path, NULL) && epoch > 0) {
         *out_unknown = false;
         return true;
     }
@@ -291,9 +300,22 @@ static bool find_out(struct context *context, struct control_writer *writer, boo
     return false;
 }
 
-/* @param out_unknown  failed, and the role may come to stand all the same */
-static bool write_role(struct context *context, const json_t *asked, bool *out_unknown,
-                       struct err *err)
+/* Where the service's names lead, as the source has it recorded that was a target itself: on the way back a primary that is lost
+ * cannot be asked. Heap; NULL = nothing is recorded there, or it may not be read: `ferry dns adopt` says it then. */
+static char *names_at_source(const struct context *context)
+{
+    struct err why = {0};
+    struct control_state *state =
+        control_read(&context->from->kafka, context->service->name, context->timeout_ms, &why);
+    char *names = state == NULL || state->dns_json == NULL ? NULL : must(strdup(state->dns_json));
+    control_state_free(state);
+    return names;
+}
+
+/* @param choice  of the path, to be written with it; PATH_AUTO = none
+ * @param out_unknown  failed, and the role may come to stand all the same */
+static bool write_role(struct context *context, const json_t *asked,
+                       const struct paths_choice *choice, bool *out_unknown, struct err *err)
 {
     const struct config_client *client = operator_of(context->to);
     const char *service = context->service->name;
@@ -301,16 +323,43 @@ static bool write_role(struct context *context, const json_t *asked, bool *out_u
     if (!control_create(client, service, err)) {
         return false;
     }
+    char *names = names_at_source(context);
     struct control_writer *writer = context_op_writer(context, context->to, client, err);
     bool ok = writer != NULL && still_so(context, asked, &held, err);
     if (ok) {
-        char *text = role_text(context, held);
-        const struct control_record record = {.key = "role", .value = text};
-        ok = control_write(writer, &record, 1, err) ||
+        char *role = role_text(context, held);
+        char *path = choice->path != PATH_AUTO ? paths_record(choice) : NULL;
+        struct control_record records[3] = {
+            {.key = "role", .value = role}
+        };
+        size_t count = 1;
+        if (names != NULL) {
+            records[count++] = (struct control_record){.key = "dns", .value = names};
+        }
+        if (path != NULL) {
+            records[count++] = (struct control_record){.key = "path", .value = path};
+        }
+        ok = control_write(writer, records, count, err) ||
              (control_write_unknown(writer) && find_out(context, writer, out_unknown, err));
-        free(text);
+        free(role);
+        free(path);
     }
     json_decref(held);
+    free(names);
+    control_writer_free(writer);
+    return ok;
+}
+
+/* Of a service that has its role: configured `auto` since, and nothing ever ran. */
+static bool write_choice(struct context *context, const struct paths_choice *choice,
+                         struct err *err)
+{
+    struct control_writer *writer =
+        context_op_writer(context, context->to, operator_of(context->to), err);
+    char *text = paths_record(choice);
+    const struct control_record record = {.key = "path", .value = text};
+    bool ok = writer != NULL && control_write(writer, &record, 1, err);
+    free(text);
     control_writer_free(writer);
     return ok;
 }
@@ -324,19 +373,26 @@ struct enabled {
     bool unknown;  /* a role that may stand, or not */
 };
 
-/* @param fence  what became of it; NULL = nothing was done */
+/* @param choice  made now; NULL, or PATH_AUTO: there was none to make  @param fence  what became of it; NULL = nothing was done */
 static void tell(const struct context *context, struct enabled *enabled, bool already,
-                 int64_t epoch, const char *fence)
+                 int64_t epoch, const struct paths_choice *choice, const char *fence)
 {
+    bool chosen = choice != NULL && choice->path != PATH_AUTO;
     const char *service = context->service->name;
     json_array_append_new(enabled->links,
-                          json_pack("{sssssIsbso}", "from", context->from->name, "to",
+                          json_pack("{sssssIsbsososo}", "from", context->from->name, "to",
                                     context->to->name, "epoch", (json_int_t)epoch, "already",
-                                    already ? 1 : 0, "fence", render_string(fence)));
+                                    already ? 1 : 0, "fence", render_string(fence), "path",
+                                    render_string(chosen ? config_path_name(choice->path) : NULL),
+                                    "path_why", render_string(chosen ? choice->why : NULL)));
     enabled->written += already ? 0 : 1;
     if (!context->json) {
         printf("%s: %s > %s %s (role epoch %lld)\n", service, context->from->name,
                context->to->name, already ? "is already enabled" : "enabled", (long long)epoch);
+        if (chosen) {
+            printf("%s: path auto is %s: %s\n", service, config_path_name(choice->path),
+                   render_safe(choice->why).text);
+        }
         if (fence != NULL) {
             printf("%s: write fence on %s: %s\n", service, context->to->name,
                    render_safe(fence).text);
@@ -345,17 +401,18 @@ static void tell(const struct context *context, struct enabled *enabled, bool al
 }
 
 /* The service is enabled whatever becomes of the fence. */
-static void fence_and_tell(struct context *context, struct enabled *enabled)
+static void fence_and_tell(struct context *context, struct enabled *enabled,
+                           const struct paths_choice *choice)
 {
     char line[500];
     struct err err = {0};
     if (command_has(context->line, "no-fence")) {
-        tell(context, enabled, false, 1, NULL);
+        tell(context, enabled, false, 1, choice, NULL);
     } else if (fence_set(context, line, sizeof(line), &err)) {
-        tell(context, enabled, false, 1, line);
+        tell(context, enabled, false, 1, choice, line);
     } else {
         snprintf(line, sizeof(line), "failed: %.450s", err.what);
-        tell(context, enabled, false, 1, line);
+        tell(context, enabled, false, 1, choice, line);
         enabled->unfenced = true;
         err_hint(&err, "ferry fence sync %s", context->service->name);
         command_fail(context->line, &err);
@@ -365,19 +422,30 @@ static void fence_and_tell(struct context *context, struct enabled *enabled)
 static bool enable_link(struct context *context, struct enabled *enabled, struct err *err)
 {
     int64_t epoch = 0;
-    if (!different_clusters(context, err) || !look_at_role(context, &epoch, err)) {
+    enum config_path path;
+    struct paths_choice choice = {.path = PATH_AUTO};
+    if (!different_clusters(context, err) || !look_at_role(context, &epoch, &path, err)) {
         return false;
     }
-    if (epoch > 0) {
-        tell(context, enabled, true, epoch, NULL); /* the command may be run again */
-        return true;
+    if (epoch == 0 && !nobody_saw_role(context, err)) {
+        return false;
     }
-    json_t *held = nobody_saw_role(context, err) ? held_topics(context, err) : NULL;
+    if (path == PATH_AUTO && !paths_choose(context, &choice, err)) {
+        return false;
+    }
+    if (epoch > 0) { /* the command may be run again */
+        bool ok = choice.path == PATH_AUTO || write_choice(context, &choice, err);
+        if (ok) {
+            tell(context, enabled, true, epoch, &choice, NULL);
+        }
+        return ok;
+    }
+    json_t *held = held_topics(context, err);
     bool ok = held != NULL && may_adopt(context, held, err) && ask(context, held, err) &&
-              write_role(context, held, &enabled->unknown, err);
+              write_role(context, held, &choice, &enabled->unknown, err);
     json_decref(held);
     if (ok) {
-        fence_and_tell(context, enabled);
+        fence_and_tell(context, enabled, &choice);
     }
     return ok;
 }

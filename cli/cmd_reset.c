@@ -16,6 +16,7 @@
 #include "cli/render.h"
 #include "cli/reset.h"
 #include "kafka/control.h"
+#include "kafka/group_questions.h"
 
 #define COLUMNS    7
 #define STOP_TRIES 5 /* members that were removed join again within a heartbeat, 3 s as it comes */
@@ -31,7 +32,7 @@ static const char *outcome(const struct reset *reset, const struct reset_place *
     if (place->after < 0) {
         return "unknown";
     }
-    if (reset_has_members(reset, place->group) || groups_error_is_members(place->error)) {
+    if (reset_has_members(reset, place->group) || group_error_is_members(place->error)) {
         return "members";
     }
     return place->sent ? "refused" : "due";

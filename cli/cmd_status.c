@@ -123,6 +123,25 @@ static json_t *operation_json(const struct status *status)
     return out;
 }
 
+/* What carries it, and what that costs. */
+static void put_path(json_t *out, const struct status *status)
+{
+    json_object_set_new(
+        out, "path",
+        render_string(status->path == PATH_AUTO ? NULL : config_path_name(status->path)));
+    json_object_set_new(
+        out, "control",
+        json_string(status->sites[1]->kafka.single_writer ? "single-writer" : "fenced"));
+    json_object_set_new(out, "path_auto", json_boolean(status->path_auto));
+    json_object_set_new(out, "path_why",
+                        render_string(status->path_why[0] == '\0' ? NULL : status->path_why));
+    json_object_set_new(out, "repeated_records",
+                        render_int_or_null(status->path == PATH_BATCHES ? 0 : status->repeated));
+    json_object_set_new(
+        out, "repeated_since",
+        render_string(status->repeated_since[0] == '\0' ? NULL : status->repeated_since));
+}
+
 static json_t *link_json(const struct status *status)
 {
     char line[STATUS_LINE_BYTES];
@@ -169,12 +188,7 @@ static json_t *link_json(const struct status *status)
                         or_null((json_t *)(uintptr_t)topics_report(status->workers)));
     json_object_set_new(out, "workers", or_null(status->workers));
     json_object_set_new(out, "gone_workers", or_null(status->gone));
-    json_object_set_new(out, "path", json_string(status->at_least_once ? "records" : "batches"));
-    json_object_set_new(out, "repeated_records",
-                        render_int_or_null(status->at_least_once ? status->repeated : 0));
-    json_object_set_new(
-        out, "repeated_since",
-        render_string(status->repeated_since[0] == '\0' ? NULL : status->repeated_since));
+    put_path(out, status);
     json_object_set_new(out, "faults", or_null(status->faults));
     json_object_set_new(out, "errors", errors_json(status));
     json_object_set_new(out, "weak", weak_json(status));
@@ -496,9 +510,30 @@ static void print_held_back(const struct status *status)
     }
 }
 
+/* Which one `auto` is, and by what evidence. */
+static void print_choice(const struct status *status)
+{
+    const char *path =
+        status->path == PATH_AUTO ? "not chosen yet" : config_path_name(status->path);
+    if (status->path_auto && status->role_epoch >= 0) {
+        int used = printf("path auto: %s", path);
+        if (status->path_why[0] != '\0') {
+            struct render_safe safe = render_safe(status->path_why);
+            used += printf(": ");
+            render_wrapped(stdout, safe.text, RENDER_WIDTH, used, 4);
+        } else {
+            printf("%s\n", status->path == PATH_AUTO ? ": ferry enable chooses" : "");
+        }
+    }
+}
+
 static void print_path(const struct status *status)
 {
     char number[RENDER_NUMBER_BYTES];
+    print_choice(status);
+    if (status->sites[1]->kafka.single_writer) {
+        puts("control single-writer: operations are not fenced by the broker (docs/control.md)");
+    }
     if (!status->at_least_once) {
         return;
     }

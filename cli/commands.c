@@ -521,7 +521,8 @@ static const struct command commands[] = {
              "another site is "
              "primary already, and while a topic of the target holds a record, unless --adopt is "
              "given. Where "
-             "it was done before nothing is done.\n"
+             "it was done before nothing is done. Of \"path\": \"auto\" it tries which path both "
+             "clusters can do, and records it (docs/records.md).\n"
              "With sites.*.operator configured it sets the write fence of the target, too: see "
              "`ferry fence sync`.", .options = enable_options,
      .run = cmd_enable},
@@ -614,10 +615,12 @@ static const struct command commands[] = {
     {.name = "check",
      .args = "[SERVICE]",
      .args_most = 1,
-     .summary = "can the service be mirrored as it stands, and failed over now? Reads only",
+     .summary = "can the service be mirrored as it stands, and failed over now?",
      .text =
          "Both clusters and Redis answer, what the topics' settings promise about acknowledged "
-         "records, which ACLs are missing. And what a failover asks first: topics, leaders and "
+         "records, which ACLs are missing, which path can carry the service: tried on a scratch "
+         "topic at the target, ferry.probe.SERVICE, which is deleted; all else only reads. And "
+         "what a failover asks first: topics, leaders and "
          "replicas at the target, room, groups with members there, certificates for the records' "
          "names, advertised names, records and their time to live, name servers, Redis, clocks, "
          "places, what would be lost and read again; docs/check.md has each check by its name. "

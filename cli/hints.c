@@ -175,7 +175,7 @@ static bool from_now(struct context *context, const char *group, struct hints *o
     bool ok = cut_read(&options, &cut, err);
     if (ok) {
         cut_list(&cut, &list);
-        ok = groups_states(door, &list, err) && groups_fetch(door, &list, err);
+        ok = groups_states(door, &list, NULL, err) && groups_fetch(door, &list, err);
         if (ok) {
             cut_decide(&cut, &list);
         }

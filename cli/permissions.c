@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/heap.h"
+#include "kafka/path_probe.h"
 
 #define NAME_BYTES PERMISSIONS_NAME_BYTES
 
@@ -21,6 +22,7 @@ static const enum acl_operation of_control[PERMISSION_ROLES_COUNT][8] = {
     [PERMISSION_TARGET] = {ACL_READ, ACL_WRITE, ACL_CREATE, ACL_DESCRIBE_CONFIGS, 0},
     [PERMISSION_OPERATOR] = {ACL_WRITE, ACL_CREATE, 0},
 };
+static const enum acl_operation of_probe[] = {ACL_CREATE, ACL_WRITE, ACL_READ, ACL_DELETE, 0};
 
 const char *const permissions_redis[] = {
     "select", "ping",    "info",     "time",      "eval",        "evalsha", "del",       "get",
@@ -197,9 +199,12 @@ static void add_groups(struct permissions *out, const struct config_service *ser
 /* --- everything --------------------------------------------------------------------------------------------------- */
 
 static void add_writer(struct permissions *out, enum permission_role role, const char *writer,
-                       const char *service)
+                       const char *service, const struct config_site *to)
 {
     char name[NAME_BYTES];
+    if (to->kafka.single_writer) {
+        return; /* no transactions */
+    }
     snprintf(name, sizeof(name), "ferry-%s-%s", writer, service);
     add(out, role, ACL_TRANSACTIONAL_ID, ACL_LITERAL, name, ACL_WRITE);
 }
@@ -227,12 +232,16 @@ static void add_own(struct permissions *out, const struct config_service *servic
         add(out, operator_role, ACL_TOPIC, ACL_LITERAL, name, ACL_WRITE);
         add(out, PERMISSION_TARGET, ACL_TOPIC, ACL_LITERAL, name, ACL_READ);
     }
+    path_probe_topic(service->name, name); /* `ferry check`, and `ferry enable` of path auto */
+    for (const enum acl_operation *operation = of_probe; *operation != 0; operation++) {
+        add(out, PERMISSION_TARGET, ACL_TOPIC, ACL_LITERAL, name, *operation);
+    }
     snprintf(name, sizeof(name), "ferry-%s-%s-%s", service->name, from->name, to->name);
     add(out, PERMISSION_TARGET, ACL_GROUP, ACL_LITERAL, name, ACL_READ);
-    add_writer(out, PERMISSION_TARGET, "keeper", service->name);
-    add_writer(out, PERMISSION_TARGET, "op", service->name); /* ferry fault accept */
-    add_writer(out, operator_role, "keeper", service->name);
-    add_writer(out, operator_role, "op", service->name);
+    add_writer(out, PERMISSION_TARGET, "keeper", service->name, to);
+    add_writer(out, PERMISSION_TARGET, "op", service->name, to); /* ferry fault accept */
+    add_writer(out, operator_role, "keeper", service->name, to);
+    add_writer(out, operator_role, "op", service->name, to);
     if (to->operator_kafka != NULL) {
         add(out, PERMISSION_OPERATOR, ACL_CLUSTER, ACL_LITERAL, ACL_CLUSTER_NAME, ACL_ALTER);
         add(out, PERMISSION_OPERATOR, ACL_CLUSTER, ACL_LITERAL, ACL_CLUSTER_NAME,

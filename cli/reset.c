@@ -301,7 +301,7 @@ bool reset_gather(struct reset *reset, struct err *err)
 
 bool reset_states(struct reset *reset, struct err *err)
 {
-    return groups_states(reset->door, &reset->groups, err);
+    return groups_states(reset->door, &reset->groups, NULL, err);
 }
 
 bool reset_has_members(const struct reset *reset, const char *group)

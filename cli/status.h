@@ -12,6 +12,7 @@
 #include "failover/positions.h"
 #include "config/config.h"
 #include "failover/acl_sync.h"
+#include "kafka/path_probe.h"
 
 #define STATUS_LINE_BYTES 512
 #define STATUS_WHY_BYTES  300
@@ -46,10 +47,13 @@ struct status {
     struct err redis_err; /* ERR_NONE: it answers */
     struct positions positions;
     struct status_part *parts;
-    json_t *fence;           /* "topics" of the write fence's record; NULL = none, or unknown */
-    json_t *workers;         /* live heartbeats by name; NULL = unknown */
-    json_t *gone;            /* heartbeats that stand still */
-    bool at_least_once;      /* path `records` */
+    json_t *fence;         /* "topics" of the write fence's record; NULL = none, or unknown */
+    json_t *workers;       /* live heartbeats by name; NULL = unknown */
+    json_t *gone;          /* heartbeats that stand still */
+    bool path_auto;        /* the service says "path": "auto" */
+    enum config_path path; /* that carries it; PATH_AUTO = not chosen yet, or unknown */
+    char path_why[PATH_PROBE_TEXT_BYTES]; /* of the choice; "" = there was none, or unknown */
+    bool at_least_once;                   /* path `records` */
     int64_t repeated;        /* records found on the target a second time; -1 = unknown */
     char repeated_since[40]; /* the first find; "" = none */
     json_t *faults;          /* by TOPIC:PARTITION; NULL = unknown */

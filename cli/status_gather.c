@@ -6,9 +6,11 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "cli/beats.h"
+#include "cli/paths.h"
 #include "failover/acl_sync.h"
 #include "failover/fence.h"
 #include "kafka/control.h"
+#include "mirror/streams.h"
 
 #define BEAT_WATCH_MS 2500 /* a worker that lives has told something new by then */
 
@@ -43,6 +45,10 @@ static void ask_control(struct status *status, struct context *context)
     status->role_ms = role_time(state->role_json);
     status->fence = fence_topics_parse(state->fence_json);
     acl_sync_line(state->acls_json, status->acls);
+    status->path = streams_path(state, context->service);
+    if (status->path_auto && status->path == state->path) {
+        paths_why(state->path_json, status->path_why);
+    }
     snprintf(status->primary, sizeof(status->primary), "%s", state->primary);
     if (state->operation_open) {
         status_operation_open(operations, &status->operation);
@@ -136,9 +142,11 @@ void status_gather(struct status *status, struct context *context)
         .role_ms = -1,
         .measured_s = -1,
         .repeated = -1,
-        .at_least_once = context->service->path == PATH_RECORDS
+        .path_auto = context->service->path == PATH_AUTO,
+        .path = context->service->path,
     };
     ask_control(status, context);
+    status->at_least_once = status->path == PATH_RECORDS;
     ask_redis(status, context);
     if (status->at_least_once && status->has_redis && status->redis_err.kind == ERR_NONE) {
         ask_repeated(status, context);

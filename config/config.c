@@ -374,7 +374,7 @@ uint64_t config_filter_hash(const struct config_service *service)
     return hash_text(text, len);
 }
 
-uint64_t config_streams_hash(const struct config_service *service)
+uint64_t config_streams_hash(const struct config_service *service, enum config_path path)
 {
     char *text = NULL;
     size_t len = 0;
@@ -382,7 +382,7 @@ uint64_t config_streams_hash(const struct config_service *service)
 
     /* "v1" is the form of what follows: changing it raises the generation of every partition of every service. Where a
      * new partition starts and what the policies say does not change which record a sequence number means. */
-    fprintf(out, "v1|path=%d|names=%s|read_committed|revision=%lld|", (int)service->path,
+    fprintf(out, "v1|path=%d|names=%s|read_committed|revision=%lld|", path == PATH_RECORDS ? 1 : 0,
             service->names, (long long)service->revision);
     put_patterns(out, service->topics.include, service->topics.include_count);
     put_patterns(out, service->topics.exclude, service->topics.exclude_count);

@@ -31,6 +31,8 @@ struct config_client {                  /* how to reach one Kafka cluster */
     size_t properties_count;
     struct config_secret *secrets;
     size_t secrets_count;
+    bool
+        single_writer; /* sites.X.control: the cluster takes no transactions, or does not compact */
 };
 
 struct config_redis {
@@ -88,7 +90,11 @@ enum config_compression {                     /* of what is written to the targe
 };
 const char *config_compression_name(enum config_compression compression);
 
-enum config_path { PATH_BATCHES, PATH_RECORDS };
+enum config_path {
+    PATH_AUTO, /* of a service: as the control topic says. Elsewhere: not known, not said */
+    PATH_BATCHES,
+    PATH_RECORDS,
+};
 const char *config_path_name(enum config_path path);
 enum config_start { START_EARLIEST, START_LATEST };
 enum config_policy { POLICY_FAULT, POLICY_CONTINUE };
@@ -314,8 +320,9 @@ bool config_client_read(const struct config_client *client, const char *property
                         struct err *err);
 
 /* 64-bit hash of what determines the streams of a service (filters, isolation, path, names, sites' order is not in
- * it): workers whose hash differs from the control topic's `streams` do not write. Stable over versions. */
-uint64_t config_streams_hash(const struct config_service *service);
+ * it): workers whose hash differs from the control topic's `streams` do not write. Stable over versions.
+ * @param path  that it is carried by, never PATH_AUTO: the service's own, or mirror/streams.h */
+uint64_t config_streams_hash(const struct config_service *service, enum config_path path);
 /* Of the filter alone; 0 = there is none. */
 uint64_t config_filter_hash(const struct config_service *service);
 

@@ -73,7 +73,7 @@ const size_t properties_count = sizeof(properties) / sizeof(properties[0]);
 #define READING "how records are read and shared out is what Ferry promises, not a setting; see \"mirror\""
 #define KINIT   "no program is run: write sasl.kerberos.keytab, or keep the ticket cache filled from outside (docs/sign-in.md#kerberos)"
 #define TOKEN   "tokens are asked for with sasl.oauthbearer.token.endpoint.url, .client.id and the secret .client.secret (docs/sign-in.md#tokens)"
-#define BROKERS "Ferry speaks with brokers from 2.8 on, which tell their versions"
+#define BROKERS "Ferry speaks with brokers from 2.2 on, which tell their versions"
 #define TALK    "what Ferry logs and measures is its own"
 
 /* What people bring along from other clients' files. A name that ends in a dot or dash is a beginning. */

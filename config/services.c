@@ -27,7 +27,9 @@ static const char *const compressions[] = {
 
 const char *config_path_name(enum config_path path)
 {
-    return path == PATH_RECORDS ? "records" : "batches";
+    static const char *const names[] = {
+        [PATH_BATCHES] = "batches", [PATH_RECORDS] = "records", [PATH_AUTO] = "auto"};
+    return names[path];
 }
 
 const char *config_compression_name(enum config_compression compression)
@@ -210,7 +212,9 @@ bool build_service(const struct build *build, struct config_service *service, co
     snprintf(filter, sizeof(filter), "%.500s.filter", path);
     service->config = build->config;
     service->name = build_copy(name);
-    service->path = choice_is(tree, "path", "records") ? PATH_RECORDS : PATH_BATCHES;
+    service->path = choice_is(tree, "path", "records") ? PATH_RECORDS
+                    : choice_is(tree, "path", "auto")  ? PATH_AUTO
+                                                       : PATH_BATCHES;
     service->names = build_copy("identity");
     service->start = choice_is(tree, "start", "latest") ? START_LATEST : START_EARLIEST;
     service->revision = parse_number("services.*.revision", json_object_get(tree, "revision"));

@@ -43,6 +43,7 @@ static json_t *site_json(const struct config_site *site)
     json_t *tree = json_object();
     put_string(tree, "region", site->region);
     put_string(tree, "zone", site->zone);
+    put_string(tree, "control", site->kafka.single_writer ? "single-writer" : "fenced");
     put_client(tree, &site->kafka);
     if (site->operator_kafka != NULL) {
         json_t *operator_tree = json_object();
@@ -311,14 +312,29 @@ json_t *build_tree(const struct config *config)
                      "http", "listen", config->http_listen, "mirror", limits_json(&config->limits));
 }
 
+static json_t *hash_of(const struct config_service *service, enum config_path path)
+{
+    char hash[17];
+    snprintf(hash, sizeof(hash), "%016" PRIx64, config_streams_hash(service, path));
+    return json_string(hash);
+}
+
+/* Of path `auto` either, by its name: which one it is stands in the control topic. */
+static json_t *hash_json(const struct config_service *service)
+{
+    if (service->path != PATH_AUTO) {
+        return hash_of(service, service->path);
+    }
+    return json_pack("{soso}", config_path_name(PATH_BATCHES), hash_of(service, PATH_BATCHES),
+                     config_path_name(PATH_RECORDS), hash_of(service, PATH_RECORDS));
+}
+
 char *config_show(const struct config *config)
 {
     json_t *tree = build_tree(config);
     json_t *hashes = json_object();
     for (size_t i = 0; i < config->services_count; i++) {
-        char hash[17];
-        snprintf(hash, sizeof(hash), "%016" PRIx64, config_streams_hash(&config->services[i]));
-        json_object_set_new(hashes, config->services[i].name, json_string(hash));
+        json_object_set_new(hashes, config->services[i].name, hash_json(&config->services[i]));
     }
     json_object_set_new(tree, "streams_hash", hashes);
     char *text = json_pretty(tree);

@@ -387,6 +387,11 @@ bool build_site(const struct build *build, struct config_site *site, const char 
         !build_redis(build, site, path, json_object_get(tree, "redis"))) {
         return false;
     }
+    const char *control = json_string_value(json_object_get(tree, "control"));
+    site->kafka.single_writer = control != NULL && strcasecmp(control, "single-writer") == 0;
+    if (site->operator_kafka != NULL) {
+        site->operator_kafka->single_writer = site->kafka.single_writer;
+    }
     if (config_client_get(&site->kafka, "bootstrap.servers") == NULL) {
         strncat(path, ".kafka", sizeof(path) - strlen(path) - 1);
         return parse_error(build->file, build->err, path, "\"bootstrap.servers\" is missing");

@@ -8,6 +8,7 @@
 
 #include "base/heap.h"
 #include "failover/cut_inside.h"
+#include "kafka/log_ends.h"
 #include "offsets/group_view.h"
 #include "offsets/offset_script.h"
 #include "offsets/offset_store.h"
@@ -211,38 +212,49 @@ static bool checkpoints_of_group(struct gather *gather, struct err *err)
     return true;
 }
 
-static bool ask_ends(struct gather *gather, enum admin_offset_spec spec,
-                     struct admin_offset *offsets, struct err *err)
+/* The leaders' ends, not the high watermark: what a leader has taken, and a follower that died has not, comes below it later. */
+static bool read_last(struct gather *gather, struct err *err)
 {
     struct cut *cut = gather->cut;
+    struct log_end *ends = must(calloc(cut->parts_count + 1, sizeof(*ends)));
+    bool ok = true;
+    for (size_t i = 0; i < cut->parts_count; i++) {
+        ends[i].topic = cut->parts[i].topic;
+        ends[i].partition = cut->parts[i].partition;
+    }
+    log_ends(gather->options->target, ends, cut->parts_count);
+    for (size_t i = 0; ok && i < cut->parts_count; i++) {
+        ok = ends[i].err.kind == ERR_NONE;
+        cut->parts[i].end = ends[i].offset;
+        if (!ok) {
+            *err = ends[i].err;
+        }
+    }
+    free(ends);
+    return ok;
+}
+
+static bool read_first(struct gather *gather, struct err *err)
+{
+    struct cut *cut = gather->cut;
+    struct admin_offset *offsets = must(calloc(cut->parts_count + 1, sizeof(*offsets)));
     for (size_t i = 0; i < cut->parts_count; i++) {
         offsets[i] = (struct admin_offset){.topic = cut->parts[i].topic,
                                            .partition = cut->parts[i].partition};
     }
-    return admin_list_offsets(gather->options->target, spec, offsets, cut->parts_count, err);
-}
-
-/* What was mirrored lies between them, also what no checkpoint tells of yet. */
-static bool read_ends(struct gather *gather, struct err *err)
-{
-    struct cut *cut = gather->cut;
-    struct admin_offset *offsets = must(calloc(cut->parts_count + 1, sizeof(*offsets)));
-    bool ok = ask_ends(gather, OFFSET_SPEC_LATEST, offsets, err);
-    for (size_t i = 0; ok && i < cut->parts_count; i++) {
-        if (offsets[i].error != 0) {
-            ok = err_set_code(err, ERR_RETRY, offsets[i].error,
-                              "%s: where %s:%d ends is not known: Kafka error %d",
-                              gather->options->to->name, cut->parts[i].topic,
-                              cut->parts[i].partition, offsets[i].error);
-        }
-        cut->parts[i].end = offsets[i].offset;
-    }
-    ok = ok && ask_ends(gather, OFFSET_SPEC_EARLIEST, offsets, err);
+    bool ok = admin_list_offsets(gather->options->target, OFFSET_SPEC_EARLIEST, offsets,
+                                 cut->parts_count, err);
     for (size_t i = 0; ok && i < cut->parts_count; i++) {
         cut->parts[i].begin = offsets[i].error == 0 ? offsets[i].offset : -1;
     }
     free(offsets);
     return ok;
+}
+
+/* What was mirrored lies between them, also what no checkpoint tells of yet. */
+static bool read_ends(struct gather *gather, struct err *err)
+{
+    return read_last(gather, err) && read_first(gather, err);
 }
 
 /* --- groups, from Redis ------------------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #include "base/heap.h"
 #include "failover/cut_inside.h"
 #include "kafka/error.h"
+#include "kafka/group_questions.h"
 
 const char *cut_verdict_text(enum cut_verdict verdict)
 {
@@ -160,7 +161,7 @@ static bool take_answer(struct cut_group *group, struct cut_place *place, int16_
                !place->text_short) {
         place->text_short = true;
         return true;
-    } else if (groups_error_is_members(error)) {
+    } else if (group_error_is_members(error)) {
         place->verdict = CUT_MEMBERS;
     } else {
         place->verdict = CUT_REFUSED;

@@ -148,6 +148,21 @@ static void open_redis(struct operation *op)
     freeReplyObject(reply);
 }
 
+/* A broker that is lost, and not given up yet, is named as the controller by one metadata answer of some, and that costs a question
+ * all its time: another one may go elsewhere. */
+static bool read_patiently(struct operation *op, struct err *err)
+{
+    int64_t until_ms = clock_now_ms(op->clock) + CALL_MS;
+    bool again = true;
+    bool read = false;
+    while (!read && again) {
+        read = control_reader_read(op->reader, CALL_MS, NULL, err);
+        again = !read && err->kind == ERR_RETRY && !admin_not_signed_in(err) &&
+                clock_now_ms(op->clock) < until_ms;
+    }
+    return read;
+}
+
 /* Through one reader that goes on where it was: the second time costs a question, not the topic. */
 static bool read_control(struct operation *op, struct err *err)
 {
@@ -159,7 +174,7 @@ static bool read_control(struct operation *op, struct err *err)
         }
         control_reader_keep(op->reader);
     }
-    bool read = control_reader_read(op->reader, CALL_MS, NULL, err);
+    bool read = read_patiently(op, err);
     if (!read && err->kind == ERR_REFUSED && err->code == CODE_NO_TOPIC) {
         err_set_code(err, ERR_REFUSED, OPERATION_NO_ROLE,
                      "service %s has no control topic on %s: it is not mirrored there",
@@ -299,14 +314,22 @@ static const struct config_site *other_site(const struct config *config,
 }
 
 /* What takes long to connect, while the primary is waited for: nobody is fenced and nothing is written. What is wrong is said
- * where it is needed. */
-static void connect_writers(struct operation *op)
+ * where it is needed, but for a writer that is not let in: he would be waited for at each step. */
+static bool connect_writers(struct operation *op, struct err *err)
 {
-    struct err why;
-    if (!op->options.dry_run) {
-        op->publisher = publisher_new(writer_of(op->to), &why);
-        op->writer = control_writer_prepare(writer_of(op->to), op->service->name, "op", &why);
+    struct err why = {0};
+    if (op->options.dry_run) { /* `permissions` says it */
+        return true;
     }
+    op->publisher = publisher_new(writer_of(op->to), &why);
+    op->writer = control_writer_prepare(writer_of(op->to), op->service->name, "op", &why);
+    if (op->writer != NULL || !admin_not_signed_in(&why)) {
+        return true;
+    }
+    *err = why;
+    err->kind = ERR_REFUSED;
+    return err_wrap(err, "%s does not let %s in", op->to->name,
+                    op->to->operator_kafka != NULL ? "the operator" : "the mirror, who acts,");
 }
 
 /* Before the role is read home is the likely primary; where it is not, the probe is made again. */
@@ -329,9 +352,9 @@ static bool open_all(struct operation *op, struct err *err)
         probe_begin(&probe);
     }
     ok = ok && operation_is_alone(op, err);
+    ok = ok && connect_writers(op, err);
     if (ok) {
         open_names(op);
-        connect_writers(op);
         take_source(op, &probe);
     } else {
         probe_end(&probe);

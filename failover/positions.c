@@ -5,6 +5,7 @@
 
 #include "base/heap.h"
 #include "kafka/acl.h"
+#include "kafka/topic_id.h"
 #include "offsets/offset_store.h"
 
 #define HIDDEN_ASKED 32  /* one question each; the others stay unknown */
@@ -195,9 +196,7 @@ static void add_topic(struct positions *positions, const struct positions *place
         if (known == NULL) {
             continue;
         }
-        /* Brokers without topic ids say zero: then the name has to do. */
-        row->of_other_topic =
-            !uuid_is_zero(&topic->id) && !uuid_equal(&topic->id, &known->at.source_topic_id);
+        row->of_other_topic = topic_id_other(&topic->id, &known->at.source_topic_id);
         row->placed = !row->of_other_topic;
         row->at = known->at;
         row->origin = known->origin;

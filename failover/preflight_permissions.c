@@ -28,6 +28,12 @@ static void lacks(struct asking *asking, enum acl_operation operation, enum acl_
     }
 }
 
+/* Nothing else is asked then: each question would be waited for. */
+static bool is_let_in(const struct asking *asking)
+{
+    return asking->out->unknown.kind == ERR_NONE || !admin_not_signed_in(&asking->out->unknown);
+}
+
 static void unknown(struct asking *asking, const struct err *err)
 {
     if (asking->out->unknown.kind == ERR_NONE) {
@@ -66,7 +72,8 @@ static void ask_writers(struct asking *asking)
 {
     static const char *const roles[] = {"keeper", "op"};
     char id[320];
-    for (size_t i = 0; i < 2; i++) {
+    bool fenced = !asking->preflight->writer->single_writer; /* else there are no transactions */
+    for (size_t i = 0; i < 2 && fenced && is_let_in(asking); i++) {
         struct err err = {0};
         snprintf(id, sizeof(id), "ferry-%s-%s", roles[i], asking->preflight->in.service->name);
         if (!admin_writer_allowed(asking->admin, id, &err)) {
@@ -80,7 +87,7 @@ static void ask_cluster(struct asking *asking)
 {
     uint32_t operations = 0;
     struct err err = {0};
-    if (asking->preflight->in.to->operator_kafka == NULL) {
+    if (asking->preflight->in.to->operator_kafka == NULL || !is_let_in(asking)) {
         return;
     }
     if (!admin_cluster_rights(asking->admin, &operations, &err)) {
@@ -130,7 +137,15 @@ void preflight_tell_permissions(const struct preflight *preflight, struct prefli
                        preflight->in.to->name, facts->lacks[i]);
         preflight_hint(out, "ferry check %s --print-acls", preflight->in.service->name);
     }
-    if (facts->unknown.kind != ERR_NONE) {
+    if (facts->unknown.kind != ERR_NONE && admin_not_signed_in(&facts->unknown)) {
+        preflight_tell(out, PREFLIGHT_PERMISSIONS, PREFLIGHT_REFUSED,
+                       "%.100s does not let %s in: %.500s", preflight->in.to->name, who,
+                       facts->unknown.what);
+        preflight_hint(out, "the credentials of sites.%.100s%s; then: ferry check %s",
+                       preflight->in.to->name,
+                       preflight->in.to->operator_kafka != NULL ? ".operator" : "",
+                       preflight->in.service->name);
+    } else if (facts->unknown.kind != ERR_NONE) {
         preflight_unknown(out, PREFLIGHT_PERMISSIONS, what, &facts->unknown);
     } else if (facts->lacks_count == 0) {
         preflight_tell(out, PREFLIGHT_PERMISSIONS, PREFLIGHT_OK,

@@ -19,6 +19,7 @@
 #include "failover/cut.h"
 #include "failover/hints_topic.h"
 #include "failover/journal.h"
+#include "kafka/group_questions.h"
 
 #define FREEZE        "freeze"
 #define OFFSETS       "offsets"
@@ -144,12 +145,18 @@ static void take_hinted(const struct groups_list *list)
 static bool look(struct operation *op, struct err *err)
 {
     struct groups_list list;
+    struct err partly;
     if (!read_cut(op, err)) {
         return false;
     }
     session.decided = false;
     cut_list(&session.cut, &list);
-    bool ok = groups_states(session.door, &list, err) && groups_fetch(session.door, &list, err);
+    bool ok =
+        groups_states(session.door, &list, &partly, err) && groups_fetch(session.door, &list, err);
+    if (ok && partly.kind != ERR_NONE) {
+        operation_say(op, "members of some groups at %s are not known: %s", op->to->name,
+                      partly.what);
+    }
     if (ok) {
         cut_decide(&session.cut, &list);
         session.decided = true;
@@ -526,7 +533,7 @@ static bool undone(const struct groups_list *list, struct err *err)
     for (size_t i = 0; i < list->count; i++) {
         for (size_t j = 0; j < list->rows[i].places_count; j++) {
             int16_t error = list->rows[i].places[j].error;
-            if (error != 0 && !groups_error_is_members(error)) { /* members commit over it */
+            if (error != 0 && !group_error_is_members(error)) { /* members commit over it */
                 return err_set_code(err, ERR_RETRY, error, "group '%.200s': Kafka error %d",
                                     list->rows[i].name, error);
             }

@@ -17,6 +17,9 @@
 
 /* librdkafka ends a call by its own limit; this much later it is our bug or its. */
 #define ANSWER_SLACK_MS 1000
+/* It tries a sign-in that was refused again until the call's time is up. A password that was put right meanwhile has so long,
+ * and no more than half of the call's time: who asks hears of it. */
+#define REFUSED_MS 2000
 
 struct admin *admin_new(const char *site, const struct config_client *settings, int32_t timeout_ms,
                         struct err *err)
@@ -65,6 +68,14 @@ void admin_renew(struct admin *admin)
     }
 }
 
+/* What befalls the handle comes where the answer comes; NULL: no longer. */
+static void forward_errors(const struct admin_call *call, rd_kafka_queue_t *to)
+{
+    rd_kafka_queue_t *errors = rd_kafka_queue_get_main(client_handle(call->admin->client));
+    rd_kafka_queue_forward(errors, to);
+    rd_kafka_queue_destroy(errors);
+}
+
 void admin_call_begin(struct admin_call *call, struct admin *admin, rd_kafka_admin_op_t operation)
 {
     char why[128];
@@ -73,6 +84,7 @@ void admin_call_begin(struct admin_call *call, struct admin *admin, rd_kafka_adm
     *call = (struct admin_call){.admin = admin,
                                 .queue = rd_kafka_queue_new(rk),
                                 .options = rd_kafka_AdminOptions_new(rk, operation)};
+    forward_errors(call, call->queue);
     rd_kafka_resp_err_t code = rd_kafka_AdminOptions_set_request_timeout(
         call->options, admin->timeout_ms, why, sizeof(why));
     assert(!code && "between 1 ms and an hour");
@@ -86,19 +98,56 @@ bool admin_failed(struct admin *admin, struct err *err, int code, const char *wh
                       text ? text : rd_kafka_err2str(code));
 }
 
+static int64_t refused_until_ms(const struct admin *admin)
+{
+    int32_t half_ms = admin->timeout_ms / 2;
+    return client_now_ms() + (half_ms < REFUSED_MS ? half_ms : REFUSED_MS);
+}
+
+/* The answer, NULL = none came in time. librdkafka tells a refusal that repeats itself once in 30 s: it counts until
+ * somebody answers. */
+static rd_kafka_event_t *wait_answer(struct admin_call *call)
+{
+    struct admin *admin = call->admin;
+    int64_t until_ms = admin->refused ? refused_until_ms(admin)
+                                      : client_now_ms() + admin->timeout_ms + ANSWER_SLACK_MS;
+    for (;;) {
+        int64_t left_ms = until_ms - client_now_ms();
+        rd_kafka_event_t *event = rd_kafka_queue_poll(call->queue, left_ms > 0 ? (int)left_ms : 0);
+        if (!event || rd_kafka_event_type(event) != RD_KAFKA_EVENT_ERROR) {
+            return event;
+        }
+        if (!admin->refused && rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__AUTHENTICATION) {
+            int64_t refused_ms = refused_until_ms(admin);
+            admin->refused = true;
+            until_ms = refused_ms < until_ms ? refused_ms : until_ms;
+        }
+        rd_kafka_event_destroy(event);
+    }
+}
+
+bool admin_not_signed_in(const struct err *err)
+{
+    return err->code == RD_KAFKA_RESP_ERR__AUTHENTICATION;
+}
+
 bool admin_call_wait(struct admin_call *call, const char *what, struct err *err)
 {
-    call->event = rd_kafka_queue_poll(call->queue, call->admin->timeout_ms + ANSWER_SLACK_MS);
-    if (!call->event) {
-        return admin_failed(call->admin, err, RD_KAFKA_RESP_ERR__TIMED_OUT, what, NULL);
+    struct admin *admin = call->admin;
+    call->event = wait_answer(call);
+    rd_kafka_resp_err_t code =
+        call->event ? rd_kafka_event_error(call->event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+    if (admin->refused && code == RD_KAFKA_RESP_ERR__TIMED_OUT) {
+        return admin_failed(admin, err, RD_KAFKA_RESP_ERR__AUTHENTICATION, what, NULL);
     }
-    rd_kafka_resp_err_t code = rd_kafka_event_error(call->event);
-    return !code ||
-           admin_failed(call->admin, err, code, what, rd_kafka_event_error_string(call->event));
+    admin->refused = admin->refused && code;
+    return !code || admin_failed(admin, err, code, what,
+                                 call->event ? rd_kafka_event_error_string(call->event) : NULL);
 }
 
 void admin_call_done(struct admin_call *call)
 {
+    forward_errors(call, NULL);
     if (call->event) {
         rd_kafka_event_destroy(call->event);
     }

@@ -30,6 +30,10 @@ void admin_free(struct admin *admin);
 /* From here on a call takes no longer than this. Returns what it was before. */
 int32_t admin_timeout(struct admin *admin, int32_t timeout_ms);
 
+/* A call failed because brokers refuse to let us in: known 2 s after the first refusal at the latest, however long the call may take (a
+ * password that is put right meanwhile counts). What is tried again and again may still succeed: its kind is ERR_RETRY. */
+bool admin_not_signed_in(const struct err *err);
+
 /* ERR_RETRY when it cannot be reached in time. @param out at least 64 bytes */
 MUST_CHECK
 bool admin_cluster_id(struct admin *admin, char out[64], int32_t *out_brokers_count,
@@ -83,6 +87,9 @@ struct admin_new_topic {
 };
 void admin_create_topics(struct admin *admin, const struct admin_new_topic *topics, size_t count,
                          struct err *out_errs);
+/* ERR_REFUSED code 3 when it does not exist. For topics of our own alone. */
+MUST_CHECK
+bool admin_delete_topic(struct admin *admin, const char *topic, struct err *err);
 MUST_CHECK
 bool admin_grow_topic(struct admin *admin, const char *topic, int32_t partitions_count,
                       struct err *err);

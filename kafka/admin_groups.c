@@ -176,8 +176,7 @@ struct members_call {
 static void put_describe(void *arg, struct writer *writer, int16_t version)
 {
     const struct members_call *call = arg;
-    (void)version;
-    proto_put_describe_group(writer, call->call.group);
+    proto_put_describe_group(writer, version, call->call.group);
 }
 
 static char *copy(struct wire_string text)
@@ -205,8 +204,7 @@ static bool get_described(void *arg, struct reader *reader, int16_t version, int
 {
     struct members_call *call = arg;
     struct describe_group_answer answer;
-    (void)version;
-    if (!proto_get_describe_group(reader, &answer, err)) {
+    if (!proto_get_describe_group(reader, version, &answer, err)) {
         return false;
     }
     members_free(call); /* of a try before */

@@ -10,6 +10,7 @@ struct admin {
     struct client *client;
     const struct config_client *settings; /* the caller's */
     int32_t timeout_ms;
+    bool refused; /* a sign-in, and nobody has answered since */
 };
 
 struct admin_call {

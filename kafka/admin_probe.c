@@ -37,6 +37,7 @@ struct presence_call {
     struct loop *loop;
     const char *group;
     enum group_presence found;
+    bool untold; /* listed without its state: a broker before Kafka 2.6 */
     bool ok;
     struct err *err;
 };
@@ -53,6 +54,34 @@ static bool is_text(const struct wire_string *string, const char *text)
            memcmp(string->data, text, (size_t)string->len) == 0;
 }
 
+static enum group_presence presence_of(const struct wire_string *state)
+{
+    return is_text(state, "Empty")  ? GROUP_EMPTY
+           : is_text(state, "Dead") ? GROUP_ABSENT
+                                    : GROUP_MEMBERS;
+}
+
+static void put_group(void *arg, struct writer *writer, int16_t version)
+{
+    const struct presence_call *call = arg;
+    proto_put_describe_group(writer, version, call->group);
+}
+
+static bool get_group(void *arg, struct reader *reader, int16_t version, int16_t *out_error,
+                      struct err *err)
+{
+    struct presence_call *call = arg;
+    struct describe_group_answer answer;
+    if (!proto_get_describe_group(reader, version, &answer, err)) {
+        return false;
+    }
+    *out_error = answer.error;
+    call->found = presence_of(&answer.state);
+    call->untold = false;
+    describe_group_answer_done(&answer);
+    return true;
+}
+
 static bool get_list(void *arg, struct reader *reader, int16_t version, int16_t *out_error,
                      struct err *err)
 {
@@ -63,12 +92,12 @@ static bool get_list(void *arg, struct reader *reader, int16_t version, int16_t 
     }
     *out_error = answer.error;
     call->found = GROUP_ABSENT;
+    call->untold = false;
     for (int32_t i = 0; i < answer.groups_count; i++) {
         const struct listed_group *row = &answer.groups[i];
         if (is_text(&row->group, call->group)) {
-            call->found = is_text(&row->state, "Empty")  ? GROUP_EMPTY
-                          : is_text(&row->state, "Dead") ? GROUP_ABSENT
-                                                         : GROUP_MEMBERS;
+            call->found = presence_of(&row->state);
+            call->untold = row->state.len < 0;
         }
     }
     list_groups_answer_done(&answer);
@@ -88,9 +117,9 @@ static void presence_done(void *arg, const struct err *err)
 static bool ask_presence(struct admin *admin, struct presence_call *call)
 {
     struct group_ask_what what = {.group = call->group,
-                                  .api = API_LIST_GROUPS,
-                                  .put = put_list,
-                                  .get = get_list,
+                                  .api = call->untold ? API_DESCRIBE_GROUPS : API_LIST_GROUPS,
+                                  .put = call->untold ? put_group : put_list,
+                                  .get = call->untold ? get_group : get_list,
                                   .timeout_ms = admin->timeout_ms,
                                   .done = presence_done,
                                   .arg = call};
@@ -110,7 +139,7 @@ bool admin_group_presence(struct admin *admin, const char *group, enum group_pre
     struct presence_call call = {.group = group, .err = err};
     struct admin_group_offset *offsets = NULL;
     size_t count = 0;
-    if (!ask_presence(admin, &call)) {
+    if (!ask_presence(admin, &call) || (call.untold && !ask_presence(admin, &call))) {
         return err_wrap(err, "%s: is anybody in group '%s'", admin->site, group);
     }
     if (call.found == GROUP_ABSENT) {
@@ -123,6 +152,32 @@ bool admin_group_presence(struct admin *admin, const char *group, enum group_pre
     }
     *out = call.found;
     return true;
+}
+
+/* ---- how old is it ---- */
+
+bool admin_metadata_version(struct admin *admin, int16_t *out, struct err *err)
+{
+    struct loop *loop = loop_new(clock_system());
+    struct cluster *cluster = open_cluster(admin, loop);
+    int64_t until_ms = loop_now_ms(loop) + admin->timeout_ms;
+    struct conn *conn = NULL;
+    bool ready = false;
+    cluster_follow(cluster, (const char *const[]){""}, 0); /* no topic */
+    while (!ready && loop_now_ms(loop) < until_ms) {
+        loop_run_once(loop, LOOK_MS);
+        conn = cluster_any_conn(cluster);
+        ready = conn != NULL && conn_is_ready(conn);
+    }
+    if (ready) {
+        *out = conn_versions(conn)->version[API_METADATA];
+    } else {
+        err_set(err, ERR_RETRY, "%s: which versions it speaks: %s", admin->site,
+                cluster_last_error(cluster));
+    }
+    cluster_free(cluster);
+    loop_free(loop);
+    return ready;
 }
 
 /* ---- may we write ---- */

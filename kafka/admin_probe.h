@@ -18,6 +18,11 @@ MUST_CHECK
 bool admin_group_presence(struct admin *admin, const char *group, enum group_presence *out,
                           struct err *err);
 
+/* Which version of Metadata a broker of the cluster speaks, of those that we do: so old is its Kafka (METADATA_... in
+ * kafka/proto.h). */
+MUST_CHECK
+bool admin_metadata_version(struct admin *admin, int16_t *out, struct err *err);
+
 struct write_probe {
     size_t asked;      /* partitions whose leader answered */
     size_t refused;    /* of them: Write is denied to us */

@@ -7,6 +7,7 @@
 #include "kafka/admin_inside.h"
 
 #include "base/heap.h"
+#include "kafka/topic_id.h"
 
 /* An answer of 500 topics * 100 partitions * 60 bytes = 3 MB; larger clusters take more requests. */
 #define DESCRIBE_AT_ONCE 500
@@ -24,6 +25,19 @@ static bool all_led(const rd_kafka_TopicPartitionInfo_t **partitions, size_t cou
         }
     }
     return count > 0;
+}
+
+/* Brokers before Kafka 2.8 have no ids. librdkafka knows the cluster's from its first metadata. */
+static bool id_by_name(struct admin *admin, const char *name, struct uuid *out, struct err *err)
+{
+    char *cluster_id = rd_kafka_clusterid(client_handle(admin->client), admin->timeout_ms);
+    if (cluster_id == NULL) {
+        return err_set(err, ERR_RETRY, "%s: topic '%s': the cluster does not tell its id",
+                       admin->site, name);
+    }
+    *out = topic_id_of_name(cluster_id, name);
+    rd_kafka_mem_free(client_handle(admin->client), cluster_id);
+    return true;
 }
 
 static void take_description(struct admin *admin, const rd_kafka_TopicDescription_t *found,
@@ -51,6 +65,9 @@ static void take_description(struct admin *admin, const rd_kafka_TopicDescriptio
         rd_kafka_TopicPartitionInfo_replicas(partitions[0], &replicas_count);
     }
     out->topic.id = admin_uuid(rd_kafka_TopicDescription_topic_id(found));
+    if (uuid_is_zero(&out->topic.id) && !id_by_name(admin, name, &out->topic.id, &out->err)) {
+        return;
+    }
     out->topic.partitions_count = (int32_t)count;
     out->topic.replication_factor = (int32_t)replicas_count;
     out->internal = rd_kafka_TopicDescription_is_internal(found) != 0;
@@ -345,6 +362,39 @@ bool admin_create_topic(struct admin *admin, const char *topic, int32_t partitio
         *err = why;
     }
     return why.kind == ERR_NONE;
+}
+
+/* ---- delete ---- */
+
+bool admin_delete_topic(struct admin *admin, const char *topic, struct err *err)
+{
+    struct admin_call call;
+    char text[128];
+    char what[320];
+    char lacks[ACL_LACKS_BYTES];
+    size_t count = 0;
+    rd_kafka_DeleteTopic_t *one = rd_kafka_DeleteTopic_new(topic);
+    snprintf(what, sizeof(what), "delete topic '%s'", topic);
+    admin_call_begin(&call, admin, RD_KAFKA_ADMIN_OP_DELETETOPICS);
+    rd_kafka_AdminOptions_set_operation_timeout(call.options, admin->timeout_ms, text,
+                                                sizeof(text));
+    rd_kafka_DeleteTopics(client_handle(admin->client), &one, 1, call.options, call.queue);
+    bool ok = admin_call_wait(&call, what, err);
+    if (ok) {
+        const rd_kafka_topic_result_t **results = rd_kafka_DeleteTopics_result_topics(
+            rd_kafka_event_DeleteTopics_result(call.event), &count);
+        rd_kafka_resp_err_t code =
+            count == 1 ? rd_kafka_topic_result_error(results[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
+        ok = !code ||
+             admin_failed(
+                 admin, err, code, what,
+                 client_why(admin->client, code,
+                            count == 1 ? rd_kafka_topic_result_error_string(results[0]) : NULL,
+                            ACL_DELETE, ACL_TOPIC, topic, lacks));
+    }
+    admin_call_done(&call);
+    rd_kafka_DeleteTopic_destroy(one);
+    return ok;
 }
 
 /* ---- more partitions ---- */

@@ -5,10 +5,9 @@
 #include <string.h>
 
 #include "base/heap.h"
-#include "base/loop.h"
 #include "kafka/admin_inside.h"
-#include "kafka/broker_ask.h"
 #include "kafka/error.h"
+#include "kafka/inquiry.h"
 #include "kafka/proto.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -16,88 +15,23 @@
 #pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
 #endif
 
-#define ANSWER_BYTES_MAX    (16 << 20) /* a group of 10,000 members with 1 KiB each */
-#define REFRESH_MS          500
-#define TCP_USER_TIMEOUT_MS 3000
-#define LOOK_MS             5 /* are the leaders known? asks nobody */
-
-struct call {
-    struct admin *admin;
-    struct loop *loop;
-    struct cluster *cluster;
-    struct broker_asks *asks;
-    struct loop_timer *look;
-    int32_t waiting; /* answers */
-};
+#define LOOK_MS 5 /* are the leaders known? asks nobody */
 
 struct question { /* of one group, or of one partition */
-    struct call *call;
+    struct inquiry *call;
     struct attached_group *group;
     struct attached_part *part;
 };
-
-static void stop(void *arg)
-{
-    loop_stop(((struct call *)arg)->loop);
-}
-
-static void begin(struct call *call, struct admin *admin, const char *const *topics, size_t count)
-{
-    const struct cluster_options options = {.name = admin->site,
-                                            .client = admin->settings,
-                                            .refresh_ms = REFRESH_MS,
-                                            .tcp_user_timeout_ms = TCP_USER_TIMEOUT_MS,
-                                            .max_answer_bytes = ANSWER_BYTES_MAX};
-    const struct broker_asks_options asks = {.wait_ms = admin->timeout_ms,
-                                             .request_ms = admin->timeout_ms};
-    static const char *const none[] = {NULL};
-    *call = (struct call){.admin = admin, .loop = loop_new(clock_system())};
-    call->cluster = cluster_new(call->loop, &options);
-    cluster_follow(call->cluster, count == 0 ? none : topics, (int32_t)count);
-    call->asks = broker_asks_new(call->loop, call->cluster, &asks);
-    call->look = loop_timer_new(call->loop, stop, call);
-}
-
-static void end(struct call *call)
-{
-    loop_timer_free(call->look);
-    broker_asks_free(call->asks);
-    cluster_free(call->cluster);
-    loop_free(call->loop);
-}
-
-static void ask(struct call *call, const struct broker_ask *what)
-{
-    call->waiting++;
-    broker_ask(call->asks, what);
-}
-
-static void answered(struct call *call)
-{
-    if (--call->waiting == 0) {
-        loop_stop(call->loop);
-    }
-}
-
-/* Each question is answered or ends by its own bound. */
-static void wait_answers(struct call *call)
-{
-    if (call->waiting > 0) {
-        loop_timer_cancel(call->look);
-        loop_run(call->loop);
-    }
-}
 
 /* --- members ------------------------------------------------------------------------------------------------------ */
 
 static void put_group(void *arg, struct writer *writer, int16_t version)
 {
     const struct question *question = arg;
-    (void)version;
     if (question->group->consumer_protocol) {
         proto_put_describe_consumer_group(writer, question->group->name);
     } else {
-        proto_put_describe_group(writer, question->group->name);
+        proto_put_describe_group(writer, version, question->group->name);
     }
 }
 
@@ -106,7 +40,7 @@ static char *copy(struct wire_string text)
     return must(strndup(text.len > 0 ? text.data : "", text.len > 0 ? (size_t)text.len : 0));
 }
 
-static void group_refused(struct call *call, struct attached_group *group, int16_t error)
+static void group_refused(struct inquiry *call, struct attached_group *group, int16_t error)
 {
     char lacks[ACL_LACKS_BYTES];
     bool denied = cluster_denied(call->cluster, error, ACL_DESCRIBE, ACL_GROUP, group->name, lacks);
@@ -116,7 +50,7 @@ static void group_refused(struct call *call, struct attached_group *group, int16
     err_hint(&group->err, "%s", denied ? ACL_HINT : kafka_error_info(error)->hint);
 }
 
-static void take_members(struct call *call, struct attached_group *group,
+static void take_members(struct inquiry *call, struct attached_group *group,
                          const struct describe_group_answer *answer)
 {
     if (answer->error == KAFKA_GROUP_ID_NOT_FOUND) {
@@ -143,16 +77,15 @@ static bool group_answered(void *arg, struct reader *reader, int16_t version, co
 {
     struct question *question = arg;
     struct attached_group *group = question->group;
-    struct call *call = question->call;
+    struct inquiry *call = question->call;
     struct describe_group_answer answer;
     bool understood = true;
-    (void)version;
     if (reader == NULL) {
         group->err = *err;
     } else {
         understood = group->consumer_protocol
                          ? proto_get_describe_consumer_group(reader, &answer, &group->err)
-                         : proto_get_describe_group(reader, &answer, &group->err);
+                         : proto_get_describe_group(reader, version, &answer, &group->err);
         if (understood) {
             group->err = (struct err){0};
             take_members(call, group, &answer);
@@ -160,17 +93,17 @@ static bool group_answered(void *arg, struct reader *reader, int16_t version, co
         }
     }
     free(question);
-    answered(call);
+    inquiry_answered(call);
     return understood;
 }
 
 void attached_members(struct admin *admin, struct attached_group *groups, size_t count)
 {
-    struct call call;
+    struct inquiry call;
     if (count == 0) {
         return;
     }
-    begin(&call, admin, NULL, 0);
+    inquiry_begin(&call, admin, NULL, 0);
     for (size_t i = 0; i < count; i++) {
         struct question *question = must(calloc(1, sizeof(*question)));
         *question = (struct question){.call = &call, .group = &groups[i]};
@@ -180,10 +113,10 @@ void attached_members(struct admin *admin, struct attached_group *groups, size_t
             .put = put_group,
             .answer = group_answered,
             .arg = question};
-        ask(&call, &what);
+        inquiry_ask(&call, &what);
     }
-    wait_answers(&call);
-    end(&call);
+    inquiry_wait(&call);
+    inquiry_end(&call);
 }
 
 void attached_groups_done(struct attached_group *groups, size_t count)
@@ -209,7 +142,7 @@ static void put_part(void *arg, struct writer *writer, int16_t version)
     proto_put_describe_producers(writer, question->part->topic, question->part->partition);
 }
 
-static void take_producers(struct call *call, struct attached_part *part,
+static void take_producers(struct inquiry *call, struct attached_part *part,
                            const struct describe_producers_answer *answer)
 {
     if (answer->error != KAFKA_NONE) {
@@ -239,7 +172,7 @@ static bool part_answered(void *arg, struct reader *reader, int16_t version, con
 {
     struct question *question = arg;
     struct attached_part *part = question->part;
-    struct call *call = question->call;
+    struct inquiry *call = question->call;
     struct describe_producers_answer answer;
     bool understood = true;
     (void)version;
@@ -251,11 +184,11 @@ static bool part_answered(void *arg, struct reader *reader, int16_t version, con
         describe_producers_answer_done(&answer);
     }
     free(question);
-    answered(call);
+    inquiry_answered(call);
     return understood;
 }
 
-static bool all_led(struct call *call, const struct attached_part *parts, size_t count)
+static bool all_led(struct inquiry *call, const struct attached_part *parts, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         if (cluster_leader(call->cluster, parts[i].topic, parts[i].partition).broker < 0) {
@@ -266,12 +199,11 @@ static bool all_led(struct call *call, const struct attached_part *parts, size_t
 }
 
 /* Half of the time at most: the rest is for the questions. */
-static void wait_leaders(struct call *call, const struct attached_part *parts, size_t count)
+static void wait_leaders(struct inquiry *call, const struct attached_part *parts, size_t count)
 {
     int64_t until_ms = loop_now_ms(call->loop) + call->admin->timeout_ms / 2;
     while (!all_led(call, parts, count) && loop_now_ms(call->loop) < until_ms) {
-        loop_timer_set(call->look, LOOK_MS);
-        loop_run(call->loop);
+        inquiry_rest(call, LOOK_MS);
     }
 }
 
@@ -290,13 +222,13 @@ static const char **topics_of(const struct attached_part *parts, size_t count, s
 
 void attached_producers(struct admin *admin, struct attached_part *parts, size_t count)
 {
-    struct call call;
+    struct inquiry call;
     size_t topics_count;
     if (count == 0) {
         return;
     }
     const char **topics = topics_of(parts, count, &topics_count);
-    begin(&call, admin, topics, topics_count);
+    inquiry_begin(&call, admin, topics, topics_count);
     wait_leaders(&call, parts, count);
     for (size_t i = 0; i < count; i++) {
         int32_t leader = cluster_leader(call.cluster, parts[i].topic, parts[i].partition).broker;
@@ -312,10 +244,10 @@ void attached_producers(struct admin *admin, struct attached_part *parts, size_t
                                         .put = put_part,
                                         .answer = part_answered,
                                         .arg = question};
-        ask(&call, &what);
+        inquiry_ask(&call, &what);
     }
-    wait_answers(&call);
-    end(&call);
+    inquiry_wait(&call);
+    inquiry_end(&call);
     free(topics);
 }
 

@@ -99,9 +99,10 @@ static bool try_one(struct ask *ask, int64_t now_ms)
         finish(ask, NULL, -1, &err);
         return true;
     }
-    if (now_ms >= ask->until_ms) {
-        err_set(&err, ERR_RETRY, "%s: broker %d: no connection within %d ms%s%s",
-                api_name(ask->what.api), ask->what.broker, asks->options.wait_ms,
+    if (now_ms >= ask->until_ms || cluster_refuses(asks->cluster)) {
+        err_set(&err, ERR_RETRY, "%s: broker %d: no connection within %lld ms%s%s",
+                api_name(ask->what.api), ask->what.broker,
+                (long long)(asks->options.wait_ms - (ask->until_ms - now_ms)),
                 cluster_reachable(asks->cluster) ? "" : ": ",
                 cluster_reachable(asks->cluster) ? "" : cluster_last_error(asks->cluster));
         finish(ask, NULL, -1, &err);
@@ -119,7 +120,7 @@ static void look(void *arg)
     bool waiting = false;
     while (ask != NULL) {
         struct ask *next = TAILQ_NEXT(ask, link);
-        if (ask->question == NULL && now_ms >= ask->until_ms) {
+        if (ask->question == NULL && (now_ms >= ask->until_ms || cluster_refuses(asks->cluster))) {
             try_one(ask, now_ms);
             loop_timer_set(asks->look, 0); /* the list may be another one by now */
             return;

@@ -257,7 +257,7 @@ struct client *client_new_bounded(rd_kafka_type_t type, const struct config_clie
     rd_kafka_conf_set_opaque(conf, handle);
     rd_kafka_conf_set_log_cb(conf, log_line);
     rd_kafka_conf_set_socket_cb(conf, paced_socket);
-    rd_kafka_conf_set_events(conf, events);
+    rd_kafka_conf_set_events(conf, events | RD_KAFKA_EVENT_ERROR); /* for admin_call_wait() */
     handle->rk = rd_kafka_new(type, conf, why, sizeof(why));
     if (!handle->rk) {
         rd_kafka_conf_destroy(conf);
@@ -427,8 +427,9 @@ static void add_last_error(struct client *client, struct err *err)
     pthread_mutex_unlock(&client->handle->mutex);
 }
 
-static void hint_for(int code, struct err *err)
+static void hint_for(const struct client *client, int code, struct err *err)
 {
+    char principal[ACL_PRINCIPAL_BYTES];
     switch (code) {
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
     case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
@@ -437,7 +438,8 @@ static void hint_for(int code, struct err *err)
         err_hint(err, ACL_HINT);
         break;
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
-        err_hint(err, "check the site's credentials in the configuration");
+        acl_principal(client->settings, principal);
+        err_hint(err, "check the credentials of %.200s in the configuration", principal);
         break;
     default:
         break;
@@ -453,7 +455,7 @@ bool client_err(struct client *client, struct err *err, int code, const char *fo
     va_end(args);
     err_set_code(err, client_err_kind(code), code, "%s", what);
     if (err) {
-        hint_for(code, err);
+        hint_for(client, code, err);
         if (is_unreachable(code)) {
             add_last_error(client, err);
         }

@@ -26,6 +26,7 @@
 #define BACKOFF_FIRST_MS    100
 #define BACKOFF_CAP_MS      2000 /* a broker that is back is used within this and a connect */
 #define DEFAULT_PORT        9092
+#define REFUSED_MS          2000  /* a password that is put right meanwhile counts */
 #define TELL_AGAIN_MS       30000 /* what stays wrong is said again */
 
 struct cluster {
@@ -45,6 +46,8 @@ struct cluster {
     bool reachable;
     int64_t told_ms;    /* when it was logged that nobody is reached; 0 = not, or over */
     int64_t refused_ms; /* when it was logged that one broker refuses us */
+    int64_t
+        refusing_ms; /* since when nobody answers and whoever is tried refuses us; 0 = it is not so */
     struct err last_error;
     struct loop_timer *refresh;
     int64_t refresh_at_ms;
@@ -275,6 +278,9 @@ static void lane_lost(void *arg, struct lane *lane, bool was_ready, const struct
 
     if (lane->number == 0) {
         cluster->last_error = *why; /* unreachable only when a metadata request fails, too */
+        if (why->kind == ERR_REFUSED && !cluster->reachable && cluster->refusing_ms == 0) {
+            cluster->refusing_ms = loop_now_ms(cluster->loop);
+        }
     }
     if (was_ready) {
         refresh_in(cluster, 0); /* leaders move when a broker goes */
@@ -401,6 +407,7 @@ static void set_reachable(struct cluster *cluster)
                  cluster->id, cluster->listed_count);
     }
     cluster->reachable = true;
+    cluster->refusing_ms = 0;
     cluster->told_ms = 0;
     err_clear(&cluster->last_error);
 }
@@ -633,6 +640,12 @@ const char *cluster_id(const struct cluster *cluster)
 bool cluster_reachable(const struct cluster *cluster)
 {
     return cluster->reachable;
+}
+
+bool cluster_refuses(const struct cluster *cluster)
+{
+    return cluster->refusing_ms != 0 &&
+           loop_now_ms(cluster->loop) - cluster->refusing_ms >= REFUSED_MS;
 }
 
 const char *cluster_last_error(const struct cluster *cluster)

@@ -44,6 +44,9 @@ void cluster_free(struct cluster *cluster);
 const char *cluster_id(const struct cluster *cluster);
 bool cluster_reachable(const struct cluster *cluster); /* the last metadata request succeeded */
 const char *cluster_last_error(const struct cluster *cluster);
+/* For whoever waits for an answer: nobody answers, and for 2 s whoever was tried did not let us in (cluster_last_error()). It is
+ * tried on all the same. */
+bool cluster_refuses(const struct cluster *cluster);
 
 /* Topics whose metadata we follow; partitions of others are unknown. Copies the names. NULL, 0 = all topics. */
 void cluster_follow(struct cluster *cluster, const char *const *topics, int32_t count);

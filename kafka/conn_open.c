@@ -36,9 +36,20 @@ static void sign_in_ask(struct conn *conn, enum api_key api, struct writer *writ
     int32_t most_ms = conn->options.connect_timeout_ms;
     int32_t again_ms = most_ms < SIGN_IN_AGAIN_STEP_MS ? most_ms : SIGN_IN_AGAIN_STEP_MS;
     int32_t timeout_ms = conn->signing ? again_ms : connect_left_ms(conn);
-    int16_t version = api == API_SASL_HANDSHAKE ? 1 : 2;
 
-    conn_send_request(conn, api, version, writer, NULL, 0, timeout_ms, answer, conn);
+    conn_send_request(conn, api, conn->versions.version[api], writer, NULL, 0, timeout_ms, answer,
+                      conn);
+}
+
+/* For what is put into SaslAuthenticate, in the encoding of the broker's version. */
+static struct writer sign_in_writer(const struct conn *conn)
+{
+    struct writer writer;
+
+    writer_init(&writer);
+    writer.rigid =
+        !api_flexible(API_SASL_AUTHENTICATE, conn->versions.version[API_SASL_AUTHENTICATE]);
+    return writer;
 }
 
 static void signed_in(struct conn *conn)
@@ -59,7 +70,7 @@ static void signed_in(struct conn *conn)
 static void sign_in_step(void *arg, struct reader *reader, struct buf *block, const struct err *err)
 {
     struct conn *conn = arg;
-    struct writer writer;
+    struct writer writer = sign_in_writer(conn);
     struct err why;
     bool done = false;
 
@@ -67,7 +78,7 @@ static void sign_in_step(void *arg, struct reader *reader, struct buf *block, co
     if (err != NULL) {
         return; /* broken already */
     }
-    writer_init(&writer);
+    reader->rigid = writer.rigid;
     if (!sign_in_answered(&conn->sign_in, reader, &writer, &done, &why)) {
         conn_break_with(conn, &why);
     } else if (done) {
@@ -82,14 +93,13 @@ static void sign_in_first(void *arg, struct reader *reader, struct buf *block,
                           const struct err *err)
 {
     struct conn *conn = arg;
-    struct writer writer;
+    struct writer writer = sign_in_writer(conn);
     struct err why;
 
     (void)block;
     if (err != NULL) {
         return;
     }
-    writer_init(&writer);
     if (sign_in_agreed(&conn->sign_in, reader, &writer, &why)) {
         sign_in_ask(conn, API_SASL_AUTHENTICATE, &writer, sign_in_step);
     } else {
@@ -102,7 +112,7 @@ static bool sign_in_offered(const struct conn *conn, struct err *err)
 {
     return (conn->versions.version[API_SASL_HANDSHAKE] >= 0 &&
             conn->versions.version[API_SASL_AUTHENTICATE] >= 0) ||
-           err_set(err, ERR_REFUSED, "a broker that offers no sign-in (SaslAuthenticate 2)");
+           err_set(err, ERR_REFUSED, "a broker that offers no sign-in (SaslAuthenticate 1)");
 }
 
 /* A session that cannot be made anew goes on until its end. */
@@ -199,24 +209,25 @@ static bool versions_serve(const struct api_versions *versions)
            versions->version[API_PRODUCE] >= 0;
 }
 
-static void handshake_answered(void *arg, struct reader *reader, struct buf *block,
-                               const struct err *err)
+static void ask_versions(struct conn *conn, int16_t version, conn_answer_fn *answer)
 {
-    struct conn *conn = arg;
+    struct writer writer;
+
+    writer_init(&writer);
+    proto_put_api_versions(&writer, version, FERRY_VERSION);
+    conn_send_request(conn, API_VERSIONS, version, &writer, NULL, 0, connect_left_ms(conn), answer,
+                      conn);
+    writer_done(&writer);
+}
+
+static void versions_told(struct conn *conn)
+{
     struct err why;
 
-    (void)block;
-    if (err != NULL) {
-        return; /* broken already */
-    }
-    if (!proto_get_api_versions(reader, &conn->versions, &why)) {
-        conn_break_with(conn, &why);
-        return;
-    }
     if (!versions_serve(&conn->versions)) {
-        err_set(&why, ERR_REFUSED, "%s: a broker without Produce 9, Fetch 12, Metadata 10",
+        err_set(&why, ERR_REFUSED, "%s: a broker without Produce 7, Fetch 10, Metadata 7",
                 conn->name);
-        err_hint(&why, "brokers before Kafka 2.8 are served by \"path\": \"records\"");
+        err_hint(&why, "Kafka 2.2 is the oldest that Ferry speaks: docs/records.md");
         conn_break(conn, &why);
         return;
     }
@@ -228,17 +239,49 @@ static void handshake_answered(void *arg, struct reader *reader, struct buf *blo
     sign_in(conn);
 }
 
+static void older_answered(void *arg, struct reader *reader, struct buf *block,
+                           const struct err *err)
+{
+    struct conn *conn = arg;
+    bool ask_older;
+    struct err why;
+
+    (void)block;
+    if (err != NULL) {
+        return; /* broken already */
+    }
+    if (proto_get_api_versions(reader, 0, &conn->versions, &ask_older, &why)) {
+        versions_told(conn);
+    } else {
+        conn_break_with(conn, &why);
+    }
+}
+
+static void handshake_answered(void *arg, struct reader *reader, struct buf *block,
+                               const struct err *err)
+{
+    struct conn *conn = arg;
+    bool ask_older;
+    struct err why;
+
+    (void)block;
+    if (err != NULL) {
+        return; /* broken already */
+    }
+    if (!proto_get_api_versions(reader, 3, &conn->versions, &ask_older, &why)) {
+        conn_break_with(conn, &why);
+    } else if (ask_older) {
+        ask_versions(conn, 0, older_answered); /* before Kafka 2.4 */
+    } else {
+        versions_told(conn);
+    }
+}
+
 static void handshake(struct conn *conn)
 {
-    struct writer writer;
-
     conn->state = CONN_HANDSHAKE;
     loop_timer_cancel(conn->timer);
-    writer_init(&writer);
-    proto_put_api_versions(&writer, FERRY_VERSION);
-    conn_send_request(conn, API_VERSIONS, 3, &writer, NULL, 0, connect_left_ms(conn),
-                      handshake_answered, conn);
-    writer_done(&writer);
+    ask_versions(conn, 3, handshake_answered);
 }
 
 /* --- TLS ------------------------------------------------------------------------------------------------------- */

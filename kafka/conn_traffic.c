@@ -160,7 +160,7 @@ static void deliver(struct conn *conn, struct buf *frame)
         buf_unref(frame);
         return;
     }
-    if (api_answer_tagged(conn->queue.head->api)) {
+    if (api_answer_tagged(conn->queue.head->api, conn->queue.head->version)) {
         wire_skip_tags(&reader);
     }
     if (reader.bad) {

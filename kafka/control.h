@@ -3,10 +3,11 @@
  * its own; written through fenced transactional producers. Each key has one writer.
  *
  *   role     {"epoch":N,"primary":SITE,"secondaries":[SITE..],"adopt":{TOPIC:[[PARTITION,END],..]},"by":..,"reason":..,"time":..}
- *   streams  {"epoch":N,"hash":"16 hex","previous":["16 hex"..],"filter":"16 hex","generation":N}
+ *   streams  {"epoch":N,"hash":"16 hex","previous":["16 hex"..],"path":PATH,"filter":"16 hex","generation":N}
  *   topics   {"epoch":N,"topics":[{"name":..,"source_id":"32 hex","target_id":"32 hex","partitions":N,
  *             "forced":{SETTING:[OLD|null, NEW]},"synced":{likewise}}..],"kept":{..},"gone":{..}}
  *   keeper   {"worker":..,"since":..}
+ *   path     {"path":"batches"|"records","why":..,"by":..,"time":..}   the choice of "path": "auto"; by `ferry enable`
  *   fence    {"topics":{TOPIC:{..}},..}   failover/fence.h; by `ferry enable` and `ferry fence`
  *   dns      {"epoch":N,"records":{NAME:{..}},..}   dns/dns.h; by `ferry dns`
  *   acls     {"ours":[..],"withheld":[..],..}   failover/acl_sync.h; by `ferry acls`
@@ -48,8 +49,11 @@ struct control_state {    /* one snapshot, immutable once published */
     uint64_t streams_hash;
     uint64_t streams_previous[16];
     size_t streams_previous_count;
-    uint64_t streams_filter;    /* hash of the records' filter; 0 = none */
-    int32_t streams_generation; /* least generation of a stream; raised with the filter */
+    uint64_t streams_filter;       /* hash of the records' filter; 0 = none */
+    int32_t streams_generation;    /* least generation of a stream; raised with the filter */
+    enum config_path streams_path; /* PATH_AUTO: written before it was said */
+    enum config_path path;         /* chosen for "path": "auto"; PATH_AUTO = none was */
+    char *path_json;               /* whole record, NULL when none */
     bool has_topics;
     int64_t topics_epoch;
     char *topics_json; /* whole record (forced settings), NULL when none */

@@ -150,12 +150,15 @@ bool control_reader_create(struct control_reader *reader, struct err *err)
     }
     int32_t copies = brokers_count < 3 ? brokers_count : 3;
     snprintf(size, sizeof(size), "%d", RECORD_BYTES);
+    bool kept = reader->settings->single_writer; /* all of it: the last record of a key wins */
     /* Nothing that a managed cluster may refuse. */
     /* clang-format off */
     const char *const settings[] = {
-        "cleanup.policy", "compact",
+        "cleanup.policy", kept ? "delete" : "compact",
         "min.insync.replicas", brokers_count >= 3 ? "2" : "1",
         "max.message.bytes", size, /* a list of 100,000 topics is one record, compressed */
+        kept ? "retention.ms" : NULL, "-1",
+        "retention.bytes", "-1",
         NULL};
     /* clang-format on */
     return admin_create_topic(reader->admin, reader->topic, 1, copies > 0 ? copies : 1, settings,

@@ -38,6 +38,7 @@ enum slot {
     SLOT_FENCE,
     SLOT_DNS,
     SLOT_ACLS,
+    SLOT_PATH,
     SLOT_OPERATION,
     SLOTS
 };
@@ -189,6 +190,23 @@ static bool get_filter(const json_t *record, uint64_t *out_filter, int32_t *out_
     return true;
 }
 
+/* One of the two that carry data; a record without one says nothing. */
+static bool get_path(const json_t *record, bool needed, enum config_path *out, struct err *err)
+{
+    const json_t *value = json_object_get(record, "path");
+    const char *text = json_string_value(value);
+    if (!value && !needed) {
+        return true;
+    }
+    for (int path = PATH_BATCHES; text && path <= PATH_RECORDS; path++) {
+        if (strcmp(text, config_path_name((enum config_path)path)) == 0) {
+            *out = (enum config_path)path;
+            return true;
+        }
+    }
+    return wrong(err, "path: expected batches or records");
+}
+
 static bool take_streams(struct control_state *now, const struct parsed *parsed, struct err *err)
 {
     int64_t epoch = 0;
@@ -197,8 +215,10 @@ static bool take_streams(struct control_state *now, const struct parsed *parsed,
     size_t count = 0;
     uint64_t filter = 0;
     int32_t generation = 0;
+    enum config_path path = PATH_AUTO;
     if (parsed) {
-        if (!get_epoch(parsed->record, &epoch, err)) {
+        if (!get_epoch(parsed->record, &epoch, err) ||
+            !get_path(parsed->record, false, &path, err)) {
             return false;
         }
         if (!get_filter(parsed->record, &filter, &generation, err)) {
@@ -217,6 +237,7 @@ static bool take_streams(struct control_state *now, const struct parsed *parsed,
     now->streams_previous_count = count;
     now->streams_filter = filter;
     now->streams_generation = generation;
+    now->streams_path = path;
     return true;
 }
 _Static_assert(sizeof(((struct control_state *)0)->streams_previous) / sizeof(uint64_t) ==
@@ -277,6 +298,17 @@ static bool take_acls(struct control_state *now, const struct parsed *parsed, st
         return wrong(err, "ours: expected an array");
     }
     replace_text(&now->acls_json, parsed ? parsed->text : NULL, parsed ? parsed->len : 0);
+    return true;
+}
+
+static bool take_path(struct control_state *now, const struct parsed *parsed, struct err *err)
+{
+    enum config_path path = PATH_AUTO;
+    if (parsed && !get_path(parsed->record, true, &path, err)) {
+        return false;
+    }
+    now->path = path;
+    replace_text(&now->path_json, parsed ? parsed->text : NULL, parsed ? parsed->len : 0);
     return true;
 }
 
@@ -457,6 +489,7 @@ static const struct slot_form {
     {"fence",   SLOT_FENCE,   take_fence  },
     {"dns",     SLOT_DNS,     take_dns    },
     {"acls",    SLOT_ACLS,    take_acls   },
+    {"path",    SLOT_PATH,    take_path   },
 };
 
 static const struct slot_form *form_of(const char *key)
@@ -615,6 +648,7 @@ static void state_done(struct control_state *state)
     free(state->fence_json);
     free(state->dns_json);
     free(state->acls_json);
+    free(state->path_json);
 }
 
 void control_records_free(struct control_records *records)
@@ -641,6 +675,7 @@ struct control_state *control_records_state(const struct control_records *record
     state->fence_json = must_copy(state->fence_json);
     state->dns_json = must_copy(state->dns_json);
     state->acls_json = must_copy(state->acls_json);
+    state->path_json = must_copy(state->path_json);
     state->topics = must(calloc(state->topics_count + 1, sizeof(*state->topics)));
     for (size_t i = 0; i < state->topics_count; i++) {
         state->topics[i] = records->now.topics[i];

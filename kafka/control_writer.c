@@ -14,6 +14,7 @@
 #include "kafka/client.h"
 #include "kafka/control.h"
 #include "kafka/control_inside.h"
+#include "kafka/control_single.h"
 
 /* For everything that one call does; the on-call waits for it. Two fences take 0.6 s on a healthy cluster. */
 #define CALL_MS 10000
@@ -34,6 +35,8 @@
 enum open_end { OPEN_NONE, OPEN_COMMIT, OPEN_ABORT };
 
 struct control_writer {
+    struct control_single
+        *single; /* a cluster without transactions: what follows is not used, but names */
     struct client *client;
     struct client *keeper; /* of an operation that has not begun: whom it fences first; else NULL */
     char service[WRITER_ID_BYTES];
@@ -120,7 +123,15 @@ static bool fence(struct client *client, const char *role, const char *service, 
     writer_id(role, service, id);
     snprintf(what, sizeof(what), "begin as writer '%s' of service '%s'", role, service);
     rd_kafka_error_t *error = rd_kafka_init_transactions(client_handle(client), left_ms(until_ms));
-    return !error || failed(client, id, topic, error, what, err);
+    if (!error) {
+        return true;
+    }
+    failed(client, id, topic, error, what, err);
+    if (err && err->kind == ERR_RETRY) {
+        err_hint(err, "a cluster that takes no transactions wants \"control\": \"single-writer\" "
+                      "(docs/control.md)");
+    }
+    return false;
 }
 
 /* Once a broker has answered, init_transactions takes some 10 ms; before, librdkafka looks for one each half second. */
@@ -136,21 +147,9 @@ static struct client *connected(const struct config_client *settings, const char
     return client;
 }
 
-static struct control_writer *prepare(const struct config_client *client, const char *service,
-                                      const char *role, int64_t until_ms, struct err *err)
+static struct control_writer *named(const char *service, const char *role)
 {
-    bool operation = strcmp(role, "op") == 0;
-    assert(operation || strcmp(role, "keeper") == 0);
-    struct client *made = connected(client, role, service, until_ms, err);
-    struct client *keeper =
-        made && operation ? connected(client, "keeper", service, until_ms, err) : NULL;
-    if (!made || (operation && !keeper)) {
-        client_free(made, CLIENT_END_MS);
-        return NULL;
-    }
     struct control_writer *writer = must(calloc(1, sizeof(*writer)));
-    writer->client = made;
-    writer->keeper = keeper;
     writer_id(role, service, writer->id);
     control_topic_name(service, writer->topic);
     snprintf(writer->service, sizeof(writer->service), "%s", service);
@@ -158,8 +157,47 @@ static struct control_writer *prepare(const struct config_client *client, const 
     return writer;
 }
 
+static struct control_writer *prepare_single(const struct config_client *client,
+                                             const char *service, const char *role,
+                                             int64_t until_ms, struct err *err)
+{
+    char topic[CONTROL_TOPIC_BYTES];
+    struct control_single *single =
+        control_single_new(client, control_topic_name(service, topic), until_ms, err);
+    if (single == NULL) {
+        return NULL;
+    }
+    struct control_writer *writer = named(service, role);
+    writer->single = single;
+    return writer;
+}
+
+static struct control_writer *prepare(const struct config_client *client, const char *service,
+                                      const char *role, int64_t until_ms, struct err *err)
+{
+    bool operation = strcmp(role, "op") == 0;
+    assert(operation || strcmp(role, "keeper") == 0);
+    if (client->single_writer) {
+        return prepare_single(client, service, role, until_ms, err);
+    }
+    struct client *made = connected(client, role, service, until_ms, err);
+    struct client *keeper =
+        made && operation ? connected(client, "keeper", service, until_ms, err) : NULL;
+    if (!made || (operation && !keeper)) {
+        client_free(made, CLIENT_END_MS);
+        return NULL;
+    }
+    struct control_writer *writer = named(service, role);
+    writer->client = made;
+    writer->keeper = keeper;
+    return writer;
+}
+
 static bool begin(struct control_writer *writer, int64_t until_ms, struct err *err)
 {
+    if (writer->single) {
+        return control_single_begin(writer->single, until_ms, err);
+    }
     client_refresh(writer->client);
     if (writer->keeper) {
         client_refresh(writer->keeper);
@@ -200,6 +238,7 @@ struct control_writer *control_writer_new(const struct config_client *client, co
 void control_writer_free(struct control_writer *writer)
 {
     if (writer) {
+        control_single_free(writer->single);
         client_free(writer->keeper, CLIENT_END_MS);
         client_free(writer->client, CLIENT_END_MS);
         free(writer);
@@ -268,24 +307,30 @@ static bool put(struct control_writer *writer, const struct control_record *reco
 
 bool control_write_unknown(const struct control_writer *writer)
 {
-    return writer->open == OPEN_COMMIT;
+    return writer->single ? control_single_unsure(writer->single) : writer->open == OPEN_COMMIT;
 }
 
 bool control_write_again(struct control_writer *writer, struct err *err)
 {
+    if (writer->single) {
+        return err_set(err, ERR_RETRY, "'%s': whether it was written is not known", writer->topic);
+    }
     assert(writer->open == OPEN_COMMIT);
     return commit_open(writer, client_now_ms() + CALL_MS, err);
 }
 
 bool control_writer_is_old(struct control_writer *writer)
 {
-    return client_is_old(writer->client);
+    return writer->single ? control_single_is_old(writer->single) : client_is_old(writer->client);
 }
 
 bool control_write(struct control_writer *writer, const struct control_record *records,
                    size_t count, struct err *err)
 {
     int64_t until_ms = client_now_ms() + CALL_MS;
+    if (writer->single) {
+        return control_single_write(writer->single, records, count, until_ms, err);
+    }
     client_refresh(writer->client);
     if (!end_open(writer, until_ms, err)) {
         return false;

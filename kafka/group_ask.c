@@ -210,6 +210,10 @@ static void wait_for_conn(struct group_ask *ask)
         ask->coordinator = -1;
         cluster_refresh(ask->cluster); /* it may stand at another address now */
     }
+    if (cluster_refuses(ask->cluster)) {
+        time_is_up(ask);
+        return;
+    }
     loop_timer_set(ask->again, LOOK_MS);
 }
 

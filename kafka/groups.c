@@ -9,19 +9,19 @@
 #include "base/heap.h"
 #include "base/loop.h"
 #include "kafka/admin_inside.h"
-#include "kafka/broker_ask.h"
 #include "kafka/error.h"
-#include "kafka/proto.h"
+#include "kafka/group_questions.h"
+#include "kafka/groups_inside.h"
 
-#define GROUPS_A_REQUEST 500 /* of 50 partitions: an answer of about 1 MB */
 #define LANES \
     8 /* connections to a coordinator, side by side: a commit waits for its log (5 ms and more) */
 #define ROWS_A_LANE         4          /* for fewer no further connection is made */
 #define ANSWER_BYTES_MAX    (64 << 20) /* a place takes some 200 bytes */
 #define REFRESH_MS          2000
 #define TCP_USER_TIMEOUT_MS 3000
-#define OPEN_MS             5  /* is the cluster there? asks nobody */
-#define AGAIN_MS            50 /* a coordinator that moves is there within some of these */
+#define CONNECT_MS          3000 /* six round trips between the farthest regions take 1.8 s */
+#define OPEN_MS             5    /* is the cluster there? asks nobody */
+#define AGAIN_MS            50   /* a coordinator that moves is there within some of these */
 #define NO_WORD             KAFKA_UNKNOWN_SERVER_ERROR
 
 struct groups_door {
@@ -29,8 +29,10 @@ struct groups_door {
     struct loop *loop;
     struct cluster *cluster;
     struct broker_asks *asks;
+    struct broker_asks *short_asks; /* that wait less for a connection */
     struct loop_timer *timer;
     int32_t waiting; /* answers */
+    int32_t silent;  /* brokers that did not list their groups */
     int64_t until_ms;
     struct groups_list *list; /* of the call */
     bool (*wanted)(void *arg, const char *name);
@@ -39,105 +41,7 @@ struct groups_door {
     size_t topic_at;    /* where the last name was found */
 };
 
-/* --- lists -------------------------------------------------------------------------------------------------------- */
-
-static void places_free(struct groups_row *row)
-{
-    for (size_t i = 0; i < row->places_count; i++) {
-        free(row->places[i].metadata);
-    }
-    free(row->places);
-    row->places = NULL;
-    row->places_count = 0;
-}
-
-void groups_list_done(struct groups_list *list)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        free(list->rows[i].name);
-        places_free(&list->rows[i]);
-    }
-    for (size_t i = 0; i < list->topics_count; i++) {
-        free(list->topics[i]);
-    }
-    free(list->rows);
-    free(list->topics);
-    *list = (struct groups_list){0};
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const struct groups_row *)a)->name, ((const struct groups_row *)b)->name);
-}
-
-void groups_list_sort(struct groups_list *list)
-{
-    if (list->count > 1) {
-        qsort(list->rows, list->count, sizeof(*list->rows), by_name);
-    }
-}
-
-struct groups_row *groups_list_find(const struct groups_list *list, const char *name)
-{
-    size_t low = 0;
-    size_t high = list->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = strcmp(list->rows[middle].name, name);
-        if (order == 0) {
-            return &list->rows[middle];
-        }
-        if (order < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return NULL;
-}
-
-struct groups_row *groups_list_add(struct groups_list *list, const char *name)
-{
-    if ((list->count & (list->count - 1)) == 0) { /* full at powers of two */
-        size_t room = list->count == 0 ? 1 : list->count * 2;
-        list->rows = must(reallocarray(list->rows, room, sizeof(*list->rows)));
-    }
-    struct groups_row *row = &list->rows[list->count++];
-    *row = (struct groups_row){.name = must(strdup(name)), .coordinator = -1};
-    return row;
-}
-
-static int place_order(const struct groups_place *place, const char *topic, int32_t partition)
-{
-    int order = strcmp(place->topic, topic);
-    return order != 0 ? order : (place->partition > partition) - (place->partition < partition);
-}
-
-static int by_place(const void *a, const void *b)
-{
-    const struct groups_place *of_b = b;
-    return place_order(a, of_b->topic, of_b->partition);
-}
-
-struct groups_place *groups_row_place(const struct groups_row *row, const char *topic,
-                                      int32_t partition)
-{
-    size_t low = 0;
-    size_t high = row->places_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = place_order(&row->places[middle], topic, partition);
-        if (order == 0) {
-            return &row->places[middle];
-        }
-        if (order < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return NULL;
-}
+/* --- names of topics ---------------------------------------------------------------------------------------------- */
 
 /* Names come topic by topic, in much the same order for each group. */
 static const char *topic_name(struct groups_door *door, struct wire_string name)
@@ -175,12 +79,16 @@ struct groups_door *groups_door_new(struct admin *admin)
                                             .max_answer_bytes = ANSWER_BYTES_MAX};
     const struct broker_asks_options asks = {.wait_ms = admin->timeout_ms,
                                              .request_ms = admin->timeout_ms};
+    const struct broker_asks_options soon = {
+        .wait_ms = admin->timeout_ms < CONNECT_MS ? admin->timeout_ms : CONNECT_MS,
+        .request_ms = admin->timeout_ms};
     static const char *const none[] = {NULL};
     door->admin = admin;
     door->loop = loop_new(clock_system());
     door->cluster = cluster_new(door->loop, &options);
     cluster_follow(door->cluster, none, 0); /* brokers alone */
     door->asks = broker_asks_new(door->loop, door->cluster, &asks);
+    door->short_asks = broker_asks_new(door->loop, door->cluster, &soon);
     door->timer = loop_timer_new(door->loop, fired, door);
     return door;
 }
@@ -192,6 +100,7 @@ void groups_door_free(struct groups_door *door)
     }
     loop_timer_free(door->timer);
     broker_asks_free(door->asks);
+    broker_asks_free(door->short_asks);
     cluster_free(door->cluster);
     loop_free(door->loop);
     free(door);
@@ -217,17 +126,22 @@ static void note(struct groups_door *door, const struct err *err)
     }
 }
 
-static void answered_one(struct groups_door *door)
+static void answered(struct groups_door *door, const struct err *err)
 {
+    if (err != NULL) {
+        note(door, err);
+    }
     if (--door->waiting == 0) {
         loop_stop(door->loop);
     }
 }
 
-static void ask(struct groups_door *door, const struct broker_ask *what)
+/* Who hears of a question; the door waits for him. */
+static struct group_asker asker(struct groups_door *door,
+                                void (*done)(void *arg, const struct err *err), void *arg)
 {
     door->waiting++;
-    broker_ask(door->asks, what);
+    return (struct group_asker){.asks = door->asks, .done = done, .arg = arg};
 }
 
 /* Each ask has its own bound, the call's time limit: it ends. */
@@ -245,28 +159,17 @@ static bool begin(struct groups_door *door, struct groups_list *list, struct err
     door->topic_at = 0;
     door->trouble = (struct err){0};
     door->until_ms = loop_now_ms(door->loop) + door->admin->timeout_ms;
-    while (cluster_brokers_count(door->cluster) == 0 && left_ms(door) > 0) {
+    while (cluster_brokers_count(door->cluster) == 0 && left_ms(door) > 0 &&
+           !cluster_refuses(door->cluster)) {
         rest(door, OPEN_MS);
     }
     if (cluster_brokers_count(door->cluster) == 0) {
         const char *why = cluster_last_error(door->cluster);
-        return err_set(err, ERR_RETRY, "%s: not reached within %d ms%s%s", door->admin->site,
-                       door->admin->timeout_ms, why[0] == '\0' ? "" : ": ", why);
+        return err_set(err, ERR_RETRY, "%s: not reached within %lld ms%s%s", door->admin->site,
+                       (long long)(door->admin->timeout_ms - left_ms(door)),
+                       why[0] == '\0' ? "" : ": ", why);
     }
     return true;
-}
-
-static bool is_passing(int16_t error)
-{
-    return error == KAFKA_COORDINATOR_LOAD_IN_PROGRESS ||
-           error == KAFKA_COORDINATOR_NOT_AVAILABLE || error == KAFKA_NOT_COORDINATOR ||
-           error == KAFKA_REQUEST_TIMED_OUT;
-}
-
-bool groups_error_is_members(int16_t error)
-{
-    return error == KAFKA_ILLEGAL_GENERATION || error == KAFKA_UNKNOWN_MEMBER_ID ||
-           error == KAFKA_REBALANCE_IN_PROGRESS || error == KAFKA_STALE_MEMBER_EPOCH;
 }
 
 /* @param what  "read", "commit" */
@@ -276,7 +179,7 @@ static void row_failed(struct groups_door *door, struct groups_row *row, const c
     char lacks[ACL_LACKS_BYTES];
     bool denied = cluster_denied(door->cluster, error, commit ? ACL_READ : ACL_DESCRIBE, ACL_GROUP,
                                  row->name, lacks);
-    err_set_code(&row->err, is_passing(error) ? ERR_RETRY : ERR_REFUSED, error,
+    err_set_code(&row->err, group_error_passes(error) ? ERR_RETRY : ERR_REFUSED, error,
                  "%s: %s group '%.200s': %s", door->admin->site, what, row->name,
                  denied ? lacks : kafka_error_name(error));
 }
@@ -288,20 +191,15 @@ struct listing {
     int32_t broker;
 };
 
-static void put_list(void *arg, struct writer *writer, int16_t version)
-{
-    (void)arg;
-    proto_put_list_groups(writer, version);
-}
-
 static void word(struct wire_string from, char out[32])
 {
     bool fits = from.len > 0 && from.len < 32;
     snprintf(out, 32, "%.*s", fits ? (int)from.len : 0, fits ? from.data : "");
 }
 
-static void take_listed(struct listing *listing, const struct listed_group *found)
+static void take_listed(void *arg, const struct listed_group *found)
 {
+    const struct listing *listing = arg;
     struct groups_door *door = listing->door;
     char name[512];
     if (found->group.len <= 0 || found->group.len >= (int32_t)sizeof(name) ||
@@ -321,31 +219,13 @@ static void take_listed(struct listing *listing, const struct listed_group *foun
     row->empty = strcmp(row->state, "Empty") == 0 || strcmp(row->state, "Dead") == 0;
 }
 
-static bool list_answered(void *arg, struct reader *reader, int16_t version, const struct err *err)
+static void listed(void *arg, const struct err *err)
 {
     struct listing *listing = arg;
     struct groups_door *door = listing->door;
-    struct list_groups_answer answer;
-    struct err why;
-    bool understood = true;
-    if (reader == NULL) {
-        note(door, err);
-    } else if (!(understood = proto_get_list_groups(reader, version, &answer, &why))) {
-        note(door, &why);
-    } else {
-        for (int32_t i = 0; i < answer.groups_count; i++) {
-            take_listed(listing, &answer.groups[i]);
-        }
-        if (answer.error != KAFKA_NONE) {
-            err_set_code(&why, ERR_RETRY, answer.error, "ListGroups: %s",
-                         kafka_error_name(answer.error));
-            note(door, &why);
-        }
-        list_groups_answer_done(&answer);
-    }
+    door->silent += err == NULL ? 0 : 1;
     free(listing);
-    answered_one(door);
-    return understood;
+    answered(door, err);
 }
 
 /* While a group moves, two brokers may list it: the one that has members counts. */
@@ -368,33 +248,47 @@ static void only_once(struct groups_list *list)
     list->count = kept;
 }
 
-bool groups_read(struct groups_door *door, bool (*wanted)(void *arg, const char *name), void *arg,
-                 struct groups_list *out, struct err *err)
+/* Brokers before Kafka 2.6 list no states. */
+static void ask_states(struct groups_door *door, struct groups_list *list);
+
+/* Of brokers that answer. @return how many did not; -1: nobody can be asked */
+static int32_t list_groups(struct groups_door *door, struct broker_asks *asks,
+                           bool (*wanted)(void *arg, const char *name), void *arg,
+                           struct groups_list *out, struct err *err)
 {
     *out = (struct groups_list){0};
     door->wanted = wanted;
     door->wanted_arg = arg;
+    door->silent = 0;
     if (!begin(door, out, err)) {
-        return false;
+        return -1;
     }
-    for (int32_t i = 0; i < cluster_brokers_count(door->cluster); i++) {
+    int32_t brokers_count = cluster_brokers_count(door->cluster);
+    for (int32_t i = 0; i < brokers_count; i++) {
         struct listing *listing = must(calloc(1, sizeof(*listing)));
         *listing = (struct listing){door, cluster_broker_at(door->cluster, i)};
-        const struct broker_ask what = {.broker = listing->broker,
-                                        .api = API_LIST_GROUPS,
-                                        .put = put_list,
-                                        .answer = list_answered,
-                                        .arg = listing};
-        ask(door, &what);
+        struct group_asker who = asker(door, listed, listing);
+        who.asks = asks;
+        group_question_list(&who, listing->broker, take_listed);
     }
     wait_answers(door);
     only_once(out);
-    if (door->trouble.kind != ERR_NONE) {
-        groups_list_done(out);
+    ask_states(door, out);
+    if (door->silent > 0) {
         *err = door->trouble;
-        return err_wrap(err, "%s: list groups", door->admin->site);
+        err_wrap(err, "%s: list groups", door->admin->site);
     }
-    return true;
+    return door->silent == brokers_count ? -1 : door->silent;
+}
+
+bool groups_read(struct groups_door *door, bool (*wanted)(void *arg, const char *name), void *arg,
+                 struct groups_list *out, struct err *err)
+{
+    if (list_groups(door, door->asks, wanted, arg, out, err) == 0) {
+        return true;
+    }
+    groups_list_done(out);
+    return false;
 }
 
 static bool is_in(void *arg, const char *name)
@@ -402,22 +296,34 @@ static bool is_in(void *arg, const char *name)
     return groups_list_find(arg, name) != NULL;
 }
 
-bool groups_states(struct groups_door *door, struct groups_list *list, struct err *err)
+static void take_state(struct groups_row *row, const struct groups_row *now)
+{
+    row->listed = now != NULL;
+    row->empty = now == NULL || now->empty;
+    row->coordinator = now == NULL ? -1 : now->coordinator;
+    snprintf(row->state, sizeof(row->state), "%s", now == NULL ? "" : now->state);
+    snprintf(row->protocol_type, sizeof(row->protocol_type), "%s",
+             now == NULL ? "" : now->protocol_type);
+    snprintf(row->type, sizeof(row->type), "%s", now == NULL ? "" : now->type);
+}
+
+bool groups_states(struct groups_door *door, struct groups_list *list, struct err *out_partly,
+                   struct err *err)
 {
     struct groups_list found;
-    if (!groups_read(door, is_in, list, &found, err)) {
+    struct err why = {0};
+    int32_t silent = list_groups(door, out_partly == NULL ? door->asks : door->short_asks, is_in,
+                                 list, &found, &why);
+    if (silent < 0 || (silent > 0 && out_partly == NULL)) {
+        groups_list_done(&found);
+        *err = why;
         return false;
     }
+    if (out_partly != NULL) {
+        *out_partly = why;
+    }
     for (size_t i = 0; i < list->count; i++) {
-        struct groups_row *row = &list->rows[i];
-        const struct groups_row *now = groups_list_find(&found, row->name);
-        row->listed = now != NULL;
-        row->empty = now == NULL || now->empty;
-        row->coordinator = now == NULL ? row->coordinator : now->coordinator;
-        snprintf(row->state, sizeof(row->state), "%s", now == NULL ? "" : now->state);
-        snprintf(row->protocol_type, sizeof(row->protocol_type), "%s",
-                 now == NULL ? "" : now->protocol_type);
-        snprintf(row->type, sizeof(row->type), "%s", now == NULL ? "" : now->type);
+        take_state(&list->rows[i], groups_list_find(&found, list->rows[i].name));
     }
     groups_list_done(&found);
     return true;
@@ -429,9 +335,6 @@ struct some { /* one request */
     struct groups_door *door;
     struct groups_row **rows;
     int32_t count;
-    /* of a commit: one row's places [first, first + places_count) */
-    size_t first;
-    int32_t places_count;
 };
 
 static struct some *some_new(struct groups_door *door, struct groups_row **rows, size_t count)
@@ -444,10 +347,13 @@ static struct some *some_new(struct groups_door *door, struct groups_row **rows,
     return some;
 }
 
-static void some_free(struct some *some)
+static void some_done(void *arg, const struct err *err)
 {
+    struct some *some = arg;
+    struct groups_door *door = some->door;
     free(some->rows);
     free(some);
+    answered(door, err);
 }
 
 static struct groups_row *row_of(const struct some *some, struct wire_string name)
@@ -463,16 +369,59 @@ static struct groups_row *row_of(const struct some *some, struct wire_string nam
     return NULL;
 }
 
-/* Old versions take one group a request; then many are sent, one behind the other. */
-static size_t a_request(struct groups_door *door, int32_t broker, enum api_key api,
-                        int16_t many_from)
+/* --- answers ------------------------------------------------------------------------------------------------------ */
+
+static void take_coordinator(void *arg, const struct coordinator_row *found)
 {
-    struct conn *conn = broker == BROKER_ANY ? cluster_any_conn(door->cluster)
-                                             : cluster_conn(door->cluster, broker, 0);
-    bool many =
-        conn != NULL && conn_is_ready(conn) && conn_versions(conn)->version[api] >= many_from;
-    return many ? GROUPS_A_REQUEST : 1;
+    const struct some *some = arg;
+    struct groups_row *row = row_of(some, found->group);
+    if (row != NULL && found->error == KAFKA_NONE) {
+        row->coordinator = found->id;
+    } else if (row != NULL) {
+        row_failed(some->door, row, "find the coordinator of", false, found->error);
+    }
 }
+
+static void take_places(struct groups_door *door, struct groups_row *row,
+                        const struct offset_fetch_group *group)
+{
+    row->places = must(calloc((size_t)group->parts_count + 1, sizeof(*row->places)));
+    struct wire_string last = {.data = NULL, .len = -1};
+    const char *topic = NULL;
+    for (int32_t i = 0; i < group->parts_count; i++) {
+        const struct offset_fetch_part *part = &group->parts[i];
+        if (part->topic.data != last.data || topic == NULL) {
+            last = part->topic;
+            topic = topic_name(door, part->topic);
+        }
+        struct groups_place *place = &row->places[row->places_count++];
+        *place = (struct groups_place){.topic = topic,
+                                       .partition = part->partition,
+                                       .offset = part->offset < 0 ? -1 : part->offset,
+                                       .error = part->error};
+        if (part->metadata.len > 0) {
+            place->metadata = must(strndup(part->metadata.data, (size_t)part->metadata.len));
+        }
+    }
+    groups_places_sort(row);
+}
+
+static void take_fetched(void *arg, const struct offset_fetch_group *found)
+{
+    const struct some *some = arg;
+    struct groups_row *row = row_of(some, found->group);
+    if (row == NULL || row->places != NULL) { /* nobody asked for it, or twice */
+        return;
+    }
+    if (found->error == KAFKA_NONE || found->error == KAFKA_GROUP_ID_NOT_FOUND) {
+        err_clear(&row->err);
+        take_places(some->door, row, found);
+    } else {
+        row_failed(some->door, row, "read what is committed of", false, found->error);
+    }
+}
+
+/* --- asking ------------------------------------------------------------------------------------------------------- */
 
 /* Connections that so many rows of one coordinator are spread over. */
 static size_t lanes_for(size_t rows_count)
@@ -481,33 +430,37 @@ static size_t lanes_for(size_t rows_count)
     return lanes < LANES ? lanes : LANES;
 }
 
-/* One request each for some of the rows; side by side on the coordinator's lanes. */
-static void ask_some(struct groups_door *door, int32_t broker, enum api_key api, int16_t many_from,
-                     struct groups_row **rows, size_t count,
-                     void (*put)(void *arg, struct writer *writer, int16_t version),
-                     bool (*answer)(void *arg, struct reader *reader, int16_t version,
-                                    const struct err *err))
+/* One question each for some of the rows; side by side on the coordinator's lanes. */
+static void ask_some(struct groups_door *door, int32_t broker, enum api_key api,
+                     struct groups_row **rows, size_t count)
 {
-    size_t most = a_request(door, broker, api, many_from);
+    size_t most = group_questions_most(door->cluster, broker, api);
     size_t lanes = broker == BROKER_ANY ? 1 : lanes_for(count);
     size_t share = (count + lanes - 1) / lanes;
+    const char **names = must(calloc(count + 1, sizeof(*names)));
     most = share < most ? share : most;
-    for (size_t at = 0; at < count; at += most) {
-        size_t some_count = count - at < most ? count - at : most;
-        const struct broker_ask what = {.broker = broker,
-                                        .lane = (int32_t)(at / most % lanes),
-                                        .api = api,
-                                        .put = put,
-                                        .answer = answer,
-                                        .arg = some_new(door, rows + at, some_count)};
-        ask(door, &what);
+    for (size_t i = 0; i < count; i++) {
+        names[i] = rows[i]->name;
     }
+    for (size_t at = 0; at < count; at += most) {
+        size_t few = count - at < most ? count - at : most;
+        const struct group_asker who = asker(door, some_done, some_new(door, rows + at, few));
+        if (api == API_FIND_COORDINATOR) {
+            group_question_find(&who, names + at, (int32_t)few, take_coordinator);
+        } else {
+            group_question_fetch(&who, broker, (int32_t)(at / most % lanes), names + at,
+                                 (int32_t)few, take_fetched);
+        }
+    }
+    free(names);
 }
 
-/* Where a first connection is made its version is not known: one small request first makes it. */
+/* Where a first connection is made its version is not known: it is waited for, but not so long that other brokers' groups are not
+ * asked for any more. */
 static bool connected(struct groups_door *door, int32_t broker)
 {
-    while (left_ms(door) > 0) {
+    int64_t until_ms = loop_now_ms(door->loop) + CONNECT_MS;
+    while (left_ms(door) > 0 && loop_now_ms(door->loop) < until_ms) {
         struct conn *conn = cluster_conn(door->cluster, broker, 0);
         if (conn != NULL && conn_is_ready(conn)) {
             return true;
@@ -519,44 +472,6 @@ static bool connected(struct groups_door *door, int32_t broker)
 
 /* --- who coordinates ---------------------------------------------------------------------------------------------- */
 
-static void put_find(void *arg, struct writer *writer, int16_t version)
-{
-    const struct some *some = arg;
-    const char **names = must(calloc((size_t)some->count + 1, sizeof(char *)));
-    for (int32_t i = 0; i < some->count; i++) {
-        names[i] = some->rows[i]->name;
-    }
-    proto_put_find_coordinators(writer, version, names, some->count);
-    free(names);
-}
-
-static bool found(void *arg, struct reader *reader, int16_t version, const struct err *err)
-{
-    struct some *some = arg;
-    struct groups_door *door = some->door;
-    struct find_coordinators_answer answer;
-    struct err why;
-    bool understood = true;
-    if (reader == NULL) {
-        note(door, err);
-    } else if (!(understood = proto_get_find_coordinators(reader, version, &answer, &why))) {
-        note(door, &why);
-    } else {
-        for (int32_t i = 0; i < answer.rows_count; i++) {
-            struct groups_row *row = row_of(some, answer.rows[i].group);
-            if (row != NULL && answer.rows[i].error == KAFKA_NONE) {
-                row->coordinator = answer.rows[i].id;
-            } else if (row != NULL) {
-                row_failed(door, row, "find the coordinator of", false, answer.rows[i].error);
-            }
-        }
-        find_coordinators_answer_done(&answer);
-    }
-    some_free(some);
-    answered_one(door);
-    return understood;
-}
-
 static void find_coordinators(struct groups_door *door, struct groups_row **rows, size_t count)
 {
     struct groups_row **lost = must(calloc(count + 1, sizeof(struct groups_row *)));
@@ -567,7 +482,7 @@ static void find_coordinators(struct groups_door *door, struct groups_row **rows
         }
     }
     if (lost_count > 0) {
-        ask_some(door, BROKER_ANY, API_FIND_COORDINATOR, 4, lost, lost_count, put_find, found);
+        ask_some(door, BROKER_ANY, API_FIND_COORDINATOR, lost, lost_count);
         wait_answers(door);
     }
     free(lost);
@@ -594,6 +509,69 @@ static void by_broker(struct groups_door *door, struct groups_row **rows, size_t
         }
     }
     free(theirs);
+}
+
+struct state_question {
+    struct groups_door *door;
+    struct groups_row *row;
+};
+
+static void put_state(void *arg, struct writer *writer, int16_t version)
+{
+    const struct state_question *question = arg;
+    proto_put_describe_group(writer, version, question->row->name);
+}
+
+/* What is not told is not known to be empty. */
+static bool state_told(void *arg, struct reader *reader, int16_t version, const struct err *err)
+{
+    struct state_question *question = arg;
+    struct groups_row *row = question->row;
+    struct describe_group_answer answer;
+    struct err why;
+    bool understood = true;
+    if (reader != NULL && (understood = proto_get_describe_group(reader, version, &answer, &why))) {
+        if (answer.error == KAFKA_NONE) {
+            word(answer.state, row->state);
+            row->empty = strcmp(row->state, "Empty") == 0 || strcmp(row->state, "Dead") == 0;
+        }
+        describe_group_answer_done(&answer);
+    }
+    answered(question->door, reader == NULL ? err : understood ? NULL : &why);
+    free(question);
+    return understood;
+}
+
+static void describe_some(struct groups_door *door, int32_t broker, struct groups_row **rows,
+                          size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct state_question *question = must(calloc(1, sizeof(*question)));
+        *question = (struct state_question){.door = door, .row = rows[i]};
+        const struct broker_ask what = {.broker = broker,
+                                        .api = API_DESCRIBE_GROUPS,
+                                        .put = put_state,
+                                        .answer = state_told,
+                                        .arg = question};
+        door->waiting++;
+        broker_ask(door->asks, &what);
+    }
+}
+
+static void ask_states(struct groups_door *door, struct groups_list *list)
+{
+    struct groups_row **rows = must(calloc(list->count + 1, sizeof(struct groups_row *)));
+    size_t count = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->rows[i].state[0] == '\0') {
+            rows[count++] = &list->rows[i];
+        }
+    }
+    if (count > 0) {
+        by_broker(door, rows, count, describe_some);
+        wait_answers(door);
+    }
+    free(rows);
 }
 
 /* `left` says whether a row has still to be asked: after an error that passes, or no answer at all. */
@@ -644,84 +622,10 @@ static void say_left(struct groups_door *door, bool (*left)(const struct groups_
 
 /* --- what is committed -------------------------------------------------------------------------------------------- */
 
-static void put_fetch(void *arg, struct writer *writer, int16_t version)
-{
-    const struct some *some = arg;
-    struct offset_fetch_want *wants = must(calloc((size_t)some->count + 1, sizeof(*wants)));
-    for (int32_t i = 0; i < some->count; i++) {
-        wants[i].group = some->rows[i]->name;
-    }
-    proto_put_offset_fetch(writer, version, false, wants, some->count);
-    free(wants);
-}
-
-static void take_places(struct groups_door *door, struct groups_row *row,
-                        const struct offset_fetch_group *group)
-{
-    row->places = must(calloc((size_t)group->parts_count + 1, sizeof(*row->places)));
-    struct wire_string last = {.data = NULL, .len = -1};
-    const char *topic = NULL;
-    for (int32_t i = 0; i < group->parts_count; i++) {
-        const struct offset_fetch_part *part = &group->parts[i];
-        if (part->topic.data != last.data || topic == NULL) {
-            last = part->topic;
-            topic = topic_name(door, part->topic);
-        }
-        struct groups_place *place = &row->places[row->places_count++];
-        *place = (struct groups_place){.topic = topic,
-                                       .partition = part->partition,
-                                       .offset = part->offset < 0 ? -1 : part->offset,
-                                       .error = part->error};
-        if (part->metadata.len > 0) {
-            place->metadata = must(strndup(part->metadata.data, (size_t)part->metadata.len));
-        }
-    }
-    if (row->places_count > 1) {
-        qsort(row->places, row->places_count, sizeof(*row->places), by_place);
-    }
-}
-
-static void take_fetched(struct some *some, const struct offset_fetch_answer *answer)
-{
-    for (int32_t i = 0; i < answer->groups_count; i++) {
-        struct groups_row *row = row_of(some, answer->groups[i].group);
-        if (row == NULL || row->places != NULL) { /* nobody asked for it, or twice */
-            continue;
-        }
-        int16_t error = answer->groups[i].error;
-        if (error == KAFKA_NONE || error == KAFKA_GROUP_ID_NOT_FOUND) {
-            err_clear(&row->err);
-            take_places(some->door, row, &answer->groups[i]);
-        } else {
-            row_failed(some->door, row, "read what is committed of", false, error);
-        }
-    }
-}
-
-static bool fetched(void *arg, struct reader *reader, int16_t version, const struct err *err)
-{
-    struct some *some = arg;
-    struct groups_door *door = some->door;
-    struct offset_fetch_answer answer;
-    struct err why;
-    bool understood = true;
-    if (reader == NULL) {
-        note(door, err);
-    } else if (!(understood = proto_get_offset_fetch(reader, version, &answer, &why))) {
-        note(door, &why);
-    } else {
-        take_fetched(some, &answer);
-        offset_fetch_answer_done(&answer);
-    }
-    some_free(some);
-    answered_one(door);
-    return understood;
-}
-
 static void send_fetch(struct groups_door *door, int32_t broker, struct groups_row **rows,
                        size_t count)
 {
-    ask_some(door, broker, API_OFFSET_FETCH, 8, rows, count, put_fetch, fetched);
+    ask_some(door, broker, API_OFFSET_FETCH, rows, count);
 }
 
 static bool fetch_left(const struct groups_row *row)
@@ -735,7 +639,7 @@ bool groups_fetch(struct groups_door *door, struct groups_list *list, struct err
         return false;
     }
     for (size_t i = 0; i < list->count; i++) {
-        places_free(&list->rows[i]);
+        groups_places_free(&list->rows[i]);
         err_clear(&list->rows[i].err);
     }
     turns(door, fetch_left, send_fetch);
@@ -747,96 +651,50 @@ bool groups_fetch(struct groups_door *door, struct groups_list *list, struct err
 
 #define TO_SEND INT16_MIN /* not answered yet */
 
-static void put_commit(void *arg, struct writer *writer, int16_t version)
+static void take_committed(void *arg, const struct offset_commit_row *one)
 {
     const struct some *some = arg;
-    const struct groups_row *row = some->rows[0];
-    struct offset_commit_part *parts = must(calloc((size_t)some->places_count, sizeof(*parts)));
+    struct groups_row *row = some->rows[0];
+    char topic[250];
+    bool fits = one->topic.len > 0 && one->topic.len < (int32_t)sizeof(topic);
+    snprintf(topic, sizeof(topic), "%.*s", fits ? (int)one->topic.len : 0,
+             fits ? one->topic.data : "");
+    struct groups_place *place = groups_row_place(row, topic, one->partition);
+    if (place == NULL || place->error != TO_SEND) {
+        return;
+    }
+    if (group_error_passes(one->error)) {
+        row_failed(some->door, row, "commit for", true, one->error);
+    } else {
+        place->error = one->error;
+        err_clear(&row->err);
+    }
+}
+
+static void send_row(struct groups_door *door, int32_t broker, int32_t lane, struct groups_row *row)
+{
+    struct offset_commit_part *parts = must(calloc(row->places_count + 1, sizeof(*parts)));
+    size_t bytes = 0;
     int32_t count = 0;
-    for (size_t i = some->first; count < some->places_count; i++) {
+    for (size_t i = 0; i < row->places_count; i++) {
         const struct groups_place *place = &row->places[i];
         if (place->error == TO_SEND) {
             parts[count++] = (struct offset_commit_part){.topic = place->topic,
                                                          .partition = place->partition,
                                                          .offset = place->offset,
                                                          .metadata = place->metadata};
-        }
-    }
-    proto_put_offset_commit(writer, version, row->name, parts, count);
-    free(parts);
-}
-
-static void take_committed(struct some *some, const struct offset_commit_answer *answer)
-{
-    struct groups_row *row = some->rows[0];
-    for (int32_t i = 0; i < answer->rows_count; i++) {
-        const struct offset_commit_row *one = &answer->rows[i];
-        char topic[250];
-        bool fits = one->topic.len > 0 && one->topic.len < (int32_t)sizeof(topic);
-        snprintf(topic, sizeof(topic), "%.*s", fits ? (int)one->topic.len : 0,
-                 fits ? one->topic.data : "");
-        struct groups_place *place = groups_row_place(row, topic, one->partition);
-        if (place == NULL || place->error != TO_SEND) {
-            continue;
-        }
-        if (one->error == KAFKA_NONE || !is_passing(one->error)) {
-            place->error = one->error;
-            err_clear(&row->err);
-        } else {
-            row_failed(some->door, row, "commit for", true, one->error);
-        }
-    }
-}
-
-static bool committed(void *arg, struct reader *reader, int16_t version, const struct err *err)
-{
-    struct some *some = arg;
-    struct groups_door *door = some->door;
-    struct offset_commit_answer answer;
-    struct err why;
-    bool understood = true;
-    if (reader == NULL) {
-        note(door, err);
-    } else if (!(understood = proto_get_offset_commit(reader, version, &answer, &why))) {
-        note(door, &why);
-    } else {
-        take_committed(some, &answer);
-        offset_commit_answer_done(&answer);
-    }
-    some_free(some);
-    answered_one(door);
-    return understood;
-}
-
-static void send_row(struct groups_door *door, int32_t broker, int32_t lane, struct groups_row *row)
-{
-    size_t first = 0;
-    size_t bytes = 0;
-    int32_t count = 0;
-    for (size_t i = 0; i < row->places_count; i++) {
-        if (row->places[i].error == TO_SEND) {
-            count++;
-            bytes += row->places[i].metadata == NULL ? 0 : strlen(row->places[i].metadata);
+            bytes += place->metadata == NULL ? 0 : strlen(place->metadata);
         }
         bool full = count >= GROUPS_COMMIT_PARTS || bytes >= GROUPS_COMMIT_BYTES;
         bool last = i + 1 == row->places_count;
-        if (count == 0 || (!full && !last)) {
-            continue;
+        if (count > 0 && (full || last)) {
+            const struct group_asker who = asker(door, some_done, some_new(door, &row, 1));
+            group_question_commit(&who, broker, lane, row->name, parts, count, take_committed);
+            bytes = 0;
+            count = 0;
         }
-        struct some *some = some_new(door, &row, 1);
-        some->first = first;
-        some->places_count = count;
-        const struct broker_ask what = {.broker = broker,
-                                        .lane = lane,
-                                        .api = API_OFFSET_COMMIT,
-                                        .put = put_commit,
-                                        .answer = committed,
-                                        .arg = some};
-        ask(door, &what);
-        first = i + 1;
-        bytes = 0;
-        count = 0;
     }
+    free(parts);
 }
 
 static void send_commit(struct groups_door *door, int32_t broker, struct groups_row **rows,
@@ -866,9 +724,7 @@ bool groups_commit(struct groups_door *door, struct groups_list *list, struct er
     for (size_t i = 0; i < list->count; i++) {
         struct groups_row *row = &list->rows[i];
         err_clear(&row->err);
-        if (row->places_count > 1) {
-            qsort(row->places, row->places_count, sizeof(*row->places), by_place);
-        }
+        groups_places_sort(row);
         for (size_t j = 0; j < row->places_count; j++) {
             row->places[j].error = row->places[j].offset >= 0 ? TO_SEND : KAFKA_NONE;
         }

@@ -63,9 +63,15 @@ void groups_door_free(struct groups_door *door); /* NULL is fine */
 MUST_CHECK
 bool groups_read(struct groups_door *door, bool (*wanted)(void *arg, const char *name), void *arg,
                  struct groups_list *out, struct err *err);
-/* Which of the list's groups there are, and whether they have members. ERR_RETRY likewise. */
+/* Which of the list's groups there are, and whether they have members.
+ *
+ * @param out_partly  NULL: all brokers must answer. Else one that does not within 3 s is told here (ERR_NONE: there was none), and what it
+ *                    coordinates looks as if it were not there: for who commits all the same, since a coordinator that is there
+ *                    refuses for a group with members, and one that is not answers nothing
+ * @return false with ERR_RETRY likewise */
 MUST_CHECK
-bool groups_states(struct groups_door *door, struct groups_list *list, struct err *err);
+bool groups_states(struct groups_door *door, struct groups_list *list, struct err *out_partly,
+                   struct err *err);
 /* What each group of the list has committed. A group that fails has `err`; false: nobody could be asked. */
 MUST_CHECK
 bool groups_fetch(struct groups_door *door, struct groups_list *list, struct err *err);
@@ -73,8 +79,5 @@ bool groups_fetch(struct groups_door *door, struct groups_list *list, struct err
  * while the group has members (25 and the like). No word: `error` is -1, and it may have been done or not. */
 MUST_CHECK
 bool groups_commit(struct groups_door *door, struct groups_list *list, struct err *err);
-
-/* Did the coordinator refuse because the group has members? */
-bool groups_error_is_members(int16_t error);
 
 #endif

@@ -7,30 +7,34 @@
 #include "kafka/error.h"
 #include "kafka/proto_private.h"
 
-/* The one place that knows which versions we speak: all flexible but SaslHandshake, so that one header form serves. */
+/* The one place that knows which versions we speak; kafka/conn speaks the highest that the broker does, too. `flexible` is
+ * the first version with compact types and tagged fields (KIP-482). The lowest ones are Kafka 2.2's, which knows leader
+ * epochs; DescribeProducers is 2.8's. */
+#define NEVER INT16_MAX
 static const struct api_info {
     enum api_key key;
     const char *name;
     int16_t min;
     int16_t max;
+    int16_t flexible;
 } apis[] = {
-    {API_PRODUCE,                 "Produce",               9,  13},
-    {API_FETCH,                   "Fetch",                 12, 16},
-    {API_LIST_OFFSETS,            "ListOffsets",           6,  7 },
-    {API_METADATA,                "Metadata",              10, 12},
-    {API_OFFSET_COMMIT,           "OffsetCommit",          8,  9 },
-    {API_OFFSET_FETCH,            "OffsetFetch",           7,  9 },
-    {API_FIND_COORDINATOR,        "FindCoordinator",       3,  4 },
-    {API_LEAVE_GROUP,             "LeaveGroup",            4,  5 },
-    {API_DESCRIBE_GROUPS,         "DescribeGroups",        5,  5 },
-    {API_LIST_GROUPS,             "ListGroups",            4,  5 },
-    {API_SASL_HANDSHAKE,          "SaslHandshake",         1,  1 },
-    {API_VERSIONS,                "ApiVersions",           3,  3 },
-    {API_OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch",  4,  4 },
-    {API_DESCRIBE_LOG_DIRS,       "DescribeLogDirs",       2,  4 },
-    {API_SASL_AUTHENTICATE,       "SaslAuthenticate",      2,  2 },
-    {API_DESCRIBE_PRODUCERS,      "DescribeProducers",     0,  0 },
-    {API_CONSUMER_GROUP_DESCRIBE, "ConsumerGroupDescribe", 0,  0 },
+    {API_PRODUCE,                 "Produce",               7,  13, 9    },
+    {API_FETCH,                   "Fetch",                 10, 16, 12   },
+    {API_LIST_OFFSETS,            "ListOffsets",           4,  7,  6    },
+    {API_METADATA,                "Metadata",              7,  12, 9    },
+    {API_OFFSET_COMMIT,           "OffsetCommit",          6,  9,  8    },
+    {API_OFFSET_FETCH,            "OffsetFetch",           5,  9,  6    },
+    {API_FIND_COORDINATOR,        "FindCoordinator",       2,  4,  3    },
+    {API_LEAVE_GROUP,             "LeaveGroup",            2,  5,  4    },
+    {API_DESCRIBE_GROUPS,         "DescribeGroups",        2,  5,  5    },
+    {API_LIST_GROUPS,             "ListGroups",            2,  5,  3    },
+    {API_SASL_HANDSHAKE,          "SaslHandshake",         1,  1,  NEVER},
+    {API_VERSIONS,                "ApiVersions",           0,  3,  3    },
+    {API_OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch",  2,  4,  4    },
+    {API_DESCRIBE_LOG_DIRS,       "DescribeLogDirs",       1,  4,  2    },
+    {API_SASL_AUTHENTICATE,       "SaslAuthenticate",      1,  2,  2    },
+    {API_DESCRIBE_PRODUCERS,      "DescribeProducers",     0,  0,  0    },
+    {API_CONSUMER_GROUP_DESCRIBE, "ConsumerGroupDescribe", 0,  0,  0    },
 };
 _Static_assert(sizeof(apis) / sizeof(apis[0]) == API_KEYS_COUNT, "one row an API");
 
@@ -62,22 +66,35 @@ const char *api_name(enum api_key key)
     return api == NULL ? "unknown API" : api->name;
 }
 
-bool api_request_tagged(enum api_key key)
+bool api_flexible(enum api_key key, int16_t version)
 {
-    return key != API_SASL_HANDSHAKE;
+    const struct api_info *api = api_find((int)key);
+    return api != NULL && version >= api->flexible;
 }
 
-bool api_answer_tagged(enum api_key key)
+bool api_answer_tagged(enum api_key key, int16_t version)
 {
     /* ApiVersions keeps the old header: it is asked before versions are known. */
-    return key != API_VERSIONS && key != API_SASL_HANDSHAKE;
+    return key != API_VERSIONS && api_flexible(key, version);
 }
 
-bool proto_speaks(enum api_key api, int16_t version)
+static bool speaks(enum api_key api, int16_t version)
 {
     int16_t min;
     int16_t max;
     return api_range(api, &min, &max) && version >= min && version <= max;
+}
+
+void proto_begin(struct writer *writer, enum api_key api, int16_t version)
+{
+    assert(speaks(api, version));
+    writer->rigid = !api_flexible(api, version);
+}
+
+void proto_enter(struct reader *reader, enum api_key api, int16_t version)
+{
+    assert(speaks(api, version));
+    reader->rigid = !api_flexible(api, version);
 }
 
 void proto_array_reserve(struct proto_array *array, int32_t more, size_t element_bytes)
@@ -98,7 +115,7 @@ void proto_array_reserve(struct proto_array *array, int32_t more, size_t element
 
 int32_t proto_count(struct reader *reader, size_t min_element_bytes)
 {
-    int32_t count = wire_compact_array(reader, min_element_bytes);
+    int32_t count = wire_list(reader, min_element_bytes);
 
     if (count < 0) {
         reader->bad = true;
@@ -168,12 +185,16 @@ static void put_software_version(struct writer *writer, const char *version)
         len--;
     }
     text[len] = '\0';
-    wire_put_compact_string(writer, version_char_ok(text[0]) ? text : "0");
+    wire_put_text(writer, version_char_ok(text[0]) ? text : "0");
 }
 
-void proto_put_api_versions(struct writer *writer, const char *software_version)
+void proto_put_api_versions(struct writer *writer, int16_t version, const char *software_version)
 {
-    wire_put_compact_string(writer, "ferry");
+    proto_begin(writer, API_VERSIONS, version);
+    if (version < 3) {
+        return; /* nobody asks who we are */
+    }
+    wire_put_text(writer, "ferry");
     put_software_version(writer, software_version);
     wire_put_no_tags(writer);
 }
@@ -190,43 +211,44 @@ static void note_version(struct api_versions *out, int16_t key, int16_t min, int
     out->version[key] = low <= high ? high : -1;
 }
 
-static void get_api_ranges(struct reader *reader, int32_t count, bool tagged,
-                           struct api_versions *out)
+static void get_api_ranges(struct reader *reader, struct api_versions *out)
 {
+    int32_t count = proto_count(reader, 7);
+
     for (int32_t i = 0; i < count && !reader->bad; i++) {
         int16_t key = reader_i16(reader);
         int16_t min = reader_i16(reader);
         int16_t max = reader_i16(reader);
-        if (tagged) {
-            wire_skip_tags(reader);
-        }
+        wire_skip_tags(reader);
         note_version(out, key, min, max);
     }
 }
 
-bool proto_get_api_versions(struct reader *reader, struct api_versions *out, struct err *err)
+bool proto_get_api_versions(struct reader *reader, int16_t version, struct api_versions *out,
+                            bool *out_ask_older, struct err *err)
 {
     struct api_versions versions;
     int16_t error = reader_i16(reader);
+    bool refused = version > 0 && error == KAFKA_UNSUPPORTED_VERSION;
 
-    api_versions_none(&versions);
-    if (error ==
-        KAFKA_UNSUPPORTED_VERSION) { /* answered in version 0, for those who asked too much */
-        int32_t count = wire_array(reader, 6);
-        get_api_ranges(reader, count, false, &versions);
-    } else {
-        int32_t count = proto_count(reader, 7);
-        get_api_ranges(reader, count, true, &versions);
-        reader_i32(reader); /* ThrottleTimeMs */
-        wire_skip_tags(reader);
+    if (refused) {
+        version = 0; /* answered so, for those who asked too much */
     }
-    if (!proto_finish(reader, API_VERSIONS, 3, err)) {
+    api_versions_none(&versions);
+    proto_enter(reader, API_VERSIONS, version);
+    get_api_ranges(reader, &versions);
+    if (version > 0) {
+        reader_i32(reader); /* ThrottleTimeMs */
+    }
+    wire_skip_tags(reader);
+    if (!proto_finish(reader, API_VERSIONS, version, err)) {
         return false;
     }
-    if (error != KAFKA_NONE && error != KAFKA_UNSUPPORTED_VERSION) {
+    if (error != KAFKA_NONE && !refused) {
         return err_set_code(err, ERR_RETRY, error, "ApiVersions: %s", kafka_error_name(error));
     }
     *out = versions;
+    *out_ask_older = refused;
     return true;
 }
 
@@ -237,19 +259,23 @@ void proto_put_metadata(struct writer *writer, int16_t version, const char *cons
 {
     static const struct uuid no_id;
 
-    assert(proto_speaks(API_METADATA, version));
-    wire_put_compact_array(writer, names == NULL ? -1 : count);
+    proto_begin(writer, API_METADATA, version);
+    wire_put_list(writer, names == NULL ? -1 : count);
     for (int32_t i = 0; names != NULL && i < count; i++) {
-        wire_put_uuid(writer, &no_id);
-        wire_put_compact_string(writer, names[i]);
+        if (version >= 10) {
+            wire_put_uuid(writer, &no_id);
+        }
+        wire_put_text(writer, names[i]);
         wire_put_no_tags(writer);
     }
     writer_i8(writer,
               0); /* AllowAutoTopicCreation: a mirror that asks for a name must not make it */
-    if (version <= 10) {
+    if (version >= 8 && version <= 10) {
         writer_i8(writer, 0); /* IncludeClusterAuthorizedOperations */
     }
-    writer_i8(writer, 0); /* IncludeTopicAuthorizedOperations */
+    if (version >= 8) {
+        writer_i8(writer, 0); /* IncludeTopicAuthorizedOperations */
+    }
     wire_put_no_tags(writer);
 }
 
@@ -263,9 +289,9 @@ static void get_brokers(struct reader *reader, struct metadata *out)
     for (int32_t i = 0; i < count && !reader->bad; i++) {
         struct metadata_broker *broker = &out->brokers[out->brokers_count++];
         broker->id = reader_i32(reader);
-        broker->host = wire_compact_string(reader);
+        broker->host = wire_text(reader);
         broker->port = reader_i32(reader);
-        wire_compact_string(reader); /* Rack */
+        wire_text(reader); /* Rack */
         wire_skip_tags(reader);
     }
 }
@@ -297,21 +323,26 @@ static void get_metadata_partitions(struct reader *reader, struct metadata_topic
     }
 }
 
-static void get_metadata_topics(struct reader *reader, struct metadata *out)
+static void get_metadata_topics(struct reader *reader, int16_t version, struct metadata *out)
 {
     struct proto_array topics = {0};
-    int32_t count = proto_count(reader, 26);
+    /* error 2, name 1, id 16, internal 1, partitions 1, operations 4, tags 1; version 7 has no operations */
+    int32_t count = proto_count(reader, version >= 10 ? 26 : 6);
 
     proto_array_reserve(&topics, count, sizeof(*out->topics));
     out->topics = topics.items;
     for (int32_t i = 0; i < count && !reader->bad; i++) {
         struct metadata_topic *topic = &out->topics[out->topics_count++];
         topic->error = reader_i16(reader);
-        topic->name = wire_compact_string(reader);
-        topic->id = wire_uuid(reader);
+        topic->name = wire_text(reader);
+        if (version >= 10) {
+            topic->id = wire_uuid(reader);
+        }
         topic->internal = reader_i8(reader) != 0;
         get_metadata_partitions(reader, topic);
-        reader_i32(reader); /* TopicAuthorizedOperations */
+        if (version >= 8) {
+            reader_i32(reader); /* TopicAuthorizedOperations */
+        }
         wire_skip_tags(reader);
     }
 }
@@ -321,13 +352,13 @@ bool proto_get_metadata(struct reader *reader, int16_t version, struct metadata 
 {
     struct metadata metadata = {0};
 
-    assert(proto_speaks(API_METADATA, version));
+    proto_enter(reader, API_METADATA, version);
     reader_i32(reader); /* ThrottleTimeMs */
     get_brokers(reader, &metadata);
-    metadata.cluster_id = wire_compact_string(reader);
+    metadata.cluster_id = wire_text(reader);
     metadata.controller = reader_i32(reader);
-    get_metadata_topics(reader, &metadata);
-    if (version <= 10) {
+    get_metadata_topics(reader, version, &metadata);
+    if (version >= 8 && version <= 10) {
         reader_i32(reader); /* ClusterAuthorizedOperations */
     }
     wire_skip_tags(reader);

@@ -1,24 +1,25 @@
-/* Requests and responses of the few Kafka APIs that we speak, flexible versions (KIP-482) only, where an API has them.
+/* Requests and responses of the few Kafka APIs that we speak, from the versions of Kafka 2.2 on.
  *
  * | API                   | key | versions we speak                                     |
- * | Produce               | 0   | 9 .. 12 (topic names), 13 (topic ids)                 |
- * | Fetch                 | 1   | 12 (topic names), 13 .. 16 (topic ids)                |
- * | ListOffsets           | 2   | 6 .. 7                                                |
- * | Metadata              | 3   | 10 .. 12 (topic ids)                                  |
- * | OffsetCommit          | 8   | 8 .. 9                                                |
- * | OffsetFetch           | 9   | 7 (one group), 8 .. 9 (many groups)                   |
- * | FindCoordinator       | 10  | 3 (one key), 4 (many keys)                            |
- * | LeaveGroup            | 13  | 4 .. 5                                                |
- * | DescribeGroups        | 15  | 5                                                     |
- * | ListGroups            | 16  | 4 .. 5 (types of groups, KIP-848)                     |
+ * | Produce               | 0   | 7 .. 12 (topic names), 13 (topic ids)                 |
+ * | Fetch                 | 1   | 10 .. 12 (topic names), 13 .. 16 (topic ids)          |
+ * | ListOffsets           | 2   | 4 .. 7                                                |
+ * | Metadata              | 3   | 7 .. 9, 10 .. 12 (topic ids)                          |
+ * | OffsetCommit          | 8   | 6 .. 9                                                |
+ * | OffsetFetch           | 9   | 5 .. 7 (one group), 8 .. 9 (many groups)              |
+ * | FindCoordinator       | 10  | 2 .. 3 (one key), 4 (many keys)                       |
+ * | LeaveGroup            | 13  | 2 (by member id), 3 .. 5 (by instance id, too)        |
+ * | DescribeGroups        | 15  | 2 .. 5                                                |
+ * | ListGroups            | 16  | 2 .. 3, 4 (states), 5 (types of groups, KIP-848)      |
  * | SaslHandshake         | 17  | 1 (never flexible: headers v1 and v0)                 |
- * | ApiVersions           | 18  | 3 (answer header v0)                                  |
- * | OffsetForLeaderEpoch  | 23  | 4                                                     |
- * | DescribeLogDirs       | 35  | 2 .. 4 (4: how much room there is, KIP-827)           |
- * | SaslAuthenticate      | 36  | 2                                                     |
+ * | ApiVersions           | 18  | 3, 0 for whom does not know that (answer header v0)   |
+ * | OffsetForLeaderEpoch  | 23  | 2 .. 4                                                |
+ * | DescribeLogDirs       | 35  | 1 .. 4 (4: how much room there is, KIP-827)           |
+ * | SaslAuthenticate      | 36  | 1 .. 2                                                |
  * | DescribeProducers     | 61  | 0                                                     |
  * | ConsumerGroupDescribe | 69  | 0 (groups of KIP-848)                                 |
  *
+ * Flexible versions (KIP-482) have compact types and tagged fields; kafka/wire writes and reads both encodings.
  * A request is written without length and header: kafka/conn puts them before it. A response reader starts after the
  * response header. Decoders never trust a length; they return false with ERR_RETRY (the connection is dropped, the
  * process goes on) when bytes are not what the API says. Decoded structs borrow from the answer's bytes and own
@@ -59,9 +60,10 @@ enum api_key {
 /* Name for logs, and the range we speak; false when we do not speak this API. */
 bool api_range(enum api_key key, int16_t *out_min, int16_t *out_max);
 const char *api_name(enum api_key key);
-/* Do the headers of its requests and of its answers end in tagged fields? */
-bool api_request_tagged(enum api_key key);
-bool api_answer_tagged(enum api_key key);
+/* Are its types compact, with tagged fields (KIP-482)? Then the header of the request ends in some, too. */
+bool api_flexible(enum api_key key, int16_t version);
+/* Does the header of its answer end in tagged fields? */
+bool api_answer_tagged(enum api_key key, int16_t version);
 
 /* What a broker offers, one entry for each API we speak; version -1 = not offered in a version that we speak. */
 struct api_versions {
@@ -69,10 +71,12 @@ struct api_versions {
 };
 void api_versions_none(struct api_versions *versions);
 
-void proto_put_api_versions(struct writer *writer, const char *software_version);
-/* Takes v3 answers and the v0 form that a broker sends with UNSUPPORTED_VERSION. */
+void proto_put_api_versions(struct writer *writer, int16_t version, const char *software_version);
+/* A broker that does not know `version` says so in version 0, with its range of this API (since 2.4) or nothing: then
+ * *out_ask_older, and it is to be asked in version 0 (KIP-511). */
 MUST_CHECK
-bool proto_get_api_versions(struct reader *reader, struct api_versions *out, struct err *err);
+bool proto_get_api_versions(struct reader *reader, int16_t version, struct api_versions *out,
+                            bool *out_ask_older, struct err *err);
 
 /* --- sign-in --------------------------------------------------------------------------------------------------- */
 void proto_put_sasl_handshake(struct writer *writer, const char *mechanism);
@@ -86,6 +90,7 @@ MUST_CHECK
 bool proto_get_sasl_handshake(struct reader *reader, struct sasl_handshake_answer *out,
                               struct err *err);
 
+/* Versions 1 and 2 differ in their encoding alone: writer->rigid and reader->rigid say it (!api_flexible()). */
 void proto_put_sasl_authenticate(struct writer *writer, const void *bytes, size_t len);
 struct sasl_authenticate_answer {
     int16_t error;
@@ -114,7 +119,7 @@ struct metadata_partition {
 struct metadata_topic {
     int16_t error;
     struct wire_string name;
-    struct uuid id;
+    struct uuid id; /* zero before version 10 (Kafka 2.8) */
     bool internal;
     struct metadata_partition *partitions;
     int32_t partitions_count;
@@ -127,6 +132,10 @@ struct metadata {
     struct metadata_topic *topics;
     int32_t topics_count;
 };
+enum {                              /* Kafka has them since */
+       METADATA_STATIC_MEMBERS = 8, /* 2.3: groups know members by instance id (not told here) */
+       METADATA_IDS = 10,           /* 2.8: topics have ids */
+};
 /* All topics when names is NULL. Never creates topics. */
 void proto_put_metadata(struct writer *writer, int16_t version, const char *const *names,
                         int32_t count);
@@ -136,13 +145,14 @@ bool proto_get_metadata(struct reader *reader, int16_t version, struct metadata 
 void metadata_done(struct metadata *metadata);
 
 /* --- Fetch ----------------------------------------------------------------------------------------------------- */
-struct fetch_want {       /* one partition of a request */
-    const char *topic;    /* used by version 12 */
-    struct uuid topic_id; /* used by version 13+ */
+enum { FETCH_BY_ID = 13 }; /* from this version on topics are named by their ids alone */
+struct fetch_want {        /* one partition of a request */
+    const char *topic;     /* used up to version 12 */
+    struct uuid topic_id;  /* used by version 13+ */
     int32_t partition;
     int32_t current_leader_epoch; /* -1 = do not check */
     int64_t offset;
-    int32_t last_fetched_epoch; /* -1 = do not check */
+    int32_t last_fetched_epoch; /* version 12+; -1 = do not check */
     int32_t max_bytes;
 };
 /* `wants` sorted so that partitions of one topic stand together. */
@@ -154,14 +164,15 @@ struct fetch_aborted {
     int64_t first_offset;
 };
 struct fetch_partition {
-    struct wire_string topic; /* version 12 */
+    struct wire_string topic; /* up to version 12 */
     struct uuid topic_id;     /* version 13+ */
     int32_t partition;
     int16_t error;
     int64_t high_watermark;
     int64_t last_stable_offset;
     int64_t log_start_offset;
-    bool diverging; /* DivergingEpoch present: our last fetched epoch is not the leader's */
+    bool
+        diverging; /* version 12+, DivergingEpoch present: our last fetched epoch is not the leader's */
     int32_t diverging_epoch;
     int64_t diverging_end_offset;
     struct fetch_aborted *aborted;
@@ -223,6 +234,13 @@ struct topic_partition {
 enum { LIST_OFFSETS_LATEST = -1, LIST_OFFSETS_EARLIEST = -2 };
 void proto_put_list_offsets(struct writer *writer, int16_t version, bool read_committed,
                             int64_t timestamp, const struct topic_partition *wants, int32_t count);
+/* Where the leader's log ends, replicated or not: asked as brokers ask, not as a consumer; answered likewise. */
+struct log_end_want {
+    struct topic_partition place;
+    int32_t leader_epoch; /* -1 = do not check */
+};
+void proto_put_log_ends(struct writer *writer, int16_t version, const struct log_end_want *wants,
+                        int32_t count);
 struct list_offsets_part {
     struct wire_string topic;
     int32_t partition;
@@ -241,15 +259,16 @@ bool proto_get_list_offsets(struct reader *reader, int16_t version, struct list_
 void list_offsets_answer_done(struct list_offsets_answer *answer);
 
 /* End offset of `epoch` at the leader; -1/-1 in the answer = unknown there. */
-void proto_put_epoch_end(struct writer *writer, const char *topic, int32_t partition,
-                         int32_t current_leader_epoch, int32_t epoch);
+void proto_put_epoch_end(struct writer *writer, int16_t version, const char *topic,
+                         int32_t partition, int32_t current_leader_epoch, int32_t epoch);
 struct epoch_end_answer {
     int16_t error;
     int32_t leader_epoch;
     int64_t end_offset;
 };
 MUST_CHECK
-bool proto_get_epoch_end(struct reader *reader, struct epoch_end_answer *out, struct err *err);
+bool proto_get_epoch_end(struct reader *reader, int16_t version, struct epoch_end_answer *out,
+                         struct err *err);
 
 void proto_put_describe_producers(struct writer *writer, const char *topic, int32_t partition);
 struct producer_state {
@@ -304,7 +323,7 @@ void proto_put_list_groups(struct writer *writer, int16_t version);
 struct listed_group {
     struct wire_string group;
     struct wire_string protocol_type; /* "consumer", "connect", ...; "" = no member ever joined */
-    struct wire_string state;         /* "Empty", "Stable", ... */
+    struct wire_string state;         /* "Empty", "Stable", ...; null before 4 */
     struct wire_string type;          /* "classic", "consumer", "share", "streams"; null before 5 */
 };
 struct list_groups_answer {
@@ -318,10 +337,10 @@ bool proto_get_list_groups(struct reader *reader, int16_t version, struct list_g
 void list_groups_answer_done(struct list_groups_answer *answer);
 
 /* Members of one group of the classic protocol. */
-void proto_put_describe_group(struct writer *writer, const char *group);
+void proto_put_describe_group(struct writer *writer, int16_t version, const char *group);
 struct described_member {
     struct wire_string member_id;
-    struct wire_string instance_id; /* null: not static */
+    struct wire_string instance_id; /* null: not static, or before version 4 */
     struct wire_string client_id;
     struct wire_string client_host;
 };
@@ -333,8 +352,8 @@ struct describe_group_answer {
 };
 /* ERR_RETRY also when it is not about one group. */
 MUST_CHECK
-bool proto_get_describe_group(struct reader *reader, struct describe_group_answer *out,
-                              struct err *err);
+bool proto_get_describe_group(struct reader *reader, int16_t version,
+                              struct describe_group_answer *out, struct err *err);
 void describe_group_answer_done(struct describe_group_answer *answer);
 
 /* Members of one group of the consumer protocol (KIP-848), likewise; GROUP_ID_NOT_FOUND: there is none of this protocol. */
@@ -420,6 +439,7 @@ bool proto_get_offset_commit(struct reader *reader, int16_t version,
                              struct offset_commit_answer *out, struct err *err);
 void offset_commit_answer_done(struct offset_commit_answer *answer);
 
+/* Version 2 knows member ids alone: instance_id is left out. */
 void proto_put_leave_group(struct writer *writer, int16_t version, const char *group,
                            const char *member_id, const char *instance_id, const char *reason);
 /* The group's error, else the member's. */

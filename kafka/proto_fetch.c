@@ -1,4 +1,4 @@
-/* See proto.h: Fetch without a session, by topic name (12) or topic id (13 and later). */
+/* See proto.h: Fetch without a session, by topic name (10 to 12) or topic id (13 and later). */
 #include <assert.h>
 
 #include "kafka/proto_private.h"
@@ -22,23 +22,31 @@ static int32_t topic_run(int16_t version, const struct fetch_want *wants, int32_
     return run;
 }
 
+static void put_fetch_partition(struct writer *writer, int16_t version,
+                                const struct fetch_want *want)
+{
+    writer_i32(writer, want->partition);
+    writer_i32(writer, want->current_leader_epoch);
+    writer_i64(writer, want->offset);
+    if (version >= 12) {
+        writer_i32(writer, want->last_fetched_epoch);
+    }
+    writer_i64(writer, -1); /* LogStartOffset: followers only */
+    writer_i32(writer, want->max_bytes);
+    wire_put_no_tags(writer);
+}
+
 static void put_fetch_topic(struct writer *writer, int16_t version, const struct fetch_want *wants,
                             int32_t count)
 {
     if (version >= 13) {
         wire_put_uuid(writer, &wants[0].topic_id);
     } else {
-        wire_put_compact_string(writer, wants[0].topic);
+        wire_put_text(writer, wants[0].topic);
     }
-    wire_put_compact_array(writer, count);
+    wire_put_list(writer, count);
     for (int32_t i = 0; i < count; i++) {
-        writer_i32(writer, wants[i].partition);
-        writer_i32(writer, wants[i].current_leader_epoch);
-        writer_i64(writer, wants[i].offset);
-        writer_i32(writer, wants[i].last_fetched_epoch);
-        writer_i64(writer, -1); /* LogStartOffset: followers only */
-        writer_i32(writer, wants[i].max_bytes);
-        wire_put_no_tags(writer);
+        put_fetch_partition(writer, version, &wants[i]);
     }
     wire_put_no_tags(writer);
 }
@@ -49,7 +57,7 @@ void proto_put_fetch(struct writer *writer, int16_t version, int32_t max_wait_ms
 {
     int32_t topics_count = 0;
 
-    assert(proto_speaks(API_FETCH, version));
+    proto_begin(writer, API_FETCH, version);
     for (int32_t i = 0; i < count; i += topic_run(version, wants + i, count - i)) {
         topics_count++;
     }
@@ -64,21 +72,23 @@ void proto_put_fetch(struct writer *writer, int16_t version, int32_t max_wait_ms
     writer_i8(writer, read_committed ? 1 : 0);
     writer_i32(writer, 0);  /* SessionId */
     writer_i32(writer, -1); /* SessionEpoch: no session */
-    wire_put_compact_array(writer, topics_count);
+    wire_put_list(writer, topics_count);
     for (int32_t i = 0; i < count;) {
         int32_t run = topic_run(version, wants + i, count - i);
         put_fetch_topic(writer, version, wants + i, run);
         i += run;
     }
-    wire_put_compact_array(writer, 0);   /* ForgottenTopicsData */
-    wire_put_compact_string(writer, ""); /* RackId */
+    wire_put_list(writer, 0); /* ForgottenTopicsData */
+    if (version >= 11) {
+        wire_put_text(writer, ""); /* RackId */
+    }
     wire_put_no_tags(writer);
 }
 
 static void get_aborted(struct reader *reader, struct fetch_partition *partition)
 {
     struct proto_array aborted = {0};
-    int32_t count = wire_compact_array(reader, 17);
+    int32_t count = wire_list(reader, 17);
 
     if (count <= 0) { /* null without read_committed */
         return;
@@ -95,11 +105,11 @@ static void get_aborted(struct reader *reader, struct fetch_partition *partition
 
 static void get_records(struct reader *reader, struct fetch_partition *partition)
 {
-    uint32_t len = wire_uvarint(reader); /* one more than there are; 0 = null */
+    struct wire_string records = wire_blob(reader);
 
-    if (len > 1) {
-        partition->records = reader_bytes(reader, len - 1);
-        partition->records_len = reader->bad ? 0 : len - 1;
+    if (records.len > 0) {
+        partition->records = (const uint8_t *)records.data;
+        partition->records_len = (size_t)records.len;
     }
 }
 
@@ -115,7 +125,7 @@ static bool get_diverging(struct reader *field, struct fetch_partition *partitio
 
 static void get_fetch_tags(struct reader *reader, struct fetch_partition *partition)
 {
-    uint32_t left = wire_uvarint(reader);
+    uint32_t left = reader->rigid ? 0 : wire_uvarint(reader);
     uint32_t tag;
     struct reader field;
 
@@ -127,7 +137,8 @@ static void get_fetch_tags(struct reader *reader, struct fetch_partition *partit
     }
 }
 
-static void get_fetch_partition(struct reader *reader, struct fetch_partition *partition)
+static void get_fetch_partition(struct reader *reader, int16_t version,
+                                struct fetch_partition *partition)
 {
     partition->partition = reader_i32(reader);
     partition->error = reader_i16(reader);
@@ -135,7 +146,9 @@ static void get_fetch_partition(struct reader *reader, struct fetch_partition *p
     partition->last_stable_offset = reader_i64(reader);
     partition->log_start_offset = reader_i64(reader);
     get_aborted(reader, partition);
-    reader_i32(reader); /* PreferredReadReplica: we send no rack, so there is none */
+    if (version >= 11) {
+        reader_i32(reader); /* PreferredReadReplica: we send no rack, so there is none */
+    }
     get_records(reader, partition);
     get_fetch_tags(reader, partition);
 }
@@ -148,7 +161,7 @@ static void get_fetch_topic(struct reader *reader, int16_t version, struct proto
     if (version >= 13) {
         id = wire_uuid(reader);
     } else {
-        name = wire_compact_string(reader);
+        name = wire_text(reader);
     }
     int32_t count = proto_count(reader, FETCH_PARTITION_MIN_BYTES);
     proto_array_reserve(array, count, sizeof(struct fetch_partition));
@@ -156,7 +169,7 @@ static void get_fetch_topic(struct reader *reader, int16_t version, struct proto
         struct fetch_partition *partition = (struct fetch_partition *)array->items + array->count++;
         partition->topic = name;
         partition->topic_id = id;
-        get_fetch_partition(reader, partition);
+        get_fetch_partition(reader, version, partition);
     }
     wire_skip_tags(reader);
 }
@@ -167,7 +180,7 @@ bool proto_get_fetch(struct reader *reader, int16_t version, struct fetch_answer
     struct proto_array partitions = {0};
     struct fetch_answer answer = {0};
 
-    assert(proto_speaks(API_FETCH, version));
+    proto_enter(reader, API_FETCH, version);
     answer.throttle_ms = reader_i32(reader);
     answer.error = reader_i16(reader);
     reader_i32(reader); /* SessionId */

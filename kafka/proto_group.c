@@ -7,38 +7,38 @@
 void proto_put_find_coordinator(struct writer *writer, int16_t version, bool transactional,
                                 const char *group)
 {
-    assert(proto_speaks(API_FIND_COORDINATOR, version));
+    proto_begin(writer, API_FIND_COORDINATOR, version);
     if (version <= 3) {
-        wire_put_compact_string(writer, group);
+        wire_put_text(writer, group);
     }
     writer_i8(writer, transactional ? 1 : 0); /* KeyType */
     if (version >= 4) {
-        wire_put_compact_array(writer, 1);
-        wire_put_compact_string(writer, group);
+        wire_put_list(writer, 1);
+        wire_put_text(writer, group);
     }
     wire_put_no_tags(writer);
 }
 
-static void get_coordinator_v3(struct reader *reader, struct find_coordinator_answer *answer)
+static void get_only_coordinator(struct reader *reader, struct find_coordinator_answer *answer)
 {
     answer->error = reader_i16(reader);
-    wire_compact_string(reader); /* ErrorMessage */
+    wire_text(reader); /* ErrorMessage */
     answer->id = reader_i32(reader);
-    answer->host = wire_compact_string(reader);
+    answer->host = wire_text(reader);
     answer->port = reader_i32(reader);
 }
 
-static void get_coordinator_v4(struct reader *reader, struct find_coordinator_answer *answer)
+static void get_first_coordinator(struct reader *reader, struct find_coordinator_answer *answer)
 {
     if (proto_count(reader, 14) != 1) {
         reader->bad = true; /* we asked for one group */
     }
-    wire_compact_string(reader); /* Key */
+    wire_text(reader); /* Key */
     answer->id = reader_i32(reader);
-    answer->host = wire_compact_string(reader);
+    answer->host = wire_text(reader);
     answer->port = reader_i32(reader);
     answer->error = reader_i16(reader);
-    wire_compact_string(reader); /* ErrorMessage */
+    wire_text(reader); /* ErrorMessage */
     wire_skip_tags(reader);
 }
 
@@ -47,12 +47,12 @@ bool proto_get_find_coordinator(struct reader *reader, int16_t version,
 {
     struct find_coordinator_answer answer = {0};
 
-    assert(proto_speaks(API_FIND_COORDINATOR, version));
+    proto_enter(reader, API_FIND_COORDINATOR, version);
     reader_i32(reader); /* ThrottleTimeMs */
     if (version <= 3) {
-        get_coordinator_v3(reader, &answer);
+        get_only_coordinator(reader, &answer);
     } else {
-        get_coordinator_v4(reader, &answer);
+        get_first_coordinator(reader, &answer);
     }
     wire_skip_tags(reader);
     if (!proto_finish(reader, API_FIND_COORDINATOR, version, err)) {
@@ -65,13 +65,17 @@ bool proto_get_find_coordinator(struct reader *reader, int16_t version,
 void proto_put_leave_group(struct writer *writer, int16_t version, const char *group,
                            const char *member_id, const char *instance_id, const char *reason)
 {
-    assert(proto_speaks(API_LEAVE_GROUP, version));
-    wire_put_compact_string(writer, group);
-    wire_put_compact_array(writer, 1);
-    wire_put_compact_string(writer, member_id == NULL ? "" : member_id);
-    wire_put_compact_string(writer, instance_id);
+    proto_begin(writer, API_LEAVE_GROUP, version);
+    wire_put_text(writer, group);
+    if (version >= 3) {
+        wire_put_list(writer, 1);
+    }
+    wire_put_text(writer, member_id == NULL ? "" : member_id);
+    if (version >= 3) {
+        wire_put_text(writer, instance_id);
+    }
     if (version >= 5) {
-        wire_put_compact_string(writer, reason);
+        wire_put_text(writer, reason);
     }
     wire_put_no_tags(writer);
     wire_put_no_tags(writer);
@@ -80,13 +84,13 @@ void proto_put_leave_group(struct writer *writer, int16_t version, const char *g
 bool proto_get_leave_group(struct reader *reader, int16_t version, int16_t *out_error,
                            struct err *err)
 {
-    assert(proto_speaks(API_LEAVE_GROUP, version));
+    proto_enter(reader, API_LEAVE_GROUP, version);
     reader_i32(reader); /* ThrottleTimeMs */
     int16_t error = reader_i16(reader);
-    int32_t members_count = proto_count(reader, 5);
+    int32_t members_count = version >= 3 ? proto_count(reader, 5) : 0;
     for (int32_t i = 0; i < members_count && !reader->bad; i++) {
-        wire_compact_string(reader); /* MemberId */
-        wire_compact_string(reader); /* GroupInstanceId */
+        wire_text(reader); /* MemberId */
+        wire_text(reader); /* GroupInstanceId */
         int16_t member_error = reader_i16(reader);
         wire_skip_tags(reader);
         if (error == KAFKA_NONE) {
@@ -106,8 +110,8 @@ bool proto_get_leave_group(struct reader *reader, int16_t version, int16_t *out_
 static void put_offset_fetch_topic(struct writer *writer, const struct topic_partition *parts,
                                    int32_t count)
 {
-    wire_put_compact_string(writer, parts[0].topic);
-    wire_put_compact_array(writer, count);
+    wire_put_text(writer, parts[0].topic);
+    wire_put_list(writer, count);
     for (int32_t i = 0; i < count; i++) {
         writer_i32(writer, parts[i].partition);
     }
@@ -117,16 +121,16 @@ static void put_offset_fetch_topic(struct writer *writer, const struct topic_par
 static void put_offset_fetch_group(struct writer *writer, int16_t version,
                                    const struct offset_fetch_want *want)
 {
-    wire_put_compact_string(writer, want->group);
+    wire_put_text(writer, want->group);
     if (version >= 9) {
-        wire_put_compact_string(writer, NULL); /* MemberId: we ask as no member ... */
-        writer_i32(writer, -1);                /* MemberEpoch: ... so nothing is checked of one */
+        wire_put_text(writer, NULL); /* MemberId: we ask as no member ... */
+        writer_i32(writer, -1);      /* MemberEpoch: ... so nothing is checked of one */
     }
     if (want->parts == NULL) {
-        wire_put_compact_array(writer, -1);
+        wire_put_list(writer, -1);
         return;
     }
-    wire_put_compact_array(writer, proto_topic_runs_count(want->parts, want->parts_count));
+    wire_put_list(writer, proto_topic_runs_count(want->parts, want->parts_count));
     for (int32_t i = 0; i < want->parts_count;) {
         int32_t run = proto_topic_run(want->parts + i, want->parts_count - i);
         put_offset_fetch_topic(writer, want->parts + i, run);
@@ -137,10 +141,10 @@ static void put_offset_fetch_group(struct writer *writer, int16_t version,
 void proto_put_offset_fetch(struct writer *writer, int16_t version, bool require_stable,
                             const struct offset_fetch_want *wants, int32_t count)
 {
-    assert(proto_speaks(API_OFFSET_FETCH, version));
+    proto_begin(writer, API_OFFSET_FETCH, version);
     assert(version >= 8 || count == 1);
     if (version >= 8) {
-        wire_put_compact_array(writer, count);
+        wire_put_list(writer, count);
     }
     for (int32_t i = 0; i < count; i++) {
         put_offset_fetch_group(writer, version, &wants[i]);
@@ -148,13 +152,15 @@ void proto_put_offset_fetch(struct writer *writer, int16_t version, bool require
             wire_put_no_tags(writer);
         }
     }
-    writer_i8(writer, require_stable ? 1 : 0);
+    if (version >= 7) {
+        writer_i8(writer, require_stable ? 1 : 0);
+    }
     wire_put_no_tags(writer);
 }
 
 static void get_offset_fetch_topic(struct reader *reader, struct proto_array *array)
 {
-    struct wire_string name = wire_compact_string(reader);
+    struct wire_string name = wire_text(reader);
     int32_t count =
         proto_count(reader, 20); /* index 4, offset 8, epoch 4, metadata 1, error 2, tags 1 */
 
@@ -165,7 +171,7 @@ static void get_offset_fetch_topic(struct reader *reader, struct proto_array *ar
         part->partition = reader_i32(reader);
         part->offset = reader_i64(reader);
         part->leader_epoch = reader_i32(reader);
-        part->metadata = wire_compact_string(reader);
+        part->metadata = wire_text(reader);
         part->error = reader_i16(reader);
         wire_skip_tags(reader);
     }
@@ -195,13 +201,13 @@ static void get_offset_fetch_groups(struct reader *reader, struct offset_fetch_a
     answer->groups = groups.items;
     for (int32_t i = 0; i < count && !reader->bad; i++) {
         struct offset_fetch_group *group = &answer->groups[answer->groups_count++];
-        group->group = wire_compact_string(reader);
+        group->group = wire_text(reader);
         get_offset_fetch_topics(reader, group);
         wire_skip_tags(reader);
     }
 }
 
-static void get_offset_fetch_v7(struct reader *reader, struct offset_fetch_answer *answer)
+static void get_offset_fetch_alone(struct reader *reader, struct offset_fetch_answer *answer)
 {
     struct proto_array groups = {0};
 
@@ -217,12 +223,12 @@ bool proto_get_offset_fetch(struct reader *reader, int16_t version, struct offse
 {
     struct offset_fetch_answer answer = {0};
 
-    assert(proto_speaks(API_OFFSET_FETCH, version));
+    proto_enter(reader, API_OFFSET_FETCH, version);
     answer.throttle_ms = reader_i32(reader);
     if (version >= 8) {
         get_offset_fetch_groups(reader, &answer);
     } else {
-        get_offset_fetch_v7(reader, &answer);
+        get_offset_fetch_alone(reader, &answer);
     }
     wire_skip_tags(reader);
     if (!proto_finish(reader, API_OFFSET_FETCH, version, err)) {

@@ -9,16 +9,16 @@
 void proto_put_find_coordinators(struct writer *writer, int16_t version, const char *const *groups,
                                  int32_t count)
 {
-    assert(proto_speaks(API_FIND_COORDINATOR, version));
+    proto_begin(writer, API_FIND_COORDINATOR, version);
     assert(version >= 4 || count == 1);
     if (version <= 3) {
         proto_put_find_coordinator(writer, version, false, groups[0]);
         return;
     }
     writer_i8(writer, 0); /* KeyType: groups */
-    wire_put_compact_array(writer, count);
+    wire_put_list(writer, count);
     for (int32_t i = 0; i < count; i++) {
-        wire_put_compact_string(writer, groups[i]);
+        wire_put_text(writer, groups[i]);
     }
     wire_put_no_tags(writer);
 }
@@ -31,12 +31,12 @@ static void get_coordinator_rows(struct reader *reader, struct proto_array *rows
     proto_array_reserve(rows, count, sizeof(struct coordinator_row));
     for (int32_t i = 0; i < count && !reader->bad; i++) {
         struct coordinator_row *row = (struct coordinator_row *)rows->items + rows->count++;
-        row->group = wire_compact_string(reader);
+        row->group = wire_text(reader);
         row->id = reader_i32(reader);
-        wire_compact_string(reader); /* Host */
-        reader_i32(reader);          /* Port */
+        wire_text(reader);  /* Host */
+        reader_i32(reader); /* Port */
         row->error = reader_i16(reader);
-        wire_compact_string(reader); /* ErrorMessage */
+        wire_text(reader); /* ErrorMessage */
         wire_skip_tags(reader);
     }
 }
@@ -47,10 +47,10 @@ static void get_coordinator_alone(struct reader *reader, struct proto_array *row
     struct coordinator_row *row = (struct coordinator_row *)rows->items + rows->count++;
     row->group = (struct wire_string){.data = NULL, .len = -1};
     row->error = reader_i16(reader);
-    wire_compact_string(reader); /* ErrorMessage */
+    wire_text(reader); /* ErrorMessage */
     row->id = reader_i32(reader);
-    wire_compact_string(reader); /* Host */
-    reader_i32(reader);          /* Port */
+    wire_text(reader);  /* Host */
+    reader_i32(reader); /* Port */
 }
 
 bool proto_get_find_coordinators(struct reader *reader, int16_t version,
@@ -58,7 +58,7 @@ bool proto_get_find_coordinators(struct reader *reader, int16_t version,
 {
     struct proto_array rows = {0};
 
-    assert(proto_speaks(API_FIND_COORDINATOR, version));
+    proto_enter(reader, API_FIND_COORDINATOR, version);
     reader_i32(reader); /* ThrottleTimeMs */
     if (version <= 3) {
         get_coordinator_alone(reader, &rows);
@@ -84,10 +84,12 @@ void find_coordinators_answer_done(struct find_coordinators_answer *answer)
 
 void proto_put_list_groups(struct writer *writer, int16_t version)
 {
-    assert(proto_speaks(API_LIST_GROUPS, version));
-    wire_put_compact_array(writer, 0); /* StatesFilter: any */
+    proto_begin(writer, API_LIST_GROUPS, version);
+    if (version >= 4) {
+        wire_put_list(writer, 0); /* StatesFilter: any */
+    }
     if (version >= 5) {
-        wire_put_compact_array(writer, 0); /* TypesFilter: any */
+        wire_put_list(writer, 0); /* TypesFilter: any */
     }
     wire_put_no_tags(writer);
 }
@@ -95,20 +97,20 @@ void proto_put_list_groups(struct writer *writer, int16_t version)
 bool proto_get_list_groups(struct reader *reader, int16_t version, struct list_groups_answer *out,
                            struct err *err)
 {
+    static const struct wire_string none = {.data = NULL, .len = -1};
     struct proto_array groups = {0};
 
-    assert(proto_speaks(API_LIST_GROUPS, version));
+    proto_enter(reader, API_LIST_GROUPS, version);
     reader_i32(reader); /* ThrottleTimeMs */
     int16_t error = reader_i16(reader);
-    int32_t count = proto_count(reader, version >= 5 ? 5 : 4); /* a byte a string, tags 1 */
+    int32_t count = proto_count(reader, version < 4 ? 3 : (size_t)version); /* strings, tags */
     proto_array_reserve(&groups, count, sizeof(struct listed_group));
     for (int32_t i = 0; i < count && !reader->bad; i++) {
         struct listed_group *group = (struct listed_group *)groups.items + groups.count++;
-        group->group = wire_compact_string(reader);
-        group->protocol_type = wire_compact_string(reader);
-        group->state = wire_compact_string(reader);
-        group->type = version >= 5 ? wire_compact_string(reader)
-                                   : (struct wire_string){.data = NULL, .len = -1};
+        group->group = wire_text(reader);
+        group->protocol_type = wire_text(reader);
+        group->state = version >= 4 ? wire_text(reader) : none;
+        group->type = version >= 5 ? wire_text(reader) : none;
         wire_skip_tags(reader);
     }
     wire_skip_tags(reader);
@@ -129,62 +131,58 @@ void list_groups_answer_done(struct list_groups_answer *answer)
 
 /* --- DescribeGroups -------------------------------------------------------------------------------------------- */
 
-#define DESCRIBE_GROUPS_VERSION 5
-
-void proto_put_describe_group(struct writer *writer, const char *group)
+void proto_put_describe_group(struct writer *writer, int16_t version, const char *group)
 {
-    wire_put_compact_array(writer, 1);
-    wire_put_compact_string(writer, group);
-    writer_i8(writer, 0); /* IncludeAuthorizedOperations */
+    proto_begin(writer, API_DESCRIBE_GROUPS, version);
+    wire_put_list(writer, 1);
+    wire_put_text(writer, group);
+    if (version >= 3) {
+        writer_i8(writer, 0); /* IncludeAuthorizedOperations */
+    }
     wire_put_no_tags(writer);
 }
 
-/* Bytes that only the group's members understand. */
-static void skip_compact_bytes(struct reader *reader)
-{
-    uint32_t len = wire_uvarint(reader); /* plus one */
-    if (len > 1) {
-        reader_bytes(reader, len - 1);
-    }
-}
-
-static void get_members(struct reader *reader, struct proto_array *members)
+static void get_members(struct reader *reader, int16_t version, struct proto_array *members)
 {
     int32_t count = proto_count(reader, 7); /* six lengths, tags */
     proto_array_reserve(members, count, sizeof(struct described_member));
     for (int32_t i = 0; i < count && !reader->bad; i++) {
         struct described_member *member =
             (struct described_member *)members->items + members->count++;
-        member->member_id = wire_compact_string(reader);
-        member->instance_id = wire_compact_string(reader);
-        member->client_id = wire_compact_string(reader);
-        member->client_host = wire_compact_string(reader);
-        skip_compact_bytes(reader); /* MemberMetadata */
-        skip_compact_bytes(reader); /* MemberAssignment */
+        member->member_id = wire_text(reader);
+        member->instance_id =
+            version >= 4 ? wire_text(reader) : (struct wire_string){.data = NULL, .len = -1};
+        member->client_id = wire_text(reader);
+        member->client_host = wire_text(reader);
+        wire_blob(reader); /* MemberMetadata: only the group's members understand it */
+        wire_blob(reader); /* MemberAssignment */
         wire_skip_tags(reader);
     }
 }
 
-bool proto_get_describe_group(struct reader *reader, struct describe_group_answer *out,
-                              struct err *err)
+bool proto_get_describe_group(struct reader *reader, int16_t version,
+                              struct describe_group_answer *out, struct err *err)
 {
     struct describe_group_answer answer = {0};
     struct proto_array members = {0};
 
+    proto_enter(reader, API_DESCRIBE_GROUPS, version);
     reader_i32(reader); /* ThrottleTimeMs */
     if (proto_count(reader, 12) != 1) {
         reader->bad = true;
     }
     answer.error = reader_i16(reader);
-    wire_compact_string(reader); /* GroupId */
-    answer.state = wire_compact_string(reader);
-    wire_compact_string(reader); /* ProtocolType */
-    wire_compact_string(reader); /* ProtocolData */
-    get_members(reader, &members);
-    reader_i32(reader); /* AuthorizedOperations */
+    wire_text(reader); /* GroupId */
+    answer.state = wire_text(reader);
+    wire_text(reader); /* ProtocolType */
+    wire_text(reader); /* ProtocolData */
+    get_members(reader, version, &members);
+    if (version >= 3) {
+        reader_i32(reader); /* AuthorizedOperations */
+    }
     wire_skip_tags(reader);
     wire_skip_tags(reader);
-    if (!proto_finish(reader, API_DESCRIBE_GROUPS, DESCRIBE_GROUPS_VERSION, err)) {
+    if (!proto_finish(reader, API_DESCRIBE_GROUPS, version, err)) {
         free(members.items);
         return false;
     }
@@ -206,15 +204,18 @@ void describe_group_answer_done(struct describe_group_answer *answer)
 
 void proto_put_describe_consumer_group(struct writer *writer, const char *group)
 {
-    proto_put_describe_group(writer, group); /* the same: names, IncludeAuthorizedOperations */
+    wire_put_list(writer, 1);
+    wire_put_text(writer, group);
+    writer_i8(writer, 0); /* IncludeAuthorizedOperations */
+    wire_put_no_tags(writer);
 }
 
 static void skip_assignment(struct reader *reader)
 {
     int32_t topics_count = proto_count(reader, 19); /* id 16, two lengths, tags */
     for (int32_t i = 0; i < topics_count && !reader->bad; i++) {
-        reader_bytes(reader, 16);    /* TopicId */
-        wire_compact_string(reader); /* TopicName */
+        reader_bytes(reader, 16); /* TopicId */
+        wire_text(reader);        /* TopicName */
         reader_bytes(reader, (size_t)proto_count(reader, 4) * 4);
         wire_skip_tags(reader);
     }
@@ -229,17 +230,17 @@ static void get_consumer_members(struct reader *reader, struct proto_array *memb
     for (int32_t i = 0; i < count && !reader->bad; i++) {
         struct described_member *member =
             (struct described_member *)members->items + members->count++;
-        member->member_id = wire_compact_string(reader);
-        member->instance_id = wire_compact_string(reader);
-        wire_compact_string(reader); /* RackId */
-        reader_i32(reader);          /* MemberEpoch */
-        member->client_id = wire_compact_string(reader);
-        member->client_host = wire_compact_string(reader);
+        member->member_id = wire_text(reader);
+        member->instance_id = wire_text(reader);
+        wire_text(reader);  /* RackId */
+        reader_i32(reader); /* MemberEpoch */
+        member->client_id = wire_text(reader);
+        member->client_host = wire_text(reader);
         int32_t topics_count = proto_count(reader, 1);
         for (int32_t topic = 0; topic < topics_count && !reader->bad; topic++) {
-            wire_compact_string(reader); /* SubscribedTopicNames */
+            wire_text(reader); /* SubscribedTopicNames */
         }
-        wire_compact_string(reader); /* SubscribedTopicRegex */
+        wire_text(reader); /* SubscribedTopicRegex */
         skip_assignment(reader);
         skip_assignment(reader); /* TargetAssignment */
         wire_skip_tags(reader);
@@ -257,12 +258,12 @@ bool proto_get_describe_consumer_group(struct reader *reader, struct describe_gr
         reader->bad = true;
     }
     answer.error = reader_i16(reader);
-    wire_compact_string(reader); /* ErrorMessage */
-    wire_compact_string(reader); /* GroupId */
-    answer.state = wire_compact_string(reader);
-    reader_i32(reader);          /* GroupEpoch */
-    reader_i32(reader);          /* AssignmentEpoch */
-    wire_compact_string(reader); /* AssignorName */
+    wire_text(reader); /* ErrorMessage */
+    wire_text(reader); /* GroupId */
+    answer.state = wire_text(reader);
+    reader_i32(reader); /* GroupEpoch */
+    reader_i32(reader); /* AssignmentEpoch */
+    wire_text(reader);  /* AssignorName */
     get_consumer_members(reader, &members);
     reader_i32(reader); /* AuthorizedOperations */
     wire_skip_tags(reader);
@@ -292,13 +293,13 @@ static int32_t commit_run(const struct offset_commit_part *parts, int32_t count)
 static void put_commit_topic(struct writer *writer, const struct offset_commit_part *parts,
                              int32_t count)
 {
-    wire_put_compact_string(writer, parts[0].topic);
-    wire_put_compact_array(writer, count);
+    wire_put_text(writer, parts[0].topic);
+    wire_put_list(writer, count);
     for (int32_t i = 0; i < count; i++) {
         writer_i32(writer, parts[i].partition);
         writer_i64(writer, parts[i].offset);
         writer_i32(writer, -1); /* CommittedLeaderEpoch */
-        wire_put_compact_string(writer, parts[i].metadata);
+        wire_put_text(writer, parts[i].metadata);
         wire_put_no_tags(writer);
     }
     wire_put_no_tags(writer);
@@ -309,15 +310,17 @@ void proto_put_offset_commit(struct writer *writer, int16_t version, const char 
 {
     int32_t topics_count = 0;
 
-    assert(proto_speaks(API_OFFSET_COMMIT, version));
+    proto_begin(writer, API_OFFSET_COMMIT, version);
     for (int32_t i = 0; i < count; i += commit_run(parts + i, count - i)) {
         topics_count++;
     }
-    wire_put_compact_string(writer, group);
-    writer_i32(writer, -1);                /* GenerationIdOrMemberEpoch: of no member */
-    wire_put_compact_string(writer, "");   /* MemberId */
-    wire_put_compact_string(writer, NULL); /* GroupInstanceId */
-    wire_put_compact_array(writer, topics_count);
+    wire_put_text(writer, group);
+    writer_i32(writer, -1);    /* GenerationIdOrMemberEpoch: of no member */
+    wire_put_text(writer, ""); /* MemberId */
+    if (version >= 7) {
+        wire_put_text(writer, NULL); /* GroupInstanceId */
+    }
+    wire_put_list(writer, topics_count);
     for (int32_t i = 0; i < count;) {
         int32_t run = commit_run(parts + i, count - i);
         put_commit_topic(writer, parts + i, run);
@@ -328,7 +331,7 @@ void proto_put_offset_commit(struct writer *writer, int16_t version, const char 
 
 static void get_commit_topic(struct reader *reader, struct proto_array *rows)
 {
-    struct wire_string topic = wire_compact_string(reader);
+    struct wire_string topic = wire_text(reader);
     int32_t count = proto_count(reader, 7); /* index 4, error 2, tags 1 */
 
     proto_array_reserve(rows, count, sizeof(struct offset_commit_row));
@@ -347,7 +350,7 @@ bool proto_get_offset_commit(struct reader *reader, int16_t version,
 {
     struct proto_array rows = {0};
 
-    assert(proto_speaks(API_OFFSET_COMMIT, version));
+    proto_enter(reader, API_OFFSET_COMMIT, version);
     reader_i32(reader); /* ThrottleTimeMs */
     int32_t topics_count = proto_count(reader, 3);
     for (int32_t i = 0; i < topics_count && !reader->bad; i++) {

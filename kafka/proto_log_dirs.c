@@ -7,8 +7,8 @@
 
 void proto_put_describe_log_dirs(struct writer *writer, int16_t version)
 {
-    assert(proto_speaks(API_DESCRIBE_LOG_DIRS, version));
-    wire_put_compact_array(writer, 0); /* Topics: null would be all of them */
+    proto_begin(writer, API_DESCRIBE_LOG_DIRS, version);
+    wire_put_list(writer, 0); /* Topics: null would be all of them */
     wire_put_no_tags(writer);
 }
 
@@ -25,7 +25,7 @@ static void skip_topics(struct reader *reader)
 {
     int32_t count = proto_count(reader, 3); /* name 1, partitions 1, tags 1 */
     for (int32_t i = 0; i < count && !reader->bad; i++) {
-        wire_compact_string(reader);
+        wire_text(reader);
         skip_partitions(reader);
         wire_skip_tags(reader);
     }
@@ -34,7 +34,7 @@ static void skip_topics(struct reader *reader)
 static void get_dir(struct reader *reader, int16_t version, struct log_dir *dir)
 {
     dir->error = reader_i16(reader);
-    dir->path = wire_compact_string(reader);
+    dir->path = wire_text(reader);
     skip_topics(reader);
     dir->total_bytes = version >= 4 ? reader_i64(reader) : -1;
     dir->usable_bytes = version >= 4 ? reader_i64(reader) : -1;
@@ -46,7 +46,7 @@ bool proto_get_describe_log_dirs(struct reader *reader, int16_t version,
 {
     struct proto_array dirs = {0};
 
-    assert(proto_speaks(API_DESCRIBE_LOG_DIRS, version));
+    proto_enter(reader, API_DESCRIBE_LOG_DIRS, version);
     reader_i32(reader); /* ThrottleTimeMs */
     int16_t error = version >= 3 ? reader_i16(reader) : 0;
     int32_t count = proto_count(reader, 5); /* error 2, path 1, topics 1, tags 1 */

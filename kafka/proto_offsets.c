@@ -8,8 +8,8 @@
 static void put_list_offsets_topic(struct writer *writer, int64_t timestamp,
                                    const struct topic_partition *wants, int32_t count)
 {
-    wire_put_compact_string(writer, wants[0].topic);
-    wire_put_compact_array(writer, count);
+    wire_put_text(writer, wants[0].topic);
+    wire_put_list(writer, count);
     for (int32_t i = 0; i < count; i++) {
         writer_i32(writer, wants[i].partition);
         writer_i32(writer, -1); /* CurrentLeaderEpoch: do not check */
@@ -22,10 +22,10 @@ static void put_list_offsets_topic(struct writer *writer, int64_t timestamp,
 void proto_put_list_offsets(struct writer *writer, int16_t version, bool read_committed,
                             int64_t timestamp, const struct topic_partition *wants, int32_t count)
 {
-    assert(proto_speaks(API_LIST_OFFSETS, version));
+    proto_begin(writer, API_LIST_OFFSETS, version);
     writer_i32(writer, -1); /* ReplicaId: a consumer */
     writer_i8(writer, read_committed ? 1 : 0);
-    wire_put_compact_array(writer, proto_topic_runs_count(wants, count));
+    wire_put_list(writer, proto_topic_runs_count(wants, count));
     for (int32_t i = 0; i < count;) {
         int32_t run = proto_topic_run(wants + i, count - i);
         put_list_offsets_topic(writer, timestamp, wants + i, run);
@@ -34,9 +34,32 @@ void proto_put_list_offsets(struct writer *writer, int16_t version, bool read_co
     wire_put_no_tags(writer);
 }
 
+/* -2 is the replica id of Kafka's own tools: a broker bounds only a consumer, -1, by its high watermark. Each partition stands in a
+ * topic of its own, which brokers take. */
+#define REPLICA_DEBUGGING (-2)
+
+void proto_put_log_ends(struct writer *writer, int16_t version, const struct log_end_want *wants,
+                        int32_t count)
+{
+    proto_begin(writer, API_LIST_OFFSETS, version);
+    writer_i32(writer, REPLICA_DEBUGGING);
+    writer_i8(writer, 0);
+    wire_put_list(writer, count);
+    for (int32_t i = 0; i < count; i++) {
+        wire_put_text(writer, wants[i].place.topic);
+        wire_put_list(writer, 1);
+        writer_i32(writer, wants[i].place.partition);
+        writer_i32(writer, wants[i].leader_epoch);
+        writer_i64(writer, LIST_OFFSETS_LATEST);
+        wire_put_no_tags(writer);
+        wire_put_no_tags(writer);
+    }
+    wire_put_no_tags(writer);
+}
+
 static void get_list_offsets_topic(struct reader *reader, struct proto_array *array)
 {
-    struct wire_string name = wire_compact_string(reader);
+    struct wire_string name = wire_text(reader);
     int32_t count =
         proto_count(reader, 27); /* index 4, error 2, timestamp 8, offset 8, epoch 4, tags 1 */
 
@@ -59,7 +82,7 @@ bool proto_get_list_offsets(struct reader *reader, int16_t version, struct list_
 {
     struct proto_array parts = {0};
 
-    assert(proto_speaks(API_LIST_OFFSETS, version));
+    proto_enter(reader, API_LIST_OFFSETS, version);
     reader_i32(reader); /* ThrottleTimeMs */
     int32_t topics_count = proto_count(reader, 3);
     for (int32_t i = 0; i < topics_count && !reader->bad; i++) {
@@ -87,7 +110,7 @@ static void enter_only_partition(struct reader *reader, size_t min_bytes)
 {
     reader_i32(reader); /* ThrottleTimeMs */
     int32_t topics_count = proto_count(reader, 3);
-    wire_compact_string(reader);
+    wire_text(reader);
     int32_t partitions_count = proto_count(reader, min_bytes);
     if (topics_count != 1 || partitions_count != 1) {
         reader->bad = true; /* we asked for exactly one */
@@ -101,13 +124,16 @@ static void leave_only_partition(struct reader *reader)
     wire_skip_tags(reader); /* answer */
 }
 
-void proto_put_epoch_end(struct writer *writer, const char *topic, int32_t partition,
-                         int32_t current_leader_epoch, int32_t epoch)
+void proto_put_epoch_end(struct writer *writer, int16_t version, const char *topic,
+                         int32_t partition, int32_t current_leader_epoch, int32_t epoch)
 {
-    writer_i32(writer, -1); /* ReplicaId: a consumer */
-    wire_put_compact_array(writer, 1);
-    wire_put_compact_string(writer, topic);
-    wire_put_compact_array(writer, 1);
+    proto_begin(writer, API_OFFSET_FOR_LEADER_EPOCH, version);
+    if (version >= 3) {
+        writer_i32(writer, -1); /* ReplicaId: a consumer */
+    }
+    wire_put_list(writer, 1);
+    wire_put_text(writer, topic);
+    wire_put_list(writer, 1);
     writer_i32(writer, partition);
     writer_i32(writer, current_leader_epoch);
     writer_i32(writer, epoch);
@@ -116,17 +142,19 @@ void proto_put_epoch_end(struct writer *writer, const char *topic, int32_t parti
     wire_put_no_tags(writer);
 }
 
-bool proto_get_epoch_end(struct reader *reader, struct epoch_end_answer *out, struct err *err)
+bool proto_get_epoch_end(struct reader *reader, int16_t version, struct epoch_end_answer *out,
+                         struct err *err)
 {
     struct epoch_end_answer answer = {0};
 
+    proto_enter(reader, API_OFFSET_FOR_LEADER_EPOCH, version);
     enter_only_partition(reader, 19);
     answer.error = reader_i16(reader);
     reader_i32(reader); /* Partition */
     answer.leader_epoch = reader_i32(reader);
     answer.end_offset = reader_i64(reader);
     leave_only_partition(reader);
-    if (!proto_finish(reader, API_OFFSET_FOR_LEADER_EPOCH, 4, err)) {
+    if (!proto_finish(reader, API_OFFSET_FOR_LEADER_EPOCH, version, err)) {
         return false;
     }
     *out = answer;
@@ -135,9 +163,9 @@ bool proto_get_epoch_end(struct reader *reader, struct epoch_end_answer *out, st
 
 void proto_put_describe_producers(struct writer *writer, const char *topic, int32_t partition)
 {
-    wire_put_compact_array(writer, 1);
-    wire_put_compact_string(writer, topic);
-    wire_put_compact_array(writer, 1);
+    wire_put_list(writer, 1);
+    wire_put_text(writer, topic);
+    wire_put_list(writer, 1);
     writer_i32(writer, partition);
     wire_put_no_tags(writer);
     wire_put_no_tags(writer);
@@ -170,7 +198,7 @@ bool proto_get_describe_producers(struct reader *reader, struct describe_produce
     enter_only_partition(reader, 9);
     reader_i32(reader); /* PartitionIndex */
     answer.error = reader_i16(reader);
-    answer.message = wire_compact_string(reader);
+    answer.message = wire_text(reader);
     get_producers(reader, &answer);
     leave_only_partition(reader);
     if (!proto_finish(reader, API_DESCRIBE_PRODUCERS, 0, err)) {

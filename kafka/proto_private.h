@@ -4,7 +4,7 @@
 
 #include "kafka/proto.h"
 
-/* An array that a decoder fills. What is reserved follows from counts that wire_compact_array() compared with the
+/* An array that a decoder fills. What is reserved follows from counts that wire_list() compared with the
  * bytes that are left, so an answer makes us reserve a small multiple of its own size at most. */
 struct proto_array {
     void *items;
@@ -25,7 +25,9 @@ int32_t proto_topic_runs_count(const struct topic_partition *wants, int32_t coun
 /* The verdict on a decoded answer: every byte was taken and none was missing. false with ERR_RETRY otherwise. */
 bool proto_finish(const struct reader *reader, enum api_key api, int16_t version, struct err *err);
 
-/* Is `version` one that we speak? For asserts: the caller got it from struct api_versions. */
-bool proto_speaks(enum api_key api, int16_t version);
+/* Before the first field of a request or an answer: which encoding it has. An assertion that we speak `version`: the
+ * caller got it from struct api_versions. */
+void proto_begin(struct writer *writer, enum api_key api, int16_t version);
+void proto_enter(struct reader *reader, enum api_key api, int16_t version);
 
 #endif

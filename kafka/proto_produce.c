@@ -1,10 +1,10 @@
-/* See proto.h: Produce with acks -1, by topic name (9 to 12) or topic id (13); one batch a partition. */
+/* See proto.h: Produce with acks -1, by topic name (7 to 12) or topic id (13); one batch a partition. */
 #include <assert.h>
 
 #include "kafka/proto_private.h"
 
-/* The least bytes of one PartitionProduceResponse: index 4, error 2, three int64, errors 1, message 1, tags 1. */
-#define PRODUCE_PARTITION_MIN_BYTES 33
+/* The least bytes of one PartitionProduceResponse: index 4, error 2, three int64, tags 1; later errors and message. */
+#define PRODUCE_PARTITION_MIN_BYTES 31
 
 static bool same_topic(int16_t version, const struct produce_part *a, const struct produce_part *b)
 {
@@ -47,14 +47,13 @@ static void put_produce_topic(struct writer *writer, int16_t version,
     if (version >= 13) {
         wire_put_uuid(writer, &parts[0].topic_id);
     } else {
-        wire_put_compact_string(writer, parts[0].topic);
+        wire_put_text(writer, parts[0].topic);
     }
-    wire_put_compact_array(writer, count);
+    wire_put_list(writer, count);
     for (int32_t i = 0; i < count; i++) {
         size_t len = sizeof(parts[i].header) + parts[i].records_len;
-        assert(len < INT32_MAX);
         writer_i32(writer, parts[i].partition);
-        wire_put_uvarint(writer, (uint32_t)len + 1);
+        wire_put_blob_len(writer, len);
         writer_bytes(writer, parts[i].header, sizeof(parts[i].header));
         out_cuts[i] = writer->len;
         wire_put_no_tags(writer);
@@ -67,14 +66,14 @@ void proto_put_produce(struct writer *writer, int16_t version, int32_t timeout_m
 {
     int32_t topics_count = 0;
 
-    assert(proto_speaks(API_PRODUCE, version));
+    proto_begin(writer, API_PRODUCE, version);
     for (int32_t i = 0; i < count; i += topic_run(version, parts + i, count - i)) {
         topics_count++;
     }
-    wire_put_compact_string(writer, NULL); /* TransactionalId */
-    writer_i16(writer, -1);                /* Acks: all in-sync replicas */
+    wire_put_text(writer, NULL); /* TransactionalId */
+    writer_i16(writer, -1);      /* Acks: all in-sync replicas */
     writer_i32(writer, timeout_ms);
-    wire_put_compact_array(writer, topics_count);
+    wire_put_list(writer, topics_count);
     for (int32_t i = 0; i < count;) {
         int32_t run = topic_run(version, parts + i, count - i);
         put_produce_topic(writer, version, parts + i, run, out_cuts + i);
@@ -88,21 +87,25 @@ static void skip_record_errors(struct reader *reader)
     int32_t count = proto_count(reader, 6);
 
     for (int32_t i = 0; i < count && !reader->bad; i++) {
-        reader_i32(reader);          /* BatchIndex */
-        wire_compact_string(reader); /* BatchIndexErrorMessage */
+        reader_i32(reader); /* BatchIndex */
+        wire_text(reader);  /* BatchIndexErrorMessage */
         wire_skip_tags(reader);
     }
 }
 
-static void get_produce_part(struct reader *reader, struct produce_answer_part *part)
+static void get_produce_part(struct reader *reader, int16_t version,
+                             struct produce_answer_part *part)
 {
     part->partition = reader_i32(reader);
     part->error = reader_i16(reader);
     part->base_offset = reader_i64(reader);
     part->log_append_time = reader_i64(reader);
     part->log_start_offset = reader_i64(reader);
-    skip_record_errors(reader);
-    part->message = wire_compact_string(reader);
+    part->message = (struct wire_string){.data = NULL, .len = -1};
+    if (version >= 8) {
+        skip_record_errors(reader);
+        part->message = wire_text(reader);
+    }
     wire_skip_tags(reader); /* CurrentLeader */
 }
 
@@ -114,7 +117,7 @@ static void get_produce_topic(struct reader *reader, int16_t version, struct pro
     if (version >= 13) {
         id = wire_uuid(reader);
     } else {
-        name = wire_compact_string(reader);
+        name = wire_text(reader);
     }
     int32_t count = proto_count(reader, PRODUCE_PARTITION_MIN_BYTES);
     proto_array_reserve(array, count, sizeof(struct produce_answer_part));
@@ -123,7 +126,7 @@ static void get_produce_topic(struct reader *reader, int16_t version, struct pro
             (struct produce_answer_part *)array->items + array->count++;
         part->topic = name;
         part->topic_id = id;
-        get_produce_part(reader, part);
+        get_produce_part(reader, version, part);
     }
     wire_skip_tags(reader);
 }
@@ -134,7 +137,7 @@ bool proto_get_produce(struct reader *reader, int16_t version, struct produce_an
     struct proto_array parts = {0};
     struct produce_answer answer = {0};
 
-    assert(proto_speaks(API_PRODUCE, version));
+    proto_enter(reader, API_PRODUCE, version);
     int32_t topics_count = proto_count(reader, version >= 13 ? 18 : 3);
     for (int32_t i = 0; i < topics_count && !reader->bad; i++) {
         get_produce_topic(reader, version, &parts);

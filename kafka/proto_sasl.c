@@ -28,7 +28,7 @@ bool proto_get_sasl_handshake(struct reader *reader, struct sasl_handshake_answe
 
 void proto_put_sasl_authenticate(struct writer *writer, const void *bytes, size_t len)
 {
-    wire_put_uvarint(writer, (uint32_t)len + 1);
+    wire_put_blob_len(writer, len);
     writer_bytes(writer, bytes, len);
     wire_put_no_tags(writer);
 }
@@ -39,11 +39,11 @@ bool proto_get_sasl_authenticate(struct reader *reader, struct sasl_authenticate
     struct sasl_authenticate_answer answer = {0};
 
     answer.error = reader_i16(reader);
-    answer.message = wire_compact_string(reader);
-    answer.bytes = wire_compact_string(reader);
+    answer.message = wire_text(reader);
+    answer.bytes = wire_blob(reader);
     answer.session_lifetime_ms = reader_i64(reader);
     wire_skip_tags(reader);
-    if (!proto_finish(reader, API_SASL_AUTHENTICATE, 2, err)) {
+    if (!proto_finish(reader, API_SASL_AUTHENTICATE, reader->rigid ? 1 : 2, err)) {
         return false;
     }
     *out = answer;

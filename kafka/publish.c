@@ -41,8 +41,16 @@ static bool topic_there(struct admin *admin, const char *topic, struct err *err)
         return false;
     }
     int32_t copies = brokers_count < 3 ? (brokers_count > 0 ? brokers_count : 1) : 3;
-    const char *const settings[] = {"cleanup.policy", "compact", "min.insync.replicas",
-                                    brokers_count >= 3 ? "2" : "1", NULL};
+    bool kept =
+        admin->settings->single_writer; /* all of it: readers take the last record of a key */
+    /* clang-format off */
+    const char *const settings[] = {
+        "cleanup.policy", kept ? "delete" : "compact",
+        "min.insync.replicas", brokers_count >= 3 ? "2" : "1",
+        kept ? "retention.ms" : NULL, "-1",
+        "retention.bytes", "-1",
+        NULL};
+    /* clang-format on */
     return admin_create_topic(admin, topic, 1, copies, settings, err);
 }
 
@@ -135,9 +143,12 @@ bool publish(struct publisher *publisher, struct admin *admin, const char *topic
 
 /* ---- read ---- */
 
+/* The old consumer calls, as in kafka/control_reader: no group, and no ACL on one is needed. */
 struct reading {
     struct client *client;
     const char *topic;
+    rd_kafka_topic_t *handle;
+    rd_kafka_queue_t *queue;
     void (*each)(void *arg, const char *key, size_t key_len, const char *value, size_t value_len);
     void *arg;
     int64_t until_ms;
@@ -145,12 +156,32 @@ struct reading {
 
 static bool begin_reading(struct reading *reading, int64_t begin, struct err *err)
 {
-    rd_kafka_topic_partition_list_t *one = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(one, reading->topic, 0)->offset = begin;
-    rd_kafka_resp_err_t code = rd_kafka_assign(client_handle(reading->client), one);
-    rd_kafka_topic_partition_list_destroy(one);
-    return !code || client_err(reading->client, err, code, "read '%s': %s", reading->topic,
-                               rd_kafka_err2str(code));
+    rd_kafka_t *rk = client_handle(reading->client);
+    reading->queue = rd_kafka_queue_new(rk);
+    reading->handle = rd_kafka_topic_new(rk, reading->topic, NULL);
+    if (reading->handle &&
+        rd_kafka_consume_start_queue(reading->handle, 0, begin, reading->queue) == 0) {
+        return true;
+    }
+    rd_kafka_resp_err_t code = rd_kafka_last_error();
+    if (reading->handle) { /* was not started */
+        rd_kafka_topic_destroy(reading->handle);
+        reading->handle = NULL;
+    }
+    return client_err(reading->client, err, code, "read '%s': %s", reading->topic,
+                      rd_kafka_err2str(code));
+}
+
+static void end_reading(struct reading *reading)
+{
+    if (reading->handle) {
+        rd_kafka_consume_stop(reading->handle, 0);
+        rd_kafka_topic_destroy(reading->handle);
+    }
+    if (reading->queue) {
+        rd_kafka_queue_destroy(reading->queue);
+    }
+    client_free(reading->client, CLIENT_END_MS);
 }
 
 /* @return where we stand: behind the last message; -1 with err: it cannot be read */
@@ -176,15 +207,13 @@ static int64_t take_message(struct reading *reading, rd_kafka_message_t *message
 static bool read_to(struct reading *reading, int64_t end, struct err *err)
 {
     int64_t at = 0;
-    rd_kafka_queue_t *queue = rd_kafka_queue_get_consumer(client_handle(reading->client));
     while (at >= 0 && at < end && client_now_ms() < reading->until_ms) {
-        rd_kafka_message_t *message = rd_kafka_consume_queue(queue, POLL_MS);
+        rd_kafka_message_t *message = rd_kafka_consume_queue(reading->queue, POLL_MS);
         if (message) {
             at = take_message(reading, message, end, err);
             rd_kafka_message_destroy(message);
         }
     }
-    rd_kafka_queue_destroy(queue);
     if (at >= 0 && at < end) {
         at = -1;
         err_set(err, ERR_RETRY, "'%s' was not read to its end in time", reading->topic);
@@ -197,15 +226,8 @@ bool publish_read(const struct config_client *client, const char *topic, int32_t
                                size_t value_len),
                   void *arg, struct err *err)
 {
-    static const char *const extra[] = {"group.id",
-                                        "ferry-hints-reader", /* asked for, never used */
-                                        "enable.auto.commit",
-                                        "false",
-                                        "auto.offset.reset",
-                                        "earliest",
-                                        "enable.partition.eof",
-                                        "true",
-                                        NULL};
+    static const char *const extra[] = {"auto.offset.reset", "earliest", "enable.partition.eof",
+                                        "true", NULL};
     int64_t begin = 0;
     int64_t end = 0;
     struct reading reading = {
@@ -224,6 +246,6 @@ bool publish_read(const struct config_client *client, const char *topic, int32_t
              client_err(reading.client, err, code, "read '%s': %s", topic, rd_kafka_err2str(code));
     }
     ok = ok && begin_reading(&reading, begin, err) && (begin == end || read_to(&reading, end, err));
-    client_free(reading.client, CLIENT_END_MS);
+    end_reading(&reading);
     return ok;
 }

@@ -21,7 +21,7 @@ static void put_prefix(struct request *request, const char *client_id, size_t fr
     writer_i16(&writer, request->version);
     writer_i32(&writer, request->correlation);
     wire_put_string(&writer, client_id);
-    if (api_request_tagged(request->api)) {
+    if (api_flexible(request->api, request->version)) {
         wire_put_no_tags(&writer);
     }
     assert(writer.len == request->prefix_len);
@@ -101,7 +101,7 @@ static void append(struct request_queue *queue, struct request *request, size_t 
 
 void request_queue_push(struct request_queue *queue, struct request *request, const char *client_id)
 {
-    if (!api_request_tagged(request->api)) {
+    if (!api_flexible(request->api, request->version)) {
         request->prefix_len--; /* room was made for the byte that says "no tags" */
     }
     size_t len = request_len(request);

@@ -5,6 +5,7 @@
 
 #include "base/heap.h"
 #include "kafka/error.h"
+#include "kafka/topic_id.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
 /* The analyzer loses sight of what an array of pointers holds, and calls it leaked; the tests run with leak checks. */
@@ -12,6 +13,7 @@
 #endif
 
 #define TOPIC_NAME_MAX 249 /* Kafka's own limit */
+#define CLUSTER_ID_MAX 64  /* as kafka/cluster takes it */
 
 struct topic {
     struct cluster_topic pub; /* pub.name is `name` */
@@ -200,10 +202,12 @@ static void resize(struct topic *topic, int32_t count)
     topic->pub.partitions_count = count;
 }
 
-/* Epoch -1 = the answer does not know it: taken as it is. */
-static void take_leader(struct cluster_leader *leader, const struct metadata_partition *partition)
+/* Epoch -1 = the answer does not know it: taken as it is. Without an id of its own (`by_name`) the topic may have been
+ * created again, and its epochs begin anew: an older answer costs a refused request. */
+static void take_leader(struct cluster_leader *leader, const struct metadata_partition *partition,
+                        bool by_name)
 {
-    if (partition->leader_epoch != -1 && partition->leader_epoch < leader->epoch) {
+    if (partition->leader_epoch != -1 && partition->leader_epoch < leader->epoch && !by_name) {
         return; /* from before what we know */
     }
     leader->broker = partition->leader < 0 ? -1 : partition->leader;
@@ -213,21 +217,32 @@ static void take_leader(struct cluster_leader *leader, const struct metadata_par
     }
 }
 
-static void take_topic(struct topic *topic, const struct metadata_topic *answer)
+static struct uuid id_of(const struct topic *topic, const struct uuid *told, const char *cluster_id)
+{
+    bool known = !uuid_is_zero(&topic->pub.id);
+    if (!uuid_is_zero(told)) {
+        return *told;
+    }
+    return known ? topic->pub.id : topic_id_of_name(cluster_id, topic->name);
+}
+
+static void take_topic(struct topic *topic, const struct metadata_topic *answer,
+                       const char *cluster_id)
 {
     topic->seen = true;
     topic->error = answer->error;
     if (answer->error != KAFKA_NONE) {
         return; /* what is known of its leaders stays: it may be another moment's answer */
     }
-    if (!uuid_equal(&topic->pub.id,
-                    &answer->id)) { /* deleted and created again: nothing of before counts */
-        topic->pub.id = answer->id;
+    struct uuid id = id_of(topic, &answer->id, cluster_id);
+    if (topic_id_other(&topic->pub.id, &id)) { /* created again: nothing of before counts */
         topic->pub.partitions_count = 0;
     }
+    topic->pub.id = id;
     resize(topic, answer->partitions_count);
     for (int32_t i = 0; i < answer->partitions_count; i++) {
-        take_leader(&topic->leaders[answer->partitions[i].index], &answer->partitions[i]);
+        take_leader(&topic->leaders[answer->partitions[i].index], &answer->partitions[i],
+                    topic_id_is_of_name(&id));
     }
 }
 
@@ -259,7 +274,11 @@ static void settle(struct topic_map *map)
 bool topic_map_take(struct topic_map *map, const struct metadata *metadata, struct err *err)
 {
     int32_t sorted_count = map->topics_count;
+    char cluster_id[CLUSTER_ID_MAX];
 
+    snprintf(cluster_id, sizeof(cluster_id), "%.*s",
+             metadata->cluster_id.len < 0 ? 0 : metadata->cluster_id.len,
+             metadata->cluster_id.len < 0 ? "" : metadata->cluster_id.data);
     for (int32_t i = 0; i < metadata->topics_count; i++) {
         if (!check_topic(&metadata->topics[i], err)) {
             return false;
@@ -275,7 +294,7 @@ bool topic_map_take(struct topic_map *map, const struct metadata *metadata, stru
         name[answer->name.len] = '\0';
         if (followed(map, name)) {
             struct topic *topic = find(map, sorted_count, name);
-            take_topic(topic != NULL ? topic : append(map, name), answer);
+            take_topic(topic != NULL ? topic : append(map, name), answer, cluster_id);
         }
     }
     settle(map);

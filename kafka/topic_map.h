@@ -1,7 +1,8 @@
 /* Topics and leaders as the metadata answers so far have them. Behind kafka/cluster; nobody else includes this.
  *
  * Brokers may answer from different moments: within one topic id the leader of a partition only goes forward in leader
- * epoch and the count of partitions only grows, whatever a later answer from an older moment says.
+ * epoch and the count of partitions only grows, whatever a later answer from an older moment says. A topic whose id the answer does
+ * not tell keeps the one that is known, or has the one of its name (topic_id.h).
  */
 #ifndef FERRY_KAFKA_TOPIC_MAP_H
 #define FERRY_KAFKA_TOPIC_MAP_H

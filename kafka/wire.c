@@ -177,9 +177,30 @@ bool wire_next_tag(struct reader *reader, uint32_t *left, uint32_t *out_tag,
     return true;
 }
 
+struct wire_string wire_text(struct reader *reader)
+{
+    return reader->rigid ? wire_string(reader) : wire_compact_string(reader);
+}
+
+struct wire_string wire_blob(struct reader *reader)
+{
+    if (!reader->rigid) {
+        return wire_compact_string(reader); /* of the same form */
+    }
+    int32_t len = reader_i32(reader);
+    return read_string(reader, reader->bad ? -1 : len);
+}
+
+int32_t wire_list(struct reader *reader, size_t min_element_bytes)
+{
+    size_t rigid_bytes = min_element_bytes > 1 ? min_element_bytes - 1 : 1;
+    return reader->rigid ? wire_array(reader, rigid_bytes)
+                         : wire_compact_array(reader, min_element_bytes);
+}
+
 void wire_skip_tags(struct reader *reader)
 {
-    uint32_t left = wire_uvarint(reader);
+    uint32_t left = reader->rigid ? 0 : wire_uvarint(reader);
     uint32_t tag;
     struct reader field;
 
@@ -236,6 +257,34 @@ void wire_put_compact_array(struct writer *writer, int32_t count)
     wire_put_uvarint(writer, (uint32_t)(count + 1));
 }
 
+void wire_put_text(struct writer *writer, const char *text)
+{
+    if (writer->rigid) {
+        wire_put_string(writer, text);
+    } else {
+        wire_put_compact_string(writer, text);
+    }
+}
+
+void wire_put_list(struct writer *writer, int32_t count)
+{
+    if (writer->rigid) {
+        writer_i32(writer, count);
+    } else {
+        wire_put_compact_array(writer, count);
+    }
+}
+
+void wire_put_blob_len(struct writer *writer, size_t len)
+{
+    assert(len < INT32_MAX);
+    if (writer->rigid) {
+        writer_i32(writer, (int32_t)len);
+    } else {
+        wire_put_uvarint(writer, (uint32_t)len + 1);
+    }
+}
+
 void wire_put_uuid(struct writer *writer, const struct uuid *uuid)
 {
     writer_bytes(writer, uuid->bytes, sizeof(uuid->bytes));
@@ -243,5 +292,7 @@ void wire_put_uuid(struct writer *writer, const struct uuid *uuid)
 
 void wire_put_no_tags(struct writer *writer)
 {
-    wire_put_uvarint(writer, 0);
+    if (!writer->rigid) {
+        wire_put_uvarint(writer, 0);
+    }
 }

@@ -31,7 +31,15 @@ struct wire_string wire_compact_string(struct reader *reader); /* nullable */
 int32_t wire_array(struct reader *reader, size_t min_element_bytes);
 int32_t wire_compact_array(struct reader *reader, size_t min_element_bytes);
 struct uuid wire_uuid(struct reader *reader);
-void wire_skip_tags(struct reader *reader);
+
+/* One decoder for both encodings of an API: compact with tagged fields (flexible versions, KIP-482), or, where
+ * reader->rigid, lengths of fixed width and no tagged fields, as all were before. */
+struct wire_string wire_text(struct reader *reader); /* nullable */
+struct wire_string wire_blob(struct reader *reader); /* bytes: rigid ones have an int32 length */
+/* Count of an array of structs; `min_element_bytes` is that of the flexible form, its byte of no tags included: a rigid
+ * element lacks that one, and everything else in it is as long or longer. */
+int32_t wire_list(struct reader *reader, size_t min_element_bytes);
+void wire_skip_tags(struct reader *reader); /* nothing where rigid */
 /* Walk tagged fields: `*left` begins as wire_uvarint(); false at the end or when the reader went bad. The field's bytes
  * are looked into by `*out_field`, so a field that is longer or shorter than we think harms nothing after it. */
 bool wire_next_tag(struct reader *reader, uint32_t *left, uint32_t *out_tag,
@@ -42,7 +50,11 @@ void wire_put_varlong(struct writer *writer, int64_t value);
 void wire_put_string(struct writer *writer, const char *text); /* NULL = null */
 void wire_put_compact_string(struct writer *writer, const char *text);
 void wire_put_compact_array(struct writer *writer, int32_t count); /* -1 = null */
+void wire_put_text(struct writer *writer,
+                   const char *text); /* these: either form, by writer->rigid */
+void wire_put_list(struct writer *writer, int32_t count);
+void wire_put_blob_len(struct writer *writer, size_t len); /* of bytes that follow */
 void wire_put_uuid(struct writer *writer, const struct uuid *uuid);
-void wire_put_no_tags(struct writer *writer);
+void wire_put_no_tags(struct writer *writer); /* nothing where rigid */
 
 #endif

@@ -491,7 +491,7 @@ enum flow_limit engine_flow_limit(const struct engine *engine)
 {
     int32_t counts[FLOW_LIMITS_COUNT] = {0};
     enum flow_limit most = FLOW_NOTHING;
-    for (size_t i = 0; i < engine->tasks_count; i++) {
+    for (size_t i = 0; engine != NULL && i < engine->tasks_count; i++) {
         enum flow_limit limit = engine->tasks[i]->flow.limit;
         if (limit != FLOW_NOTHING && ++counts[limit] > counts[most]) {
             most = limit;
@@ -503,7 +503,7 @@ enum flow_limit engine_flow_limit(const struct engine *engine)
 int64_t engine_round_trip_us(const struct engine *engine, bool of_source)
 {
     int64_t longest_us = -1;
-    for (size_t i = 0; i < engine->tasks_count; i++) {
+    for (size_t i = 0; engine != NULL && i < engine->tasks_count; i++) {
         const struct task *task = engine->tasks[i];
         int64_t us = engine->path->round_trip_us(task, of_source);
         longest_us = us > longest_us ? us : longest_us;
@@ -531,10 +531,12 @@ bool engine_by_content(const struct engine *engine)
 
 const struct engine_counters *engine_counters(const struct engine *engine)
 {
-    return &engine->counters;
+    static const struct engine_counters none;
+    return engine != NULL ? &engine->counters : &none;
 }
 
 const struct recode_counts *engine_recoded(const struct engine *engine)
 {
-    return recode_counts(engine->recode);
+    static const struct recode_counts none;
+    return engine != NULL ? recode_counts(engine->recode) : &none;
 }

@@ -118,14 +118,19 @@ const struct flow *task_flow(const struct task *task);
 /* Its acknowledgments came late: it has a connection apart from the others. */
 bool task_is_slow(const struct task *task);
 
+/* Bytes a second that may be fetched, of partitions that have not caught up since they were added and of those that have;
+ * 0 = no limit. Counts from now on. */
+void engine_rates(struct engine *engine, int64_t first_copy, int64_t steady);
+
+/* The target's records are told by their content: at-least-once. false: by our producer id, exactly once. */
+bool engine_by_content(const struct engine *engine);
+
+/* What follows may be asked of NULL, an engine that is not there yet: it has nothing to tell. */
+
 /* What most of the partitions are held back by that are held back at all. */
 enum flow_limit engine_flow_limit(const struct engine *engine);
 /* The longest round trip to a broker that a partition flows from, or to; -1 = unknown. */
 int64_t engine_round_trip_us(const struct engine *engine, bool of_source);
-
-/* Bytes a second that may be fetched, of partitions that have not caught up since they were added and of those that have;
- * 0 = no limit. Counts from now on. */
-void engine_rates(struct engine *engine, int64_t first_copy, int64_t steady);
 
 struct engine_counters {
     uint64_t records;
@@ -138,8 +143,6 @@ struct engine_counters {
     uint64_t source_throttle_ms; /* that brokers' quotas held us back, by their own word */
     uint64_t target_throttle_ms;
 };
-/* The target's records are told by their content: at-least-once. false: by our producer id, exactly once. */
-bool engine_by_content(const struct engine *engine);
 const struct engine_counters *engine_counters(const struct engine *engine);
 /* What was re-encoded and why, what was filtered. */
 const struct recode_counts *engine_recoded(const struct engine *engine);

@@ -115,8 +115,6 @@ struct topic_walk {
 /* The topic of that name, when it is mirrored. `name` is a view into the answer that `walk` goes through. */
 struct group_topic *round_topic_of(struct group_round *round, struct topic_walk *walk,
                                    struct wire_string name);
-/* Does a coordinator say what is over with the next list of groups? */
-bool round_is_passing(int16_t error);
 
 /* group_round_redis */
 /* What Redis keeps of each place, some fields a call: again until round->loaded. */

@@ -4,10 +4,10 @@
 
 #include "base/heap.h"
 #include "kafka/error.h"
+#include "kafka/group_questions.h"
 #include "mirror/group_round_inside.h"
 
-#define GROUPS_A_REQUEST 500   /* of 50 partitions: an answer of about 1 MB */
-#define BEGINS_MS        10000 /* where the target's logs begin moves with retention */
+#define BEGINS_MS 10000 /* where the target's logs begin moves with retention */
 
 static const struct group_end *end_of(const struct group_round *round, bool of_target)
 {
@@ -16,12 +16,6 @@ static const struct group_end *end_of(const struct group_round *round, bool of_t
 
 /* --- LOOK --------------------------------------------------------------------------------------------------------- */
 
-static void put_list(void *arg, struct writer *writer, int16_t version)
-{
-    (void)arg;
-    proto_put_list_groups(writer, version);
-}
-
 struct listing {
     struct group_round *round;
     int32_t broker;
@@ -29,7 +23,7 @@ struct listing {
 };
 
 /* Longer names than a field takes, and names with a NUL in them, are not carried. */
-static struct group *listed(struct group_round *round, const struct listed_group *row)
+static struct group *group_of(struct group_round *round, const struct listed_group *row)
 {
     char name[GROUP_FIELD_BYTES];
     const struct config_service *service = round->options.service;
@@ -53,18 +47,21 @@ static bool is(struct wire_string string, const char *text)
     return string.len == (int32_t)strlen(text) && memcmp(string.data, text, strlen(text)) == 0;
 }
 
-static void take_listed(const struct listing *listing, const struct listed_group *row)
+static void take_listed(void *arg, const struct listed_group *row)
 {
+    const struct listing *listing = arg;
     char protocol[64];
     char type[64];
-    struct group *group = listed(listing->round, row);
+    struct group *group = group_of(listing->round, row);
     if (group == NULL) {
         return;
     }
     if (listing->of_target) {
         group->at_target = true;
         group->target_broker = listing->broker;
-        group->target_members = !is(row->state, "Empty") && !is(row->state, "Dead");
+        /* Before Kafka 2.6 no state is listed: its coordinator refuses the commit if it has some. */
+        group->target_members =
+            row->state.len > 0 && !is(row->state, "Empty") && !is(row->state, "Dead");
         return;
     }
     kind_text(row->protocol_type, protocol);
@@ -77,38 +74,17 @@ static void take_listed(const struct listing *listing, const struct listed_group
     group->source_members = !is(row->state, "Empty") && !is(row->state, "Dead");
 }
 
-static void list_failed(struct listing *listing, const struct err *err)
-{
-    struct group_round *round = listing->round;
-    *(listing->of_target ? &round->target_known : &round->source_known) = false;
-    round_incomplete(round, err);
-}
-
-static bool list_answered(void *arg, struct reader *reader, int16_t version, const struct err *err)
+/* A list that is not whole counts as unknown. */
+static void listed(void *arg, const struct err *err)
 {
     struct listing *listing = arg;
     struct group_round *round = listing->round;
-    struct list_groups_answer answer;
-    struct err why;
-    bool understood = true;
-    if (reader == NULL) {
-        list_failed(listing, err);
-    } else if (!(understood = proto_get_list_groups(reader, version, &answer, &why))) {
-        list_failed(listing, &why);
-    } else {
-        for (int32_t i = 0; i < answer.groups_count; i++) {
-            take_listed(listing, &answer.groups[i]);
-        }
-        if (answer.error != KAFKA_NONE) {
-            err_set_code(&why, ERR_RETRY, answer.error, "ListGroups: %s",
-                         kafka_error_name(answer.error));
-            list_failed(listing, &why);
-        }
-        list_groups_answer_done(&answer);
+    if (err != NULL) {
+        *(listing->of_target ? &round->target_known : &round->source_known) = false;
+        round_incomplete(round, err);
     }
     free(listing);
     round_one_done(round);
-    return understood;
 }
 
 static void list_groups(struct group_round *round, bool of_target)
@@ -119,13 +95,9 @@ static void list_groups(struct group_round *round, bool of_target)
     for (int32_t i = 0; i < count; i++) {
         struct listing *listing = must(calloc(1, sizeof(*listing)));
         *listing = (struct listing){round, cluster_broker_at(cluster, i), of_target};
-        struct broker_ask ask = {.broker = listing->broker,
-                                 .api = API_LIST_GROUPS,
-                                 .put = put_list,
-                                 .answer = list_answered,
-                                 .arg = listing};
+        const struct group_asker who = {.asks = end->asks, .done = listed, .arg = listing};
         round_wait(round);
-        broker_ask(end->asks, &ask);
+        group_question_list(&who, listing->broker, take_listed);
     }
     if (count == 0) {
         struct err why;
@@ -176,21 +148,31 @@ static struct some_groups *some_new(struct group_round *round, bool of_target,
     return some;
 }
 
-static void some_free(struct some_groups *some)
+static void some_done(struct some_groups *some)
 {
+    struct group_round *round = some->round;
     free(some->groups);
     free(some);
+    round_one_done(round);
 }
 
-static void put_fetch(void *arg, struct writer *writer, int16_t version)
+/* NULL: nobody asked for it. */
+static struct group *asked(const struct some_groups *some, struct wire_string name)
 {
-    const struct some_groups *some = arg;
-    struct offset_fetch_want *wants = must(calloc((size_t)some->count + 1, sizeof(*wants)));
-    for (int32_t i = 0; i < some->count; i++) {
-        wants[i].group = some->groups[i]->name;
+    if (name.len < 0) {
+        return some->count == 1 ? some->groups[0] : NULL;
     }
-    proto_put_offset_fetch(writer, version, false, wants, some->count);
-    free(wants);
+    return group_find(some->round->options.table, name.data, (size_t)name.len);
+}
+
+/* Heap, `count` of them. */
+static const char **names_of(struct group **groups, size_t count)
+{
+    const char **names = must(calloc(count + 1, sizeof(*names)));
+    for (size_t i = 0; i < count; i++) {
+        names[i] = groups[i]->name;
+    }
+    return names;
 }
 
 struct group_topic *round_topic_of(struct group_round *round, struct topic_walk *walk,
@@ -265,13 +247,6 @@ static void take_target(struct group_round *round, struct group *group,
     }
 }
 
-bool round_is_passing(int16_t error)
-{
-    return error == KAFKA_COORDINATOR_LOAD_IN_PROGRESS ||
-           error == KAFKA_COORDINATOR_NOT_AVAILABLE || error == KAFKA_NOT_COORDINATOR ||
-           error == KAFKA_REQUEST_TIMED_OUT;
-}
-
 static void group_refused(struct some_groups *some, struct group *group, enum api_key api,
                           int16_t error)
 {
@@ -283,7 +258,7 @@ static void group_refused(struct some_groups *some, struct group *group, enum ap
                        ACL_GROUP, group->name, lacks);
     err_set_code(&why, ERR_RETRY, error, "%s: %s of group '%.200s': %s", some->end->site,
                  api_name(api), group->name, denied ? lacks : kafka_error_name(error));
-    bool lasting = some->of_target && !round_is_passing(error); /* its places say so */
+    bool lasting = some->of_target && !group_error_passes(error); /* its places say so */
     (lasting ? round_note : round_incomplete)(round, &why);
     if (lasting) {
         snprintf(group->refused, sizeof(group->refused), "%.*s", (int)sizeof(group->refused) - 1,
@@ -291,73 +266,44 @@ static void group_refused(struct some_groups *some, struct group *group, enum ap
     }
 }
 
-static void take_fetched(struct some_groups *some, const struct offset_fetch_answer *answer)
-{
-    struct group_round *round = some->round;
-    for (int32_t i = 0; i < answer->groups_count; i++) {
-        const struct offset_fetch_group *row = &answer->groups[i];
-        struct group *group = row->group.len < 0 ? (some->count == 1 ? some->groups[0] : NULL)
-                                                 : group_find(round->options.table, row->group.data,
-                                                              (size_t)row->group.len);
-        if (group == NULL) { /* nobody asked for it */
-            continue;
-        }
-        if (row->error != KAFKA_NONE) {
-            group_refused(some, group, API_OFFSET_FETCH, row->error);
-        } else if (some->of_target) {
-            take_target(round, group, row);
-        } else {
-            take_source(round, group, row);
-        }
-    }
-}
-
-static bool fetched(void *arg, struct reader *reader, int16_t version, const struct err *err)
+static void take_fetched(void *arg, const struct offset_fetch_group *row)
 {
     struct some_groups *some = arg;
-    struct group_round *round = some->round;
-    struct offset_fetch_answer answer;
-    struct err why;
-    bool understood = true;
-    if (reader == NULL) {
-        round_incomplete(round, err);
-    } else if (!(understood = proto_get_offset_fetch(reader, version, &answer, &why))) {
-        round_incomplete(round, &why);
-    } else {
-        take_fetched(some, &answer);
-        offset_fetch_answer_done(&answer);
+    struct group *group = asked(some, row->group);
+    if (group == NULL) {
+        return;
     }
-    some_free(some);
-    round_one_done(round);
-    return understood;
+    if (row->error != KAFKA_NONE) {
+        group_refused(some, group, API_OFFSET_FETCH, row->error);
+    } else if (some->of_target) {
+        take_target(some->round, group, row);
+    } else {
+        take_source(some->round, group, row);
+    }
 }
 
-/* Old versions take one group a request; then many are sent, one behind the other. */
-static size_t groups_a_request(struct cluster *cluster, int32_t broker, enum api_key api,
-                               int16_t many_from)
+static void fetched(void *arg, const struct err *err)
 {
-    struct conn *conn =
-        broker == BROKER_ANY ? cluster_any_conn(cluster) : cluster_conn(cluster, broker, 0);
-    bool many =
-        conn != NULL && conn_is_ready(conn) && conn_versions(conn)->version[api] >= many_from;
-    return many ? GROUPS_A_REQUEST : 1;
+    struct some_groups *some = arg;
+    if (err != NULL) {
+        round_incomplete(some->round, err);
+    }
+    some_done(some);
 }
 
 static void fetch_some(struct group_round *round, bool of_target, int32_t broker,
                        struct group **groups, size_t count)
 {
-    size_t most = groups_a_request(end_of(round, of_target)->cluster, broker, API_OFFSET_FETCH, 8);
+    size_t most = group_questions_most(end_of(round, of_target)->cluster, broker, API_OFFSET_FETCH);
+    const char **names = names_of(groups, count);
     for (size_t at = 0; at < count; at += most) {
-        size_t some_count = count - at < most ? count - at : most;
-        struct some_groups *some = some_new(round, of_target, groups + at, some_count);
-        struct broker_ask ask = {.broker = broker,
-                                 .api = API_OFFSET_FETCH,
-                                 .put = put_fetch,
-                                 .answer = fetched,
-                                 .arg = some};
+        size_t few = count - at < most ? count - at : most;
+        struct some_groups *some = some_new(round, of_target, groups + at, few);
+        const struct group_asker who = {.asks = some->end->asks, .done = fetched, .arg = some};
         round_wait(round);
-        broker_ask(some->end->asks, &ask);
+        group_question_fetch(&who, broker, 0, names + at, (int32_t)few, take_fetched);
     }
+    free(names);
 }
 
 /* Of `groups`, those of each broker together. */
@@ -563,71 +509,39 @@ static bool group_due(struct group_round *round, struct group *group)
     return due && (group->at_target || round->target_known);
 }
 
-static void put_find(void *arg, struct writer *writer, int16_t version)
-{
-    const struct some_groups *some = arg;
-    const char **names = must(calloc((size_t)some->count + 1, sizeof(char *)));
-    for (int32_t i = 0; i < some->count; i++) {
-        names[i] = some->groups[i]->name;
-    }
-    proto_put_find_coordinators(writer, version, names, some->count);
-    free(names);
-}
-
-static void take_found(struct some_groups *some, const struct find_coordinators_answer *answer)
-{
-    for (int32_t i = 0; i < answer->rows_count; i++) {
-        const struct coordinator_row *row = &answer->rows[i];
-        struct group *group =
-            row->group.len < 0
-                ? (some->count == 1 ? some->groups[0] : NULL)
-                : group_find(some->round->options.table, row->group.data, (size_t)row->group.len);
-        if (group == NULL) {
-            continue;
-        }
-        if (row->error == KAFKA_NONE) {
-            group->target_broker = row->id;
-        } else {
-            group_refused(some, group, API_FIND_COORDINATOR, row->error);
-        }
-    }
-}
-
-static bool found(void *arg, struct reader *reader, int16_t version, const struct err *err)
+static void take_found(void *arg, const struct coordinator_row *row)
 {
     struct some_groups *some = arg;
-    struct group_round *round = some->round;
-    struct find_coordinators_answer answer;
-    struct err why;
-    bool understood = true;
-    if (reader == NULL) {
-        round_note(round, err);
-    } else if (!(understood = proto_get_find_coordinators(reader, version, &answer, &why))) {
-        round_note(round, &why);
-    } else {
-        take_found(some, &answer);
-        find_coordinators_answer_done(&answer);
+    struct group *group = asked(some, row->group);
+    if (group != NULL && row->error == KAFKA_NONE) {
+        group->target_broker = row->id;
+    } else if (group != NULL) {
+        group_refused(some, group, API_FIND_COORDINATOR, row->error);
     }
-    some_free(some);
-    round_one_done(round);
-    return understood;
+}
+
+static void found(void *arg, const struct err *err)
+{
+    struct some_groups *some = arg;
+    if (err != NULL) {
+        round_note(some->round, err);
+    }
+    some_done(some);
 }
 
 static void find_some(struct group_round *round, struct group **groups, size_t count)
 {
     size_t most =
-        groups_a_request(round->options.target.cluster, BROKER_ANY, API_FIND_COORDINATOR, 4);
+        group_questions_most(round->options.target.cluster, BROKER_ANY, API_FIND_COORDINATOR);
+    const char **names = names_of(groups, count);
     for (size_t at = 0; at < count; at += most) {
-        size_t some_count = count - at < most ? count - at : most;
-        struct some_groups *some = some_new(round, true, groups + at, some_count);
-        struct broker_ask ask = {.broker = BROKER_ANY,
-                                 .api = API_FIND_COORDINATOR,
-                                 .put = put_find,
-                                 .answer = found,
-                                 .arg = some};
+        size_t few = count - at < most ? count - at : most;
+        struct some_groups *some = some_new(round, true, groups + at, few);
+        const struct group_asker who = {.asks = some->end->asks, .done = found, .arg = some};
         round_wait(round);
-        broker_ask(round->options.target.asks, &ask);
+        group_question_find(&who, names + at, (int32_t)few, take_found);
     }
+    free(names);
 }
 
 void round_find(struct group_round *round)

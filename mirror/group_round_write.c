@@ -5,6 +5,7 @@
 #include "base/heap.h"
 #include "base/log.h"
 #include "kafka/error.h"
+#include "kafka/group_questions.h"
 #include "mirror/group_round_inside.h"
 
 #define FIELDS_A_CALL 200
@@ -173,33 +174,13 @@ struct commit_call {
     int32_t count;
 };
 
-static void put_commit(void *arg, struct writer *writer, int16_t version)
-{
-    const struct commit_call *call = arg;
-    struct offset_commit_part *parts = must(calloc((size_t)call->count + 1, sizeof(*parts)));
-    for (int32_t i = 0; i < call->count; i++) {
-        const struct group_entry *entry = call->entries[i];
-        parts[i] = (struct offset_commit_part){.topic = entry->part->topic,
-                                               .partition = entry->part->partition,
-                                               .offset = entry->facts.committed,
-                                               .metadata = entry->metadata};
-    }
-    proto_put_offset_commit(writer, version, call->group->name, parts, call->count);
-    free(parts);
-}
-
 /* Why a coordinator did not take a commit. Those with members at the target refuse everybody who is none. */
 static enum group_hold why_refused(int16_t error)
 {
-    switch (error) {
-    case KAFKA_ILLEGAL_GENERATION:
-    case KAFKA_UNKNOWN_MEMBER_ID:
-    case KAFKA_REBALANCE_IN_PROGRESS:
-    case KAFKA_STALE_MEMBER_EPOCH:
+    if (group_error_is_members(error)) {
         return GROUP_MEMBERS;
-    default:
-        return round_is_passing(error) ? GROUP_FREE : GROUP_REFUSED;
     }
+    return group_error_passes(error) ? GROUP_FREE : GROUP_REFUSED;
 }
 
 static void commit_row(struct commit_call *call, struct group_entry *entry, int16_t error)
@@ -232,36 +213,26 @@ static void commit_row(struct commit_call *call, struct group_entry *entry, int1
     }
 }
 
-static void take_commits(struct commit_call *call, const struct offset_commit_answer *answer)
+static void take_commit(void *arg, const struct offset_commit_row *row)
 {
+    struct commit_call *call = arg;
     struct topic_walk walk = {.data = NULL};
-    for (int32_t i = 0; i < answer->rows_count; i++) {
-        const struct offset_commit_row *row = &answer->rows[i];
-        struct group_topic *topic = round_topic_of(call->round, &walk, row->topic);
-        bool known = topic != NULL && row->partition >= 0 && row->partition < topic->parts_count &&
-                     topic->parts[row->partition] != NULL;
-        struct group_entry *entry =
-            known ? group_entry_find(call->group, topic->parts[row->partition]) : NULL;
-        if (entry != NULL && entry->committing) {
-            commit_row(call, entry, row->error);
-        }
+    struct group_topic *topic = round_topic_of(call->round, &walk, row->topic);
+    bool known = topic != NULL && row->partition >= 0 && row->partition < topic->parts_count &&
+                 topic->parts[row->partition] != NULL;
+    struct group_entry *entry =
+        known ? group_entry_find(call->group, topic->parts[row->partition]) : NULL;
+    if (entry != NULL && entry->committing) {
+        commit_row(call, entry, row->error);
     }
 }
 
-static bool committed(void *arg, struct reader *reader, int16_t version, const struct err *err)
+static void committed(void *arg, const struct err *err)
 {
     struct commit_call *call = arg;
     struct group_round *round = call->round;
-    struct offset_commit_answer answer;
-    struct err why;
-    bool understood = true;
-    if (reader == NULL) {
+    if (err != NULL) {
         round_note(round, err);
-    } else if (!(understood = proto_get_offset_commit(reader, version, &answer, &why))) {
-        round_note(round, &why);
-    } else {
-        take_commits(call, &answer);
-        offset_commit_answer_done(&answer);
     }
     for (int32_t i = 0; i < call->count; i++) {
         if (call->entries[i]->committing) { /* no word of it: read again, then decided anew */
@@ -272,25 +243,29 @@ static bool committed(void *arg, struct reader *reader, int16_t version, const s
     free(call->entries);
     free(call);
     round_one_done(round);
-    return understood;
 }
 
 static void commit_some(struct group_round *round, struct group *group,
                         struct group_entry **entries, int32_t count)
 {
     struct commit_call *call = must(calloc(1, sizeof(*call)));
+    struct offset_commit_part *parts = must(calloc((size_t)count + 1, sizeof(*parts)));
     call->round = round;
     call->group = group;
     call->entries = must(calloc((size_t)count, sizeof(struct group_entry *)));
     memcpy(call->entries, entries, (size_t)count * sizeof(struct group_entry *));
     call->count = count;
-    struct broker_ask ask = {.broker = group->target_broker,
-                             .api = API_OFFSET_COMMIT,
-                             .put = put_commit,
-                             .answer = committed,
-                             .arg = call};
+    for (int32_t i = 0; i < count; i++) {
+        parts[i] = (struct offset_commit_part){.topic = entries[i]->part->topic,
+                                               .partition = entries[i]->part->partition,
+                                               .offset = entries[i]->facts.committed,
+                                               .metadata = entries[i]->metadata};
+    }
+    const struct group_asker who = {
+        .asks = round->options.target.asks, .done = committed, .arg = call};
     round_wait(round);
-    broker_ask(round->options.target.asks, &ask);
+    group_question_commit(&who, group->target_broker, 0, group->name, parts, count, take_commit);
+    free(parts);
 }
 
 static void commit_group(struct group_round *round, struct group *group)

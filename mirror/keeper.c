@@ -81,6 +81,7 @@ static struct control_state *state_copy(const struct control_state *state)
     copy->role_json = NULL; /* not needed here */
     copy->fence_json = NULL;
     copy->acls_json = NULL;
+    copy->path_json = NULL;
     copy->order_json = NULL;
     copy->dns_json = NULL;
     copy->topics_json = must_copy(state->topics_json);
@@ -121,6 +122,7 @@ static void overlay_written(const struct keeper_written *written, struct control
         memcpy(state->streams_previous, ours->streams_previous, sizeof(state->streams_previous));
         state->streams_filter = ours->streams_filter;
         state->streams_generation = ours->streams_generation;
+        state->streams_path = ours->streams_path;
     }
     if (written->topics) {
         free(state->topics_json);
@@ -354,6 +356,7 @@ static void streams_written(struct keeper *keeper, const struct control_state *a
     memcpy(ours->streams_previous, advanced->streams_previous, sizeof(ours->streams_previous));
     ours->streams_filter = advanced->streams_filter;
     ours->streams_generation = advanced->streams_generation;
+    ours->streams_path = advanced->streams_path;
     log_info("keeper.streams", "service=%s epoch=%lld hash=%016llx", keeper->options.service->name,
              (long long)advanced->streams_epoch, (unsigned long long)keeper->hash);
 }
@@ -371,8 +374,8 @@ static bool write_term(struct keeper *keeper, struct control_state *state, struc
     char *who = NULL;
     struct control_state advanced = *state;
     if (verdict == STREAMS_WRITE) {
-        streams =
-            streams_advance(&advanced, keeper->hash, config_filter_hash(keeper->options.service));
+        streams = streams_advance(&advanced, keeper->hash, keeper->options.path,
+                                  config_filter_hash(keeper->options.service));
         records[count++] = (struct control_record){"streams", streams};
     }
     if (!keeper->term_told) {
@@ -545,7 +548,7 @@ static void take_service(struct keeper *keeper)
         config_free(keeper->options.service->config);
         keeper->options.service = keeper->shared.service;
         keeper->shared.service = NULL;
-        keeper->hash = config_streams_hash(keeper->options.service);
+        keeper->hash = config_streams_hash(keeper->options.service, keeper->options.path);
         keeper->next_turn_ms = 0;
         topic_memory_recheck(keeper->memory);
     }
@@ -629,7 +632,7 @@ struct keeper *keeper_new(struct loop *loop, const struct keeper_options *option
     keeper->loop = loop;
     keeper->options = *options;
     keeper->callbacks = *callbacks;
-    keeper->hash = config_streams_hash(options->service);
+    keeper->hash = config_streams_hash(options->service, options->path);
     config_ref(options->service->config);
     keeper->memory = topic_memory_new();
     keeper->written.end_offset = -1;

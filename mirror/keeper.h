@@ -24,6 +24,7 @@ struct keeper_options {
     const struct config_site *from;
     const struct config_site *to;
     const char *worker;
+    enum config_path path; /* never PATH_AUTO: streams_path() */
     int32_t
         interval_ms; /* between topic syncs: 2,000, so that a new topic is followed within 5 s */
 };

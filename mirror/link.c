@@ -177,6 +177,9 @@ void link_stop(struct link *link)
 static void metadata_changed(void *arg)
 {
     struct link *link = arg;
+    if (link->engine == NULL) {
+        return;
+    }
     engine_metadata(link->engine);
     for (size_t i = 0; i < link->parts_count; i++) {
         part_metadata(link->parts[i]);
@@ -316,7 +319,7 @@ static void share_limits(struct link *link)
     double part = total < (int64_t)link->parts_count || total == 0
                       ? 1
                       : (double)link->parts_count / (double)total;
-    if (part > 0) {
+    if (part > 0 && link->engine != NULL) {
         engine_rates(link->engine, part_of(service->limit_initial_bytes, part),
                      part_of(service->limit_steady_bytes, part));
     }
@@ -327,14 +330,7 @@ static void tick(void *arg)
     struct link *link = arg;
     loop_timer_set(link->tick, LINK_TICK_MS);
     share_limits(link);
-    if ((link->state == LINK_JOINING || link->state == LINK_RUNNING) && link->membership == NULL &&
-        link->has_list) {
-        link_join(link);
-    }
-    if (link->join_again != NULL && link->membership != NULL && !link->stopping &&
-        link->state != LINK_RETREATING) { /* which leaves, and is told when it has */
-        link_join_again(link);
-    }
+    link_tend_membership(link);
     link_metrics_tick(link);
     if (link->stopping) {
         look_at_stop(link);
@@ -373,6 +369,42 @@ static struct cluster *make_cluster(struct link *link, const struct config_site 
     return cluster_new(link->loop, &options);
 }
 
+bool link_take_path(struct link *link, enum config_path path, struct err *err)
+{
+    /* As it was at the start: it outlives the engine, and only a restart changes what is taken of it. */
+    const struct config_service *service = config_service(link->config, link->service->name);
+    struct engine_callbacks engine_callbacks;
+    link_engine_callbacks(link, &engine_callbacks);
+    const struct engine_options engine_options = {.limits = &link->config->limits,
+                                                  .id_deployment = link->config->deployment,
+                                                  .id_service = link->service->name,
+                                                  .filter = service->filter,
+                                                  .compression = service->compression,
+                                                  .merge = service->merge,
+                                                  .source_settings = &link->from->kafka,
+                                                  .target_settings = &link->to->kafka};
+    link->engine = path == PATH_RECORDS
+                       ? records_new(link->loop, link->source, link->target, link->pool,
+                                     &engine_options, &engine_callbacks, err)
+                       : batches_new(link->loop, link->source, link->target, link->pool,
+                                     &engine_options, &engine_callbacks);
+    if (link->engine == NULL) {
+        return false;
+    }
+    link->path = path;
+    link->streams_hash = config_streams_hash(link->service, path);
+    const struct keeper_options keeper_options = {.service = link->service,
+                                                  .from = link->from,
+                                                  .to = link->to,
+                                                  .worker = link->config->worker,
+                                                  .path = path,
+                                                  .interval_ms = 2000};
+    const struct keeper_callbacks keeper_callbacks = {
+        .synced = link_keeper_synced, .trouble = link_keeper_trouble, .arg = link};
+    link->keeper = keeper_new(link->loop, &keeper_options, &keeper_callbacks);
+    return true;
+}
+
 struct link *link_new(struct loop *loop, const struct config *config,
                       const struct config_service *service, const struct config_site *from,
                       const struct config_site *to, struct metrics *metrics,
@@ -389,7 +421,6 @@ struct link *link_new(struct loop *loop, const struct config *config,
     link->state = LINK_NO_ROLE;
     snprintf(link->why, sizeof(link->why), "no role epoch read yet");
     link->started_wall_ms = clock_wall_ms(loop_clock(loop));
-    link->streams_hash = config_streams_hash(service);
     link->streams_match =
         true; /* until the control topic says otherwise; nothing is sent before it was read */
     control_topic_name(service->name, link->control_topic);
@@ -398,21 +429,6 @@ struct link *link_new(struct loop *loop, const struct config *config,
     link->pool = buf_pool_new(BUFFERS_KEPT_BYTES);
     link->source = make_cluster(link, from);
     link->target = make_cluster(link, to);
-    struct engine_callbacks engine_callbacks;
-    link_engine_callbacks(link, &engine_callbacks);
-    const struct engine_options engine_options = {.limits = &config->limits,
-                                                  .id_deployment = config->deployment,
-                                                  .id_service = service->name,
-                                                  .filter = service->filter,
-                                                  .compression = service->compression,
-                                                  .merge = service->merge,
-                                                  .source_settings = &from->kafka,
-                                                  .target_settings = &to->kafka};
-    link->engine = service->path == PATH_RECORDS
-                       ? records_new(loop, link->source, link->target, link->pool, &engine_options,
-                                     &engine_callbacks, err)
-                       : batches_new(loop, link->source, link->target, link->pool, &engine_options,
-                                     &engine_callbacks);
     link->load_timer = loop_timer_new(loop, link_load_groups, link);
     link->commit_timer = loop_timer_new(loop, link_commit, link);
     link->revoke_timer = loop_timer_new(loop, link_revoke_late, link);
@@ -421,16 +437,12 @@ struct link *link_new(struct loop *loop, const struct config *config,
     link->retreat_timer = loop_timer_new(loop, link_retreat, link);
     link->tick = loop_timer_new(loop, tick, link);
     link_metrics_start(link, metrics);
-    const struct keeper_options keeper_options = {
-        .service = service, .from = from, .to = to, .worker = config->worker, .interval_ms = 2000};
-    const struct keeper_callbacks keeper_callbacks = {
-        .synced = link_keeper_synced, .trouble = link_keeper_trouble, .arg = link};
-    link->keeper = keeper_new(loop, &keeper_options, &keeper_callbacks);
     const struct control_callbacks control_callbacks = {.state = link_control_changed, .arg = link};
-    if (link->engine != NULL) {
+    bool ok = service->path == PATH_AUTO || link_take_path(link, service->path, err);
+    if (ok) {
         link->control = control_new(loop, &to->kafka, service->name, &control_callbacks, err);
     }
-    if (link->engine == NULL || link->control == NULL || !make_redis(link, err)) {
+    if (!ok || link->control == NULL || !make_redis(link, err)) {
         link_free(link);
         return NULL;
     }
@@ -492,8 +504,9 @@ bool link_configured(const struct link *link)
 bool link_reloadable(const struct link *link, const struct config *config, struct err *err)
 {
     const struct config_service *service = config_service(config, link->service->name);
-    uint64_t hash = config_streams_hash(service);
-    if (hash == link->streams_hash || (link->streams_pending && hash == link->streams_next) ||
+    uint64_t hash = config_streams_hash(service, link->path);
+    if (link->engine == NULL || hash == link->streams_hash ||
+        (link->streams_pending && hash == link->streams_next) ||
         streams_judge(&link->streams_seen, hash) != STREAMS_OLDER) {
         return true;
     }
@@ -512,12 +525,17 @@ void link_reload(struct link *link, const struct config *config)
     const struct config_service *before = link->service;
     link->service = config_service(config, before->name);
     config_ref(link->service->config);
-    keeper_reload(link->keeper, link->service);
+    if (link->keeper != NULL) {
+        keeper_reload(link->keeper, link->service);
+    }
     if (link->groups != NULL) {
         group_sync_reload(link->groups, link->service);
     }
     config_free(before->config); /* `before` ends here, if nobody else has it */
-    uint64_t hash = config_streams_hash(link->service);
+    if (link->engine == NULL) {
+        return;
+    }
+    uint64_t hash = config_streams_hash(link->service, link->path);
     link->streams_next = hash;
     link->streams_pending = hash != link->streams_hash;
     link_streams_compare(link);

@@ -5,6 +5,7 @@
 #include "base/heap.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "kafka/topic_id.h"
 #include "mirror/link_inside.h"
 #include "mirror/streams.h"
 
@@ -83,7 +84,7 @@ static const char *control_wrong(const struct link *link, const struct control_s
     const struct heartbeat_role *witness = &link->witness;
     bool has_topic = !uuid_is_zero(&state->topic_id);
     if (has_topic && !uuid_is_zero(&link->control_topic_id) &&
-        !uuid_equal(&link->control_topic_id, &state->topic_id)) {
+        topic_id_other(&link->control_topic_id, &state->topic_id)) {
         return "was deleted and created again";
     }
     if (state->role_epoch < link->role_epoch) {
@@ -93,7 +94,7 @@ static const char *control_wrong(const struct link *link, const struct control_s
         return "shows an older role epoch than Redis remembers";
     }
     if (has_topic && state->role_epoch == witness->epoch && witness->epoch > 0 &&
-        !uuid_equal(&witness->topic_id, &state->topic_id)) {
+        topic_id_other(&witness->topic_id, &state->topic_id)) {
         return "is another topic than the one that Redis remembers";
     }
     return NULL;
@@ -120,11 +121,36 @@ static bool control_trusted(struct link *link, const struct control_state *state
     return false;
 }
 
+/* Of "path": "auto": once it is known it is this worker's until it ends. */
+static void take_path(struct link *link, const struct control_state *state)
+{
+    struct err err = {0};
+    enum config_path path = streams_path(state, link->service);
+    if (link->engine != NULL) {
+        return;
+    }
+    if (path == PATH_AUTO) {
+        snprintf(link->why, sizeof(link->why),
+                 "path auto: nobody has chosen yet (ferry enable %.100s)", link->service->name);
+    } else if (link_take_path(link, path, &err)) {
+        log_info("link.path", "service=%s link=%s>%s path=%s configured=auto record=%s",
+                 link->service->name, link->from->name, link->to->name, config_path_name(path),
+                 log_quote(state->path_json == NULL ? "" : state->path_json).text);
+        link_streams_compare(link);
+        engine_metadata(link->engine);
+    } else {
+        snprintf(link->why, sizeof(link->why), "path %s: %.200s", config_path_name(path), err.what);
+    }
+}
+
 static void take_role(struct link *link, const struct control_state *state)
 {
     bool trusted = control_trusted(link, state);
     bool named = trusted && state->role_epoch > 0 && strcmp(state->primary, link->from->name) == 0;
-    bool ours = named && link->fence[0] == '\0';
+    if (named) {
+        take_path(link, state);
+    }
+    bool ours = named && link->fence[0] == '\0' && link->engine != NULL;
     if (trusted) {
         link->control_topic_id = state->topic_id;
         link->role_epoch = state->role_epoch;
@@ -217,6 +243,9 @@ void link_streams_compare(struct link *link)
                  (long long)seen->streams_epoch, (unsigned long long)link->streams_hash);
     }
     bool match = streams_judge(seen, link->streams_hash) == STREAMS_OURS;
+    if (link->engine == NULL) {
+        return; /* there is no hash yet */
+    }
     if (seen->streams_epoch > 0 && !match && link->streams_match) {
         log_error("link.streams_differ",
                   "service=%s link=%s>%s doing=\"writing nothing\" hint=\"this worker's "
@@ -280,7 +309,9 @@ void link_control_changed(void *arg, const struct control_state *state, const st
     take_role(link, state);
     link_look_at_fence(link);
     take_list(link, state);
-    keeper_control(link->keeper, state);
+    if (link->keeper != NULL) {
+        keeper_control(link->keeper, state);
+    }
     if (link->groups != NULL) {
         group_sync_control(link->groups, state->read_ms,
                            link->role_ours && link->streams_match && !state->operation_open);

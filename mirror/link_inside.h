@@ -137,8 +137,8 @@ struct link {
     struct buf_pool *pool;
     struct cluster *source;
     struct cluster *target;
-    struct engine *engine;
-    struct redis *redis; /* NULL: the site has none */
+    struct engine *engine; /* NULL, like the keeper: the path is not known yet */
+    struct redis *redis;   /* NULL: the site has none */
     struct offset_store *store;
     struct err map_err; /* why no map is kept now; ERR_REFUSED: until somebody changes that Redis */
     struct control *control;
@@ -163,6 +163,8 @@ struct link {
     struct heartbeat_role witness; /* what Redis remembers; epoch 0 = nothing, or Redis is away */
     bool distrusted;               /* said already */
     bool role_ours;
+    enum config_path
+        path; /* what the engine does; PATH_AUTO: not chosen yet, and there is no engine and no keeper */
     uint64_t streams_hash; /* ours */
     bool streams_pending;  /* a reload wants others, and the control topic does not say so yet */
     uint64_t streams_next; /* their hash */
@@ -332,9 +334,10 @@ void link_stopped(struct link *link, const struct err *why);
 void link_subscribe(struct link *link, bool with_list);
 /* Become a member of ferry's group; a failure is logged, and the tick tries again. */
 void link_join(struct link *link);
-/* librdkafka's handle is of no use any more: it read certificates that were renewed since, or gave up. A static member gets
- * its partitions back; what was in flight is looked for by the resume procedure. */
-void link_join_again(struct link *link);
+/* Each tick: join when it is time, and again when librdkafka's handle is of no use any more: it read certificates that were
+ * renewed since, or gave up. A static member gets its partitions back; what was in flight is looked for by the resume procedure. A
+ * link that stops or retreats leaves: it joins nothing. */
+void link_tend_membership(struct link *link);
 /* At once, nothing is drained: no partition is ours, nothing is sent any more. */
 void link_drop_all(struct link *link);
 /* Likewise, and the membership ends without a word: the session's time-out gives the partitions back. */
@@ -362,6 +365,9 @@ void link_tell_groups(struct link *link);
 int64_t link_adopted_end(const struct link *link, const char *topic, int32_t partition);
 /* What we mirror by is the control topic's; a reload that waited for it comes into force. */
 void link_streams_compare(struct link *link);
+/* Make engine and keeper for it. @pre there are none. false: as records_new(), and there are none */
+MUST_CHECK
+bool link_take_path(struct link *link, enum config_path path, struct err *err);
 /* control_callbacks.state, keeper_callbacks.synced and .trouble */
 void link_control_changed(void *arg, const struct control_state *state, const struct err *err);
 void link_keeper_synced(void *arg, const struct topic_sync *sync, const struct err *err);

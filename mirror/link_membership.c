@@ -265,16 +265,28 @@ void link_leave_group(struct link *link)
     link_drop_all(link);
     membership_free(link->membership);
     link->membership = NULL;
+    link->join_again = NULL; /* it was about that one */
     link->revoking = false;
     link->commit_flying = false;
     loop_timer_cancel(link->commit_timer);
 }
 
-void link_join_again(struct link *link)
+static void join_again(struct link *link)
 {
     log_warn("membership.anew", "link=%s>%s why=\"%s\" doing=\"joining again\"", link->from->name,
              link->to->name, link->join_again);
-    link->join_again = NULL;
     link_leave_group(link);
     link_join(link);
+}
+
+void link_tend_membership(struct link *link)
+{
+    bool wanted = link->state == LINK_JOINING || link->state == LINK_RUNNING;
+    if (wanted && link->membership == NULL && link->has_list) {
+        link_join(link);
+    }
+    if (link->join_again != NULL && link->membership != NULL && !link->stopping &&
+        link->state != LINK_RETREATING) { /* which leaves, and is told when it has */
+        join_again(link);
+    }
 }

@@ -5,6 +5,7 @@
 #include "base/heap.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "kafka/topic_id.h"
 #include "mirror/link_inside.h"
 
 #define LOAD_GATHER_MS 5 /* parts that come together ask the coordinator together */
@@ -228,10 +229,12 @@ void part_metadata(struct link_part *part)
     }
     if (part->task != NULL && (!uuid_equal(&part->source_topic_id, &source->id) ||
                                !uuid_equal(&part->target_topic_id, &target->id))) {
-        log_warn("partition.topic_recreated",
+        bool other = topic_id_other(&part->source_topic_id, &source->id) ||
+                     topic_id_other(&part->target_topic_id, &target->id);
+        log_warn(other ? "partition.topic_recreated" : "partition.topic_id",
                  "topic=%s partition=%d doing=\"resuming against the checkpoint\"", part->topic,
                  part->partition);
-        forget_task(part, "the topic was created again");
+        forget_task(part, other ? "the topic was created again" : "the topic has an id now");
     }
     if (part->task == NULL && part->state == PART_WAITING) {
         part->source_topic_id = source->id;

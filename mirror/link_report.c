@@ -163,7 +163,7 @@ static json_t *worker_json(struct link *link)
         flow_limit_name(engine_flow_limit(link->engine)), "source_round_trip_ms",
         round_trip(link, true), "target_round_trip_ms", round_trip(link, false), "recoded_batches",
         recoded_json(recoded), "filtered_records", filtered_json(recoded));
-    json_object_set_new(out, "path", json_string(config_path_name(link->service->path)));
+    json_object_set_new(out, "path", json_string(config_path_name(link->path)));
     json_object_set_new(out, "repeated_records", json_integer((json_int_t)link->repeated_records));
     keep_rate(link);
     json_object_set_new(out, "seen_records_per_s", json_real(link->seen_records_per_s));

@@ -8,6 +8,7 @@
 #include "base/heap.h"
 #include "kafka/error.h"
 #include "kafka/proto.h"
+#include "kafka/topic_id.h"
 #include "mirror/place_answer.h"
 #include "mirror/transfer.h"
 
@@ -120,28 +121,28 @@ static void again(struct rebuild_run *run, const char *what)
     fail(run, &why);
 }
 
-static enum api_key put_question(const struct rebuild_run *run, const struct api_versions *versions,
-                                 int32_t epoch, struct writer *writer)
+static const struct uuid *topic_id(const struct rebuild_run *run)
+{
+    return asks_source(run) ? &run->options.source_topic_id : &run->options.target_topic_id;
+}
+
+static void put_question(const struct rebuild_run *run, int16_t version, int32_t epoch,
+                         struct writer *writer)
 {
     const struct rebuild_run_options *options = &run->options;
-    bool of_source = asks_source(run);
     if (!reads(run)) {
         struct topic_partition place = {.topic = run->topic, .partition = options->partition};
-        proto_put_list_offsets(writer, versions->version[API_LIST_OFFSETS], false,
-                               LIST_OFFSETS_EARLIEST, &place, 1);
-        return API_LIST_OFFSETS;
+        proto_put_list_offsets(writer, version, false, LIST_OFFSETS_EARLIEST, &place, 1);
+        return;
     }
     struct fetch_want want = {.topic = run->topic,
-                              .topic_id =
-                                  of_source ? options->source_topic_id : options->target_topic_id,
+                              .topic_id = *topic_id(run),
                               .partition = options->partition,
                               .current_leader_epoch = epoch,
                               .offset = run->position,
                               .last_fetched_epoch = -1,
                               .max_bytes = READ_BYTES};
-    proto_put_fetch(writer, versions->version[API_FETCH], READ_WAIT_MS, 1, READ_BYTES, of_source,
-                    &want, 1);
-    return API_FETCH;
+    proto_put_fetch(writer, version, READ_WAIT_MS, 1, READ_BYTES, asks_source(run), &want, 1);
 }
 
 static void send_question(struct rebuild_run *run, struct conn *conn,
@@ -150,8 +151,12 @@ static void send_question(struct rebuild_run *run, struct conn *conn,
     struct writer writer;
     struct rebuild_question *question = must(calloc(1, sizeof(*question)));
     writer_init(&writer);
-    enum api_key api = put_question(run, conn_versions(conn), leader->epoch, &writer);
+    enum api_key api = reads(run) ? API_FETCH : API_LIST_OFFSETS;
     int16_t version = conn_versions(conn)->version[api];
+    if (reads(run)) {
+        version = topic_id_version(version, FETCH_BY_ID, topic_id(run));
+    }
+    put_question(run, version, leader->epoch, &writer);
     *question = (struct rebuild_question){.run = run, .version = version, .broker = leader->broker};
     run->refs_count++;
     conn_send(conn, api, version, &writer, NULL, 0, READ_TIMEOUT_MS, answered, question);

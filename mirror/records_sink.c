@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "kafka/path_probe.h"
 #include "mirror/records.h"
 
 #define EVENT_MESSAGES    256
@@ -311,19 +312,12 @@ static void free_producer(struct records *records, int32_t wait_ms)
 }
 
 /* A target that refuses to be asked for a producer id at all: then each connection has one request in flight. */
-static bool refuses_idempotence(rd_kafka_resp_err_t code)
-{
-    return code == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED ||
-           code == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE ||
-           code == RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION;
-}
-
 static void fatal(struct records *records)
 {
     char why[512] = "";
     rd_kafka_resp_err_t code =
         rd_kafka_fatal_error(client_handle(records->producer), why, sizeof(why));
-    if (records->idempotent && refuses_idempotence(code)) {
+    if (records->idempotent && path_probe_refuses_idempotence(code)) {
         records->idempotent = false;
         log_warn("records.not_idempotent",
                  "why=%s doing=\"one request in flight: an answer that is lost repeats records\"",

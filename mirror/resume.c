@@ -1,5 +1,6 @@
 #include "mirror/resume.h"
 
+#include "kafka/topic_id.h"
 #include "mirror/resume_inside.h"
 #include "mirror/sequence.h"
 
@@ -216,20 +217,26 @@ static bool same_topics(const struct resume *resume, const struct checkpoint *ch
            uuid_equal(&checkpoint->target_topic_id, &resume->options.target_topic_id);
 }
 
+/* A cluster that was upgraded since has ids where names had to do: resume_prove() shows that the logs are the same. */
 static void choose(struct resume *resume, const struct checkpoint *candidate)
 {
-    if (!same_topics(resume, candidate)) {
+    const struct resume_options *options = &resume->options;
+    if (topic_id_other(&candidate->source_topic_id, &options->source_topic_id) ||
+        topic_id_other(&candidate->target_topic_id, &options->target_topic_id)) {
         return;
     }
     if (!resume->has_checkpoint || checkpoint_newer(candidate, &resume->runs_from)) {
+        resume->ids_changed = !same_topics(resume, candidate);
         resume->runs_from = *candidate;
+        resume->runs_from.source_topic_id = options->source_topic_id;
+        resume->runs_from.target_topic_id = options->target_topic_id;
         resume->has_checkpoint = true;
     }
 }
 
 static enum resume_need recreated(struct resume *resume, const struct checkpoint *old)
 {
-    bool source = !uuid_equal(&old->source_topic_id, &resume->options.source_topic_id);
+    bool source = topic_id_other(&old->source_topic_id, &resume->options.source_topic_id);
     err_set(&resume->err, ERR_REFUSED,
             "the %s topic was deleted and created again since source offset %lld",
             source ? "source" : "target", (long long)old->source_next);
@@ -244,7 +251,7 @@ enum resume_need resume_give_checkpoints(struct resume *resume, enum resume_foun
                                          enum resume_found group_found,
                                          const struct checkpoint *group, const struct err *garbage)
 {
-    resume->has_checkpoint = false;
+    resume->has_checkpoint = resume->ids_changed = resume->proven = false;
     resume->has_stored = redis_found == CHECKPOINT_FOUND;
     resume->generation = 0;
     if (redis_found == CHECKPOINT_GARBAGE || group_found == CHECKPOINT_GARBAGE) {
@@ -497,7 +504,7 @@ enum resume_need resume_give_target(struct resume *resume, const struct resume_t
     struct resume_target now = *target;
     keep_forgotten(&now, &resume->target);
     resume->target = now;
-    return resume_decide_target(resume);
+    return resume_must_prove(resume) ? resume_prove(resume) : resume_decide_target(resume);
 }
 
 /* --- what was read decides ---------------------------------------------------------------------------------------- */
@@ -509,6 +516,9 @@ enum resume_need resume_target_end(struct resume *resume)
     }
     if (resume->fault != FAULT_NONE) {
         return RESUME_FAULT;
+    }
+    if (resume->step == STEP_PROVE_TARGET) {
+        return resume_prove_target_end(resume);
     }
     return resume->step == STEP_BACK ? resume_back_end(resume) : resume_forward_end(resume);
 }
@@ -524,6 +534,9 @@ enum resume_need resume_source_end(struct resume *resume, int64_t next, bool at_
     pair_list_missing(&resume->source_units, resume->source_expected, next);
     if (next > resume->source_expected) {
         resume->source_expected = next;
+    }
+    if (resume->step == STEP_PROVE_SOURCE) {
+        return resume_prove_source_end(resume);
     }
     if (resume->step == STEP_PAIR) {
         return resume_pair_end(resume, next, at_end);

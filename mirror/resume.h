@@ -4,6 +4,7 @@
  * need, until RESUME_DONE, RESUME_FAULT, RESUME_BROKEN or RESUME_WAIT. The seven steps of the design:
  *
  *   1 newest consistent checkpoint; topic ids; source truncated below it?      NEED_CHECKPOINTS, NEED_SOURCE
+ *     without ids: are these the logs that it speaks of?                       NEED_READ_TARGET, NEED_READ_SOURCE
  *   2 last sequence of our id and the target's end, once they agree            NEED_TARGET, RESUME_WAIT
  *   3 nothing newer: go on                                                     RESUME_DONE
  *   4 read the target from the checkpoint to its end                           NEED_READ_TARGET
@@ -169,6 +170,8 @@ struct resume {
         STEP_CHECKPOINTS,
         STEP_SOURCE,
         STEP_TARGET,
+        STEP_PROVE_TARGET,
+        STEP_PROVE_SOURCE,
         STEP_FORWARD,
         STEP_PAIR,
         STEP_BACK,
@@ -202,6 +205,9 @@ struct resume {
     int64_t count_left; /* step 7 */
     int64_t back_span;
     bool truncation_new_generation;
+    bool
+        ids_changed; /* the checkpoint knew a topic by its name, now it has an id, or the other way */
+    bool proven;     /* by content: that these are the checkpoint's logs */
     bool any_filter; /* the checkpoint's stream passed a filter that we do not know */
 };
 

@@ -1,6 +1,7 @@
 /* Inside of resume: what its parts share. Nobody else includes this.
  *
  *   resume          the order of the steps: checkpoints, the source's ends, the target's; the ways out
+ *   resume_prove    topics without ids: are these the logs that the checkpoint speaks of?
  *   resume_read     a stretch of either log while it is read: its bounds, its batches
  *   resume_forward  from a checkpoint: what stands behind it at the target, paired with the source or counted
  *   resume_back     without one, or below it: the newest batches of ours, and where they stand in the source
@@ -37,6 +38,15 @@ int32_t resume_highest_generation(const struct resume *resume);
 int64_t resume_broker_end(const struct resume *resume, int32_t generation, int64_t near);
 /* What follows of the target's ends and resume->runs_from. */
 enum resume_need resume_decide_target(struct resume *resume);
+
+/* --- resume_prove --- */
+/* Is it to be shown that both logs are the checkpoint's? */
+bool resume_must_prove(const struct resume *resume);
+/* Read what stands before the checkpoint's place, on the target, then at the source; then decide, or a fault. */
+enum resume_need resume_prove(struct resume *resume);
+enum resume_need resume_prove_target_end(struct resume *resume);
+bool resume_prove_enough(const struct resume *resume);
+enum resume_need resume_prove_source_end(struct resume *resume);
 
 /* --- resume_read --- */
 /* Read [from, to) of the target for `step`: what was read of it before is forgotten. */

@@ -7,6 +7,7 @@
 
 #include "base/heap.h"
 #include "base/log.h"
+#include "kafka/topic_id.h"
 #include "mirror/batches.h"
 #include "mirror/place_answer.h"
 #include "mirror/sequence.h"
@@ -199,7 +200,8 @@ static void put_question(struct resume_run *run, enum api_key api, int16_t versi
     struct topic_partition place = {.topic = task->topic, .partition = task->index};
     bool of_start = run->stage == RUN_SOURCE_START || run->stage == RUN_TARGET_START;
     if (api == API_OFFSET_FOR_LEADER_EPOCH) {
-        proto_put_epoch_end(writer, task->topic, task->index, epoch, run->resume.ask_epoch);
+        proto_put_epoch_end(writer, version, task->topic, task->index, epoch,
+                            run->resume.ask_epoch);
     } else if (api == API_LIST_OFFSETS) {
         proto_put_list_offsets(writer, version, run->stage == RUN_SOURCE_END,
                                of_start ? LIST_OFFSETS_EARLIEST : LIST_OFFSETS_LATEST, &place, 1);
@@ -219,8 +221,29 @@ static void not_spoken(struct resume_run *run, const struct conn *conn, enum api
     (void)api_range(api, &min, &max);
     err_set(&why, ERR_REFUSED, "%s does not speak %s %d as we do", conn_name(conn), api_name(api),
             min);
-    err_hint(&why, "Kafka 2.8 and later do: is this one, and is nothing between us and it?");
+    err_hint(&why, "Kafka does since 2.2: is this one, and is nothing between us and it?");
     give_up(run, &why, true);
+}
+
+/* Path `batches` lives on what came with Kafka 2.8: ids of topics, DescribeProducers, where logs part in Fetch. Two workers of
+ * one name are told apart by the target's groups, since 2.3. */
+static bool serves(const struct engine *engine, const struct conn *conn, bool of_source,
+                   struct err *why)
+{
+    int16_t metadata = conn_versions(conn)->version[API_METADATA];
+    if (metadata < METADATA_STATIC_MEMBERS && !of_source) {
+        err_set(why, ERR_REFUSED,
+                "%s is older than Kafka 2.3: its groups know no static members, so it cannot be a "
+                "target",
+                conn_name(conn));
+        return err_hint(why, "docs/records.md#old-kafka");
+    }
+    if (metadata < METADATA_IDS && !engine->path->by_content) {
+        err_set(why, ERR_REFUSED, "%s is older than Kafka 2.8: path batches does not serve it",
+                conn_name(conn));
+        return err_hint(why, "set \"path\": \"records\" in the service: docs/records.md");
+    }
+    return true;
 }
 
 /* Ask the leader what the stage wants to know. */
@@ -245,9 +268,19 @@ static void step(struct resume_run *run)
     }
     enum api_key api = api_of(run->stage);
     int16_t version = conn_versions(conn)->version[api];
+    struct err why = {0};
+    if (!serves(engine, conn, of_source, &why)) {
+        give_up(run, &why, true);
+        return;
+    }
     if (version < 0) {
         not_spoken(run, conn, api);
         return;
+    }
+    if (reads) {
+        version =
+            topic_id_version(version, FETCH_BY_ID,
+                             of_source ? &run->task->source_topic_id : &run->task->target_topic_id);
     }
     struct writer writer;
     writer_init(&writer);
@@ -375,7 +408,7 @@ static void take_epoch(struct resume_run *run, const struct run_question *questi
 {
     struct epoch_end_answer answer;
     struct err err = {0};
-    if (!proto_get_epoch_end(reader, &answer, &err)) {
+    if (!proto_get_epoch_end(reader, question->version, &answer, &err)) {
         broken(run, question, &err);
     } else if (answer.error != KAFKA_NONE) {
         failed(run, question, "OffsetForLeaderEpoch", answer.error);

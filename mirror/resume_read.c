@@ -212,6 +212,10 @@ bool resume_target_batch(struct resume *resume, const struct batch *batch)
     bool ours = (resume->options.by_content ||
                  sequence_id_ours(resume->options.id_base, batch->producer_id, &generation)) &&
                 !batch_is_control(batch);
+    if (resume->step == STEP_PROVE_TARGET) {
+        return batch_is_control(batch) ||
+               add_unit(resume, &resume->target_units, batch, "target", batch->base_offset, NULL);
+    }
     return resume->step == STEP_BACK ? back_batch(resume, batch, ours, generation)
                                      : forward_batch(resume, batch, ours, generation);
 }
@@ -250,6 +254,9 @@ bool resume_source_enough(const struct resume *resume)
     if (resume->step == STEP_PAIR) {
         return resume->source_units.records_count >=
                resume->target_units.records_count + resume->ask_to;
+    }
+    if (resume->step == STEP_PROVE_SOURCE) {
+        return resume_prove_enough(resume);
     }
     if (resume->step == STEP_COUNT) {
         return resume->source_units.records_count >= resume->count_left;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "kafka/topic_id.h"
 #include "mirror/batches.h"
 
 #define FETCH_WAIT_MS      500
@@ -494,6 +495,10 @@ static bool ask_over(struct engine *engine, struct source_broker *broker, int32_
     if (request->count == 0) {
         request_free(request);
         return false;
+    }
+    for (int32_t i = 0; i < request->count; i++) { /* by name when one of them has no id */
+        request->version =
+            topic_id_version(request->version, FETCH_BY_ID, &request->tasks[i]->source_topic_id);
     }
     if (lane > LANE_FIRST) {
         request->asked_bytes = engine->options.limits->fetch_bytes;

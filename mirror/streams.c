@@ -24,6 +24,26 @@ enum streams_verdict streams_judge(const struct control_state *state, uint64_t h
     return STREAMS_WRITE;
 }
 
+enum config_path streams_path(const struct control_state *state,
+                              const struct config_service *service)
+{
+    if (service->path != PATH_AUTO) {
+        return service->path;
+    }
+    if (state->streams_epoch == 0) {
+        return state->path;
+    }
+    if (state->streams_path != PATH_AUTO) {
+        return state->streams_path;
+    }
+    for (int path = PATH_BATCHES; path <= PATH_RECORDS; path++) {
+        if (config_streams_hash(service, (enum config_path)path) == state->streams_hash) {
+            return (enum config_path)path;
+        }
+    }
+    return state->path;
+}
+
 /* Newest last; the oldest is forgotten. */
 static void previous_push(struct control_state *state, uint64_t hash)
 {
@@ -49,7 +69,8 @@ static int32_t generation_of_next_filter(int32_t least)
     return next > GENERATION_MAX ? GENERATION_MAX + 1 : next;
 }
 
-char *streams_advance(struct control_state *state, uint64_t hash, uint64_t filter)
+char *streams_advance(struct control_state *state, uint64_t hash, enum config_path path,
+                      uint64_t filter)
 {
     static_assert(sizeof(state->streams_previous) / sizeof(state->streams_previous[0]) ==
                       STREAMS_PREVIOUS_MAX,
@@ -62,14 +83,16 @@ char *streams_advance(struct control_state *state, uint64_t hash, uint64_t filte
         }
     }
     state->streams_filter = filter;
+    state->streams_path = path;
     state->streams_epoch++;
     state->streams_hash = hash;
     json_t *previous = json_array();
     for (size_t i = 0; i < state->streams_previous_count; i++) {
         json_array_append_new(previous, hash_json(state->streams_previous[i]));
     }
-    json_t *record = json_pack("{s:I, s:o, s:o}", "epoch", (json_int_t)state->streams_epoch, "hash",
-                               hash_json(hash), "previous", previous);
+    json_t *record =
+        json_pack("{s:I, s:o, s:o, s:s}", "epoch", (json_int_t)state->streams_epoch, "hash",
+                  hash_json(hash), "previous", previous, "path", config_path_name(path));
     if (filter != 0 || state->streams_generation > 0) { /* there is, or was, a filter */
         json_object_set_new(record, "filter", hash_json(filter));
         json_object_set_new(record, "generation", json_integer(state->streams_generation));

@@ -21,9 +21,16 @@ enum streams_verdict {
 };
 enum streams_verdict streams_judge(const struct control_state *state, uint64_t hash);
 
+/* The path that the service is carried by. Of "path": "auto" that is what the record says, or says by its hash; before there is
+ * one, what `ferry enable` chose; PATH_AUTO = nobody has chosen. A service that runs never changes its path by itself. */
+enum config_path streams_path(const struct control_state *state,
+                              const struct config_service *service);
+
 /* The record that makes `hash` the newest, after STREAMS_WRITE; the state is changed to what it will say. Another filter
  * makes another function of "sequence -> record": streams that began before go on in a higher generation. Heap.
- * @param filter  config_filter_hash(), part of `hash` */
-char *streams_advance(struct control_state *state, uint64_t hash, uint64_t filter);
+ * @param path    part of `hash`
+ * @param filter  config_filter_hash(), likewise */
+char *streams_advance(struct control_state *state, uint64_t hash, enum config_path path,
+                      uint64_t filter);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "kafka/topic_id.h"
 
 #define REFUSED_AGAIN_MS \
     300000 /* its operator may have mended it; each try takes a request a setting */
@@ -138,8 +139,8 @@ void topic_memory_load(struct topic_memory *memory, const struct control_state *
         now->partitions = topic->partitions_count;
         now->listed = true;
         const struct remembered *before = topic_memory_find(memory, topic->name);
-        bool same = before && uuid_equal(&before->source_id, &now->source_id) &&
-                    uuid_equal(&before->target_id, &now->target_id);
+        bool same = before && !topic_id_other(&before->source_id, &now->source_id) &&
+                    !topic_id_other(&before->target_id, &now->target_id);
         now->checked_ms = same ? before->checked_ms : -1; /* this worker looked before it joined */
         now->gone_once = before && before->gone_once;
         now->told_hash = before ? before->told_hash : 0;
@@ -270,7 +271,7 @@ static void drop_stale(json_t *of_topics, bool known_zero,
         const struct uuid *there = target(arg, name);
         bool sane = uuid_parse_hex(json_string_value(json_object_get(entry, "target_id")), &id);
         bool zero = known_zero && uuid_is_zero(&id);
-        if (!there || !sane || (!zero && !uuid_equal(&id, there))) {
+        if (!there || !sane || (!zero && topic_id_other(&id, there))) {
             json_object_del(of_topics, name);
         }
     }
@@ -285,6 +286,6 @@ void topic_memory_drop_stale(struct topic_memory *memory,
 
 bool topic_memory_same(const struct remembered *before, const struct topic_pair *pair)
 {
-    return before && uuid_equal(&before->source_id, &pair->source_id) &&
-           uuid_equal(&before->target_id, &pair->target_id);
+    return before && !topic_id_other(&before->source_id, &pair->source_id) &&
+           !topic_id_other(&before->target_id, &pair->target_id);
 }

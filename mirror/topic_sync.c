@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "kafka/error.h"
+#include "kafka/topic_id.h"
 #include "mirror/topic_sync_inside.h"
 
 /* A setting that changes is followed within 7 s; with more than 250 topics later, since a turn of 2 s takes one request of
@@ -164,7 +165,8 @@ static void refuse_shared(const struct turn *turn, const struct remembered *befo
 {
     const char *rival = config_service_rival(turn->service, pair->name);
     if (rival) {
-        bool ours = before && before->listed && uuid_equal(&before->target_id, &pair->target_id);
+        bool ours =
+            before && before->listed && !topic_id_other(&before->target_id, &pair->target_id);
         snprintf(
             ours ? pair->warning : pair->problem, sizeof(pair->problem),
             "service \"%.100s\" takes it too and has a site in common: exclude it in one of them",
@@ -220,7 +222,7 @@ bool turn_stands(const struct turn *turn, size_t i)
 {
     const struct remembered *before = turn->works[i].before;
     return before && before->checked_ms >= 0 && before->listed &&
-           uuid_equal(&before->target_id, &turn->pairs[i].target_id);
+           !topic_id_other(&before->target_id, &turn->pairs[i].target_id);
 }
 
 void turn_trouble(struct turn *turn, size_t i, const struct err *err)

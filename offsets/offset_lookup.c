@@ -75,13 +75,18 @@ bool offset_lookup_neighbours(const struct offset_lookup *lookup, int64_t offset
     return at < floor->runs_count || close_last(lookup, out, err);
 }
 
+#define VERSION_AT 12 /* of a UUID's hex digits */
 /* Topic ids in an incarnation's name: SSSSSSSSSSSSSSSS.TTTTTTTTTTTTTTTT.G */
 static bool other_topic(const struct offset_lookup *lookup, bool target)
 {
     const struct checkpoint *now = &lookup->checkpoint;
+    const char *chosen = lookup->chosen_name + (target ? 17 : 0);
     char id[UUID_TEXT_BYTES];
     uuid_hex(target ? &now->target_topic_id : &now->source_topic_id, id);
-    return strncmp(lookup->chosen_name + (target ? 17 : 0), id, 16) != 0;
+    if ((chosen[VERSION_AT] == '8') != (id[VERSION_AT] == '8')) {
+        return false; /* one is made of the topic's name: the cluster has ids only since (kafka/topic_id.h) */
+    }
+    return strncmp(chosen, id, 16) != 0;
 }
 
 static bool is_current(const struct offset_lookup *lookup)

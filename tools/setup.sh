@@ -295,7 +295,7 @@ inputs() {
     libraries) printf '%s\n' $rdkafka_min $hiredis_min $rdkafka_suite $hiredis_suite "$deps" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
     python) cat tests/requirements.txt && /usr/bin/python3 --version && printf '%s\n' "$build" ;;
     jars) cat tests/rig/pom.xml ;;
-    broker) cat tests/rig/pom.xml tests/rig/prepare.py tests/rig/jvm.py && java -version 2>&1 && printf '%s\n' "$build" ;;
+    broker) cat tests/rig/{pom.xml,old-kafka.xml,prepare.py,jvm.py} && java -version 2>&1 && printf '%s\n' "$build" ;;
     promtool) printf '%s\n' "$deps" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
     nameservers) printf '%s\n' "${nameserver_packages[@]}" "$deps" "$(. /etc/os-release && echo "$VERSION_ID")" ;;
     kerberos) printf '%s\n' "${kerberos_packages[@]}" "$deps" "$(. /etc/os-release && echo "$VERSION_ID")" ;;

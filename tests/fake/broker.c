@@ -240,7 +240,7 @@ static void push_answer(struct connection *connection, const struct fake_request
     writer_init(&answer->frame);
     writer_i32(&answer->frame, 0);
     writer_i32(&answer->frame, request->correlation + faults->correlation_lie);
-    if (api_answer_tagged((enum api_key)request->api)) {
+    if (api_answer_tagged((enum api_key)request->api, request->version)) {
         wire_put_no_tags(&answer->frame);
     }
     if (body->len > 0) {
@@ -266,7 +266,7 @@ static bool answer_one(struct connection *connection, const uint8_t *data, size_
     request.version = reader_i16(&request.body);
     request.correlation = reader_i32(&request.body);
     request.client_id = wire_string(&request.body);
-    if (api_request_tagged((enum api_key)request.api)) {
+    if (api_flexible((enum api_key)request.api, request.version)) {
         wire_skip_tags(&request.body);
     }
     assert(!request.body.bad);

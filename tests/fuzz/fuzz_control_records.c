@@ -16,8 +16,8 @@ static const uint8_t *take(const uint8_t **data, size_t *left, size_t len)
 /* The first byte picks one of our keys or the fuzzer's own bytes, so that it need not find the keys by luck. */
 static const char *pick(uint8_t choice)
 {
-    static const char *const keys[] = {"role",  "streams", "topics", "keeper",
-                                       "order", "op/1",    "op/2",   "dns"};
+    static const char *const keys[] = {"role", "streams", "topics", "keeper", "order",
+                                       "op/1", "op/2",    "dns",    "path"};
     return choice < sizeof(keys) / sizeof(keys[0]) ? keys[choice] : NULL;
 }
 
@@ -41,6 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     struct control_state *state = control_records_state(records);
     if ((state->role_epoch > 0) != (state->role_json != NULL) ||
+        (state->path_json != NULL) != (state->path != PATH_AUTO) ||
         (state->has_topics && state->topics_epoch < 1)) {
         abort();
     }

@@ -36,6 +36,29 @@ static const int selectors[] = {
     SELECT(API_DESCRIBE_LOG_DIRS, 3),
     SELECT(API_DESCRIBE_LOG_DIRS, 4),
     SELECT(API_CONSUMER_GROUP_DESCRIBE, 0),
+    /* new ones at the end: the corpus names them by number */
+    SELECT(API_FETCH, 10),
+    SELECT(API_FETCH, 11),
+    SELECT(API_PRODUCE, 7),
+    SELECT(API_PRODUCE, 8),
+    SELECT(API_METADATA, 7),
+    SELECT(API_METADATA, 8),
+    SELECT(API_METADATA, 9),
+    SELECT(API_LIST_OFFSETS, 4),
+    SELECT(API_VERSIONS, 0),
+    SELECT(API_OFFSET_FOR_LEADER_EPOCH, 2),
+    SELECT(API_FIND_COORDINATOR, 2),
+    SELECT(API_LEAVE_GROUP, 2),
+    SELECT(API_LEAVE_GROUP, 3),
+    SELECT(API_OFFSET_FETCH, 5),
+    SELECT(API_OFFSET_FETCH, 6),
+    SELECT(API_LIST_GROUPS, 2),
+    SELECT(API_LIST_GROUPS, 3),
+    SELECT(API_DESCRIBE_GROUPS, 2),
+    SELECT(API_DESCRIBE_GROUPS, 4),
+    SELECT(API_OFFSET_COMMIT, 6),
+    SELECT(API_SASL_AUTHENTICATE, 1),
+    SELECT(API_DESCRIBE_LOG_DIRS, 1),
 };
 #define SELECTORS_COUNT (sizeof(selectors) / sizeof(selectors[0]))
 
@@ -110,7 +133,8 @@ static void offsets(struct reader *reader, int api, int16_t version)
             touch(list.parts[i].topic);
         }
         list_offsets_answer_done(&list);
-    } else if (api == API_OFFSET_FOR_LEADER_EPOCH && proto_get_epoch_end(reader, &end, &err)) {
+    } else if (api == API_OFFSET_FOR_LEADER_EPOCH &&
+               proto_get_epoch_end(reader, version, &end, &err)) {
         sink ^= (uint8_t)end.error;
     } else if (api == API_DESCRIBE_PRODUCERS &&
                proto_get_describe_producers(reader, &producers, &err)) {
@@ -158,7 +182,8 @@ static void groups(struct reader *reader, int api, int16_t version)
     struct find_coordinators_answer found;
     struct err err;
 
-    if ((api == API_DESCRIBE_GROUPS && proto_get_describe_group(reader, &described, &err)) ||
+    if ((api == API_DESCRIBE_GROUPS &&
+         proto_get_describe_group(reader, version, &described, &err)) ||
         (api == API_CONSUMER_GROUP_DESCRIBE &&
          proto_get_describe_consumer_group(reader, &described, &err))) {
         for (int32_t i = 0; i < described.members_count; i++) {
@@ -194,11 +219,13 @@ static void groups(struct reader *reader, int api, int16_t version)
 static void rest(struct reader *reader, int api, int16_t version)
 {
     struct api_versions versions;
+    bool ask_older;
     struct find_coordinator_answer found;
     int16_t error;
     struct err err;
 
-    if (api == API_VERSIONS && proto_get_api_versions(reader, &versions, &err)) {
+    if (api == API_VERSIONS &&
+        proto_get_api_versions(reader, version, &versions, &ask_older, &err)) {
         sink ^= (uint8_t)versions.version[0];
     } else if (api == API_FIND_COORDINATOR &&
                proto_get_find_coordinator(reader, version, &found, &err)) {
@@ -208,12 +235,13 @@ static void rest(struct reader *reader, int api, int16_t version)
     }
 }
 
-static void sign_in(struct reader *reader, int api)
+static void sign_in(struct reader *reader, int api, int16_t version)
 {
     struct sasl_handshake_answer handshake;
     struct sasl_authenticate_answer answer;
     struct err err;
 
+    reader->rigid = version == 1;
     if (api == API_SASL_HANDSHAKE && proto_get_sasl_handshake(reader, &handshake, &err)) {
         for (int32_t i = 0; i < handshake.offered_count; i++) {
             touch(handshake.offered[i]);
@@ -244,7 +272,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else if (api == API_DESCRIBE_LOG_DIRS) {
         log_dirs(&reader, version);
     } else if (api == API_SASL_HANDSHAKE || api == API_SASL_AUTHENTICATE) {
-        sign_in(&reader, api);
+        sign_in(&reader, api, version);
     } else {
         struct reader again = reader;
         offsets(&reader, api, version);

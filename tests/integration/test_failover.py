@@ -171,6 +171,54 @@ def test_refused_first_then_moved(moved, own, folder):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("kind", ["failover", "switchover"])
+def test_there_and_back_again(moved, own, folder, kind):
+    """The way back leads home: a configuration whose home is b mirrors into what was the primary. That has no record of
+    the names before it is enabled, and whoever lost b cannot ask there."""
+    bind = own(Bind("one", folder)).start()
+    one = moved(bind)
+    done = one.failover()
+    assert done.returncode == EXIT_DONE, done.stderr
+    assert bind.value() == (30, B)
+    one.workers[0].stop()
+    back = one.conf.copy(folder / "back")
+    back.data["services"][one.name] |= {"home": "b", "others": ["a"]}
+    back.write()
+    command = Command(back)
+    done = command.run("enable", one.name, "--yes")
+    assert done.returncode == EXIT_REFUSED and "hold records on a already" in done.stderr
+    one.source.delete_topic(one.topic)
+    command.enable(one.name)
+    Load(one.target.bootstrap, one.topic, "plain", count=20, partitions=2, serial=10**6).run()
+    worker = own(Worker(back, f"{one.name}-back").start())
+    group = f"{one.name}-g"
+    commit(one.target, group, {(one.topic, 0): 7})
+
+    def carried():
+        at = committed(one.source, group).get((one.topic, 0))
+        return at == 7 and sum(one.source.offsets(one.topic).values()) >= RECORDS + 20
+
+    wait_for("mirrored back, groups too", carried, 60, every=0.3, not_yet=(KafkaException,))
+    if kind == "failover":
+        worker.kill9()
+        back.data["sites"]["b"]["kafka"]["bootstrap.servers"] = f"127.0.0.1:{free_port()}"
+        back.write()
+        done = command.run("failover", one.name, "--yes", "--allow-loss", "unknown", "-o", "json")
+    else:
+        done = command.run("switchover", one.name, "--yes", "--force", "source", "-o", "json")
+    assert done.returncode == EXIT_DONE, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["from"], report["to"], report["role_epoch"]) == ("b", "a", 2)
+    assert bind.value() == (30, A)
+    records = {site: control_records(cluster, one.name) for site, cluster in (("a", one.source), ("b", one.target))}
+    assert (records["a"]["role"]["primary"], records["a"]["role"]["epoch"]) == ("a", 2)
+    names = {site: found["dns"]["records"][one.record]["value"] for site, found in records.items()}
+    assert names == {"a": A, "b": B if kind == "failover" else A}  # a site that is lost is told nothing
+    assert committed(one.source, group)[one.topic, 0] == 7
+
+
+@pytest.mark.long
 def test_the_name_is_moved_by_hand(moved, own, folder):
     """The provider is gone with the primary: what to type is said; then the name servers are asked whether it was."""
     bind = own(Bind("one", folder)).start()

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, To
 
 from rig.ferry import Command
 from rig.groups import Member, commit, committed, kept, metadata_at
-from rig.hints import hint_at
+from rig.hints import hint_at, of_redis
 from rig.jvm import QUICK, class_path
 from rig.line import Line
 from rig.paths import BUILD, ROOT
@@ -381,6 +381,47 @@ def test_a_live_group_gets_two_seconds_of_its_rate(line, own, folder):
     print(f"likely {likely}, really read again {repeats}, rate {rate} a second")
     assert 0 < likely <= 2.1 * rate
     assert repeats <= likely + rate // 2  # and it is about right
+
+
+@pytest.mark.long
+@pytest.mark.timeout(240)
+def test_what_a_lost_follower_did_not_acknowledge_is_bounded_too(own, folder, new_cluster, new_redis, name):
+    """A broker of the target is lost with the primary and all workers, with batches on their way: the leader has them,
+    nobody may read them until the lost follower is given up, and then they are records like all others."""
+    quorum = {"broker.session.timeout.ms": 60000, "replica.lag.time.max.ms": 90000}
+    once = {"offsets.topic.replication.factor": 1, "transaction.state.log.replication.factor": 1}
+    source = new_cluster("left")
+    target = new_cluster("right", brokers=3, controllers=1, heap="320m", props=quorum | once)
+    third = target.broker(3)
+    third.stop()  # nothing that an operation writes to stands there
+    target.warm_coordinators()
+    for own_topic in ("control", "hints"):
+        target.create_topic(f"ferry.{own_topic}.{name}", assignment=[[1]], config={"cleanup.policy": "compact"})
+    third.start()
+    topic = source.create_topic(f"{name}.t")
+    target.create_topic(topic, assignment=[[1, 3]], config={"min.insync.replicas": 1})
+    one = Line(own, folder, source, target, new_redis(), name, [topic], groups=[f"{name}.*"])
+    worker = one.worker("w1", wait=True)
+    Load(source.bootstrap, topic, "plain", count=200, partition=0).run()
+    group = f"{name}.g"
+    commit(source, group, {(topic, 0): 50})
+    wait_for("the group to be carried", lambda: committed(target, group) == {(topic, 0): 50}, 30, every=0.2)
+    wait_for("all in sync", lambda: len(target.metadata(topic).topics[topic].partitions[0].isrs) == 2, 30, every=0.2)
+    third.kill9()
+    Load(source.bootstrap, topic, "plain", count=30, partition=0, serial=1000).run()
+    with RawClient(target.bootstrap) as raw:
+        wait_for("the leader to have what flies", lambda: raw.log_end(topic, 0) == 230, 20, every=0.1)
+        worker.kill9()
+        source.broker(1).kill9()
+        done = one.command.run("failover", name, "--yes", "--allow-loss", "unknown", "-o", "json", timeout=60)
+        assert done.returncode in (0, 4), done.stderr  # who is left there the lost broker alone knows
+        report = json.loads(done.stdout)
+        assert report["evidence"]["offsets"]["places"]["committed"] == 1, done.stderr
+        assert report["evidence"]["hints"]["published"], done.stderr
+        assert raw.offset(topic, 0) == 200, "the follower was given up already: the test has shown nothing"
+        hint = of_redis(one.redis.client, name)[group][topic, 0]
+        assert (hint.start, hint.until) == (50, 230)
+        wait_for("the follower to be given up", lambda: raw.offset(topic, 0) == 230, 90, every=0.5)
 
 
 class SteadyReader:

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import time
 
 import pytest
 
@@ -13,7 +14,7 @@ from rig.line import Line
 from rig.nameserver import ZONE, Bind, zone_settings
 from rig.procs import free_port, wait_for
 from rig.produce import Load
-from rig.secure import Authority, Listener
+from rig.secure import Authority, Listener, write_secret
 
 RECORD = f"kafka.{ZONE}"
 A, B = f"kafka-a.{ZONE}", f"kafka-b.{ZONE}"
@@ -94,7 +95,7 @@ def test_before_it_is_enabled_and_topics_that_are_missing(service, source, targe
     code, found = one.check()
     assert found.one("topics") == ("ok", "b has all 1 topics of the service, 3 partitions")
     assert found.one("leaders") == ("ok", "b: all 3 partitions have a leader")
-    named = list(dict.fromkeys(row["check"] for row in found if row["check"] not in (None, "permissions")))
+    named = list(dict.fromkeys(row["check"] for row in found if row["check"] not in (None, "permissions", "path")))
     assert named == [check for check in CHECKS if check != "permissions"]
     source.create_topic(f"{name}.u")
     target.create_topic(f"{name}.u", partitions=2)
@@ -271,6 +272,45 @@ def test_rights_of_who_acts(permitted):
         assert f"User:oper lacks Write on topic 'ferry.control.{one.name}'" in refused
         level, what = found.one("capacity")
         assert level == "unknown" and "lacks Describe on the cluster" in what
+
+
+def test_who_acts_is_not_let_in(permitted, folder):
+    """A wrong password of sites.b.operator is refused by name at once, by whatever acts with it, and changes nothing;
+    once it is right the same command goes on."""
+    one = permitted()
+    one.grant()
+    one.command.enable(one.name)
+    one.line.worker("w1", wait=True)
+    one.produce(count=20)
+    one.line.wait_caught_up()
+    dead = one.line.conf.copy(folder / "dead")
+    dead.data["sites"]["a"]["kafka"]["bootstrap.servers"] = f"127.0.0.1:{free_port()}"
+    dead.write()
+    secret = folder / "oper" / "password"
+    right = secret.read_text().strip()
+    write_secret(secret, "wrong")
+    name = one.name
+    move = ("failover", name, "--yes", "--allow-loss", "unknown")
+    for conf, args in (
+        (dead, move),
+        (dead, ("failover", name, "--dry-run")),
+        (one.line.conf, ("check", name)),
+        (one.line.conf, ("fence", "sync", name, "--yes")),
+        (one.line.conf, ("pause", name, "--yes")),
+    ):
+        began = time.monotonic()
+        done = Command(conf).run(*args)
+        took = time.monotonic() - began
+        said = done.stdout + done.stderr
+        assert done.returncode in (EXIT_REFUSED, EXIT_UNREACHABLE), (args, said)
+        assert "uthentication" in said and ("operator" in said or "User:oper" in said), (args, said)
+        assert took < 6, f"{args} took {took:.1f} s"
+    link = one.command.status(name)["services"][0]["links"][0]
+    assert (link["primary"], link["role_epoch"]) == ("a", 1)
+    assert one.command.json("history", name)["operations"] == []
+    write_secret(secret, right)
+    done = Command(dead).run("failover", name, "--dry-run")
+    assert done.returncode == EXIT_DONE, done.stderr
 
 
 def test_redis_and_place(service, new_redis, name):

@@ -1,4 +1,4 @@
-"""Made once by tools/setup.sh: a formatted log folder to copy, and a class data archive of a broker at work.
+"""Made once by tools/setup.sh: a formatted log folder to copy, a class data archive of a broker at work, old jars.
 
 The archive makes a start take about half: the broker is started once, used with a producer, a transaction and a group,
 and writes its loaded classes down when it stops.
@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 
-from rig import jvm
+from rig import jvm, oldkafka
 from rig.paths import ARCHIVE, TEMPLATE, run_dir
 
 
@@ -45,7 +45,7 @@ def record_archive():
     part.unlink(missing_ok=True)
     cluster = KafkaCluster("archive", workdir=run_dir("archive"))
     command = jvm.command
-    jvm.command = lambda *a, **k: command(*a, **k, flags=[f"-XX:ArchiveClassesAtExit={part}"])
+    jvm.command = lambda *a, flags=(), **k: command(*a, flags=[*flags, f"-XX:ArchiveClassesAtExit={part}"], **k)
     try:
         cluster.start()
     finally:
@@ -73,3 +73,4 @@ def record_archive():
 if __name__ == "__main__":
     format_template()
     record_archive()
+    oldkafka.jars(oldkafka.OLDEST)

@@ -72,7 +72,7 @@ class Walk:
         self.places, name_place = places[:2], places[2] if len(places) > 2 else None
         self.has_acls = permitted
         self.source, self.target = (
-            own(KafkaCluster(name, workdir=folder / "kafka", place=place, **self.asking(props)))
+            own(KafkaCluster(name, workdir=folder / "kafka", place=place, **self.asking(props, place)))
             for name, place in zip(("a", "b"), self.places, strict=True)
         )
         self.port = same_port(self.source, self.target)
@@ -88,12 +88,12 @@ class Walk:
 
     # -- before -------------------------------------------------------------------------------------------------
 
-    def asking(self, props):
+    def asking(self, props, place):
         """Of a cluster: the rig itself comes in as a super user, Ferry by a listener of its own."""
         if not self.has_acls:
             return {"props": props}
         users = {name: f"{name} pw" for name in (MIRROR, OPERATOR)}
-        listener = Listener("SASL_PLAINTEXT", users=users, mechanism="PLAIN")
+        listener = Listener("SASL_PLAINTEXT", users=users, mechanism="PLAIN", host=place.host)
         return {"props": {**(props or {}), **AUTHORIZER}, "listeners": {"sasl": listener}}
 
     def secured(self):

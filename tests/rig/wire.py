@@ -236,9 +236,13 @@ class RawClient:
             raise KafkaError(error, f"fetch {topic}-{partition} at {offset}")
         return Fetched(high, stable, start, aborted, list(batches(data)))
 
-    def offset(self, topic, partition, at=-1):
-        """ListOffsets v2: -1 the end (high watermark), -2 the start."""
-        body = struct.pack(">ibi", -1, 0, 1) + _text(topic) + struct.pack(">iiq", 1, partition, at)
+    def log_end(self, topic, partition):
+        """Behind the last record that the leader has, whether its followers have it or not."""
+        return self.offset(topic, partition, replica=-2)
+
+    def offset(self, topic, partition, at=-1, replica=-1):
+        """ListOffsets v2: -1 the end (a consumer's: high watermark), -2 the start."""
+        body = struct.pack(">ibi", replica, 0, 1) + _text(topic) + struct.pack(">iiq", 1, partition, at)
         reader = self.leader(topic, partition).ask(2, 2, body)
         reader.take("ii")
         reader.text()

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -230,12 +231,81 @@ static void a_lane_is_a_connection_of_its_own(void **state)
 static void an_api_that_is_not_offered(void **state)
 {
     struct fixture *f = *state;
-    fake_broker_offer(f->broker, API_LIST_GROUPS, 0, 3);
+    fake_broker_offer(f->broker, API_LIST_GROUPS, 0, 1);
     know_the_broker(f);
     ask(f, 7);
     assert_true(fake_run_until(f->loop, &f->all, PATIENCE_MS));
     assert_int_equal(f->err.kind, ERR_REFUSED);
     assert_non_null(strstr(f->err.what, "ListGroups"));
+}
+
+/* --- a sign-in that is refused --------------------------------------------------------------------------------- */
+
+static enum fake_action agree(void *arg, const struct fake_request *request, struct writer *answer)
+{
+    (void)arg;
+    (void)request;
+    writer_i16(answer, 0);
+    writer_i32(answer, 1);
+    wire_put_string(answer, "PLAIN");
+    return FAKE_ANSWER;
+}
+
+static enum fake_action let_in(void *arg, const struct fake_request *request, struct writer *answer)
+{
+    const bool *refuse = arg;
+    (void)request;
+    writer_i16(answer, *refuse ? 58 : 0);
+    wire_put_compact_string(answer, *refuse ? "go away" : NULL);
+    wire_put_uvarint(answer, 1);
+    writer_i64(answer, 0);
+    wire_put_no_tags(answer);
+    return FAKE_ANSWER;
+}
+
+/* Long before time is up; tried on all the same. */
+static void who_is_not_let_in_hears_of_it_soon(void **state)
+{
+    static const struct broker_asks_options patient = {.wait_ms = 60000, .request_ms = 60000};
+    struct fixture *f = *state;
+    struct config_property properties[] = {
+        {"bootstrap.servers", f->servers      },
+        {"security.protocol", "SASL_PLAINTEXT"},
+        {"sasl.mechanism",    "PLAIN"         },
+        {"sasl.username",     "ferry"         },
+        {"sasl.password",     "wrong"         }
+    };
+    const struct config_client client = {.properties = properties, .properties_count = 5};
+    const struct cluster_options options = {.name = "a",
+                                            .client = &client,
+                                            .refresh_ms = 2000,
+                                            .tcp_user_timeout_ms = 3000,
+                                            .max_answer_bytes = 1 << 20};
+    bool refuse = true;
+    fake_broker_on(f->broker, API_SASL_HANDSHAKE, agree, NULL);
+    fake_broker_on(f->broker, API_SASL_AUTHENTICATE, let_in, &refuse);
+    struct cluster *own = f->cluster;
+    struct broker_asks *own_asks = f->asks;
+    f->cluster = cluster_new(f->loop, &options);
+    f->asks = broker_asks_new(f->loop, f->cluster, &patient);
+    ask(f, BROKER_ANY);
+    fake_run_for(f->loop, 1000);
+    assert_false(f->all || cluster_refuses(f->cluster)); /* it may be put right at once */
+    assert_true(fake_run_until(f->loop, &f->all, PATIENCE_MS));
+    assert_true(cluster_refuses(f->cluster));
+    assert_non_null(strstr(f->err.what, "go away"));
+    assert_null(strstr(f->err.what, "60000 ms"));
+    refuse = false;
+    for (int i = 0; i < 300 && cluster_refuses(f->cluster); i++) {
+        fake_run_for(f->loop, 20);
+    }
+    ask(f, BROKER_ANY);
+    assert_true(fake_run_until(f->loop, &f->all, PATIENCE_MS));
+    assert_int_equal(f->groups_count, 1);
+    broker_asks_free(f->asks);
+    cluster_free(f->cluster);
+    f->cluster = own;
+    f->asks = own_asks;
 }
 
 static void what_is_open_at_the_end_is_answered(void **state)
@@ -263,6 +333,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_not_understood_costs_the_connection, start, end),
         cmocka_unit_test_setup_teardown(a_lane_is_a_connection_of_its_own, start, end),
         cmocka_unit_test_setup_teardown(an_api_that_is_not_offered, start, end),
+        cmocka_unit_test_setup_teardown(who_is_not_let_in_hears_of_it_soon, start, end),
         cmocka_unit_test_setup_teardown(what_is_open_at_the_end_is_answered, start, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

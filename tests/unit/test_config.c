@@ -174,7 +174,7 @@ static void the_example(void **state)
     assert_string_equal(config->sites[0].name, "hangzhou"); /* in the file's order */
     assert_int_equal(config->services_count, 1);
     /* Its hash is a promise: workers of two versions must agree on it. */
-    assert_int_equal(config_streams_hash(&config->services[0]), 0x4cafc552622436d6);
+    assert_int_equal(config_streams_hash(&config->services[0], PATH_BATCHES), 0x4cafc552622436d6);
     config_free(config);
 }
 
@@ -191,7 +191,7 @@ static uint64_t hash_of(const char *service)
     if (config == NULL) {
         fail_msg("%s", err.what);
     }
-    uint64_t hash = config_streams_hash(&config->services[0]);
+    uint64_t hash = config_streams_hash(&config->services[0], PATH_BATCHES);
     config_free(config);
     return hash;
 }

@@ -227,12 +227,87 @@ static void a_broker_that_never_answers_closes(void **state)
     assert_non_null(strstr(f->why.what, "ApiVersions unanswered"));
 }
 
+struct elder {    /* ApiVersions as a broker before Kafka 2.4 answers it */
+    bool knows_3; /* asked in version 3 it tells what it has of ApiVersions, as 2.4 and later do */
+    int32_t asked_0;
+    bool refuses_all;
+};
+
+static enum fake_action versions_of_old(void *arg, const struct fake_request *request,
+                                        struct writer *answer)
+{
+    static const int16_t ranges[][3] = {
+        {API_PRODUCE,           0, 7 },
+        {API_FETCH,             0, 11},
+        {API_METADATA,          0, 8 },
+        {API_LEAVE_GROUP,       0, 2 },
+        {API_SASL_HANDSHAKE,    0, 1 },
+        {API_SASL_AUTHENTICATE, 0, 1 }
+    };
+    struct elder *elder = arg;
+    bool too_new = request->version > 2 || elder->refuses_all;
+
+    elder->asked_0 += request->version == 0;
+    writer_i16(answer, too_new ? KAFKA_UNSUPPORTED_VERSION : KAFKA_NONE);
+    if (too_new) {
+        writer_i32(answer, elder->knows_3 ? 1 : 0);
+    } else {
+        writer_i32(answer, 6);
+    }
+    for (int i = 0; i < 6 && !too_new; i++) {
+        writer_i16(answer, ranges[i][0]);
+        writer_i16(answer, ranges[i][1]);
+        writer_i16(answer, ranges[i][2]);
+    }
+    if (too_new && elder->knows_3) {
+        writer_i16(answer, API_VERSIONS);
+        writer_i16(answer, 0);
+        writer_i16(answer, 2);
+    }
+    return FAKE_ANSWER;
+}
+
+static void an_old_broker_is_asked_as_it_understands(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int knows_3 = 0; knows_3 < 2; knows_3++) {
+        struct elder elder = {.knows_3 = knows_3 == 1};
+        fake_broker_on(f->broker, API_VERSIONS, versions_of_old, &elder);
+        f->ready = false;
+        connect_ready(f);
+        assert_int_equal(elder.asked_0, 1);
+        assert_int_equal(fake_broker_accepted(f->broker), 1 + knows_3); /* the same connection */
+        assert_int_equal(conn_versions(f->conn)->version[API_PRODUCE], 7);
+        assert_int_equal(conn_versions(f->conn)->version[API_LEAVE_GROUP], 2);
+        assert_int_equal(conn_versions(f->conn)->version[API_DESCRIBE_PRODUCERS], -1);
+        if (knows_3 == 0) {
+            conn_free(f->conn);
+            f->conn = NULL;
+        }
+    }
+}
+
+/* One that refuses version 0, too, is none: no loop of asking. */
+static void a_broker_that_knows_no_versions_closes(void **state)
+{
+    struct fixture *f = *state;
+    struct conn_options options = options_of(f);
+    struct elder elder = {.refuses_all = true};
+
+    fake_broker_on(f->broker, API_VERSIONS, versions_of_old, &elder);
+    connect_with(f, &options);
+    assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
+    assert_int_equal(f->why.code, KAFKA_UNSUPPORTED_VERSION);
+    assert_int_equal(elder.asked_0, 1);
+}
+
 static void a_broker_too_old_is_refused_with_a_hint(void **state)
 {
     struct fixture *f = *state;
     struct conn_options options = options_of(f);
 
-    fake_broker_offer(f->broker, API_FETCH, 0, 11);
+    fake_broker_offer(f->broker, API_FETCH, 0, 9);
     connect_with(f, &options);
     assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
     assert_int_equal(f->why.kind, ERR_REFUSED);
@@ -1003,8 +1078,12 @@ static enum fake_action let_in(void *arg, const struct fake_request *request, st
 {
     struct gate *gate = arg;
     struct reader body = request->body;
-    struct wire_string bytes = wire_compact_string(&body);
+    bool rigid = request->version == 1; /* Kafka before 2.5 */
+    struct wire_string bytes;
 
+    body.rigid = answer->rigid = rigid;
+    bytes = wire_blob(&body);
+    assert_int_equal(reader_left(&body), rigid ? 0 : 1); /* no tags */
     assert_true(gate->open);
     assert_int_equal(bytes.len, 13);
     assert_memory_equal(bytes.data, "\0ferry\0pencil", 13);
@@ -1017,8 +1096,8 @@ static enum fake_action let_in(void *arg, const struct fake_request *request, st
         return FAKE_SILENT;
     }
     writer_i16(answer, gate->error);
-    wire_put_compact_string(answer, gate->error != 0 ? "go away" : NULL);
-    wire_put_uvarint(answer, 1);
+    wire_put_text(answer, gate->error != 0 ? "go away" : NULL);
+    wire_put_blob_len(answer, 0);
     writer_i64(answer, gate->lifetime_ms);
     wire_put_no_tags(answer);
     return FAKE_ANSWER;
@@ -1064,6 +1143,18 @@ static void it_signs_in_before_it_is_ready(void **state)
     ask(f, &asked, 100, 1000);
     assert_true(fake_run_until(f->loop, &asked.done, PATIENCE_MS));
     assert_true(asked.ok);
+}
+
+static void it_signs_in_at_an_old_broker(void **state)
+{
+    struct fixture *f = *state;
+    struct gate gate = {.lifetime_ms = 60000};
+    struct elder elder = {0};
+
+    fake_broker_on(f->broker, API_VERSIONS, versions_of_old, &elder);
+    connect_signing_in(f, &gate);
+    assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
+    assert_int_equal(gate.signed_in, 1);
 }
 
 static void who_is_refused_is_never_ready(void **state)
@@ -1132,7 +1223,8 @@ static void what_is_held_is_answered_when_it_breaks(void **state)
     assert_true(made > failed);
 }
 
-static void produce(struct fixture *f, struct asked *asked, size_t len)
+static void write_as(struct fixture *f, struct asked *asked, enum api_key api, int16_t version,
+                     size_t len)
 {
     struct writer writer;
 
@@ -1140,7 +1232,7 @@ static void produce(struct fixture *f, struct asked *asked, size_t len)
     for (size_t i = 0; i < len; i += 8) {
         writer_i64(&writer, 0);
     }
-    conn_send(f->conn, API_PRODUCE, 13, &writer, NULL, 0, 5000, answered, asked);
+    conn_send(f->conn, api, version, &writer, NULL, 0, 5000, answered, asked);
     writer_done(&writer);
 }
 
@@ -1210,6 +1302,11 @@ static void freed_while_a_token_is_asked_for(void **state)
     assert_false(aside_busy());
 }
 
+static void produce(struct fixture *f, struct asked *asked, size_t len)
+{
+    write_as(f, asked, API_PRODUCE, 13, len);
+}
+
 /* A batch that was held while we signed in anew may meet another worker's when its deadline is past. */
 static void no_batch_leaves_behind_a_sign_in_past_its_deadline(void **state)
 {
@@ -1243,9 +1340,9 @@ static void no_batch_leaves_behind_a_sign_in_past_its_deadline(void **state)
 }
 
 /* As after SIGSTOP: the rest of what was queued does not go when the broker reads again. */
-static void no_batch_leaves_a_full_socket_past_its_deadline(void **state)
+static void leaves_no_full_socket_past_its_deadline(struct fixture *f, enum api_key api,
+                                                    int16_t version)
 {
-    struct fixture *f = *state;
     struct asked asked[16] = {0};
     int64_t until_ms = INT64_MAX;
     struct conn_options options = options_of(f);
@@ -1253,10 +1350,10 @@ static void no_batch_leaves_a_full_socket_past_its_deadline(void **state)
     options.produce_until_ms = &until_ms;
     connect_with(f, &options);
     assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
-    fake_broker_on(f->broker, API_PRODUCE, echo, NULL);
+    fake_broker_on(f->broker, api, echo, NULL);
     fake_broker_faults(f->broker)->deaf = true;
     for (int i = 0; i < 16; i++) {
-        produce(f, &asked[i], 1 << 20);
+        write_as(f, &asked[i], api, version, 1 << 20);
     }
     assert_true(conn_unsent_bytes(f->conn) > 0);
     until_ms = 0;
@@ -1265,9 +1362,37 @@ static void no_batch_leaves_a_full_socket_past_its_deadline(void **state)
     fake_broker_faults(f->broker)->deaf = false;
     fake_broker_hear(f->broker);
     fake_run_until(f->loop, &f->closed, PATIENCE_MS);
-    assert_true(fake_broker_requests(f->broker, API_PRODUCE) < 16);
+    assert_true(fake_broker_requests(f->broker, api) < 16);
     assert_true(f->closed);
     assert_non_null(strstr(f->why.what, "send deadline"));
+}
+
+static void no_batch_leaves_a_full_socket_past_its_deadline(void **state)
+{
+    leaves_no_full_socket_past_its_deadline(*state, API_PRODUCE, 13);
+}
+
+/* A keeper's: an operation has put something else in its place meanwhile. */
+static void no_group_commit_leaves_a_full_socket_past_its_deadline(void **state)
+{
+    leaves_no_full_socket_past_its_deadline(*state, API_OFFSET_COMMIT, 8);
+}
+
+/* What reads only may come late. */
+static void a_question_leaves_past_the_deadline(void **state)
+{
+    struct fixture *f = *state;
+    struct asked asked = {0};
+    int64_t until_ms = 0;
+    struct conn_options options = options_of(f);
+
+    options.produce_until_ms = &until_ms;
+    connect_with(f, &options);
+    assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
+    fake_broker_on(f->broker, API_OFFSET_FETCH, echo, NULL);
+    write_as(f, &asked, API_OFFSET_FETCH, 8, 8);
+    assert_true(fake_run_until(f->loop, &asked.done, PATIENCE_MS));
+    assert_true(asked.ok);
 }
 
 /* What waits behind it has little time: no step of a later sign-in may take as long as a connect. */
@@ -1294,6 +1419,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(it_connects_and_knows_versions),
+        TEST(an_old_broker_is_asked_as_it_understands),
+        TEST(a_broker_that_knows_no_versions_closes),
+        TEST(it_signs_in_at_an_old_broker),
         TEST(names_are_looked_up),
         TEST(a_name_that_is_none_closes),
         TEST(a_port_that_nobody_listens_on_closes),
@@ -1331,6 +1459,8 @@ int main(void)
         TEST(freed_while_a_token_is_asked_for),
         TEST(no_batch_leaves_behind_a_sign_in_past_its_deadline),
         TEST(no_batch_leaves_a_full_socket_past_its_deadline),
+        TEST(no_group_commit_leaves_a_full_socket_past_its_deadline),
+        TEST(a_question_leaves_past_the_deadline),
         TEST(a_later_sign_in_waits_for_five_seconds_at_most),
         TEST(freed_in_an_answer),
         TEST(freed_in_a_failed_answer),

@@ -50,6 +50,9 @@ static void test_nothing_written_is_no_role(void **state)
     assert_string_equal(empty->primary, "");
     assert_null(empty->role_json);
     assert_null(empty->acls_json);
+    assert_null(empty->path_json);
+    assert_int_equal(empty->path, PATH_AUTO);
+    assert_int_equal(empty->streams_path, PATH_AUTO);
     assert_int_equal(empty->streams_epoch, 0);
     assert_false(empty->has_topics);
     assert_false(empty->paused);
@@ -63,7 +66,8 @@ static void test_each_key_is_read(void **state)
     (void)state;
     assert_true(put("role", "{\"epoch\":3,\"primary\":\"hz\",\"secondaries\":[\"sh\"]}"));
     assert_true(put("streams", "{\"epoch\":2,\"hash\":\"00000000000000ff\",\"previous\":"
-                               "[\"0000000000000001\"]}"));
+                               "[\"0000000000000001\"],\"path\":\"records\"}"));
+    assert_true(put("path", "{\"path\":\"batches\",\"why\":\"it does all\"}"));
     assert_true(put("topics", "{\"epoch\":5,\"topics\":[" TOPIC("a") "," TOPIC("b") "]}"));
     assert_true(put("keeper", "{\"worker\":\"w1\",\"since\":\"now\"}"));
     assert_true(put("order", "{\"state\":\"pause\"}"));
@@ -89,6 +93,9 @@ static void test_each_key_is_read(void **state)
     assert_non_null(strstr(got->fence_json, "User:x"));
     assert_non_null(strstr(got->dns_json, "kafka.dr.test"));
     assert_non_null(strstr(got->acls_json, "Allow"));
+    assert_int_equal(got->streams_path, PATH_RECORDS);
+    assert_int_equal(got->path, PATH_BATCHES);
+    assert_non_null(strstr(got->path_json, "it does all"));
     control_state_free(got);
 }
 
@@ -96,8 +103,8 @@ static void test_tombstones_take_back(void **state)
 {
     (void)state;
     test_each_key_is_read(state);
-    static const char *const keys[] = {"role",  "streams", "topics", "keeper",
-                                       "order", "fence",   "acls",   "dns"};
+    static const char *const keys[] = {"role",  "streams", "topics", "keeper", "order",
+                                       "fence", "acls",    "dns",    "path"};
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         assert_true(put(keys[i], NULL));
     }
@@ -110,41 +117,46 @@ static const struct {
     const char *bad;
     const char *good;
 } hostile[] = {
-    {"role",    "",                                                             NULL                                         },
-    {"role",    "null",                                                         NULL                                         },
-    {"role",    "[]",                                                           NULL                                         },
-    {"role",    "{\"epoch\":1,\"primary\":\"x\"} trailing",                     NULL                                         },
-    {"role",    "{\"epoch\":1,\"epoch\":2,\"primary\":\"x\"}",                  NULL                                         },
-    {"role",    "{\"epoch\":0,\"primary\":\"x\"}",                              NULL                                         },
-    {"role",    "{\"epoch\":-1,\"primary\":\"x\"}",                             NULL                                         },
-    {"role",    "{\"epoch\":9223372036854775807,\"primary\":\"x\"}",            NULL                                         },
-    {"role",    "{\"epoch\":9223372036854775808,\"primary\":\"x\"}",            NULL                                         },
-    {"role",    "{\"epoch\":1.5,\"primary\":\"x\"}",                            NULL                                         },
-    {"role",    "{\"epoch\":\"1\",\"primary\":\"x\"}",                          NULL                                         },
-    {"role",    "{\"epoch\":1}",                                                NULL                                         },
-    {"role",    "{\"epoch\":1,\"primary\":\"\"}",                               NULL                                         },
-    {"role",    "{\"epoch\":1,\"primary\":7}",                                  NULL                                         },
-    {"streams", "{\"epoch\":1}",                                                "{\"epoch\":1,\"hash\":\"00000000000000ff\"}"},
-    {"streams", "{\"epoch\":1,\"hash\":\"ff\"}",                                "{\"epoch\":1,\"hash\":\"00000000000000ff\"}"},
+    {"role",    "",                                                              NULL                                         },
+    {"role",    "null",                                                          NULL                                         },
+    {"role",    "[]",                                                            NULL                                         },
+    {"role",    "{\"epoch\":1,\"primary\":\"x\"} trailing",                      NULL                                         },
+    {"role",    "{\"epoch\":1,\"epoch\":2,\"primary\":\"x\"}",                   NULL                                         },
+    {"role",    "{\"epoch\":0,\"primary\":\"x\"}",                               NULL                                         },
+    {"role",    "{\"epoch\":-1,\"primary\":\"x\"}",                              NULL                                         },
+    {"role",    "{\"epoch\":9223372036854775807,\"primary\":\"x\"}",             NULL                                         },
+    {"role",    "{\"epoch\":9223372036854775808,\"primary\":\"x\"}",             NULL                                         },
+    {"role",    "{\"epoch\":1.5,\"primary\":\"x\"}",                             NULL                                         },
+    {"role",    "{\"epoch\":\"1\",\"primary\":\"x\"}",                           NULL                                         },
+    {"role",    "{\"epoch\":1}",                                                 NULL                                         },
+    {"role",    "{\"epoch\":1,\"primary\":\"\"}",                                NULL                                         },
+    {"role",    "{\"epoch\":1,\"primary\":7}",                                   NULL                                         },
+    {"streams", "{\"epoch\":1,\"hash\":\"00000000000000ff\",\"path\":\"auto\"}",
+     "{\"epoch\":1,\"hash\":\"00000000000000ff\"}"                                                                            },
+    {"path",    "{\"path\":\"auto\"}",                                           "{\"path\":\"records\"}"                     },
+    {"path",    "{\"why\":\"x\"}",                                               "{\"path\":\"batches\"}"                     },
+    {"path",    "{\"path\":1}",                                                  "{\"path\":\"batches\"}"                     },
+    {"streams", "{\"epoch\":1}",                                                 "{\"epoch\":1,\"hash\":\"00000000000000ff\"}"},
+    {"streams", "{\"epoch\":1,\"hash\":\"ff\"}",                                 "{\"epoch\":1,\"hash\":\"00000000000000ff\"}"},
     {"streams", "{\"epoch\":1,\"hash\":\"00000000000000FG\"}",
-     "{\"epoch\":1,\"hash\":\"00000000000000ff\"}"                                                                           },
+     "{\"epoch\":1,\"hash\":\"00000000000000ff\"}"                                                                            },
     {"streams", "{\"epoch\":1,\"hash\":\"00000000000000ff\",\"previous\":7}",
-     "{\"epoch\":1,\"hash\":\"00000000000000ff\"}"                                                                           },
+     "{\"epoch\":1,\"hash\":\"00000000000000ff\"}"                                                                            },
     {"streams", "{\"epoch\":1,\"hash\":\"00000000000000ff\",\"previous\":[7]}",
-     "{\"epoch\":1,\"hash\":\"00000000000000ff\"}"                                                                           },
-    {"topics",  "{\"epoch\":1,\"topics\":{}}",                                  "{\"epoch\":1,\"topics\":[]}"                },
-    {"topics",  "{\"epoch\":1,\"topics\":[7]}",                                 "{\"epoch\":1,\"topics\":[]}"                },
+     "{\"epoch\":1,\"hash\":\"00000000000000ff\"}"                                                                            },
+    {"topics",  "{\"epoch\":1,\"topics\":{}}",                                   "{\"epoch\":1,\"topics\":[]}"                },
+    {"topics",  "{\"epoch\":1,\"topics\":[7]}",                                  "{\"epoch\":1,\"topics\":[]}"                },
     {"topics",  "{\"epoch\":1,\"topics\":[" TOPIC("a") "," TOPIC("a") "]}",
-     "{\"epoch\":1,\"topics\":[]}"                                                                                           },
-    {"topics",  "{\"epoch\":1,\"topics\":[" TOPIC("a/b") "]}",                  "{\"epoch\":1,\"topics\":[]}"                },
-    {"topics",  "{\"epoch\":1,\"topics\":[" TOPIC("..") "]}",                   "{\"epoch\":1,\"topics\":[]}"                },
+     "{\"epoch\":1,\"topics\":[]}"                                                                                            },
+    {"topics",  "{\"epoch\":1,\"topics\":[" TOPIC("a/b") "]}",                   "{\"epoch\":1,\"topics\":[]}"                },
+    {"topics",  "{\"epoch\":1,\"topics\":[" TOPIC("..") "]}",                    "{\"epoch\":1,\"topics\":[]}"                },
     {"topics",  "{\"epoch\":1,\"topics\":[" TOPIC("a") ",{\"name\":\"b\"}]}",
-     "{\"epoch\":1,\"topics\":[]}"                                                                                           },
-    {"keeper",  "{\"worker\":7}",                                               "{\"worker\":\"w\"}"                         },
-    {"fence",   "{\"topics\":[]}",                                              "{\"topics\":{}}"                            },
-    {"dns",     "{\"records\":[]}",                                             "{\"records\":{}}"                           },
-    {"acls",    "{\"ours\":{}}",                                                "{\"ours\":[]}"                              },
-    {"order",   "{\"state\":\"stop\"}",                                         "{\"state\":\"run\"}"                        },
+     "{\"epoch\":1,\"topics\":[]}"                                                                                            },
+    {"keeper",  "{\"worker\":7}",                                                "{\"worker\":\"w\"}"                         },
+    {"fence",   "{\"topics\":[]}",                                               "{\"topics\":{}}"                            },
+    {"dns",     "{\"records\":[]}",                                              "{\"records\":{}}"                           },
+    {"acls",    "{\"ours\":{}}",                                                 "{\"ours\":[]}"                              },
+    {"order",   "{\"state\":\"stop\"}",                                          "{\"state\":\"run\"}"                        },
 };
 
 static void test_hostile_records_change_nothing(void **state)

@@ -270,7 +270,7 @@ static void a_source_without_an_api_is_named(void **state)
     run_until(f, &f->waits);
     assert_true(f->stalled);
     assert_int_equal(f->why.kind, ERR_REFUSED);
-    assert_non_null(strstr(f->why.what, "ListOffsets 6"));
+    assert_non_null(strstr(f->why.what, "ListOffsets 4"));
     assert_non_null(strstr(f->why.what, f->source.servers));
 }
 

@@ -358,7 +358,7 @@ static void five_seconds_are_the_end(void **state)
 static void a_broker_that_speaks_no_such_api_is_said(void **state)
 {
     struct fixture *f = *state;
-    fake_broker_offer(f->sides[0].broker, API_OFFSET_FETCH, 0, 5);
+    fake_broker_offer(f->sides[0].broker, API_OFFSET_FETCH, 0, 4);
     ask(f);
     wait_done(f);
     assert_int_equal(f->err.kind, ERR_REFUSED);

@@ -192,6 +192,7 @@ static int setup(void **state)
                                      .from = config_site(rig->config, "a"),
                                      .to = config_site(rig->config, "b"),
                                      .worker = "w1",
+                                     .path = PATH_BATCHES,
                                      .interval_ms = 20};
     struct keeper_callbacks callbacks = {on_synced, on_trouble, rig};
     rig->keeper = keeper_new(rig->loop, &options, &callbacks);
@@ -335,7 +336,7 @@ static void an_older_configuration_does_nothing_and_says_so(void **state)
     struct rig *rig = *state;
     rig->state.streams_epoch = 2;
     rig->state.streams_hash = 1;
-    rig->state.streams_previous[0] = config_streams_hash(&rig->config->services[0]);
+    rig->state.streams_previous[0] = config_streams_hash(&rig->config->services[0], PATH_BATCHES);
     rig->state.streams_previous_count = 1;
     act(rig);
     show(rig);
@@ -411,7 +412,7 @@ static void the_next_term_reads_what_stands_there(void **state)
     /* The reader catches up, the term ends, another begins. */
     rig->state.end_offset += 6;
     rig->state.streams_epoch = 1;
-    rig->state.streams_hash = config_streams_hash(&rig->config->services[0]);
+    rig->state.streams_hash = config_streams_hash(&rig->config->services[0], PATH_BATCHES);
     rig->state.has_topics = true;
     rig->state.topics_epoch = 1;
     rig->state.topics_json = strdup(last_of("topics"));

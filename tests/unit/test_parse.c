@@ -176,8 +176,8 @@ static void properties_are_scalars(void **state)
 static void choices_and_patterns(void **state)
 {
     (void)state;
-    refused("{\"services\": {\"s\": {\"path\": \"auto\"}}}",
-            "f:1:21: services.s.path: expected one of batches|records, found auto");
+    refused("{\"services\": {\"s\": {\"path\": \"fast\"}}}",
+            "f:1:21: services.s.path: expected one of batches|records|auto, found fast");
     refused("{\"services\": {\"s\": {\"start\": \"earliest|latest\"}}}",
             "f:1:21: services.s.start: expected one of earliest|latest, found earliest|latest");
     refused("{\"services\": {\"s\": {\"start\": 1}}}",

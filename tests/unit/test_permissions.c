@@ -137,6 +137,36 @@ static void only_an_operator_alters_acls(void **state)
     permissions_free(&all);
 }
 
+/* A cluster that takes no transactions has nobody to be allowed to begin one. */
+static void without_transactions_no_ids(void **state)
+{
+    (void)state;
+    for (int with_operator = 0; with_operator < 2; with_operator++) {
+        struct permissions all = list_of("{\"include\": [\"t\"]}",
+                                         with_operator ? OPERATOR ", \"control\": \"single-writer\""
+                                                       : ", \"control\": \"single-writer\"");
+        for (size_t i = 0; i < all.count; i++) {
+            assert_int_not_equal(all.rows[i].resource, ACL_TRANSACTIONAL_ID);
+        }
+        permissions_free(&all);
+    }
+}
+
+/* `ferry check` makes a scratch topic, uses and deletes it: as the mirror, who is the one to be proven. */
+static void the_scratch_topic_is_the_mirrors(void **state)
+{
+    (void)state;
+    struct permissions all = list_of("{\"include\": [\"t\"]}", OPERATOR);
+    char *text = text_of(&all, PERMISSION_TARGET, ACL_TOPIC);
+    assert_non_null(strstr(text, "literal ferry.probe.s Create\nliteral ferry.probe.s Write\n"
+                                 "literal ferry.probe.s Read\nliteral ferry.probe.s Delete\n"));
+    free(text);
+    text = text_of(&all, PERMISSION_OPERATOR, ACL_TOPIC);
+    assert_null(strstr(text, "ferry.probe"));
+    free(text);
+    permissions_free(&all);
+}
+
 static void assert_quoted(const char *text, const char *expected)
 {
     char *quoted = permissions_quote(text);
@@ -171,6 +201,8 @@ int main(void)
         cmocka_unit_test(the_source_is_only_read),
         cmocka_unit_test(who_copies_acls_reads_them_at_the_source),
         cmocka_unit_test(only_an_operator_alters_acls),
+        cmocka_unit_test(without_transactions_no_ids),
+        cmocka_unit_test(the_scratch_topic_is_the_mirrors),
         cmocka_unit_test(a_shell_takes_them_as_they_are),
         cmocka_unit_test(the_redis_user_has_its_keys_alone),
     };

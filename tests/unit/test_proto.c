@@ -34,11 +34,13 @@ static bool is(struct wire_string string, const char *text)
 
 static void assert_written(struct writer *writer, struct vector vector)
 {
-    if (writer->len != vector.len || memcmp(writer->data, vector.data, vector.len) != 0) {
+    if (writer->len != vector.len) {
         print_error("%s: %zu bytes, expected %zu\n", vector.name, writer->len, vector.len);
     }
     assert_int_equal(writer->len, vector.len);
-    assert_memory_equal(writer->data, vector.data, vector.len);
+    if (vector.len > 0) { /* ListGroups 2 asks nothing */
+        assert_memory_equal(writer->data, vector.data, vector.len);
+    }
     writer_done(writer);
 }
 
@@ -51,21 +53,21 @@ static void the_table_has_every_api(void **state)
         int16_t min;
         int16_t max;
     } rows[] = {
-        {API_PRODUCE,                 9,  13},
-        {API_FETCH,                   12, 16},
-        {API_LIST_OFFSETS,            6,  7 },
-        {API_METADATA,                10, 12},
-        {API_OFFSET_COMMIT,           8,  9 },
-        {API_OFFSET_FETCH,            7,  9 },
-        {API_FIND_COORDINATOR,        3,  4 },
-        {API_LEAVE_GROUP,             4,  5 },
-        {API_DESCRIBE_GROUPS,         5,  5 },
-        {API_LIST_GROUPS,             4,  5 },
+        {API_PRODUCE,                 7,  13},
+        {API_FETCH,                   10, 16},
+        {API_LIST_OFFSETS,            4,  7 },
+        {API_METADATA,                7,  12},
+        {API_OFFSET_COMMIT,           6,  9 },
+        {API_OFFSET_FETCH,            5,  9 },
+        {API_FIND_COORDINATOR,        2,  4 },
+        {API_LEAVE_GROUP,             2,  5 },
+        {API_DESCRIBE_GROUPS,         2,  5 },
+        {API_LIST_GROUPS,             2,  5 },
         {API_SASL_HANDSHAKE,          1,  1 },
-        {API_VERSIONS,                3,  3 },
-        {API_OFFSET_FOR_LEADER_EPOCH, 4,  4 },
-        {API_DESCRIBE_LOG_DIRS,       2,  4 },
-        {API_SASL_AUTHENTICATE,       2,  2 },
+        {API_VERSIONS,                0,  3 },
+        {API_OFFSET_FOR_LEADER_EPOCH, 2,  4 },
+        {API_DESCRIBE_LOG_DIRS,       1,  4 },
+        {API_SASL_AUTHENTICATE,       1,  2 },
         {API_DESCRIBE_PRODUCERS,      0,  0 },
         {API_CONSUMER_GROUP_DESCRIBE, 0,  0 },
     };
@@ -87,7 +89,8 @@ static void the_table_has_every_api(void **state)
 
 static void fetch_requests(void **state)
 {
-    static const struct vector vectors[] = {VECTOR(fetch_request_v12), VECTOR(fetch_request_v13),
+    static const struct vector vectors[] = {VECTOR(fetch_request_v10), VECTOR(fetch_request_v11),
+                                            VECTOR(fetch_request_v12), VECTOR(fetch_request_v13),
                                             VECTOR(fetch_request_v14), VECTOR(fetch_request_v15),
                                             VECTOR(fetch_request_v16)};
     struct fetch_want wants[3];
@@ -102,19 +105,20 @@ static void fetch_requests(void **state)
                                        .last_fetched_epoch = 6,
                                        .max_bytes = 65536};
     }
-    for (int16_t version = 12; version <= 16; version++) {
+    for (int16_t version = 10; version <= 16; version++) {
         struct writer writer;
         writer_init(&writer);
         proto_put_fetch(&writer, version, 500, 1, 1 << 20, true, wants, 3);
-        assert_written(&writer, vectors[version - 12]);
+        assert_written(&writer, vectors[version - 10]);
     }
 }
 
 static void produce_requests(void **state)
 {
     static const struct vector vectors[] = {
-        VECTOR(produce_request_v9), VECTOR(produce_request_v10), VECTOR(produce_request_v11),
-        VECTOR(produce_request_v12), VECTOR(produce_request_v13)};
+        VECTOR(produce_request_v7),  VECTOR(produce_request_v8),  VECTOR(produce_request_v9),
+        VECTOR(produce_request_v10), VECTOR(produce_request_v11), VECTOR(produce_request_v12),
+        VECTOR(produce_request_v13)};
     struct produce_part parts[3] = {0};
     uint8_t records[162];
     size_t cuts[3];
@@ -131,7 +135,7 @@ static void produce_requests(void **state)
         parts[i].records_len = (size_t)(100 + i % 2);
         memcpy(parts[i].header, records, 61);
     }
-    for (int16_t version = 9; version <= 13; version++) {
+    for (int16_t version = 7; version <= 13; version++) {
         struct writer framing;
         struct writer whole;
         size_t at = 0;
@@ -145,35 +149,38 @@ static void produce_requests(void **state)
         }
         writer_bytes(&whole, framing.data + at, framing.len - at);
         writer_done(&framing);
-        assert_written(&whole, vectors[version - 9]);
+        assert_written(&whole, vectors[version - 7]);
     }
 }
 
 static void metadata_requests(void **state)
 {
-    static const struct vector some[] = {VECTOR(metadata_request_v10), VECTOR(metadata_request_v11),
-                                         VECTOR(metadata_request_v12)};
-    static const struct vector all[] = {VECTOR(metadata_request_all_v10),
-                                        VECTOR(metadata_request_all_v11),
-                                        VECTOR(metadata_request_all_v12)};
+    static const struct vector some[] = {
+        VECTOR(metadata_request_v7),  VECTOR(metadata_request_v8),  VECTOR(metadata_request_v9),
+        VECTOR(metadata_request_v10), VECTOR(metadata_request_v11), VECTOR(metadata_request_v12)};
+    static const struct vector all[] = {
+        VECTOR(metadata_request_all_v7),  VECTOR(metadata_request_all_v8),
+        VECTOR(metadata_request_all_v9),  VECTOR(metadata_request_all_v10),
+        VECTOR(metadata_request_all_v11), VECTOR(metadata_request_all_v12)};
     static const char *const names[] = {"orders", "payments"};
 
     (void)state;
-    for (int16_t version = 10; version <= 12; version++) {
+    for (int16_t version = 7; version <= 12; version++) {
         struct writer writer;
         writer_init(&writer);
         proto_put_metadata(&writer, version, names, 2);
-        assert_written(&writer, some[version - 10]);
+        assert_written(&writer, some[version - 7]);
         writer_init(&writer);
         proto_put_metadata(&writer, version, NULL, 0);
-        assert_written(&writer, all[version - 10]);
+        assert_written(&writer, all[version - 7]);
     }
 }
 
 static void list_offsets_requests(void **state)
 {
-    static const struct vector vectors[] = {VECTOR(list_offsets_request_v6),
-                                            VECTOR(list_offsets_request_v7)};
+    static const struct vector vectors[] = {
+        VECTOR(list_offsets_request_v4), VECTOR(list_offsets_request_v5),
+        VECTOR(list_offsets_request_v6), VECTOR(list_offsets_request_v7)};
     static const struct topic_partition wants[] = {
         {"orders",   0},
         {"orders",   3},
@@ -181,12 +188,44 @@ static void list_offsets_requests(void **state)
     };
 
     (void)state;
-    for (int16_t version = 6; version <= 7; version++) {
+    for (int16_t version = 4; version <= 7; version++) {
         struct writer writer;
         writer_init(&writer);
         proto_put_list_offsets(&writer, version, true, LIST_OFFSETS_LATEST, wants, 3);
-        assert_written(&writer, vectors[version - 6]);
+        assert_written(&writer, vectors[version - 4]);
     }
+}
+
+/* Brokers bound a consumer, replica id -1, by the high watermark: here it is none. The leader's epoch is held against it. */
+static void log_ends_are_asked_as_no_consumer(void **state)
+{
+    static const struct log_end_want wants[] = {
+        {.place = {"orders", 3}, .leader_epoch = 7},
+        {.place = {"orders", 4}, .leader_epoch = 9},
+    };
+    struct writer writer;
+
+    (void)state;
+    writer_init(&writer);
+    proto_put_log_ends(&writer, 7, wants, 2);
+    struct reader reader = reader_over(writer.data, writer.len);
+    assert_int_equal(reader_i32(&reader), -2);
+    assert_int_equal(reader_i8(&reader), 0);
+    assert_int_equal(wire_uvarint(&reader), 3);
+    for (int32_t i = 0; i < 2; i++) {
+        struct wire_string topic = wire_compact_string(&reader);
+        assert_int_equal(topic.len, 6);
+        assert_int_equal(wire_uvarint(&reader), 2);
+        assert_int_equal(reader_i32(&reader), wants[i].place.partition);
+        assert_int_equal(reader_i32(&reader), wants[i].leader_epoch);
+        assert_int_equal(reader_i64(&reader), LIST_OFFSETS_LATEST);
+        wire_skip_tags(&reader);
+        wire_skip_tags(&reader);
+    }
+    wire_skip_tags(&reader);
+    assert_false(reader.bad);
+    assert_int_equal(reader_left(&reader), 0);
+    writer_done(&writer);
 }
 
 static void small_requests(void **state)
@@ -195,20 +234,37 @@ static void small_requests(void **state)
 
     (void)state;
     writer_init(&writer);
-    proto_put_api_versions(&writer, "0.1.0+g123");
+    proto_put_api_versions(&writer, 3, "0.1.0+g123");
     assert_written(&writer, (struct vector)VECTOR(api_versions_request_v3));
     writer_init(&writer);
-    proto_put_epoch_end(&writer, "orders", 4, 9, 8);
-    assert_written(&writer, (struct vector)VECTOR(epoch_end_request_v4));
+    proto_put_api_versions(&writer, 0, "0.1.0+g123");
+    assert_int_equal(writer.len, 0); /* as Kafka's own, and an array may not be empty */
+    for (int16_t version = 2; version <= 4; version++) {
+        static const struct vector vectors[] = {VECTOR(epoch_end_request_v2),
+                                                VECTOR(epoch_end_request_v3),
+                                                VECTOR(epoch_end_request_v4)};
+        writer_init(&writer);
+        proto_put_epoch_end(&writer, version, "orders", 4, 9, 8);
+        assert_written(&writer, vectors[version - 2]);
+    }
     writer_init(&writer);
     proto_put_describe_producers(&writer, "orders", 4);
     assert_written(&writer, (struct vector)VECTOR(describe_producers_request_v0));
+    writer_init(&writer);
+    proto_put_find_coordinator(&writer, 2, false, "ferry-orders-a-b");
+    assert_written(&writer, (struct vector)VECTOR(find_coordinator_request_v2));
     writer_init(&writer);
     proto_put_find_coordinator(&writer, 3, false, "ferry-orders-a-b");
     assert_written(&writer, (struct vector)VECTOR(find_coordinator_request_v3));
     writer_init(&writer);
     proto_put_find_coordinator(&writer, 4, false, "ferry-orders-a-b");
     assert_written(&writer, (struct vector)VECTOR(find_coordinator_request_v4));
+    writer_init(&writer);
+    proto_put_leave_group(&writer, 2, "ferry-orders-a-b", "m-1", "worker-1", "drained");
+    assert_written(&writer, (struct vector)VECTOR(leave_group_request_v2));
+    writer_init(&writer);
+    proto_put_leave_group(&writer, 3, "ferry-orders-a-b", NULL, "worker-1", "drained");
+    assert_written(&writer, (struct vector)VECTOR(leave_group_request_v3));
     writer_init(&writer);
     proto_put_leave_group(&writer, 4, "ferry-orders-a-b", NULL, "worker-1", "drained");
     assert_written(&writer, (struct vector)VECTOR(leave_group_request_v4));
@@ -219,18 +275,24 @@ static void small_requests(void **state)
     proto_put_sasl_handshake(&writer, "SCRAM-SHA-512");
     assert_written(&writer, (struct vector)VECTOR(sasl_handshake_request_v1));
     writer_init(&writer);
+    writer.rigid = true;
+    proto_put_sasl_authenticate(&writer, "n,,n=u,r=x", 10);
+    assert_written(&writer, (struct vector)VECTOR(sasl_authenticate_request_v1));
+    writer_init(&writer);
     proto_put_sasl_authenticate(&writer, "n,,n=u,r=x", 10);
     assert_written(&writer, (struct vector)VECTOR(sasl_authenticate_request_v2));
 }
 
 static void offset_fetch_requests(void **state)
 {
-    static const struct vector some[] = {VECTOR(offset_fetch_request_v7),
-                                         VECTOR(offset_fetch_request_v8),
-                                         VECTOR(offset_fetch_request_v9)};
-    static const struct vector all[] = {VECTOR(offset_fetch_request_all_v7),
-                                        VECTOR(offset_fetch_request_all_v8),
-                                        VECTOR(offset_fetch_request_all_v9)};
+    static const struct vector some[] = {
+        VECTOR(offset_fetch_request_v5), VECTOR(offset_fetch_request_v6),
+        VECTOR(offset_fetch_request_v7), VECTOR(offset_fetch_request_v8),
+        VECTOR(offset_fetch_request_v9)};
+    static const struct vector all[] = {
+        VECTOR(offset_fetch_request_all_v5), VECTOR(offset_fetch_request_all_v6),
+        VECTOR(offset_fetch_request_all_v7), VECTOR(offset_fetch_request_all_v8),
+        VECTOR(offset_fetch_request_all_v9)};
     static const struct topic_partition parts[] = {
         {"orders",   0},
         {"orders",   3},
@@ -243,23 +305,25 @@ static void offset_fetch_requests(void **state)
     static const struct offset_fetch_want whole = {"ferry-orders-a-b", NULL, 0};
 
     (void)state;
-    for (int16_t version = 7; version <= 9; version++) {
+    for (int16_t version = 5; version <= 9; version++) {
         struct writer writer;
         writer_init(&writer);
-        proto_put_offset_fetch(&writer, version, true, wants, version == 7 ? 1 : 2);
-        assert_written(&writer, some[version - 7]);
+        proto_put_offset_fetch(&writer, version, true, wants, version <= 7 ? 1 : 2);
+        assert_written(&writer, some[version - 5]);
         writer_init(&writer);
         proto_put_offset_fetch(&writer, version, false, &whole, 1);
-        assert_written(&writer, all[version - 7]);
+        assert_written(&writer, all[version - 5]);
     }
 }
 
 static void requests_about_many_groups(void **state)
 {
-    static const struct vector lists[] = {VECTOR(list_groups_request_v4),
-                                          VECTOR(list_groups_request_v5)};
-    static const struct vector commits[] = {VECTOR(offset_commit_request_v8),
-                                            VECTOR(offset_commit_request_v9)};
+    static const struct vector lists[] = {
+        VECTOR(list_groups_request_v2), VECTOR(list_groups_request_v3),
+        VECTOR(list_groups_request_v4), VECTOR(list_groups_request_v5)};
+    static const struct vector commits[] = {
+        VECTOR(offset_commit_request_v6), VECTOR(offset_commit_request_v7),
+        VECTOR(offset_commit_request_v8), VECTOR(offset_commit_request_v9)};
     static const char *const groups[] = {"billing", "audit"};
     static const struct offset_commit_part parts[] = {
         {"orders",   0, 4711,             "kept"},
@@ -270,12 +334,12 @@ static void requests_about_many_groups(void **state)
     struct writer writer;
 
     (void)state;
-    for (int16_t i = 0; i < 2; i++) {
+    for (int16_t i = 0; i < 4; i++) {
         writer_init(&writer);
-        proto_put_list_groups(&writer, (int16_t)(4 + i));
+        proto_put_list_groups(&writer, (int16_t)(2 + i));
         assert_written(&writer, lists[i]);
         writer_init(&writer);
-        proto_put_offset_commit(&writer, (int16_t)(8 + i), "billing", parts, 3);
+        proto_put_offset_commit(&writer, (int16_t)(6 + i), "billing", parts, 3);
         assert_written(&writer, commits[i]);
     }
     writer_init(&writer);
@@ -284,6 +348,9 @@ static void requests_about_many_groups(void **state)
     writer_init(&writer);
     proto_put_find_coordinators(&writer, 3, alone, 1);
     assert_written(&writer, (struct vector)VECTOR(find_coordinator_request_v3));
+    writer_init(&writer);
+    proto_put_find_coordinators(&writer, 2, alone, 1);
+    assert_written(&writer, (struct vector)VECTOR(find_coordinator_request_v2));
 }
 
 /* Brokers answer INVALID_REQUEST to a version with other characters, or one that ends in a dash. */
@@ -302,7 +369,7 @@ static void software_versions_are_made_acceptable(void **state)
     for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
         struct writer writer;
         writer_init(&writer);
-        proto_put_api_versions(&writer, pairs[i][0]);
+        proto_put_api_versions(&writer, 3, pairs[i][0]);
         struct reader reader = reader_over(writer.data, writer.len);
         assert_true(is(wire_compact_string(&reader), "ferry"));
         assert_true(is(wire_compact_string(&reader), pairs[i][1]));
@@ -314,13 +381,14 @@ static void software_versions_are_made_acceptable(void **state)
 
 static void fetch_answers(void **state)
 {
-    static const struct vector vectors[] = {VECTOR(fetch_answer_v12), VECTOR(fetch_answer_v13),
+    static const struct vector vectors[] = {VECTOR(fetch_answer_v10), VECTOR(fetch_answer_v11),
+                                            VECTOR(fetch_answer_v12), VECTOR(fetch_answer_v13),
                                             VECTOR(fetch_answer_v14), VECTOR(fetch_answer_v15),
                                             VECTOR(fetch_answer_v16)};
 
     (void)state;
-    for (int16_t version = 12; version <= 16; version++) {
-        struct reader reader = reader_over(vectors[version - 12].data, vectors[version - 12].len);
+    for (int16_t version = 10; version <= 16; version++) {
+        struct reader reader = reader_over(vectors[version - 10].data, vectors[version - 10].len);
         struct fetch_answer answer;
         struct err err;
         assert_true(proto_get_fetch(&reader, version, &answer, &err));
@@ -346,9 +414,9 @@ static void fetch_answers(void **state)
         assert_int_equal(p[1].error, KAFKA_NOT_LEADER_OR_FOLLOWER);
         assert_null(p[1].records);
         assert_int_equal(p[1].aborted_count, 0);
-        assert_true(p[1].diverging);
-        assert_int_equal(p[1].diverging_epoch, 5);
-        assert_int_equal(p[1].diverging_end_offset, 998);
+        assert_int_equal(p[1].diverging, version >= 12);
+        assert_int_equal(p[1].diverging_epoch, version >= 12 ? 5 : 0);
+        assert_int_equal(p[1].diverging_end_offset, version >= 12 ? 998 : 0);
         assert_int_equal(p[2].records_len, 0);
         fetch_answer_done(&answer);
     }
@@ -356,13 +424,14 @@ static void fetch_answers(void **state)
 
 static void produce_answers(void **state)
 {
-    static const struct vector vectors[] = {VECTOR(produce_answer_v9), VECTOR(produce_answer_v10),
+    static const struct vector vectors[] = {VECTOR(produce_answer_v7),  VECTOR(produce_answer_v8),
+                                            VECTOR(produce_answer_v9),  VECTOR(produce_answer_v10),
                                             VECTOR(produce_answer_v11), VECTOR(produce_answer_v12),
                                             VECTOR(produce_answer_v13)};
 
     (void)state;
-    for (int16_t version = 9; version <= 13; version++) {
-        struct reader reader = reader_over(vectors[version - 9].data, vectors[version - 9].len);
+    for (int16_t version = 7; version <= 13; version++) {
+        struct reader reader = reader_over(vectors[version - 7].data, vectors[version - 7].len);
         struct produce_answer answer;
         struct err err;
         assert_true(proto_get_produce(&reader, version, &answer, &err));
@@ -376,7 +445,8 @@ static void produce_answers(void **state)
         assert_int_equal(answer.parts[0].message.len, -1);
         assert_int_equal(answer.parts[1].partition, 1);
         assert_int_equal(answer.parts[1].error, KAFKA_INVALID_RECORD);
-        assert_true(is(answer.parts[1].message, "bad"));
+        assert_true(version < 8 ? answer.parts[1].message.len == -1
+                                : is(answer.parts[1].message, "bad"));
         produce_answer_done(&answer);
     }
 }
@@ -384,11 +454,12 @@ static void produce_answers(void **state)
 static void metadata_answers(void **state)
 {
     static const struct vector vectors[] = {
+        VECTOR(metadata_answer_v7),  VECTOR(metadata_answer_v8),  VECTOR(metadata_answer_v9),
         VECTOR(metadata_answer_v10), VECTOR(metadata_answer_v11), VECTOR(metadata_answer_v12)};
 
     (void)state;
-    for (int16_t version = 10; version <= 12; version++) {
-        struct reader reader = reader_over(vectors[version - 10].data, vectors[version - 10].len);
+    for (int16_t version = 7; version <= 12; version++) {
+        struct reader reader = reader_over(vectors[version - 7].data, vectors[version - 7].len);
         struct metadata metadata;
         struct err err;
         assert_true(proto_get_metadata(&reader, version, &metadata, &err));
@@ -401,7 +472,7 @@ static void metadata_answers(void **state)
         assert_int_equal(metadata.topics_count, 2);
         struct metadata_topic *topic = &metadata.topics[0];
         assert_true(is(topic->name, "orders"));
-        assert_true(uuid_equal(&topic->id, &id_1));
+        assert_true(version < 10 ? uuid_is_zero(&topic->id) : uuid_equal(&topic->id, &id_1));
         assert_true(topic->internal);
         assert_int_equal(topic->partitions_count, 3);
         assert_int_equal(topic->partitions[1].leader, 2);
@@ -417,12 +488,13 @@ static void metadata_answers(void **state)
 
 static void list_offsets_answers(void **state)
 {
-    static const struct vector vectors[] = {VECTOR(list_offsets_answer_v6),
-                                            VECTOR(list_offsets_answer_v7)};
+    static const struct vector vectors[] = {
+        VECTOR(list_offsets_answer_v4), VECTOR(list_offsets_answer_v5),
+        VECTOR(list_offsets_answer_v6), VECTOR(list_offsets_answer_v7)};
 
     (void)state;
-    for (int16_t version = 6; version <= 7; version++) {
-        struct reader reader = reader_over(vectors[version - 6].data, vectors[version - 6].len);
+    for (int16_t version = 4; version <= 7; version++) {
+        struct reader reader = reader_over(vectors[version - 4].data, vectors[version - 4].len);
         struct list_offsets_answer answer;
         assert_true(proto_get_list_offsets(&reader, version, &answer, NULL));
         assert_int_equal(answer.parts_count, 2);
@@ -439,24 +511,41 @@ static void api_versions_answers(void **state)
 {
     struct reader reader = reader_over(api_versions_answer_v3, sizeof(api_versions_answer_v3));
     struct api_versions versions;
+    bool ask_older = true;
     struct err err;
 
     (void)state;
-    assert_true(proto_get_api_versions(&reader, &versions, &err));
+    assert_true(proto_get_api_versions(&reader, 3, &versions, &ask_older, &err));
+    assert_false(ask_older);
     assert_int_equal(versions.version[API_PRODUCE], 13);
     assert_int_equal(versions.version[API_FETCH], 16);
     assert_int_equal(versions.version[API_LIST_OFFSETS], 7);
     assert_int_equal(versions.version[API_METADATA], 12);
     assert_int_equal(versions.version[API_FIND_COORDINATOR], 4);
-    assert_int_equal(versions.version[API_LEAVE_GROUP], -1); /* up to 3: not one that we speak */
+    assert_int_equal(versions.version[API_LEAVE_GROUP], 3);
     assert_int_equal(versions.version[API_VERSIONS], 3);
     assert_int_equal(versions.version[API_OFFSET_FOR_LEADER_EPOCH], 4);
     assert_int_equal(versions.version[API_DESCRIBE_PRODUCERS], 0);
     assert_int_equal(versions.version[5], -1);
     reader = reader_over(api_versions_refused_v0, sizeof(api_versions_refused_v0));
-    assert_true(proto_get_api_versions(&reader, &versions, &err));
-    assert_int_equal(versions.version[API_VERSIONS], -1);
+    assert_true(proto_get_api_versions(&reader, 3, &versions, &ask_older, &err));
+    assert_true(ask_older); /* Kafka 2.4 and later know what they speak of this API itself */
+    assert_int_equal(versions.version[API_VERSIONS], 2);
     assert_int_equal(versions.version[API_FETCH], -1);
+    reader = reader_over(api_versions_empty_v0, sizeof(api_versions_empty_v0));
+    ask_older = false;
+    assert_true(proto_get_api_versions(&reader, 3, &versions, &ask_older, &err)); /* 2.3 */
+    assert_true(ask_older);
+    reader = reader_over(api_versions_empty_v0, sizeof(api_versions_empty_v0));
+    assert_false(proto_get_api_versions(&reader, 0, &versions, &ask_older, &err)); /* not again */
+    reader = reader_over(api_versions_answer_v0, sizeof(api_versions_answer_v0));
+    assert_true(proto_get_api_versions(&reader, 0, &versions, &ask_older, &err));
+    assert_false(ask_older);
+    assert_int_equal(versions.version[API_PRODUCE], 7);
+    assert_int_equal(versions.version[API_FETCH], 11);
+    assert_int_equal(versions.version[API_METADATA], 8);
+    assert_int_equal(versions.version[API_OFFSET_FOR_LEADER_EPOCH], 3);
+    assert_int_equal(versions.version[API_DESCRIBE_PRODUCERS], -1);
 }
 
 /* Ranges that no broker has: upside down, negative, an API that is offered twice. */
@@ -464,6 +553,7 @@ static void api_ranges_that_lie(void **state)
 {
     struct writer writer;
     struct api_versions versions;
+    bool ask_older;
     static const int16_t ranges[][3] = {
         {0,     13,        9        },
         {1,     -5,        -1       },
@@ -485,7 +575,7 @@ static void api_ranges_that_lie(void **state)
     writer_i32(&writer, 0);
     wire_put_no_tags(&writer);
     struct reader reader = reader_over(writer.data, writer.len);
-    assert_true(proto_get_api_versions(&reader, &versions, NULL));
+    assert_true(proto_get_api_versions(&reader, 3, &versions, &ask_older, NULL));
     assert_int_equal(versions.version[API_PRODUCE], -1);
     assert_int_equal(versions.version[API_FETCH], -1);
     assert_int_equal(versions.version[API_METADATA], 12);
@@ -494,15 +584,20 @@ static void api_ranges_that_lie(void **state)
 
 static void small_answers(void **state)
 {
-    struct reader reader = reader_over(epoch_end_answer_v4, sizeof(epoch_end_answer_v4));
+    static const struct vector ends[] = {VECTOR(epoch_end_answer_v2), VECTOR(epoch_end_answer_v3),
+                                         VECTOR(epoch_end_answer_v4)};
+    struct reader reader;
     struct epoch_end_answer end;
     struct describe_producers_answer producers;
 
     (void)state;
-    assert_true(proto_get_epoch_end(&reader, &end, NULL));
-    assert_int_equal(end.error, 0);
-    assert_int_equal(end.leader_epoch, 8);
-    assert_int_equal(end.end_offset, 4321);
+    for (int16_t version = 2; version <= 4; version++) {
+        reader = reader_over(ends[version - 2].data, ends[version - 2].len);
+        assert_true(proto_get_epoch_end(&reader, version, &end, NULL));
+        assert_int_equal(end.error, 0);
+        assert_int_equal(end.leader_epoch, 8);
+        assert_int_equal(end.end_offset, 4321);
+    }
     reader = reader_over(describe_producers_answer_v0, sizeof(describe_producers_answer_v0));
     assert_true(proto_get_describe_producers(&reader, &producers, NULL));
     assert_int_equal(producers.error, 0);
@@ -517,25 +612,27 @@ static void small_answers(void **state)
 
 static void group_answers(void **state)
 {
+    static const struct vector finds[] = {VECTOR(find_coordinator_answer_v2),
+                                          VECTOR(find_coordinator_answer_v3),
+                                          VECTOR(find_coordinator_answer_v4)};
+    static const struct vector leaves[] = {
+        VECTOR(leave_group_answer_v2), VECTOR(leave_group_answer_v3), VECTOR(leave_group_answer_v4),
+        VECTOR(leave_group_answer_v5)};
     struct find_coordinator_answer found;
     int16_t error = 0;
 
     (void)state;
-    for (int16_t version = 3; version <= 4; version++) {
-        struct reader reader =
-            version == 3
-                ? reader_over(find_coordinator_answer_v3, sizeof(find_coordinator_answer_v3))
-                : reader_over(find_coordinator_answer_v4, sizeof(find_coordinator_answer_v4));
+    for (int16_t version = 2; version <= 4; version++) {
+        struct reader reader = reader_over(finds[version - 2].data, finds[version - 2].len);
         assert_true(proto_get_find_coordinator(&reader, version, &found, NULL));
         assert_int_equal(found.error, KAFKA_COORDINATOR_NOT_AVAILABLE);
         assert_int_equal(found.id, 3);
         assert_true(is(found.host, "b3"));
         assert_int_equal(found.port, 9094);
     }
-    for (int16_t version = 4; version <= 5; version++) {
-        struct reader reader =
-            version == 4 ? reader_over(leave_group_answer_v4, sizeof(leave_group_answer_v4))
-                         : reader_over(leave_group_answer_v5, sizeof(leave_group_answer_v5));
+    for (int16_t version = 2; version <= 5; version++) {
+        struct reader reader = reader_over(leaves[version - 2].data, leaves[version - 2].len);
+        error = 0;
         assert_true(proto_get_leave_group(&reader, version, &error, NULL));
         assert_int_equal(error, 25);
     }
@@ -562,24 +659,30 @@ static void sign_in_answers(void **state)
     assert_true(proto_get_sasl_authenticate(&reader, &signed_in, NULL));
     assert_int_equal(signed_in.error, KAFKA_SASL_AUTHENTICATION_FAILED);
     assert_true(is(signed_in.message, "no"));
+    reader = reader_over(sasl_authenticate_answer_v1, sizeof(sasl_authenticate_answer_v1));
+    reader.rigid = true;
+    assert_true(proto_get_sasl_authenticate(&reader, &signed_in, NULL));
+    assert_true(is(signed_in.bytes, "v=abc"));
+    assert_int_equal(signed_in.session_lifetime_ms, 60000);
 }
 
 static void offset_fetch_answers(void **state)
 {
-    static const struct vector vectors[] = {VECTOR(offset_fetch_answer_v7),
-                                            VECTOR(offset_fetch_answer_v8),
-                                            VECTOR(offset_fetch_answer_v9)};
+    static const struct vector vectors[] = {
+        VECTOR(offset_fetch_answer_v5), VECTOR(offset_fetch_answer_v6),
+        VECTOR(offset_fetch_answer_v7), VECTOR(offset_fetch_answer_v8),
+        VECTOR(offset_fetch_answer_v9)};
 
     (void)state;
-    for (int16_t version = 7; version <= 9; version++) {
-        struct reader reader = reader_over(vectors[version - 7].data, vectors[version - 7].len);
+    for (int16_t version = 5; version <= 9; version++) {
+        struct reader reader = reader_over(vectors[version - 5].data, vectors[version - 5].len);
         struct offset_fetch_answer answer;
         assert_true(proto_get_offset_fetch(&reader, version, &answer, NULL));
         assert_int_equal(answer.throttle_ms, 6);
-        assert_int_equal(answer.groups_count, version == 7 ? 1 : 2);
+        assert_int_equal(answer.groups_count, version <= 7 ? 1 : 2);
         struct offset_fetch_group *group = &answer.groups[0];
-        assert_true(version == 7 ? group->group.len == -1 : is(group->group, "ferry-orders-a-b"));
-        assert_int_equal(group->error, version == 7 ? KAFKA_NOT_COORDINATOR : KAFKA_NONE);
+        assert_true(version <= 7 ? group->group.len == -1 : is(group->group, "ferry-orders-a-b"));
+        assert_int_equal(group->error, version <= 7 ? KAFKA_NOT_COORDINATOR : KAFKA_NONE);
         assert_int_equal(group->parts_count, 3);
         assert_true(is(group->parts[0].topic, "orders"));
         assert_int_equal(group->parts[0].offset, 4711);
@@ -603,26 +706,33 @@ static void offset_fetch_answers(void **state)
 
 static void members_of_a_group(void **state)
 {
-    static const struct vector request = VECTOR(describe_group_request_v5);
-    static const struct vector vector = VECTOR(describe_group_answer_v5);
-    struct describe_group_answer answer;
-    struct writer writer;
-    struct err err;
+    static const struct vector requests[] = {
+        VECTOR(describe_group_request_v2), VECTOR(describe_group_request_v3),
+        VECTOR(describe_group_request_v4), VECTOR(describe_group_request_v5)};
+    static const struct vector answers[] = {
+        VECTOR(describe_group_answer_v2), VECTOR(describe_group_answer_v3),
+        VECTOR(describe_group_answer_v4), VECTOR(describe_group_answer_v5)};
 
     (void)state;
-    writer_init(&writer);
-    proto_put_describe_group(&writer, "billing");
-    assert_int_equal(writer.len, request.len);
-    assert_memory_equal(writer.data, request.data, request.len);
-    writer_done(&writer);
-    struct reader reader = reader_over(vector.data, vector.len);
-    assert_true(proto_get_describe_group(&reader, &answer, &err));
-    assert_int_equal(answer.error, 0);
-    assert_int_equal(answer.members_count, 2);
-    assert_int_equal(answer.members[0].instance_id.len, -1);
-    assert_memory_equal(answer.members[0].member_id.data, "app-1", 5);
-    assert_memory_equal(answer.members[1].instance_id.data, "static-2", 8);
-    describe_group_answer_done(&answer);
+    for (int16_t version = 2; version <= 5; version++) {
+        struct describe_group_answer answer;
+        struct writer writer;
+        struct err err;
+        writer_init(&writer);
+        proto_put_describe_group(&writer, version, "billing");
+        assert_written(&writer, requests[version - 2]);
+        struct reader reader = reader_over(answers[version - 2].data, answers[version - 2].len);
+        assert_true(proto_get_describe_group(&reader, version, &answer, &err));
+        assert_int_equal(answer.error, 0);
+        assert_true(is(answer.state, "Stable"));
+        assert_int_equal(answer.members_count, 2);
+        assert_int_equal(answer.members[0].instance_id.len, -1);
+        assert_true(is(answer.members[0].member_id, "app-1"));
+        assert_true(is(answer.members[1].client_host, "/10.0.0.2"));
+        assert_true(version < 4 ? answer.members[1].instance_id.len == -1
+                                : is(answer.members[1].instance_id, "static-2"));
+        describe_group_answer_done(&answer);
+    }
 }
 
 static void members_of_a_consumer_group(void **state)
@@ -651,21 +761,27 @@ static void members_of_a_consumer_group(void **state)
 
 static void list_groups_answers(void **state)
 {
-    static const struct vector vectors[] = {VECTOR(list_groups_answer_v4),
-                                            VECTOR(list_groups_answer_v5)};
+    static const struct vector vectors[] = {
+        VECTOR(list_groups_answer_v2), VECTOR(list_groups_answer_v3), VECTOR(list_groups_answer_v4),
+        VECTOR(list_groups_answer_v5)};
 
     (void)state;
-    for (int16_t version = 4; version <= 5; version++) {
-        struct reader reader = reader_over(vectors[version - 4].data, vectors[version - 4].len);
+    for (int16_t version = 2; version <= 5; version++) {
+        struct reader reader = reader_over(vectors[version - 2].data, vectors[version - 2].len);
         struct list_groups_answer answer;
         assert_true(proto_get_list_groups(&reader, version, &answer, NULL));
         assert_int_equal(answer.error, KAFKA_COORDINATOR_LOAD_IN_PROGRESS);
         assert_int_equal(answer.groups_count, 2);
         assert_true(is(answer.groups[0].group, "billing"));
         assert_true(is(answer.groups[0].protocol_type, "consumer"));
-        assert_true(is(answer.groups[0].state, "Stable"));
-        assert_true(is(answer.groups[1].state, "Empty"));
-        if (version == 4) {
+        assert_true(is(answer.groups[1].group, "audit"));
+        if (version < 4) {
+            assert_int_equal(answer.groups[0].state.len, -1);
+        } else {
+            assert_true(is(answer.groups[0].state, "Stable"));
+            assert_true(is(answer.groups[1].state, "Empty"));
+        }
+        if (version < 5) {
             assert_int_equal(answer.groups[0].type.len, -1);
         } else {
             assert_true(is(answer.groups[0].type, "consumer"));
@@ -678,17 +794,18 @@ static void list_groups_answers(void **state)
 static void log_dirs(void **state)
 {
     static const struct vector requests[] = {
-        VECTOR(log_dirs_request_v2), VECTOR(log_dirs_request_v3), VECTOR(log_dirs_request_v4)};
-    static const struct vector answers[] = {VECTOR(log_dirs_answer_v2), VECTOR(log_dirs_answer_v3),
-                                            VECTOR(log_dirs_answer_v4)};
+        VECTOR(log_dirs_request_v1), VECTOR(log_dirs_request_v2), VECTOR(log_dirs_request_v3),
+        VECTOR(log_dirs_request_v4)};
+    static const struct vector answers[] = {VECTOR(log_dirs_answer_v1), VECTOR(log_dirs_answer_v2),
+                                            VECTOR(log_dirs_answer_v3), VECTOR(log_dirs_answer_v4)};
 
     (void)state;
-    for (int16_t version = 2; version <= 4; version++) {
+    for (int16_t version = 1; version <= 4; version++) {
         struct writer writer;
         writer_init(&writer);
         proto_put_describe_log_dirs(&writer, version);
-        assert_written(&writer, requests[version - 2]);
-        struct reader reader = reader_over(answers[version - 2].data, answers[version - 2].len);
+        assert_written(&writer, requests[version - 1]);
+        struct reader reader = reader_over(answers[version - 1].data, answers[version - 1].len);
         struct log_dirs_answer answer;
         assert_true(proto_get_describe_log_dirs(&reader, version, &answer, NULL));
         assert_int_equal(answer.error, version >= 3 ? KAFKA_CLUSTER_AUTHORIZATION_FAILED : 0);
@@ -705,8 +822,9 @@ static void log_dirs(void **state)
 
 static void answers_about_many_groups(void **state)
 {
-    static const struct vector commits[] = {VECTOR(offset_commit_answer_v8),
-                                            VECTOR(offset_commit_answer_v9)};
+    static const struct vector commits[] = {
+        VECTOR(offset_commit_answer_v6), VECTOR(offset_commit_answer_v7),
+        VECTOR(offset_commit_answer_v8), VECTOR(offset_commit_answer_v9)};
     struct find_coordinators_answer found;
     struct reader reader =
         reader_over(find_coordinators_answer_v4, sizeof(find_coordinators_answer_v4));
@@ -718,15 +836,19 @@ static void answers_about_many_groups(void **state)
     assert_int_equal(found.rows[0].id, 3);
     assert_int_equal(found.rows[1].error, KAFKA_COORDINATOR_NOT_AVAILABLE);
     find_coordinators_answer_done(&found);
-    reader = reader_over(find_coordinator_answer_v3, sizeof(find_coordinator_answer_v3));
-    assert_true(proto_get_find_coordinators(&reader, 3, &found, NULL));
-    assert_int_equal(found.rows_count, 1);
-    assert_int_equal(found.rows[0].id, 3);
-    assert_int_equal(found.rows[0].error, KAFKA_COORDINATOR_NOT_AVAILABLE);
-    find_coordinators_answer_done(&found);
-    for (int16_t version = 8; version <= 9; version++) {
+    for (int16_t version = 2; version <= 3; version++) {
+        reader = version == 2
+                     ? reader_over(find_coordinator_answer_v2, sizeof(find_coordinator_answer_v2))
+                     : reader_over(find_coordinator_answer_v3, sizeof(find_coordinator_answer_v3));
+        assert_true(proto_get_find_coordinators(&reader, version, &found, NULL));
+        assert_int_equal(found.rows_count, 1);
+        assert_int_equal(found.rows[0].id, 3);
+        assert_int_equal(found.rows[0].error, KAFKA_COORDINATOR_NOT_AVAILABLE);
+        find_coordinators_answer_done(&found);
+    }
+    for (int16_t version = 6; version <= 9; version++) {
         struct offset_commit_answer answer;
-        reader = reader_over(commits[version - 8].data, commits[version - 8].len);
+        reader = reader_over(commits[version - 6].data, commits[version - 6].len);
         assert_true(proto_get_offset_commit(&reader, version, &answer, NULL));
         assert_int_equal(answer.rows_count, 3);
         assert_true(is(answer.rows[1].topic, "orders"));
@@ -750,38 +872,62 @@ struct answer_case {
 #define API_MANY_COORDINATORS    ((enum api_key)110)
 #define CASE(api, version, name) {api, version, VECTOR(name)}
 static const struct answer_case cases[] = {
+    CASE(API_FETCH, 10, fetch_answer_v10),
+    CASE(API_FETCH, 11, fetch_answer_v11),
     CASE(API_FETCH, 12, fetch_answer_v12),
     CASE(API_FETCH, 13, fetch_answer_v13),
     CASE(API_FETCH, 16, fetch_answer_v16),
+    CASE(API_PRODUCE, 7, produce_answer_v7),
+    CASE(API_PRODUCE, 8, produce_answer_v8),
     CASE(API_PRODUCE, 9, produce_answer_v9),
     CASE(API_PRODUCE, 12, produce_answer_v12),
     CASE(API_PRODUCE, 13, produce_answer_v13),
+    CASE(API_METADATA, 7, metadata_answer_v7),
+    CASE(API_METADATA, 8, metadata_answer_v8),
+    CASE(API_METADATA, 9, metadata_answer_v9),
     CASE(API_METADATA, 10, metadata_answer_v10),
     CASE(API_METADATA, 12, metadata_answer_v12),
+    CASE(API_LIST_OFFSETS, 4, list_offsets_answer_v4),
     CASE(API_LIST_OFFSETS, 7, list_offsets_answer_v7),
+    CASE(API_VERSIONS, 0, api_versions_answer_v0),
     CASE(API_VERSIONS, 3, api_versions_answer_v3),
     CASE(API_VERSIONS, 3, api_versions_refused_v0),
+    CASE(API_OFFSET_FOR_LEADER_EPOCH, 2, epoch_end_answer_v2),
     CASE(API_OFFSET_FOR_LEADER_EPOCH, 4, epoch_end_answer_v4),
     CASE(API_DESCRIBE_PRODUCERS, 0, describe_producers_answer_v0),
+    CASE(API_FIND_COORDINATOR, 2, find_coordinator_answer_v2),
     CASE(API_FIND_COORDINATOR, 3, find_coordinator_answer_v3),
     CASE(API_FIND_COORDINATOR, 4, find_coordinator_answer_v4),
+    CASE(API_LEAVE_GROUP, 2, leave_group_answer_v2),
+    CASE(API_LEAVE_GROUP, 3, leave_group_answer_v3),
     CASE(API_LEAVE_GROUP, 4, leave_group_answer_v4),
     CASE(API_LEAVE_GROUP, 5, leave_group_answer_v5),
+    CASE(API_OFFSET_FETCH, 5, offset_fetch_answer_v5),
+    CASE(API_OFFSET_FETCH, 6, offset_fetch_answer_v6),
     CASE(API_OFFSET_FETCH, 7, offset_fetch_answer_v7),
     CASE(API_OFFSET_FETCH, 8, offset_fetch_answer_v8),
     CASE(API_OFFSET_FETCH, 9, offset_fetch_answer_v9),
+    CASE(API_LIST_GROUPS, 2, list_groups_answer_v2),
+    CASE(API_LIST_GROUPS, 3, list_groups_answer_v3),
     CASE(API_LIST_GROUPS, 4, list_groups_answer_v4),
     CASE(API_LIST_GROUPS, 5, list_groups_answer_v5),
+    CASE(API_DESCRIBE_GROUPS, 2, describe_group_answer_v2),
+    CASE(API_DESCRIBE_GROUPS, 3, describe_group_answer_v3),
+    CASE(API_DESCRIBE_GROUPS, 4, describe_group_answer_v4),
     CASE(API_DESCRIBE_GROUPS, 5, describe_group_answer_v5),
     CASE(API_CONSUMER_GROUP_DESCRIBE, 0, describe_consumer_group_answer_v0),
+    CASE(API_DESCRIBE_LOG_DIRS, 1, log_dirs_answer_v1),
     CASE(API_DESCRIBE_LOG_DIRS, 2, log_dirs_answer_v2),
     CASE(API_DESCRIBE_LOG_DIRS, 3, log_dirs_answer_v3),
     CASE(API_DESCRIBE_LOG_DIRS, 4, log_dirs_answer_v4),
+    CASE(API_OFFSET_COMMIT, 6, offset_commit_answer_v6),
     CASE(API_OFFSET_COMMIT, 8, offset_commit_answer_v8),
     CASE(API_OFFSET_COMMIT, 9, offset_commit_answer_v9),
+    CASE(API_MANY_COORDINATORS, 2, find_coordinator_answer_v2),
     CASE(API_MANY_COORDINATORS, 3, find_coordinator_answer_v3),
     CASE(API_MANY_COORDINATORS, 4, find_coordinators_answer_v4),
     CASE(API_SASL_HANDSHAKE, 1, sasl_handshake_answer_v1),
+    CASE(API_SASL_AUTHENTICATE, 1, sasl_authenticate_answer_v1),
     CASE(API_SASL_AUTHENTICATE, 2, sasl_authenticate_answer_v2),
     CASE(API_SASL_AUTHENTICATE, 2, sasl_authenticate_refused_v2),
 };
@@ -842,7 +988,7 @@ static bool decode_groups(struct reader *reader, enum api_key api, int16_t versi
                (*out_ok = proto_get_offset_commit(reader, version, &any.commits, err))) {
         offset_commit_answer_done(&any.commits);
     } else if (api == API_DESCRIBE_GROUPS &&
-               (*out_ok = proto_get_describe_group(reader, &any.described, err))) {
+               (*out_ok = proto_get_describe_group(reader, version, &any.described, err))) {
         describe_group_answer_done(&any.described);
     } else if (api == API_CONSUMER_GROUP_DESCRIBE &&
                (*out_ok = proto_get_describe_consumer_group(reader, &any.described, err))) {
@@ -862,12 +1008,13 @@ static bool decode_groups(struct reader *reader, enum api_key api, int16_t versi
 static bool decode_small(struct reader *reader, enum api_key api, int16_t version, struct err *err)
 {
     union any_answer any;
+    bool ask_older;
 
     if (api == API_VERSIONS) {
-        return proto_get_api_versions(reader, &any.versions, err);
+        return proto_get_api_versions(reader, version, &any.versions, &ask_older, err);
     }
     if (api == API_OFFSET_FOR_LEADER_EPOCH) {
-        return proto_get_epoch_end(reader, &any.end, err);
+        return proto_get_epoch_end(reader, version, &any.end, err);
     }
     if (api == API_FIND_COORDINATOR) {
         return proto_get_find_coordinator(reader, version, &any.coordinator, err);
@@ -879,6 +1026,7 @@ static bool decode_small(struct reader *reader, enum api_key api, int16_t versio
         return proto_get_sasl_handshake(reader, &any.handshake, err);
     }
     if (api == API_SASL_AUTHENTICATE) {
+        reader->rigid = version == 1;
         return proto_get_sasl_authenticate(reader, &any.signed_in, err);
     }
     if (proto_get_describe_producers(reader, &any.producers, err)) {
@@ -983,7 +1131,7 @@ static void one_partition_means_one(void **state)
     memcpy(data, epoch_end_answer_v4, sizeof(epoch_end_answer_v4));
     data[4] = 1; /* no topics: then the rest is left over, or the count is not one */
     reader = reader_over(data, sizeof(epoch_end_answer_v4));
-    assert_false(proto_get_epoch_end(&reader, &end, NULL));
+    assert_false(proto_get_epoch_end(&reader, 4, &end, NULL));
 }
 
 int main(void)
@@ -994,6 +1142,7 @@ int main(void)
         cmocka_unit_test(produce_requests),
         cmocka_unit_test(metadata_requests),
         cmocka_unit_test(list_offsets_requests),
+        cmocka_unit_test(log_ends_are_asked_as_no_consumer),
         cmocka_unit_test(small_requests),
         cmocka_unit_test(offset_fetch_requests),
         cmocka_unit_test(requests_about_many_groups),

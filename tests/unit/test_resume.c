@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "kafka/batch_build.h"
+#include "kafka/topic_id.h"
 #include "mirror/resume.h"
 #include "mirror/sequence.h"
 #include "mirror/transfer.h"
@@ -317,6 +318,119 @@ static void stored(struct bench *bench, int64_t source_next, int64_t target_next
 {
     bench->redis_found = CHECKPOINT_FOUND;
     bench->redis = checkpoint(bench, source_next, target_next, sequence_next, epoch);
+}
+
+/* --- topics without ids: the logs say whether they are the checkpoint's ------------------------------------------- */
+
+/* Five batches are there on both sides, and the checkpoint stands behind them. */
+static void copied_by_name(struct bench *bench)
+{
+    bench->options.by_content = true;
+    bench->options.repeats_span = 100;
+    bench->options.source_topic_id = topic_id_of_name("lkc-1", "orders");
+    grow(bench, 5, 4);
+    for (int64_t at = 0; at < 20; at += 4) {
+        copy(bench, at);
+    }
+    stored(bench, 20, 20, 20, 0);
+}
+
+/* Deleted and created again under the same name, with other records. */
+static void make_source_anew(struct bench *bench, int32_t batches)
+{
+    model_source_done(&bench->source);
+    model_source_init(&bench->source);
+    bench->source.contents_count = 1000;
+    grow(bench, batches, 4);
+}
+
+static void without_ids_the_same_log_goes_on(void **state)
+{
+    struct bench *bench = *state;
+    copied_by_name(bench);
+    grow(bench, 1, 4);
+    stands_at(bench, 20, 20, 20, 0);
+    assert_true(bench->resume.proven);
+    copy(bench, 20); /* and what stands behind the checkpoint is paired as ever */
+    stands_at(bench, 24, 24, 24, 0);
+}
+
+static void without_ids_another_log_is_known_by_its_records(void **state)
+{
+    struct bench *bench = *state;
+    copied_by_name(bench);
+    make_source_anew(bench, 9); /* longer than before, same leader epoch */
+    runs_into(bench, FAULT_SOURCE_RECREATED);
+}
+
+static void without_ids_another_log_that_is_shorter_is_no_truncation(void **state)
+{
+    struct bench *bench = *state;
+    copied_by_name(bench);
+    make_source_anew(bench, 3);
+    runs_into(bench, FAULT_SOURCE_RECREATED); /* by policy, a truncated one goes on */
+}
+
+static void without_ids_a_truncated_log_is_one(void **state)
+{
+    struct bench *bench = *state;
+    copied_by_name(bench);
+    model_source_truncate(&bench->source, 12);
+    grow(bench, 4, 4);
+    stands_at(bench, 12, 20, 12, 1);
+    assert_true(bench->resume.event.source_truncated);
+}
+
+static void a_topic_that_gets_its_id_is_the_same(void **state)
+{
+    struct bench *bench = *state;
+    copied_by_name(bench);
+    memset(&bench->options.source_topic_id, 1, sizeof(struct uuid)); /* an upgrade */
+    grow(bench, 1, 4);
+    stands_at(bench, 20, 20, 20, 0);
+    assert_true(uuid_equal(&bench->resume.at.source_topic_id, &bench->options.source_topic_id));
+    assert_true(topic_id_is_of_name(&bench->resume.stored.source_topic_id));
+}
+
+static void a_topic_that_was_made_again_with_an_id_is_not(void **state)
+{
+    struct bench *bench = *state;
+    copied_by_name(bench);
+    memset(&bench->options.source_topic_id, 1, sizeof(struct uuid));
+    make_source_anew(bench, 9);
+    runs_into(bench, FAULT_SOURCE_RECREATED);
+}
+
+static void a_target_without_ids_that_was_made_again(void **state)
+{
+    struct bench *bench = *state;
+    copied_by_name(bench);
+    memset(&bench->options.source_topic_id, 1, sizeof(struct uuid));
+    bench->options.target_topic_id = topic_id_of_name("lkc-2", "orders");
+    bench->redis = checkpoint(bench, 20, 20, 20, 0);
+    stands_at(bench, 20, 20, 20, 0);
+    struct model_source source = bench->source;
+    model_target_done(&bench->target);
+    model_target_init(&bench->target, ID_BASE);
+    model_source_init(&bench->source);
+    bench->source.contents_count = 1000;
+    grow(bench, 5, 4);
+    for (int64_t at = 0; at < 20; at += 4) {
+        copy(bench, at); /* others filled it */
+    }
+    model_source_done(&bench->source);
+    bench->source = source;
+    runs_into(bench, FAULT_TARGET_RECREATED);
+}
+
+/* Nothing left before the checkpoint: nothing can be said, and nothing is. */
+static void without_ids_and_records_before_it_goes_on(void **state)
+{
+    struct bench *bench = *state;
+    copied_by_name(bench);
+    grow(bench, 1, 4);
+    bench->source.log_start = 20;
+    stands_at(bench, 20, 20, 20, 0);
 }
 
 /* --- by content: no id says what is ours -------------------------------------------------------------------------- */
@@ -1280,6 +1394,14 @@ int main(void)
         T(a_merged_tail_is_found_without_a_checkpoint),
         T(another_filter_is_another_generation),
         T(a_raised_stream_is_older_than_the_next_filter),
+        T(without_ids_the_same_log_goes_on),
+        T(without_ids_another_log_is_known_by_its_records),
+        T(without_ids_another_log_that_is_shorter_is_no_truncation),
+        T(without_ids_a_truncated_log_is_one),
+        T(a_topic_that_gets_its_id_is_the_same),
+        T(a_topic_that_was_made_again_with_an_id_is_not),
+        T(a_target_without_ids_that_was_made_again),
+        T(without_ids_and_records_before_it_goes_on),
         T(by_content_a_position_may_lie_inside_a_batch_of_the_target),
         T(by_content_repeats_of_before_the_checkpoint_are_known),
         T(by_content_a_tail_that_is_late_is_waited_for),

@@ -99,7 +99,7 @@ static void settings_of_topics_have_three_lists(void **state)
                  "\"flush[.]ms\"}]}},"
                  "\"plain\": {\"home\": \"c\", \"others\": [\"d\"]" TOPICS "}");
     const struct config_service *service = config_service(config, "s");
-    uint64_t hash = config_streams_hash(service);
+    uint64_t hash = config_streams_hash(service, PATH_BATCHES);
     assert_false(service->topic_config_sync);
     assert_true(config_setting_always(service, "remote.storage.enable"));
     assert_false(config_setting_always(service, "retention.ms"));
@@ -113,7 +113,7 @@ static void settings_of_topics_have_three_lists(void **state)
     config_free(config);
     /* It does not determine the streams: workers that differ in it go on together. */
     config = accepted("\"s\": {\"home\": \"a\", \"others\": [\"b\"]" TOPICS "}");
-    assert_true(config_streams_hash(config_service(config, "s")) == hash);
+    assert_true(config_streams_hash(config_service(config, "s"), PATH_BATCHES) == hash);
     config_free(config);
 }
 

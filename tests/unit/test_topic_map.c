@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "kafka/error.h"
+#include "kafka/topic_id.h"
 #include "kafka/topic_map.h"
 #include "tests/fake/answers.h"
 
@@ -43,6 +44,35 @@ static void assert_leader(const struct topic_map *map, int32_t broker, int32_t e
 
     assert_int_equal(leader.broker, broker);
     assert_int_equal(leader.epoch, epoch);
+}
+
+static struct uuid id_in(const struct topic_map *map)
+{
+    return topic_map_find(map, "t")->id;
+}
+
+/* Brokers before Kafka 2.8 tell no ids: the name's has to do, and its epochs may begin anew. */
+static void a_topic_without_an_id_has_its_names(void **state)
+{
+    static const struct uuid none;
+    struct topic_map *map = topic_map_new();
+
+    (void)state;
+    take_one(map, none, 1, 5);
+    struct uuid id = id_in(map);
+    struct uuid name_id = topic_id_of_name("", "t");
+    assert_true(uuid_equal(&id, &name_id));
+    take_one(map, none, 2, 0); /* deleted and created again, unseen */
+    assert_leader(map, 2, 0);
+    take_one(map, id_1, 2, 3); /* upgraded: the same topic, so nothing is forgotten */
+    id = id_in(map);
+    assert_true(uuid_equal(&id, &id_1));
+    assert_leader(map, 2, 3);
+    take_one(map, none, 1, 2); /* from a broker that does not know it yet */
+    id = id_in(map);
+    assert_true(uuid_equal(&id, &id_1));
+    assert_leader(map, 2, 3);
+    topic_map_free(map);
 }
 
 static void leaders_go_forward_only(void **state)
@@ -257,6 +287,7 @@ int main(void)
         cmocka_unit_test(errors_hide_a_topic_and_keep_its_leaders),
         cmocka_unit_test(answers_that_lie_are_refused_whole),
         cmocka_unit_test(a_topic_listed_twice_stands_once),
+        cmocka_unit_test(a_topic_without_an_id_has_its_names),
         cmocka_unit_test(only_what_is_followed),
         cmocka_unit_test(with_all_followed_what_is_gone_is_forgotten),
         cmocka_unit_test(five_thousand_topics),

@@ -168,16 +168,17 @@ static void offset(struct probe *probe, const char *topic, int32_t partition, co
 static void epoch(struct probe *probe, const char *topic, int32_t partition, int32_t of)
 {
     struct conn *conn = leader_conn(probe, topic, partition);
+    int16_t version = conn_versions(conn)->version[API_OFFSET_FOR_LEADER_EPOCH];
     struct epoch_end_answer got;
     struct answer answer;
     struct writer writer;
     struct err err;
 
     writer_init(&writer);
-    proto_put_epoch_end(&writer, topic, partition,
+    proto_put_epoch_end(&writer, version, topic, partition,
                         cluster_leader(probe->cluster, topic, partition).epoch, of);
-    ask(probe, conn, API_OFFSET_FOR_LEADER_EPOCH, 4, &writer, &answer);
-    if (!proto_get_epoch_end(&answer.reader, &got, &err)) {
+    ask(probe, conn, API_OFFSET_FOR_LEADER_EPOCH, version, &writer, &answer);
+    if (!proto_get_epoch_end(&answer.reader, version, &got, &err)) {
         die("decode", &err);
     }
     printf("{\"error\": %d, \"epoch\": %d, \"end\": %lld}\n", got.error, got.leader_epoch,

@@ -1,0 +1,169 @@
+"""`"control": "single-writer"`: a target that takes no transactions (the topic of their states cannot be made). Its
+control topic is written with acks=all by one writer, and operations go over it: docs/control.md."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+from confluent_kafka import KafkaException
+
+from rig.endstate import control_records
+from rig.ferry import EXIT_DONE, EXIT_UNREACHABLE, Command, Configuration, Worker
+from rig.kafka import NO_TRANSACTIONS, KafkaCluster
+from rig.paths import BIN
+from rig.procs import free_port, wait_for
+from rig.produce import Load
+from rig.verify import compare
+
+
+class Service:
+    """A service from the shared source to a target without transactions; its command sees a dead primary in `lost`."""
+
+    def __init__(self, own, folder, source, target, redis, name, control="single-writer", **keys):
+        self.own, self.source, self.target, self.name, self.topic = own, source, target, name, f"{name}.t"
+        self.conf = Configuration(folder / "right", {"a": (source, redis), "b": (target, redis)})
+        self.conf.data["sites"]["b"]["control"] = control
+        self.conf.service(name, topics=[f"{name}.*"], groups=[f"{name}*"], **keys)
+        self.dead = self.conf.copy(folder / "dead")
+        self.dead.data["sites"]["a"]["kafka"]["bootstrap.servers"] = f"127.0.0.1:{free_port()}"
+        self.dead.write()
+        self.command, self.lost = Command(self.conf), Command(self.dead)
+        source.create_topic(self.topic, 2)
+        self.count = 0
+
+    def load(self, count=60, topic=None):
+        Load(self.source.bootstrap, topic or self.topic, "plain", count=count, partitions=2, serial=self.count).run()
+        self.count += count
+
+    def worker(self, name="w1"):
+        return self.own(Worker(self.conf, name).start())
+
+    def wait_mirrored(self, topic=None, count=60):
+        topic = topic or self.topic
+        self.target.wait_topic(topic, 2)
+        wait_for("mirrored", lambda: sum(self.target.offsets(topic).values()) >= count, 30, not_yet=(KafkaException,))
+
+    def status(self):
+        (link,) = self.command.status(self.name)["services"][0]["links"]
+        return link
+
+    def failover(self, *more, env=None):
+        argv = [BIN / "ferry", "failover", self.name, "--yes", "--allow-loss", "unknown", "-o", "json", *more]
+        env = os.environ | {"FERRY_CONFIG": str(self.dead.path), "FERRY_WATCH_MS": "3500"} | (env or {})
+        return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+
+    def operations(self):
+        return {k: v for k, v in control_records(self.target, self.name).items() if re.fullmatch("op/[^/]+", k)}
+
+
+@pytest.fixture(scope="module")
+def plain_target(session_dir):
+    """One broker that takes no transactions."""
+    with KafkaCluster("plain", workdir=session_dir / f"plain-{os.getpid()}", props=NO_TRANSACTIONS) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def service(own, folder, source, plain_target, redis_server, name):
+    return lambda **more: Service(own, folder, source, plain_target, redis_server, name, **more)
+
+
+def done(process, timeout=60):
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out, err
+
+
+def test_a_cluster_without_transactions_is_named(service):
+    """As it comes nothing can be written there; the error says what such a cluster wants."""
+    one = service(control="fenced")
+    failed = one.command.run("enable", one.name, "--yes")
+    assert failed.returncode == EXIT_UNREACHABLE
+    assert '"control": "single-writer"' in failed.stderr
+
+
+def test_the_keeper_and_the_commands_write_it(service):
+    """Mirrored, topics that come later, too; commands write in between and the keeper goes on. It is kept whole."""
+    one = service()
+    one.load()
+    one.command.enable(one.name)
+    worker = one.worker()
+    one.wait_mirrored()
+    one.command.ok("pause", one.name, "--yes")
+    one.command.ok("resume", one.name, "--yes")
+    later = one.source.create_topic(f"{one.name}.later", 2)
+    one.load(topic=later)
+    one.wait_mirrored(later)
+    assert compare(one.source.bootstrap, one.target.bootstrap, [one.topic, later]).ok
+    topic = f"ferry.control.{one.name}"
+    settings = one.target.topic_config(topic)
+    assert settings["cleanup.policy"] == "delete" and settings["retention.ms"] == settings["retention.bytes"] == "-1"
+    said = one.status()
+    assert said["control"] == "single-writer" and said["state"] == "running"
+    assert "operations are not fenced by the broker" in one.command.ok("status", one.name)
+    assert "operations are not fenced by the broker" in one.command.run("check", one.name).stdout
+    assert "transactional" not in one.command.ok("check", one.name, "--print-acls")
+    assert worker.alive
+
+
+def test_a_failover_that_is_killed_is_gone_on_with(service):
+    """The journal works as it does with transactions."""
+    one = service()
+    one.load()
+    one.command.enable(one.name)
+    one.worker()
+    one.wait_mirrored()
+    code, _, err = done(one.failover(env={"FERRY_FAILPOINT": "role:act"}))
+    assert code == -9, err
+    code, out, err = done(one.failover())
+    assert code == EXIT_DONE, err
+    report = json.loads(out)
+    assert report["resumed"] and report["state"] == "done"
+    assert (one.status()["primary"], one.status()["role_epoch"]) == ("b", 2)
+    assert [record["open"] for record in one.operations().values()] == [False]
+
+
+def test_one_of_two_operators_goes_on(service):
+    """Both begin in the same moment: one operation is carried out, once; the other operator is told."""
+    one = service()
+    one.load()
+    one.command.enable(one.name)
+    one.worker()
+    one.wait_mirrored()
+    results = [done(process) for process in [one.failover("--reason", str(n)) for n in range(2)]]
+    codes = sorted(code for code, _, _ in results)
+    assert codes[0] == EXIT_DONE, results
+    assert one.status()["role_epoch"] == 2, "the role was raised once"
+    assert codes[1] == EXIT_DONE or any("ferry history" in err or "ferry status" in err for _, _, err in results), (
+        results
+    )
+    if any(record["open"] for record in one.operations().values()):  # both wrote their beginning within a round trip
+        code, _, err = done(one.failover())
+        assert code == EXIT_DONE, err
+    assert not any(record["open"] for record in one.operations().values())
+    assert one.status()["role_epoch"] == 2
+
+
+@pytest.mark.long
+def test_an_operator_that_slept_is_told(service, folder):
+    """SIGSTOP in the middle; another one takes the operation over and ends it; the first wakes and does nothing."""
+    hook, here = folder / "hook", folder / "here"
+    hook.write_text(f"#!/bin/sh\ntouch {here}\nsleep 2\n")
+    hook.chmod(0o755)
+    one = service(hooks={"pre": [str(hook)]})
+    one.load()
+    one.command.enable(one.name)
+    one.worker()
+    one.wait_mirrored()
+    first = one.failover()
+    wait_for("it to be at work", here.exists, 30)
+    first.send_signal(signal.SIGSTOP)
+    code, _out, err = done(one.failover())
+    assert code == EXIT_DONE, err
+    before = control_records(one.target, one.name)
+    first.send_signal(signal.SIGCONT)
+    code, _, err = done(first)
+    assert code != EXIT_DONE and "took operation" in err, err
+    assert control_records(one.target, one.name) == before
