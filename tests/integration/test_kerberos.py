@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from rig.ferry import EXIT_CONFIGURATION
+from rig.ferry import EXIT_CONFIGURATION, EXIT_DONE
 from rig.kafka import KafkaCluster, start_together
 from rig.kerberos import REALM, KerberosListener, Realm
 from rig.line import Line
@@ -91,6 +91,7 @@ def test_mirror_with_a_keytab(line, listener, path):
     one.wait_caught_up()
     one.prove()
     assert worker.metrics().sum("ferry_link_doubts_total") == 0
+    assert one.command.run("verify", one.service).returncode == EXIT_DONE  # a reader of its own, through librdkafka
     assert "User:ferry" in one.command.run("check", one.service, "--print-acls").stdout
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from rig.api import drip, fails, flood, html, redirect, says, throttle
 from rig.driver import Driver
-from rig.ferry import EXIT_CONFIGURATION, EXIT_UNREACHABLE
+from rig.ferry import EXIT_CONFIGURATION, EXIT_DONE, EXIT_UNREACHABLE
 from rig.kafka import KafkaCluster, start_together
 from rig.line import Line
 from rig.procs import wait_for
@@ -103,6 +103,7 @@ def test_mirror_with_tokens(line, secured, listener, path):
     assert len(secured.server.requests) == 2
     asked = secured.server.requests[0].body.decode()
     assert asked == "grant_type=client_credentials&scope=kafka%20read%2Bwrite"
+    assert one.command.run("verify", one.service).returncode == EXIT_DONE  # a reader of its own, through librdkafka
     shown = one.command.run("status", one.service, "-o", "json")
     checked = one.command.run("check", one.service)
     assert f"User:{CLIENT}-subject" in one.command.run("check", one.service, "--print-acls").stdout
