@@ -117,7 +117,8 @@ static rd_kafka_event_t *wait_answer(struct admin_call *call)
         if (!event || rd_kafka_event_type(event) != RD_KAFKA_EVENT_ERROR) {
             return event;
         }
-        if (!admin->refused && rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__AUTHENTICATION) {
+        if (!admin->refused && rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__AUTHENTICATION &&
+            client_is_refused(admin->client, rd_kafka_event_error_string(event))) {
             int64_t refused_ms = refused_until_ms(admin);
             admin->refused = true;
             until_ms = refused_ms < until_ms ? refused_ms : until_ms;

@@ -54,9 +54,14 @@ void client_give_token(rd_kafka_t *rk, const struct oidc *oidc, const struct oid
  * ERR_FATAL, all else ERR_REFUSED. */
 enum err_kind client_err_kind(int code);
 
-/* Fill `err` by code. When it says "not reachable" the last connection's error is put behind it. Returns false. */
+/* Fill `err` by code. When it says "not reachable" the last connection's error is put behind it; where there is no
+ * token, why, and that one's hint. Returns false. */
 bool client_err(struct client *client, struct err *err, int code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* librdkafka told of a sign-in that failed: did the site's brokers refuse us, or who gives tokens? false: there is no token, because
+ * nobody gave an answer. @param text  librdkafka's */
+bool client_is_refused(const struct client *client, const char *text);
 
 /* Why a call failed: which ACL is missing when that is why, else `text`, else librdkafka's words for the code. Returns out
  * or text. */

@@ -1,5 +1,5 @@
-/* kafka/client: a broker that refuses connections costs no core, and is found again when it is back. kafka/admin: what it did
- * not answer is no offset. */
+/* kafka/client: a broker that refuses connections costs no core, and is found again when it is back; a token's server that does
+ * not answer is no wrong password. kafka/admin: what it did not answer is no offset. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,7 +7,14 @@
 
 #include <cmocka.h>
 
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
@@ -73,11 +80,117 @@ static void test_a_broker_that_refuses_connections_costs_no_core(void **state)
     client_free(client, CLIENT_END_MS);
 }
 
+/* ---- tokens ---- */
+
+/* Whoever asks is not known here. */
+static void *refuse_all(void *arg)
+{
+    static const char answer[] = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 26\r\nConnection: "
+                                 "close\r\n\r\n{\"error\":\"invalid_client\"}";
+    char question[4096];
+    int fd;
+    while ((fd = accept(*(int *)arg, NULL, NULL)) >= 0) {
+        (void)!read(fd, question, sizeof(question));
+        (void)!write(fd, answer, sizeof(answer) - 1);
+        close(fd);
+    }
+    return NULL;
+}
+
+static int listening(int *out_port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(0, bind(fd, (struct sockaddr *)&address, len));
+    assert_int_equal(0, getsockname(fd, (struct sockaddr *)&address, &len));
+    *out_port = ntohs(address.sin_port);
+    return fd;
+}
+
+/* Ask a cluster by a token that nobody gives; twice: how long until we are told, in ms. */
+static int64_t ask_without_token(int port, int32_t timeout_ms, struct err errs[2])
+{
+    char url[64];
+    char id[64];
+    int32_t brokers_count;
+    snprintf(url, sizeof(url), "http://127.0.0.1:%d/token", port);
+    setenv("FERRY_TEST_SECRET", "x", 1);
+    struct config_property properties[] = {
+        {"bootstrap.servers",                   "127.0.0.1:1"   },
+        {"security.protocol",                   "SASL_PLAINTEXT"},
+        {"sasl.mechanism",                      "OAUTHBEARER"   },
+        {"sasl.oauthbearer.method",             "oidc"          },
+        {"sasl.oauthbearer.token.endpoint.url", url             },
+        {"sasl.oauthbearer.client.id",          "ferry"         }
+    };
+    struct config_secret secret = {.name = "sasl.oauthbearer.client.secret",
+                                   .env = "FERRY_TEST_SECRET"};
+    const struct config_client site = {
+        .properties = properties, .properties_count = 6, .secrets = &secret, .secrets_count = 1};
+    struct admin *admin = admin_new("berlin", &site, timeout_ms, &errs[0]);
+    assert_non_null(admin);
+    int64_t begun_ms = client_now_ms();
+    for (int i = 0; i < 2; i++) { /* librdkafka tells of it once */
+        assert_false(admin_cluster_id(admin, id, &brokers_count, &errs[i]));
+        assert_int_equal(errs[i].kind, ERR_RETRY);
+    }
+    int64_t took_ms = client_now_ms() - begun_ms;
+    admin_free(admin);
+    return took_ms / 2;
+}
+
+static void said(const struct err *err, const char *what, const char *hint)
+{
+    if (strstr(err->what, what) == NULL || strstr(err->hint, hint) == NULL ||
+        strstr(err->hint, "User:") != NULL) {
+        fail_msg("%s\n%s\nwanted: %s, %s", err->what, err->hint, what, hint);
+    }
+}
+
+static void test_a_token_endpoint_that_is_away_is_no_refusal(void **state)
+{
+    struct err errs[2] = {0};
+    char where[64];
+    int port;
+    int fd = listening(&port); /* no: it is bound alone */
+    (void)state;
+    int64_t took_ms = ask_without_token(port, 2000, errs);
+    snprintf(where, sizeof(where), "the token endpoint: 127.0.0.1:%d ", port);
+    for (int i = 0; i < 2; i++) {
+        said(&errs[i], where, "reachable from this host?");
+        assert_false(admin_not_signed_in(&errs[i]));
+    }
+    said(&errs[1], "does not answer: ", "");
+    assert_in_range(took_ms, 1900, 4000); /* it may be back: the whole of the time */
+    close(fd);
+}
+
+static void test_a_token_endpoint_that_refuses_us_is_one(void **state)
+{
+    struct err errs[2] = {0};
+    pthread_t thread;
+    int port;
+    int fd = listening(&port);
+    (void)state;
+    assert_int_equal(0, listen(fd, 5));
+    assert_int_equal(0, pthread_create(&thread, NULL, refuse_all, &fd));
+    int64_t took_ms = ask_without_token(port, 8000, errs);
+    said(&errs[0], "answers HTTP 401, invalid_client", "sasl.oauthbearer.client.secret");
+    assert_true(admin_not_signed_in(&errs[0]) && admin_not_signed_in(&errs[1]));
+    assert_in_range(took_ms, 0, 4000);
+    shutdown(fd, SHUT_RDWR);
+    pthread_join(thread, NULL);
+    close(fd);
+}
+
 int main(void)
 {
     log_set_level(LOG_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_broker_that_refuses_connections_costs_no_core),
+        cmocka_unit_test(test_a_token_endpoint_that_is_away_is_no_refusal),
+        cmocka_unit_test(test_a_token_endpoint_that_refuses_us_is_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
