@@ -24,7 +24,8 @@
 struct admin *admin_new(const char *site, const struct config_client *settings, int32_t timeout_ms,
                         struct err *err)
 {
-    struct client *client = client_new(RD_KAFKA_PRODUCER, settings, NULL, 0, err);
+    struct client *client =
+        client_new(RD_KAFKA_PRODUCER, settings, NULL, RD_KAFKA_EVENT_ERROR, err);
     if (!client) {
         err_wrap(err, "%s", site);
         return NULL;
@@ -61,7 +62,8 @@ void admin_renew(struct admin *admin)
     if (!admin->settings || !client_is_old(admin->client)) { /* without: somebody else's handle */
         return;
     }
-    struct client *made = client_new(RD_KAFKA_PRODUCER, admin->settings, NULL, 0, &err);
+    struct client *made =
+        client_new(RD_KAFKA_PRODUCER, admin->settings, NULL, RD_KAFKA_EVENT_ERROR, &err);
     if (made) { /* else files are being replaced: the next call tries again */
         client_free(admin->client, CLIENT_END_MS);
         admin->client = made;

@@ -257,7 +257,7 @@ struct client *client_new_bounded(rd_kafka_type_t type, const struct config_clie
     rd_kafka_conf_set_opaque(conf, handle);
     rd_kafka_conf_set_log_cb(conf, log_line);
     rd_kafka_conf_set_socket_cb(conf, paced_socket);
-    rd_kafka_conf_set_events(conf, events | RD_KAFKA_EVENT_ERROR); /* for admin_call_wait() */
+    rd_kafka_conf_set_events(conf, events);
     handle->rk = rd_kafka_new(type, conf, why, sizeof(why));
     if (!handle->rk) {
         rd_kafka_conf_destroy(conf);
@@ -342,6 +342,16 @@ void client_free(struct client *client, int32_t wait_ms)
 rd_kafka_t *client_handle(const struct client *client)
 {
     return client->handle->rk;
+}
+
+void client_drop_events(struct client *client)
+{
+    rd_kafka_queue_t *queue = rd_kafka_queue_get_main(client->handle->rk);
+    rd_kafka_event_t *event;
+    while ((event = rd_kafka_queue_poll(queue, 0)) != NULL) {
+        rd_kafka_event_destroy(event);
+    }
+    rd_kafka_queue_destroy(queue);
 }
 
 /* ---- errors ---- */

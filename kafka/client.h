@@ -21,7 +21,8 @@ struct client;
 /* @param type    RD_KAFKA_PRODUCER or RD_KAFKA_CONSUMER
  * @param settings  borrowed until client_free()
  * @param extra   properties that override the site's, NULL-terminated name, value pairs
- * @param events  RD_KAFKA_EVENT_... that come to the handle's queue
+ * @param events  RD_KAFKA_EVENT_... that come to the handle's queue. Admin calls learn of a refused sign-in by
+ *                RD_KAFKA_EVENT_ERROR
  * @return NULL with ERR_CONFIG by name when librdkafka refuses a property, ERR_RETRY when it cannot start threads */
 struct client *client_new(rd_kafka_type_t type, const struct config_client *settings,
                           const char *const *extra, int events, struct err *err);
@@ -38,6 +39,10 @@ struct client *client_new_bounded(rd_kafka_type_t type, const struct config_clie
 void client_free(struct client *client, int32_t wait_ms);
 
 rd_kafka_t *client_handle(const struct client *client);
+
+/* Forget what came to its queue. For handles that nobody polls, now and then: brokers that are away leave something there each few
+ * seconds, whatever events were asked for. */
+void client_drop_events(struct client *client);
 
 /* Before it is used, at least now and then: a password that was changed on disk counts from its next connection. What TLS
  * is made from is read by a new handle only: client_is_old() says that it changed, and who owns the handle makes another

@@ -80,6 +80,35 @@ static void test_a_broker_that_refuses_connections_costs_no_core(void **state)
     client_free(client, CLIENT_END_MS);
 }
 
+/* Brokers that are away: an event each few seconds, for as long as nobody polls. */
+static int events_of_dead_brokers(int events)
+{
+    static struct config_property property = {"bootstrap.servers", "127.0.0.1:1,127.0.0.1:2"};
+    const struct config_client site = {.properties = &property, .properties_count = 1};
+    struct err err = {0};
+    struct client *client = client_new(RD_KAFKA_PRODUCER, &site, NULL, events, &err);
+    assert_non_null(client);
+    int count = 0;
+    for (int i = 0; i < 30 && count == 0; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+        count = rd_kafka_outq_len(client_handle(client));
+    }
+    for (int i = 0; i < 10 && rd_kafka_outq_len(client_handle(client)) > 0;
+         i++) { /* one may come */
+        client_drop_events(client);
+    }
+    assert_int_equal(rd_kafka_outq_len(client_handle(client)), 0);
+    client_free(client, CLIENT_END_MS);
+    return count;
+}
+
+static void test_what_nobody_polls_is_forgotten(void **state)
+{
+    (void)state;
+    assert_in_range(events_of_dead_brokers(RD_KAFKA_EVENT_ERROR), 1, 10);
+    assert_in_range(events_of_dead_brokers(0), 1, 10); /* when none comes it is needed no more */
+}
+
 /* ---- tokens ---- */
 
 /* Whoever asks is not known here. */
@@ -189,6 +218,7 @@ int main(void)
     log_set_level(LOG_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_broker_that_refuses_connections_costs_no_core),
+        cmocka_unit_test(test_what_nobody_polls_is_forgotten),
         cmocka_unit_test(test_a_token_endpoint_that_is_away_is_no_refusal),
         cmocka_unit_test(test_a_token_endpoint_that_refuses_us_is_one),
     };
