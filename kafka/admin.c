@@ -107,7 +107,7 @@ static int64_t refused_until_ms(const struct admin *admin)
 }
 
 /* The answer, NULL = none came in time. librdkafka tells a refusal that repeats itself once in 30 s: it counts until
- * somebody answers. */
+ * somebody answers. Reports of records come the same way on a handle that writes too: late ones, nobody waits for them. */
 static rd_kafka_event_t *wait_answer(struct admin_call *call)
 {
     struct admin *admin = call->admin;
@@ -116,7 +116,8 @@ static rd_kafka_event_t *wait_answer(struct admin_call *call)
     for (;;) {
         int64_t left_ms = until_ms - client_now_ms();
         rd_kafka_event_t *event = rd_kafka_queue_poll(call->queue, left_ms > 0 ? (int)left_ms : 0);
-        if (!event || rd_kafka_event_type(event) != RD_KAFKA_EVENT_ERROR) {
+        int type = event ? rd_kafka_event_type(event) : RD_KAFKA_EVENT_NONE;
+        if (!event || (type != RD_KAFKA_EVENT_ERROR && type != RD_KAFKA_EVENT_DR)) {
             return event;
         }
         if (!admin->refused && rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__AUTHENTICATION &&

@@ -80,6 +80,29 @@ static void test_a_broker_that_refuses_connections_costs_no_core(void **state)
     client_free(client, CLIENT_END_MS);
 }
 
+/* A record was given up, and its report is there when the same handle is asked something: it is no answer. */
+static void test_a_late_report_is_no_answer(void **state)
+{
+    (void)state;
+    static struct config_property property = {"bootstrap.servers", "127.0.0.1:1"};
+    static const char *const extra[] = {"test.mock.num.brokers", "1", "linger.ms", "60000", NULL};
+    const struct config_client site = {.properties = &property, .properties_count = 1};
+    struct err err = {0};
+    struct client *client =
+        client_new(RD_KAFKA_PRODUCER, &site, extra, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR, &err);
+    assert_non_null(client);
+    rd_kafka_t *rk = client_handle(client);
+    struct admin admin = {.site = "b", .client = client, .timeout_ms = 5000};
+    assert_int_equal(0, rd_kafka_mock_topic_create(rd_kafka_handle_mock_cluster(rk), "t", 1, 1));
+    assert_int_equal(0,
+                     rd_kafka_producev(rk, RD_KAFKA_V_TOPIC("t"), RD_KAFKA_V_PARTITION(0),
+                                       RD_KAFKA_V_VALUE((void *)(uintptr_t)"x", 1),
+                                       RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END));
+    assert_int_equal(0, rd_kafka_purge(rk, RD_KAFKA_PURGE_F_QUEUE));
+    assert_true(knows_end(&admin));
+    client_free(client, CLIENT_END_MS);
+}
+
 /* Brokers that are away: an event each few seconds, for as long as nobody polls. */
 static int events_of_dead_brokers(int events)
 {
@@ -218,6 +241,7 @@ int main(void)
     log_set_level(LOG_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_broker_that_refuses_connections_costs_no_core),
+        cmocka_unit_test(test_a_late_report_is_no_answer),
         cmocka_unit_test(test_what_nobody_polls_is_forgotten),
         cmocka_unit_test(test_a_token_endpoint_that_is_away_is_no_refusal),
         cmocka_unit_test(test_a_token_endpoint_that_refuses_us_is_one),
