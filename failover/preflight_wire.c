@@ -54,7 +54,7 @@ struct wire {
 struct question { /* to one broker */
     struct wire *wire;
     int32_t broker;
-    const char *const *groups; /* heap, as are the names: of OffsetFetch */
+    const char *const *groups; /* heap, as are the names: of OffsetFetch, DescribeGroups */
     size_t groups_count;
 };
 
@@ -277,6 +277,64 @@ static void ask_offsets(struct wire *wire, int32_t broker, size_t from)
     ask(wire, &wire->mirror, &what);
 }
 
+/* Brokers before Kafka 2.6 list no states: each group is asked for its own, and is forgotten where it has no members. */
+static void put_state(void *arg, struct writer *writer, int16_t version)
+{
+    const struct question *question = arg;
+    proto_put_describe_group(writer, version, question->groups[0]);
+}
+
+static void take_state(struct preflight_cluster *out, const char *name, struct wire_string state)
+{
+    const struct wire_string text = {.data = name, .len = (int32_t)strlen(name)};
+    struct preflight_group *group = group_of(out, text);
+    if (group == NULL) {
+        return;
+    }
+    text_of(state, group->state, sizeof(group->state));
+    if (is(state, "Empty") || is(state, "Dead")) {
+        *group = out->groups[--out->groups_count];
+    }
+}
+
+static bool state_told(void *arg, struct reader *reader, int16_t version, const struct err *err)
+{
+    struct question *question = arg;
+    struct describe_group_answer answer;
+    struct err why;
+    bool understood = true;
+    (void)err; /* they are told of, without a state */
+    if (reader != NULL && (understood = proto_get_describe_group(reader, version, &answer, &why))) {
+        if (answer.error == KAFKA_NONE) {
+            take_state(question->wire->out, question->groups[0], answer.state);
+        }
+        describe_group_answer_done(&answer);
+    }
+    question_done(question);
+    return understood;
+}
+
+static void ask_states(struct wire *wire, int32_t broker, size_t from)
+{
+    struct preflight_cluster *out = wire->out;
+    for (size_t i = from; i < out->groups_count; i++) {
+        if (out->groups[i].broker != broker || out->groups[i].state[0] != '\0') {
+            continue;
+        }
+        struct question *question = question_new(wire, broker);
+        const char **name = must(calloc(1, sizeof(*name)));
+        *name = must(strdup(out->groups[i].name));
+        question->groups = name;
+        question->groups_count = 1;
+        struct broker_ask what = {.broker = broker,
+                                  .api = API_DESCRIBE_GROUPS,
+                                  .put = put_state,
+                                  .answer = state_told,
+                                  .arg = question};
+        ask(wire, &wire->mirror, &what);
+    }
+}
+
 static void groups_failed(struct wire *wire, const struct err *err)
 {
     if (wire->out->groups_err.kind == ERR_NONE) {
@@ -312,6 +370,7 @@ static bool list_answered(void *arg, struct reader *reader, int16_t version, con
             groups_failed(wire, &why);
         }
         list_groups_answer_done(&answer);
+        ask_states(wire, question->broker, before);
         ask_offsets(wire, question->broker, before);
     }
     question_done(question);

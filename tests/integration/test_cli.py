@@ -171,7 +171,9 @@ def test_enable_asks_for_the_name(service, name, target):
     assert role["reason"] == "first light" and "@" in role["by"] and role["adopt"] == {}
     # Again is no error, asks nothing and writes nothing.
     done = service.command.json("enable", name)
-    assert done["links"] == [{"already": True, "epoch": 1, "fence": None, "from": "a", "to": "b"}]
+    assert done["links"] == [
+        {"already": True, "epoch": 1, "fence": None, "from": "a", "path": None, "path_why": None, "to": "b"}
+    ]
     assert service.role() == role
 
 

@@ -4,6 +4,8 @@ else a stand-in that is proven here by the provider's own SDK."""
 import http.server
 import json
 import os
+import pathlib
+import tempfile
 import threading
 import time
 
@@ -29,7 +31,7 @@ layer = pytest.mark.parametrize(
 def started(session_dir):
     """Each provider once, when it is first asked for; and the name servers that say what an address is."""
     made = {}
-    folder = session_dir / f"providers-{os.getpid()}"
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="providers-", dir=session_dir))  # a worker may come here twice
     authority = Authority(folder / "ca")
     with Bind("shared", folder) as bind:
         yield (

@@ -123,7 +123,6 @@ def ask(rehearsal, words):
             "the old primary", lambda: "at hangzhou still" in rehearsal.ferry("stragglers", "orders")[1], 90, every=2
         )
         assert "unprotected since" in rehearsal.ferry("status", "orders")[1]
-        assert rehearsal.ferry("switchover", "orders", "--to", "hangzhou", "--yes")[0] != 0  # nothing mirrors that way
 
 
 def walk(rehearsal):
@@ -144,7 +143,7 @@ def nothing_is_left(rehearsal):
 def test_rehearsal(rehearsal, turn):
     began = time.monotonic()
     rehearsal.ok("build", timeout=BUILD_S)
-    assert turn == "first" or time.monotonic() - began < 60, "the images were there"
+    assert turn == "first" or time.monotonic() - began < 120, "the images were there"
     walk(rehearsal)
     rehearsal.ok("down -v")
     nothing_is_left(rehearsal)

@@ -231,7 +231,9 @@ def test_client_certificate_is_missing(line, folder):
         del without.data["sites"]["a"]["kafka"][key]
     without.write()
     worker = one.worker("w1", conf=without)
-    said(worker, "site=a", "certificate required", "ssl.certificate.location")
+    said(
+        worker, "site=a", "the broker wants a client certificate", "ssl.certificate.location"
+    )  # the alert is the JVM's choice
     worker.stop()
     one.worker("w1")
     one.wait_caught_up()
