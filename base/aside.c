@@ -10,12 +10,9 @@
 
 #include "base/heap.h"
 
-/* Threads that wait for somebody: a dead resolver holds one for some 30 s, and each connection asks again about every
- * 2 s; above this a call fails at once and is tried later. */
-#define THREADS_MAX 64
 #define STACK_BYTES ((size_t)512 << 10) /* a TLS handshake of libcurl needs some 100 KiB */
 
-static atomic_int threads_count;
+static atomic_int threads_count; /* of all kinds */
 
 struct box {
     const struct aside_calls *calls;
@@ -55,9 +52,12 @@ static void *thread_main(void *arg)
 {
     struct box *box = arg;
 
+    struct aside_kind *kind = box->calls->kind;
+
     box->calls->run(box->job);
     tell(box);
     box_unref(box);
+    atomic_fetch_sub(&kind->threads_count, 1);
     atomic_fetch_sub(&threads_count, 1);
     return NULL;
 }
@@ -81,13 +81,17 @@ static bool thread_start(struct box *box)
 
 static void begin(struct box *box)
 {
+    struct aside_kind *kind = box->calls->kind;
+
     if (box->calls->run == NULL) {
         tell(box);
         return;
     }
-    if (atomic_fetch_add(&threads_count, 1) < THREADS_MAX && thread_start(box)) {
+    atomic_fetch_add(&threads_count, 1);
+    if (atomic_fetch_add(&kind->threads_count, 1) < kind->threads_max && thread_start(box)) {
         return;
     }
+    atomic_fetch_sub(&kind->threads_count, 1);
     atomic_fetch_sub(&threads_count, 1);
     box->calls->busy(box->job);
     tell(box);

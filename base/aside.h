@@ -4,13 +4,21 @@
 #ifndef FERRY_BASE_ASIDE_H
 #define FERRY_BASE_ASIDE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "base/loop.h"
 
 struct aside;
 
+/* Calls that may use up each other's threads, and nobody else's. */
+struct aside_kind {
+    int threads_max; /* above this a call fails at once and is tried later */
+    atomic_int threads_count;
+};
+
 struct aside_calls {
+    struct aside_kind *kind; /* NULL where run is */
     /* In the thread, alone with the job. NULL: there is nothing to wait for, it is done in the next turn. */
     void (*run)(void *job);
     /* Instead of run() when no thread is to be had: too many wait already, or the system gives none. */

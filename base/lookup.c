@@ -63,12 +63,16 @@ static void over(void *arg, void *taken)
     lookup->done(lookup->arg, addresses, addresses == NULL ? &err : NULL);
 }
 
+/* A dead resolver holds a thread for some 30 s, and each connection asks again about every 2 s. */
+static struct aside_kind lookups = {.threads_max = 64};
+
 /* An address needs no thread. */
 struct lookup *
 lookup_new(struct loop *loop, const char *host, int32_t port, int family,
            void (*done)(void *arg, struct addrinfo *addresses, const struct err *err), void *arg)
 {
-    static const struct aside_calls by_thread = {.run = run, .busy = busy, .drop = drop};
+    static const struct aside_calls by_thread = {
+        .kind = &lookups, .run = run, .busy = busy, .drop = drop};
     static const struct aside_calls at_once = {.drop = drop};
     struct lookup *lookup = must(calloc(1, sizeof(*lookup)));
     struct job *job = must(calloc(1, sizeof(*job)));

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/heap.h"
@@ -12,12 +13,14 @@
 
 #define LASTS_MS \
     300000 /* asked again so often: whoever gives them keeps them for as long as they last */
-#define FOR_EVER     INT64_MAX
-#define WORD_MAX     4096 /* a session token has up to 2 KiB */
-#define ROLE_MAX     64   /* of IAM */
-#define INSTANCE_URL "http://169.254.169.254"
-#define ECS_URL      "http://169.254.170.2"
-#define DOCS         "docs/dns.md#credentials"
+#define AGAIN_MS       30000 /* likewise, when nobody answered and the old ones hold */
+#define FOR_EVER       INT64_MAX
+#define WORD_MAX       4096 /* a session token has up to 2 KiB */
+#define ROLE_MAX       64   /* of IAM */
+#define HTTP_NOT_FOUND 404
+#define INSTANCE_URL   "http://169.254.169.254"
+#define ECS_URL        "http://169.254.170.2"
+#define DOCS           "docs/dns.md#credentials"
 
 static bool missing(const struct config_zone *zone, struct err *err, const char *what)
 {
@@ -117,6 +120,18 @@ static bool ask(struct https *https, const char *method, const char *url, const 
     return ok;
 }
 
+/* "2026-01-01T00:00:00Z", on the monotonic clock; 0 = it is no such time. */
+static int64_t end_of(const char *text)
+{
+    struct tm tm = {0};
+    const char *rest = text == NULL ? NULL : strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+    if (rest == NULL || rest[0] == '\0' || strcmp(rest + strlen(rest) - 1, "Z") != 0) {
+        return 0;
+    }
+    int64_t left_ms = (int64_t)timegm(&tm) * 1000 - clock_wall_ms(clock_system());
+    return clock_now_ms(clock_system()) + left_ms;
+}
+
 /* {"AccessKeyId": .., "SecretAccessKey": .., "Token": .., "Expiration": ..} */
 static bool take_json(struct aws_keys *keys, struct https *https, const char *url,
                       const char *header, struct err *err)
@@ -132,7 +147,9 @@ static bool take_json(struct aws_keys *keys, struct https *https, const char *ur
                    json_string_value(json_object_get(tree, "SecretAccessKey")),
                    json_string_value(json_object_get(tree, "Token")),
                    clock_now_ms(clock_system()) + LASTS_MS);
-    if (!ok) {
+    if (ok) {
+        keys->ends_ms = end_of(json_string_value(json_object_get(tree, "Expiration")));
+    } else {
         err_set(err, ERR_REFUSED, "%.200s gives no keys", url);
     }
     json_decref(tree);
@@ -252,7 +269,11 @@ static bool from_instance(struct aws_keys *keys, struct https *https,
     }
     https_hide(https, token);
     snprintf(url, sizeof(url), "%.*s/latest/meta-data/iam/security-credentials/", len, base);
-    if (!ask(https, "GET", url, header, &role, err) || !role_ok(role)) {
+    bool told = ask(https, "GET", url, header, &role, err);
+    if (!told && (err->kind != ERR_REFUSED || err->code != HTTP_NOT_FOUND)) {
+        goto done;
+    }
+    if (!told || !role_ok(role)) {
         err_set(err, ERR_REFUSED, "the instance has no role");
         err_hint(err, "give it an instance profile that may change the zone: " DOCS);
         goto done;
@@ -267,6 +288,12 @@ done:
     return ok;
 }
 
+static bool is_passing(const struct err *err)
+{
+    return err->kind == ERR_RETRY ||
+           (err->kind == ERR_REFUSED && (err->code == 429 || err->code >= 500));
+}
+
 bool aws_keys_have(struct aws_keys *keys, struct https *https, const struct config_zone *zone,
                    struct err *err)
 {
@@ -277,6 +304,20 @@ bool aws_keys_have(struct aws_keys *keys, struct https *https, const struct conf
         [CREDENTIALS_CONTAINER] = from_container,
         [CREDENTIALS_INSTANCE] = from_instance,
     };
-    return (keys->access_key != NULL && clock_now_ms(clock_system()) < keys->until_ms) ||
-           sources[zone->credentials](keys, https, zone, err);
+    struct err why = {0};
+    if (keys->access_key != NULL && clock_now_ms(clock_system()) < keys->until_ms) {
+        return true;
+    }
+    if (sources[zone->credentials](keys, https, zone, &why)) {
+        return true;
+    }
+    int64_t now_ms = clock_now_ms(clock_system());
+    if (keys->access_key != NULL && now_ms < keys->ends_ms && is_passing(&why)) {
+        keys->until_ms = now_ms + AGAIN_MS;
+        return true;
+    }
+    if (err != NULL) {
+        *err = why;
+    }
+    return false;
 }

@@ -14,9 +14,10 @@ struct aws_keys {
     char *secret;
     char *token_header; /* "X-Amz-Security-Token: ..", or NULL */
     int64_t until_ms;   /* on the monotonic clock: then they are asked for again */
+    int64_t ends_ms;    /* likewise: then they are none; 0 = not said */
 };
 
-/* Have keys that last for the next request. Those of the configuration and of the environment are read once.
+/* Have keys that last for the next request. Where nobody answers who gives new ones, the old ones count until they end. Those of the configuration and of the environment are read once.
  * @return false: ERR_CONFIG they are not there, or whoever is named may not be asked; ERR_RETRY nobody answers; ERR_REFUSED
  *         who answers gives none. Nothing of them is in the error. */
 MUST_CHECK

@@ -24,7 +24,8 @@
 struct admin *admin_new(const char *site, const struct config_client *settings, int32_t timeout_ms,
                         struct err *err)
 {
-    struct client *client = client_new(RD_KAFKA_PRODUCER, settings, NULL, 0, err);
+    struct client *client =
+        client_new(RD_KAFKA_PRODUCER, settings, NULL, RD_KAFKA_EVENT_ERROR, err);
     if (!client) {
         err_wrap(err, "%s", site);
         return NULL;
@@ -61,7 +62,8 @@ void admin_renew(struct admin *admin)
     if (!admin->settings || !client_is_old(admin->client)) { /* without: somebody else's handle */
         return;
     }
-    struct client *made = client_new(RD_KAFKA_PRODUCER, admin->settings, NULL, 0, &err);
+    struct client *made =
+        client_new(RD_KAFKA_PRODUCER, admin->settings, NULL, RD_KAFKA_EVENT_ERROR, &err);
     if (made) { /* else files are being replaced: the next call tries again */
         client_free(admin->client, CLIENT_END_MS);
         admin->client = made;
@@ -107,7 +109,8 @@ static int64_t refused_until_ms(const struct admin *admin)
 
 static void take_error(struct admin *admin, rd_kafka_event_t *event, int64_t *until_ms)
 {
-    if (!admin->refused && rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__AUTHENTICATION) {
+    if (!admin->refused && rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__AUTHENTICATION &&
+        client_is_refused(admin->client, rd_kafka_event_error_string(event))) {
         int64_t refused_ms = refused_until_ms(admin);
         admin->refused = true;
         *until_ms = refused_ms < *until_ms ? refused_ms : *until_ms;

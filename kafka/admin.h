@@ -30,7 +30,8 @@ void admin_free(struct admin *admin);
 /* From here on a call takes no longer than this. Returns what it was before. */
 int32_t admin_timeout(struct admin *admin, int32_t timeout_ms);
 
-/* A call failed because brokers refuse to let us in: known 2 s after the first refusal at the latest, however long the call may take (a
+/* A call failed because brokers, or who gives tokens for them, refuse to let us in; a token's server that does not answer is no
+ * refusal. Known 2 s after the first refusal at the latest, however long the call may take (a
  * password that is put right meanwhile counts). What is tried again and again may still succeed: its kind is ERR_RETRY. */
 bool admin_not_signed_in(const struct err *err);
 

@@ -257,7 +257,7 @@ struct client *client_new_bounded(rd_kafka_type_t type, const struct config_clie
     rd_kafka_conf_set_opaque(conf, handle);
     rd_kafka_conf_set_log_cb(conf, log_line);
     rd_kafka_conf_set_socket_cb(conf, paced_socket);
-    rd_kafka_conf_set_events(conf, events | RD_KAFKA_EVENT_ERROR); /* for admin_call_wait() */
+    rd_kafka_conf_set_events(conf, events);
     handle->rk = rd_kafka_new(type, conf, why, sizeof(why));
     if (!handle->rk) {
         rd_kafka_conf_destroy(conf);
@@ -344,6 +344,16 @@ rd_kafka_t *client_handle(const struct client *client)
     return client->handle->rk;
 }
 
+void client_drop_events(struct client *client)
+{
+    rd_kafka_queue_t *queue = rd_kafka_queue_get_main(client->handle->rk);
+    rd_kafka_event_t *event;
+    while ((event = rd_kafka_queue_poll(queue, 0)) != NULL) {
+        rd_kafka_event_destroy(event);
+    }
+    rd_kafka_queue_destroy(queue);
+}
+
 /* ---- errors ---- */
 
 static bool is_unreachable(int code)
@@ -416,15 +426,36 @@ enum err_kind client_err_kind(int code)
     }
 }
 
+static void add_last(struct err *err, const char *text)
+{
+    size_t len = strlen(err->what);
+    snprintf(err->what + len, sizeof(err->what) - len, " (last: %s)", text);
+}
+
+/* Without a token no connection is tried. */
 static void add_last_error(struct client *client, struct err *err)
 {
+    struct err why;
+    if (client->oidc != NULL && oidc_failed(client->oidc, &why)) {
+        add_last(err, why.what);
+        snprintf(err->hint, sizeof(err->hint), "%s", why.hint);
+        return;
+    }
     pthread_mutex_lock(&client->handle->mutex);
     if (client->handle->last_error[0] != '\0') {
-        size_t len = strlen(err->what);
-        snprintf(err->what + len, sizeof(err->what) - len, " (last: %s)",
-                 client->handle->last_error);
+        add_last(err, client->handle->last_error);
     }
     pthread_mutex_unlock(&client->handle->mutex);
+}
+
+bool client_is_refused(const struct client *client, const char *text)
+{
+    static const char no_token[] = "Failed to acquire SASL OAUTHBEARER token";
+    struct err why;
+    if (text == NULL || strncmp(text, no_token, sizeof(no_token) - 1) != 0) {
+        return true;
+    }
+    return client->oidc != NULL && oidc_failed(client->oidc, &why) && why.kind != ERR_RETRY;
 }
 
 static void hint_for(const struct client *client, int code, struct err *err)
@@ -438,8 +469,11 @@ static void hint_for(const struct client *client, int code, struct err *err)
         err_hint(err, ACL_HINT);
         break;
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
-        acl_principal(client->settings, principal);
-        err_hint(err, "check the credentials of %.200s in the configuration", principal);
+        if (acl_principal(client->settings, principal)) {
+            err_hint(err, "check the credentials of %.200s in the configuration", principal);
+        } else {
+            err_hint(err, "check what the site signs in with: docs/faults.md#sign-in");
+        }
         break;
     default:
         break;

@@ -348,6 +348,7 @@ bool control_reader_read(struct control_reader *reader, int32_t timeout_ms, cons
     int64_t end_offset = -1;
     reader->admin->timeout_ms = timeout_ms < ASK_MS ? timeout_ms : ASK_MS;
     client_refresh(reader->client);
+    client_drop_events(reader->client);
     if (!ask_end(reader, &topic, &end_offset, err)) {
         return false;
     }

@@ -46,7 +46,8 @@ static struct client *new_client(const struct control_single *single, struct err
         "linger.ms", LINGER_MS,
         NULL};
     /* clang-format on */
-    return client_new(RD_KAFKA_PRODUCER, single->settings, extra, RD_KAFKA_EVENT_DR, err);
+    return client_new(RD_KAFKA_PRODUCER, single->settings, extra,
+                      RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR, err);
 }
 
 static int32_t left_ms(int64_t until_ms)

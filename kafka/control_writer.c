@@ -102,7 +102,7 @@ struct client *control_writer_client(const struct config_client *settings, const
         longer ? "socket.timeout.ms" : NULL, STRING(SOCKET_MS),
         NULL};
     /* clang-format on */
-    return client_new(RD_KAFKA_PRODUCER, settings, extra, 0, err);
+    return client_new(RD_KAFKA_PRODUCER, settings, extra, RD_KAFKA_EVENT_ERROR, err);
 }
 
 /* A producer's question for an unknown topic may create it, with the brokers' settings: ask as an admin first. */
@@ -205,6 +205,7 @@ static bool begin(struct control_writer *writer, int64_t until_ms, struct err *e
         return control_single_begin(writer->single, until_ms, err);
     }
     client_refresh(writer->client);
+    client_drop_events(writer->client);
     if (writer->keeper) {
         client_refresh(writer->keeper);
         bool fenced = fence(writer->keeper, "keeper", writer->service, until_ms, err);
@@ -338,6 +339,7 @@ bool control_write(struct control_writer *writer, const struct control_record *r
         return control_single_write(writer->single, records, count, until_ms, err);
     }
     client_refresh(writer->client);
+    client_drop_events(writer->client);
     if (!end_open(writer, until_ms, err)) {
         return false;
     }

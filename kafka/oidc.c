@@ -30,6 +30,7 @@
 #define REFUSED_MS   5000  /* the least life of a token that brokers refuse */
 #define SAY_MS       30000 /* how often a renewal that fails is said */
 #define CLAIMS_BYTES 8192
+#define NEVER_MS     (INT64_MIN / 2)
 
 static const char *const keys[] = {URL_KEY, ID_KEY, SECRET_KEY, SCOPE_KEY, EXTENSION_KEY, CA_KEY};
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
@@ -44,6 +45,7 @@ struct oidc {
     int64_t came_ms;
     struct err failed; /* the last question, if it failed */
     int64_t failed_ms;
+    bool is_asked; /* just now */
     int64_t said_ms;
 };
 
@@ -116,7 +118,7 @@ static struct oidc *oidc_new(const struct config_client *client)
     }
     pthread_mutex_init(&oidc->asking, NULL);
     pthread_mutex_init(&oidc->mutex, NULL);
-    oidc->failed_ms = oidc->said_ms = INT64_MIN / 2;
+    oidc->failed_ms = oidc->said_ms = NEVER_MS;
     return oidc;
 }
 
@@ -435,7 +437,7 @@ static void keep(struct oidc *oidc, const struct oidc_token *taken, int64_t aske
     oidc->token = *taken;
     oidc->token.serial = serial;
     oidc->came_ms = asked_ms;
-    oidc->failed_ms = INT64_MIN / 2;
+    oidc->failed_ms = NEVER_MS;
 }
 
 /* The old one is used while it lasts; what could not be done is said before it ends. */
@@ -463,9 +465,13 @@ static bool renew(struct oidc *oidc, struct oidc_token *out, struct err *err)
     struct oidc_token fresh = {.text = NULL};
     struct err why = {0};
     int64_t asked_ms = now_ms();
-    bool ok = fetch(&oidc->client, &fresh, &why);
 
     pthread_mutex_lock(&oidc->mutex);
+    oidc->is_asked = true;
+    pthread_mutex_unlock(&oidc->mutex);
+    bool ok = fetch(&oidc->client, &fresh, &why);
+    pthread_mutex_lock(&oidc->mutex);
+    oidc->is_asked = false;
     if (ok) {
         keep(oidc, &fresh, asked_ms);
         ok = give(oidc, out);
@@ -508,6 +514,30 @@ bool oidc_kept(struct oidc *oidc, struct oidc_token *out)
     bool ok = give(oidc, out);
     pthread_mutex_unlock(&oidc->mutex);
     return ok;
+}
+
+static void not_yet(const struct oidc *oidc, struct err *out)
+{
+    char host[200];
+    const char *url = config_client_get(&oidc->client, URL_KEY);
+    host_of(url == NULL ? "" : url, host, sizeof(host));
+    err_set(out, ERR_RETRY, "the token endpoint: %s has not answered yet", host);
+    err_hint(out, "reachable from this host? curl -v https://%.100s", host);
+}
+
+bool oidc_failed(struct oidc *oidc, struct err *out)
+{
+    pthread_mutex_lock(&oidc->mutex);
+    bool is_missing = left_ms(oidc) <= 0;
+    bool has_failed = oidc->failed_ms != NEVER_MS;
+    if (is_missing && has_failed) {
+        *out = oidc->failed;
+    } else if (is_missing && oidc->is_asked) {
+        not_yet(oidc, out);
+    }
+    bool yes = is_missing && (has_failed || oidc->is_asked);
+    pthread_mutex_unlock(&oidc->mutex);
+    return yes;
 }
 
 void oidc_refused(struct oidc *oidc, uint64_t serial)

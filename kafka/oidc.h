@@ -49,6 +49,9 @@ MUST_CHECK
 bool oidc_token(struct oidc *oidc, struct oidc_token *out, struct err *err);
 /* The token that is kept, without asking. false: there is none that lasts. @thread any */
 bool oidc_kept(struct oidc *oidc, struct oidc_token *out);
+/* Why there is none: how the last question ended, or that it has no answer yet (ERR_RETRY). false: there is one, or nobody has
+ * asked. @thread any */
+bool oidc_failed(struct oidc *oidc, struct err *out);
 /* A broker did not take this one: the next is asked for, but no more than one in a few seconds. @thread any */
 void oidc_refused(struct oidc *oidc, uint64_t serial);
 

@@ -232,7 +232,7 @@ bool publish_read(const struct config_client *client, const char *topic, int32_t
     int64_t end = 0;
     struct reading reading = {
         .topic = topic, .each = each, .arg = arg, .until_ms = client_now_ms() + timeout_ms};
-    reading.client = client_new(RD_KAFKA_CONSUMER, client, extra, 0, err);
+    reading.client = client_new(RD_KAFKA_CONSUMER, client, extra, RD_KAFKA_EVENT_ERROR, err);
     if (!reading.client) {
         return false;
     }

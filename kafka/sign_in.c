@@ -185,8 +185,11 @@ static void question_drop(void *arg)
     free(question);
 }
 
+/* A KDC that does not answer holds a thread for tens of seconds, and each connection asks again after its back-off. */
+static struct aside_kind sign_ins = {.threads_max = 32};
+
 const struct aside_calls sign_in_asking = {
-    .run = question_run, .busy = question_busy, .drop = question_drop};
+    .kind = &sign_ins, .run = question_run, .busy = question_busy, .drop = question_drop};
 
 bool sign_in_prepare(struct sign_in *sign_in, void *taken, struct err *err)
 {

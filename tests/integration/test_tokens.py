@@ -158,6 +158,11 @@ def test_the_server_is_away_at_the_start_and_later(line, secured):
     try:
         worker = one.worker("w1")
         said(worker, "site=a", "the token endpoint", "does not answer")
+        # whoever would fail over is told of the endpoint, and of no credentials
+        done = one.command.run("failover", one.service, "--to", "b", "--dry-run")
+        told = done.stdout + done.stderr
+        assert done.returncode != EXIT_DONE and f"the token endpoint: localhost:{secured.server.port}" in told, told
+        assert "credentials" not in told and "curl -v" in told, told
     finally:
         secured.server.again()
     one.wait_caught_up()

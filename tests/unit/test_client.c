@@ -1,5 +1,5 @@
-/* kafka/client: a broker that refuses connections costs no core, and is found again when it is back. kafka/admin: what it did
- * not answer is no offset. */
+/* kafka/client: a broker that refuses connections costs no core, and is found again when it is back; a token's server that does
+ * not answer is no wrong password. kafka/admin: what it did not answer is no offset. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,7 +7,14 @@
 
 #include <cmocka.h>
 
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
@@ -73,11 +80,171 @@ static void test_a_broker_that_refuses_connections_costs_no_core(void **state)
     client_free(client, CLIENT_END_MS);
 }
 
+/* A record was given up, and its report is there when the same handle is asked something: it is no answer. */
+static void test_a_late_report_is_no_answer(void **state)
+{
+    (void)state;
+    static struct config_property property = {"bootstrap.servers", "127.0.0.1:1"};
+    static const char *const extra[] = {"test.mock.num.brokers", "1", "linger.ms", "60000", NULL};
+    const struct config_client site = {.properties = &property, .properties_count = 1};
+    struct err err = {0};
+    struct client *client =
+        client_new(RD_KAFKA_PRODUCER, &site, extra, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR, &err);
+    assert_non_null(client);
+    rd_kafka_t *rk = client_handle(client);
+    struct admin admin = {.site = "b", .client = client, .timeout_ms = 5000};
+    assert_int_equal(0, rd_kafka_mock_topic_create(rd_kafka_handle_mock_cluster(rk), "t", 1, 1));
+    assert_int_equal(0,
+                     rd_kafka_producev(rk, RD_KAFKA_V_TOPIC("t"), RD_KAFKA_V_PARTITION(0),
+                                       RD_KAFKA_V_VALUE((void *)(uintptr_t)"x", 1),
+                                       RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END));
+    assert_int_equal(0, rd_kafka_purge(rk, RD_KAFKA_PURGE_F_QUEUE));
+    assert_true(knows_end(&admin));
+    client_free(client, CLIENT_END_MS);
+}
+
+/* Brokers that are away: an event each few seconds, for as long as nobody polls. */
+static int events_of_dead_brokers(int events)
+{
+    static struct config_property property = {"bootstrap.servers", "127.0.0.1:1,127.0.0.1:2"};
+    const struct config_client site = {.properties = &property, .properties_count = 1};
+    struct err err = {0};
+    struct client *client = client_new(RD_KAFKA_PRODUCER, &site, NULL, events, &err);
+    assert_non_null(client);
+    int count = 0;
+    for (int i = 0; i < 30 && count == 0; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+        count = rd_kafka_outq_len(client_handle(client));
+    }
+    for (int i = 0; i < 10 && rd_kafka_outq_len(client_handle(client)) > 0;
+         i++) { /* one may come */
+        client_drop_events(client);
+    }
+    assert_int_equal(rd_kafka_outq_len(client_handle(client)), 0);
+    client_free(client, CLIENT_END_MS);
+    return count;
+}
+
+static void test_what_nobody_polls_is_forgotten(void **state)
+{
+    (void)state;
+    assert_in_range(events_of_dead_brokers(RD_KAFKA_EVENT_ERROR), 1, 10);
+    assert_in_range(events_of_dead_brokers(0), 1, 10); /* when none comes it is needed no more */
+}
+
+/* ---- tokens ---- */
+
+/* Whoever asks is not known here. */
+static void *refuse_all(void *arg)
+{
+    static const char answer[] = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 26\r\nConnection: "
+                                 "close\r\n\r\n{\"error\":\"invalid_client\"}";
+    char question[4096];
+    int fd;
+    while ((fd = accept(*(int *)arg, NULL, NULL)) >= 0) {
+        (void)!read(fd, question, sizeof(question));
+        (void)!write(fd, answer, sizeof(answer) - 1);
+        close(fd);
+    }
+    return NULL;
+}
+
+static int listening(int *out_port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(0, bind(fd, (struct sockaddr *)&address, len));
+    assert_int_equal(0, getsockname(fd, (struct sockaddr *)&address, &len));
+    *out_port = ntohs(address.sin_port);
+    return fd;
+}
+
+/* Ask a cluster by a token that nobody gives; twice: how long until we are told, in ms. */
+static int64_t ask_without_token(int port, int32_t timeout_ms, struct err errs[2])
+{
+    char url[64];
+    char id[64];
+    int32_t brokers_count;
+    snprintf(url, sizeof(url), "http://127.0.0.1:%d/token", port);
+    setenv("FERRY_TEST_SECRET", "x", 1);
+    struct config_property properties[] = {
+        {"bootstrap.servers",                   "127.0.0.1:1"   },
+        {"security.protocol",                   "SASL_PLAINTEXT"},
+        {"sasl.mechanism",                      "OAUTHBEARER"   },
+        {"sasl.oauthbearer.method",             "oidc"          },
+        {"sasl.oauthbearer.token.endpoint.url", url             },
+        {"sasl.oauthbearer.client.id",          "ferry"         }
+    };
+    struct config_secret secret = {.name = "sasl.oauthbearer.client.secret",
+                                   .env = "FERRY_TEST_SECRET"};
+    const struct config_client site = {
+        .properties = properties, .properties_count = 6, .secrets = &secret, .secrets_count = 1};
+    struct admin *admin = admin_new("berlin", &site, timeout_ms, &errs[0]);
+    assert_non_null(admin);
+    int64_t begun_ms = client_now_ms();
+    for (int i = 0; i < 2; i++) { /* librdkafka tells of it once */
+        assert_false(admin_cluster_id(admin, id, &brokers_count, &errs[i]));
+        assert_int_equal(errs[i].kind, ERR_RETRY);
+    }
+    int64_t took_ms = client_now_ms() - begun_ms;
+    admin_free(admin);
+    return took_ms / 2;
+}
+
+static void said(const struct err *err, const char *what, const char *hint)
+{
+    if (strstr(err->what, what) == NULL || strstr(err->hint, hint) == NULL ||
+        strstr(err->hint, "User:") != NULL) {
+        fail_msg("%s\n%s\nwanted: %s, %s", err->what, err->hint, what, hint);
+    }
+}
+
+static void test_a_token_endpoint_that_is_away_is_no_refusal(void **state)
+{
+    struct err errs[2] = {0};
+    char where[64];
+    int port;
+    int fd = listening(&port); /* no: it is bound alone */
+    (void)state;
+    int64_t took_ms = ask_without_token(port, 2000, errs);
+    snprintf(where, sizeof(where), "the token endpoint: 127.0.0.1:%d ", port);
+    for (int i = 0; i < 2; i++) {
+        said(&errs[i], where, "reachable from this host?");
+        assert_false(admin_not_signed_in(&errs[i]));
+    }
+    said(&errs[1], "does not answer: ", "");
+    assert_in_range(took_ms, 1900, 4000); /* it may be back: the whole of the time */
+    close(fd);
+}
+
+static void test_a_token_endpoint_that_refuses_us_is_one(void **state)
+{
+    struct err errs[2] = {0};
+    pthread_t thread;
+    int port;
+    int fd = listening(&port);
+    (void)state;
+    assert_int_equal(0, listen(fd, 5));
+    assert_int_equal(0, pthread_create(&thread, NULL, refuse_all, &fd));
+    int64_t took_ms = ask_without_token(port, 8000, errs);
+    said(&errs[0], "answers HTTP 401, invalid_client", "sasl.oauthbearer.client.secret");
+    assert_true(admin_not_signed_in(&errs[0]) && admin_not_signed_in(&errs[1]));
+    assert_in_range(took_ms, 0, 4000);
+    shutdown(fd, SHUT_RDWR);
+    pthread_join(thread, NULL);
+    close(fd);
+}
+
 int main(void)
 {
     log_set_level(LOG_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_broker_that_refuses_connections_costs_no_core),
+        cmocka_unit_test(test_a_late_report_is_no_answer),
+        cmocka_unit_test(test_what_nobody_polls_is_forgotten),
+        cmocka_unit_test(test_a_token_endpoint_that_is_away_is_no_refusal),
+        cmocka_unit_test(test_a_token_endpoint_that_refuses_us_is_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

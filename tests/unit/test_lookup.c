@@ -7,6 +7,9 @@
 #include <cmocka.h>
 #include <netinet/in.h>
 
+#include <semaphore.h>
+
+#include "base/aside.h"
 #include "base/lookup.h"
 
 struct asked {
@@ -135,6 +138,70 @@ static void too_many(void **state)
     loop_free(loop);
 }
 
+/* ---- others who wait ---- */
+
+enum { STUCK = 100 };
+static sem_t goes_on;
+static atomic_int busy_count;
+static atomic_int dropped_count;
+
+static void wait_long(void *job)
+{
+    (void)job;
+    sem_wait(&goes_on);
+}
+
+static void busy(void *job)
+{
+    (void)job;
+    atomic_fetch_add(&busy_count, 1);
+}
+
+static void dropped(void *job)
+{
+    (void)job;
+    atomic_fetch_add(&dropped_count, 1);
+}
+
+static void ended(void *arg, void *job)
+{
+    (void)arg;
+    (void)job;
+}
+
+/* Whoever signs in waits for a KDC that does not answer, in as many threads as he may have: names are found all the same. */
+static void another_kind_takes_no_threads_of_ours(void **state)
+{
+    static struct aside_kind kind = {.threads_max = 80};
+    static const struct aside_calls calls = {
+        .kind = &kind, .run = wait_long, .busy = busy, .drop = dropped};
+    struct loop *loop = loop_new(clock_system());
+    struct aside *stuck[STUCK];
+    struct asked asked;
+
+    (void)state;
+    sem_init(&goes_on, 0, 0);
+    for (int i = 0; i < STUCK; i++) {
+        stuck[i] = aside_new(loop, &calls, NULL, ended, NULL);
+    }
+    assert_int_equal(atomic_load(&busy_count), STUCK - kind.threads_max);
+    assert_true(aside_busy());
+    ask(loop, &asked, "localhost");
+    wait_for(loop, &asked);
+    assert_int_equal(asked.port, 9092);
+    for (int i = 0; i < STUCK; i++) {
+        sem_post(&goes_on);
+        aside_free(stuck[i]);
+    }
+    for (int i = 0; i < 500 && aside_busy(); i++) {
+        loop_run_once(loop, 10);
+    }
+    assert_false(aside_busy());
+    assert_int_equal(atomic_load(&kind.threads_count), 0);
+    assert_int_equal(atomic_load(&dropped_count), STUCK);
+    loop_free(loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -142,6 +209,7 @@ int main(void)
         cmocka_unit_test(one_family_alone),
         cmocka_unit_test(abandoned),
         cmocka_unit_test(too_many),
+        cmocka_unit_test(another_kind_takes_no_threads_of_ours),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
