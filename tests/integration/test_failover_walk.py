@@ -513,7 +513,8 @@ def redis_text(redis):
 @pytest.mark.long
 def test_a_consumer_that_is_not_made_anew_reads_at_offsets_of_the_old_cluster(walk):
     """Why docs/failover.md asks it of applications. A consumer that lives on goes on at its position in memory until
-    it hears that its group does not know it: it reads records outside any hint, and none is lost for it."""
+    it hears that its group does not know it. Where that is out of range it reads records outside any hint, where it is
+    not it passes records by: which one is a matter of the moment."""
     one = walk(["orders.plain"])
     one.start()
     one.produce("orders.plain", 1600)
@@ -525,5 +526,4 @@ def test_a_consumer_that_is_not_made_anew_reads_at_offsets_of_the_old_cluster(wa
     succeeded(done)
     one.produce_there("orders.plain", 4000)
     verdict = one.verdict()
-    assert not verdict.count("skipped"), verdict.text()
-    assert verdict.count("unhinted"), "it is no trap any more: docs/failover.md may say so"
+    assert verdict.count("unhinted") or verdict.count("skipped"), "it is no trap any more: docs/failover.md may say so"
