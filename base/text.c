@@ -76,7 +76,9 @@ void text_clean(char *string)
 {
     while (*string != '\0') {
         size_t len = utf8_len((const unsigned char *)string);
-        *string = len == 0 ? '?' : *string;
+        if (len == 0) {
+            *string = '?';
+        }
         string += len == 0 ? 1 : len;
     }
 }

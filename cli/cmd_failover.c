@@ -99,11 +99,11 @@ static bool take_loss(struct move *move, struct err *err)
 static bool take_options(struct move *move, enum operation_kind kind, struct err *err)
 {
     const struct command_line *line = move->context.line;
-    const char *reason = command_get(line, "reason");
+    const char *reason = command_reason(line);
     int64_t seconds = kind == OPERATION_SWITCHOVER ? SWITCHOVER_S : FAILOVER_S;
     move->options = (struct operation_options){.kind = kind,
                                                .by = context_who(move->who),
-                                               .reason = reason == NULL ? "" : reason,
+                                               .reason = reason,
                                                .dns_done = command_has(line, "dns-done"),
                                                .dry_run = command_has(line, "dry-run"),
                                                .quiet = move->context.quiet};
@@ -373,6 +373,18 @@ static void say_left(const struct move *move, enum plan_end end, struct err *err
     }
 }
 
+/* What ended stands open all the same: why it was taken back is not forgotten over it. */
+static void not_closed(enum plan_end end, const struct err *why, struct err *err)
+{
+    const char *ended = end == PLAN_UNDONE ? "taken back" : "moved";
+    if (err->kind == ERR_NONE) {
+        err_set(err, why->kind, "%s, and the journal is not closed: %s", ended, why->what);
+    } else {
+        err_wrap(err, "%s, and the journal is not closed (%.200s)", ended, why->what);
+    }
+    err_hint(err, "the same command again closes it");
+}
+
 static int run(struct move *move, struct err *err)
 {
     struct operation *op = &move->op;
@@ -411,9 +423,9 @@ static int run(struct move *move, struct err *err)
     }
     struct err why = {0};
     if (closes && !close_operation(move, &told, report, &why)) {
-        err_wrap(&why, "moved, and the journal is not closed");
-        *err = why;
+        not_closed(end, &why, err);
         told.exit = EXIT_PARTLY;
+        json_object_set_new(report, "exit", json_integer(told.exit));
     }
     show(move, report);
     if (told.exit != EXIT_DONE) {
