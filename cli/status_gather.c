@@ -19,7 +19,7 @@ static int64_t role_time(const char *role_json)
 {
     json_t *record =
         role_json == NULL ? NULL : json_parse(role_json, strlen(role_json), "role", NULL);
-    int64_t when_ms = status_beat_ms(record); /* `time`, as in heartbeats */
+    int64_t when_ms = beat_ms(record); /* `time`, as in heartbeats */
     json_decref(record);
     return when_ms;
 }
