@@ -102,8 +102,8 @@ def assert_source_names(one, published, at_source):
 
 
 def test_consumers_go_on_and_the_ledger_proves_it(walk, capsys):
-    """The primary is killed with kill -9 under its producers and consumers. What `ferry status` said of records that are
-    read again, at whatever moment, is not less than what then is."""
+    """The primary is killed with kill -9 under its producers and consumers. What `ferry status` said of records that
+    are read again, at whatever moment, is not less than what then is."""
     one = at_work(walk().start(workers=2))
     at_source = records_of(one.source, one.topics)
     told = [told_again(one) for _ in range(5)]
