@@ -105,8 +105,8 @@ def test_consumers_go_on_and_the_ledger_proves_it(walk, capsys):
     """The primary is killed with kill -9 under its producers and consumers. What `ferry status` said of records that
     are read again, at whatever moment, is not less than what then is."""
     one = at_work(walk().start(workers=2))
-    at_source = records_of(one.source, one.topics)
     told = [told_again(one) for _ in range(5)]
+    at_source = records_of(one.source, one.topics)
     one.kill_primary()
     done, seconds = one.failover("-o", "json")
     report = succeeded(done)
@@ -121,7 +121,7 @@ def test_consumers_go_on_and_the_ledger_proves_it(walk, capsys):
     text = verdict.text()
     assert verdict.ok, text
     with capsys.disabled():
-        print(f"\nexec to exit {seconds:.1f} s\n{text}")
+        print(f"\nexec to exit {seconds:.1f} s; status said at most {told}\n{text}")
     assert sum(account.repeats for account in verdict.accounts) <= min(told), f"told {told}\n{text}"
     assert max(told) <= 10 * RATE * len(one.topics), f"{told}: more than they can have read"
     named = assert_source_names(one, published, at_source)
