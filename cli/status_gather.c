@@ -58,6 +58,14 @@ static void ask_control(struct status *status, struct context *context)
     control_state_free(state);
 }
 
+/* How old a heartbeat is counts from when it was read: what was asked before may have taken seconds. */
+static json_t *read_workers(struct status *status, struct context *context)
+{
+    json_t *all = context_service_hash(context, "workers", &status->redis_err);
+    status->now_ms = clock_wall_ms(clock_system());
+    return all;
+}
+
 /* The workers again after a while if any of them may be alive with a wrong clock. Takes `first`. */
 static json_t *look_again(struct status *status, struct context *context, json_t *take_first,
                           json_t **out_before)
@@ -75,7 +83,7 @@ static json_t *look_again(struct status *status, struct context *context, json_t
     const struct timespec nap = {BEAT_WATCH_MS / 1000, BEAT_WATCH_MS % 1000 * 1000000L};
     nanosleep(&nap, NULL);
     *out_before = take_first;
-    return context_service_hash(context, "workers", &status->redis_err);
+    return read_workers(status, context);
 }
 
 static void sort_workers(struct status *status, json_t *all, const json_t *before)
@@ -96,7 +104,7 @@ static void sort_workers(struct status *status, json_t *all, const json_t *befor
 static void ask_redis(struct status *status, struct context *context)
 {
     json_t *before = NULL;
-    json_t *all = context_service_hash(context, "workers", &status->redis_err);
+    json_t *all = read_workers(status, context);
     if (all != NULL) {
         all = look_again(status, context, all, &before);
     }
@@ -137,7 +145,6 @@ void status_gather(struct status *status, struct context *context)
         .from = context->from->name,
         .to = context->to->name,
         .sites = {context->from, context->to},
-        .now_ms = clock_wall_ms(clock_system()),
         .has_redis = context->to->redis != NULL,
         .role_ms = -1,
         .measured_s = -1,
