@@ -129,12 +129,15 @@ def test_mirroring_never_waits_for_redis(line, how):
     one.conf.data["sites"]["b"]["redis"]["timeout"] = "5s" if how == "slow" else "1s"
     one.conf.write()
     loads = start_loads(one)
-    one.worker("w1")
+    worker = one.worker("w1")
     one.wait_copied(one.topics[0], 0, 200)
     before = longest_stall(one, 2)
     if how == "stopped":
         one.redis.stop()
         away = longest_stall(one, 5)
+        # A rollout waits: a worker that ends now takes the map along that it has kept.
+        status, text = worker.get("/readyz")
+        assert status == 503 and "not ready: the Redis of b: " in text, text
         one.redis.start()
     elif how == "hanging":
         one.redis.pause()
@@ -147,6 +150,7 @@ def test_mirroring_never_waits_for_redis(line, how):
             away = max(away, longest_stall(one, 2.2))
     stop_loads(loads)
     assert away < max(1.0, 2 * before), f"the target stood still for {away:.1f} s, {before:.1f} s before"
+    worker.wait_ready()
     one.wait_caught_up()
     one.prove()
 
