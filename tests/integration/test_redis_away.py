@@ -1,11 +1,14 @@
 """Redis goes, hangs, forgets, comes back with yesterday's copy, is told to evict: mirroring never waits for it, nothing
 is lost or doubled, and what the map says is exact or "unmapped", never wrong (S31, S32, S33)."""
 
+import contextlib
 import json
 import random
+import threading
 import time
 
 import pytest
+from redis.exceptions import ResponseError
 
 from rig.line import Line
 from rig.procs import wait_for
@@ -298,10 +301,40 @@ def test_an_evicting_redis_is_refused_by_name(line, source):
     one.prove()
 
 
+def keep_busy(redis):
+    """A script of somebody's that never ends."""
+    redis.client.config_set("busy-reply-threshold", 1)
+    asked = redis.connect(timeout=60)
+
+    def spin():
+        with contextlib.suppress(ResponseError):  # it is killed
+            asked.eval("while true do end", 0)
+
+    threading.Thread(target=spin, daemon=True).start()
+
+
+def load_slowly(redis):
+    """It comes back, and reads its file for ten seconds."""
+    redis.client.bgrewriteaof()
+    busy = ("aof_rewrite_scheduled", "aof_rewrite_in_progress")
+    wait_for("one file of all keys", lambda: not any(redis.client.info("persistence")[key] for key in busy), 20)
+    delay_us = 10_000_000 // redis.client.dbsize()
+    redis.options += ["--key-load-delay", delay_us, "--loading-process-events-interval-bytes", 1024]
+    redis.stop()
+    redis.start(wait=False)
+
+
+def loaded(redis):
+    del redis.options[-4:]
+    redis.wait_started(30)
+
+
 TROUBLES = {
     # what, how it begins, how it ends
     "a replica": (lambda r: r.client.replicaof("127.0.0.1", 1), lambda r: r.client.replicaof("no", "one")),
     "full": (lambda r: r.client.config_set("maxmemory", 1), lambda r: r.client.config_set("maxmemory", 0)),
+    "a script": (keep_busy, lambda r: r.client.script_kill()),
+    "loading": (load_slowly, loaded),
     "another password": (
         lambda r: (r.client.config_set("requirepass", "other"), drop_clients(r)),
         lambda r: r.connect_as("other").config_set("requirepass", ""),
@@ -316,8 +349,8 @@ def drop_clients(redis):
 @pytest.mark.long
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_a_redis_in_trouble(line, source, trouble):
-    """S33: it answers, and each answer is an error (READONLY, OOM, NOAUTH): mirroring goes on, status says what Redis
-    says, nothing is taken for new or gone, and the map is whole when it is well again."""
+    """S33: it answers, and each answer is an error (READONLY, OOM, BUSY, LOADING, NOAUTH): mirroring goes on, status
+    says what Redis says, nothing is taken for new or gone, and the map is whole when it is well again."""
     begin, end = TROUBLES[trouble]
     one = line()
     loads = start_loads(one)
