@@ -330,12 +330,13 @@ def loaded(redis):
 
 
 TROUBLES = {
-    # what, how it begins, how it ends
-    "a replica": (lambda r: r.client.replicaof("127.0.0.1", 1), lambda r: r.client.replicaof("no", "one")),
-    "full": (lambda r: r.client.config_set("maxmemory", 1), lambda r: r.client.config_set("maxmemory", 0)),
-    "a script": (keep_busy, lambda r: r.client.script_kill()),
-    "loading": (load_slowly, loaded),
+    # what it answers, how it begins, how it ends
+    "a replica": ("READONLY", lambda r: r.client.replicaof("127.0.0.1", 1), lambda r: r.client.replicaof("no", "one")),
+    "full": ("OOM", lambda r: r.client.config_set("maxmemory", 1), lambda r: r.client.config_set("maxmemory", 0)),
+    "a script": ("BUSY", keep_busy, lambda r: r.client.script_kill()),
+    "loading": ("LOADING", load_slowly, loaded),
     "another password": (
+        "NOAUTH",
         lambda r: (r.client.config_set("requirepass", "other"), drop_clients(r)),
         lambda r: r.connect_as("other").config_set("requirepass", ""),
     ),
@@ -351,7 +352,7 @@ def drop_clients(redis):
 def test_a_redis_in_trouble(line, source, trouble):
     """S33: it answers, and each answer is an error (READONLY, OOM, BUSY, LOADING, NOAUTH): mirroring goes on, status
     says what Redis says, nothing is taken for new or gone, and the map is whole when it is well again."""
-    begin, end = TROUBLES[trouble]
+    answer, begin, end = TROUBLES[trouble]
     one = line()
     loads = start_loads(one)
     one.worker("w1")
@@ -360,8 +361,11 @@ def test_a_redis_in_trouble(line, source, trouble):
     before = grown(one)
     assert longest_stall(one, 4) < 1.5
     assert grown(one) > before + 2000
-    done = one.command.run("status", one.service, "--check")
-    assert done.returncode != 0, done.stdout
+    wait_for("the worker to say it", lambda: any(answer in line for line in one.workers[0].events("map.away")), 10)
+    wait_for("status to say it", lambda: answer in one.command.run("status", one.service).stdout, 20, every=0.5)
+    assert "start ferryd" not in one.command.run("status", one.service).stdout
+    assert one.command.run("status", one.service, "--check").returncode != 0
+    assert one.workers[0].metrics().get("ferry_map_ready") == 0
     end(one.redis)
     stop_loads(loads)
     one.wait_caught_up()

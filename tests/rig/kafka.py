@@ -76,12 +76,15 @@ class Broker:
     def prepare(self):
         """Format the log folder: what StorageTool writes, without a JVM."""
         self.logs.mkdir(parents=True)
-        directory = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        (self.logs / "meta.properties").write_text(
-            f"version=1\ncluster.id={self.cluster.cluster_id}\nnode.id={self.id}\ndirectory.id={directory}\n"
-        )
+        self.write_meta(self.logs)
         for item in TEMPLATE.glob("bootstrap*"):
             shutil.copy(item, self.logs)
+
+    def write_meta(self, folder):
+        directory = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        (folder / "meta.properties").write_text(
+            f"version=1\ncluster.id={self.cluster.cluster_id}\nnode.id={self.id}\ndirectory.id={directory}\n"
+        )
 
     def write_properties(self):
         props = self.cluster.properties_of(self)
@@ -161,6 +164,7 @@ class Broker:
     def add_disk(self, disk):
         """Of a broker that was started with place=disk: a second folder of logs, on that rig.disk.Disk, from the next
         start on. New topics go there first: it holds the fewest."""
+        self.write_meta(disk.seen)
         self.props |= {"log.dirs": f"{self.logs},{disk.path}", "metadata.log.dir": self.logs}
 
     def truncate(self, topic, partition, offset):
