@@ -313,28 +313,11 @@ def keep_busy(redis):
     threading.Thread(target=spin, daemon=True).start()
 
 
-def load_slowly(redis):
-    """It comes back, and reads its file for ten seconds."""
-    redis.client.bgrewriteaof()
-    busy = ("aof_rewrite_scheduled", "aof_rewrite_in_progress")
-    wait_for("one file of all keys", lambda: not any(redis.client.info("persistence")[key] for key in busy), 20)
-    delay_us = 10_000_000 // redis.client.dbsize()
-    redis.options += ["--key-load-delay", delay_us, "--loading-process-events-interval-bytes", 1024]
-    redis.stop()
-    redis.start(wait=False)
-
-
-def loaded(redis):
-    del redis.options[-4:]
-    redis.wait_started(30)
-
-
 TROUBLES = {
     # what it answers, how it begins, how it ends
     "a replica": ("READONLY", lambda r: r.client.replicaof("127.0.0.1", 1), lambda r: r.client.replicaof("no", "one")),
     "full": ("OOM", lambda r: r.client.config_set("maxmemory", 1), lambda r: r.client.config_set("maxmemory", 0)),
     "a script": ("BUSY", keep_busy, lambda r: r.client.script_kill()),
-    "loading": ("LOADING", load_slowly, loaded),
     "another password": (
         "NOAUTH",
         lambda r: (r.client.config_set("requirepass", "other"), drop_clients(r)),
@@ -350,7 +333,7 @@ def drop_clients(redis):
 @pytest.mark.long
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_a_redis_in_trouble(line, source, trouble):
-    """S33: it answers, and each answer is an error (READONLY, OOM, BUSY, LOADING, NOAUTH): mirroring goes on, status
+    """S33: it answers, and each answer is an error (READONLY, OOM, BUSY, NOAUTH): mirroring goes on, status
     says what Redis says, nothing is taken for new or gone, and the map is whole when it is well again."""
     answer, begin, end = TROUBLES[trouble]
     one = line()

@@ -116,7 +116,7 @@ def test_churn_leaves_nothing_behind(own, folder, new_redis, name):
             time.sleep(1)
             second.stop()
             one.workers.remove(second)
-        one.wait_caught_up(timeout=60)
+        one.wait_current()
         wait_for("a group to come along", lambda: committed(target, groups[-1]), 40, every=0.5)
         for cluster in (source, target):
             for future in cluster.admin.delete_consumer_groups(groups).values():

@@ -65,7 +65,7 @@ class RedisServer:
         """Of a server whose password was set while it ran."""
         return redis.Redis(self.host, self.port, password=password, retry=Retry(NoBackoff(), 0))
 
-    def start(self, wait=True):
+    def start(self):
         argv = [REDIS_SERVER, "--port", 0 if self.tls else self.port]
         argv += ["--bind", self.host, "--protected-mode", "no", "--dir", self.dir, "--save", ""]
         if self.tls:
@@ -79,11 +79,7 @@ class RedisServer:
         if self.disk:
             argv = [*self.disk.prefix, *argv, "--dir", self.disk.path]
         self.process = Process(f"redis {self.name}", argv, self.dir / "redis.log").start()
-        if wait:
-            self.wait_started()
-        return self
 
-    def wait_started(self, timeout=15):
         def answers():
             self.process.check()
             try:
@@ -91,7 +87,8 @@ class RedisServer:
             except redis.exceptions.RedisError:
                 return False
 
-        wait_for(f"redis {self.name}", answers, timeout)
+        wait_for(f"redis {self.name}", answers, 15)
+        return self
 
     @property
     def alive(self):
