@@ -33,7 +33,7 @@ struct status {
     const char *from;
     const char *to;
     const struct config_site *sites[2]; /* of from and to; borrowed from the configuration */
-    int64_t now_ms;                     /* wall clock, of the answer */
+    int64_t now_ms;                     /* wall clock: heartbeats were read */
     int64_t role_epoch;                 /* 0 = none was ever written, -1 = unknown */
     char primary[128];                  /* site, when there is an epoch */
     int64_t role_ms;                    /* when it was written; -1 = unknown */
