@@ -506,7 +506,7 @@ def test_a_switchover_whose_primary_dies_behind_open_is_no_success(moved, folder
     assert report["stragglers"] is None and report["rpo"]["records"] is None
     assert [(row["step"], row["again"]) for row in report["left"]] == [("stragglers", False)]
     assert "unknown records" in report["left"][0]["what"]
-    assert "what is written at a behind the cut is not known" in err and "ferry stragglers" in err
+    assert "what is written at a behind the cut is not known" in done.stderr and "ferry stragglers" in done.stderr
     again = switch(one, "-o", "json")  # nothing of it can be done again: the report of then
     assert again.returncode == EXIT_PARTLY and json.loads(again.stdout)["operation"] == report["operation"]
 
