@@ -33,7 +33,8 @@ def new_key(path):
 
 def lasting(days):
     """Options of `openssl x509`. From 3.4 on it takes no end before the beginning, and can be told both."""
-    if days >= 0 or "-not_before" not in openssl("x509", "-help"):
+    options = subprocess.run(["openssl", "x509", "-help"], capture_output=True, text=True, check=False)
+    if days >= 0 or "-not_before" not in options.stdout + options.stderr:
         return ("-days", days)
     now = datetime.datetime.now(datetime.UTC)
     begin, end = (f"{now + datetime.timedelta(days=n):%Y%m%d%H%M%SZ}" for n in (days - 1, days))
