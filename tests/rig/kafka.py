@@ -94,6 +94,7 @@ class Broker:
             str(self.dir / "server.properties"),
             heap=cluster.heap,
             measured=cluster.measured,
+            classes=cluster.classes,
             flags=[flag for listener in cluster.listeners.values() for flag in getattr(listener, "flags", ())],
         )
 
@@ -186,12 +187,14 @@ class KafkaCluster:
         controllers=None,
         listeners=None,
         place=None,
+        classes=None,
     ):
         """
         props                   server properties over ours; a change counts from the next start of a broker
         measured                no flags that trade speed for a quick start
         default_group_settings  group.initial.rebalance.delay.ms and the offsets topic as Kafka has them
         place                   a rig.netns.Place that the brokers run in
+        classes                 a folder of classes of ours that the brokers load: jvm.compiled()
         controllers             how many brokers are controllers too; default: all of 3 or more, else the first
         listeners               {name: rig.secure.Listener} beside the one in the clear; clients of ours use that one
         """
@@ -204,6 +207,7 @@ class KafkaCluster:
         self.default_group_settings = default_group_settings
         self.listeners = dict(listeners or {})
         self.place = place
+        self.classes = classes
         self.cluster_id = new_cluster_id()
         count = controllers or (brokers if brokers >= 3 else 1)
         self.brokers = [self.broker_class(self, n, controller=n <= count) for n in range(1, brokers + 1)]
