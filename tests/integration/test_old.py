@@ -181,7 +181,7 @@ def test_a_service_moves_between_old_clusters(old_line, kind):
     ("old_source", "old_target", "why"),
     [
         ("2.2.2", None, "the source speaks Fetch 10 and Metadata 7, batches needs 12 and 10 (Kafka 2.8)"),
-        (None, "2.6.3", "the target does not offer DescribeProducers"),
+        (None, "2.6.3", "does not offer DescribeProducers"),
     ],
 )
 def test_auto_takes_records_and_says_why(old_line, old_source, old_target, why):
