@@ -252,7 +252,7 @@ static void take_versions(struct conn *conn, struct reader *reader, int16_t vers
     }
     if (!proto_get_api_versions(reader, version, &conn->versions, &ask_older, &why)) {
         conn_break_with(conn, &why);
-    } else if (ask_older) { /* never of version 0 */
+    } else if (ask_older) {                    /* never of version 0 */
         ask_versions(conn, 0, older_answered); /* before Kafka 2.4 */
     } else {
         versions_told(conn);

@@ -165,8 +165,8 @@ static bool create(struct admin *admin, const char *topic, bool ask, struct err 
         "retention.bytes", "-1",
         NULL};
     /* clang-format on */
-    bool ok = (ask ? admin_may_make_topic : admin_create_topic)(
-        admin, topic, 1, copies > 0 ? copies : 1, settings, &why);
+    bool ok = (ask ? admin_may_make_topic
+                   : admin_create_topic)(admin, topic, 1, copies > 0 ? copies : 1, settings, &why);
     if (!ok && why.code == RD_KAFKA_RESP_ERR_POLICY_VIOLATION && !kept) {
         err_hint(&why, "a cluster that refuses compaction wants \"control\": \"single-writer\" "
                        "(docs/control.md)");

@@ -40,8 +40,8 @@ struct parcel {
 };
 
 struct partition_bounds {
-    int64_t window_bytes; /* unacknowledged and queued bytes of one partition */
-    int64_t queue_bytes;  /* of these, not sent: so much is fetched ahead */
+    int64_t window_bytes;   /* unacknowledged and queued bytes of one partition */
+    int64_t queue_bytes;    /* of these, not sent: so much is fetched ahead */
     int64_t window_records; /* in flight, beside one batch; for partition_peek(). 0 = as many */
 };
 
@@ -53,7 +53,7 @@ struct partition {
     int64_t target_tail;   /* target offset of the next batch taken in */
     bool
         opened; /* an acknowledgment came on this connection and leader epoch: more than one may fly */
-    bool alone; /* one batch flies at a time, always: no sequence keeps the order */
+    bool alone;                /* one batch flies at a time, always: no sequence keeps the order */
     struct parcel *parcels;    /* ring */
     uint32_t parcels_capacity; /* power of two */
     uint32_t head;             /* oldest in flight */

@@ -21,7 +21,8 @@
 
 struct records {
     struct engine *engine;
-    int64_t producer_id; /* that partitions get which start now; BATCH_NO_PRODUCER = to be asked for */
+    int64_t
+        producer_id; /* that partitions get which start now; BATCH_NO_PRODUCER = to be asked for */
     bool asking;
     bool none; /* the target gives none out */
     int64_t due_ms;
@@ -83,9 +84,10 @@ static void name_all(struct records *records)
 static void no_ids(struct records *records, const char *why)
 {
     records->none = true;
-    log_warn("records.not_idempotent",
-             "why=%s doing=\"one batch of a partition in flight: an answer that is lost repeats it\"",
-             log_quote(why).text);
+    log_warn(
+        "records.not_idempotent",
+        "why=%s doing=\"one batch of a partition in flight: an answer that is lost repeats it\"",
+        log_quote(why).text);
     name_all(records);
 }
 

@@ -10,6 +10,7 @@ KafkaCluster("m", measured=True, default_group_settings=True)    for figures
 """
 
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -470,6 +471,18 @@ def start_together(*clusters):
     for cluster in clusters:
         cluster.wait_started()
     return clusters
+
+
+@contextlib.contextmanager
+def running(*clusters):
+    """Several clusters for a module's tests, with coordinators that answer; gone afterwards."""
+    try:
+        for cluster in start_together(*clusters):
+            cluster.warm_coordinators()
+        yield clusters
+    finally:
+        for cluster in clusters:
+            cluster.stop(timeout=0, remove=True)
 
 
 def kafka_ready():
