@@ -217,9 +217,8 @@ def test_client_certificate_is_missing(line, folder):
         del without.data["sites"]["a"]["kafka"][key]
     without.write()
     worker = one.worker("w1", conf=without)
-    said(
-        worker, "site=a", "the broker wants a client certificate", "ssl.certificate.location"
-    )  # the alert is the JVM's choice
+    # the alert is the JVM's choice
+    worker.wait_said("site=a", "the broker wants a client certificate", "ssl.certificate.location")
     worker.stop()
     one.worker("w1")
     one.wait_caught_up()
