@@ -19,7 +19,6 @@
 #include "base/log.h"
 #include "kafka/admin_inside.h"
 #include "kafka/control_records.h"
-#include "kafka/error.h"
 
 #define PARTITION    0
 #define ASK_MS       3000 /* one question: 10 round trips between the farthest regions */
@@ -420,15 +419,23 @@ static int32_t left_of(int64_t until_ms)
     return left > 1 ? (int32_t)left : 1;
 }
 
-/* A cluster that has just started, or moves the leader, says for a moment that it knows another epoch. */
+/* What a cluster says for a moment that has just started, or moves the leader. */
+static bool settles(int code)
+{
+    return code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
+           code == RD_KAFKA_RESP_ERR_NOT_LEADER_OR_FOLLOWER ||
+           code == RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH ||
+           code == RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH ||
+           code == RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE;
+}
+
 static bool read_once(struct control_reader *reader, int32_t timeout_ms, struct err *err)
 {
     const struct timespec nap = {.tv_nsec = SETTLE_MS * 1000000L};
     int64_t until_ms = client_now_ms() + timeout_ms;
     struct err why = {0};
     while (!control_reader_read(reader, left_of(until_ms), NULL, &why)) {
-        bool settles = why.code > 0 && kafka_error_info((int16_t)why.code)->leader_moved;
-        if (!settles || left_of(until_ms) <= SETTLE_MS) {
+        if (!settles(why.code) || left_of(until_ms) <= SETTLE_MS) {
             if (err) {
                 *err = why;
             }

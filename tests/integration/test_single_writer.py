@@ -88,8 +88,12 @@ def done(process, timeout=60):
 
 
 def test_a_cluster_without_transactions_is_named(service):
-    """As it comes nothing can be written there; the error says what such a cluster wants."""
+    """As it comes nothing can be written there; the error says what such a cluster wants, and `ferry check` before."""
     one = service(control="fenced")
+    checked = one.command.run("check", one.name)
+    assert checked.returncode == EXIT_REFUSED, checked.stdout
+    assert "COORDINATOR_NOT_AVAILABLE" in checked.stdout
+    assert 'a cluster that takes no transactions wants "control": "single-writer"' in checked.stdout
     failed = one.command.run("enable", one.name, "--yes")
     assert failed.returncode == EXIT_UNREACHABLE
     assert '"control": "single-writer"' in failed.stderr

@@ -3,10 +3,10 @@ import org.apache.kafka.common.errors.PolicyViolationException;
 import org.apache.kafka.server.policy.AlterConfigPolicy;
 import org.apache.kafka.server.policy.CreateTopicPolicy;
 
-/** A cluster whose operator allows no compaction, neither at a topic's creation nor later. */
+/** A cluster whose operator allows no compaction, neither at a topic's creation nor later; of its own topics it does. */
 public class NoCompaction implements CreateTopicPolicy, AlterConfigPolicy {
     private static void look(String topic, String cleanup) {
-        if (cleanup != null && cleanup.contains("compact")) {
+        if (!topic.startsWith("__") && cleanup != null && cleanup.contains("compact")) {
             throw new PolicyViolationException("topic " + topic + ": cleanup.policy=compact is not allowed here");
         }
     }
