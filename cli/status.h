@@ -33,7 +33,7 @@ struct status {
     const char *from;
     const char *to;
     const struct config_site *sites[2]; /* of from and to; borrowed from the configuration */
-    int64_t now_ms;                     /* wall clock, of the answer */
+    int64_t now_ms;                     /* wall clock: heartbeats were read */
     int64_t role_epoch;                 /* 0 = none was ever written, -1 = unknown */
     char primary[128];                  /* site, when there is an epoch */
     int64_t role_ms;                    /* when it was written; -1 = unknown */
@@ -99,8 +99,5 @@ enum status_verdict status_check(const struct status *status, double warning_s, 
 int64_t status_idle_count(const struct status *status);
 /* -1 = unknown */
 int64_t status_fault_count(const struct status *status);
-
-/* The heartbeat's time, ms since 1970; -1 = it has none. */
-int64_t status_beat_ms(const json_t *worker);
 
 #endif

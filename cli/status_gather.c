@@ -1,5 +1,7 @@
 #include "cli/status_gather.h"
 
+#include <hiredis.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -19,7 +21,7 @@ static int64_t role_time(const char *role_json)
 {
     json_t *record =
         role_json == NULL ? NULL : json_parse(role_json, strlen(role_json), "role", NULL);
-    int64_t when_ms = status_beat_ms(record); /* `time`, as in heartbeats */
+    int64_t when_ms = beat_ms(record); /* `time`, as in heartbeats */
     json_decref(record);
     return when_ms;
 }
@@ -58,6 +60,14 @@ static void ask_control(struct status *status, struct context *context)
     control_state_free(state);
 }
 
+/* How old a heartbeat is counts from when it was read: what was asked before may have taken seconds. */
+static json_t *read_workers(struct status *status, struct context *context)
+{
+    json_t *all = context_service_hash(context, "workers", &status->redis_err);
+    status->now_ms = clock_wall_ms(clock_system());
+    return all;
+}
+
 /* The workers again after a while if any of them may be alive with a wrong clock. Takes `first`. */
 static json_t *look_again(struct status *status, struct context *context, json_t *take_first,
                           json_t **out_before)
@@ -75,7 +85,7 @@ static json_t *look_again(struct status *status, struct context *context, json_t
     const struct timespec nap = {BEAT_WATCH_MS / 1000, BEAT_WATCH_MS % 1000 * 1000000L};
     nanosleep(&nap, NULL);
     *out_before = take_first;
-    return context_service_hash(context, "workers", &status->redis_err);
+    return read_workers(status, context);
 }
 
 static void sort_workers(struct status *status, json_t *all, const json_t *before)
@@ -93,15 +103,36 @@ static void sort_workers(struct status *status, json_t *all, const json_t *befor
     }
 }
 
+/* Workers that live are not heard of either while Redis refuses what they write. What is tried changes nothing. */
+static bool takes_writes(struct status *status, struct context *context)
+{
+    struct err why = {0};
+    char *key = context_key(context, "status");
+    const char *argv[] = {"SET", key, "", "XX"}; /* of a key that nobody makes */
+    redisReply *reply = redis_sync_call(context->redis, 4, argv, NULL, &why);
+    free(key);
+    if (reply == NULL && why.kind == ERR_RETRY) {
+        status->redis_err = why;
+        err_wrap(&status->redis_err, "Redis refuses what workers tell it");
+        return false;
+    }
+    freeReplyObject(reply);
+    return true;
+}
+
 static void ask_redis(struct status *status, struct context *context)
 {
     json_t *before = NULL;
-    json_t *all = context_service_hash(context, "workers", &status->redis_err);
+    json_t *all = read_workers(status, context);
     if (all != NULL) {
         all = look_again(status, context, all, &before);
     }
     if (all != NULL) {
         sort_workers(status, all, before);
+        if (json_object_size(status->workers) == 0 && !takes_writes(status, context)) {
+            json_decref(status->workers);
+            status->workers = NULL;
+        }
         status->faults = context_link_hash(context, "faults", &status->redis_err);
     }
     json_decref(before);
@@ -137,7 +168,6 @@ void status_gather(struct status *status, struct context *context)
         .from = context->from->name,
         .to = context->to->name,
         .sites = {context->from, context->to},
-        .now_ms = clock_wall_ms(clock_system()),
         .has_redis = context->to->redis != NULL,
         .role_ms = -1,
         .measured_s = -1,

@@ -13,6 +13,7 @@
 #include "failover/preflight_inside.h"
 #include "kafka/broker_ask.h"
 #include "kafka/error.h"
+#include "kafka/group_questions.h"
 
 #define REFRESH_MS          2000
 #define TCP_USER_TIMEOUT_MS 3000
@@ -56,6 +57,7 @@ struct question { /* to one broker */
     int32_t broker;
     const char *const *groups; /* heap, as are the names: of OffsetFetch, DescribeGroups */
     size_t groups_count;
+    size_t found_count; /* ListGroups: of the last ones in wire->out->groups */
 };
 
 static void text_of(struct wire_string from, char *out, size_t room)
@@ -76,6 +78,15 @@ static void ask(struct wire *wire, struct asker *asker, struct broker_ask *what)
 {
     wire->pending++;
     broker_ask(asker->asks, what);
+}
+
+/* Who hears of a question about groups. */
+static struct group_asker asker_of(struct wire *wire, const struct asker *asker,
+                                   void (*done)(void *arg, const struct err *err),
+                                   struct question *question)
+{
+    wire->pending++;
+    return (struct group_asker){.asks = asker->asks, .done = done, .arg = question};
 }
 
 static struct question *question_new(struct wire *wire, int32_t broker)
@@ -184,13 +195,14 @@ static struct preflight_group *group_of(struct preflight_cluster *out, struct wi
     return NULL;
 }
 
-static void take_group(struct question *question, const struct listed_group *row)
+static void take_group(void *arg, const struct listed_group *row)
 {
+    struct question *question = arg;
     struct preflight_cluster *out = question->wire->out;
     struct preflight_group group = {.broker = question->broker};
     text_of(row->group, group.name, sizeof(group.name));
     text_of(row->state, group.state, sizeof(group.state));
-    if (is(row->state, "Empty") || is(row->state, "Dead") || is(row->type, "share") ||
+    if (group_state_is_empty(row->state) || is(row->type, "share") ||
         out->groups_count >= GROUPS_SHOWN_MAX || row->group.len >= (int32_t)sizeof(group.name) ||
         group_of(out, row->group) != NULL || /* the operator saw it, too */
         !config_patterns_match(&question->wire->service->groups, group.name)) {
@@ -198,28 +210,17 @@ static void take_group(struct question *question, const struct listed_group *row
     }
     out->groups = must(reallocarray(out->groups, out->groups_count + 1, sizeof(*out->groups)));
     out->groups[out->groups_count++] = group;
+    question->found_count++;
 }
 
-static void put_offsets(void *arg, struct writer *writer, int16_t version)
+static void take_offsets(void *arg, const struct offset_fetch_group *from)
 {
     const struct question *question = arg;
-    size_t count = version >= 8 ? question->groups_count : 1;
-    struct offset_fetch_want *wants = must(calloc(count + 1, sizeof(*wants)));
-    for (size_t i = 0; i < count; i++) {
-        wants[i].group = question->groups[i];
-    }
-    proto_put_offset_fetch(writer, version, false, wants, (int32_t)count);
-    free(wants);
-}
-
-static void take_offsets(struct question *question, int16_t version,
-                         const struct offset_fetch_group *from)
-{
     const struct config_service *service = question->wire->service;
-    const struct wire_string first = {.data = question->groups[0],
-                                      .len = (int32_t)strlen(question->groups[0])};
+    const struct wire_string only = {.data = question->groups[0],
+                                     .len = (int32_t)strlen(question->groups[0])};
     struct preflight_group *group =
-        group_of(question->wire->out, version >= 8 ? from->group : first);
+        group_of(question->wire->out, from->group.len < 0 ? only : from->group);
     char topic[250];
     if (group == NULL || from->error != KAFKA_NONE) {
         return;
@@ -233,105 +234,74 @@ static void take_offsets(struct question *question, int16_t version,
     }
 }
 
-static bool offsets_answered(void *arg, struct reader *reader, int16_t version,
-                             const struct err *err)
+/* What is not answered of a group, its state or what it has committed, is not known: it is told of. */
+static void one_told(void *arg, const struct err *err)
 {
-    struct question *question = arg;
-    struct offset_fetch_answer answer;
-    struct err why;
-    bool understood = true;
-    (void)err; /* what they have committed is not known then: they are told of */
-    if (reader != NULL && (understood = proto_get_offset_fetch(reader, version, &answer, &why))) {
-        for (int32_t i = 0; i < answer.groups_count; i++) {
-            take_offsets(question, version, &answer.groups[i]);
+    (void)err;
+    question_done(arg);
+}
+
+/* Names of this broker's groups that were listed now, at most as many as it takes at once. */
+static struct question *question_of(struct wire *wire, int32_t broker, size_t *io_at, size_t most)
+{
+    struct preflight_cluster *out = wire->out;
+    struct question *question = question_new(wire, broker);
+    const char **groups = must(calloc(most + 1, sizeof(*groups)));
+    for (; *io_at < out->groups_count && question->groups_count < most; (*io_at)++) {
+        if (out->groups[*io_at].broker == broker) {
+            groups[question->groups_count++] = must(strdup(out->groups[*io_at].name));
         }
-        offset_fetch_answer_done(&answer);
     }
-    question_done(question);
-    return understood;
+    question->groups = groups;
+    return question;
 }
 
 /* What those of this broker's groups with members have committed that were listed now: of other topics they are none of ours. */
 static void ask_offsets(struct wire *wire, int32_t broker, size_t from)
 {
-    struct preflight_cluster *out = wire->out;
-    const char **groups = must(calloc(out->groups_count + 1, sizeof(*groups)));
-    size_t count = 0;
-    for (size_t i = from; i < out->groups_count; i++) {
-        if (out->groups[i].broker == broker) {
-            groups[count++] = must(strdup(out->groups[i].name));
+    size_t most = group_questions_most(wire->mirror.cluster, broker, API_OFFSET_FETCH);
+    size_t at = from;
+    while (at < wire->out->groups_count) {
+        struct question *question = question_of(wire, broker, &at, most);
+        const struct group_asker who = asker_of(wire, &wire->mirror, one_told, question);
+        if (question->groups_count == 0) {
+            question_done(question);
+            return;
         }
+        group_question_fetch(&who, broker, 0, question->groups, (int32_t)question->groups_count,
+                             take_offsets);
     }
-    if (count == 0) {
-        free(groups);
-        return;
-    }
-    struct question *question = question_new(wire, broker);
-    question->groups = groups;
-    question->groups_count = count;
-    struct broker_ask what = {.broker = broker,
-                              .api = API_OFFSET_FETCH,
-                              .put = put_offsets,
-                              .answer = offsets_answered,
-                              .arg = question};
-    ask(wire, &wire->mirror, &what);
 }
 
 /* Brokers before Kafka 2.6 list no states: each group is asked for its own, and is forgotten where it has no members. */
-static void put_state(void *arg, struct writer *writer, int16_t version)
+static void take_state(void *arg, const struct describe_group_answer *answer)
 {
     const struct question *question = arg;
-    proto_put_describe_group(writer, version, question->groups[0]);
-}
-
-static void take_state(struct preflight_cluster *out, const char *name, struct wire_string state)
-{
-    const struct wire_string text = {.data = name, .len = (int32_t)strlen(name)};
-    struct preflight_group *group = group_of(out, text);
-    if (group == NULL) {
+    struct preflight_cluster *out = question->wire->out;
+    const struct wire_string name = {.data = question->groups[0],
+                                     .len = (int32_t)strlen(question->groups[0])};
+    struct preflight_group *group = group_of(out, name);
+    if (group == NULL || answer->error != KAFKA_NONE) {
         return;
     }
-    text_of(state, group->state, sizeof(group->state));
-    if (is(state, "Empty") || is(state, "Dead")) {
+    text_of(answer->state, group->state, sizeof(group->state));
+    if (group_state_is_empty(answer->state)) {
         *group = out->groups[--out->groups_count];
     }
-}
-
-static bool state_told(void *arg, struct reader *reader, int16_t version, const struct err *err)
-{
-    struct question *question = arg;
-    struct describe_group_answer answer;
-    struct err why;
-    bool understood = true;
-    (void)err; /* they are told of, without a state */
-    if (reader != NULL && (understood = proto_get_describe_group(reader, version, &answer, &why))) {
-        if (answer.error == KAFKA_NONE) {
-            take_state(question->wire->out, question->groups[0], answer.state);
-        }
-        describe_group_answer_done(&answer);
-    }
-    question_done(question);
-    return understood;
 }
 
 static void ask_states(struct wire *wire, int32_t broker, size_t from)
 {
     struct preflight_cluster *out = wire->out;
-    for (size_t i = from; i < out->groups_count; i++) {
-        if (out->groups[i].broker != broker || out->groups[i].state[0] != '\0') {
+    size_t at = from;
+    while (at < out->groups_count) {
+        if (out->groups[at].broker != broker || out->groups[at].state[0] != '\0') {
+            at++;
             continue;
         }
-        struct question *question = question_new(wire, broker);
-        const char **name = must(calloc(1, sizeof(*name)));
-        *name = must(strdup(out->groups[i].name));
-        question->groups = name;
-        question->groups_count = 1;
-        struct broker_ask what = {.broker = broker,
-                                  .api = API_DESCRIBE_GROUPS,
-                                  .put = put_state,
-                                  .answer = state_told,
-                                  .arg = question};
-        ask(wire, &wire->mirror, &what);
+        struct question *question = question_of(wire, broker, &at, 1);
+        const struct group_asker who = asker_of(wire, &wire->mirror, one_told, question);
+        group_question_describe(&who, broker, question->groups[0], false, take_state);
     }
 }
 
@@ -342,50 +312,25 @@ static void groups_failed(struct wire *wire, const struct err *err)
     }
 }
 
-static void put_list(void *arg, struct writer *writer, int16_t version)
-{
-    (void)arg;
-    proto_put_list_groups(writer, version);
-}
-
-static bool list_answered(void *arg, struct reader *reader, int16_t version, const struct err *err)
+static void listed(void *arg, const struct err *err)
 {
     struct question *question = arg;
     struct wire *wire = question->wire;
-    struct list_groups_answer answer;
-    struct err why;
-    bool understood = true;
-    if (reader == NULL) {
+    if (err != NULL) {
         groups_failed(wire, err);
-    } else if (!(understood = proto_get_list_groups(reader, version, &answer, &why))) {
-        groups_failed(wire, &why);
-    } else {
-        size_t before = wire->out->groups_count;
-        for (int32_t i = 0; i < answer.groups_count; i++) {
-            take_group(question, &answer.groups[i]);
-        }
-        if (answer.error != KAFKA_NONE) {
-            err_set_code(&why, ERR_RETRY, answer.error, "ListGroups: %s",
-                         kafka_error_name(answer.error));
-            groups_failed(wire, &why);
-        }
-        list_groups_answer_done(&answer);
-        ask_states(wire, question->broker, before);
-        ask_offsets(wire, question->broker, before);
     }
+    size_t from = wire->out->groups_count - question->found_count;
+    ask_states(wire, question->broker, from);
+    ask_offsets(wire, question->broker, from);
     question_done(question);
-    return understood;
 }
 
 /* Who may describe the cluster sees every group; who may not, those that it may describe. */
 static void ask_groups(struct wire *wire, struct asker *asker, int32_t broker)
 {
-    struct broker_ask list = {.broker = broker,
-                              .api = API_LIST_GROUPS,
-                              .put = put_list,
-                              .answer = list_answered,
-                              .arg = question_new(wire, broker)};
-    ask(wire, asker, &list);
+    struct question *question = question_new(wire, broker);
+    const struct group_asker who = asker_of(wire, asker, listed, question);
+    group_question_list(&who, broker, take_group);
 }
 
 /* --- addresses ----------------------------------------------------------------------------------------------------- */

@@ -62,20 +62,15 @@ static bool get(void *arg, struct reader *reader, int16_t version, int16_t *out_
 {
     struct offsets_call *call = arg;
     struct offset_fetch_answer answer;
-    if (!proto_get_offset_fetch(reader, version, &answer, err)) {
+    if (!proto_get_offset_fetch_of_one(reader, version, &answer, err)) {
         return false;
     }
-    bool ours = answer.groups_count == 1;
-    if (!ours) {
-        err_set(err, ERR_RETRY, "an answer for %d groups", answer.groups_count);
-    } else {
-        *out_error = answer.groups[0].error;
-        if (*out_error == KAFKA_NONE) { /* then it is the last one */
-            take(call, &answer.groups[0]);
-        }
+    *out_error = answer.groups[0].error;
+    if (*out_error == KAFKA_NONE) { /* then it is the last one */
+        take(call, &answer.groups[0]);
     }
     offset_fetch_answer_done(&answer);
-    return ours;
+    return true;
 }
 
 static void done(void *arg, const struct err *err)
@@ -176,7 +171,7 @@ struct members_call {
 static void put_describe(void *arg, struct writer *writer, int16_t version)
 {
     const struct members_call *call = arg;
-    proto_put_describe_group(writer, version, call->call.group);
+    proto_put_describe_group(writer, API_DESCRIBE_GROUPS, version, call->call.group);
 }
 
 static char *copy(struct wire_string text)
@@ -204,7 +199,7 @@ static bool get_described(void *arg, struct reader *reader, int16_t version, int
 {
     struct members_call *call = arg;
     struct describe_group_answer answer;
-    if (!proto_get_describe_group(reader, version, &answer, err)) {
+    if (!proto_get_describe_group(reader, API_DESCRIBE_GROUPS, version, &answer, err)) {
         return false;
     }
     members_free(call); /* of a try before */

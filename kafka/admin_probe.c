@@ -64,7 +64,7 @@ static enum group_presence presence_of(const struct wire_string *state)
 static void put_group(void *arg, struct writer *writer, int16_t version)
 {
     const struct presence_call *call = arg;
-    proto_put_describe_group(writer, version, call->group);
+    proto_put_describe_group(writer, API_DESCRIBE_GROUPS, version, call->group);
 }
 
 static bool get_group(void *arg, struct reader *reader, int16_t version, int16_t *out_error,
@@ -72,7 +72,7 @@ static bool get_group(void *arg, struct reader *reader, int16_t version, int16_t
 {
     struct presence_call *call = arg;
     struct describe_group_answer answer;
-    if (!proto_get_describe_group(reader, version, &answer, err)) {
+    if (!proto_get_describe_group(reader, API_DESCRIBE_GROUPS, version, &answer, err)) {
         return false;
     }
     *out_error = answer.error;

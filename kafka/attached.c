@@ -7,6 +7,7 @@
 #include "base/heap.h"
 #include "kafka/admin_inside.h"
 #include "kafka/error.h"
+#include "kafka/group_questions.h"
 #include "kafka/inquiry.h"
 #include "kafka/proto.h"
 
@@ -25,16 +26,6 @@ struct question { /* of one group, or of one partition */
 
 /* --- members ------------------------------------------------------------------------------------------------------ */
 
-static void put_group(void *arg, struct writer *writer, int16_t version)
-{
-    const struct question *question = arg;
-    if (question->group->consumer_protocol) {
-        proto_put_describe_consumer_group(writer, question->group->name);
-    } else {
-        proto_put_describe_group(writer, version, question->group->name);
-    }
-}
-
 static char *copy(struct wire_string text)
 {
     return must(strndup(text.len > 0 ? text.data : "", text.len > 0 ? (size_t)text.len : 0));
@@ -50,9 +41,11 @@ static void group_refused(struct inquiry *call, struct attached_group *group, in
     err_hint(&group->err, "%s", denied ? ACL_HINT : kafka_error_info(error)->hint);
 }
 
-static void take_members(struct inquiry *call, struct attached_group *group,
-                         const struct describe_group_answer *answer)
+static void take_members(void *arg, const struct describe_group_answer *answer)
 {
+    struct question *question = arg;
+    struct inquiry *call = question->call;
+    struct attached_group *group = question->group;
     if (answer->error == KAFKA_GROUP_ID_NOT_FOUND) {
         return; /* it went meanwhile */
     }
@@ -73,28 +66,15 @@ static void take_members(struct inquiry *call, struct attached_group *group,
     group->count = (size_t)answer->members_count;
 }
 
-static bool group_answered(void *arg, struct reader *reader, int16_t version, const struct err *err)
+static void group_answered(void *arg, const struct err *err)
 {
     struct question *question = arg;
-    struct attached_group *group = question->group;
     struct inquiry *call = question->call;
-    struct describe_group_answer answer;
-    bool understood = true;
-    if (reader == NULL) {
-        group->err = *err;
-    } else {
-        understood = group->consumer_protocol
-                         ? proto_get_describe_consumer_group(reader, &answer, &group->err)
-                         : proto_get_describe_group(reader, version, &answer, &group->err);
-        if (understood) {
-            group->err = (struct err){0};
-            take_members(call, group, &answer);
-            describe_group_answer_done(&answer);
-        }
+    if (err != NULL) {
+        question->group->err = *err;
     }
     free(question);
     inquiry_answered(call);
-    return understood;
 }
 
 void attached_members(struct admin *admin, struct attached_group *groups, size_t count)
@@ -107,13 +87,10 @@ void attached_members(struct admin *admin, struct attached_group *groups, size_t
     for (size_t i = 0; i < count; i++) {
         struct question *question = must(calloc(1, sizeof(*question)));
         *question = (struct question){.call = &call, .group = &groups[i]};
-        const struct broker_ask what = {
-            .broker = groups[i].coordinator,
-            .api = groups[i].consumer_protocol ? API_CONSUMER_GROUP_DESCRIBE : API_DESCRIBE_GROUPS,
-            .put = put_group,
-            .answer = group_answered,
-            .arg = question};
-        inquiry_ask(&call, &what);
+        const struct group_asker who = {.asks = call.asks, .done = group_answered, .arg = question};
+        inquiry_expect(&call);
+        group_question_describe(&who, groups[i].coordinator, groups[i].name,
+                                groups[i].consumer_protocol, take_members);
     }
     inquiry_wait(&call);
     inquiry_end(&call);

@@ -15,8 +15,10 @@ struct group_question {
     int32_t groups_count;
     struct offset_commit_part *parts;
     int32_t parts_count;
+    enum api_key api; /* of describe */
     union {
         void (*listed)(void *arg, const struct listed_group *row);
+        void (*described)(void *arg, const struct describe_group_answer *row);
         void (*found)(void *arg, const struct coordinator_row *row);
         void (*fetched)(void *arg, const struct offset_fetch_group *row);
         void (*committed)(void *arg, const struct offset_commit_row *row);
@@ -97,6 +99,43 @@ void group_question_list(const struct group_asker *asker, int32_t broker,
     struct group_question *question = question_new(asker, NULL, 0);
     question->each.listed = each;
     send_it(question, broker, 0, API_LIST_GROUPS, put_list, listed);
+}
+
+/* --- DescribeGroups, ConsumerGroupDescribe ----------------------------------------------------------------------- */
+
+static void put_describe(void *arg, struct writer *writer, int16_t version)
+{
+    const struct group_question *question = arg;
+    proto_put_describe_group(writer, question->api, version, question->groups[0]);
+}
+
+static bool described(void *arg, struct reader *reader, int16_t version, const struct err *err)
+{
+    struct group_question *question = arg;
+    struct describe_group_answer answer;
+    struct err why;
+    if (reader == NULL) {
+        question_done(question, err);
+        return true;
+    }
+    if (!proto_get_describe_group(reader, question->api, version, &answer, &why)) {
+        question_done(question, &why);
+        return false;
+    }
+    question->each.described(question->asker.arg, &answer);
+    describe_group_answer_done(&answer);
+    question_done(question, NULL);
+    return true;
+}
+
+void group_question_describe(const struct group_asker *asker, int32_t broker, const char *group,
+                             bool consumer_protocol,
+                             void (*each)(void *arg, const struct describe_group_answer *row))
+{
+    struct group_question *question = question_new(asker, &group, 1);
+    question->each.described = each;
+    question->api = consumer_protocol ? API_CONSUMER_GROUP_DESCRIBE : API_DESCRIBE_GROUPS;
+    send_it(question, broker, 0, question->api, put_describe, described);
 }
 
 /* --- FindCoordinator ---------------------------------------------------------------------------------------------- */
@@ -233,6 +272,16 @@ size_t group_questions_most(struct cluster *cluster, int32_t broker, enum api_ke
     bool many =
         conn != NULL && conn_is_ready(conn) && conn_versions(conn)->version[api] >= many_from;
     return many ? GROUPS_A_REQUEST : 1;
+}
+
+static bool is(struct wire_string text, const char *word)
+{
+    return text.len == (int32_t)strlen(word) && memcmp(text.data, word, strlen(word)) == 0;
+}
+
+bool group_state_is_empty(struct wire_string state)
+{
+    return is(state, "Empty") || is(state, "Dead");
 }
 
 bool group_error_passes(int16_t error)

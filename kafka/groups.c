@@ -216,7 +216,7 @@ static void take_listed(void *arg, const struct listed_group *found)
     word(found->state, row->state);
     word(found->protocol_type, row->protocol_type);
     word(found->type, row->type);
-    row->empty = strcmp(row->state, "Empty") == 0 || strcmp(row->state, "Dead") == 0;
+    row->empty = group_state_is_empty(found->state);
 }
 
 static void listed(void *arg, const struct err *err)
@@ -516,30 +516,21 @@ struct state_question {
     struct groups_row *row;
 };
 
-static void put_state(void *arg, struct writer *writer, int16_t version)
+/* What is not told is not known to be empty. */
+static void take_described(void *arg, const struct describe_group_answer *answer)
 {
-    const struct state_question *question = arg;
-    proto_put_describe_group(writer, version, question->row->name);
+    struct groups_row *row = ((const struct state_question *)arg)->row;
+    if (answer->error == KAFKA_NONE) {
+        word(answer->state, row->state);
+        row->empty = group_state_is_empty(answer->state);
+    }
 }
 
-/* What is not told is not known to be empty. */
-static bool state_told(void *arg, struct reader *reader, int16_t version, const struct err *err)
+static void state_told(void *arg, const struct err *err)
 {
-    struct state_question *question = arg;
-    struct groups_row *row = question->row;
-    struct describe_group_answer answer;
-    struct err why;
-    bool understood = true;
-    if (reader != NULL && (understood = proto_get_describe_group(reader, version, &answer, &why))) {
-        if (answer.error == KAFKA_NONE) {
-            word(answer.state, row->state);
-            row->empty = strcmp(row->state, "Empty") == 0 || strcmp(row->state, "Dead") == 0;
-        }
-        describe_group_answer_done(&answer);
-    }
-    answered(question->door, reader == NULL ? err : understood ? NULL : &why);
-    free(question);
-    return understood;
+    struct groups_door *door = ((struct state_question *)arg)->door;
+    free(arg);
+    answered(door, err);
 }
 
 static void describe_some(struct groups_door *door, int32_t broker, struct groups_row **rows,
@@ -548,13 +539,8 @@ static void describe_some(struct groups_door *door, int32_t broker, struct group
     for (size_t i = 0; i < count; i++) {
         struct state_question *question = must(calloc(1, sizeof(*question)));
         *question = (struct state_question){.door = door, .row = rows[i]};
-        const struct broker_ask what = {.broker = broker,
-                                        .api = API_DESCRIBE_GROUPS,
-                                        .put = put_state,
-                                        .answer = state_told,
-                                        .arg = question};
-        door->waiting++;
-        broker_ask(door->asks, &what);
+        const struct group_asker who = asker(door, state_told, question);
+        group_question_describe(&who, broker, rows[i]->name, false, take_described);
     }
 }
 

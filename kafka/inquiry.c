@@ -43,9 +43,14 @@ void inquiry_rest(struct inquiry *inquiry, int64_t ms)
     loop_run(inquiry->loop);
 }
 
-void inquiry_ask(struct inquiry *inquiry, const struct broker_ask *what)
+void inquiry_expect(struct inquiry *inquiry)
 {
     inquiry->waiting++;
+}
+
+void inquiry_ask(struct inquiry *inquiry, const struct broker_ask *what)
+{
+    inquiry_expect(inquiry);
     broker_ask(inquiry->asks, what);
 }
 

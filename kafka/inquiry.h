@@ -29,6 +29,8 @@ void inquiry_end(struct inquiry *inquiry);
 /* Let the loop turn for so long: metadata may come. */
 void inquiry_rest(struct inquiry *inquiry, int64_t ms);
 void inquiry_ask(struct inquiry *inquiry, const struct broker_ask *what);
+/* Of a question that is asked on `asks` by other means: its answer is waited for, too. */
+void inquiry_expect(struct inquiry *inquiry);
 /* Said by each question's answer, once. */
 void inquiry_answered(struct inquiry *inquiry);
 /* Until all are; each has its own bound. */

@@ -145,21 +145,15 @@ static bool get(void *arg, struct reader *reader, int16_t version, int16_t *out_
 {
     struct committed *committed = arg;
     struct offset_fetch_answer answer;
-    if (!proto_get_offset_fetch(reader, version, &answer, err)) {
-        return false;
+    if (!proto_get_offset_fetch_of_one(reader, version, &answer, err)) {
+        return err_wrap(err, "group '%s'", committed->group);
     }
-    bool ours = answer.groups_count == 1;
-    if (!ours) {
-        err_set(err, ERR_RETRY, "OffsetFetch of group '%s': an answer for %d groups",
-                committed->group, answer.groups_count);
-    } else {
-        *out_error = answer.groups[0].error;
-        for (int32_t i = 0; *out_error == KAFKA_NONE && i < answer.groups[0].parts_count; i++) {
-            take_part(committed, &answer.groups[0].parts[i]);
-        }
+    *out_error = answer.groups[0].error;
+    for (int32_t i = 0; *out_error == KAFKA_NONE && i < answer.groups[0].parts_count; i++) {
+        take_part(committed, &answer.groups[0].parts[i]);
     }
     offset_fetch_answer_done(&answer);
-    return ours;
+    return true;
 }
 
 /* ---- its life ---- */

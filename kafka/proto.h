@@ -349,31 +349,27 @@ bool proto_get_list_groups(struct reader *reader, int16_t version, struct list_g
                            struct err *err);
 void list_groups_answer_done(struct list_groups_answer *answer);
 
-/* Members of one group of the classic protocol. */
-void proto_put_describe_group(struct writer *writer, int16_t version, const char *group);
+/* Members of one group: of the classic protocol by API_DESCRIBE_GROUPS, of the consumer protocol (KIP-848) by
+ * API_CONSUMER_GROUP_DESCRIBE. Of another protocol than the API's there is no such group: "Dead", GROUP_ID_NOT_FOUND. */
+void proto_put_describe_group(struct writer *writer, enum api_key api, int16_t version,
+                              const char *group);
 struct described_member {
     struct wire_string member_id;
-    struct wire_string instance_id; /* null: not static, or before version 4 */
+    struct wire_string instance_id; /* null: not static, or DescribeGroups before version 4 */
     struct wire_string client_id;
     struct wire_string client_host;
 };
 struct describe_group_answer {
     int16_t error;
-    struct wire_string state; /* "Dead": there is no such group of this protocol */
+    struct wire_string state;
     struct described_member *members;
     int32_t members_count;
 };
 /* ERR_RETRY also when it is not about one group. */
 MUST_CHECK
-bool proto_get_describe_group(struct reader *reader, int16_t version,
+bool proto_get_describe_group(struct reader *reader, enum api_key api, int16_t version,
                               struct describe_group_answer *out, struct err *err);
 void describe_group_answer_done(struct describe_group_answer *answer);
-
-/* Members of one group of the consumer protocol (KIP-848), likewise; GROUP_ID_NOT_FOUND: there is none of this protocol. */
-void proto_put_describe_consumer_group(struct writer *writer, const char *group);
-MUST_CHECK
-bool proto_get_describe_consumer_group(struct reader *reader, struct describe_group_answer *out,
-                                       struct err *err);
 
 /* Where a broker keeps its logs, without what is in them. */
 void proto_put_describe_log_dirs(struct writer *writer, int16_t version);
@@ -426,6 +422,10 @@ struct offset_fetch_answer {
 MUST_CHECK
 bool proto_get_offset_fetch(struct reader *reader, int16_t version, struct offset_fetch_answer *out,
                             struct err *err);
+/* Of a question about one group: ERR_RETRY, too, when the answer is about none or several. */
+MUST_CHECK
+bool proto_get_offset_fetch_of_one(struct reader *reader, int16_t version,
+                                   struct offset_fetch_answer *out, struct err *err);
 void offset_fetch_answer_done(struct offset_fetch_answer *answer);
 
 /* Commit for a group without members, as no member of it (member id "", generation -1): its coordinator refuses while

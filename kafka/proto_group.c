@@ -239,6 +239,20 @@ bool proto_get_offset_fetch(struct reader *reader, int16_t version, struct offse
     return true;
 }
 
+bool proto_get_offset_fetch_of_one(struct reader *reader, int16_t version,
+                                   struct offset_fetch_answer *out, struct err *err)
+{
+    if (!proto_get_offset_fetch(reader, version, out, err)) {
+        return false;
+    }
+    int32_t count = out->groups_count;
+    if (count != 1) {
+        offset_fetch_answer_done(out);
+        return err_set(err, ERR_RETRY, "OffsetFetch: an answer for %d groups", count);
+    }
+    return true;
+}
+
 void offset_fetch_answer_done(struct offset_fetch_answer *answer)
 {
     for (int32_t i = 0; i < answer->groups_count; i++) {

@@ -1,5 +1,5 @@
 /* See proto.h: what is asked of and written for many groups (ListGroups, FindCoordinator with many keys, OffsetCommit), and
- * DescribeGroups. */
+ * who is in one (DescribeGroups, ConsumerGroupDescribe). */
 #include <assert.h>
 
 #include "kafka/proto_private.h"
@@ -129,84 +129,17 @@ void list_groups_answer_done(struct list_groups_answer *answer)
     *answer = (struct list_groups_answer){0};
 }
 
-/* --- DescribeGroups -------------------------------------------------------------------------------------------- */
+/* --- DescribeGroups, ConsumerGroupDescribe ----------------------------------------------------------------------- */
 
-void proto_put_describe_group(struct writer *writer, int16_t version, const char *group)
+void proto_put_describe_group(struct writer *writer, enum api_key api, int16_t version,
+                              const char *group)
 {
-    proto_begin(writer, API_DESCRIBE_GROUPS, version);
+    proto_begin(writer, api, version);
     wire_put_list(writer, 1);
     wire_put_text(writer, group);
-    if (version >= 3) {
+    if (api == API_CONSUMER_GROUP_DESCRIBE || version >= 3) {
         writer_i8(writer, 0); /* IncludeAuthorizedOperations */
     }
-    wire_put_no_tags(writer);
-}
-
-static void get_members(struct reader *reader, int16_t version, struct proto_array *members)
-{
-    int32_t count = proto_count(reader, 7); /* six lengths, tags */
-    proto_array_reserve(members, count, sizeof(struct described_member));
-    for (int32_t i = 0; i < count && !reader->bad; i++) {
-        struct described_member *member =
-            (struct described_member *)members->items + members->count++;
-        member->member_id = wire_text(reader);
-        member->instance_id =
-            version >= 4 ? wire_text(reader) : (struct wire_string){.data = NULL, .len = -1};
-        member->client_id = wire_text(reader);
-        member->client_host = wire_text(reader);
-        wire_blob(reader); /* MemberMetadata: only the group's members understand it */
-        wire_blob(reader); /* MemberAssignment */
-        wire_skip_tags(reader);
-    }
-}
-
-bool proto_get_describe_group(struct reader *reader, int16_t version,
-                              struct describe_group_answer *out, struct err *err)
-{
-    struct describe_group_answer answer = {0};
-    struct proto_array members = {0};
-
-    proto_enter(reader, API_DESCRIBE_GROUPS, version);
-    reader_i32(reader); /* ThrottleTimeMs */
-    if (proto_count(reader, 12) != 1) {
-        reader->bad = true;
-    }
-    answer.error = reader_i16(reader);
-    wire_text(reader); /* GroupId */
-    answer.state = wire_text(reader);
-    wire_text(reader); /* ProtocolType */
-    wire_text(reader); /* ProtocolData */
-    get_members(reader, version, &members);
-    if (version >= 3) {
-        reader_i32(reader); /* AuthorizedOperations */
-    }
-    wire_skip_tags(reader);
-    wire_skip_tags(reader);
-    if (!proto_finish(reader, API_DESCRIBE_GROUPS, version, err)) {
-        free(members.items);
-        return false;
-    }
-    answer.members = members.items;
-    answer.members_count = members.count;
-    *out = answer;
-    return true;
-}
-
-void describe_group_answer_done(struct describe_group_answer *answer)
-{
-    free(answer->members);
-    *answer = (struct describe_group_answer){0};
-}
-
-/* --- ConsumerGroupDescribe ------------------------------------------------------------------------------------- */
-
-#define DESCRIBE_CONSUMER_GROUP_VERSION 0
-
-void proto_put_describe_consumer_group(struct writer *writer, const char *group)
-{
-    wire_put_list(writer, 1);
-    wire_put_text(writer, group);
-    writer_i8(writer, 0); /* IncludeAuthorizedOperations */
     wire_put_no_tags(writer);
 }
 
@@ -222,53 +155,89 @@ static void skip_assignment(struct reader *reader)
     wire_skip_tags(reader);
 }
 
-static void get_consumer_members(struct reader *reader, struct proto_array *members)
+static void skip_subscription(struct reader *reader)
 {
-    int32_t count =
-        proto_count(reader, 16); /* six lengths, an array, epoch 4, two assignments 4, tags */
-    proto_array_reserve(members, count, sizeof(struct described_member));
-    for (int32_t i = 0; i < count && !reader->bad; i++) {
-        struct described_member *member =
-            (struct described_member *)members->items + members->count++;
-        member->member_id = wire_text(reader);
-        member->instance_id = wire_text(reader);
+    int32_t topics_count = proto_count(reader, 1);
+    for (int32_t i = 0; i < topics_count && !reader->bad; i++) {
+        wire_text(reader); /* SubscribedTopicNames */
+    }
+    wire_text(reader); /* SubscribedTopicRegex */
+    skip_assignment(reader);
+    skip_assignment(reader); /* TargetAssignment */
+}
+
+static void get_member(struct reader *reader, bool consumer, int16_t version,
+                       struct described_member *member)
+{
+    static const struct wire_string none = {.data = NULL, .len = -1};
+    member->member_id = wire_text(reader);
+    member->instance_id = consumer || version >= 4 ? wire_text(reader) : none;
+    if (consumer) {
         wire_text(reader);  /* RackId */
         reader_i32(reader); /* MemberEpoch */
-        member->client_id = wire_text(reader);
-        member->client_host = wire_text(reader);
-        int32_t topics_count = proto_count(reader, 1);
-        for (int32_t topic = 0; topic < topics_count && !reader->bad; topic++) {
-            wire_text(reader); /* SubscribedTopicNames */
-        }
-        wire_text(reader); /* SubscribedTopicRegex */
-        skip_assignment(reader);
-        skip_assignment(reader); /* TargetAssignment */
-        wire_skip_tags(reader);
+    }
+    member->client_id = wire_text(reader);
+    member->client_host = wire_text(reader);
+    if (consumer) {
+        skip_subscription(reader);
+    } else {
+        wire_blob(reader); /* MemberMetadata: only the group's members understand it */
+        wire_blob(reader); /* MemberAssignment */
+    }
+    wire_skip_tags(reader);
+}
+
+/* At least: six lengths and tags; of the consumer protocol an array, an epoch and two assignments more. */
+static void get_members(struct reader *reader, bool consumer, int16_t version,
+                        struct proto_array *members)
+{
+    int32_t count = proto_count(reader, consumer ? 16 : 7);
+    proto_array_reserve(members, count, sizeof(struct described_member));
+    for (int32_t i = 0; i < count && !reader->bad; i++) {
+        get_member(reader, consumer, version,
+                   (struct described_member *)members->items + members->count++);
     }
 }
 
-bool proto_get_describe_consumer_group(struct reader *reader, struct describe_group_answer *out,
-                                       struct err *err)
+static void get_described(struct reader *reader, bool consumer, int16_t version,
+                          struct describe_group_answer *answer, struct proto_array *members)
+{
+    answer->error = reader_i16(reader);
+    if (consumer) {
+        wire_text(reader); /* ErrorMessage */
+    }
+    wire_text(reader); /* GroupId */
+    answer->state = wire_text(reader);
+    if (consumer) {
+        reader_i32(reader); /* GroupEpoch */
+        reader_i32(reader); /* AssignmentEpoch */
+        wire_text(reader);  /* AssignorName */
+    } else {
+        wire_text(reader); /* ProtocolType */
+        wire_text(reader); /* ProtocolData */
+    }
+    get_members(reader, consumer, version, members);
+    if (consumer || version >= 3) {
+        reader_i32(reader); /* AuthorizedOperations */
+    }
+    wire_skip_tags(reader);
+}
+
+bool proto_get_describe_group(struct reader *reader, enum api_key api, int16_t version,
+                              struct describe_group_answer *out, struct err *err)
 {
     struct describe_group_answer answer = {0};
     struct proto_array members = {0};
+    bool consumer = api == API_CONSUMER_GROUP_DESCRIBE;
 
+    proto_enter(reader, api, version);
     reader_i32(reader); /* ThrottleTimeMs */
-    if (proto_count(reader, 20) != 1) {
+    if (proto_count(reader, consumer ? 20 : 12) != 1) {
         reader->bad = true;
     }
-    answer.error = reader_i16(reader);
-    wire_text(reader); /* ErrorMessage */
-    wire_text(reader); /* GroupId */
-    answer.state = wire_text(reader);
-    reader_i32(reader); /* GroupEpoch */
-    reader_i32(reader); /* AssignmentEpoch */
-    wire_text(reader);  /* AssignorName */
-    get_consumer_members(reader, &members);
-    reader_i32(reader); /* AuthorizedOperations */
+    get_described(reader, consumer, version, &answer, &members);
     wire_skip_tags(reader);
-    wire_skip_tags(reader);
-    if (!proto_finish(reader, API_CONSUMER_GROUP_DESCRIBE, DESCRIBE_CONSUMER_GROUP_VERSION, err)) {
+    if (!proto_finish(reader, api, version, err)) {
         free(members.items);
         return false;
     }
@@ -276,6 +245,12 @@ bool proto_get_describe_consumer_group(struct reader *reader, struct describe_gr
     answer.members_count = members.count;
     *out = answer;
     return true;
+}
+
+void describe_group_answer_done(struct describe_group_answer *answer)
+{
+    free(answer->members);
+    *answer = (struct describe_group_answer){0};
 }
 
 /* --- OffsetCommit ---------------------------------------------------------------------------------------------- */

@@ -60,8 +60,7 @@ static void take_listed(void *arg, const struct listed_group *row)
         group->at_target = true;
         group->target_broker = listing->broker;
         /* Before Kafka 2.6 no state is listed: its coordinator refuses the commit if it has some. */
-        group->target_members =
-            row->state.len > 0 && !is(row->state, "Empty") && !is(row->state, "Dead");
+        group->target_members = row->state.len > 0 && !group_state_is_empty(row->state);
         return;
     }
     kind_text(row->protocol_type, protocol);
@@ -71,7 +70,7 @@ static void take_listed(void *arg, const struct listed_group *row)
     group->kind = group_kind_of(protocol, type);
     group->source_was_empty = group->source_empty;
     group->source_empty = is(row->state, "Empty") && protocol[0] != '\0';
-    group->source_members = !is(row->state, "Empty") && !is(row->state, "Dead");
+    group->source_members = !group_state_is_empty(row->state);
 }
 
 /* A list that is not whole counts as unknown. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/heap.h"
+#include "base/number.h"
 #include "mirror/sequence.h"
 
 #define SPAN_LEAST   16
@@ -13,23 +14,13 @@
 #define BEYOND_RECORDS \
     256 /* so many source records below the last pair, and twice what is left: it is not there */
 
-static int64_t most(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* --- what is read next -------------------------------------------------------------------------------------------- */
 
 static enum rebuild_need ask(struct rebuild *rebuild, bool of_target, int64_t count)
 {
     int64_t floor = of_target ? rebuild->floor.target : rebuild->floor.source;
     rebuild->ask_to = of_target ? rebuild->low.target : rebuild->low.source;
-    rebuild->ask_from = most(floor, rebuild->ask_to - most(count, 1));
+    rebuild->ask_from = number_most(floor, rebuild->ask_to - number_most(count, 1));
     rebuild->expected = rebuild->ask_from;
     pair_list_clear(&rebuild->read);
     return of_target ? REBUILD_READ_TARGET : REBUILD_READ_SOURCE;
@@ -38,7 +29,8 @@ static enum rebuild_need ask(struct rebuild *rebuild, bool of_target, int64_t co
 static enum rebuild_need more_target(struct rebuild *rebuild)
 {
     int64_t so_far = rebuild->open.top.target - rebuild->low.target;
-    return ask(rebuild, true, least(most(so_far, rebuild->pace->span), REBUILD_SPAN_MAX));
+    return ask(rebuild, true,
+               number_least(number_most(so_far, rebuild->pace->span), REBUILD_SPAN_MAX));
 }
 
 static enum rebuild_need more_source(struct rebuild *rebuild)
@@ -48,9 +40,9 @@ static enum rebuild_need more_source(struct rebuild *rebuild)
     double guess = (double)rebuild->target.count * ratio + SOURCE_SLACK;
     int64_t wanted = guess < REBUILD_UNITS_MAX ? (int64_t)guess : REBUILD_UNITS_MAX;
     if (so_far > 0) {
-        wanted = most(so_far, SOURCE_LEAST);
+        wanted = number_most(so_far, SOURCE_LEAST);
     }
-    return ask(rebuild, false, least(wanted, REBUILD_UNITS_MAX));
+    return ask(rebuild, false, number_least(wanted, REBUILD_UNITS_MAX));
 }
 
 static bool target_is_read(const struct rebuild *rebuild)
@@ -150,10 +142,10 @@ static void fill_piece(struct offset_piece *piece, const struct found *found, si
 static void keep_pace(struct rebuild *rebuild, const struct found *found)
 {
     struct rebuild_pace *pace = rebuild->pace;
-    int64_t offsets = most(rebuild->open.top.target - rebuild->low.target, 1);
-    int64_t each = most(rebuild->target_bytes / offsets, 1);
-    int64_t span = least(REBUILD_BLOCK_BYTES / each, pace->span * SPAN_GROWTH);
-    pace->span = most(least(span, REBUILD_SPAN_MAX), SPAN_LEAST);
+    int64_t offsets = number_most(rebuild->open.top.target - rebuild->low.target, 1);
+    int64_t each = number_most(rebuild->target_bytes / offsets, 1);
+    int64_t span = number_least(REBUILD_BLOCK_BYTES / each, pace->span * SPAN_GROWTH);
+    pace->span = number_most(number_least(span, REBUILD_SPAN_MAX), SPAN_LEAST);
     size_t paired = rebuild->target.count - found->left;
     if (found->count > 0 && paired > 0) {
         int64_t source = rebuild->open.top.source - found->runs[0].source_first;
@@ -321,7 +313,8 @@ enum rebuild_need rebuild_begin(struct rebuild *rebuild, const struct rebuild_op
         .open = *open,
         .source_start = source_start,
         .target_start = target_start,
-        .floor = {most(begin->source, source_start), most(begin->target, target_start)},
+        .floor = {number_most(begin->source, source_start),
+                  number_most(begin->target, target_start)},
         .low = open->top
     };
     pair_list_init(&rebuild->read);
@@ -357,7 +350,7 @@ static bool add_records(struct rebuild *rebuild, const struct batch *batch,
     if (!pair_list_records(&rebuild->read, batch, &reading, err)) {
         return false;
     }
-    rebuild->expected = least(next, rebuild->ask_to);
+    rebuild->expected = number_least(next, rebuild->ask_to);
     return true;
 }
 
@@ -373,7 +366,7 @@ bool rebuild_target_batch(struct rebuild *rebuild, const struct batch *batch, st
     if (outside(rebuild, batch)) {
         return true;
     }
-    int64_t next = least(batch_next_offset(batch), rebuild->ask_to);
+    int64_t next = number_least(batch_next_offset(batch), rebuild->ask_to);
     rebuild->target_bytes += (int64_t)batch->len;
     bool ours = batch->magic == 2 && !batch_is_control(batch) && /* ours is never old */
                 (rebuild->options.by_content ||
@@ -393,7 +386,7 @@ bool rebuild_target_batch(struct rebuild *rebuild, const struct batch *batch, st
         rebuild->expected = next;
         return true;
     }
-    rebuild->expected = most(rebuild->expected, batch->base_offset);
+    rebuild->expected = number_most(rebuild->expected, batch->base_offset);
     return add_records(rebuild, batch, NULL, err);
 }
 
@@ -407,9 +400,9 @@ bool rebuild_source_batch(struct rebuild *rebuild, const struct batch *batch, bo
         return add_records(rebuild, batch, rebuild->options.filter, err);
     }
     pair_list_missing(&rebuild->read, rebuild->expected, batch->base_offset);
-    rebuild->expected = most(rebuild->expected, batch->base_offset);
+    rebuild->expected = number_most(rebuild->expected, batch->base_offset);
     if (batch->count == 0 && !batch_is_control(batch)) { /* compaction kept the header alone */
-        int64_t next = least(batch_next_offset(batch), rebuild->ask_to);
+        int64_t next = number_least(batch_next_offset(batch), rebuild->ask_to);
         pair_list_missing(&rebuild->read, rebuild->expected, next);
         rebuild->expected = next;
         return true;
@@ -417,7 +410,7 @@ bool rebuild_source_batch(struct rebuild *rebuild, const struct batch *batch, bo
     if (kept) {
         return add_records(rebuild, batch, rebuild->options.filter, err);
     }
-    rebuild->expected = least(batch_next_offset(batch), rebuild->ask_to);
+    rebuild->expected = number_least(batch_next_offset(batch), rebuild->ask_to);
     return true;
 }
 
@@ -426,7 +419,7 @@ enum rebuild_need rebuild_read_end(struct rebuild *rebuild, bool of_target)
     pair_list_missing(&rebuild->read, rebuild->expected, rebuild->ask_to);
     if (of_target) {
         pair_list_backwards(&rebuild->target, &rebuild->read, rebuild->open.top.target);
-        rebuild->low.target = most(rebuild->ask_from, rebuild->floor.target);
+        rebuild->low.target = number_most(rebuild->ask_from, rebuild->floor.target);
     } else {
         pair_list_backwards(&rebuild->source, &rebuild->read, rebuild->open.top.source);
         rebuild->low.source = rebuild->ask_from;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/heap.h"
+#include "base/number.h"
 #include "offsets/checkpoint.h"
 #include "offsets/hint.h"
 
@@ -79,6 +80,7 @@ static void measure(struct group_entry *entry, int64_t offset, int64_t now_ms)
         bool known = pace->commits_ms > 0;
         pace->offsets = known ? mean(pace->offsets, more) : more;
         pace->commits_ms = known ? mean(pace->commits_ms, took_ms) : took_ms;
+        entry->burst = number_most(more, entry->burst - entry->burst / PACE_MEMORY);
     }
     entry->moved_ms = watched ? now_ms : 0;
 }
@@ -92,6 +94,7 @@ bool group_entry_source(struct group_entry *entry, int64_t offset, const char *m
         measure(entry, offset, now_ms);
     }
     facts->read_ms = other ? wall_ms : facts->read_ms;
+    entry->stood = other ? 0 : entry->stood + 1;
     entry->seen_ms = now_ms;
     entry->absent_ms = 0;
     if (hint_is(metadata, metadata_len)) {
@@ -155,16 +158,26 @@ void group_entry_settle(struct group_entry *entry, int64_t target_begin)
     }
 }
 
-#define LOOK_EACH_MS 1000 /* the source's commits are read so often */
+/* --- what is read again ------------------------------------------------------------------------------------------- */
 
-/* Read since the last commit that was seen: up to the next one, and until we look again. */
-static int64_t unseen_offsets(const struct group_pace *pace)
+int64_t group_pace_unseen(const struct group_pace *pace, int64_t unseen_ms)
 {
-    double more = (double)pace->offsets * (1.0 + (double)LOOK_EACH_MS / (double)pace->commits_ms);
-    return more >= 1e15 ? INT64_MAX / 4 : (int64_t)more;
+    double more = (double)pace->offsets / (double)pace->commits_ms * (double)unseen_ms;
+    return more >= 1e15 ? INT64_MAX : number_sum(pace->offsets, (int64_t)more);
 }
 
-int64_t group_entry_reread(const struct group_entry *entry, int64_t mirrored_end)
+#define LATE_LOOK_MS (2 * GROUP_LOOK_EACH_MS) /* a round of the keeper may take long */
+#define QUIET_LOOKS \
+    10 /* a second each: longer than clients leave between two commits as they come */
+
+/* Neither the group nor the topic moves: what is mirrored now is all that can have been read. */
+static bool is_quiet(const struct group_entry *entry, const struct group_log *log)
+{
+    int64_t looks = number_least(entry->stood, log->still);
+    return looks >= QUIET_LOOKS && looks * GROUP_LOOK_EACH_MS / 2 >= entry->facts.pace.commits_ms;
+}
+
+int64_t group_entry_reread(const struct group_entry *entry, const struct group_log *log)
 {
     const struct group_facts *facts = &entry->facts;
     int64_t stands = entry->target_seen >= 0 ? entry->target_seen : facts->committed;
@@ -174,16 +187,22 @@ int64_t group_entry_reread(const struct group_entry *entry, int64_t mirrored_end
     if (stands < 0 || facts->target_offset < 0) {
         return -1;
     }
-    int64_t left = mirrored_end > stands ? mirrored_end - stands : 0;
-    int64_t behind = facts->target_offset > stands ? facts->target_offset - stands : 0;
-    int64_t more = left;
+    int64_t grows = number_sum(log->grown, log->grown);
+    int64_t behind = number_most(facts->target_offset - stands, 0);
+    int64_t mirrored = number_sum(number_most(log->end - stands, 0), grows);
+    const struct group_pace pace = {.offsets = number_most(facts->pace.offsets, entry->burst),
+                                    .commits_ms = facts->pace.commits_ms};
+    int64_t most = mirrored;
+    if (pace.commits_ms > 0) { /* a mirror that catches up passes what the group is ahead by */
+        int64_t passed = facts->verdict == VERDICT_AHEAD ? number_least(facts->count, grows) : 0;
+        int64_t read = number_sum(passed, group_pace_unseen(&pace, LATE_LOOK_MS));
+        most = number_sum(behind, read);
+    }
     if (facts->limit >= facts->source_offset) { /* nobody reads for it */
-        more = facts->limit - facts->source_offset;
+        most = number_least(most, number_sum(behind, facts->limit - facts->source_offset));
+        return number_least(most, mirrored);
     }
-    if (facts->pace.commits_ms > 0 && unseen_offsets(&facts->pace) < more) {
-        more = unseen_offsets(&facts->pace);
-    }
-    return more < left - behind ? behind + more : left;
+    return is_quiet(entry, log) ? number_least(most, mirrored) : most;
 }
 
 /* --- decision ----------------------------------------------------------------------------------------------------- */

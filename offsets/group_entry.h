@@ -45,6 +45,17 @@ struct group_pace {
     int64_t offsets;    /* of the source, between two commits */
     int64_t commits_ms; /* between two commits; 0 = not known */
 };
+#define GROUP_LOOK_EACH_MS 1000 /* the source's commits are read so often */
+/* Source offsets read since the last commit that was seen: up to the next one, and what nobody looked at since.
+ * @param unseen_ms  since the last look
+ * @return INT64_MAX where it does not fit; the pace is known */
+int64_t group_pace_unseen(const struct group_pace *pace, int64_t unseen_ms);
+
+struct group_log { /* of a partition at the target, as the keeper sees it */
+    int64_t end;   /* everything that was mirrored lies below it */
+    int64_t grown; /* by so many offsets between two looks: the most lately */
+    int64_t still; /* looks since it grew last */
+};
 
 struct group_facts {       /* what is kept */
     int64_t source_offset; /* -1 = none any more */
@@ -76,12 +87,14 @@ struct group_entry {
     bool at_end; /* it stood at the mirror's end: where the next record came to be is asked then */
     int64_t ask_ms; /* what is known is asked again then; what is unmapped, not before */
     /* read */
-    int64_t absent_ms;   /* not in the source's answers since; 0 = it is */
-    int64_t seen_ms;     /* loop clock: the source's answer had it last; 0 = not since we began */
-    int64_t moved_ms;    /* likewise, and its offset was another one; 0 = not since we began */
-    bool rewound;        /* at the source, since our last commit */
-    int64_t past_ms;     /* our own commit is past the translation since; 0 = it is not */
-    int64_t look_ms;     /* the target is to be read again then */
+    int64_t absent_ms; /* not in the source's answers since; 0 = it is */
+    int64_t seen_ms;   /* loop clock: the source's answer had it last; 0 = not since we began */
+    int64_t moved_ms;  /* likewise, and its offset was another one; 0 = not since we began */
+    int64_t stood;     /* looks since its offset was another one */
+    int64_t burst;     /* source offsets between two commits: the most lately; not kept in Redis */
+    bool rewound;      /* at the source, since our last commit */
+    int64_t past_ms;   /* our own commit is past the translation since; 0 = it is not */
+    int64_t look_ms;   /* the target is to be read again then */
     int64_t target_seen; /* what it had at the last look, or what we committed since; -1 = none */
     bool metadata_seen;  /* the same metadata stands there */
     bool
@@ -137,10 +150,11 @@ MUST_CHECK
 bool group_entry_decide(struct group_entry *entry, const struct group_target *target);
 /* What the target answered to the commit. */
 void group_entry_answered(struct group_entry *entry, bool ok, enum group_hold why, int64_t now_ms);
-/* Records of the target that the group would read again, at most, if it went on there now: from what stands there to where it
- * may have read at the source. -1 = not known: nothing stands there, or it has no translation.
- * @param mirrored_end  of the target's partition */
-int64_t group_entry_reread(const struct group_entry *entry, int64_t mirrored_end);
+/* Records of the target that the group would read again, at most, if the source went away now and it went on there: from what
+ * stands there to where it may have read. A group that reads on gets what it reads up to its next commit and until we look
+ * again, late: the log grows meanwhile. One that nobody reads for, and one that stands at a log that stands, no more than there is.
+ * -1 = not known: nothing stands there, or it has no translation. */
+int64_t group_entry_reread(const struct group_entry *entry, const struct group_log *log);
 /* Does what Redis holds differ? */
 bool group_entry_unsaved(const struct group_entry *entry);
 /* It is sent: it stands there, unless the round fails. */

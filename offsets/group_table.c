@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/heap.h"
+#include "base/number.h"
 
 /* Room for one more pointer in an array that doubles. */
 static void *grow(void *items, size_t count, size_t *room)
@@ -240,6 +241,15 @@ void group_table_reading(struct group_table *table)
     table->reading++;
 }
 
+/* What it grew by counts half as much with each look that it grows less. */
+static void follow_log(struct group_log *log, int64_t end)
+{
+    int64_t more = end - log->end;
+    log->end = end;
+    log->grown = number_most(more, log->grown / 2);
+    log->still = more > 0 ? 0 : log->still + 1;
+}
+
 void group_part_checkpoint(const struct group_table *table, struct group_part *part,
                            const struct checkpoint *checkpoint)
 {
@@ -248,6 +258,9 @@ void group_part_checkpoint(const struct group_table *table, struct group_part *p
         checkpoint->source_next < before->source_next ||
         checkpoint->target_next < before->target_next) {
         part->epoch++;
+        part->log = (struct group_log){.end = checkpoint->target_next};
+    } else {
+        follow_log(&part->log, checkpoint->target_next);
     }
     part->seen = table->reading;
     part->checkpoint = *checkpoint;
@@ -481,7 +494,7 @@ static bool count_reread(const struct group_table *table, const struct group_ent
 {
     const struct group_part *part = entry->part;
     bool known = part->seen != 0 && part->seen == table->reading;
-    int64_t records = known ? group_entry_reread(entry, part->checkpoint.target_next) : -1;
+    int64_t records = known ? group_entry_reread(entry, &part->log) : -1;
     out->reread_unknown += records < 0 ? 1 : 0;
     out->reread_records += records > 0 ? (uint64_t)records : 0;
     return records > 0;

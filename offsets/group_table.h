@@ -23,6 +23,7 @@ struct group_part { /* one mirrored partition */
     int32_t partition;
     uint64_t seen;                /* the last reading of checkpoints that had one of it; 0 = none */
     struct checkpoint checkpoint; /* of that */
+    struct group_log log;         /* from checkpoint to checkpoint */
     int64_t target_begin;         /* of the target's log; -1 = unknown */
     bool limit_wanted;            /* by a group without members: group_table_limits() */
     uint64_t epoch;               /* what was translated before is of another map when it differs */

@@ -8,10 +8,9 @@
 
 #include "base/heap.h"
 #include "base/json.h"
+#include "base/number.h"
 #include "base/text.h"
 #include "offsets/checkpoint.h"
-
-#define LOOK_MS 1000 /* the keeper looks each second: what it did not see lasted no longer */
 
 void hint_done(struct hint *hint)
 {
@@ -21,16 +20,6 @@ void hint_done(struct hint *hint)
 }
 
 /* --- ranges ------------------------------------------------------------------------------------------------------- */
-
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t sum(int64_t a, int64_t b)
-{
-    return a > INT64_MAX - b ? INT64_MAX : a + b;
-}
 
 struct span { /* runs, and what is known without them */
     const struct offset_run *runs;
@@ -72,7 +61,7 @@ static int64_t reach(const struct span *span, int64_t source, int64_t otherwise)
     } else if (next < span->count) {
         bound = span->runs[next].target_first; /* a hole */
     }
-    bound = least(bound, span->end);
+    bound = number_least(bound, span->end);
     return bound < from ? from : bound;
 }
 
@@ -81,18 +70,16 @@ static int64_t guess(const struct span *span, int64_t source)
 {
     const struct hint_place *place = span->place;
     bool known = place->source_offset >= 0 && source > place->source_offset;
-    return reach(span, source, known ? sum(place->from, source - place->source_offset) : span->end);
+    return reach(span, source,
+                 known ? number_sum(place->from, source - place->source_offset) : span->end);
 }
 
-/* Read since the last commit that was seen: up to the next commit, and what came after the last look. */
+/* What the keeper did not see lasted no longer than to its next look, where nothing tells more. */
 static int64_t unseen(const struct hint_place *place)
 {
-    int64_t unseen_ms = place->looked_ms < 0 || place->alive_ms <= place->looked_ms
-                            ? LOOK_MS
-                            : place->alive_ms - place->looked_ms;
-    double rate = (double)place->pace.offsets / (double)place->pace.commits_ms;
-    double more = rate * (double)unseen_ms;
-    return more >= 1e15 ? INT64_MAX : sum(place->pace.offsets, (int64_t)more);
+    bool told = place->looked_ms >= 0 && place->alive_ms > place->looked_ms;
+    return group_pace_unseen(&place->pace,
+                             told ? place->alive_ms - place->looked_ms : GROUP_LOOK_EACH_MS);
 }
 
 static void find_runs(const struct span *span, size_t most, struct hint *out)
@@ -114,7 +101,7 @@ static void find_runs(const struct span *span, size_t most, struct hint *out)
         }
         int64_t skip = place - run->target_first;
         out->runs[count++] = (struct hint_run){place, run->source_first + skip};
-        place = least(out->until, run->target_first + run->length);
+        place = number_least(out->until, run->target_first + run->length);
     }
     out->runs_count = count;
     out->mapped_until = place;
@@ -131,11 +118,11 @@ void hint_find(const struct hint_place *place, const struct offset_run *runs, si
     }
     out->likely_until = out->until;
     if (place->source_limit >= 0) {
-        out->likely_until = least(out->until, guess(&span, place->source_limit));
+        out->likely_until = number_least(out->until, guess(&span, place->source_limit));
     }
     if (place->pace.commits_ms > 0 && place->source_offset >= 0) {
-        out->likely_until =
-            least(out->likely_until, guess(&span, sum(place->source_offset, unseen(place))));
+        out->likely_until = number_least(
+            out->likely_until, guess(&span, number_sum(place->source_offset, unseen(place))));
     }
     find_runs(&span, most, out);
 }
@@ -326,7 +313,7 @@ static bool runs_ok(const struct hint *hint)
     }
     for (size_t i = 1; i < hint->runs_count; i++) {
         int64_t length = runs[i].target_first - runs[i - 1].target_first;
-        if (length <= 0 || runs[i].source_first < sum(runs[i - 1].source_first, length)) {
+        if (length <= 0 || runs[i].source_first < number_sum(runs[i - 1].source_first, length)) {
             return false;
         }
     }

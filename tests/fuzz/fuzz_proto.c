@@ -187,10 +187,8 @@ static void groups(struct reader *reader, int api, int16_t version)
     struct find_coordinators_answer found;
     struct err err;
 
-    if ((api == API_DESCRIBE_GROUPS &&
-         proto_get_describe_group(reader, version, &described, &err)) ||
-        (api == API_CONSUMER_GROUP_DESCRIBE &&
-         proto_get_describe_consumer_group(reader, &described, &err))) {
+    if ((api == API_DESCRIBE_GROUPS || api == API_CONSUMER_GROUP_DESCRIBE) &&
+        proto_get_describe_group(reader, api, version, &described, &err)) {
         for (int32_t i = 0; i < described.members_count; i++) {
             touch(described.members[i].member_id);
             touch(described.members[i].instance_id);

@@ -268,15 +268,18 @@ def beat(worker, at, **more):
 
 
 def test_status_does_not_trust_another_hosts_clock(service, name):
-    """A worker whose clock is a minute off is alive; one whose heartbeat stands still is not."""
+    """A worker whose clock is a minute off is alive; one whose heartbeat stands still is not. While that is watched the
+    others go on: their clocks are right."""
     service.command.enable(name)
     key = service.key("workers", link=False)
     stop = threading.Event()
     late = datetime.timedelta(seconds=60)
+    clocks = {"living": -late, "early": late, "right": datetime.timedelta(0)}
 
     def living():
         while not stop.is_set():
-            service.redis.hset(key, "living", beat("living", datetime.datetime.now(datetime.UTC) - late))
+            for worker, off in clocks.items():
+                service.redis.hset(key, worker, beat(worker, datetime.datetime.now(datetime.UTC) + off, host="h"))
             time.sleep(0.5)
 
     service.redis.hset(key, "dead", beat("dead", datetime.datetime.now(datetime.UTC) - late))
@@ -285,10 +288,14 @@ def test_status_does_not_trust_another_hosts_clock(service, name):
     thread.start()
     try:
         link = service.status()
+        shown = " ".join(service.run("status", name).stdout.split())
     finally:
         stop.set()
         thread.join()
-    assert set(link["workers"]) == {"living"} and set(link["gone_workers"]) == {"dead"}
+    assert set(link["workers"]) == set(clocks) and set(link["gone_workers"]) == {"dead"}
+    said = {word.split(" ")[0]: word for word in shown.split("worker ")}
+    assert "clock ahead" in said["early"]
+    assert "clock ahead" not in said["right"] and "told 0." in said["right"], said["right"]
 
 
 def test_hostile_redis(service, name):

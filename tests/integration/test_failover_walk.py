@@ -72,6 +72,14 @@ def stragglers(one):
     return json.loads(done.stdout) | {"exit": done.returncode}, time.monotonic() - began
 
 
+def told_again(one):
+    """Records that groups would read again, by the first line of status and its JSON."""
+    (service,) = one.command.json("status", SERVICE)["services"]
+    (link,) = service["links"]
+    assert f"of 2 groups re-read at most {link['reread_records']:,} records" in service["summary"], service["summary"]
+    return link["reread_records"]
+
+
 def succeeded(done):
     assert done.returncode == EXIT_DONE, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     report = json.loads(done.stdout)
@@ -94,8 +102,10 @@ def assert_source_names(one, published, at_source):
 
 
 def test_consumers_go_on_and_the_ledger_proves_it(walk, capsys):
-    """The primary is killed with kill -9 under its producers and consumers."""
+    """The primary is killed with kill -9 under its producers and consumers. What `ferry status` said of records that
+    are read again, at whatever moment, is not less than what then is."""
     one = at_work(walk().start(workers=2))
+    told = [told_again(one) for _ in range(5)]
     at_source = records_of(one.source, one.topics)
     one.kill_primary()
     done, seconds = one.failover("-o", "json")
@@ -111,7 +121,9 @@ def test_consumers_go_on_and_the_ledger_proves_it(walk, capsys):
     text = verdict.text()
     assert verdict.ok, text
     with capsys.disabled():
-        print(f"\nexec to exit {seconds:.1f} s\n{text}")
+        print(f"\nexec to exit {seconds:.1f} s; status said at most {told}\n{text}")
+    assert sum(account.repeats for account in verdict.accounts) <= min(told), f"told {told}\n{text}"
+    assert max(told) <= 10 * RATE * len(one.topics), f"{told}: more than they can have read"
     named = assert_source_names(one, published, at_source)
     live, left = (account(verdict, group) for group in ("live", "left"))
     assert live.at_home > 2000 and live.at_other >= 800 and left.at_other > 800

@@ -444,30 +444,90 @@ static void long_metadata_is_cut(void **state)
     free(longer);
 }
 
+/* What it would read again where the log ends at `end`. */
+static int64_t again_at(const struct group_entry *entry, int64_t end, int64_t grown, int64_t still)
+{
+    const struct group_log log = {.end = end, .grown = grown, .still = still};
+    return group_entry_reread(entry, &log);
+}
+
 static void what_would_be_read_again(void **state)
 {
     (void)state;
     struct group_entry entry = fresh(1000);
     maps_to(&entry, VERDICT_EXACT, 500);
     entry.target_seen = -1;
-    assert_int_equal(group_entry_reread(&entry, 900), -1); /* nothing stands at the target yet */
+    assert_int_equal(again_at(&entry, 900, 0, 0), -1); /* nothing stands at the target yet */
     group_entry_done(&entry);
     entry = ours_at_500();
-    assert_int_equal(group_entry_reread(&entry, 900), 400); /* it may have read to the end */
-    entry.facts.pace = (struct group_pace){.offsets = 50, .commits_ms = 2000};
-    assert_int_equal(group_entry_reread(&entry, 900), 75); /* a commit's worth, and a look's */
-    assert_int_equal(group_entry_reread(&entry, 520), 20);
-    assert_int_equal(group_entry_reread(&entry, 400), 0);
-    entry.facts.limit = 1010; /* its last member was gone when the source ended there */
-    assert_int_equal(group_entry_reread(&entry, 900), 10);
+    assert_int_equal(again_at(&entry, 900, 0, 0), 400);  /* it may have read to the end */
+    assert_int_equal(again_at(&entry, 900, 30, 0), 460); /* and what comes until we look again */
+    assert_int_equal(again_at(&entry, 400, 0, 0), 0);
     group_entry_source(&entry, 1100, "kept", 4, NOW_MS + 1000, WALL_MS + 1000);
     maps_to(&entry, VERDICT_EXACT, 600); /* translated, and 500 stands there still */
     entry.facts.limit = 1100;
-    assert_int_equal(group_entry_reread(&entry, 900), 100);
+    assert_int_equal(again_at(&entry, 900, 0, 0), 100);
     maps_to(&entry, VERDICT_UNMAPPED, -1);
-    assert_int_equal(group_entry_reread(&entry, 900), -1);
+    assert_int_equal(again_at(&entry, 900, 0, 0), -1);
     entry.facts.source_offset = -1; /* gone at the source */
-    assert_int_equal(group_entry_reread(&entry, 900), 0);
+    assert_int_equal(again_at(&entry, 900, 0, 0), 0);
+    group_entry_done(&entry);
+}
+
+/* That it stood at the end when we looked says nothing of what it reads until its next commit: the log grows. */
+static void a_group_that_reads_on_reads_more_than_there_is(void **state)
+{
+    (void)state;
+    struct group_entry entry = ours_at_500();
+    entry.facts.pace = (struct group_pace){.offsets = 50, .commits_ms = 2000};
+    assert_int_equal(again_at(&entry, 900, 0, 0), 100);  /* a commit's worth, and a late look's */
+    assert_int_equal(again_at(&entry, 500, 10, 0), 100); /* it stands at the end */
+    entry.burst = 80;                                    /* and reads more at times */
+    assert_int_equal(again_at(&entry, 500, 10, 0), 160);
+    entry.burst = 0;
+    maps_to(&entry, VERDICT_AHEAD, 500);
+    entry.facts.count =
+        1000; /* of which the mirror may pass as many as it does until a late look */
+    assert_int_equal(again_at(&entry, 500, 10, 0), 120);
+    maps_to(&entry, VERDICT_EXACT, 500);
+    entry.facts.count = 0;
+
+    entry.stood = 9; /* s; both stand, but not for longer than clients take from commit to commit */
+    assert_int_equal(again_at(&entry, 520, 0, 9), 100);
+    entry.stood = 10;
+    assert_int_equal(again_at(&entry, 520, 0, 9), 100);
+    assert_int_equal(again_at(&entry, 520, 0, 10), 20); /* nobody writes, it does not move */
+    assert_int_equal(again_at(&entry, 500, 0, 10), 0);
+    assert_int_equal(again_at(&entry, 900, 0, 10), 100);
+    entry.facts.pace.commits_ms = 10000; /* a pause between two commits is none */
+    assert_int_equal(again_at(&entry, 500, 0, 10), 60);
+    assert_int_equal(again_at(&entry, 500, 0, 20), 60);
+    entry.stood = 20;
+    assert_int_equal(again_at(&entry, 500, 0, 20), 0);
+
+    entry.stood = 0;
+    entry.facts.limit =
+        1010; /* its last member was gone when the source ended there: it reads no more */
+    assert_int_equal(again_at(&entry, 900, 10, 0), 10);
+    assert_int_equal(again_at(&entry, 505, 0, 0), 5);
+    group_entry_done(&entry);
+}
+
+static void bursts_are_remembered_for_some_commits(void **state)
+{
+    (void)state;
+    struct group_entry entry = ours_at_500();
+    int64_t at = 1000;
+    for (int i = 1; i <= 40; i++) {
+        at += i == 20 ? 800 : 100;
+        assert_true(group_entry_source(&entry, at, "kept", 4, NOW_MS + i * 1000, WALL_MS));
+        assert_int_equal(entry.stood, 0);
+        assert_int_equal(entry.burst, i < 2 ? 0 : i < 20 ? 100 : i == 20 ? 800 : entry.burst);
+        assert_true(i < 20 || entry.burst >= 100);
+    }
+    assert_int_equal(entry.burst, 100);
+    assert_false(group_entry_source(&entry, at, "kept", 4, NOW_MS + 41000, WALL_MS));
+    assert_int_equal(entry.stood, 1);
     group_entry_done(&entry);
 }
 
@@ -519,6 +579,8 @@ int main(void)
         cmocka_unit_test(other_text_is_refused),
         cmocka_unit_test(long_metadata_is_cut),
         cmocka_unit_test(what_would_be_read_again),
+        cmocka_unit_test(a_group_that_reads_on_reads_more_than_there_is),
+        cmocka_unit_test(bursts_are_remembered_for_some_commits),
         cmocka_unit_test(fields),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -211,6 +211,36 @@ static void a_full_round_goes_on_where_it_ended(void **state)
     group_table_free(table);
 }
 
+/* By how much a log grows until the next look, and since when it stands: what is read again hangs on both. */
+static void what_a_log_does_from_look_to_look(void **state)
+{
+    (void)state;
+    struct group_table *table = group_table_new();
+    struct group_part *part = group_part_make(group_topic_make(table, "t"), 0);
+    static const struct {
+        int64_t end, grown, still;
+    } looks[] = {
+        {100, 0,  0}, /* how long it had stood there is not known */
+        {140, 40, 0},
+        {150, 20, 0},
+        {150, 10, 1},
+        {150, 5,  2},
+        {151, 2,  0},
+        {90,  0,  0}, /* cut: another map */
+        {90,  0,  1},
+    };
+    for (size_t i = 0; i < sizeof(looks) / sizeof(looks[0]); i++) {
+        read_checkpoint(table, part, 1, looks[i].end, looks[i].end);
+        assert_int_equal(part->log.end, looks[i].end);
+        assert_int_equal(part->log.grown, looks[i].grown);
+        assert_int_equal(part->log.still, looks[i].still);
+    }
+    group_table_reading(table); /* one look did not find it */
+    read_checkpoint(table, part, 1, 5000, 5000);
+    assert_int_equal(part->log.grown, 0);
+    group_table_free(table);
+}
+
 static void counts(void **state)
 {
     (void)state;
@@ -447,6 +477,7 @@ int main(void)
         cmocka_unit_test(the_map_is_asked_when_it_may_say_something_new),
         cmocka_unit_test(what_stood_at_the_end_is_asked_for_when_the_mirror_went_on),
         cmocka_unit_test(a_full_round_goes_on_where_it_ended),
+        cmocka_unit_test(what_a_log_does_from_look_to_look),
         cmocka_unit_test(counts),
         cmocka_unit_test(places_share_an_answer),
         cmocka_unit_test(another_incarnation_is_asked_again),

@@ -737,10 +737,10 @@ static void members_of_a_group(void **state)
         struct writer writer;
         struct err err;
         writer_init(&writer);
-        proto_put_describe_group(&writer, version, "billing");
+        proto_put_describe_group(&writer, API_DESCRIBE_GROUPS, version, "billing");
         assert_written(&writer, requests[version - 2]);
         struct reader reader = reader_over(answers[version - 2].data, answers[version - 2].len);
-        assert_true(proto_get_describe_group(&reader, version, &answer, &err));
+        assert_true(proto_get_describe_group(&reader, API_DESCRIBE_GROUPS, version, &answer, &err));
         assert_int_equal(answer.error, 0);
         assert_true(is(answer.state, "Stable"));
         assert_int_equal(answer.members_count, 2);
@@ -762,10 +762,10 @@ static void members_of_a_consumer_group(void **state)
 
     (void)state;
     writer_init(&writer);
-    proto_put_describe_consumer_group(&writer, "billing");
+    proto_put_describe_group(&writer, API_CONSUMER_GROUP_DESCRIBE, 0, "billing");
     assert_written(&writer, (struct vector)VECTOR(describe_consumer_group_request_v0));
     struct reader reader = reader_over(vector.data, vector.len);
-    assert_true(proto_get_describe_consumer_group(&reader, &answer, &err));
+    assert_true(proto_get_describe_group(&reader, API_CONSUMER_GROUP_DESCRIBE, 0, &answer, &err));
     assert_int_equal(answer.error, 0);
     assert_true(is(answer.state, "Stable"));
     assert_int_equal(answer.members_count, 2);
@@ -1008,11 +1008,8 @@ static bool decode_groups(struct reader *reader, enum api_key api, int16_t versi
     } else if (api == API_OFFSET_COMMIT &&
                (*out_ok = proto_get_offset_commit(reader, version, &any.commits, err))) {
         offset_commit_answer_done(&any.commits);
-    } else if (api == API_DESCRIBE_GROUPS &&
-               (*out_ok = proto_get_describe_group(reader, version, &any.described, err))) {
-        describe_group_answer_done(&any.described);
-    } else if (api == API_CONSUMER_GROUP_DESCRIBE &&
-               (*out_ok = proto_get_describe_consumer_group(reader, &any.described, err))) {
+    } else if ((api == API_DESCRIBE_GROUPS || api == API_CONSUMER_GROUP_DESCRIBE) &&
+               (*out_ok = proto_get_describe_group(reader, api, version, &any.described, err))) {
         describe_group_answer_done(&any.described);
     } else if (api == API_MANY_COORDINATORS &&
                (*out_ok = proto_get_find_coordinators(reader, version, &any.coordinators, err))) {
