@@ -113,7 +113,6 @@ static void take_id(struct records *records, const struct init_producer_id_answe
 
 struct question {
     struct records *records;
-    struct conn *conn;
     int16_t version;
 };
 
@@ -150,7 +149,7 @@ static void ask(struct records *records)
         return;
     }
     struct question *question = must(calloc(1, sizeof(*question)));
-    *question = (struct question){.records = records, .conn = conn, .version = version};
+    *question = (struct question){.records = records, .version = version};
     struct writer writer;
     writer_init(&writer);
     proto_put_init_producer_id(&writer, version);
