@@ -88,17 +88,23 @@ def done(process, timeout=60):
 
 
 def test_a_cluster_without_transactions_is_named(service):
-    """As it comes nothing can be written there; the error says what such a cluster wants, and `ferry check` before."""
+    """As it comes nothing can be written there; the error says what such a cluster wants."""
     one = service(control="fenced")
-    checked = one.command.run("check", one.name)
-    assert checked.returncode == EXIT_REFUSED, checked.stdout
-    assert "COORDINATOR_NOT_AVAILABLE" in checked.stdout
-    assert 'a cluster that takes no transactions wants "control": "single-writer"' in checked.stdout
     failed = one.command.run("enable", one.name, "--yes")
     assert failed.returncode == EXIT_UNREACHABLE
     assert '"control": "single-writer"' in failed.stderr
 
 
+@pytest.mark.long
+def test_check_names_a_cluster_without_transactions(service):
+    one = service(control="fenced")
+    checked = one.command.run("check", one.name)
+    assert checked.returncode == EXIT_REFUSED, checked.stdout
+    said = checked.stdout
+    assert 'a cluster that takes no transactions wants "control": "single-writer"' in said
+
+
+@pytest.mark.long
 def test_a_cluster_that_refuses_compaction_is_named_and_served(strict_service):
     """Refused by name, with what to write into the file; then mirrored and failed over: nothing there is compacted."""
     one = strict_service(control="fenced")
@@ -153,6 +159,7 @@ def test_the_keeper_and_the_commands_write_it(service):
     assert worker.alive
 
 
+@pytest.mark.long
 def test_of_two_hints_the_last_one_holds(service):
     """The topic of hints is kept whole here: one that stands before another of its group is told to nobody, and a group
     without any is told of nothing."""
