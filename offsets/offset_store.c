@@ -84,7 +84,7 @@ static void not_now(struct offset_store *store, const struct err *err)
 {
     bool told = !store->ready && strcmp(store->writes_refused.what, err->what) == 0;
     store->greeting = false;
-    if (redis_state(store->redis) == REDIS_READY && !told) {
+    if (err->code == REDIS_ANSWERED && !told) { /* not a call that was lost, late, or one too many */
         become(store, false, err);
         store->writes_refused = *err;
     }
