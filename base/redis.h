@@ -20,8 +20,6 @@ struct redisReply; /* hiredis' */
 #define REDIS_PENDING_MAX \
     8192 /* 8,192 partitions each with one advance in flight; a call beyond fails at once */
 
-#define REDIS_ANSWERED 10001 /* err.code of an error reply: it is there, and does not do it */
-
 struct redis_options {
     const char *url;      /* redis://HOST:PORT/DB or rediss:// ; never holds a password */
     const char *username; /* ACL user or NULL */

@@ -180,7 +180,7 @@ void redis_reply_error(const struct redisReply *reply, struct err *err)
             kind = ERR_RETRY;
         }
     }
-    err_set_code(err, kind, REDIS_ANSWERED, "Redis says: %.400s", reply->str);
+    err_set(err, kind, "Redis says: %.400s", reply->str);
 }
 
 void redis_script_argv(const char *command, const char *script, const char *keys, int argc,
