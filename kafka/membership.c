@@ -472,10 +472,14 @@ static struct client *new_client(const struct config_client *settings,
     char heartbeat[16];
     char refresh[16];
     char poll[16];
+    /* librdkafka wants no session longer than that */
+    int32_t poll_ms = options->max_poll_interval_ms > options->session_timeout_ms
+                          ? options->max_poll_interval_ms
+                          : options->session_timeout_ms;
     snprintf(session, sizeof(session), "%d", options->session_timeout_ms);
     snprintf(heartbeat, sizeof(heartbeat), "%d", options->heartbeat_ms);
     snprintf(refresh, sizeof(refresh), "%d", options->metadata_refresh_ms);
-    snprintf(poll, sizeof(poll), "%d", options->max_poll_interval_ms);
+    snprintf(poll, sizeof(poll), "%d", poll_ms);
     /* clang-format off */
     const char *const extra[] = {
         "group.id", options->group,

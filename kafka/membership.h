@@ -44,7 +44,7 @@ struct membership_options {
     int32_t session_timeout_ms;   /* 10,000 */
     int32_t heartbeat_ms;         /* 500 */
     int32_t metadata_refresh_ms;  /* 2,000 */
-    int32_t max_poll_interval_ms; /* 30,000 */
+    int32_t max_poll_interval_ms; /* 30,000; a longer session counts */
 };
 
 /* NULL with ERR_CONFIG when the settings are refused. `client` is borrowed: its secrets are read now and then. */

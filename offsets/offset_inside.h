@@ -41,9 +41,8 @@ struct offset_store {
     bool ready;
     bool greeting; /* asked whose Redis it is, and what it does when it is full */
     int64_t greeted_ms;
-    bool policy_hidden;        /* said once */
-    struct err refused;        /* ERR_NONE = is not */
-    struct err writes_refused; /* for now: it answers, and says so */
+    bool policy_hidden; /* said once */
+    struct err refused; /* ERR_NONE = is not */
     struct loop_timer *tick;
     struct loop_timer *flush_timer;
     void (*flushed)(void *arg, bool all);

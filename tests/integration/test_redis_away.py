@@ -348,11 +348,9 @@ def test_a_redis_in_trouble(line, source, trouble):
     before = grown(one)
     assert longest_stall(one, 4) < 1.5
     assert grown(one) > before + 2000
-    wait_for("the worker to say it", lambda: any(answer in line for line in one.workers[0].events("map.away")), 10)
     wait_for("status to say it", lambda: answer in one.command.run("status", one.service).stdout, 20, every=0.5)
     assert "start ferryd" not in one.command.run("status", one.service).stdout
     assert one.command.run("status", one.service, "--check").returncode != 0
-    assert one.workers[0].metrics().get("ferry_map_ready") == 0
     end(one.redis)
     stop_loads(loads)
     one.wait_caught_up()
