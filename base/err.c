@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+
 __attribute__((format(printf, 4, 0))) static void set(struct err *err, enum err_kind kind, int code,
                                                       const char *format, va_list args)
 {
@@ -13,6 +15,7 @@ __attribute__((format(printf, 4, 0))) static void set(struct err *err, enum err_
     /* Through a copy: an argument may be the text that stands in `err` now. */
     char what[ERR_WHAT_BYTES];
     vsnprintf(what, sizeof(what), format, args);
+    text_clean(what);
     err->kind = kind;
     err->code = code;
     memcpy(err->what, what, sizeof(what));
@@ -59,6 +62,7 @@ bool err_wrap(struct err *err, const char *format, ...)
         memcpy(err->what + used + 2, what, len);
         err->what[used + 2 + len] = '\0';
     }
+    text_clean(err->what);
     return false;
 }
 
@@ -71,6 +75,7 @@ bool err_hint(struct err *err, const char *format, ...)
     va_start(args, format);
     vsnprintf(err->hint, sizeof(err->hint), format, args);
     va_end(args);
+    text_clean(err->hint);
     return false;
 }
 

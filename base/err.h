@@ -1,7 +1,8 @@
 /* What went wrong, for whom, and what to type next.
  *
  * An error is a value that the caller owns; nobody logs and returns: it is logged once, by who handles it.
- * `kind` decides policy, `what` says it with the outermost context first, `hint` tells on-call the next command.
+ * `kind` decides policy, `what` says it with the outermost context first, `hint` tells on-call the next command. Both are
+ * UTF-8, whatever brokers and programs say and wherever it is cut: they go to journals and reports, which are JSON.
  */
 #ifndef FERRY_BASE_ERR_H
 #define FERRY_BASE_ERR_H

@@ -1,7 +1,9 @@
 #include "base/json.h"
 
+#include <assert.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "base/json_place.h"
 
 #define JSON_BYTES_MAX (16 << 20)
@@ -78,7 +80,8 @@ bool json_get_bool(const json_t *object, const char *key, bool *out, struct err 
 
 char *json_text(const json_t *value)
 {
-    return json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+    assert(value != NULL); /* json_pack() gives none for what is no UTF-8 */
+    return must(json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY));
 }
 char *json_pretty(const json_t *value)
 {

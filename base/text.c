@@ -1,6 +1,7 @@
 #include "base/text.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,6 +57,30 @@ void text_number(struct text *text, int64_t value)
 {
     const char *end = text_digits(room_for(text, TEXT_NUMBER_BYTES), value);
     text->len = (size_t)(end - text->data);
+}
+
+/* So many bytes are one character, RFC 3629; 0: none begins here. */
+static size_t utf8_len(const unsigned char *at)
+{
+    size_t len = at[0] < 0x80 ? 1 : at[0] < 0xc2 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : 4;
+    bool good = at[0] <= 0xf4;
+    for (size_t i = 1; good && i < len; i++) { /* a text's end is none either */
+        good = (at[i] & 0xc0) == 0x80;
+    }
+    bool overlong = (at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xf0 && at[1] < 0x90);
+    bool beyond = (at[0] == 0xed && at[1] > 0x9f) || (at[0] == 0xf4 && at[1] > 0x8f);
+    return good && !overlong && !beyond ? len : 0;
+}
+
+void text_clean(char *string)
+{
+    while (*string != '\0') {
+        size_t len = utf8_len((const unsigned char *)string);
+        if (len == 0) {
+            *string = '?';
+        }
+        string += len == 0 ? 1 : len;
+    }
 }
 
 void text_quoted(struct text *text, const char *string)

@@ -24,6 +24,8 @@ void text_number(struct text *text, int64_t value);
 void text_quoted(struct text *text, const char *string);
 /* The inside of a JSON string. @param bytes  printable ASCII alone */
 void text_escaped(struct text *text, const char *bytes, size_t len);
+/* In place: what is no UTF-8 becomes "?". JSON takes nothing else, and what others say may be cut anywhere. */
+void text_clean(char *string);
 /* Heap, ended by NUL, free() by the caller; the text is empty again. */
 char *text_take(struct text *text);
 

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Its time, ms since 1970; -1 = it has none. */
+int64_t beat_ms(const json_t *worker);
 bool beat_of_link(const json_t *worker, const char *from, const char *to);
 /* Its time is neither fresh nor long past: it may be alive with a wrong clock; look again before it is judged. */
 bool beat_in_doubt(const json_t *worker, int64_t now_ms);

@@ -8,6 +8,7 @@
 #include "cli/context.h"
 
 enum check_level { CHECK_OK, CHECK_WARNING, CHECK_UNKNOWN, CHECK_REFUSED, CHECK_UNREACHABLE };
+const char *check_level_name(enum check_level level); /* "ok", "warning", .. */
 
 struct check {
     struct context *context;

@@ -320,12 +320,11 @@ static bool write_record(const struct acls *acls, struct control_writer *writer,
     const struct context *context = acls->context;
     char who[CONTEXT_WHO_BYTES];
     char when[CLOCK_TEXT_BYTES];
-    const char *reason = command_get(context->line, "reason");
+    const char *reason = command_reason(context->line);
     json_t *record = json_pack("{sososososs}", "ours", acl_sync_entries(ours), "withheld",
                                acl_sync_entries(&acls->plan.record.withheld), "by",
-                               render_string(context_who(who)), "reason",
-                               render_string(reason == NULL ? "" : reason), "time",
-                               clock_rfc3339(clock_wall_ms(clock_system()), when));
+                               render_string(context_who(who)), "reason", json_string(reason),
+                               "time", clock_rfc3339(clock_wall_ms(clock_system()), when));
     char *text = json_text(record);
     const struct control_record one = {.key = "acls", .value = text};
     bool ok = control_write(writer, &one, 1, err);

@@ -236,15 +236,15 @@ static char *role_text(const struct context *context, json_t *held)
 {
     char who[CONTEXT_WHO_BYTES];
     char when[CLOCK_TEXT_BYTES];
-    const char *reason = command_get(context->line, "reason");
+    const char *reason = command_reason(context->line);
     json_t *secondaries = json_array();
     for (size_t i = 0; i < context->service->others_count; i++) {
         json_array_append_new(secondaries, json_string(context->service->others[i]));
     }
-    json_t *role = json_pack("{sisssosososssO}", "epoch", 1, "primary", context->from->name,
-                             "secondaries", secondaries, "by", render_string(context_who(who)),
-                             "reason", render_string(reason == NULL ? "" : reason), "time",
-                             clock_rfc3339(clock_wall_ms(clock_system()), when), "adopt", held);
+    json_t *role =
+        json_pack("{sisssosososssO}", "epoch", 1, "primary", context->from->name, "secondaries",
+                  secondaries, "by", render_string(context_who(who)), "reason", json_string(reason),
+                  "time", clock_rfc3339(clock_wall_ms(clock_system()), when), "adopt", held);
     char *text = json_text(role);
     json_decref(role);
     return text;

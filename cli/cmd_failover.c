@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/confirm.h"
 #include "cli/context.h"
+#include "cli/left.h"
 #include "cli/print_report.h"
 #include "cli/render.h"
 #include "failover/journal.h"
@@ -99,11 +100,11 @@ static bool take_loss(struct move *move, struct err *err)
 static bool take_options(struct move *move, enum operation_kind kind, struct err *err)
 {
     const struct command_line *line = move->context.line;
-    const char *reason = command_get(line, "reason");
+    const char *reason = command_reason(line);
     int64_t seconds = kind == OPERATION_SWITCHOVER ? SWITCHOVER_S : FAILOVER_S;
     move->options = (struct operation_options){.kind = kind,
                                                .by = context_who(move->who),
-                                               .reason = reason == NULL ? "" : reason,
+                                               .reason = reason,
                                                .dns_done = command_has(line, "dns-done"),
                                                .dry_run = command_has(line, "dry-run"),
                                                .quiet = move->context.quiet};
@@ -139,6 +140,7 @@ static bool primary_lives(struct move *move, struct err *err)
 {
     struct operation *op = &move->op;
     char lag[RENDER_NUMBER_BYTES];
+    char typed[OPERATION_TYPED_BYTES];
     if (op->planned || op->source == NULL || operation_forced(op, "primary-alive")) {
         return true;
     }
@@ -149,7 +151,7 @@ static bool primary_lives(struct move *move, struct err *err)
             op->from->name, render_count(move->loss.at_most, lag));
     return err_hint(
         err, "ferry switchover %s; or it answers and is lost all the same: --force primary-alive",
-        op->service->name);
+        operation_typed(op, typed));
 }
 
 static bool loss_allowed(const struct move *move)
@@ -170,6 +172,7 @@ static bool loss_matters(const struct move *move)
 static bool loss_gate(struct move *move, struct err *err)
 {
     char text[LOSS_TEXT_BYTES];
+    char typed[OPERATION_TYPED_BYTES];
     const struct operation *op = &move->op;
     if (op->planned || !command_has(move->context.line, "yes") || loss_allowed(move)) {
         return true; /* without --yes the question says it */
@@ -179,7 +182,7 @@ static bool loss_gate(struct move *move, struct err *err)
                  move->options.allow_loss == CONFIG_LOSS_ASKED
                      ? "--yes needs --allow-loss"
                      : "more than --allow-loss or max_loss allows");
-    return err_hint(err, "ferry failover %s --yes --allow-loss %s", op->service->name,
+    return err_hint(err, "ferry failover %s --yes --allow-loss %s", operation_typed(op, typed),
                     move->loss.at_most < 0 ? "unknown" : "N");
 }
 
@@ -263,53 +266,6 @@ static enum report_state state_of(enum plan_end end)
     return REPORT_LOST;
 }
 
-static void leave(struct operation *op, const char *step, const char *what, const char *hint)
-{
-    struct err why = {0};
-    err_set(&why, ERR_REFUSED, "%s", what);
-    err_hint(&why, "%s", hint);
-    operation_leave(op, step, &why, false);
-}
-
-static void leave_groups(struct operation *op)
-{
-    char hint[300];
-    const json_t *kept = operation_kept(op, "offsets");
-    const char *why = json_string_value(json_object_get(kept, "why"));
-    if (json_integer_value(json_object_get(kept, "unresolved")) > 0) {
-        snprintf(hint, sizeof(hint), "ferry offsets reset %.100s --group GROUP --to translated",
-                 op->service->name);
-        leave(op, "offsets", why == NULL ? "groups are not where they should be" : why, hint);
-    }
-}
-
-static void leave_stragglers(struct operation *op)
-{
-    char what[300];
-    char count[RENDER_NUMBER_BYTES];
-    json_t *records = json_object_get(operation_kept(op, "stragglers"), "records");
-    bool unknown = op->planned && !json_is_integer(records);
-    if (unknown || json_integer_value(records) > 0) {
-        snprintf(what, sizeof(what), "%s records at %.100s behind the cut are not mirrored",
-                 render_count(unknown ? -1 : json_integer_value(records), count), op->from->name);
-        leave(op, "stragglers", what, "where: evidence.stragglers.topics in -o json");
-    }
-}
-
-/* Every row is done, and no second run mends that. */
-static void leave_rest(struct operation *op)
-{
-    char hint[300];
-    const char *proof = json_string_value(json_object_get(operation_kept(op, "fence"), "proof"));
-    if (proof == NULL || strcmp(proof, "none") == 0) {
-        snprintf(hint, sizeof(hint), "see that no ferryd of %.100s mirrors to %.100s any more",
-                 op->service->name, op->to->name);
-        leave(op, "fence", "the mirror's workers are not proven to have stopped", hint);
-    }
-    leave_groups(op);
-    leave_stragglers(op);
-}
-
 /* Taken back, but for what the source or Redis keeps. */
 static bool undone_left(const struct operation *op)
 {
@@ -343,34 +299,16 @@ static void show(const struct move *move, json_t *take_report)
     }
 }
 
-/* Ended with exit 4, and nothing failed: what is left, the gravest first, and where to look. */
-static void say_left(const struct move *move, enum plan_end end, struct err *err)
+/* What ended stands open all the same: why it was taken back is not forgotten over it. */
+static void not_closed(enum plan_end end, const struct err *why, struct err *err)
 {
-    const struct operation *op = &move->op;
-    const char *service = op->service->name;
-    const char *proof = json_string_value(json_object_get(operation_kept(op, "fence"), "proof"));
-    json_int_t groups =
-        json_integer_value(json_object_get(operation_kept(op, "offsets"), "unresolved"));
-    const json_t *late = json_object_get(operation_kept(op, "stragglers"), "records");
-    if (end != PLAN_DONE) {
-        err_set(err, ERR_RETRY, "moved, but for a step that could not do all of it");
-        err_hint(err, "ferry %s %s", operation_kind_name(op->options.kind), service);
-    } else if (proof == NULL || strcmp(proof, "none") == 0) {
-        err_set(err, ERR_REFUSED, "moved, and the mirror's workers are not proven to have stopped");
-        err_hint(err, "systemctl stop ferryd where they run; ferry history %s %s", service, op->id);
-    } else if (groups > 0) {
-        err_set(err, ERR_REFUSED, "moved, and %lld groups are not where they have to go on",
-                (long long)groups);
-        err_hint(err, "ferry offsets show %s; ferry hints %s", service, service);
-    } else if (json_is_integer(late)) {
-        err_set(err, ERR_REFUSED, "moved, and %lld records were written at %s behind the cut",
-                (long long)json_integer_value(late), op->from->name);
-        err_hint(err, "ferry stragglers %s", service);
+    const char *ended = end == PLAN_UNDONE ? "taken back" : "moved";
+    if (err->kind == ERR_NONE) {
+        err_set(err, why->kind, "%s, and the journal is not closed: %s", ended, why->what);
     } else {
-        err_set(err, ERR_RETRY, "moved, and what is written at %s behind the cut is not known",
-                op->from->name);
-        err_hint(err, "ferry stragglers %s --timeout 300", service);
+        err_wrap(err, "%s, and the journal is not closed (%.200s)", ended, why->what);
     }
+    err_hint(err, "the same command again closes it");
 }
 
 static int run(struct move *move, struct err *err)
@@ -379,7 +317,7 @@ static int run(struct move *move, struct err *err)
     const struct step *at = NULL;
     enum plan_end end = plan_run(&plan_failover, op, &at, err);
     if (end == PLAN_DONE || end == PLAN_PARTLY) {
-        leave_rest(op);
+        left_take(op);
         end = json_array_size(op->left) > 0 ? PLAN_PARTLY : PLAN_DONE;
     }
     struct report_end told = {.state = state_of(end),
@@ -411,14 +349,14 @@ static int run(struct move *move, struct err *err)
     }
     struct err why = {0};
     if (closes && !close_operation(move, &told, report, &why)) {
-        err_wrap(&why, "moved, and the journal is not closed");
-        *err = why;
+        not_closed(end, &why, err);
         told.exit = EXIT_PARTLY;
+        json_object_set_new(report, "exit", json_integer(told.exit));
     }
     show(move, report);
     if (told.exit != EXIT_DONE) {
         if (err->kind == ERR_NONE) {
-            say_left(move, end, err);
+            left_say(op, err);
         } else if (err->hint[0] == '\0' && told.exit == EXIT_PARTLY) {
             err_hint(err, "the same command again goes on");
         }

@@ -195,9 +195,9 @@ static json_t *order_json(const struct retry *retry, const char *place, struct e
         json_object_set_new(order, "from", json_integer(retry->from));
     }
     if (retry->kind != ORDER_RETRY) { /* about what was seen, nothing else */
-        const char *reason = command_get(retry->context->line, "reason");
+        const char *reason = command_reason(retry->context->line);
         json_t *fault = json_object_get(retry->wanted, place);
-        json_object_set_new(order, "reason", render_string(reason == NULL ? "" : reason));
+        json_object_set_new(order, "reason", json_string(reason));
         json_object_set(order, "kind", json_object_get(fault, "kind"));
         json_object_set(order, "source_from", json_object_get(fault, "source_from"));
         json_object_set(order, "source_to", json_object_get(fault, "source_to"));

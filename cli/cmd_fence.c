@@ -224,11 +224,10 @@ static bool write_record(struct fence *fence, struct control_writer *writer, con
     const struct context *context = fence->context;
     char who[CONTEXT_WHO_BYTES];
     char when[CLOCK_TEXT_BYTES];
-    const char *reason = command_get(context->line, "reason");
+    const char *reason = command_reason(context->line);
     json_t *record = json_pack("{sOsssssssO}", "topics", topics, "by", context_who(who), "reason",
-                               reason == NULL ? "" : reason, "time",
-                               clock_rfc3339(clock_wall_ms(clock_system()), when), "super_users",
-                               super_users_json(fence));
+                               reason, "time", clock_rfc3339(clock_wall_ms(clock_system()), when),
+                               "super_users", super_users_json(fence));
     char *text = json_text(record);
     const struct control_record records = {.key = "fence", .value = text};
     bool ok = control_write(writer, &records, 1, err);

@@ -44,11 +44,10 @@ static char *order_text(const struct ordering *ordering)
 {
     char who[CONTEXT_WHO_BYTES];
     char when[CLOCK_TEXT_BYTES];
-    const char *reason = command_get(ordering->context->line, "reason");
+    const char *reason = command_reason(ordering->context->line);
     json_t *order = json_pack("{sssososs}", "state", ordering->pause ? "pause" : "run", "by",
-                              render_string(context_who(who)), "reason",
-                              render_string(reason == NULL ? "" : reason), "time",
-                              clock_rfc3339(clock_wall_ms(clock_system()), when));
+                              render_string(context_who(who)), "reason", json_string(reason),
+                              "time", clock_rfc3339(clock_wall_ms(clock_system()), when));
     char *text = json_text(order);
     json_decref(order);
     return text;

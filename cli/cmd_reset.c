@@ -208,7 +208,7 @@ static bool consent(struct reset *reset, struct err *err)
 static char *record(const struct reset *reset, const char *state)
 {
     const struct context *context = reset->context;
-    const char *reason = command_get(context->line, "reason");
+    const char *reason = command_reason(context->line);
     char who[CONTEXT_WHO_BYTES];
     char time[CLOCK_TEXT_BYTES];
     size_t moved = 0;
@@ -227,7 +227,7 @@ static char *record(const struct reset *reset, const char *state)
     json_object_set_new(value, "from", json_string(context->from->name));
     json_object_set_new(value, "to", json_string(context->to->name));
     json_object_set_new(value, "by", render_string(context_who(who)));
-    json_object_set_new(value, "reason", render_string(reason == NULL ? "" : reason));
+    json_object_set_new(value, "reason", json_string(reason));
     json_object_set_new(value, "began", json_string(clock_rfc3339(reset->cut.origin.cut_ms, time)));
     json_object_set_new(value, "time",
                         json_string(clock_rfc3339(clock_wall_ms(clock_system()), time)));

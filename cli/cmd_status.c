@@ -406,7 +406,7 @@ static void print_worker(const struct status *status, const char *name, const js
     char flow[FLOW_TEXT_BYTES];
     char number[RENDER_NUMBER_BYTES];
     const json_t *rate = json_object_get(worker, "records_per_s");
-    double age = (double)(status->now_ms - status_beat_ms(worker)) / 1000.0;
+    double age = (double)(status->now_ms - beat_ms(worker)) / 1000.0;
     const char *why = word(worker, "why");
     bool runs = strcmp(word(worker, "state"), "running") == 0 && why[0] == '\0';
     snprintf(
@@ -444,8 +444,7 @@ static void print_workers(const struct status *status)
     }
     json_object_foreach (status->gone, name, worker) {
         struct render_safe safe = render_safe(name);
-        printf("worker %s: not heard of since %s\n", safe.text,
-               render_time(status_beat_ms(worker), when));
+        printf("worker %s: not heard of since %s\n", safe.text, render_time(beat_ms(worker), when));
     }
     if (json_object_size(status->workers) == 0) {
         printf("%sno worker is alive%s: start ferryd\n", render_color(COLOR_BAD),

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "cli/render.h"
 
 #define NAME_ROOM 128
@@ -34,6 +35,16 @@ const char *command_get(const struct command_line *line, const char *name)
         }
     }
     return NULL;
+}
+
+const char *command_reason(const struct command_line *line)
+{
+    char *reason = (char *)(uintptr_t)command_get(line, "reason"); /* in argv, which is ours */
+    if (reason == NULL) {
+        return "";
+    }
+    text_clean(reason);
+    return reason;
 }
 
 bool command_has(const struct command_line *line, const char *name)

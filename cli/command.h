@@ -75,6 +75,8 @@ static inline const struct command *command_of(const struct command_line *line)
 }
 /* Value of an option ("" for a flag), NULL when not given. */
 const char *command_get(const struct command_line *line, const char *name);
+/* --reason, for a record: "" = not given. What is no UTF-8 is a "?" from then on: a terminal may speak another encoding. */
+const char *command_reason(const struct command_line *line);
 bool command_has(const struct command_line *line, const char *name);
 /* A whole number in range; false with ERR_USAGE. */
 MUST_CHECK

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "base/text.h"
 #include "kafka/gssapi.h"
 
 #define TIMEOUT_S     30

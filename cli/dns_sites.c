@@ -215,10 +215,10 @@ static char *record_text(const struct dns_sites *sites)
 {
     char who[CONTEXT_WHO_BYTES];
     char when[CLOCK_TEXT_BYTES];
-    const char *reason = command_get(sites->context->line, "reason");
+    const char *reason = command_reason(sites->context->line);
     json_t *record = dns_recorded_json(&sites->now);
     json_object_set_new(record, "by", render_string(context_who(who)));
-    json_object_set_new(record, "reason", render_string(reason == NULL ? "" : reason));
+    json_object_set_new(record, "reason", json_string(reason));
     json_object_set_new(record, "time",
                         json_string(clock_rfc3339(clock_wall_ms(clock_system()), when)));
     char *text = json_text(record);

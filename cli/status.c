@@ -23,18 +23,6 @@ void status_done(struct status *status)
 
 /* --- from heartbeats, which are hostile ---------------------------------------------------------------------------- */
 
-int64_t status_beat_ms(const json_t *worker)
-{
-    const char *text = json_string_value(json_object_get(worker, "time"));
-    struct tm utc = {0};
-    const char *rest = text == NULL ? NULL : strptime(text, "%Y-%m-%dT%H:%M:%S", &utc);
-    if (rest == NULL || (*rest != 'Z' && *rest != '.')) {
-        return -1;
-    }
-    int64_t seconds = timegm(&utc);
-    return seconds < 0 || seconds > INT64_MAX / 1000 ? -1 : seconds * 1000;
-}
-
 static bool is_mirroring(const char *state)
 {
     return strcmp(state, "mirroring") == 0;
@@ -123,12 +111,15 @@ static void see_worker(struct status *status, const json_t *worker, int64_t *sum
 {
     size_t index;
     json_t *part;
-    int64_t beat_ms = status_beat_ms(worker);
+    int64_t at_ms = beat_ms(worker);
     json_array_foreach (json_object_get(worker, "partitions"), index, part) {
         const json_t *lag = json_object_get(part, "lag_records");
         if (json_is_integer(lag) && json_integer_value(lag) >= 0) {
-            *sum = (*sum < 0 ? 0 : *sum) + json_integer_value(lag);
-            status->seen_ms = beat_ms > status->seen_ms ? beat_ms : status->seen_ms;
+            *sum = *sum < 0 ? 0 : *sum;
+            if (__builtin_add_overflow(*sum, json_integer_value(lag), sum)) {
+                *sum = INT64_MAX; /* what stands there may be anybody's */
+            }
+            status->seen_ms = at_ms > status->seen_ms ? at_ms : status->seen_ms;
         }
     }
 }

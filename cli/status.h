@@ -104,7 +104,4 @@ int64_t status_idle_count(const struct status *status);
 /* -1 = unknown */
 int64_t status_fault_count(const struct status *status);
 
-/* The heartbeat's time, ms since 1970; -1 = it has none. */
-int64_t status_beat_ms(const json_t *worker);
-
 #endif

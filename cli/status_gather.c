@@ -1,5 +1,7 @@
 #include "cli/status_gather.h"
 
+#include <hiredis.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -19,7 +21,7 @@ static int64_t role_time(const char *role_json)
 {
     json_t *record =
         role_json == NULL ? NULL : json_parse(role_json, strlen(role_json), "role", NULL);
-    int64_t when_ms = status_beat_ms(record); /* `time`, as in heartbeats */
+    int64_t when_ms = beat_ms(record); /* `time`, as in heartbeats */
     json_decref(record);
     return when_ms;
 }
@@ -101,6 +103,23 @@ static void sort_workers(struct status *status, json_t *all, const json_t *befor
     }
 }
 
+/* Workers that live are not heard of either while Redis refuses what they write. What is tried changes nothing. */
+static bool takes_writes(struct status *status, struct context *context)
+{
+    struct err why = {0};
+    char *key = context_key(context, "status");
+    const char *argv[] = {"SET", key, "", "XX"}; /* of a key that nobody makes */
+    redisReply *reply = redis_sync_call(context->redis, 4, argv, NULL, &why);
+    free(key);
+    if (reply == NULL && why.kind == ERR_RETRY) {
+        status->redis_err = why;
+        err_wrap(&status->redis_err, "Redis refuses what workers tell it");
+        return false;
+    }
+    freeReplyObject(reply);
+    return true;
+}
+
 static void ask_redis(struct status *status, struct context *context)
 {
     json_t *before = NULL;
@@ -110,6 +129,10 @@ static void ask_redis(struct status *status, struct context *context)
     }
     if (all != NULL) {
         sort_workers(status, all, before);
+        if (json_object_size(status->workers) == 0 && !takes_writes(status, context)) {
+            json_decref(status->workers);
+            status->workers = NULL;
+        }
         status->faults = context_link_hash(context, "faults", &status->redis_err);
     }
     json_decref(before);

@@ -5,7 +5,6 @@
 
 #include "cli/beats.h"
 #include "cli/render.h"
-#include "cli/status.h"
 
 /* Two while the control topic's partition moves: the one that wrote last. */
 const json_t *topics_report(const json_t *workers)
@@ -16,10 +15,10 @@ const json_t *topics_report(const json_t *workers)
     json_t *worker;
     json_object_foreach ((json_t *)(uintptr_t)workers, name, worker) {
         const json_t *topics = json_object_get(worker, "topics");
-        int64_t beat_ms = status_beat_ms(worker);
-        if (json_is_object(topics) && beat_ms >= newest_ms) {
+        int64_t at_ms = beat_ms(worker);
+        if (json_is_object(topics) && at_ms >= newest_ms) {
             report = topics;
-            newest_ms = beat_ms;
+            newest_ms = at_ms;
         }
     }
     return report;

@@ -1,5 +1,5 @@
-/* From a checked tree to a struct config: what config.c, sites.c, services.c, settings.c and patterns.c share, and back
- * to one for show.c and diff.c. Nobody else. */
+/* From a checked tree to a struct config: what the parts share (build.c), and what each does for config.c; and back to a tree for
+ * show.c and diff.c. Nobody else. */
 #ifndef FERRY_CONFIG_BUILD_H
 #define FERRY_CONFIG_BUILD_H
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "config/config.h"
 #include "config/words.h"
 
 #define DAY_MS 86400000
@@ -335,4 +336,14 @@ bool property_value_ok(const struct property *property, const char *value, char 
         break;
     }
     return ok;
+}
+
+const char *config_client_get(const struct config_client *client, const char *property)
+{
+    for (size_t i = 0; i < client->properties_count; i++) {
+        if (strcmp(client->properties[i].name, property) == 0) {
+            return client->properties[i].value;
+        }
+    }
+    return NULL;
 }

@@ -10,16 +10,6 @@
 
 /* --- clients ------------------------------------------------------------------------------------------------------ */
 
-const char *config_client_get(const struct config_client *client, const char *property)
-{
-    for (size_t i = 0; i < client->properties_count; i++) {
-        if (strcmp(client->properties[i].name, property) == 0) {
-            return client->properties[i].value;
-        }
-    }
-    return NULL;
-}
-
 static bool says(const struct config_client *client, const char *property, const char *value)
 {
     const char *text = config_client_get(client, property);

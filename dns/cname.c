@@ -407,14 +407,15 @@ bool dns_get(struct dns *dns, struct dns_set *out, struct err *err)
 
 bool dns_stands(struct dns *dns, const char *value, bool *out, struct dns_set *set, struct err *err)
 {
-    *out = true;
-    for (size_t i = 0; *out && i < dns->providers_count; i++) {
+    bool stands = true;
+    for (size_t i = 0; stands && i < dns->providers_count; i++) {
         struct dns_provider *provider = provider_at(dns, i, err);
         if (provider == NULL || !provider->get(provider, dns->record, set, err)) {
             return false;
         }
-        *out = set->kind == DNS_CNAME && strcmp(set->value, value) == 0;
+        stands = set->kind == DNS_CNAME && strcmp(set->value, value) == 0;
     }
+    *out = stands;
     return true;
 }
 

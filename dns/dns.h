@@ -79,7 +79,8 @@ const char *dns_site_of(const struct dns *dns, const char *value);
 MUST_CHECK
 bool dns_get(struct dns *dns, struct dns_set *out, struct err *err);
 
-/* Does `value` stand there with every provider? @param set  what stands with the first that has something else */
+/* Does `value` stand there with every provider? @param set  what stands with the first that has something else. false: one did not
+ * answer before another one had something else; `out` is as it was. */
 MUST_CHECK
 bool dns_stands(struct dns *dns, const char *value, bool *out, struct dns_set *set,
                 struct err *err);

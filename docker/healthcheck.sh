@@ -1,6 +1,6 @@
 #!/bin/bash
-# The image's health: /healthz of the worker in this container answers 200, so its loop turns. Being far behind or without a
-# role is no reason to be restarted; that is what /readyz and the metrics are for.
+# The image's health: /healthz of the worker in this container answers 200, so its loop turns. Being far behind or away from
+# a cluster is no reason to be restarted; that is what /readyz and the metrics are for.
 #
 # Asks where FERRY_HTTP says that the worker listens. A worker that was told otherwise (--http, or FERRY_HTTP=off) has no
 # health to ask for: run it with --no-healthcheck.

@@ -23,7 +23,7 @@
 
 /* --- parts and groups --------------------------------------------------------------------------------------------- */
 
-static int part_order(const struct cut_part *part, const char *topic, int32_t partition)
+static int compare_place(const struct cut_part *part, const char *topic, int32_t partition)
 {
     int order = strcmp(part->topic, topic);
     return order != 0 ? order : (part->partition > partition) - (part->partition < partition);
@@ -32,7 +32,7 @@ static int part_order(const struct cut_part *part, const char *topic, int32_t pa
 static int by_part(const void *a, const void *b)
 {
     const struct cut_part *of_b = b;
-    return part_order(a, of_b->topic, of_b->partition);
+    return compare_place(a, of_b->topic, of_b->partition);
 }
 
 struct cut_part *cut_part_find(const struct cut *cut, const char *topic, int32_t partition)
@@ -41,7 +41,7 @@ struct cut_part *cut_part_find(const struct cut *cut, const char *topic, int32_t
     size_t high = cut->parts_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        int order = part_order(&cut->parts[middle], topic, partition);
+        int order = compare_place(&cut->parts[middle], topic, partition);
         if (order == 0) {
             return &cut->parts[middle];
         }

@@ -441,6 +441,14 @@ bool journal_set(struct journal *journal, const char *key, json_t *take_value, s
     return ok;
 }
 
+json_t *journal_member(struct journal *journal, const char *key)
+{
+    pthread_mutex_lock(&journal->mutex);
+    json_t *value = json_incref(json_object_get(journal->record, key));
+    pthread_mutex_unlock(&journal->mutex);
+    return value;
+}
+
 /* --- steps -------------------------------------------------------------------------------------------------------- */
 
 static const char *const states[] = {"", "began", "done", "undone"};
@@ -616,14 +624,14 @@ static void mark(struct journal *journal, const char *step, enum journal_state s
 {
     char when[CLOCK_TEXT_BYTES];
     json_t *entry = entry_of(journal, step);
+    json_t *ended = journal_member(journal, "ended");
     int64_t now_ms = clock_wall_ms(journal->clock);
     clock_rfc3339(now_ms, when);
     assert(state != JOURNAL_NOTHING);
     json_object_set_new(entry, "state", json_string(states[state]));
     if (state == JOURNAL_BEGAN) {
         /* one that is tried again when the operation had ended did not take all the time between */
-        if (json_object_get(entry, "began") == NULL ||
-            json_object_get(journal->record, "ended") != NULL) {
+        if (json_object_get(entry, "began") == NULL || ended != NULL) {
             json_object_set_new(entry, "began", json_string(when));
             json_object_set_new(entry, "began_ms", json_integer(now_ms));
         }
@@ -637,6 +645,7 @@ static void mark(struct journal *journal, const char *step, enum journal_state s
                 json_integer(json_is_integer(began) ? now_ms - json_integer_value(began) : 0));
         }
     }
+    json_decref(ended);
 }
 
 bool journal_step(struct journal *journal, const char *step, enum journal_state state,
@@ -688,11 +697,6 @@ bool journal_lost(struct journal *journal)
     bool lost = journal->lost;
     pthread_mutex_unlock(&journal->mutex);
     return lost;
-}
-
-const json_t *journal_record(const struct journal *journal)
-{
-    return journal->record;
 }
 
 /* --- the end ------------------------------------------------------------------------------------------------------ */

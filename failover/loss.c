@@ -59,7 +59,7 @@ static void see_part(json_t *seen, const json_t *part)
     json_t *ends = json_object_get(seen, "ends");
     const char *topic = json_string_value(json_object_get(part, "topic"));
     json_t *end = json_object_get(part, "seen_end");
-    if (topic == NULL || !json_is_integer(end)) {
+    if (topic == NULL || !json_is_integer(end) || json_integer_value(end) < 0) {
         return;
     }
     snprintf(key, sizeof(key), "%.249s:%d", topic,
@@ -119,7 +119,9 @@ static void take_seen(struct loss *loss, const struct positions *positions, cons
         json_t *end = json_object_get(ends, key);
         if (row->placed && json_is_integer(end)) {
             int64_t more = json_integer_value(end) - row->at.source_next;
-            loss->seen_offsets += more > 0 ? more : 0;
+            if (more > 0 && __builtin_add_overflow(loss->seen_offsets, more, &loss->seen_offsets)) {
+                loss->seen_offsets = INT64_MAX; /* what a worker said is no end of a log */
+            }
         }
     }
     loss->last_seen_ms = json_integer_value(json_object_get(seen, "last_seen_ms"));

@@ -32,12 +32,21 @@ bool operation_interrupted(void)
     return interrupted != 0;
 }
 
+char *operation_typed(const struct operation *op, char out[OPERATION_TYPED_BYTES])
+{
+    bool several = op->service->others_count > 1;
+    snprintf(out, OPERATION_TYPED_BYTES, "%.70s%s%.70s", op->service->name, several ? " --to " : "",
+             several ? op->to->name : "");
+    return out;
+}
+
 bool operation_in_time(const struct operation *op, struct err *err)
 {
+    char typed[OPERATION_TYPED_BYTES];
     if (operation_interrupted()) {
         err_set(err, ERR_RETRY, "interrupted");
         return err_hint(err, "nothing runs any more; ferry %s %s goes on where it stands",
-                        operation_kind_name(op->options.kind), op->service->name);
+                        operation_kind_name(op->options.kind), operation_typed(op, typed));
     }
     if (clock_now_ms(op->clock) < op->until_ms) {
         return true;

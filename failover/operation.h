@@ -168,6 +168,11 @@ void operation_drop_redis(struct operation *op, const struct err *why);
 void operation_say(struct operation *op, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* How it is named on the command line, behind its kind: "SERVICE", or "SERVICE --to SITE" where there are several secondaries. Returns
+ * out. */
+#define OPERATION_TYPED_BYTES 160
+char *operation_typed(const struct operation *op, char out[OPERATION_TYPED_BYTES]);
+
 /* Was this check named with --force? */
 bool operation_forced(const struct operation *op, const char *check);
 /* Is it one of the rows' own, which preflight.h does not know: primary-alive, other-primary, source, fence? */

@@ -423,12 +423,13 @@ static bool busy(const struct operation *op, const json_t *record, bool working,
     const char *by = json_string_value(json_object_get(record, "by"));
     const char *since = json_string_value(json_object_get(record, "began"));
     const char *step = json_string_value(json_object_get(record, "step"));
+    char typed[OPERATION_TYPED_BYTES];
     kind = kind == NULL ? "operation" : kind;
     err_set_code(err, ERR_REFUSED, OPERATION_BUSY, "%s %s by %.100s since %.40s %s at step %.40s",
                  kind, op->open_id, by == NULL ? "unknown" : by, since == NULL ? "unknown" : since,
                  working ? "is at work" : "was left", step == NULL ? "none" : step);
     return working ? err_hint(err, "follow it: ferry history %s %s", op->service->name, op->open_id)
-                   : err_hint(err, "end it first: ferry %s %s", kind, op->service->name);
+                   : err_hint(err, "end it first: ferry %s %s", kind, operation_typed(op, typed));
 }
 
 /* Each write of an operation raises its beat; the steps go with it. */
@@ -540,6 +541,28 @@ static int64_t parse_time(const char *text)
     return rest == NULL ? -1 : (int64_t)timegm(&broken) * 1000;
 }
 
+static bool is_among(const json_t *texts, const char *text)
+{
+    size_t index;
+    json_t *one;
+    json_array_foreach (texts, index, one) {
+        if (json_is_string(one) && strcmp(json_string_value(one), text) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Checks that are forced now stand in the record as those of the beginning do. */
+static void add_forced(const struct operation *op, json_t *forced)
+{
+    for (size_t i = 0; i < op->options.forced_count; i++) {
+        if (!is_among(forced, op->options.forced[i])) {
+            json_array_append_new(forced, json_string(op->options.forced[i]));
+        }
+    }
+}
+
 /* What was said when it began counts; what is said now about the names and checks is added. */
 static json_t *resumed_record(struct operation *op)
 {
@@ -557,16 +580,14 @@ static json_t *resumed_record(struct operation *op)
     op->options.allow_loss = json_integer_value(json_object_get(options, "allow_loss"));
     op->options.dns_done =
         op->options.dns_done || json_is_true(json_object_get(options, "dns_done"));
-    size_t count = op->options.forced_count + json_array_size(forced);
+    add_forced(op, forced);
+    size_t count = json_array_size(forced);
     op->forced_texts = calloc(count + 1, sizeof(char *));
     if (op->forced_texts == NULL) {
         abort();
     }
     for (size_t i = 0; i < count; i++) {
-        const char *name =
-            i < op->options.forced_count
-                ? op->options.forced[i]
-                : json_string_value(json_array_get(forced, i - op->options.forced_count));
+        const char *name = json_string_value(json_array_get(forced, i));
         op->forced_texts[i] = name == NULL ? "" : name;
     }
     op->options.forced = op->forced_texts;

@@ -49,9 +49,10 @@ static bool verdict(const struct telling *telling, const struct preflight_result
             first->what);
     if (preflight_forcible(first->check)) {
         const struct operation *op = telling->op;
-        return err_hint(err, "%.120s%sor go on in spite of it: ferry %s %.60s --force %s",
+        char typed[OPERATION_TYPED_BYTES];
+        return err_hint(err, "%.110s%sor go on in spite of it: ferry %s %.100s --force %s",
                         first->hint, first->hint[0] == '\0' ? "" : "; ",
-                        operation_kind_name(op->options.kind), op->service->name, name);
+                        operation_kind_name(op->options.kind), operation_typed(op, typed), name);
     }
     return err_hint(err, "%.250s", first->hint);
 }

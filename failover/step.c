@@ -184,7 +184,10 @@ static bool opened(const struct run *run)
 
 static bool undoing(const struct operation *op)
 {
-    return json_is_object(json_object_get(journal_record(op->journal), "undoing"));
+    json_t *why = journal_member(op->journal, "undoing");
+    bool is = json_is_object(why);
+    json_decref(why);
+    return is;
 }
 
 /* Decided once, and durable: who resumes takes back too. */
@@ -199,12 +202,13 @@ static bool decide_undo(struct operation *op, const struct step *at, const struc
 
 static void why_undone(const struct operation *op, struct err *err)
 {
-    const json_t *why = json_object_get(journal_record(op->journal), "undoing");
+    json_t *why = journal_member(op->journal, "undoing");
     const char *what = json_string_value(json_object_get(why, "why"));
     const char *hint = json_string_value(json_object_get(why, "hint"));
     err_set(err, (enum err_kind)json_integer_value(json_object_get(why, "kind")), "%s",
             what == NULL ? "" : what);
     err_hint(err, "%s", hint == NULL ? "" : hint);
+    json_decref(why);
 }
 
 static enum plan_end take_back(struct run *run, const struct step **out_at, struct err *err)

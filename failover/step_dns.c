@@ -96,10 +96,11 @@ static bool by_hand(struct operation *op, const struct dns *dns, const struct dn
         operation_say(op, "by hand: %s", line);
     }
     free(text);
+    char typed[OPERATION_TYPED_BYTES];
     err_wrap(err, "%s", dns_record(dns));
-    return err_hint(err, "set %.80s CNAME %.80s by hand, then: ferry %s %.40s --dns-done",
+    return err_hint(err, "set %.50s CNAME %.50s by hand, then: ferry %s %.100s --dns-done",
                     dns_record(dns), change->to, operation_kind_name(op->options.kind),
-                    op->service->name);
+                    operation_typed(op, typed));
 }
 
 /* --dns-done: the authoritative servers say whether a hand did it; the provider may be what is away. */

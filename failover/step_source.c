@@ -148,6 +148,7 @@ static bool fence_by_acl(struct source_fence *fence, bool *out_whole, struct err
 
 static bool not_whole(const struct operation *op, struct err *err)
 {
+    char typed[OPERATION_TYPED_BYTES];
     const char *why = json_string_value(json_object_get(operation_kept(op, "source"), "why"));
     if (!op->planned || operation_forced(op, "source")) {
         return true;
@@ -157,7 +158,7 @@ static bool not_whole(const struct operation *op, struct err *err)
     return err_hint(err,
                     "sites.%s.operator or hooks.fence; you stopped them yourself: ferry switchover "
                     "%s --force source",
-                    op->from->name, op->service->name);
+                    op->from->name, operation_typed(op, typed));
 }
 
 static bool unreachable(struct operation *op, struct err *err)
@@ -196,8 +197,9 @@ bool step_source_act(struct operation *op, struct err *err)
     if (why.kind == ERR_FATAL || (op->planned && !operation_forced(op, "source"))) {
         *err = why;
         if (op->planned && why.kind != ERR_FATAL) {
+            char typed[OPERATION_TYPED_BYTES];
             err_hint(err, "you stopped the writers yourself: ferry switchover %s --force source",
-                     op->service->name);
+                     operation_typed(op, typed));
         }
         return false;
     }
@@ -231,10 +233,11 @@ bool step_source_undo(struct operation *op, struct err *err)
     if (op->source == NULL || !op->planned || operation_forced(op, "source")) {
         return leave_it(op, &why, err);
     }
+    char typed[OPERATION_TYPED_BYTES];
     *err = why;
     return err_hint(err,
                     "the same command again takes it back; leave it so: ferry %s %s --force source",
-                    operation_kind_name(op->options.kind), op->service->name);
+                    operation_kind_name(op->options.kind), operation_typed(op, typed));
 }
 
 bool step_source_plan(struct operation *op, struct err *err)
@@ -388,6 +391,7 @@ static bool loss_still_allowed(struct operation *op, int64_t *out_records, struc
 {
     struct loss loss;
     char text[LOSS_TEXT_BYTES];
+    char typed[OPERATION_TYPED_BYTES];
     int64_t allowed = op->options.allow_loss;
     loss_read(op, &loss);
     *out_records = loss.at_most;
@@ -396,7 +400,7 @@ static bool loss_still_allowed(struct operation *op, int64_t *out_records, struc
     }
     err_set(err, ERR_REFUSED, "more than --allow-loss or max_loss allows now: %.380s",
             loss_text(&loss, text));
-    return err_hint(err, "ferry switchover %s loses nothing", op->service->name);
+    return err_hint(err, "ferry switchover %s loses nothing", operation_typed(op, typed));
 }
 
 bool step_count_act(struct operation *op, struct err *err)

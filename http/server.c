@@ -50,7 +50,7 @@ struct http_server {
     struct buf *text; /* the last /metrics */
     int64_t text_ms;  /* when it was rendered */
     bool (*healthz)(void *arg);
-    bool (*readyz)(void *arg);
+    bool (*readyz)(void *arg, FILE *out);
     void *arg;
     struct connection *first; /* has waited longest */
     struct connection *last;
@@ -222,17 +222,31 @@ static void answer_metrics(struct connection *connection, bool head)
            buf_ref(server->text));
 }
 
+static void answer_ready(struct connection *connection, bool head)
+{
+    const struct http_server *server = connection->server;
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = must(open_memstream(&text, &len));
+    fputs("no\n", out);
+    bool ready = server->readyz(server->arg, out);
+    fclose(out);
+    memcpy(text, ready ? "ok" : "no", 2);
+    answer_text(connection, ready ? HTTP_OK : HTTP_UNAVAILABLE, head, text);
+    free(text);
+}
+
 static void serve(struct connection *connection, const struct http_request *request)
 {
     struct http_server *server = connection->server;
-    bool health = strcmp(request->path, "/healthz") == 0;
-
     if (strcmp(request->path, "/metrics") == 0) {
         answer_metrics(connection, request->head);
-    } else if (health || strcmp(request->path, "/readyz") == 0) {
-        bool ok = health ? server->healthz(server->arg) : server->readyz(server->arg);
+    } else if (strcmp(request->path, "/healthz") == 0) {
+        bool ok = server->healthz(server->arg);
         answer_text(connection, ok ? HTTP_OK : HTTP_UNAVAILABLE, request->head,
                     ok ? "ok\n" : "no\n");
+    } else if (strcmp(request->path, "/readyz") == 0) {
+        answer_ready(connection, request->head);
     } else {
         answer_text(connection, HTTP_NOT_FOUND, request->head,
                     "there is /metrics, /healthz and /readyz\n");
@@ -395,8 +409,9 @@ static int listen_on(const struct address *address)
 }
 
 struct http_server *http_server_new(struct loop *loop, const char *listen, struct metrics *metrics,
-                                    bool (*healthz)(void *arg), bool (*readyz)(void *arg),
-                                    void *arg, struct err *err)
+                                    bool (*healthz)(void *arg),
+                                    bool (*readyz)(void *arg, FILE *out), void *arg,
+                                    struct err *err)
 {
     struct address address = {.len = 0};
 

@@ -9,6 +9,7 @@
 #define FERRY_HTTP_SERVER_H
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "base/err.h"
 #include "base/loop.h"
@@ -25,10 +26,12 @@ struct http_server;
 
 /* Listen on "ADDR:PORT" or "[V6]:PORT", ADDR a number or "localhost" (no name server is asked); port 0 takes a free one
  * (http_server_port()). healthz and readyz say whether; they run on the loop and must not block.
+ * readyz writes why, lines, to `out`: they stand below the answer's "ok" or "no".
  * NULL with ERR_CONFIG (no address) or ERR_RETRY (cannot be listened on now). @thread loop's */
 struct http_server *http_server_new(struct loop *loop, const char *listen, struct metrics *metrics,
-                                    bool (*healthz)(void *arg), bool (*readyz)(void *arg),
-                                    void *arg, struct err *err);
+                                    bool (*healthz)(void *arg),
+                                    bool (*readyz)(void *arg, FILE *out), void *arg,
+                                    struct err *err);
 int http_server_port(const struct http_server *server);
 void http_server_free(struct http_server *server); /* NULL is fine */
 

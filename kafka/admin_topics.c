@@ -248,17 +248,23 @@ static void take_created(struct admin *admin, const rd_kafka_topic_result_t *res
     }
 }
 
+/* The brokers do it in its time, too, and are waited for. */
+static void begin_patiently(struct admin_call *call, struct admin *admin, rd_kafka_admin_op_t what)
+{
+    char text[128];
+    admin_call_begin(call, admin, what);
+    rd_kafka_AdminOptions_set_operation_timeout(call->options, admin->timeout_ms, text,
+                                                sizeof(text));
+}
+
 /* made[] in the order of the request; at[i] is its place in errs. */
 static void create_made(struct admin *admin, rd_kafka_NewTopic_t **made, const size_t *at,
                         size_t count, struct err *errs)
 {
     struct admin_call call;
     struct err why = {0};
-    char text[128];
     size_t results_count = 0;
-    admin_call_begin(&call, admin, RD_KAFKA_ADMIN_OP_CREATETOPICS);
-    rd_kafka_AdminOptions_set_operation_timeout(call.options, admin->timeout_ms, text,
-                                                sizeof(text));
+    begin_patiently(&call, admin, RD_KAFKA_ADMIN_OP_CREATETOPICS);
     rd_kafka_CreateTopics(client_handle(admin->client), made, count, call.options, call.queue);
     if (!admin_call_wait(&call, "create topics", &why)) {
         for (size_t i = 0; i < count; i++) {
@@ -364,64 +370,62 @@ bool admin_create_topic(struct admin *admin, const char *topic, int32_t partitio
     return why.kind == ERR_NONE;
 }
 
-/* ---- delete ---- */
+/* ---- one topic: deleted, or given more partitions ---- */
+
+struct one_topic {
+    struct admin *admin;
+    const char *topic;
+    const char *what;
+    enum acl_operation needs; /* that a refusal lacks */
+    struct err *err;
+};
+
+static bool only_result(const struct one_topic *one, const rd_kafka_topic_result_t **results,
+                        size_t count)
+{
+    char lacks[ACL_LACKS_BYTES];
+    bool alone = count == 1;
+    rd_kafka_resp_err_t code =
+        alone ? rd_kafka_topic_result_error(results[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
+    const char *words = alone ? rd_kafka_topic_result_error_string(results[0]) : NULL;
+    return !code || admin_failed(one->admin, one->err, code, one->what,
+                                 client_why(one->admin->client, code, words, one->needs, ACL_TOPIC,
+                                            one->topic, lacks));
+}
 
 bool admin_delete_topic(struct admin *admin, const char *topic, struct err *err)
 {
     struct admin_call call;
-    char text[128];
     char what[320];
-    char lacks[ACL_LACKS_BYTES];
     size_t count = 0;
-    rd_kafka_DeleteTopic_t *one = rd_kafka_DeleteTopic_new(topic);
+    const struct one_topic one = {admin, topic, what, ACL_DELETE, err};
+    rd_kafka_DeleteTopic_t *wanted = rd_kafka_DeleteTopic_new(topic);
     snprintf(what, sizeof(what), "delete topic '%s'", topic);
-    admin_call_begin(&call, admin, RD_KAFKA_ADMIN_OP_DELETETOPICS);
-    rd_kafka_AdminOptions_set_operation_timeout(call.options, admin->timeout_ms, text,
-                                                sizeof(text));
-    rd_kafka_DeleteTopics(client_handle(admin->client), &one, 1, call.options, call.queue);
+    begin_patiently(&call, admin, RD_KAFKA_ADMIN_OP_DELETETOPICS);
+    rd_kafka_DeleteTopics(client_handle(admin->client), &wanted, 1, call.options, call.queue);
     bool ok = admin_call_wait(&call, what, err);
     if (ok) {
         const rd_kafka_topic_result_t **results = rd_kafka_DeleteTopics_result_topics(
             rd_kafka_event_DeleteTopics_result(call.event), &count);
-        rd_kafka_resp_err_t code =
-            count == 1 ? rd_kafka_topic_result_error(results[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
-        ok = !code ||
-             admin_failed(
-                 admin, err, code, what,
-                 client_why(admin->client, code,
-                            count == 1 ? rd_kafka_topic_result_error_string(results[0]) : NULL,
-                            ACL_DELETE, ACL_TOPIC, topic, lacks));
+        ok = only_result(&one, results, count);
     }
     admin_call_done(&call);
-    rd_kafka_DeleteTopic_destroy(one);
+    rd_kafka_DeleteTopic_destroy(wanted);
     return ok;
 }
 
-/* ---- more partitions ---- */
-
-static bool grow(struct admin *admin, rd_kafka_NewPartitions_t *wants, const char *topic,
-                 const char *what, struct err *err)
+static bool grow(const struct one_topic *one, rd_kafka_NewPartitions_t *wants)
 {
     struct admin_call call;
-    char text[128];
-    char lacks[ACL_LACKS_BYTES];
     size_t count = 0;
-    admin_call_begin(&call, admin, RD_KAFKA_ADMIN_OP_CREATEPARTITIONS);
-    rd_kafka_AdminOptions_set_operation_timeout(call.options, admin->timeout_ms, text,
-                                                sizeof(text));
-    rd_kafka_CreatePartitions(client_handle(admin->client), &wants, 1, call.options, call.queue);
-    bool ok = admin_call_wait(&call, what, err);
+    begin_patiently(&call, one->admin, RD_KAFKA_ADMIN_OP_CREATEPARTITIONS);
+    rd_kafka_CreatePartitions(client_handle(one->admin->client), &wants, 1, call.options,
+                              call.queue);
+    bool ok = admin_call_wait(&call, one->what, one->err);
     if (ok) {
         const rd_kafka_topic_result_t **results = rd_kafka_CreatePartitions_result_topics(
             rd_kafka_event_CreatePartitions_result(call.event), &count);
-        rd_kafka_resp_err_t code =
-            count == 1 ? rd_kafka_topic_result_error(results[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
-        ok = !code ||
-             admin_failed(
-                 admin, err, code, what,
-                 client_why(admin->client, code,
-                            count == 1 ? rd_kafka_topic_result_error_string(results[0]) : NULL,
-                            ACL_ALTER, ACL_TOPIC, topic, lacks));
+        ok = only_result(one, results, count);
     }
     admin_call_done(&call);
     return ok;
@@ -440,7 +444,8 @@ bool admin_grow_topic(struct admin *admin, const char *topic, int32_t partitions
     if (!wants) {
         return err_set(err, ERR_REFUSED, "%s: %s: %s", admin->site, what, why);
     }
-    bool ok = grow(admin, wants, topic, what, &failed);
+    const struct one_topic one = {admin, topic, what, ACL_ALTER, &failed};
+    bool ok = grow(&one, wants);
     rd_kafka_NewPartitions_destroy(wants);
     /* Asked for what is there already, perhaps by ourselves when the answer was lost: that is success. */
     if (!ok && failed.code == RD_KAFKA_RESP_ERR_INVALID_PARTITIONS &&

@@ -98,6 +98,7 @@ struct task {
     char trouble[400];     /* a principal and a topic's name in it */
     int64_t source_end;    /* high watermark as told; -1 unknown */
     int64_t source_end_at_ms;
+    int64_t leaderless_ms; /* since when its source partition has no leader; 0 = it has one */
     int32_t corrupt_count; /* times in a row that the target, or we, found a batch corrupt */
     /* target side */
     struct cluster_leader target_leader;
@@ -176,6 +177,13 @@ void task_fault(struct task *task, enum resume_fault kind, int64_t source_from, 
 void task_landed(struct task *task);
 /* The position moved without an answer (a hole at the end of what was fetched). */
 void task_settle(struct task *task);
+/* What holds it back on the source side; "" = nothing any more. Told once; it is not asked for during TASK_HOLD_MS. */
+void task_trouble_is(struct task *task, const char *what);
+#define TASK_HOLD_MS 200
+/* At each look: nobody is asked for a partition without leader, so no answer says why nothing comes. */
+void task_look_leaderless(struct task *task, int32_t leader);
+#define NO_LEADER(side)                                                                          \
+    "the " side " partition has no leader: its brokers are down, or their log directories failed"
 
 void engine_pump_soon(struct engine *engine);
 void source_pump(struct engine *engine);

@@ -255,13 +255,16 @@ static bool is_healthy(void *arg)
     return true;
 }
 
-/* Member of its group and configured, with every link; how far behind is a metric. */
-static bool is_ready(void *arg)
+/* Every link can do what it is here for, or rightly stands by; how far behind is a metric. */
+static bool is_ready(void *arg, FILE *out)
 {
     const struct daemon *daemon = arg;
     bool ready = !daemon->stopping;
     for (size_t i = 0; i < daemon->links_count; i++) {
-        ready = ready && link_configured(daemon->links[i].link);
+        char why[LINK_READY_BYTES];
+        bool one = link_ready(daemon->links[i].link, why);
+        ready = ready && one;
+        fprintf(out, "%s: %s%s\n", daemon->links[i].name, one ? "" : "not ready: ", why);
     }
     return ready;
 }

@@ -10,6 +10,7 @@
 
 #define TICK_MS \
     100 /* looks again at what was held back: gates, errors of single partitions, memory */
+#define LEADERLESS_MS 3000 /* a leader that moves is away for some hundred milliseconds */
 /* From 64 KiB within 4 ms on (16 MB/s) a turn of the loop waits until 2 ms of the stream have gathered: half the CPU of a
  * turn for each answer (measured: 1.0 instead of 1.4 CPU-s/GB). Slower flows are not delayed. */
 #define REST_BYTES     (64 << 10)
@@ -137,6 +138,36 @@ void task_settle(struct task *task)
     struct ack ack;
     if (task->mode == TASK_CARRYING && partition_settle(&task->core, &ack)) {
         task->engine->callbacks.ack(task->engine->callbacks.arg, task, &ack);
+    }
+}
+
+void task_trouble_is(struct task *task, const char *what)
+{
+    if (strcmp(task->trouble, what) != 0) {
+        snprintf(task->trouble, sizeof(task->trouble), "%s", what);
+        if (what[0] != '\0') {
+            log_warn("source.trouble", "topic=%s partition=%d why=%s doing=\"asking again\"",
+                     task->topic, task->index, log_quote(what).text);
+        }
+    }
+    if (what[0] != '\0') {
+        task->hold_until_ms = loop_now_ms(task->engine->loop) + TASK_HOLD_MS;
+    }
+}
+
+void task_look_leaderless(struct task *task, int32_t leader)
+{
+    int64_t now_ms = loop_now_ms(task->engine->loop);
+    if (leader >= 0) {
+        task->leaderless_ms = 0;
+        if (strcmp(task->trouble, NO_LEADER("source")) == 0) {
+            task_trouble_is(task, "");
+        }
+    } else if (task->leaderless_ms == 0) {
+        task->leaderless_ms = now_ms;
+    } else if (now_ms - task->leaderless_ms >= LEADERLESS_MS &&
+               cluster_topic(task->engine->source, task->topic) != NULL) {
+        task_trouble_is(task, NO_LEADER("source"));
     }
 }
 

@@ -494,11 +494,6 @@ void link_free(struct link *link)
     free(link);
 }
 
-bool link_configured(const struct link *link)
-{
-    return link->state == LINK_RUNNING && link->role_ours && link->streams_match;
-}
-
 /* --- a configuration that was read again -------------------------------------------------------------------------- */
 
 bool link_reloadable(const struct link *link, const struct config *config, struct err *err)

@@ -40,6 +40,9 @@ bool link_reloadable(const struct link *link, const struct config *config, struc
 /* Go on with it: topics and groups, policies. What changes the streams counts when the control topic says so; until then
  * the link mirrors by what it had. Its other keys are the ones of the configuration that it began with. */
 void link_reload(struct link *link, const struct config *config);
-bool link_configured(const struct link *link); /* member and has a role: /readyz */
+#define LINK_READY_BYTES 700
+/* Can this link do what it is here for, or does it rightly stand by: /readyz. `why`: one line, either way. What it waits for and
+ * cannot have, false; how far behind it is plays no part. */
+bool link_ready(const struct link *link, char why[LINK_READY_BYTES]);
 
 #endif

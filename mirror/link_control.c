@@ -129,7 +129,8 @@ static void take_path(struct link *link, const struct control_state *state)
     if (link->engine != NULL) {
         return;
     }
-    if (path == PATH_AUTO) {
+    link->path_unchosen = path == PATH_AUTO;
+    if (link->path_unchosen) {
         snprintf(link->why, sizeof(link->why),
                  "path auto: nobody has chosen yet (ferry enable %.100s)", link->service->name);
     } else if (link_take_path(link, path, &err)) {
@@ -155,6 +156,7 @@ static void take_role(struct link *link, const struct control_state *state)
         link->control_topic_id = state->topic_id;
         link->role_epoch = state->role_epoch;
         link->operation_open = state->operation_open;
+        link->source_is_primary = named;
         link->target_is_primary =
             state->role_epoch > 0 && strcmp(state->primary, link->to->name) == 0;
     }

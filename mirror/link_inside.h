@@ -7,6 +7,7 @@
  *   link_order   what an operator has ordered about a partition
  *   link_commit  the second checkpoint and the send deadline that its success gives
  *   link_report  heartbeat, faults
+ *   link_ready   /readyz
  *   link_metrics what Prometheus reads
  *   link_rebuild what of the map is unmapped, and its rebuilding from the logs
  */
@@ -160,11 +161,13 @@ struct link {
     int64_t role_epoch;
     bool operation_open;           /* as the control topic says */
     bool target_is_primary;        /* likewise: nothing protects what clients write there */
+    bool source_is_primary;        /* likewise: we mirror, if nobody fences us */
     struct heartbeat_role witness; /* what Redis remembers; epoch 0 = nothing, or Redis is away */
     bool distrusted;               /* said already */
     bool role_ours;
     enum config_path
         path; /* what the engine does; PATH_AUTO: not chosen yet, and there is no engine and no keeper */
+    bool path_unchosen;    /* by `ferry enable`: of "path": "auto" nobody has said which */
     uint64_t streams_hash; /* ours */
     bool streams_pending;  /* a reload wants others, and the control topic does not say so yet */
     uint64_t streams_next; /* their hash */

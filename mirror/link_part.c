@@ -163,13 +163,15 @@ void part_event(struct link_part *part, enum part_event event, const char *why)
         return;
     }
     enum part_state to = (enum part_state)edge->to;
-    bool quiet = to == PART_RESUMING && part->state == PART_STALLED;
+    bool again = to == PART_RESUMING && part->state == PART_STALLED;
+    bool same = to == PART_STALLED && strncmp(part->why, why, sizeof(part->why) - 1) == 0;
+    bool quiet = again || same; /* what stays as it is for hours is told once */
     log_event(quiet ? LOG_DEBUG : LOG_INFO, "partition.state",
               "topic=%s partition=%d from=%s to=%s why=%s", part->topic, part->partition,
               part_state_name(part->state), part_state_name(to), log_quote(why).text);
     part->state = to;
     part->since_ms = loop_now_ms(part->link->loop);
-    if (to != PART_RESUMING || part->why[0] == '\0') {
+    if (!again || part->why[0] == '\0') {
         snprintf(part->why, sizeof(part->why), "%s", why);
     }
     enter(part, to);

@@ -10,7 +10,6 @@
 #include "base/heap.h"
 #include "base/log.h"
 
-#define HOLD_ERROR_MS 200
 
 /* --- topics ------------------------------------------------------------------------------------------------------- */
 
@@ -49,20 +48,6 @@ static void put_task(struct records_topic *topic, int32_t partition, struct task
     }
     assert(topic->tasks != NULL);
     topic->tasks[partition] = task;
-}
-
-void records_trouble(struct task *task, const char *what)
-{
-    if (strcmp(task->trouble, what) != 0) {
-        snprintf(task->trouble, sizeof(task->trouble), "%s", what);
-        if (what[0] != '\0') {
-            log_warn("source.trouble", "topic=%s partition=%d why=%s doing=\"asking again\"",
-                     task->topic, task->index, log_quote(what).text);
-        }
-    }
-    if (what[0] != '\0') {
-        task->hold_until_ms = loop_now_ms(task->engine->loop) + HOLD_ERROR_MS;
-    }
 }
 
 /* --- what the engine calls ---------------------------------------------------------------------------------------- */

@@ -98,7 +98,6 @@ struct records {
 /* --- records --- */
 struct records_topic *records_topic(struct records *records, const char *name);
 rd_kafka_topic_t *records_target(struct records *records, struct records_topic *topic);
-void records_trouble(struct task *task, const char *what);
 
 /* --- records_source --- */
 MUST_CHECK

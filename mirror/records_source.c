@@ -214,7 +214,7 @@ static void take_error(struct records *records, struct task *task,
     char lacks[ACL_LACKS_BYTES];
     switch ((int)message->err) {
     case RD_KAFKA_RESP_ERR__PARTITION_EOF:
-        records_trouble(task, "");
+        task_trouble_is(task, "");
         at_end(records, task, message->offset);
         break;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET: /* out of range: retention, or another log */
@@ -230,9 +230,9 @@ static void take_error(struct records *records, struct task *task,
     default:
         if (cluster_denied(records->engine->source, (int16_t)message->err, ACL_READ, ACL_TOPIC,
                            task->topic, lacks)) {
-            records_trouble(task, lacks);
+            task_trouble_is(task, lacks);
         } else {
-            records_trouble(task, message->payload == NULL ? rd_kafka_err2str(message->err)
+            task_trouble_is(task, message->payload == NULL ? rd_kafka_err2str(message->err)
                                                            : (const char *)message->payload);
         }
         cluster_refresh(records->engine->source);
@@ -260,7 +260,7 @@ static void take_one(struct records *records, rd_kafka_message_t *message)
         rd_kafka_message_destroy(message);
     } else {
         task->behind = true;
-        records_trouble(task, "");
+        task_trouble_is(task, "");
         take_record(records, task, message);
     }
 }
@@ -327,6 +327,8 @@ static void close_gathered(struct records *records)
             task_settle(task);
             hold_back(task);
             tell_refusal(task);
+    task_look_leaderless(
+        task, cluster_leader(task->engine->source, task->topic, task->index).broker);
         }
         task_unref(task);
     }
@@ -415,7 +417,7 @@ void records_source_start(struct task *task)
     of->paused = false;
     if (rd_kafka_consume_start_queue(source_topic(records, of->topic), task->index,
                                      task->core.fetch_next, records->source_queue) != 0) {
-        records_trouble(task, rd_kafka_err2str(rd_kafka_last_error()));
+        task_trouble_is(task, rd_kafka_err2str(rd_kafka_last_error()));
         return; /* looked at again */
     }
     of->started = true;

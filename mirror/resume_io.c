@@ -246,6 +246,17 @@ static bool serves(const struct engine *engine, const struct conn *conn, bool of
     return true;
 }
 
+static void leaderless(struct resume_run *run, struct cluster *cluster, bool of_source)
+{
+    if (cluster_topic(cluster, run->task->topic) == NULL) {
+        cluster_refresh(cluster);
+        retry_soon(run, of_source ? "the source does not know the topic"
+                                  : "the target does not know the topic");
+        return;
+    }
+    retry_soon(run, of_source ? NO_LEADER("source") : NO_LEADER("target")); /* it looks by itself */
+}
+
 /* Ask the leader what the stage wants to know. */
 static void step(struct resume_run *run)
 {
@@ -255,9 +266,7 @@ static void step(struct resume_run *run)
     struct cluster *cluster = of_source ? engine->source : engine->target;
     struct cluster_leader leader = cluster_leader(cluster, run->task->topic, run->task->index);
     if (leader.broker < 0) {
-        cluster_refresh(cluster);
-        retry_soon(run, of_source ? "the source partition has no leader"
-                                  : "the target partition has no leader");
+        leaderless(run, cluster, of_source);
         return;
     }
     int32_t lane = reads ? LANE_READ : LANE_SMALL;

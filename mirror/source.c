@@ -10,7 +10,6 @@
 #define FETCH_WAIT_HELD_MS 100 /* while a partition is held back, so that it joins soon */
 #define FETCH_GRACE_MS \
     10000 /* beyond the wait: a broker that does not answer by then is given up */
-#define HOLD_ERROR_MS 200
 #define QUEUE_PARTS \
     4 /* asked again when this part of a share is left: what waits long is sent from cold memory */
 #define SHARE_LEAST_BYTES (64 << 10) /* a few batches of 16 KiB */
@@ -88,20 +87,6 @@ static void note_refused(const struct source_request *request, const struct err 
     }
 }
 
-static void trouble(struct task *task, const char *what)
-{
-    if (strcmp(task->trouble, what) != 0) {
-        snprintf(task->trouble, sizeof(task->trouble), "%s", what);
-        if (what[0] != '\0') {
-            log_warn("source.trouble", "topic=%s partition=%d why=%s doing=\"asking again\"",
-                     task->topic, task->index, log_quote(what).text);
-        }
-    }
-    if (what[0] != '\0') {
-        hold(task, HOLD_ERROR_MS);
-    }
-}
-
 /* --- an answer ---------------------------------------------------------------------------------------------------- */
 
 /* @param detail  what exactly is broken, when it is */
@@ -143,7 +128,7 @@ static void take_records(struct task *task, struct fetch_partition *fetched, str
             task_settle(task);
             refused(task, &refusal, &err);
         } else {
-            hold(task, HOLD_ERROR_MS);
+            hold(task, TASK_HOLD_MS);
             sink_ready(task);
         }
         break;
@@ -196,7 +181,7 @@ static void fetch_failed(struct task *task, int16_t error)
     char lacks[ACL_LACKS_BYTES];
     bool denied =
         cluster_denied(task->engine->source, error, ACL_READ, ACL_TOPIC, task->topic, lacks);
-    trouble(task, denied ? lacks : info->name);
+    task_trouble_is(task, denied ? lacks : info->name);
 }
 
 static void take_partition(struct task *task, struct fetch_partition *fetched, struct buf *block)
@@ -205,7 +190,7 @@ static void take_partition(struct task *task, struct fetch_partition *fetched, s
         fetch_failed(task, fetched->error);
         return;
     }
-    trouble(task, "");
+    task_trouble_is(task, "");
     if (fetched->high_watermark >= 0) {
         task->source_end = fetched->high_watermark;
         task->source_end_at_ms = loop_now_ms(task->engine->loop);
@@ -539,7 +524,7 @@ static void look_denied(struct task *task)
     char lacks[ACL_LACKS_BYTES];
     if (cluster_denied(source, cluster_topic_error(source, task->topic), ACL_READ, ACL_TOPIC,
                        task->topic, lacks)) {
-        trouble(task, lacks);
+        task_trouble_is(task, lacks);
     }
 }
 
@@ -556,6 +541,7 @@ void source_look(struct engine *engine)
             engine->steady_count += task->steady;
             engine->first_copy_count += !task->steady;
             look_denied(task);
+            task_look_leaderless(task, leader);
             if (leader >= 0) {
                 broker_of(engine, leader)->led_count++;
             }

@@ -23,6 +23,9 @@ bool offset_store_usable(const struct offset_store *store, struct err *err)
     if (store->refused.kind != ERR_NONE) {
         return err_set(err, ERR_RETRY, "%s", store->refused.what);
     }
+    if (store->writes_refused.kind != ERR_NONE) {
+        return err_set(err, ERR_RETRY, "%s", store->writes_refused.what);
+    }
     if (!store->ready || store->closing || redis_state(store->redis) != REDIS_READY) {
         return err_set(err, ERR_RETRY, "Redis is away");
     }
@@ -45,7 +48,7 @@ static void become(struct offset_store *store, bool ready, const struct err *why
 {
     bool was_ready = store->ready;
     store->ready = ready;
-    store->refused = (struct err){0};
+    store->refused = store->writes_refused = (struct err){0};
     if (ready && was_ready) {
         return;
     }
@@ -75,13 +78,43 @@ static bool policy_evicts(const char *info, char out_policy[32])
     return strncmp(out_policy, "allkeys-", strlen("allkeys-")) == 0;
 }
 
+/* Asked again by the tick, or when it is back. A Redis that answers and does not do it is in trouble: its disk or its memory
+ * is full, it is a replica now, loads its file, or a script keeps it busy. */
+static void not_now(struct offset_store *store, const struct err *err)
+{
+    bool told = !store->ready && strcmp(store->writes_refused.what, err->what) == 0;
+    store->greeting = false;
+    if (redis_state(store->redis) == REDIS_READY && !told) {
+        become(store, false, err);
+        store->writes_refused = *err;
+    }
+}
+
+static void write_told(void *arg, const redisReply *reply, const struct err *err)
+{
+    struct offset_store *store = arg;
+    if (reply == NULL && err->kind == ERR_RETRY) {
+        not_now(store, err);
+        return;
+    }
+    store->greeting = false;
+    become(store, true, NULL);
+}
+
+/* Whether it takes writes shows when one is tried: this one changes nothing, for the field is there. */
+static void try_write(struct offset_store *store)
+{
+    const char *const argv[] = {"HSETNX", store->meta_key, "schema", SCHEMA};
+    redis_call(store->redis, 4, (const char **)(uintptr_t)argv, NULL, write_told, store);
+}
+
 static void policy_told(void *arg, const redisReply *reply, const struct err *err)
 {
     struct offset_store *store = arg;
     char policy[32];
-    store->greeting = false;
     if (reply == NULL && err->kind == ERR_RETRY) {
-        return; /* asked again by the tick, or when it is back */
+        not_now(store, err);
+        return;
     }
     if (reply != NULL && reply->type == REDIS_REPLY_STRING && policy_evicts(reply->str, policy)) {
         struct err why = {0};
@@ -89,6 +122,7 @@ static void policy_told(void *arg, const redisReply *reply, const struct err *er
                 "Redis may evict keys (maxmemory-policy %s): a map with holes would be wrong",
                 policy);
         err_hint(&why, "CONFIG SET maxmemory-policy noeviction");
+        store->greeting = false;
         refuse(store, &why);
         return;
     }
@@ -98,7 +132,7 @@ static void policy_told(void *arg, const redisReply *reply, const struct err *er
                  "why=%s doing=\"going on; see to it that maxmemory-policy is noeviction\"",
                  log_quote(err->what).text);
     }
-    become(store, true, NULL);
+    try_write(store);
 }
 
 static void refuse_other(struct offset_store *store, const char *field, const char *there)
@@ -121,13 +155,15 @@ static void meta_told(void *arg, const redisReply *reply, const struct err *err)
 {
     static const char *const ask_policy[] = {"INFO", "memory"};
     struct offset_store *store = arg;
+    if (reply == NULL && err->kind == ERR_RETRY) {
+        not_now(store, err);
+        return;
+    }
     if (reply == NULL) {
+        struct err why = *err;
         store->greeting = false;
-        if (err->kind == ERR_REFUSED) {
-            struct err why = *err;
-            err_wrap(&why, "%s", store->meta_key);
-            refuse(store, &why);
-        }
+        err_wrap(&why, "%s", store->meta_key);
+        refuse(store, &why);
         return;
     }
     if (script_text(reply, 0) != NULL && script_text(reply, 1) != NULL) {

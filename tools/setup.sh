@@ -26,7 +26,7 @@ keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 build_packages=(gcc make pkg-config git ca-certificates debian-archive-keyring dpkg-dev libc6-dev
     libevent-dev libjansson-dev libcurl4-openssl-dev libssl-dev libsasl2-dev
     libzstd-dev liblz4-dev libsnappy-dev zlib1g-dev libldns-dev libexpat1-dev)
-test_packages=(libcmocka-dev python3 python3-venv openssl redis-tools maven
+test_packages=(libcmocka-dev iproute2 python3 python3-venv openssl redis-tools maven
     clang libclang-rt-dev clang-tidy cppcheck shellcheck
     systemd lintian man-db libsasl2-modules-gssapi-mit)
 

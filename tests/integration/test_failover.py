@@ -165,10 +165,38 @@ def test_refused_first_then_moved(moved, own, folder):
     before = one.target.offsets(one.topic)
     Load(one.source.bootstrap, one.topic, "plain", count=20, partitions=2, seed=7).run()
     worker = own(Worker(one.conf, f"{one.name}-again").start())
-    worker.wait_healthy()
+    worker.wait_ready()
     time.sleep(4)
     assert one.target.offsets(one.topic) == before
     assert worker.metrics().sum("ferry_link_role_epoch", service=one.name) == 2
+
+
+def test_ready_behind_a_failover_where_it_rightly_stands_by(moved, own, folder):
+    """A rollout goes on when the primary is lost for good and the workers have nothing to do; it stops where one lacks
+    what it needs, and says what."""
+    one = moved()
+    nowhere = f"127.0.0.1:{free_port()}"
+
+    def worker(name, **b):
+        conf = one.dead.copy(folder / name)
+        conf.data["sites"]["b"] |= b
+        conf.write()
+        return own(Worker(conf, name).start())
+
+    def says(worker, status, text):
+        wait_for(
+            f"/readyz: {text}", lambda: worker.get("/readyz")[0] == status and text in worker.get("/readyz")[1], 20
+        )
+
+    lost = worker("lost")  # has to mirror from a site that does not answer
+    says(one.workers[0], 200, f"ok\n{one.name} a>b: mirrors 2 partitions\n")
+    says(lost, 503, f"no\n{one.name} a>b: not ready: a: {one.dead.data['sites']['a']['kafka']['bootstrap.servers']}")
+    assert one.failover().returncode == EXIT_DONE
+    for standing in (one.workers[0], lost, worker("new")):
+        says(standing, 200, f"ok\n{one.name} a>b: stands by: b is primary by role epoch 2\n")
+    says(worker("no-redis", redis={"url": f"redis://{nowhere}/0"}), 503, f"{one.name} a>b: not ready: the Redis of b: ")
+    target = worker("no-target", kafka={"bootstrap.servers": nowhere})
+    says(target, 503, f"{one.name} a>b: not ready: the control topic on b was not read yet: ")
 
 
 @pytest.mark.long
@@ -545,6 +573,10 @@ def test_pause_and_resume(moved):
     Load(one.source.bootstrap, one.topic, "plain", count=10, partitions=2, seed=3).run()
     time.sleep(1.5)
     assert sum(one.target.offsets(one.topic).values()) == RECORDS
+    assert one.workers[0].get("/readyz") == (
+        200,
+        f"ok\n{one.name} a>b: stands by: paused by an order: ferry resume {one.name}\n",
+    )
     one.right.ok("resume", one.name)
     one.wait_mirrored(RECORDS + 10)
 

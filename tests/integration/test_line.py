@@ -242,6 +242,8 @@ def test_no_role_without_enable(line, source):
     worker.wait_metric("a state", lambda m: m.get("ferry_link_state") == 0, 15)
     time.sleep(3)
     assert one.topics[0] not in one.target.topics()
+    worker.wait_ready()  # a rollout before `enable` goes on
+    assert f"stands by: no role yet: ferry enable {one.service}" in worker.get("/readyz")[1]
     done = one.command.run("status", one.service, "--check")
     assert done.returncode == 3, done.stdout + done.stderr
     assert f"ferry enable {one.service}" in done.stdout + done.stderr

@@ -9,6 +9,7 @@ from confluent_kafka import Producer
 
 from rig.ferry import EXIT_DONE, EXIT_REFUSED
 from rig.groups import commit, committed, kept, record_at
+from rig.kafka import KafkaCluster
 from rig.line import Line
 from rig.procs import wait_for
 from rig.produce import Load
@@ -79,6 +80,53 @@ def test_records_that_the_source_deletes_keep_their_copies(line, source, target)
     wait_group(one, group, (topic, 0), before[450])
     result = one.command.json("verify", one.service)
     assert result["verified"] and result["forgotten"] > 100, result
+
+
+def serials(cluster, topic):
+    """Of the records that a Load wrote, which begin with SEED/SERIAL."""
+    with RawClient(cluster.bootstrap) as raw:
+        return [int(record.value.split(b" ")[0].split(b"/")[1]) for record in raw.committed_records(topic, 0)]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", ["slow", "paused"])
+def test_retention_passes_a_mirror_that_runs(own, folder, target, redis_server, name, how):
+    """S11: the broker's own retention deletes what a slow, or paused, mirror has not copied: never a silent jump to
+    what is left, but a fault with the exact range; accepted, nothing but that range is missing."""
+    source = own(KafkaCluster("source", workdir=folder, props={"log.retention.check.interval.ms": 300})).start()
+    kept_bytes = {"segment.bytes": 1 << 20, "retention.bytes": 2 << 20, "file.delete.delay.ms": 100}
+    topic = source.create_topic(f"{name}.t", config=kept_bytes)
+    limits = {"initial": "256KiB", "steady": "256KiB"} if how == "slow" else {}
+    one = Line(own, folder, source, target, redis_server, name, [topic], limits=limits)
+    one.worker("w1")
+    load = Load(source.bootstrap, topic, "plain", count=None, partition=0, size=1000, rate=3000).start()
+    one.wait_copied(topic, 0, 100)
+    if how == "paused":
+        one.command.ok("pause", name, "--yes")
+        stands = one.checkpoint().source_next
+        wait_for("retention to pass it", lambda: source.offsets(topic, spec="begin")[0] > stands, 60)
+        one.command.ok("resume", name)
+    one.wait_fault("gap", topic, timeout=60)
+    load.stop()
+    wait_for("retention to rest", lambda: gap_now(one, source, topic), 30, every=1)
+    fault = one.fault()
+    gap = range(fault["source_from"], fault["source_to"])
+    begin, end = (source.offsets(topic, spec=spec)[0] for spec in ("begin", "end"))
+    assert (gap.start, gap.stop) == (target.offsets(topic)[0], begin), fault
+    one.command.ok("fault", "accept", name, f"{topic}:0", "--yes")
+    one.wait_caught_up()
+    assert one.fault() is None
+    assert serials(target, topic) == [n for n in range(end) if n not in gap]
+    assert one.map().translate(topic, 0, end - 1) == end - 1 - len(gap)
+
+
+def gap_now(line, source, topic):
+    """Its fault names what the source holds now: while records come, retention goes on."""
+    begin = source.offsets(topic, spec="begin")[0]
+    if line.fault()["source_to"] != begin:
+        line.command.ok("fault", "retry", line.service, f"{topic}:0")
+        line.wait_fault("gap", topic)
+    return line.fault()["source_to"] == begin == source.offsets(topic, spec="begin")[0]
 
 
 def test_a_hanging_transaction_holds_the_mirror_at_the_stable_end(line, source, target):

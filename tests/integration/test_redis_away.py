@@ -1,11 +1,14 @@
 """Redis goes, hangs, forgets, comes back with yesterday's copy, is told to evict: mirroring never waits for it, nothing
 is lost or doubled, and what the map says is exact or "unmapped", never wrong (S31, S32, S33)."""
 
+import contextlib
 import json
 import random
+import threading
 import time
 
 import pytest
+from redis.exceptions import ResponseError
 
 from rig.line import Line
 from rig.procs import wait_for
@@ -129,12 +132,15 @@ def test_mirroring_never_waits_for_redis(line, how):
     one.conf.data["sites"]["b"]["redis"]["timeout"] = "5s" if how == "slow" else "1s"
     one.conf.write()
     loads = start_loads(one)
-    one.worker("w1")
+    worker = one.worker("w1")
     one.wait_copied(one.topics[0], 0, 200)
     before = longest_stall(one, 2)
     if how == "stopped":
         one.redis.stop()
         away = longest_stall(one, 5)
+        # A rollout waits: a worker that ends now takes the map along that it has kept.
+        status, text = worker.get("/readyz")
+        assert status == 503 and "not ready: the Redis of b: " in text, text
         one.redis.start()
     elif how == "hanging":
         one.redis.pause()
@@ -147,6 +153,7 @@ def test_mirroring_never_waits_for_redis(line, how):
             away = max(away, longest_stall(one, 2.2))
     stop_loads(loads)
     assert away < max(1.0, 2 * before), f"the target stood still for {away:.1f} s, {before:.1f} s before"
+    worker.wait_ready()
     one.wait_caught_up()
     one.prove()
 
@@ -298,11 +305,25 @@ def test_an_evicting_redis_is_refused_by_name(line, source):
     one.prove()
 
 
+def keep_busy(redis):
+    """A script of somebody's that never ends."""
+    redis.client.config_set("busy-reply-threshold", 1)
+    asked = redis.connect(timeout=60)
+
+    def spin():
+        with contextlib.suppress(ResponseError):  # it is killed
+            asked.eval("while true do end", 0)
+
+    threading.Thread(target=spin, daemon=True).start()
+
+
 TROUBLES = {
-    # what, how it begins, how it ends
-    "a replica": (lambda r: r.client.replicaof("127.0.0.1", 1), lambda r: r.client.replicaof("no", "one")),
-    "full": (lambda r: r.client.config_set("maxmemory", 1), lambda r: r.client.config_set("maxmemory", 0)),
+    # what it answers, how it begins, how it ends
+    "a replica": ("READONLY", lambda r: r.client.replicaof("127.0.0.1", 1), lambda r: r.client.replicaof("no", "one")),
+    "full": ("OOM", lambda r: r.client.config_set("maxmemory", 1), lambda r: r.client.config_set("maxmemory", 0)),
+    "a script": ("BUSY", keep_busy, lambda r: r.client.script_kill()),
     "another password": (
+        "NOAUTH",
         lambda r: (r.client.config_set("requirepass", "other"), drop_clients(r)),
         lambda r: r.connect_as("other").config_set("requirepass", ""),
     ),
@@ -316,9 +337,9 @@ def drop_clients(redis):
 @pytest.mark.long
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_a_redis_in_trouble(line, source, trouble):
-    """S33: it answers, and each answer is an error (READONLY, OOM, NOAUTH): mirroring goes on, status says what Redis
-    says, nothing is taken for new or gone, and the map is whole when it is well again."""
-    begin, end = TROUBLES[trouble]
+    """S33: it answers, and each answer is an error (READONLY, OOM, BUSY, NOAUTH): mirroring goes on, status
+    says what Redis says, nothing is taken for new or gone, and the map is whole when it is well again."""
+    answer, begin, end = TROUBLES[trouble]
     one = line()
     loads = start_loads(one)
     one.worker("w1")
@@ -327,8 +348,11 @@ def test_a_redis_in_trouble(line, source, trouble):
     before = grown(one)
     assert longest_stall(one, 4) < 1.5
     assert grown(one) > before + 2000
-    done = one.command.run("status", one.service, "--check")
-    assert done.returncode != 0, done.stdout
+    wait_for("the worker to say it", lambda: any(answer in line for line in one.workers[0].events("map.away")), 10)
+    wait_for("status to say it", lambda: answer in one.command.run("status", one.service).stdout, 20, every=0.5)
+    assert "start ferryd" not in one.command.run("status", one.service).stdout
+    assert one.command.run("status", one.service, "--check").returncode != 0
+    assert one.workers[0].metrics().get("ferry_map_ready") == 0
     end(one.redis)
     stop_loads(loads)
     one.wait_caught_up()

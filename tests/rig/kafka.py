@@ -62,6 +62,7 @@ class Broker:
         self.controller_port = free_port() if controller else None
         self.dir = cluster.dir / f"broker-{number}"
         self.logs = self.dir / "logs"
+        self.props = {}  # of this broker alone
         self.process = None
 
     @property
@@ -75,12 +76,15 @@ class Broker:
     def prepare(self):
         """Format the log folder: what StorageTool writes, without a JVM."""
         self.logs.mkdir(parents=True)
-        directory = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        (self.logs / "meta.properties").write_text(
-            f"version=1\ncluster.id={self.cluster.cluster_id}\nnode.id={self.id}\ndirectory.id={directory}\n"
-        )
+        self.write_meta(self.logs)
         for item in TEMPLATE.glob("bootstrap*"):
             shutil.copy(item, self.logs)
+
+    def write_meta(self, folder):
+        directory = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        (folder / "meta.properties").write_text(
+            f"version=1\ncluster.id={self.cluster.cluster_id}\nnode.id={self.id}\ndirectory.id={directory}\n"
+        )
 
     def write_properties(self):
         props = self.cluster.properties_of(self)
@@ -156,6 +160,12 @@ class Broker:
 
     def partition_dir(self, topic, partition):
         return self.logs / f"{topic}-{partition}"
+
+    def add_disk(self, disk):
+        """Of a broker that was started with place=disk: a second folder of logs, on that rig.disk.Disk, from the next
+        start on. New topics go there first: it holds the fewest."""
+        self.write_meta(disk.seen)
+        self.props |= {"log.dirs": f"{self.logs},{disk.path}", "metadata.log.dir": self.logs}
 
     def truncate(self, topic, partition, offset):
         """Of a stopped broker: forget records from `offset` on, as an unclean election would. Returns the new end."""
@@ -303,7 +313,7 @@ class KafkaCluster:
             # A killed broker may register again when its old session is over: 9 s by default. With followers it
             # stays so: a stopped one must not fall out of the replicas in sync at once.
             props |= {"broker.session.timeout.ms": 4000, "broker.heartbeat.interval.ms": 500}
-        return props | more | self.props
+        return props | more | self.props | broker.props
 
     # -- topics and questions -----------------------------------------------------------------------------------
 

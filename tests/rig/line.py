@@ -109,6 +109,17 @@ class Line:
             f"{self.service} to catch up", there, timeout, every=0.1, not_yet=(AssertionError, OSError, KafkaException)
         )
 
+    def wait_current(self, timeout=60):
+        """Redis's checkpoints stand where the source ends now; what comes meanwhile may still be under way."""
+        ends = self.stable_ends()
+
+        def there():
+            self.check_workers()
+            now = self.mirrored_to()
+            return all(now.get(where, 0) >= end for where, end in ends.items())
+
+        wait_for(f"{self.service} to be where the source was", there, timeout, every=0.1)
+
     def wait_copied(self, topic, partition, count, timeout=60):
         """The target holds so many records (or offsets) of a partition; for lines without Redis."""
         wait_for(

@@ -21,10 +21,10 @@ from rig.secure import write_secret
 
 
 class RedisServer:
-    def __init__(self, name, persistent=False, options=(), workdir=None, tls=None, user=None, place=None):
+    def __init__(self, name, persistent=False, options=(), workdir=None, tls=None, user=None, place=None, disk=None):
         """`options`: more arguments of redis-server, for example ("--maxmemory", "20mb"). `tls`: (rig.secure.Authority,
         Certificate), then there is no port in the clear. `user`: (name, password) that Ferry signs in as. `place`:
-        where it is reached, other than 127.0.0.1."""
+        where it is reached, other than 127.0.0.1. `disk`: a rig.disk.Disk that its files are on."""
         self.name = name
         self.host = place.host if place else "127.0.0.1"
         self.tls = tls
@@ -33,6 +33,7 @@ class RedisServer:
         self.dir = (workdir or run_dir("redis")) / f"redis-{name}"
         self.persistent = persistent
         self.options = list(options)
+        self.disk = disk
         self.process = None
         self.copies = 0
         self.client = self.connect()
@@ -75,6 +76,8 @@ class RedisServer:
             argv += ["--user", self.user[0], "on", f">{self.user[1]}", "~*", "&*", "+@all"]
         argv += ["--appendonly", "yes" if self.persistent else "no", "--daemonize", "no"]
         argv += ["--enable-debug-command", "local", *self.options]
+        if self.disk:
+            argv = [*self.disk.prefix, *argv, "--dir", self.disk.path]
         self.process = Process(f"redis {self.name}", argv, self.dir / "redis.log").start()
 
         def answers():

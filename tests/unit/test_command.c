@@ -355,6 +355,21 @@ static void completions_are_the_printed_ones(void **state)
     assert_false(command_completion(&ferry_commands, "fish", stdout));
 }
 
+/* It goes into records of the control topic: one that JSON does not take deleted the fence's, and left an operation without its own. */
+static void a_reason_in_another_encoding_is_recorded(void **state)
+{
+    struct command_line line;
+    struct err err = {0};
+    char reason[] = "d\xe9lai";
+    char *words[] = {"ferry", "failover", "orders", "--reason", reason, NULL};
+    char *without[] = {"ferry", "failover", "orders", NULL};
+    (void)state;
+    assert_true(command_parse(&ferry_commands, 5, words, &line, &err));
+    assert_string_equal(command_reason(&line), "d?lai");
+    assert_true(command_parse(&ferry_commands, 3, without, &line, &err));
+    assert_string_equal(command_reason(&line), "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -370,6 +385,7 @@ int main(void)
         cmocka_unit_test(help_fits_a_terminal),
         cmocka_unit_test(man_page_is_the_printed_one),
         cmocka_unit_test(completions_are_the_printed_ones),
+        cmocka_unit_test(a_reason_in_another_encoding_is_recorded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -72,6 +73,24 @@ static void long_text_is_cut_not_overrun(void **state)
     assert_memory_equal(held.guard, "gggggggg", 8);
 }
 
+/* Journals and reports are JSON, which takes nothing else: a text that a broker or a program says, or that is cut within a
+ * character, would be missing there as a whole. */
+static void it_is_utf8_wherever_it_is_cut(void **state)
+{
+    struct err err;
+    char text[2 * ERR_WHAT_BYTES];
+    (void)state;
+    for (size_t i = 0; i + 3 < sizeof(text); i += 3) {
+        snprintf(text + i, sizeof(text) - i, "\xe4\xb8\xad");
+    }
+    err_set(&err, ERR_RETRY, "a%s", text);
+    err_hint(&err, "a%s", text);
+    assert_string_equal(err.what + ERR_WHAT_BYTES - 1 - 4, "\xe4\xb8\xad?");
+    assert_string_equal(err.hint + ERR_HINT_BYTES - 1 - 5, "\xe4\xb8\xad??");
+    err_wrap(&err, "d\xe9");
+    assert_memory_equal(err.what, "d?: a\xe4", 6);
+}
+
 static void an_error_may_be_made_from_itself(void **state)
 {
     struct err err;
@@ -111,6 +130,7 @@ int main(void)
         cmocka_unit_test(context_stands_before_what_went_wrong),
         cmocka_unit_test(a_new_error_has_no_old_hint),
         cmocka_unit_test(long_text_is_cut_not_overrun),
+        cmocka_unit_test(it_is_utf8_wherever_it_is_cut),
         cmocka_unit_test(an_error_may_be_made_from_itself),
         cmocka_unit_test(nobody_needs_to_look),
         cmocka_unit_test(clear_forgets_all),

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,9 +35,10 @@ static bool is_healthy(void *arg)
     return rig->healthy;
 }
 
-static bool is_ready(void *arg)
+static bool is_ready(void *arg, FILE *out)
 {
     const struct rig *rig = arg;
+    fprintf(out, "a link: %s\n", rig->ready ? "stands by" : "waits");
     return rig->ready;
 }
 
@@ -132,10 +134,12 @@ static void metrics_and_health(void **state)
     assert_string_equal(strstr(answer, "\r\n\r\n"), "\r\n\r\nok\n");
     answer = ask(rig, "GET /readyz?verbose HTTP/1.1\r\n\r\n");
     assert_non_null(strstr(answer, "HTTP/1.1 503 Service Unavailable\r\n"));
-    assert_string_equal(strstr(answer, "\r\n\r\n"), "\r\n\r\nno\n");
+    assert_string_equal(strstr(answer, "\r\n\r\n"), "\r\n\r\nno\na link: waits\n");
     rig->ready = true;
     rig->healthy = false;
-    assert_non_null(strstr(ask(rig, "GET /readyz HTTP/1.1\r\n\r\n"), " 200 "));
+    answer = ask(rig, "GET /readyz HTTP/1.1\r\n\r\n");
+    assert_non_null(strstr(answer, " 200 "));
+    assert_string_equal(strstr(answer, "\r\n\r\n"), "\r\n\r\nok\na link: stands by\n");
     assert_non_null(strstr(ask(rig, "GET /healthz HTTP/1.1\r\n\r\n"), " 503 "));
 }
 

@@ -28,6 +28,7 @@ static struct world {
     int soft_acts;
     size_t left;        /* of the last process */
     enum err_kind kind; /* of failures */
+    const char *words;  /* likewise */
 } world;
 
 static bool store(void *arg, const struct control_record *records, size_t count, struct err *err)
@@ -66,7 +67,8 @@ static bool renew(void *arg, struct err *err)
 
 static bool fails(bool wanted, struct err *err)
 {
-    return wanted && !err_set(err, world.kind, "it does not work");
+    return wanted &&
+           !err_set(err, world.kind, "%s", world.words == NULL ? "it does not work" : world.words);
 }
 
 static bool first_act(struct operation *op, struct err *err)
@@ -401,6 +403,26 @@ static void an_ended_operation_with_something_left_is_found(void **state)
     json_decref(left);
 }
 
+/* A program of the operator's says what it likes. What it was refused for is recorded all the same: else a soft row would be
+ * missing among what is left, which is "done", and an undo would have neither a reason nor a record. */
+static void what_is_no_utf8_is_recorded_all_the_same(void **state)
+{
+    struct err err = {0};
+    (void)state;
+    world.soft_fails = true;
+    world.words = "refus\xe9";
+    assert_int_equal(process(true, &err), PLAN_PARTLY);
+    assert_int_equal(world.left, 1);
+    begin(state);
+    world.second_fails = true;
+    world.words = "refus\xe9";
+    assert_int_equal(process(false, &err), PLAN_UNDONE);
+    assert_string_equal(err.what, "refus?");
+    assert_int_equal(err.kind, ERR_REFUSED);
+    assert_true(json_is_object(json_object_get(
+        json_object_get(world.topic, "op/20261126T000000Z-failover-0001"), "undoing")));
+}
+
 static void another_has_it(void **state)
 {
     struct err err = {0};
@@ -567,6 +589,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_a_soft_row_leaves_is_tried_again, begin, end),
         cmocka_unit_test_setup_teardown(an_ended_operation_with_something_left_is_found, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(what_is_no_utf8_is_recorded_all_the_same, begin, end),
         cmocka_unit_test_setup_teardown(another_has_it, begin, end),
         cmocka_unit_test_setup_teardown(a_writer_of_a_moment_ends_nothing, begin, end),
         cmocka_unit_test_setup_teardown(an_operator_who_took_over_is_left_alone, begin, end),

@@ -49,6 +49,38 @@ static void numbers_are_printfs(void **state)
     }
 }
 
+/* jansson says what UTF-8 is: whatever comes out it takes, and what it takes comes out as it was. */
+static void what_is_no_utf8_becomes_a_question_mark(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from;
+        const char *to;
+    } rows[] = {
+        {"",                           ""                      },
+        {"d\xc3\xa9 \xe4\xb8\xad",     "d\xc3\xa9 \xe4\xb8\xad"},
+        {"refus\xe9 ",                 "refus? "               },
+        {"cut \xe4\xb8",               "cut ??"                },
+        {"\xc0\xaf \xe0\x80\xaf",      "?? ???"                },
+        {"\xed\xa0\x80",               "???"                   },
+        {"\xf4\x90\x80\x80 \xf5 \xff", "???? ? ?"              },
+        {"\xf0\x9f\x9a\xa2",           "\xf0\x9f\x9a\xa2"      },
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char text[64];
+        snprintf(text, sizeof(text), "%s", rows[i].from);
+        text_clean(text);
+        assert_string_equal(text, rows[i].to);
+    }
+    for (unsigned bytes = 0; bytes < 1 << 24; bytes += 0x0101 + bytes % 7) {
+        char text[] = {(char)bytes, (char)(bytes >> 8), (char)(bytes >> 16), (char)0x80, '\0'};
+        text_clean(text);
+        json_t *value = json_string(text);
+        assert_non_null(value);
+        json_decref(value);
+    }
+}
+
 static void strings_are_read_back(void **state)
 {
     (void)state;
@@ -89,6 +121,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_grows),
         cmocka_unit_test(numbers_are_printfs),
+        cmocka_unit_test(what_is_no_utf8_becomes_a_question_mark),
         cmocka_unit_test(strings_are_read_back),
         cmocka_unit_test(insides_of_strings_are_read_back),
     };
