@@ -182,7 +182,7 @@ void task_trouble_is(struct task *task, const char *what);
 #define TASK_HOLD_MS 200
 /* At each look: nobody is asked for a partition without leader, so no answer says why nothing comes. */
 void task_look_leaderless(struct task *task, int32_t leader);
-#define NO_LEADER(side)                                                                          \
+#define NO_LEADER(side) \
     "the " side " partition has no leader: its brokers are down, or their log directories failed"
 
 void engine_pump_soon(struct engine *engine);

@@ -10,7 +10,6 @@
 #include "base/heap.h"
 #include "base/log.h"
 
-
 /* --- topics ------------------------------------------------------------------------------------------------------- */
 
 struct records_topic *records_topic(struct records *records, const char *name)

@@ -327,8 +327,8 @@ static void close_gathered(struct records *records)
             task_settle(task);
             hold_back(task);
             tell_refusal(task);
-    task_look_leaderless(
-        task, cluster_leader(task->engine->source, task->topic, task->index).broker);
+            task_look_leaderless(
+                task, cluster_leader(task->engine->source, task->topic, task->index).broker);
         }
         task_unref(task);
     }

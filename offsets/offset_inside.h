@@ -41,7 +41,7 @@ struct offset_store {
     bool ready;
     bool greeting; /* asked whose Redis it is, and what it does when it is full */
     int64_t greeted_ms;
-    bool policy_hidden; /* said once */
+    bool policy_hidden;        /* said once */
     struct err refused;        /* ERR_NONE = is not */
     struct err writes_refused; /* for now: it answers, and says so */
     struct loop_timer *tick;
