@@ -610,6 +610,16 @@ static void print_weak(const struct status *status)
     json_decref(all);
 }
 
+static void print_groups(const struct status *status)
+{
+    char *line = status_not_carried(status);
+    if (line[0] != '\0') {
+        struct render_safe safe = render_safe(line);
+        render_wrapped(stdout, safe.text, RENDER_WIDTH, 0, 4);
+    }
+    free(line);
+}
+
 static void print_text(const struct status *status)
 {
     print_head(status);
@@ -634,6 +644,7 @@ static void print_text(const struct status *status)
         print_topics(status);
     }
     topics_print(stdout, topics_report(status->workers));
+    print_groups(status);
     print_idle(status);
     print_catching_up(status);
     print_held_back(status);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/text.h"
 #include "cli/beats.h"
 #include "cli/render.h"
 #include "cli/topics.h"
@@ -235,6 +236,42 @@ int64_t status_idle_count(const struct status *status)
 int64_t status_fault_count(const struct status *status)
 {
     return status->faults == NULL ? -1 : (int64_t)json_object_size(status->faults);
+}
+
+/* --- kinds of groups ---------------------------------------------------------------------------------------------- */
+
+#define GROUPS_NAMED 4
+
+static void name_groups(struct text *out, const json_t *rows, const char *head)
+{
+    size_t count = json_array_size(rows);
+    if (count == 0) {
+        return;
+    }
+    text_puts(out, out->len == 0 ? "" : "; ");
+    text_puts(out, head);
+    for (size_t i = 0; i < count && i < GROUPS_NAMED; i++) {
+        const json_t *row = json_array_get(rows, i);
+        text_puts(out, i == 0 ? " " : ", ");
+        text_puts(out, beat_text(row, "group"));
+        text_puts(out, " (");
+        text_puts(out, beat_text(row, "kind"));
+        text_puts(out, ")");
+    }
+    if (count > GROUPS_NAMED) {
+        text_puts(out, ", and ");
+        text_number(out, (int64_t)(count - GROUPS_NAMED));
+        text_puts(out, " more");
+    }
+}
+
+char *status_not_carried(const struct status *status)
+{
+    const json_t *notes = json_object_get(groups_report(status), "notes");
+    struct text out = {0};
+    name_groups(&out, json_object_get(notes, "not_carried"), "groups that are not carried:");
+    name_groups(&out, json_object_get(notes, "offsets_alone"), "with their offsets alone:");
+    return text_take(&out);
 }
 
 /* --- words -------------------------------------------------------------------------------------------------------- */

@@ -90,6 +90,10 @@ const char *status_state(const struct status *status);
 /* Why the state is what it is, "" when it says all. */
 char *status_why(const struct status *status, char out[STATUS_WHY_BYTES]);
 
+/* Groups of which nothing is carried, and those with their offsets alone, by name and kind, as the keeper says; "" when there
+ * are none, or it is not known. Names are a cluster's: to be made safe. Heap. */
+char *status_not_carried(const struct status *status);
+
 enum status_verdict { STATUS_OK, STATUS_WARNING, STATUS_CRITICAL, STATUS_UNKNOWN };
 /* @param warning_s, critical_s  seconds of lag  @param why  filled with the reason, "" when all is well */
 enum status_verdict status_check(const struct status *status, double warning_s, double critical_s,

@@ -27,14 +27,16 @@ static char *story(const struct operation *op, const char *verb)
     return text;
 }
 
+/* @param code  of the error when its time is up */
 static bool judge(const char *program, const struct child_result *result, int32_t timeout_ms,
-                  struct err *err)
+                  int code, struct err *err)
 {
     if (result->code == 0) {
         return true;
     }
     if (result->time_up) {
-        err_set(err, ERR_RETRY, "%.200s did not end within %d s", program, timeout_ms / 1000);
+        err_set_code(err, ERR_RETRY, code, "%.200s did not end within %d s", program,
+                     timeout_ms / 1000);
     } else if (result->code < 0) {
         err_set(err, ERR_RETRY, "%.200s was ended by signal %d", program, result->signal);
     } else {
@@ -56,6 +58,7 @@ bool hook_run(struct operation *op, enum config_hook hook, const char *verb, str
     char *in = story(op, verb);
     int32_t left = operation_left_ms(op);
     int32_t timeout_ms = op->service->hooks_timeout_ms;
+    int code = left < timeout_ms ? OPERATION_TIME_UP : 0; /* the operation's time, not its own */
     timeout_ms = left < timeout_ms ? left : timeout_ms;
     snprintf(texts[0], ENV_BYTES, "FERRY_HOOK=%s", verb);
     snprintf(texts[1], ENV_BYTES, "FERRY_OPERATION=%s", op->id);
@@ -75,7 +78,7 @@ bool hook_run(struct operation *op, enum config_hook hook, const char *verb, str
         .argv = argv, .env = env, .in = in, .timeout_ms = timeout_ms};
     bool ok = child_run(&options, &result, err);
     if (ok) {
-        ok = judge(argv[0], &result, timeout_ms, err);
+        ok = judge(argv[0], &result, timeout_ms, code, err);
         child_result_done(&result);
     }
     free(in);

@@ -122,15 +122,16 @@ static void post_arrived(void *arg)
 
 /* --- the report --------------------------------------------------------------------------------------------------- */
 
-static void note_group(const struct group *group, json_t *not_carried, json_t *held)
+static void note_kind(const struct group *group, json_t *list)
 {
-    if (group->at_source && !group_kind_carried(group->kind)) {
-        if (json_array_size(not_carried) < NOTES_MAX) {
-            json_array_append_new(not_carried, json_pack("{ssss}", "group", group->name, "kind",
-                                                         group_kind_name(group->kind)));
-        }
-        return;
+    if (json_array_size(list) < NOTES_MAX) {
+        json_array_append_new(
+            list, json_pack("{ssss}", "group", group->name, "kind", group_kind_name(group->kind)));
     }
+}
+
+static void note_held(const struct group *group, json_t *held)
+{
     if (group->entries_count == 0 || group->told == GROUP_FREE || group->told == GROUP_OFF ||
         json_array_size(held) >= NOTES_MAX) {
         return;
@@ -142,11 +143,21 @@ static void note_group(const struct group *group, json_t *not_carried, json_t *h
 static json_t *notes(const struct group_table *table)
 {
     json_t *not_carried = json_array();
+    json_t *offsets_alone = json_array(); /* what such a group keeps besides is not */
     json_t *held = json_array();
     for (size_t i = 0; i < table->groups_count; i++) {
-        note_group(table->groups[i], not_carried, held);
+        const struct group *group = table->groups[i];
+        if (group->at_source && !group_kind_carried(group->kind)) {
+            note_kind(group, not_carried);
+            continue;
+        }
+        if (group->at_source && group->kind == GROUP_STREAMS) {
+            note_kind(group, offsets_alone);
+        }
+        note_held(group, held);
     }
-    return json_pack("{soso}", "not_carried", not_carried, "held", held);
+    return json_pack("{sososo}", "not_carried", not_carried, "offsets_alone", offsets_alone, "held",
+                     held);
 }
 
 static void add_totals(struct group_totals *to, const struct group_totals *more)

@@ -496,7 +496,8 @@ static bool count_reread(const struct group_table *table, const struct group_ent
     bool known = part->seen != 0 && part->seen == table->reading;
     int64_t records = known ? group_entry_reread(entry, &part->log) : -1;
     out->reread_unknown += records < 0 ? 1 : 0;
-    out->reread_records += records > 0 ? (uint64_t)records : 0;
+    out->reread_records +=
+        records > 0 ? (uint64_t)number_least(records, INT64_MAX / GROUP_ENTRIES_MAX) : 0;
     return records > 0;
 }
 

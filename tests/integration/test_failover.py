@@ -21,6 +21,7 @@ from rig.ferry import (
     EXIT_FAILED,
     EXIT_PARTLY,
     EXIT_REFUSED,
+    EXIT_TIME,
     EXIT_UNCONFIRMED,
     EXIT_UNREACHABLE,
     EXIT_USAGE,
@@ -546,6 +547,23 @@ def test_an_interrupt_stops_between_two_steps(moved, folder):
     assert one.history()[0]["options"]["forced"] == ["ttl"]  # of whoever went on with it, too
     done = one.lost.run("switchover", one.name, "--yes")
     assert done.returncode == EXIT_REFUSED and "--to SITE" in done.stderr  # it is there, and by a failover
+
+
+@pytest.mark.long
+def test_time_is_up_and_the_next_run_goes_on(moved, folder):
+    """Exit 5: nothing runs, nothing is taken back, and the same command goes on."""
+    hooks = Hooks(folder, "pre")
+    hooks.say("sleep-pre", 30)
+    one = moved(conf_more=hooks.settings)
+    done = one.failover("--timeout", "8")
+    assert done.returncode == EXIT_TIME, done.stdout + done.stderr
+    assert "did not end within" in done.stderr and "the same command" in done.stderr
+    report = json.loads(done.stdout)
+    assert (report["state"], report["exit"]) == ("open", EXIT_TIME) and one.role() == ("a", 1)
+    hooks.say("sleep-pre", 0)
+    done = one.failover()
+    assert done.returncode == EXIT_DONE and one.role() == ("b", 2), done.stderr
+    assert hooks.calls() == ["pre", "pre"]
 
 
 @pytest.mark.long

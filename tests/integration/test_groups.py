@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
+from rig import jvm
 from rig.groups import Member, commit, committed, kept, metadata_at, record_at
 from rig.line import Line
-from rig.procs import wait_for
+from rig.procs import Process, wait_for
 from rig.produce import Load
+from rig.wire import RawClient
 
 PARTITIONS = 2
 
@@ -273,6 +275,31 @@ def test_turned_off_and_other_groups(line):
     assert entry.target == one.map().translate(*where, 100)
     assert not [group for group, _, _ in kept(one) if group == other]
     assert committed(one.target, wanted) == {}
+
+
+@pytest.mark.long
+def test_kinds_that_are_not_carried_are_named(line, own, folder):
+    """A share group, and workers of Kafka Connect: nothing is committed for them, and whoever asks is told."""
+    one = line()
+    started(one)
+    share, connect, plain = (f"{one.service}.{kind}" for kind in ("share", "connect", "plain"))
+    words = ("--bootstrap-server", one.source.bootstrap, "--topic", one.topic, "--group-id", share)
+    tool = jvm.command("org.apache.kafka.tools.VerifiableShareConsumer", *words)
+    own(Process("a share consumer", tool, folder / "share.log").start())
+    with RawClient(one.source.bootstrap) as raw:
+        raw.join(connect, "connect")
+        commit(one.source, plain, {(one.topic, 0): 10})
+        wait_synced(one, plain, [(one.topic, 0)])
+
+        def said():
+            text = " ".join(one.command.run("status", one.service).stdout.split())
+            line = f"groups that are not carried: {connect} (connect), {share} (share)"
+            return text if line in text else None
+
+        text = wait_for("both to be named", said, 30, every=0.5)
+    assert plain not in text
+    assert one.workers[0].metrics()["ferry_groups_not_carried", {"kind": "share"}] == 1
+    assert not [group for group, _, _ in kept(one) if group != plain]
 
 
 @pytest.mark.long

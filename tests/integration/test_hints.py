@@ -161,10 +161,11 @@ def test_a_reset_shows_first_and_moves_when_told(line):
     load(one)
     one.worker("w1", wait=True)
     one.wait_caught_up()
-    group, where = f"{one.service}.g", (one.topic, 0)
-    commit(one.source, group, {where: 100})
-    wait_kept(one, group, where, lambda entry: entry.hold == "free" and entry.committed >= 0)
-    stood = wait_for("its commit", lambda: committed(one.target, group).get(where), 20)
+    group, other, where = f"{one.service}.g", f"{one.service}.other", (one.topic, 0)
+    for name in (group, other):
+        commit(one.source, name, {where: 100})
+        wait_kept(one, name, where, lambda entry: entry.hold == "free" and entry.committed >= 0)
+        stood = wait_for("its commit", lambda name=name: committed(one.target, name).get(where), 20)
     asked = ("--group", group, "--to", "earliest")
     (place,) = reset(one, *asked, "--dry-run")
     assert (place["before"], place["after"], place["outcome"]) == (stood, 0, "due")
@@ -175,6 +176,14 @@ def test_a_reset_shows_first_and_moves_when_told(line):
     with Member(one.target, group, [one.topic]):
         refused = reset(one, *asked, "--yes", code=3)
         assert group in refused and "members" in refused
+        everybody = ("--all", "--to", "earliest")
+        asks = one.command.run("offsets", "reset", one.service, *everybody, timeout=60)  # each with both positions
+        words = (asks.stdout + asks.stderr).split()
+        shown = {name: words[words.index(name) :][:7] for name in (group, other)}  # a line, or two for a long name
+        assert asks.returncode == 8 and shown[group][2:4] == shown[other][2:4] == [str(stood), "0"], shown
+        assert (shown[group][-1], shown[other][-1]) == ("members", "due"), shown
+        rows = reset(one, *everybody, "--yes", code=4)
+        assert {row["group"]: row["outcome"] for row in rows} == {group: "members", other: "moved"}
         (place,) = reset(one, *asked, "--yes", "--stop-members", group)  # it polls on, and joins again
         assert place["outcome"] == "moved"
     assert committed(one.target, group)[where] == 0
@@ -183,10 +192,11 @@ def test_a_reset_shows_first_and_moves_when_told(line):
 
     (place,) = reset(one, "--group", group, "--to", "source-offset=50", "--topic", f"{one.topic}:0", "--yes")
     assert committed(one.target, group)[where] == place["after"] == one.map().translate(*where, 50)
-    (place,) = reset(one, "--all", "--to", "translated", "--yes")
-    assert committed(one.target, group)[where] == stood and place["skipped"] == stood - one.map().translate(*where, 50)
+    (place, _) = reset(one, "--all", "--to", "translated", "--yes")
+    assert committed(one.target, group)[where] == committed(one.target, other)[where] == stood
+    assert place["skipped"] == stood - one.map().translate(*where, 50)
     history = one.command.json("history", one.service)["operations"]
-    assert [(row["kind"], row["state"]) for row in history] == [("reset", "done")] * 3
+    assert [(row["kind"], row["state"]) for row in history] == [("reset", "done")] * 4
     (place,) = reset(one, "--group", group, "--to", "latest", "--dry-run")
     assert place["after"] == one.target.offsets(one.topic, PARTITIONS)[0]
     (place,) = reset(one, "--group", group, "--to", "time=2020-01-01T00:00:00Z", "--dry-run")

@@ -297,6 +297,17 @@ class RawClient:
             raise KafkaError(error, f"offsets of group {group}")
         return offset, metadata
 
+    def join(self, group, protocol_type, session_ms=60000):
+        """JoinGroup v2, asked of the first broker, which must be the coordinator: one member of a group whose members
+        are no consumers. It sends no heartbeats."""
+        body = _text(group) + struct.pack(">ii", session_ms, session_ms) + _text("") + _text(protocol_type)
+        body += struct.pack(">i", 1) + _text("rig") + struct.pack(">i", 0)
+        reader = self.connection(self.bootstrap.split(",")[0]).ask(11, 2, body)
+        reader.take("i")
+        error = reader.take("h")
+        if error:
+            raise KafkaError(error, f"join group {group}")
+
     def produce(self, topic, partition, batch, timeout_ms=10000, acks=-1):
         """Produce v8: send a batch (or bytes) as it is. Returns (error code, base offset)."""
         data = batch if isinstance(batch, bytes) else batch.encode()

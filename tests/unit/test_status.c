@@ -105,6 +105,39 @@ static json_t *groups_of(struct status *status)
     return groups;
 }
 
+static void assert_not_carried(const struct status *status, const char *expected)
+{
+    char *line = status_not_carried(status);
+    assert_string_equal(line, expected);
+    free(line);
+}
+
+static void groups_that_are_not_carried_are_named(void **state)
+{
+    (void)state;
+    struct status status = healthy();
+    assert_not_carried(&status, ""); /* no keeper says */
+    json_t *groups = groups_of(&status);
+    assert_not_carried(&status, "");
+    json_t *none = json_array();
+    for (int i = 0; i < 6; i++) {
+        char name[20];
+        snprintf(name, sizeof(name), "g%d", i);
+        json_array_append_new(none, json_pack("{ssss}", "group", name, "kind", "share"));
+    }
+    json_object_set_new(groups, "notes",
+                        json_pack("{sos[{ssss}]}", "not_carried", none, "offsets_alone", "group",
+                                  "app", "kind", "streams"));
+    assert_not_carried(&status,
+                       "groups that are not carried: g0 (share), g1 (share), g2 (share), g3 "
+                       "(share), and 2 more; with their offsets alone: app (streams)");
+    json_array_clear(none);
+    assert_not_carried(&status, "with their offsets alone: app (streams)");
+    json_object_set_new(json_object_get(groups, "notes"), "offsets_alone", json_integer(7));
+    assert_not_carried(&status, ""); /* hostile */
+    status_done(&status);
+}
+
 static void the_keeper_tells_of_groups(void **state)
 {
     (void)state;
@@ -433,6 +466,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_is_well),
+        cmocka_unit_test(groups_that_are_not_carried_are_named),
         cmocka_unit_test(the_keeper_tells_of_groups),
         cmocka_unit_test(what_was_measured_beats_the_estimate),
         cmocka_unit_test(an_open_operation_is_all_that_counts),
