@@ -83,6 +83,19 @@ void text_clean(char *string)
     }
 }
 
+void text_safe(char *string)
+{
+    text_clean(string);
+    for (unsigned char *at = (unsigned char *)string; *at != '\0'; at++) {
+        if (at[0] == 0xc2 && at[1] < 0xa0) { /* U+0080 to 009F: CSI is one of them */
+            at[0] = at[1] = '?';
+        }
+        if (*at < ' ' || *at == 0x7f) {
+            *at = '?';
+        }
+    }
+}
+
 void text_quoted(struct text *text, const char *string)
 {
     json_t *value = json_string(string);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/text.h"
 #include "failover/journal.h"
 
 const char *operation_kind_name(enum operation_kind kind)
@@ -174,9 +175,7 @@ void operation_say(struct operation *op, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    for (char *at = text; *at != '\0'; at++) { /* names come from brokers, too */
-        *at = (unsigned char)*at < ' ' || *at == 127 ? '?' : *at;
-    }
+    text_safe(text); /* names come from brokers, too */
     fprintf(stderr, "  %-10s %s\n", op->step == NULL ? "" : op->step, text);
 }
 

@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -407,6 +408,7 @@ static void collect(struct source_request *request, struct source_broker *broker
     if (order == NULL) {
         abort();
     }
+    assert(engine->tasks_count > 0); /* one of them wants it */
     turn_order(engine, broker->turn++ % engine->tasks_count, order);
     for (size_t i = 0; i < engine->tasks_count && request->count < most; i++) {
         struct task *task = engine->tasks[order[i]];

@@ -340,7 +340,7 @@ takes() {
     build-packages | engine) printf 'about 1 min' ;;
     libraries) printf 'about 90 s' ;;
     python) printf 'about 1 min' ;;
-    broker) printf 'about 15 s' ;;
+    broker) printf 'about 20 s' ;;
     jars) printf 'about 30 s' ;;
     promtool | nameservers | kerberos) printf 'about 5 s' ;;
     esac
@@ -388,7 +388,7 @@ does() { # stage, missing packages
     promtool) printf 'the checker of alert rules, unpacked from a Debian package (25 MB to fetch)' ;;
     nameservers) printf 'BIND, Knot and PowerDNS for the tests, unpacked from Debian packages (6 MB to fetch)' ;;
     kerberos) printf 'a KDC for the tests, unpacked from Debian packages (2 MB to fetch)' ;;
-    broker) printf 'class data for quick broker starts (nothing to fetch, 40 MB on disk)' ;;
+    broker) printf 'class data for quick broker starts, Kafka 2.3 for tests of old ones (30 MB to fetch, 70 MB on disk)' ;;
     esac
 }
 

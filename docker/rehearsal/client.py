@@ -117,10 +117,11 @@ class Numbers(Client):
                 say(f"{self.acknowledged} records acknowledged")
 
     def create(self):
+        admin = AdminClient(COMMON)  # it has to live as long as its futures
         while self.running:
             try:
-                future = AdminClient(COMMON).create_topics([NewTopic(self.topic, PARTITIONS, 1)])[self.topic]
-                return future.result(10)
+                topic = NewTopic(self.topic, PARTITIONS, 1)
+                return admin.create_topics([topic], operation_timeout=5, request_timeout=10)[self.topic].result()
             except KafkaException as err:
                 if err.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
                     return None

@@ -86,7 +86,8 @@ def test_it_is_green_and_shows_what_to_type():
     assert "0 lost, 0 doubled, 0 foreign, 0 differing, 0 order" in records_and_verdicts(said)
     for group in ("billing", "shipping", "audit"):
         account = re.search(rf" {group}: [\d,]+ processed at the primary, ([\d,]+) at the secondary; (.*)", said)
-        assert account and int(account[1].replace(",", "")) >= 2_000, said
+        # 1,000 in the clear, 1,000 in transactions of which every fourth is aborted; and what is read again
+        assert account and int(account[1].replace(",", "")) >= 1_750, said
         assert re.match(r"0 skipped, [\d,]+ repeated, 0 of them outside the hint", account[2]), account[0]
     assert not demo.left()
     assert len(said.splitlines()) < 110, f"too long to read at 03:00:\n{said}"

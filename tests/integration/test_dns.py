@@ -84,19 +84,23 @@ def test_swap_is_compare_and_swap(kind, folder, own, names):
     assert server.value("new") == (20, A)
 
 
+KNOWN_NOT = "does not know TSIG key 'stranger'"
+
+
 @pytest.mark.parametrize("kind", SERVERS, ids=lambda kind: kind.kind)
 def test_wrong_key(kind, folder, own, names):
     """Said by name, nothing changed."""
     server = own(kind("one", folder)).start()
     before = server.zone()
     other = names(zone_settings(folder, [server], value=secret("somebody")))
-    silent = "NOTAUTH without a signature of TSIG key"  # PowerDNS gives no reason
+    silent = "NOTAUTH without a signature of TSIG key"  # PowerDNS gives no reason, Knot from 3.4 on none for a key
     says = silent if kind is PowerDns else "has another secret for TSIG key 'ferry' (BADSIG)"
     assert says in other.call("get")["what"]
     assert other.call("swap", A, B, 30)["kind"] in ("refused", "retry")
     unknown = names(zone_settings(folder, [server], key="stranger"))
-    says = silent if kind is PowerDns else "does not know TSIG key 'stranger'"
-    assert says in unknown.call("get")["what"]
+    says = {Bind: (KNOWN_NOT,), Knot: (KNOWN_NOT, silent), PowerDns: (silent,)}[kind]
+    what = unknown.call("get")["what"]
+    assert any(words in what for words in says), what
     assert unknown.call("check", A, B)["kind"] == "refused"
     assert unknown.call("swap", A, B, 30)["kind"] in ("refused", "retry")
     assert server.zone() == before
@@ -109,10 +113,11 @@ def test_key_that_may_not(kind, folder, own, names):
     one = names(zone_settings(folder, [server]))
     before = server.zone()
     answer = one.call("check", A, B)
-    says = "REFUSED" if kind is Bind else "or not for this (BADKEY)"
-    assert answer["refusals"] == ["refused-by-provider"] and says in answer["what"]
+    says = "REFUSED" if kind is Bind else "or not for this (BADKEY)|NOTAUTH without a signature"
     refused = one.call("swap", A, B, 30)
-    assert refused["kind"] == "refused" and says in refused["what"]
+    assert answer["refusals"] == ["refused-by-provider"] and refused["kind"] == "refused", (answer, refused)
+    for what in (answer["what"], refused["what"]):
+        assert any(words in what for words in says.split("|")), what
     assert server.zone() == before
 
 

@@ -506,6 +506,7 @@ def test_a_switchover_whose_primary_dies_behind_open_is_no_success(moved, folder
     assert report["stragglers"] is None and report["rpo"]["records"] is None
     assert [(row["step"], row["again"]) for row in report["left"]] == [("stragglers", False)]
     assert "unknown records" in report["left"][0]["what"]
+    assert "what is written at a behind the cut is not known" in done.stderr and "ferry stragglers" in done.stderr
     again = switch(one, "-o", "json")  # nothing of it can be done again: the report of then
     assert again.returncode == EXIT_PARTLY and json.loads(again.stdout)["operation"] == report["operation"]
 
@@ -533,14 +534,16 @@ def test_an_interrupt_stops_between_two_steps(moved, folder):
     hooks = Hooks(folder, "pre")
     hooks.say("sleep-pre", 3)
     one = moved(conf_more=hooks.settings)
-    first = start(one)
+    first = start(one, "--reason", b"d\xe9lai")  # of a terminal that speaks Latin-1
     wait_for("it is at work", lambda: hooks.calls() == ["pre"], 20)
     first.send_signal(signal.SIGINT)
     _out, err = first.communicate(timeout=30)
     assert first.returncode == EXIT_PARTLY and f"ferry failover {one.name} goes on" in err
     assert one.history()[0]["state"] == "open" and one.role() == ("a", 1)
-    done = one.failover()
+    assert one.history()[0]["reason"] == "d?lai"
+    done = one.failover("--force", "ttl")
     assert done.returncode == EXIT_DONE and hooks.calls() == ["pre"], done.stderr
+    assert one.history()[0]["options"]["forced"] == ["ttl"]  # of whoever went on with it, too
     done = one.lost.run("switchover", one.name, "--yes")
     assert done.returncode == EXIT_REFUSED and "--to SITE" in done.stderr  # it is there, and by a failover
 

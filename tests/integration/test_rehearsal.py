@@ -122,11 +122,12 @@ def ask(rehearsal, words):
         wait_for(
             "the old primary", lambda: "at hangzhou still" in rehearsal.ferry("stragglers", "orders")[1], 90, every=2
         )
-        assert "unprotected since" in rehearsal.ferry("status", "orders")[1]
+        wait_for("its status", lambda: "unprotected since" in rehearsal.ferry("status", "orders")[1], 60, every=2)
 
 
 def walk(rehearsal):
-    """The README's commands up to where the ledger is to turn red."""
+    """The README's commands up to where the ledger is to turn red, whatever a walk before has left."""
+    rehearsal.ok("down -v")
     for words in commands():
         if words == "stop consumer":
             return

@@ -180,7 +180,7 @@ def test_foreign_write_faults_when_the_policy_says_so(line, source, target):
     wait_for("the fault to be found again", lambda: one.fault()["time"] > found["time"], 30)
     # What flew when the stranger wrote stands behind him, and nothing since. He was not stopped: a fault again.
     end = one.target.offsets(topic)[0]
-    assert 1007 < end < 2007
+    assert 1007 < end <= 2007  # all of it, where the machine was slow to look
     with RawClient(target.bootstrap) as raw:
         assert raw.produce(topic, 0, build(stranger[:2]))[0] == 0
     again = one.command.run("fault", "retry", one.service, f"{topic}:0")
@@ -197,11 +197,8 @@ def test_foreign_write_faults_when_the_policy_says_so(line, source, target):
     assert json.loads(event["detail"]) == {"target_from": 1000, "target_to": end + 2, "offsets": 9}
     runs, _ = one.map().runs(topic, 0)
     behind = end - 7
-    assert [(r.source, r.target, r.length) for r in runs] == [
-        (0, 0, 1000),
-        (1000, 1007, behind - 1000),
-        (behind, end + 2, 2000 - behind),
-    ]
+    expected = [(0, 0, 1000), (1000, 1007, behind - 1000), (behind, end + 2, 2000 - behind)]
+    assert [(r.source, r.target, r.length) for r in runs] == [run for run in expected if run[2] > 0]
 
 
 def test_a_retry_reads_as_deep_as_it_is_told(line, source):

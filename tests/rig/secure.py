@@ -6,6 +6,7 @@ KafkaCluster("a", listeners={"sasl": Listener("SASL_SSL", ca, cert, users={"ferr
 cluster.secured("sasl").bootstrap, .settings()                          as a site of Ferry's configuration has them
 """
 
+import datetime
 import json
 import shutil
 import subprocess
@@ -28,6 +29,16 @@ def new_key(path):
     """An EC key as PKCS#8, as Kafka reads it from PEM."""
     openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", path)
     return path
+
+
+def lasting(days):
+    """Options of `openssl x509`. From 3.4 on it takes no end before the beginning, and can be told both."""
+    options = subprocess.run(["openssl", "x509", "-help"], capture_output=True, text=True, check=False)
+    if days >= 0 or "-not_before" not in options.stdout + options.stderr:
+        return ("-days", days)
+    now = datetime.datetime.now(datetime.UTC)
+    begin, end = (f"{now + datetime.timedelta(days=n):%Y%m%d%H%M%SZ}" for n in (days - 1, days))
+    return ("-not_before", begin, "-not_after", end)
 
 
 class Certificate:
@@ -61,7 +72,8 @@ class Authority:
         self.pem = folder / f"{name}.pem"
         self.key = new_key(folder / f"{name}.key")
         self.count = 0
-        openssl("req", "-x509", "-key", self.key, "-out", self.pem, "-days", 30, "-subj", f"/CN=test {name}")
+        may = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")  # Python from 3.13 on asks for it
+        openssl("req", "-x509", "-key", self.key, "-out", self.pem, "-days", 30, "-subj", f"/CN=test {name}", *may)
 
     def certificate(self, name, names=("localhost", "127.0.0.1"), days=30):
         """Signed by us. `days` below 0: it has ended already."""
@@ -70,10 +82,10 @@ class Authority:
         key, pem, request, extra = (base.with_suffix(f".{end}") for end in ("key", "pem", "csr", "ext"))
         kinds = ",".join(("IP:" if n.replace(".", "").isdigit() else "DNS:") + n for n in names)
         new_key(key)
-        extra.write_text(f"subjectAltName={kinds}\nbasicConstraints=CA:FALSE\n")
+        extra.write_text(f"subjectAltName={kinds}\nbasicConstraints=CA:FALSE\nauthorityKeyIdentifier=keyid\n")
         openssl("req", "-new", "-key", key, "-out", request, "-subj", f"/CN={name}")
         signed = ("-CA", self.pem, "-CAkey", self.key, "-set_serial", self.count, "-extfile", extra)
-        openssl("x509", "-req", "-in", request, *signed, "-days", days, "-out", pem)
+        openssl("x509", "-req", "-in", request, *signed, *lasting(days), "-out", pem)
         return Certificate(pem, key)
 
 

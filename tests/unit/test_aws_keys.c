@@ -25,21 +25,41 @@
 struct service {
     pthread_t thread;
     int fd;
+    pthread_mutex_t mutex; /* of what it says */
     int status;
     char body[300];
 };
 
+static void says(struct service *service, int status, const char *body)
+{
+    pthread_mutex_lock(&service->mutex);
+    service->status = status;
+    snprintf(service->body, sizeof(service->body), "%s", body);
+    pthread_mutex_unlock(&service->mutex);
+}
+
+static void says_keys(struct service *service, int status, const char *ends)
+{
+    char body[300];
+    snprintf(body, sizeof(body), KEYS, ends);
+    says(service, status, body);
+}
+
 static void *serve(void *arg)
 {
-    const struct service *service = arg;
+    struct service *service = arg;
     char question[4096];
+    char body[300];
     int fd;
     while ((fd = accept(service->fd, NULL, NULL)) >= 0) {
         ssize_t len = read(fd, question, sizeof(question) - 1);
         bool is_put = len > 0 && question[0] == 'P';
-        const char *body = is_put ? "token" : service->body;
-        dprintf(fd, "HTTP/1.1 %d X\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
-                is_put ? 200 : service->status, strlen(body), body);
+        pthread_mutex_lock(&service->mutex);
+        int status = is_put ? 200 : service->status;
+        snprintf(body, sizeof(body), "%s", is_put ? "token" : service->body);
+        pthread_mutex_unlock(&service->mutex);
+        dprintf(fd, "HTTP/1.1 %d X\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s", status,
+                strlen(body), body);
         close(fd);
     }
     return NULL;
@@ -76,23 +96,23 @@ static void keys_that_hold_are_kept(void **state)
 {
     const struct config_zone zone = {.name = (char *)(uintptr_t)"dr.test",
                                      .credentials = CREDENTIALS_CONTAINER};
-    struct service service = {.status = 200};
+    struct service service = {.mutex = PTHREAD_MUTEX_INITIALIZER, .status = 200};
     struct https *https = client();
     struct aws_keys keys = {.access_key = NULL};
     struct err err = {0};
     (void)state;
-    snprintf(service.body, sizeof(service.body), KEYS, "2036-01-01T00:00:00Z");
+    says_keys(&service, 200, "2036-01-01T00:00:00Z");
     begin(&service, "AWS_CONTAINER_CREDENTIALS_FULL_URI", "/keys");
     assert_true(aws_keys_have(&keys, https, &zone, &err));
     assert_true(keys.ends_ms > clock_now_ms(clock_system()) + INT64_C(86400000));
 
-    service.status = 503; /* it is busy */
+    says(&service, 503, ""); /* it is busy */
     keys.until_ms = 0;
     assert_true(aws_keys_have(&keys, https, &zone, &err));
     assert_string_equal(keys.secret, "sesame");
     assert_true(keys.until_ms > clock_now_ms(clock_system())); /* and not asked for each request */
 
-    service.status = 403; /* it knows us no more */
+    says(&service, 403, ""); /* it knows us no more */
     keys.until_ms = 0;
     assert_false(aws_keys_have(&keys, https, &zone, &err));
     assert_int_equal(err.kind, ERR_REFUSED);
@@ -112,14 +132,14 @@ static void an_end_that_is_none(void **state)
     static const char *const ends[] = {"", "tomorrow", "2036-01-01", "2036-01-01T00:00:00+02"};
     const struct config_zone zone = {.name = (char *)(uintptr_t)"dr.test",
                                      .credentials = CREDENTIALS_CONTAINER};
-    struct service service = {.status = 200};
+    struct service service = {.mutex = PTHREAD_MUTEX_INITIALIZER, .status = 200};
     struct https *https = client();
     struct err err = {0};
     (void)state;
     begin(&service, "AWS_CONTAINER_CREDENTIALS_FULL_URI", "/keys");
     for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
         struct aws_keys keys = {.access_key = NULL};
-        snprintf(service.body, sizeof(service.body), KEYS, ends[i]);
+        says_keys(&service, 200, ends[i]);
         assert_true(aws_keys_have(&keys, https, &zone, &err));
         assert_int_equal(keys.ends_ms, 0);
         aws_keys_done(&keys);
@@ -142,15 +162,14 @@ static void no_role_is_told_from_a_failure(void **state)
     };
     const struct config_zone zone = {.name = (char *)(uintptr_t)"dr.test",
                                      .credentials = CREDENTIALS_INSTANCE};
-    struct service service = {.status = 200};
+    struct service service = {.mutex = PTHREAD_MUTEX_INITIALIZER, .status = 200};
     struct https *https = client();
     struct aws_keys keys = {.access_key = NULL};
     (void)state;
     begin(&service, "AWS_EC2_METADATA_SERVICE_ENDPOINT", "");
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct err err = {0};
-        service.status = rows[i].status;
-        snprintf(service.body, sizeof(service.body), "%s", rows[i].body);
+        says(&service, rows[i].status, rows[i].body);
         assert_false(aws_keys_have(&keys, https, &zone, &err));
         if (strstr(err.what, rows[i].what) == NULL) {
             fail_msg("%d: %s", rows[i].status, err.what);

@@ -898,7 +898,7 @@ static void the_blocking_twin_has_limits(void **state)
                                    rows[i].trickles ? 10000 : 0);
         snprintf(url, sizeof(url), "redis://127.0.0.1:%d/3", port);
         const struct redis_options options = {.url = url,
-                                              .timeout_ms = rows[i].trickles ? 400 : 3000};
+                                              .timeout_ms = rows[i].trickles ? 400 : 20000};
         struct redis_sync *redis = redis_sync_new(&options, &err);
         assert_non_null(redis);
         alarm(60); /* without the limit it would not end */

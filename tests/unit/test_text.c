@@ -81,6 +81,16 @@ static void what_is_no_utf8_becomes_a_question_mark(void **state)
     }
 }
 
+/* A group may have any name, and its name is said on the terminal of who fails it over. */
+static void what_a_terminal_obeys_becomes_a_question_mark(void **state)
+{
+    (void)state;
+    char text[] = "a\x1b[31m b\xc2\x9b"
+                  "2J \xc2\xa0\xc3\x9b\x7f\n\xc2";
+    text_safe(text);
+    assert_string_equal(text, "a?[31m b??2J \xc2\xa0\xc3\x9b???");
+}
+
 static void strings_are_read_back(void **state)
 {
     (void)state;
@@ -122,6 +132,7 @@ int main(void)
         cmocka_unit_test(it_grows),
         cmocka_unit_test(numbers_are_printfs),
         cmocka_unit_test(what_is_no_utf8_becomes_a_question_mark),
+        cmocka_unit_test(what_a_terminal_obeys_becomes_a_question_mark),
         cmocka_unit_test(strings_are_read_back),
         cmocka_unit_test(insides_of_strings_are_read_back),
     };
