@@ -242,10 +242,7 @@ class Ferryd(Contender):
             }
         sites = {"primary": (ends.source, None), "secondary": (ends.target, redis)}
         conf = Configuration(ends.folder / "ferry", sites, secured=secured)
-        service = dict(self.service)
-        if service.get("path") == "records":  # it does not follow the source's codec
-            service["compression"] = ends.codec
-        conf.service("bench", topics=[TOPIC], **service)
+        conf.service("bench", topics=[TOPIC], **self.service)
         Command(conf).enable("bench")
         worker = Worker(conf, "bench", place=ends.place)
 

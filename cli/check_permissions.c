@@ -13,6 +13,7 @@
 #include "failover/preflight.h"
 #include "kafka/admin_acls.h"
 #include "kafka/control.h"
+#include "kafka/error.h"
 
 #define ROOM_BYTES 1200
 /* More is asked here than an operation asks, under the same name. */
@@ -331,7 +332,10 @@ static bool groups(const struct side *side, bool commit)
 
 /* --- writers, cluster --------------------------------------------------------------------------------------------- */
 
-static bool writer(const struct side *side, const char *role)
+/* A cluster makes its topic of transactions when it is first asked: 1 to 2 s. */
+#define WRITER_MS 5000
+
+static bool writer(const struct side *side, const char *role, bool *out_none)
 {
     char id[320];
     struct err err = {0};
@@ -339,17 +343,32 @@ static bool writer(const struct side *side, const char *role)
         return true; /* no transactions */
     }
     snprintf(id, sizeof(id), "ferry-%s-%s", role, side->check->context->service->name);
-    if (admin_writer_allowed(side->admin, id, &err)) {
+    admin_timeout(side->admin, WRITER_MS);
+    bool allowed = admin_writer_allowed(side->admin, id, &err);
+    admin_timeout(side->admin, side->check->context->timeout_ms);
+    if (allowed) {
         return true;
     }
     if (acl_refusal(err.code)) {
         char text[ACL_LACKS_BYTES];
         missing(side, CHECK_REFUSED,
                 acl_lacks(side->principal, ACL_WRITE, ACL_TRANSACTIONAL_ID, id, text));
+    } else if (err.code == KAFKA_COORDINATOR_NOT_AVAILABLE) {
+        check_found(side->check, CHECK_REFUSED, err.what,
+                    "a cluster that takes no transactions wants \"control\": \"single-writer\" "
+                    "(docs/control.md)");
+        *out_none = true;
     } else {
         check_failed(side->check, &err);
     }
     return false;
+}
+
+static bool writers(const struct side *side)
+{
+    bool none = false;
+    bool ok = writer(side, "keeper", &none);
+    return (none || writer(side, "op", &none)) && ok; /* no transactions at all: said once */
 }
 
 static bool cluster_rights(const struct side *side, const enum acl_operation *wanted)
@@ -433,8 +452,7 @@ static void check_operator(struct check *check)
     static const enum acl_operation hints[] = {ACL_CREATE, ACL_WRITE, 0};
     bool ok = control_topic(&side, PERMISSION_OPERATOR);
     ok = hints_topic(&side, hints, true) && ok;
-    ok = writer(&side, "keeper") && ok;
-    ok = writer(&side, "op") && ok;
+    ok = writers(&side) && ok;
     ok = cluster_rights(&side, wanted) && ok;
     fine(&side, "the operator", ok);
     admin_free(side.admin);
@@ -474,8 +492,7 @@ void check_permissions(struct check *check)
         ok = control_topic(&target, PERMISSION_TARGET) && ok;
         ok = hints_topic(&target, acts ? hints : hints_read, acts) && ok;
         ok = groups(&target, true) && ok;
-        ok = writer(&target, "keeper") && ok;
-        ok = writer(&target, "op") && ok;
+        ok = writers(&target) && ok;
         fine(&target, "the mirror", ok);
         check_operator(check);
     }

@@ -9,6 +9,8 @@
 #include "cli/commands.h"
 #include "cli/render.h"
 #include "kafka/admin_probe.h"
+#include "kafka/control.h"
+#include "kafka/error.h"
 #include "kafka/proto.h"
 #include "mirror/link.h"
 
@@ -75,6 +77,19 @@ static void check_weakness(struct check *check, const struct config_site *site, 
                  of_operator ? ", operator" : "", weak);
         check_found(check, CHECK_WARNING, what, "https identification, SASL_SSL or SCRAM");
     }
+}
+
+/* Would the target take the control topic as it is to be written there? One that cannot be asked is another row's. */
+static void check_control(struct check *check)
+{
+    struct context *context = check->context;
+    struct err err = {0};
+    struct admin *admin = context_target(context, NULL);
+    if (admin == NULL || control_may_create(admin, context->service->name, &err) ||
+        err.code != KAFKA_POLICY_VIOLATION) {
+        return;
+    }
+    check_found(check, CHECK_REFUSED, err.what, err.hint);
 }
 
 static void check_sites(struct check *check)
@@ -260,6 +275,7 @@ static void check_link(struct check *check)
     }
     if (target) {
         check_age(check, false);
+        check_control(check);
         check_topics(check, false);
         check_group(check);
     }

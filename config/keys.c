@@ -75,7 +75,7 @@ const struct key config_keys[] = {
     {.path = "services.*.home", .type = KEY_STRING, .required = true, .restart = true, .help = "the site that is primary in normal times"},
     {.path = "services.*.others", .type = KEY_ARRAY, .required = true, .restart = true, .help = "the other sites in order of preference"},
     {.path = "services.*.others.[]", .type = KEY_STRING, .restart = true, .help = "a site"},
-    {.path = "services.*.path", .type = KEY_CHOICE, .default_text = "batches", .choices = "batches|records|auto", .restart = true, .help = "way to carry data: whole batches, exactly once; or record by record through librdkafka, at least once, into targets that take no producer ids of our choosing; or as `ferry enable` finds out and records (docs/records.md)"},
+    {.path = "services.*.path", .type = KEY_CHOICE, .default_text = "batches", .choices = "batches|records|auto", .restart = true, .help = "way to carry data: exactly once, under producer ids of our choosing; or at least once, for targets that take none and for Kafka before 2.8; or as `ferry enable` finds out and records (docs/records.md)"},
     {.path = "services.*.names", .type = KEY_CHOICE, .default_text = "identity", .choices = "identity", .restart = true, .help = "topics keep their names"},
     {.path = "services.*.start", .type = KEY_CHOICE, .default_text = "earliest", .choices = "earliest|latest", .help = "where a partition begins that was never mirrored"},
     {.path = "services.*.revision", .type = KEY_COUNT, .default_text = "0", .least = 0, .most = 1000000, .help = "raise it to bring an older configuration back (docs/adr/0003)"},

@@ -79,6 +79,10 @@ void admin_topics_settings(struct admin *admin, struct admin_topic_config *confi
 MUST_CHECK
 bool admin_create_topic(struct admin *admin, const char *topic, int32_t partitions_count,
                         int32_t replication_factor, const char *const *settings, struct err *err);
+/* The same question, and nothing is made: would the cluster take it (its policy, settings, our rights)? */
+MUST_CHECK
+bool admin_may_make_topic(struct admin *admin, const char *topic, int32_t partitions_count,
+                          int32_t replication_factor, const char *const *settings, struct err *err);
 /* All topics of one call; out_errs[i].kind is ERR_NONE where it worked. */
 struct admin_new_topic {
     const char *name;

@@ -259,12 +259,14 @@ static void begin_patiently(struct admin_call *call, struct admin *admin, rd_kaf
 
 /* made[] in the order of the request; at[i] is its place in errs. */
 static void create_made(struct admin *admin, rd_kafka_NewTopic_t **made, const size_t *at,
-                        size_t count, struct err *errs)
+                        size_t count, bool ask, struct err *errs)
 {
     struct admin_call call;
     struct err why = {0};
+    char text[128];
     size_t results_count = 0;
     begin_patiently(&call, admin, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+    rd_kafka_AdminOptions_set_validate_only(call.options, ask, text, sizeof(text));
     rd_kafka_CreateTopics(client_handle(admin->client), made, count, call.options, call.queue);
     if (!admin_call_wait(&call, "create topics", &why)) {
         for (size_t i = 0; i < count; i++) {
@@ -350,7 +352,7 @@ void admin_create_topics(struct admin *admin, const struct admin_new_topic *topi
         made_count += made[made_count] != NULL;
     }
     if (made_count > 0) {
-        create_made(admin, made, at, made_count, out_errs);
+        create_made(admin, made, at, made_count, false, out_errs);
         wait_leaders(admin, topics, count, out_errs);
         rd_kafka_NewTopic_destroy_array(made, made_count);
     }
@@ -364,6 +366,23 @@ bool admin_create_topic(struct admin *admin, const char *topic, int32_t partitio
     const struct admin_new_topic want = {topic, partitions_count, replication_factor, settings};
     struct err why;
     admin_create_topics(admin, &want, 1, &why);
+    if (why.kind != ERR_NONE && err) {
+        *err = why;
+    }
+    return why.kind == ERR_NONE;
+}
+
+bool admin_may_make_topic(struct admin *admin, const char *topic, int32_t partitions_count,
+                          int32_t replication_factor, const char *const *settings, struct err *err)
+{
+    const struct admin_new_topic want = {topic, partitions_count, replication_factor, settings};
+    const size_t at = 0;
+    struct err why = {0};
+    rd_kafka_NewTopic_t *made = new_topic(&want, &why);
+    if (made != NULL) {
+        create_made(admin, &made, &at, 1, true, &why);
+        rd_kafka_NewTopic_destroy(made);
+    }
     if (why.kind != ERR_NONE && err) {
         *err = why;
     }

@@ -178,8 +178,9 @@ void batch_patch_header(const struct batch *batch, int64_t producer_id, int32_t 
     put_be(out + AT_LEADER_EPOCH, UINT32_MAX, 4); /* -1: the broker writes its own */
     put_be(out + AT_ATTRIBUTES, attributes, 2);
     put_be(out + AT_PRODUCER_ID, (uint64_t)producer_id, 8);
-    put_be(out + AT_PRODUCER_EPOCH, 0, 2);
-    put_be(out + AT_BASE_SEQUENCE, (uint64_t)base_sequence, 4);
+    bool is_none = producer_id == BATCH_NO_PRODUCER;
+    put_be(out + AT_PRODUCER_EPOCH, is_none ? UINT16_MAX : 0, 2);
+    put_be(out + AT_BASE_SEQUENCE, is_none ? UINT32_MAX : (uint64_t)base_sequence, 4);
     put_be(out + AT_CRC, patched_crc(batch, out), 4);
 }
 

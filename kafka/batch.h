@@ -71,7 +71,10 @@ bool batch_crc_ok(const struct batch *batch);
  * whatever the header says. The caller has reason to trust the stored CRC (a broker checked it). */
 uint32_t batch_records_crc(const struct batch *batch);
 
-/* The header a mirror sends: BaseOffset 0, PartitionLeaderEpoch -1, this producer id, epoch 0, base_sequence (31 bits);
+#define BATCH_NO_PRODUCER (-1)
+
+/* The header a mirror sends: BaseOffset 0, PartitionLeaderEpoch -1, this producer id, epoch 0, base_sequence (31 bits), or
+ * BATCH_NO_PRODUCER, which has neither;
  * transactional, LogAppendTime and delete-horizon bits cleared; CRC recomputed by algebra, so that the producer's own
  * checksum goes end to end.  @param out  gets BATCH_HEADER_BYTES bytes; the records follow from batch->data + 61 */
 void batch_patch_header(const struct batch *batch, int64_t producer_id, int32_t base_sequence,

@@ -1,8 +1,6 @@
 #include "kafka/client.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -34,7 +32,6 @@ _Static_assert(RD_KAFKA_VERSION >= 0x020b0000, "librdkafka 2.11 or newer is need
 /* Outlives the struct client while librdkafka ends: its threads log until the last moment. */
 struct handle {
     rd_kafka_t *rk;
-    int32_t user_timeout_ms;
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t changed;
     char last_error[LAST_ERROR_BYTES];
@@ -114,13 +111,7 @@ static int paced_socket(int domain, int type, int protocol, void *opaque)
         wait_unless_ending(opaque, (int32_t)(due_ms - now_ms));
     }
     due_ms = client_now_ms() + backoff_next_ms(&backoff);
-    int fd = socket(domain, type | SOCK_CLOEXEC, protocol);
-    int user_timeout_ms = ((const struct handle *)opaque)->user_timeout_ms;
-    if (fd >= 0 && user_timeout_ms > 0) {
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms,
-                         sizeof(user_timeout_ms));
-    }
-    return fd;
+    return socket(domain, type | SOCK_CLOEXEC, protocol);
 }
 
 /* ---- life ---- */
@@ -236,13 +227,6 @@ bool client_is_old(struct client *client)
 struct client *client_new(rd_kafka_type_t type, const struct config_client *settings,
                           const char *const *extra, int events, struct err *err)
 {
-    return client_new_bounded(type, settings, extra, events, 0, err);
-}
-
-struct client *client_new_bounded(rd_kafka_type_t type, const struct config_client *settings,
-                                  const char *const *extra, int events, int32_t user_timeout_ms,
-                                  struct err *err)
-{
     char why[512];
     struct client *client = must(calloc(1, sizeof(*client)));
     client->settings = settings;
@@ -253,7 +237,6 @@ struct client *client_new_bounded(rd_kafka_type_t type, const struct config_clie
         return NULL;
     }
     struct handle *handle = handle_new();
-    handle->user_timeout_ms = user_timeout_ms;
     rd_kafka_conf_set_opaque(conf, handle);
     rd_kafka_conf_set_log_cb(conf, log_line);
     rd_kafka_conf_set_socket_cb(conf, paced_socket);

@@ -27,12 +27,6 @@ struct client;
 struct client *client_new(rd_kafka_type_t type, const struct config_client *settings,
                           const char *const *extra, int events, struct err *err);
 
-/* Likewise; what the kernel has and no broker acknowledges is given up after so long (TCP_USER_TIMEOUT), also when the
- * handle is gone. 0 = as the kernel has it. */
-struct client *client_new_bounded(rd_kafka_type_t type, const struct config_client *settings,
-                                  const char *const *extra, int events, int32_t user_timeout_ms,
-                                  struct err *err);
-
 /* End it, without leaving a group and without flushing. Waits at most wait_ms; what takes longer ends by itself. NULL is
  * fine. Queues taken from the handle are destroyed before. */
 #define CLIENT_END_MS 1000 /* a healthy handle ends in 10 ms */

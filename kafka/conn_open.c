@@ -240,41 +240,39 @@ static void versions_told(struct conn *conn)
 }
 
 static void older_answered(void *arg, struct reader *reader, struct buf *block,
-                           const struct err *err)
+                           const struct err *err);
+
+static void take_versions(struct conn *conn, struct reader *reader, int16_t version)
 {
-    struct conn *conn = arg;
     bool ask_older;
     struct err why;
 
-    (void)block;
-    if (err != NULL) {
+    if (reader == NULL) {
         return; /* broken already */
     }
-    if (proto_get_api_versions(reader, 0, &conn->versions, &ask_older, &why)) {
-        versions_told(conn);
-    } else {
+    if (!proto_get_api_versions(reader, version, &conn->versions, &ask_older, &why)) {
         conn_break_with(conn, &why);
+    } else if (ask_older) {                    /* never of version 0 */
+        ask_versions(conn, 0, older_answered); /* before Kafka 2.4 */
+    } else {
+        versions_told(conn);
     }
+}
+
+static void older_answered(void *arg, struct reader *reader, struct buf *block,
+                           const struct err *err)
+{
+    (void)block;
+    (void)err;
+    take_versions(arg, reader, 0);
 }
 
 static void handshake_answered(void *arg, struct reader *reader, struct buf *block,
                                const struct err *err)
 {
-    struct conn *conn = arg;
-    bool ask_older;
-    struct err why;
-
     (void)block;
-    if (err != NULL) {
-        return; /* broken already */
-    }
-    if (!proto_get_api_versions(reader, 3, &conn->versions, &ask_older, &why)) {
-        conn_break_with(conn, &why);
-    } else if (ask_older) {
-        ask_versions(conn, 0, older_answered); /* before Kafka 2.4 */
-    } else {
-        versions_told(conn);
-    }
+    (void)err;
+    take_versions(arg, reader, 3);
 }
 
 static void handshake(struct conn *conn)

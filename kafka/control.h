@@ -137,5 +137,10 @@ void control_state_free(struct control_state *state);
 /* Create the topic as control_new() does, blocking; "exists" is success. */
 MUST_CHECK
 bool control_create(const struct config_client *client, const char *service, struct err *err);
+/* Would the cluster take it? Asked alone, as it is written there (config_client.single_writer); "exists" is yes.
+ * ERR_REFUSED with code 44 and what to do when its policy forbids it. */
+struct admin;
+MUST_CHECK
+bool control_may_create(struct admin *admin, const char *service, struct err *err);
 
 #endif

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/heap.h"
 #include "base/log.h"
@@ -23,6 +24,7 @@
 #define ASK_MS       3000 /* one question: 10 round trips between the farthest regions */
 #define CREATE_MS    5000
 #define SLICE_MS     100        /* between two looks at `stop` */
+#define SETTLE_MS    100        /* until a leader is asked again that is not settled yet */
 #define RECORD_BYTES (16 << 20) /* as base/json takes them */
 
 struct control_reader {
@@ -139,18 +141,19 @@ const json_t *control_reader_operations(const struct control_reader *reader)
 
 /* ---- create ---- */
 
-bool control_reader_create(struct control_reader *reader, struct err *err)
+/* As it is written there, made or asked for alone. */
+static bool create(struct admin *admin, const char *topic, bool ask, struct err *err)
 {
     char cluster[64];
     char size[16];
     int32_t brokers_count = 0;
-    reader->admin->timeout_ms = CREATE_MS;
-    if (!admin_cluster_id(reader->admin, cluster, &brokers_count, err)) {
+    struct err why = {0};
+    if (!admin_cluster_id(admin, cluster, &brokers_count, err)) {
         return false;
     }
     int32_t copies = brokers_count < 3 ? brokers_count : 3;
     snprintf(size, sizeof(size), "%d", RECORD_BYTES);
-    bool kept = reader->settings->single_writer; /* all of it: the last record of a key wins */
+    bool kept = admin->settings->single_writer; /* all of it: the last record of a key wins */
     /* Nothing that a managed cluster may refuse. */
     /* clang-format off */
     const char *const settings[] = {
@@ -161,8 +164,28 @@ bool control_reader_create(struct control_reader *reader, struct err *err)
         "retention.bytes", "-1",
         NULL};
     /* clang-format on */
-    return admin_create_topic(reader->admin, reader->topic, 1, copies > 0 ? copies : 1, settings,
-                              err);
+    bool ok = (ask ? admin_may_make_topic
+                   : admin_create_topic)(admin, topic, 1, copies > 0 ? copies : 1, settings, &why);
+    if (!ok && why.code == RD_KAFKA_RESP_ERR_POLICY_VIOLATION && !kept) {
+        err_hint(&why, "a cluster that refuses compaction wants \"control\": \"single-writer\" "
+                       "(docs/control.md)");
+    }
+    if (!ok && err) {
+        *err = why;
+    }
+    return ok;
+}
+
+bool control_reader_create(struct control_reader *reader, struct err *err)
+{
+    reader->admin->timeout_ms = CREATE_MS;
+    return create(reader->admin, reader->topic, false, err);
+}
+
+bool control_may_create(struct admin *admin, const char *service, struct err *err)
+{
+    char topic[CONTROL_TOPIC_BYTES];
+    return create(admin, control_topic_name(service, topic), true, err);
 }
 
 /* ---- begin ---- */
@@ -390,9 +413,37 @@ void control_reader_wake(struct control_reader *reader)
 
 /* ---- once, for the command ---- */
 
+static int32_t left_of(int64_t until_ms)
+{
+    int64_t left = until_ms - client_now_ms();
+    return left > 1 ? (int32_t)left : 1;
+}
+
+/* What a cluster says for a moment that has just started, or moves the leader. */
+static bool settles(int code)
+{
+    return code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
+           code == RD_KAFKA_RESP_ERR_NOT_LEADER_OR_FOLLOWER ||
+           code == RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH ||
+           code == RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH ||
+           code == RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE;
+}
+
 static bool read_once(struct control_reader *reader, int32_t timeout_ms, struct err *err)
 {
-    return control_reader_read(reader, timeout_ms, NULL, err);
+    const struct timespec nap = {.tv_nsec = SETTLE_MS * 1000000L};
+    int64_t until_ms = client_now_ms() + timeout_ms;
+    struct err why = {0};
+    while (!control_reader_read(reader, left_of(until_ms), NULL, &why)) {
+        if (!settles(why.code) || left_of(until_ms) <= SETTLE_MS) {
+            if (err) {
+                *err = why;
+            }
+            return false;
+        }
+        nanosleep(&nap, NULL);
+    }
+    return true;
 }
 
 static struct control_state *read_keeping(const struct config_client *client, const char *service,

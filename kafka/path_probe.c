@@ -450,8 +450,9 @@ static void look_at_source(void *arg)
             yes(sourcing->out, PROBE_SOURCE);
         } else {
             fact(sourcing->out, PROBE_SOURCE, PROBE_NO,
-                 "the source is older than Kafka 2.8: Fetch %d, Metadata %d",
-                 versions->version[API_FETCH], versions->version[API_METADATA]);
+                 "the source speaks Fetch %d and Metadata %d, batches needs %d and %d (Kafka 2.8)",
+                 versions->version[API_FETCH], versions->version[API_METADATA], FETCH_VERSION,
+                 METADATA_VERSION);
         }
     } else if (loop_now_ms(sourcing->loop) < sourcing->until_ms) {
         loop_timer_set(sourcing->look, LOOK_MS);

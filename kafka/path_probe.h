@@ -34,8 +34,8 @@ enum probe_what {
     PROBE_TARGET,    /* likewise at the target */
     PROBE_CHOSEN_ID, /* the target takes a producer id that it never gave out */
     PROBE_SEQUENCE, /* and keeps its sequence: a gap is refused, a repeat answered with its first offset */
-    PROBE_PRODUCERS,  /* and tells it: DescribeProducers */
-    PROBE_IDEMPOTENT, /* an idempotent producer of librdkafka may write: what `records` wants */
+    PROBE_PRODUCERS, /* and tells it: DescribeProducers */
+    PROBE_IDEMPOTENT, /* an idempotent producer may write (librdkafka's, tried): what `records` wants */
     PROBE_WHATS_COUNT
 };
 /* Of `yes`: "a producer id of Ferry's choosing is taken". */

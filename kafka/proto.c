@@ -30,6 +30,7 @@ static const struct api_info {
     {API_LIST_GROUPS,             "ListGroups",            2,  5,  3    },
     {API_SASL_HANDSHAKE,          "SaslHandshake",         1,  1,  NEVER},
     {API_VERSIONS,                "ApiVersions",           0,  3,  3    },
+    {API_INIT_PRODUCER_ID,        "InitProducerId",        1,  2,  2    },
     {API_OFFSET_FOR_LEADER_EPOCH, "OffsetForLeaderEpoch",  2,  4,  4    },
     {API_DESCRIBE_LOG_DIRS,       "DescribeLogDirs",       1,  4,  2    },
     {API_SASL_AUTHENTICATE,       "SaslAuthenticate",      1,  2,  2    },

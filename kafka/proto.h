@@ -49,12 +49,13 @@ enum api_key {
     API_LIST_GROUPS = 16,
     API_SASL_HANDSHAKE = 17,
     API_VERSIONS = 18,
+    API_INIT_PRODUCER_ID = 22,
     API_OFFSET_FOR_LEADER_EPOCH = 23,
     API_DESCRIBE_LOG_DIRS = 35,
     API_SASL_AUTHENTICATE = 36,
     API_DESCRIBE_PRODUCERS = 61,
     API_CONSUMER_GROUP_DESCRIBE = 69,
-    API_KEYS_COUNT = 17,
+    API_KEYS_COUNT = 18,
 };
 
 /* Name for logs, and the range we speak; false when we do not speak this API. */
@@ -224,6 +225,18 @@ MUST_CHECK
 bool proto_get_produce(struct reader *reader, int16_t version, struct produce_answer *out,
                        struct err *err);
 void produce_answer_done(struct produce_answer *answer);
+
+/* A producer id of the broker's giving, for an idempotent producer without transactions; any broker is asked. */
+void proto_put_init_producer_id(struct writer *writer, int16_t version);
+struct init_producer_id_answer {
+    int32_t throttle_ms;
+    int16_t error;
+    int64_t producer_id;
+    int16_t producer_epoch; /* 0: only transactions raise it */
+};
+MUST_CHECK
+bool proto_get_init_producer_id(struct reader *reader, int16_t version,
+                                struct init_producer_id_answer *out, struct err *err);
 
 /* --- small ones: one partition a request is fine, many are allowed --------------------------------------------- */
 struct topic_partition {

@@ -1,4 +1,4 @@
-/* See proto.h: Produce with acks -1, by topic name (7 to 12) or topic id (13); one batch a partition. */
+/* See proto.h: Produce with acks -1, by topic name (7 to 12) or topic id (13), one batch a partition; InitProducerId. */
 #include <assert.h>
 
 #include "kafka/proto_private.h"
@@ -158,4 +158,32 @@ void produce_answer_done(struct produce_answer *answer)
 {
     free(answer->parts);
     *answer = (struct produce_answer){0};
+}
+
+/* --- InitProducerId ----------------------------------------------------------------------------------------------- */
+
+void proto_put_init_producer_id(struct writer *writer, int16_t version)
+{
+    proto_begin(writer, API_INIT_PRODUCER_ID, version);
+    wire_put_text(writer, NULL);   /* TransactionalId */
+    writer_i32(writer, INT32_MAX); /* TransactionTimeoutMs: of none */
+    wire_put_no_tags(writer);
+}
+
+bool proto_get_init_producer_id(struct reader *reader, int16_t version,
+                                struct init_producer_id_answer *out, struct err *err)
+{
+    struct init_producer_id_answer answer = {0};
+
+    proto_enter(reader, API_INIT_PRODUCER_ID, version);
+    answer.throttle_ms = reader_i32(reader);
+    answer.error = reader_i16(reader);
+    answer.producer_id = reader_i64(reader);
+    answer.producer_epoch = reader_i16(reader);
+    wire_skip_tags(reader);
+    if (!proto_finish(reader, API_INIT_PRODUCER_ID, version, err)) {
+        return false;
+    }
+    *out = answer;
+    return true;
 }

@@ -1,6 +1,8 @@
 #include "mirror/batches.h"
 
-/* The path `batches`: source and sink on our own wire, as mirror/engine calls them. */
+#include "mirror/sequence.h"
+
+/* Source and sink on our own wire, as mirror/engine calls them. */
 
 /* --- connections -------------------------------------------------------------------------------------------------- */
 
@@ -31,7 +33,7 @@ static void target_conn(void *arg, int32_t broker, int32_t lane, struct conn *co
 
 /* --- what the engine calls ---------------------------------------------------------------------------------------- */
 
-static void path_pump(struct engine *engine)
+void batches_pump(struct engine *engine)
 {
     sink_pump(engine);
     source_pump(engine);
@@ -39,7 +41,7 @@ static void path_pump(struct engine *engine)
 
 /* Behind acknowledgments there is nothing to ask for while every source broker is asked already: thousands of
  * partitions are not looked through for nothing. What changed otherwise is seen by the tick. */
-static void path_pump_answered(struct engine *engine)
+void batches_pump_answered(struct engine *engine)
 {
     sink_pump(engine);
     if (source_idle(engine)) {
@@ -47,14 +49,20 @@ static void path_pump_answered(struct engine *engine)
     }
 }
 
-static void path_look(struct engine *engine)
+void batches_look(struct engine *engine)
 {
     source_look(engine);
     sink_look(engine);
+    if (engine->records != NULL) {
+        records_look(engine);
+    }
 }
 
-static void path_metadata(struct engine *engine)
+void batches_metadata(struct engine *engine)
 {
+    if (engine->records != NULL) {
+        records_metadata(engine);
+    }
     for (size_t i = 0; i < engine->tasks_count; i++) {
         struct task *task = engine->tasks[i];
         struct cluster_leader before = task->target_leader;
@@ -77,53 +85,41 @@ static void path_metadata(struct engine *engine)
     }
 }
 
-static void path_start(struct task *task)
+void batches_start(struct task *task)
 {
     task->coming_back = false;
     if (task->slow) { /* the time of proof begins */
         sink_slow(task);
     }
     sink_route_anew(task);
+    if (task->engine->records != NULL) {
+        records_start(task);
+    } else {
+        task->producer_id = sequence_id(task->id_base, task->core.at.generation);
+    }
 }
 
-static int64_t path_round_trip_us(const struct task *task, bool of_source)
+void batches_remove(struct task *task)
+{
+    sink_unlink(task);
+    if (task->engine->records != NULL) {
+        records_remove(task);
+    }
+}
+
+int64_t batches_round_trip_us(const struct task *task, bool of_source)
 {
     return of_source ? source_round_trip_us(task) : sink_round_trip_us(task);
 }
 
-static void path_detach(struct engine *engine)
+void batches_detach(struct engine *engine)
 {
     cluster_on_conn(engine->source, NULL, NULL);
     cluster_on_conn(engine->target, NULL, NULL);
 }
 
-static void path_free(struct engine *engine)
+void batches_attach(struct engine *engine)
 {
-    source_free(engine);
-    sink_free(engine);
-}
-
-static const struct engine_path batches_path = {
-    .pump = path_pump,
-    .pump_answered = path_pump_answered,
-    .look = path_look,
-    .metadata = path_metadata,
-    .start = path_start,
-    .remove = sink_unlink,
-    .slow = sink_slow,
-    .drop_unsent = sink_drop_unsent,
-    .round_trip_us = path_round_trip_us,
-    .detach = path_detach,
-    .free = path_free,
-};
-
-struct engine *batches_new(struct loop *loop, struct cluster *source, struct cluster *target,
-                           struct buf_pool *pool, const struct engine_options *options,
-                           const struct engine_callbacks *callbacks)
-{
-    struct engine *engine =
-        engine_new(loop, source, target, pool, options, callbacks, &batches_path);
-    cluster_on_conn(source, source_conn, engine);
-    cluster_on_conn(target, target_conn, engine);
-    return engine;
+    cluster_on_conn(engine->source, source_conn, engine);
+    cluster_on_conn(engine->target, target_conn, engine);
 }

@@ -1,11 +1,11 @@
-/* Inside of the engines: what their parts share. Nobody else includes this.
+/* Inside of the engine: what its parts share. Nobody else includes this.
  *
- *   engine  the tasks, their modes, and the rest before every doubt: a task resumes only when nothing of it flies
+ *   engine     the tasks, their modes, and the rest before every doubt: a task resumes only when nothing of it flies
  *   resume_io  does what mirror/resume asks
- * and for the path `batches` (our own wire; mirror/records.h is the other):
- *   source  one Fetch in flight a source broker, many partitions; several, to a far one  -> partition_take()
- *   sink    Produce requests of one batch for each of many partitions, pinned lanes -> partition_answer()
- *   batches what the two are called by
+ *   source     one Fetch in flight a source broker, many partitions; several, to a far one  -> partition_take()
+ *   sink       Produce requests of one batch for each of many partitions, pinned lanes -> partition_answer()
+ *   batches    what the two are called by
+ *   records    over the path `records`: whose the batches are, and what that path sees to beside
  */
 #ifndef FERRY_MIRROR_BATCHES_H
 #define FERRY_MIRROR_BATCHES_H
@@ -43,31 +43,6 @@ enum task_news {
 struct sink_lane;
 struct resume_run;
 struct records;
-struct records_task;
-
-/* How records travel: what a path fills in, called by mirror/engine.c alone. */
-struct engine_path {
-    bool
-        by_content; /* no producer id says what is ours on the target: its records do (see resume_options) */
-    /* Look for what can be fetched and sent. */
-    void (*pump)(struct engine *engine);
-    /* Likewise behind acknowledgments. */
-    void (*pump_answered)(struct engine *engine);
-    void (*look)(struct engine *engine); /* ten times a second */
-    /* Metadata of either cluster changed. */
-    void (*metadata)(struct engine *engine);
-    void (*add)(struct task *task);
-    void (*start)(struct task *task); /* fetch from the core's position */
-    void (*drop)(
-        struct task *task); /* the core's window was emptied: what was asked for is nobody's */
-    void (*remove)(struct task *task);
-    void (*freed)(struct task *task); /* nobody refers to it any more */
-    void (*slow)(struct task *task);  /* its acknowledgments do not come */
-    void (*drop_unsent)(struct engine *engine);
-    int64_t (*round_trip_us)(const struct task *task, bool of_source);
-    void (*detach)(struct engine *engine);
-    void (*free)(struct engine *engine);
-};
 
 struct task {
     struct engine *engine;
@@ -111,7 +86,14 @@ struct task {
     int64_t slow_until_ms; /* acknowledged in time until then: it comes back */
     int64_t ack_ms;        /* from sending to acknowledgment, of the last one; -1 = none yet */
     struct flow flow;
-    struct records_task *records; /* path `records` alone */
+    /* whose its batches are */
+    int64_t producer_id;    /* BATCH_NO_PRODUCER = nobody's */
+    int64_t sequence_first; /* of the core's counter, what is 0 under that id */
+    /* path `records` alone */
+    bool unnamed;        /* waits for an id: nothing is sent */
+    bool producer_spent; /* the broker contradicted its sequence */
+    int32_t producer_generation;
+    int32_t source_epoch; /* of the leader that the position was found at; -1 = unknown */
     /* resuming */
     struct resume_run *run;
     bool resume_wanted; /* as soon as nothing flies */
@@ -130,8 +112,7 @@ struct source_broker {
 };
 
 struct engine {
-    const struct engine_path *path;
-    struct records *records; /* path `records` alone */
+    struct records *records; /* path `records` alone; NULL = the path `batches` */
     struct loop *loop;
     struct cluster *source;
     struct cluster *target;
@@ -161,10 +142,6 @@ struct engine {
     int64_t rested_ms;       /* when that was */
 };
 
-/* Everything of an engine but its path. */
-struct engine *engine_new(struct loop *loop, struct cluster *source, struct cluster *target,
-                          struct buf_pool *pool, const struct engine_options *options,
-                          const struct engine_callbacks *callbacks, const struct engine_path *path);
 struct task *task_ref(struct task *task);
 void task_unref(struct task *task);
 /* Everything of it is dropped; `news` is told when nothing flies. */
@@ -203,12 +180,36 @@ void sink_pump(struct engine *engine);
 void sink_look(struct engine *engine);
 /* Its acknowledgments do not come: its next batches go over the slow connection. Nothing of it flies. */
 void sink_slow(struct task *task);
+/* Of one partition's window. */
+struct partition_bounds sink_bounds(const struct task *task);
 int64_t sink_round_trip_us(const struct task *task); /* to its target broker; -1 = unknown */
 bool sink_waits(const struct task *task); /* each of its batches: for replicas, or a long line */
 /* Break the connections in which batches stand unsent. */
 void sink_drop_unsent(struct engine *engine);
 void sink_conn_changed(struct engine *engine, int32_t broker, int32_t lane, bool lost);
 void sink_free(struct engine *engine);
+
+/* --- batches: both paths, called by mirror/engine.c alone --- */
+/* Look for what can be fetched and sent. */
+void batches_pump(struct engine *engine);
+/* Likewise behind acknowledgments. */
+void batches_pump_answered(struct engine *engine);
+void batches_look(struct engine *engine); /* ten times a second */
+/* Metadata of either cluster changed. */
+void batches_metadata(struct engine *engine);
+void batches_start(struct task *task); /* fetch from the core's position */
+void batches_remove(struct task *task);
+int64_t batches_round_trip_us(const struct task *task, bool of_source);
+void batches_attach(struct engine *engine);
+void batches_detach(struct engine *engine);
+
+/* --- records: what that path does beside --- */
+void records_init(struct engine *engine);
+void records_free(struct engine *engine);
+void records_start(struct task *task);
+void records_remove(struct task *task);
+void records_metadata(struct engine *engine);
+void records_look(struct engine *engine);
 
 struct resume_run *resume_run_new(struct task *task, const struct resume_options *options);
 void resume_run_free(struct resume_run *run); /* late answers are ignored */

@@ -16,9 +16,6 @@
 #define REST_BYTES     (64 << 10)
 #define REST_WITHIN_MS 4
 #define REST_US        2000
-/* The smallest records fill a window with half of what the path `records` counts for each (RECORDS_OVERHEAD_BYTES): twice as
- * many as a worker that died can have had on their way, as others may stand between them. */
-#define REPEATS_RECORD_BYTES 100
 
 struct task *task_ref(struct task *task)
 {
@@ -30,9 +27,6 @@ void task_unref(struct task *task)
 {
     if (--task->refs_count > 0) {
         return;
-    }
-    if (task->engine->path->freed != NULL) {
-        task->engine->path->freed(task);
     }
     partition_done(&task->core);
     free(task->topic);
@@ -79,9 +73,6 @@ static void drop(struct task *task)
 {
     task->ticket++;
     partition_drop(&task->core);
-    if (task->engine->path->drop != NULL) {
-        task->engine->path->drop(task);
-    }
 }
 
 static void set_news(struct task *task, enum task_news news, const struct err *why)
@@ -176,7 +167,6 @@ void task_look_leaderless(struct task *task, int32_t leader)
 static enum flow_limit limit_now(const struct task *task)
 {
     const struct partition *core = &task->core;
-    const struct engine_path *path = task->engine->path;
     const struct flow_look look = {
         .behind = task->behind,
         .fetching = task->fetching,
@@ -186,8 +176,8 @@ static enum flow_limit limit_now(const struct task *task)
         .flight_bytes = core->flight_bytes,
         .window_bytes = task->engine->options.limits->partition_window_bytes,
         .ack_ms = task->ack_ms,
-        .source_round_us = path->round_trip_us(task, true),
-        .target_round_us = path->round_trip_us(task, false),
+        .source_round_us = batches_round_trip_us(task, true),
+        .target_round_us = batches_round_trip_us(task, false),
     };
     return task->mode == TASK_CARRYING ? flow_limit_of(&look) : FLOW_NOTHING;
 }
@@ -196,7 +186,7 @@ static void tick(void *arg)
 {
     struct engine *engine = arg;
     int64_t now_ms = loop_now_ms(engine->loop);
-    engine->path->look(engine);
+    batches_look(engine);
     for (size_t i = 0; i < engine->tasks_count;
          i++) { /* before what held them back is looked at anew */
         flow_look(&engine->tasks[i]->flow, limit_now(engine->tasks[i]), now_ms);
@@ -222,7 +212,7 @@ static void rest_in_stream(struct engine *engine)
 static void pump(void *arg)
 {
     struct engine *engine = arg;
-    engine->path->pump_answered(engine);
+    batches_pump_answered(engine);
     rest_in_stream(engine);
 }
 
@@ -260,13 +250,12 @@ static void set_up_recode(struct engine *engine)
 
 struct engine *engine_new(struct loop *loop, struct cluster *source, struct cluster *target,
                           struct buf_pool *pool, const struct engine_options *options,
-                          const struct engine_callbacks *callbacks, const struct engine_path *path)
+                          const struct engine_callbacks *callbacks)
 {
     struct engine *engine = calloc(1, sizeof(*engine));
     if (engine == NULL) {
         abort();
     }
-    engine->path = path;
     engine->loop = loop;
     engine->source = source;
     engine->target = target;
@@ -277,6 +266,10 @@ struct engine *engine_new(struct loop *loop, struct cluster *source, struct clus
     engine->tick = loop_timer_new(loop, tick, engine);
     engine->pump = loop_after_new(loop, pump, engine);
     loop_timer_set(engine->tick, TICK_MS);
+    if (options->records) {
+        records_init(engine);
+    }
+    batches_attach(engine);
     return engine;
 }
 
@@ -292,7 +285,7 @@ void engine_detach(struct engine *engine)
     while (engine->tasks_count > 0) {
         engine_remove(engine, engine->tasks[engine->tasks_count - 1]);
     }
-    engine->path->detach(engine);
+    batches_detach(engine);
 }
 
 void engine_free(struct engine *engine)
@@ -301,7 +294,9 @@ void engine_free(struct engine *engine)
         return;
     }
     assert(engine->tick == NULL);
-    engine->path->free(engine);
+    source_free(engine);
+    sink_free(engine);
+    records_free(engine);
     recode_free(engine->recode);
     free(engine->tasks);
     free(engine);
@@ -309,18 +304,18 @@ void engine_free(struct engine *engine)
 
 void engine_metadata(struct engine *engine)
 {
-    engine->path->metadata(engine);
+    batches_metadata(engine);
     engine_pump(engine);
 }
 
 void engine_drop_unsent(struct engine *engine)
 {
-    engine->path->drop_unsent(engine);
+    sink_drop_unsent(engine);
 }
 
 void engine_pump(struct engine *engine)
 {
-    engine->path->pump(engine);
+    batches_pump(engine);
 }
 
 void engine_pump_soon(struct engine *engine)
@@ -375,13 +370,12 @@ struct task *engine_add(struct engine *engine, const char *topic, int32_t partit
     task->source_end = -1;
     task->source_end_at_ms = -1;
     task->ack_ms = -1;
+    task->producer_id = BATCH_NO_PRODUCER;
+    task->source_epoch = -1;
     task->target_leader = (struct cluster_leader){.broker = -1, .epoch = -1};
     task->lane_pin = engine->pins_count++;
     partition_init(&task->core);
     task->core.recode = engine->recode;
-    if (engine->path->add != NULL) {
-        engine->path->add(task);
-    }
     insert(engine, task);
     return task;
 }
@@ -391,9 +385,7 @@ void engine_remove(struct engine *engine, struct task *task)
     resume_run_free(task->run);
     task->run = NULL;
     task->resume_wanted = false;
-    if (engine->path->remove != NULL) {
-        engine->path->remove(task);
-    }
+    batches_remove(task);
     drop(task);
     task->mode = TASK_GONE;
     task->news = NEWS_NONE;
@@ -416,10 +408,10 @@ void engine_resume(struct engine *engine, struct task *task, const struct resume
     task->resume_options.id_base = task->id_base;
     task->resume_options.source_topic_id = task->source_topic_id;
     task->resume_options.target_topic_id = task->target_topic_id;
+    task->source_epoch = cluster_leader(engine->source, task->topic, task->index).epoch;
     task->resume_options.filter = task->engine->options.filter;
-    task->resume_options.by_content = engine->path->by_content;
-    task->resume_options.repeats_span =
-        engine->options.limits->partition_window_bytes / REPEATS_RECORD_BYTES;
+    task->resume_options.by_content = engine_by_content(engine);
+    task->resume_options.repeats_span = 2 * sink_bounds(task).window_records;
     task->resume_wanted = true;
     task->engine->counters.resumes++;
     task_ref(task);
@@ -457,7 +449,7 @@ void engine_start(struct engine *engine, struct task *task)
     task->mode = TASK_CARRYING;
     task->epoch_unchecked = false;
     task->hold_until_ms = 0;
-    engine->path->start(task);
+    batches_start(task);
     engine_pump(engine);
 }
 
@@ -536,7 +528,7 @@ int64_t engine_round_trip_us(const struct engine *engine, bool of_source)
     int64_t longest_us = -1;
     for (size_t i = 0; engine != NULL && i < engine->tasks_count; i++) {
         const struct task *task = engine->tasks[i];
-        int64_t us = engine->path->round_trip_us(task, of_source);
+        int64_t us = batches_round_trip_us(task, of_source);
         longest_us = us > longest_us ? us : longest_us;
     }
     return longest_us;
@@ -557,7 +549,7 @@ int64_t task_source_end(const struct task *task, int64_t *out_at_ms)
 
 bool engine_by_content(const struct engine *engine)
 {
-    return engine->path->by_content;
+    return engine->records != NULL;
 }
 
 const struct engine_counters *engine_counters(const struct engine *engine)

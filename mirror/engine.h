@@ -1,4 +1,5 @@
-/* What carries data of one link: over the path `batches` (our own wire) or `records` (librdkafka both ways).
+/* What carries data of one link, over our own wire: over the path `batches` (producer ids of our choosing, exactly once) or
+ * `records` (ids that the target gives out, at least once).
  *
  * The link owns tasks (one partition each), decides when a task resumes, may send, drains or goes; the engine finds the
  * position (through mirror/resume), carries, and tells. Nothing flows back but acks and stop. Loop thread only.
@@ -61,20 +62,15 @@ struct engine_options {
     const char *id_service;
     const struct config_filter *filter; /* NULL = none */
     enum config_compression compression;
-    bool merge;                                  /* small neighbours */
-    const struct config_client *source_settings; /* path `records`: borrowed */
-    const struct config_client *target_settings;
+    bool merge;   /* small neighbours */
+    bool records; /* the path, else `batches` */
 };
 
 /* `source` and `target` are borrowed; the engine takes their cluster_on_conn listeners, the link keeps
  * cluster_on_change and calls engine_metadata(). */
-struct engine *batches_new(struct loop *loop, struct cluster *source, struct cluster *target,
-                           struct buf_pool *pool, const struct engine_options *options,
-                           const struct engine_callbacks *callbacks);
-/* Likewise; NULL with ERR_CONFIG when librdkafka refuses a property of a site, ERR_RETRY without threads or descriptors. */
-struct engine *records_new(struct loop *loop, struct cluster *source, struct cluster *target,
-                           struct buf_pool *pool, const struct engine_options *options,
-                           const struct engine_callbacks *callbacks, struct err *err);
+struct engine *engine_new(struct loop *loop, struct cluster *source, struct cluster *target,
+                          struct buf_pool *pool, const struct engine_options *options,
+                          const struct engine_callbacks *callbacks);
 /* The end, first half: no task, no timer, no listener any more. Then the clusters are freed, which answers what still
  * flies, then the engine. */
 void engine_detach(struct engine *engine);

@@ -369,7 +369,7 @@ static struct cluster *make_cluster(struct link *link, const struct config_site 
     return cluster_new(link->loop, &options);
 }
 
-bool link_take_path(struct link *link, enum config_path path, struct err *err)
+void link_take_path(struct link *link, enum config_path path)
 {
     /* As it was at the start: it outlives the engine, and only a restart changes what is taken of it. */
     const struct config_service *service = config_service(link->config, link->service->name);
@@ -381,16 +381,9 @@ bool link_take_path(struct link *link, enum config_path path, struct err *err)
                                                   .filter = service->filter,
                                                   .compression = service->compression,
                                                   .merge = service->merge,
-                                                  .source_settings = &link->from->kafka,
-                                                  .target_settings = &link->to->kafka};
-    link->engine = path == PATH_RECORDS
-                       ? records_new(link->loop, link->source, link->target, link->pool,
-                                     &engine_options, &engine_callbacks, err)
-                       : batches_new(link->loop, link->source, link->target, link->pool,
-                                     &engine_options, &engine_callbacks);
-    if (link->engine == NULL) {
-        return false;
-    }
+                                                  .records = path == PATH_RECORDS};
+    link->engine = engine_new(link->loop, link->source, link->target, link->pool, &engine_options,
+                              &engine_callbacks);
     link->path = path;
     link->streams_hash = config_streams_hash(link->service, path);
     const struct keeper_options keeper_options = {.service = link->service,
@@ -402,7 +395,6 @@ bool link_take_path(struct link *link, enum config_path path, struct err *err)
     const struct keeper_callbacks keeper_callbacks = {
         .synced = link_keeper_synced, .trouble = link_keeper_trouble, .arg = link};
     link->keeper = keeper_new(link->loop, &keeper_options, &keeper_callbacks);
-    return true;
 }
 
 struct link *link_new(struct loop *loop, const struct config *config,
@@ -438,11 +430,11 @@ struct link *link_new(struct loop *loop, const struct config *config,
     link->tick = loop_timer_new(loop, tick, link);
     link_metrics_start(link, metrics);
     const struct control_callbacks control_callbacks = {.state = link_control_changed, .arg = link};
-    bool ok = service->path == PATH_AUTO || link_take_path(link, service->path, err);
-    if (ok) {
-        link->control = control_new(loop, &to->kafka, service->name, &control_callbacks, err);
+    if (service->path != PATH_AUTO) {
+        link_take_path(link, service->path);
     }
-    if (!ok || link->control == NULL || !make_redis(link, err)) {
+    link->control = control_new(loop, &to->kafka, service->name, &control_callbacks, err);
+    if (link->control == NULL || !make_redis(link, err)) {
         link_free(link);
         return NULL;
     }

@@ -124,7 +124,6 @@ static bool control_trusted(struct link *link, const struct control_state *state
 /* Of "path": "auto": once it is known it is this worker's until it ends. */
 static void take_path(struct link *link, const struct control_state *state)
 {
-    struct err err = {0};
     enum config_path path = streams_path(state, link->service);
     if (link->engine != NULL) {
         return;
@@ -133,14 +132,13 @@ static void take_path(struct link *link, const struct control_state *state)
     if (link->path_unchosen) {
         snprintf(link->why, sizeof(link->why),
                  "path auto: nobody has chosen yet (ferry enable %.100s)", link->service->name);
-    } else if (link_take_path(link, path, &err)) {
+    } else {
+        link_take_path(link, path);
         log_info("link.path", "service=%s link=%s>%s path=%s configured=auto record=%s",
                  link->service->name, link->from->name, link->to->name, config_path_name(path),
                  log_quote(state->path_json == NULL ? "" : state->path_json).text);
         link_streams_compare(link);
         engine_metadata(link->engine);
-    } else {
-        snprintf(link->why, sizeof(link->why), "path %s: %.200s", config_path_name(path), err.what);
     }
 }
 

@@ -368,9 +368,8 @@ void link_tell_groups(struct link *link);
 int64_t link_adopted_end(const struct link *link, const char *topic, int32_t partition);
 /* What we mirror by is the control topic's; a reload that waited for it comes into force. */
 void link_streams_compare(struct link *link);
-/* Make engine and keeper for it. @pre there are none. false: as records_new(), and there are none */
-MUST_CHECK
-bool link_take_path(struct link *link, enum config_path path, struct err *err);
+/* Make engine and keeper for it. @pre there are none */
+void link_take_path(struct link *link, enum config_path path);
 /* control_callbacks.state, keeper_callbacks.synced and .trouble */
 void link_control_changed(void *arg, const struct control_state *state, const struct err *err);
 void link_keeper_synced(void *arg, const struct topic_sync *sync, const struct err *err);

@@ -1,4 +1,4 @@
-/* Is this link what a rollout may go on behind: /readyz (docs/adr/0022). A look at what the link knows; asks nobody. */
+/* Is this link what a rollout may go on behind: /readyz (docs/adr/0023). A look at what the link knows; asks nobody. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

@@ -322,21 +322,6 @@ enum partition_took partition_take(struct partition *partition, struct fetch_par
     return took == TOOK_FULL ? TOOK_OK : took;
 }
 
-void partition_take_parcel(struct partition *partition, const struct parcel *parcel)
-{
-    assert(parcel->source_first >= partition->fetch_next);
-    enqueue(partition, *parcel);
-    partition_pass(partition, parcel->source_next, parcel->leader_epoch);
-}
-
-void partition_pass(struct partition *partition, int64_t next, int32_t leader_epoch)
-{
-    if (next > partition->fetch_next) {
-        partition->fetch_next = next;
-        partition->fetch_epoch = leader_epoch;
-    }
-}
-
 struct parcel *partition_peek(struct partition *partition, const struct partition_bounds *bounds)
 {
     if (partition->next == partition->tail) {
@@ -346,7 +331,10 @@ struct parcel *partition_peek(struct partition *partition, const struct partitio
         (!partition->opened || partition->flight_bytes >= bounds->window_bytes)) {
         return NULL;
     }
-    return parcel_at(partition, partition->next);
+    struct parcel *parcel = parcel_at(partition, partition->next);
+    int64_t records = parcel->target_first + parcel->count - partition->at.target_next;
+    bool many = bounds->window_records > 0 && records > bounds->window_records;
+    return many && partition_flight_count(partition) > 0 ? NULL : parcel;
 }
 
 void partition_sent(struct partition *partition, int64_t now_ms)
@@ -429,7 +417,7 @@ enum partition_answered partition_answer(struct partition *partition, int16_t er
     }
     assert(parcel->target_first == partition->at.target_next &&
            parcel->sequence == partition->at.sequence_next);
-    partition->opened = true;
+    partition->opened = !partition->alone;
     advance(partition, parcel, out_ack);
     return ANSWERED_ADVANCED;
 }

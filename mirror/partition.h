@@ -40,8 +40,9 @@ struct parcel {
 };
 
 struct partition_bounds {
-    int64_t window_bytes; /* unacknowledged and queued bytes of one partition */
-    int64_t queue_bytes;  /* of these, not sent: so much is fetched ahead */
+    int64_t window_bytes;   /* unacknowledged and queued bytes of one partition */
+    int64_t queue_bytes;    /* of these, not sent: so much is fetched ahead */
+    int64_t window_records; /* in flight, beside one batch; for partition_peek(). 0 = as many */
 };
 
 struct partition {
@@ -52,6 +53,7 @@ struct partition {
     int64_t target_tail;   /* target offset of the next batch taken in */
     bool
         opened; /* an acknowledgment came on this connection and leader epoch: more than one may fly */
+    bool alone;                /* one batch flies at a time, always: no sequence keeps the order */
     struct parcel *parcels;    /* ring */
     uint32_t parcels_capacity; /* power of two */
     uint32_t head;             /* oldest in flight */
@@ -112,12 +114,6 @@ enum partition_took partition_take(struct partition *partition, struct fetch_par
                                    struct buf *block, const struct transfer_limits *limits,
                                    const struct partition_bounds *bounds,
                                    struct partition_refusal *out_refusal, struct err *err);
-
-/* Queue what was made elsewhere (the path `records`): its block stays NULL, its runs are taken. Its place on the target is
- * fixed here. */
-void partition_take_parcel(struct partition *partition, const struct parcel *parcel);
-/* Everything before `next` was looked at: what is not queued holds nothing that belongs. */
-void partition_pass(struct partition *partition, int64_t next, int32_t leader_epoch);
 
 /* The next batch to send now, or NULL: window full, nothing queued, or not opened and one is in flight. */
 struct parcel *partition_peek(struct partition *partition, const struct partition_bounds *bounds);

@@ -92,11 +92,6 @@ const struct recode_counts *recode_counts(const struct recode *recode)
     return &recode->counts;
 }
 
-void recode_count_filtered(struct recode *recode, enum record_verdict verdict)
-{
-    recode->counts.records[verdict]++;
-}
-
 /* --- the queue --------------------------------------------------------------------------------------------------- */
 
 /* What must be equal for two batches to become one. */

@@ -69,9 +69,6 @@ void recode_free(struct recode *recode);
 /* From now on; the configuration may be read again while it runs. */
 void recode_plain_bytes(struct recode *recode, size_t plain_bytes_max);
 const struct recode_counts *recode_counts(const struct recode *recode);
-/* A record that does not belong was left out elsewhere (the path `records`). */
-void recode_count_filtered(struct recode *recode, enum record_verdict verdict);
-
 struct recode_item { /* a source batch that waits for its neighbours */
     struct batch batch;
     int64_t

@@ -1,246 +1,231 @@
-#include "mirror/records.h"
-
-#include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "base/heap.h"
 #include "base/log.h"
+#include "kafka/path_probe.h"
+#include "kafka/topic_id.h"
+#include "mirror/batches.h"
 
-/* --- topics ------------------------------------------------------------------------------------------------------- */
+/* The path `records`: batches pass over our own wire as over the path `batches`, under a producer id that the target's broker
+ * gave out (InitProducerId) instead of one of our choosing. What is ours on the target is known by its records
+ * (resume_options.by_content): at least once.
+ *
+ * An id is this worker's own: nobody else knows it, and the broker guards the order of a partition's batches under it for as
+ * long as we go on. Several partitions share one; a partition gets another one for its next start when the broker contradicted
+ * what we took to be its sequence (task->producer_spent), and when its generation is another one: then a sequence means another
+ * record. Where the target gives no ids out, batches have none, and one of each partition flies at a time.
+ */
 
-struct records_topic *records_topic(struct records *records, const char *name)
+#define ASK_TIMEOUT_MS 5000
+#define ASK_AGAIN_MS   1000
+
+struct records {
+    struct engine *engine;
+    int64_t
+        producer_id; /* that partitions get which start now; BATCH_NO_PRODUCER = to be asked for */
+    bool asking;
+    bool none; /* the target gives none out */
+    int64_t due_ms;
+    int16_t told; /* the last error that was logged */
+};
+
+/* --- whose batches they are --------------------------------------------------------------------------------------- */
+
+static void give(struct task *task, int64_t producer_id)
 {
-    for (size_t i = 0; i < records->topics_count; i++) {
-        if (strcmp(records->topics[i]->name, name) == 0) {
-            return records->topics[i];
+    task->producer_id = producer_id;
+    task->producer_generation = task->core.at.generation;
+    task->producer_spent = false;
+    task->sequence_first = task->core.at.sequence_next;
+    task->core.alone = producer_id == BATCH_NO_PRODUCER;
+    task->unnamed = false;
+}
+
+/* It goes on under the id that it had: nothing says that the broker knows another sequence of it. */
+static bool keeps(const struct task *task)
+{
+    const struct checkpoint *at = &task->core.at;
+    return task->producer_id > BATCH_NO_PRODUCER && !task->producer_spent &&
+           task->producer_generation == at->generation && at->sequence_next >= task->sequence_first;
+}
+
+static void ask(struct records *records);
+
+static void name(struct task *task)
+{
+    struct records *records = task->engine->records;
+    task->unnamed = true;
+    if (keeps(task)) {
+        task->unnamed = false;
+    } else if (records->none) {
+        give(task, BATCH_NO_PRODUCER);
+    } else if (records->producer_id > BATCH_NO_PRODUCER &&
+               records->producer_id != task->producer_id) {
+        give(task, records->producer_id);
+    } else {
+        records->producer_id = BATCH_NO_PRODUCER; /* it had that one */
+        ask(records);
+    }
+}
+
+static void name_all(struct records *records)
+{
+    const struct engine *engine = records->engine;
+    for (size_t i = 0; i < engine->tasks_count; i++) {
+        struct task *task = engine->tasks[i];
+        if (task->mode == TASK_CARRYING && task->unnamed) {
+            name(task);
+            sink_ready(task);
         }
     }
-    records->topics = must(
-        realloc(records->topics, (records->topics_count + 1) * sizeof(struct records_topic *)));
-    struct records_topic *topic = must(calloc(1, sizeof(*topic)));
-    topic->name = must(strdup(name));
-    records->topics[records->topics_count++] = topic;
-    return topic;
+    engine_pump_soon(records->engine);
 }
 
-rd_kafka_topic_t *records_target(struct records *records, struct records_topic *topic)
+static void no_ids(struct records *records, const char *why)
 {
-    if (topic->target == NULL) {
-        topic->target =
-            must(rd_kafka_topic_new(client_handle(records->producer), topic->name, NULL));
-    }
-    return topic->target;
+    records->none = true;
+    log_warn(
+        "records.not_idempotent",
+        "why=%s doing=\"one batch of a partition in flight: an answer that is lost repeats it\"",
+        log_quote(why).text);
+    name_all(records);
 }
 
-static void put_task(struct records_topic *topic, int32_t partition, struct task *task)
+static void take_id(struct records *records, const struct init_producer_id_answer *answer)
 {
-    if (partition >= topic->tasks_capacity) {
-        int32_t capacity = partition + 1;
-        topic->tasks = must(realloc(topic->tasks, (size_t)capacity * sizeof(struct task *)));
-        memset(&topic->tasks[topic->tasks_capacity], 0,
-               (size_t)(capacity - topic->tasks_capacity) * sizeof(struct task *));
-        topic->tasks_capacity = capacity;
+    if (answer->error == KAFKA_NONE && answer->producer_id > BATCH_NO_PRODUCER &&
+        answer->producer_epoch == 0) {
+        records->producer_id = answer->producer_id;
+        records->told = KAFKA_NONE;
+        name_all(records);
+        return;
     }
-    assert(topic->tasks != NULL);
-    topic->tasks[partition] = task;
+    if (path_probe_refuses_idempotence(answer->error)) {
+        no_ids(records, kafka_error_name(answer->error));
+        return;
+    }
+    if (answer->error != records->told) {
+        records->told = answer->error;
+        log_warn("records.no_producer_id", "error=%s doing=\"asking again\"",
+                 kafka_error_name(answer->error));
+    }
+}
+
+struct question {
+    struct records *records;
+    int16_t version;
+};
+
+static void answered(void *arg, struct reader *reader, struct buf *block, const struct err *err)
+{
+    struct question *question = arg;
+    struct records *records = question->records;
+    struct init_producer_id_answer answer;
+    struct err bad;
+    (void)block;
+    (void)err; /* asked again: the cluster has told of the connection */
+    records->asking = false;
+    if (reader != NULL && proto_get_init_producer_id(reader, question->version, &answer, &bad)) {
+        take_id(records, &answer);
+    }
+    free(question);
+}
+
+static void ask(struct records *records)
+{
+    struct engine *engine = records->engine;
+    int64_t now_ms = loop_now_ms(engine->loop);
+    if (records->asking || now_ms < records->due_ms) {
+        return;
+    }
+    struct conn *conn = cluster_any_conn(engine->target);
+    if (conn == NULL || !conn_is_ready(conn)) {
+        return; /* the next look */
+    }
+    int16_t version = conn_versions(conn)->version[API_INIT_PRODUCER_ID];
+    records->due_ms = now_ms + ASK_AGAIN_MS;
+    if (version < 0) {
+        no_ids(records, "the target does not offer InitProducerId");
+        return;
+    }
+    struct question *question = must(calloc(1, sizeof(*question)));
+    *question = (struct question){.records = records, .version = version};
+    struct writer writer;
+    writer_init(&writer);
+    proto_put_init_producer_id(&writer, version);
+    records->asking = true;
+    conn_send(conn, API_INIT_PRODUCER_ID, version, &writer, NULL, 0, ASK_TIMEOUT_MS, answered,
+              question);
+}
+
+/* --- a source without Fetch 12 ------------------------------------------------------------------------------------ */
+
+/* Before Kafka 2.7 a Fetch does not say that the logs parted before its position: what a new leader has is compared by a
+ * resume. Told from those by the topic's id, which Kafka gives since 2.8. */
+static void look_at_source_leader(struct task *task)
+{
+    struct err why = {0};
+    int32_t epoch = cluster_leader(task->engine->source, task->topic, task->index).epoch;
+    if (epoch < 0 || !topic_id_is_of_name(&task->source_topic_id)) {
+        return;
+    }
+    if (task->source_epoch < 0) {
+        task->source_epoch = epoch;
+    } else if (epoch != task->source_epoch && task->mode == TASK_CARRYING) {
+        err_set(&why, ERR_RETRY, "the source's leader changed, epoch %d instead of %d", epoch,
+                task->source_epoch);
+        task_doubt(task, &why);
+    }
 }
 
 /* --- what the engine calls ---------------------------------------------------------------------------------------- */
 
-static void path_pump(struct engine *engine)
+void records_start(struct task *task)
 {
-    records_source_take(engine->records);
-    records_sink_send(engine->records);
+    name(task);
+    look_at_source_leader(task);
 }
 
-static void path_look(struct engine *engine)
-{
-    records_sink_look(engine->records);
-    records_source_look(engine->records);
-}
-
-static void path_metadata(struct engine *engine)
-{
-    (void)engine; /* librdkafka finds leaders by itself */
-}
-
-static void path_add(struct task *task)
+/* Whoever gets the partition next begins anew, we too: not under an id whose sequence there is forgotten. */
+void records_remove(struct task *task)
 {
     struct records *records = task->engine->records;
-    task->records = must(calloc(1, sizeof(*task->records)));
-    task->records->topic = records_topic(records, task->topic);
-    put_task(task->records->topic, task->index, task);
-}
-
-/* Chunks that librdkafka has nothing of are gone; the others are when it has reported. */
-static void path_drop(struct task *task)
-{
-    struct records_task *of = task->records;
-    records_source_stop(task);
-    records_sink_unlink(task);
-    if (of->open != NULL) {
-        records_chunk_free(of->open);
-        of->open = NULL;
-    }
-    while (of->first != NULL) {
-        struct chunk *chunk = of->first;
-        of->first = chunk->next;
-        chunk->dropped = true;
-        if (chunk->sent == chunk->landed) {
-            task->flying_count -= chunk->sent > 0;
-            records_chunk_free(chunk);
-        }
-    }
-    of->last = of->unsent = NULL;
-    of->refused = false;
-}
-
-/* What flies of a partition that is not ours any more must not leave later. */
-static void path_remove(struct task *task)
-{
-    struct records *records = task->engine->records;
-    if (task->flying_count > 0) {
-        records_sink_retire(records, "records on their way of a partition that was taken from us");
-    }
-    put_task(task->records->topic, task->index, NULL);
-}
-
-static void path_freed(struct task *task)
-{
-    free(task->records);
-    task->records = NULL;
-}
-
-static void path_slow(struct task *task)
-{
-    (void)task; /* librdkafka has one connection a broker */
-}
-
-static void path_drop_unsent(struct engine *engine)
-{
-    (void)engine; /* path_remove() has seen to it */
-}
-
-static int64_t path_round_trip_us(const struct task *task, bool of_source)
-{
-    struct cluster *cluster = of_source ? task->engine->source : task->engine->target;
-    int32_t leader = cluster_leader(cluster, task->topic, task->index).broker;
-    struct conn *conn = leader < 0 ? NULL : cluster_conn(cluster, leader, LANE_SMALL);
-    return conn == NULL ? -1 : conn_round_trip_us(conn);
-}
-
-static void source_conn(void *arg, int32_t broker, int32_t lane, struct conn *conn,
-                        const struct err *lost)
-{
-    struct engine *engine = arg;
-    (void)broker;
-    (void)lane;
-    (void)conn;
-    if (lost != NULL) {
-        cluster_refresh(engine->source);
+    if (task->producer_id == records->producer_id) {
+        records->producer_id = BATCH_NO_PRODUCER;
     }
 }
 
-static void target_conn(void *arg, int32_t broker, int32_t lane, struct conn *conn,
-                        const struct err *lost)
+void records_metadata(struct engine *engine)
 {
-    struct engine *engine = arg;
-    (void)broker;
-    (void)lane;
-    (void)conn;
-    if (lost != NULL) {
-        cluster_refresh(engine->target);
+    for (size_t i = 0; i < engine->tasks_count; i++) {
+        look_at_source_leader(engine->tasks[i]);
     }
 }
 
-static void woken(void *arg, int what)
+void records_look(struct engine *engine)
 {
-    struct records *records = arg;
-    uint64_t count;
-    (void)what;
-    (void)!read(records->wake_fd, &count, sizeof(count));
-    records_sink_take(records);
-    engine_pump_soon(records->engine);
-}
-
-static void path_detach(struct engine *engine)
-{
-    struct records *records = engine->records;
-    cluster_on_conn(engine->source, NULL, NULL);
-    cluster_on_conn(engine->target, NULL, NULL);
-    loop_fd_free(records->wake);
-    records->wake = NULL;
-    records_sink_close(records);
-    records_source_close(records);
-}
-
-static void path_free(struct engine *engine)
-{
-    struct records *records = engine->records;
-    for (size_t i = 0; i < records->topics_count; i++) {
-        free(records->topics[i]->name);
-        free(records->topics[i]->tasks);
-        free(records->topics[i]);
+    bool flying = false;
+    bool unnamed = false;
+    for (size_t i = 0; i < engine->tasks_count; i++) {
+        const struct task *task = engine->tasks[i];
+        flying = flying || task->flying_count > 0;
+        unnamed = unnamed || (task->mode == TASK_CARRYING && task->unnamed);
     }
-    free(records->topics);
-    free(records->gathered);
-    close(records->wake_fd);
-    free(records);
+    if (unnamed) {
+        ask(engine->records);
+    }
+    if (flying && !engine->callbacks.may_send(engine->callbacks.arg)) {
+        sink_drop_unsent(engine); /* no sequence of ours refuses it when it arrives late */
+    }
 }
 
-static const struct engine_path records_path = {
-    .by_content = true,
-    .pump = path_pump,
-    .pump_answered = path_pump,
-    .look = path_look,
-    .metadata = path_metadata,
-    .add = path_add,
-    .start = records_source_start,
-    .drop = path_drop,
-    .remove = path_remove,
-    .freed = path_freed,
-    .slow = path_slow,
-    .drop_unsent = path_drop_unsent,
-    .round_trip_us = path_round_trip_us,
-    .detach = path_detach,
-    .free = path_free,
-};
-
-static bool open_both(struct records *records, struct err *err)
+void records_init(struct engine *engine)
 {
-    return records_source_open(records, err) && records_sink_open(records, err);
+    engine->records = must(calloc(1, sizeof(*engine->records)));
+    *engine->records = (struct records){.engine = engine, .producer_id = BATCH_NO_PRODUCER};
 }
 
-struct engine *records_new(struct loop *loop, struct cluster *source, struct cluster *target,
-                           struct buf_pool *pool, const struct engine_options *options,
-                           const struct engine_callbacks *callbacks, struct err *err)
+void records_free(struct engine *engine)
 {
-    int wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (wake_fd < 0) {
-        err_set(err, ERR_RETRY, "path records: no file descriptor left");
-        return NULL;
-    }
-    struct engine *engine =
-        engine_new(loop, source, target, pool, options, callbacks, &records_path);
-    struct records *records = must(calloc(1, sizeof(*records)));
-    *records = (struct records){.engine = engine,
-                                .source_settings = options->source_settings,
-                                .target_settings = options->target_settings,
-                                .wake_fd = wake_fd,
-                                .idempotent = true};
-    engine->records = records;
-    records->wake = loop_fd_new(loop, wake_fd, LOOP_READ, woken, records);
-    cluster_on_conn(source, source_conn, engine);
-    cluster_on_conn(target, target_conn, engine);
-    if (!open_both(records, err)) {
-        err_wrap(err, "path records");
-        engine_detach(engine);
-        engine_free(engine);
-        return NULL;
-    }
-    return engine;
+    free(engine->records);
 }

@@ -123,7 +123,7 @@ static bool forward_batch(struct resume *resume, const struct batch *batch, bool
                           int32_t generation)
 {
     bool by_content =
-        resume->options.by_content; /* batches are librdkafka's: we stand where we like */
+        resume->options.by_content; /* known record by record: we stand where we like */
     bool across = batch->base_offset < resume->runs_from.target_next;
     resume->straddled = resume->straddled || (across && !by_content);
     if (ours && generation > resume->generation) {

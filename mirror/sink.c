@@ -150,12 +150,22 @@ void sink_route_anew(struct task *task)
     route_to(task, cluster_leader(task->engine->target, task->topic, task->index));
 }
 
+/* Over the path `records` also in records: a resume looks so far back for what a dead worker had on its way. */
+#define WINDOW_RECORD_BYTES 200
+
+struct partition_bounds sink_bounds(const struct task *task)
+{
+    int64_t bytes = task->engine->options.limits->partition_window_bytes;
+    bool counted = engine_by_content(task->engine);
+    return (struct partition_bounds){.window_bytes = bytes,
+                                     .window_records = counted ? bytes / WINDOW_RECORD_BYTES : 0};
+}
+
 void sink_ready(struct task *task)
 {
-    struct partition_bounds bounds = {.window_bytes =
-                                          task->engine->options.limits->partition_window_bytes};
+    struct partition_bounds bounds = sink_bounds(task);
     if (task->ready || task->lane == NULL || task->mode != TASK_CARRYING || task->coming_back ||
-        partition_peek(&task->core, &bounds) == NULL) {
+        task->unnamed || partition_peek(&task->core, &bounds) == NULL) {
         return;
     }
     task->ready = true;
@@ -478,6 +488,13 @@ static void advanced(struct task *task, const struct ack *ack)
     }
 }
 
+/* The broker says nothing of what it knows of the id: what was sent may go on under it. */
+static bool about_the_way(int16_t error)
+{
+    return kafka_error_info(error)->leader_moved || error == KAFKA_REQUEST_TIMED_OUT ||
+           error == KAFKA_NOT_ENOUGH_REPLICAS || error == KAFKA_NOT_ENOUGH_REPLICAS_AFTER_APPEND;
+}
+
 static void take_part(struct task *task, const struct produce_answer_part *part)
 {
     struct ack ack;
@@ -495,6 +512,7 @@ static void take_part(struct task *task, const struct produce_answer_part *part)
         sink_ready(task);
         break;
     case ANSWERED_DOUBT:
+        task->producer_spent = !about_the_way(part->error);
         if (part->error == KAFKA_REQUEST_TIMED_OUT ||
             part->error == KAFKA_NOT_ENOUGH_REPLICAS_AFTER_APPEND) {
             sink_slow(task); /* it waited for its followers, and everybody behind it with it */
@@ -661,16 +679,15 @@ static int compare_topic(const void *a, const void *b)
 static int32_t collect(struct sink_lane *lane, struct sink_parcel *out)
 {
     struct engine *engine = lane->engine;
-    struct partition_bounds bounds = {.window_bytes =
-                                          engine->options.limits->partition_window_bytes};
     struct task *last = lane->ready_last;
     int64_t now_ms = loop_now_ms(engine->loop);
     size_t bytes = 0;
     int32_t count = 0;
     while (lane->ready_first != NULL && count < REQUEST_PARTS_MAX && bytes < REQUEST_BYTES_MAX) {
         struct task *task = ready_pop(lane);
+        struct partition_bounds bounds = sink_bounds(task);
         struct parcel *parcel = partition_peek(&task->core, &bounds);
-        if (task->mode == TASK_CARRYING && parcel != NULL) {
+        if (task->mode == TASK_CARRYING && !task->unnamed && parcel != NULL) {
             out[count++] = (struct sink_parcel){.task = task, .parcel = parcel};
             bytes += parcel->len;
             engine->moved_bytes += (int64_t)parcel->len;
@@ -699,8 +716,9 @@ static void fill_part(struct produce_part *part, const struct sink_parcel *from)
                                   .block = from->parcel->block,
                                   .records = from->parcel->data + BATCH_HEADER_BYTES,
                                   .records_len = from->parcel->len - BATCH_HEADER_BYTES};
-    batch_patch_header(&batch, sequence_id(from->task->id_base, from->task->core.at.generation),
-                       sequence_wire(from->parcel->sequence), part->header);
+    batch_patch_header(&batch, from->task->producer_id,
+                       sequence_wire(from->parcel->sequence - from->task->sequence_first),
+                       part->header);
 }
 
 static void put_and_send(struct sink_request *request, struct conn *conn,

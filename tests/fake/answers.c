@@ -282,6 +282,15 @@ void fake_put_describe_producers(struct writer *writer, const char *topic, int32
     put_three_no_tags(writer);
 }
 
+void fake_put_init_producer_id(struct writer *writer, const struct init_producer_id_answer *answer)
+{
+    writer_i32(writer, answer->throttle_ms);
+    writer_i16(writer, answer->error);
+    writer_i64(writer, answer->producer_id);
+    writer_i16(writer, answer->producer_epoch);
+    wire_put_no_tags(writer);
+}
+
 void fake_put_find_coordinator(struct writer *writer, int16_t version, const char *group,
                                const struct find_coordinator_answer *answer)
 {

@@ -14,6 +14,7 @@ void fake_put_epoch_end(struct writer *writer, const char *topic, int32_t partit
                         const struct epoch_end_answer *answer);
 void fake_put_describe_producers(struct writer *writer, const char *topic, int32_t partition,
                                  const struct describe_producers_answer *answer);
+void fake_put_init_producer_id(struct writer *writer, const struct init_producer_id_answer *answer);
 void fake_put_find_coordinator(struct writer *writer, int16_t version, const char *group,
                                const struct find_coordinator_answer *answer);
 void fake_put_offset_fetch(struct writer *writer, int16_t version,

@@ -59,6 +59,7 @@ static const int selectors[] = {
     SELECT(API_OFFSET_COMMIT, 6),
     SELECT(API_SASL_AUTHENTICATE, 1),
     SELECT(API_DESCRIBE_LOG_DIRS, 1),
+    SELECT(API_INIT_PRODUCER_ID, 2),
 };
 #define SELECTORS_COUNT (sizeof(selectors) / sizeof(selectors[0]))
 
@@ -126,6 +127,7 @@ static void offsets(struct reader *reader, int api, int16_t version)
     struct list_offsets_answer list;
     struct epoch_end_answer end;
     struct describe_producers_answer producers;
+    struct init_producer_id_answer given;
     struct err err;
 
     if (api == API_LIST_OFFSETS && proto_get_list_offsets(reader, version, &list, &err)) {
@@ -140,6 +142,9 @@ static void offsets(struct reader *reader, int api, int16_t version)
                proto_get_describe_producers(reader, &producers, &err)) {
         touch(producers.message);
         describe_producers_answer_done(&producers);
+    } else if (api == API_INIT_PRODUCER_ID &&
+               proto_get_init_producer_id(reader, version, &given, &err)) {
+        sink ^= (uint8_t)given.producer_id;
     }
 }
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from rig.ferry import EXIT_CONFIGURATION, EXIT_DONE
-from rig.kafka import KafkaCluster, start_together
+from rig.kafka import KafkaCluster, running
 from rig.kerberos import REALM, KerberosListener, Realm
 from rig.line import Line
 from rig.procs import wait_for
@@ -41,12 +41,8 @@ class Secured:
 @pytest.fixture(scope="module")
 def secured(session_dir):
     both = Secured(session_dir / "kerberos")
-    start_together(both.source, both.target)
-    for cluster in (both.source, both.target):
-        cluster.warm_coordinators()
-    yield both
-    for cluster in (both.source, both.target):
-        cluster.stop(timeout=0, remove=True)
+    with running(both.source, both.target):
+        yield both
     both.realm.stop()
 
 
@@ -68,14 +64,6 @@ def line(own, folder, secured, redis_server, name, monkeypatch):
         return Line(own, folder, secured.source, secured.target, redis_server, name, [topic], secured=settings, **more)
 
     return make
-
-
-def said(worker, *texts, event="cluster.unreachable", timeout=30):
-    def there():
-        worker.process.check()
-        return next((row for row in worker.events(event) if all(text in row for text in texts)), None)
-
-    return wait_for(f"{event} with {texts}", there, timeout)
 
 
 def produce(one, **more):
@@ -120,7 +108,7 @@ def test_a_ticket_that_has_ended_and_is_renewed_from_outside(line, folder, secur
     worker = one.worker("w1", wait=True)
     produce(one)
     one.wait_caught_up()
-    row = said(worker, "site=a", "the session could not be made anew", "GSSAPI", "Ticket expired")
+    row = worker.wait_said("site=a", "the session could not be made anew", "GSSAPI", "Ticket expired")
     assert "docs/sign-in.md#kerberos" in row
     secured.realm.kinit("ferry", cache, "1h")
     produce(one, serial=10**6)
@@ -136,7 +124,7 @@ def test_no_ticket_at_all(line, folder, secured):
     produce(one)
     cache.unlink()
     worker = one.worker("w1")
-    said(worker, "site=a", "Kerberos, for kafka/localhost", "No Kerberos credentials available")
+    worker.wait_said("site=a", "Kerberos, for kafka/localhost", "No Kerberos credentials available")
     secured.realm.kinit("ferry", cache, "1h")
     one.wait_caught_up()
     one.prove()
@@ -148,7 +136,7 @@ def test_a_keytab_of_another_principal(line, folder, secured):
     keytab = folder / "sites" / "keytab"
     shutil.copy(secured.realm.keytab("other"), keytab)
     worker = one.worker("w1")
-    said(worker, f"the ticket is of other@{REALM}", f"sasl.kerberos.principal is ferry@{REALM}")
+    worker.wait_said(f"the ticket is of other@{REALM}", f"sasl.kerberos.principal is ferry@{REALM}")
     worker.stop()
     shutil.copy(secured.realm.keytab("ferry"), keytab)
     one.worker("w1")
@@ -161,7 +149,7 @@ def test_a_service_that_the_kdc_does_not_know(line):
     for site in ("a", "b"):
         one.conf.data["sites"][site]["kafka"]["sasl.kerberos.service.name"] = "nobody"
     one.conf.write()
-    said(one.worker("w1"), "site=a", "for nobody/localhost", "not found in Kerberos database")
+    one.worker("w1").wait_said("site=a", "for nobody/localhost", "not found in Kerberos database")
 
 
 def test_the_kdc_is_away_at_the_start(line, secured):
@@ -170,7 +158,7 @@ def test_the_kdc_is_away_at_the_start(line, secured):
     secured.realm.stop()
     try:
         worker = one.worker("w1")
-        said(worker, "site=a", "Kerberos", "KDC")
+        worker.wait_said("site=a", "Kerberos", "KDC")
     finally:
         secured.realm.start()
     one.wait_caught_up()

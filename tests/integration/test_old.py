@@ -177,6 +177,32 @@ def test_a_service_moves_between_old_clusters(old_line, kind):
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("old_source", "old_target", "why"),
+    [
+        ("2.2.2", None, "the source speaks Fetch 10 and Metadata 7, batches needs 12 and 10 (Kafka 2.8)"),
+        (None, "2.6.3", "does not offer DescribeProducers"),
+    ],
+)
+def test_auto_takes_records_and_says_why(old_line, old_source, old_target, why):
+    one = old_line(old_source, old_target, path="auto", enable=False)
+    (link,) = one.command.json("enable", one.service, "--yes")["links"]
+    assert link["path"] == "records" and why in link["path_why"], link
+    Load(one.source.bootstrap, one.topic, "lz4", count=400, partitions=4, seed=1).run()
+    worker = one.worker("w1")
+    one.wait_caught_up()
+    one.prove()
+    (event,) = worker.wait_event("link.path")
+    assert " path=records configured=auto " in event and why in event
+    said = status(one)
+    assert (said["path"], said["path_auto"]) == ("records", True) and why in said["path_why"]
+    checked = one.command.run("check", one.service)
+    assert checked.returncode == 0, checked.stdout
+    assert checked.stdout.count("older than Kafka 2.8") == 1, checked.stdout
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
 def test_a_target_without_static_members_is_refused_by_name(old_line):
     one = old_line(None, "2.2.2", partitions=1)
     Load(one.source.bootstrap, one.topic, "plain", count=100, seed=1).run()

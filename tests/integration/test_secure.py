@@ -8,7 +8,7 @@ import time
 import pytest
 from confluent_kafka import KafkaException
 
-from rig.kafka import KafkaCluster, start_together
+from rig.kafka import KafkaCluster, running
 from rig.line import Line
 from rig.procs import wait_for
 from rig.produce import Load, produce_all_kinds
@@ -54,12 +54,8 @@ class Secured:
 def secured(session_dir):
     folder = session_dir / "secure"
     both = Secured(folder)
-    start_together(both.source, both.target)
-    for cluster in (both.source, both.target):
-        cluster.warm_coordinators()
-    yield both
-    for cluster in (both.source, both.target):
-        cluster.stop(timeout=0, remove=True)
+    with running(both.source, both.target):
+        yield both
 
 
 @pytest.fixture
@@ -93,16 +89,6 @@ def copied_more(one, count=500):
     asked = lambda: one.target.offsets(one.topics[0])  # noqa: E731
     before = wait_for("the target's offsets", asked, 60, not_yet=(KafkaException,))
     one.wait_copied(one.topics[0], 0, before[0] + count, timeout=90)
-
-
-def said(worker, *texts, event="cluster.unreachable", timeout=30):
-    """Wait until a line of that event has all of the texts; returns the line."""
-
-    def there():
-        worker.process.check()
-        return next((row for row in worker.events(event) if all(text in row for text in texts)), None)
-
-    return wait_for(f"{event} with {texts}", there, timeout)
 
 
 # --- what is right --------------------------------------------------------------------------------------------------
@@ -172,7 +158,7 @@ def test_wrong_password(line, folder, site):
     secret = folder / site / "password"
     write_secret(secret, "wrong")
     worker = one.worker("w1")
-    row = said(worker, f"site={site}", "SCRAM-SHA-512", f"'{USER}'", "invalid credentials", "localhost:")
+    row = worker.wait_said(f"site={site}", "SCRAM-SHA-512", f"'{USER}'", "invalid credentials", "localhost:")
     assert "sasl.password" in row and "read anew" in row
     shown = one.command.run("status", one.service)
     assert "uthentication failed" in shown.stdout + shown.stderr
@@ -191,7 +177,7 @@ def test_unknown_authority(line, folder, site):
     right = ca.read_text()
     shutil.copy(Authority(folder / "other", "other").pem, ca)
     worker = one.worker("w1")
-    said(worker, f"site={site}", "the certificate of localhost is not accepted", "issuer", "ssl.ca.location")
+    worker.wait_said(f"site={site}", "the certificate of localhost is not accepted", "issuer", "ssl.ca.location")
     ca.write_text(right)
     one.wait_caught_up()
     one.prove()
@@ -214,7 +200,7 @@ def test_brokers_certificate(line, secured, made, text):
     try:
         secured.source.broker(1).restart()
         worker = one.worker("w1")
-        said(worker, "site=a", text)
+        worker.wait_said("site=a", text)
     finally:
         good.copy_over(secured.a.odd)
         secured.source.broker(1).restart()
@@ -231,9 +217,8 @@ def test_client_certificate_is_missing(line, folder):
         del without.data["sites"]["a"]["kafka"][key]
     without.write()
     worker = one.worker("w1", conf=without)
-    said(
-        worker, "site=a", "the broker wants a client certificate", "ssl.certificate.location"
-    )  # the alert is the JVM's choice
+    # the alert is the JVM's choice
+    worker.wait_said("site=a", "the broker wants a client certificate", "ssl.certificate.location")
     worker.stop()
     one.worker("w1")
     one.wait_caught_up()
@@ -250,7 +235,7 @@ def test_client_certificate_has_ended_and_is_renewed(line, folder, secured, site
     on_disk = here.client_certificate(folder / site)
     here.trust.certificate("ferry", days=-1).copy_over(on_disk)
     worker = one.worker("w1")
-    said(worker, f"site={site}", "alert certificate", "does not accept our client certificate")
+    worker.wait_said(f"site={site}", "alert certificate", "does not accept our client certificate")
     renewed.copy_over(on_disk)
     one.wait_caught_up()
     one.prove()
@@ -321,7 +306,7 @@ def test_redis_with_tls_and_a_user(line, folder, secured, new_redis):
     # Another password, and the connection is lost: the new one counts.
     redis.client.execute_command("ACL", "SETUSER", "mirror", "resetpass", ">other pw")
     redis.client.execute_command("CLIENT", "KILL", "USER", "mirror")
-    said(worker, "WRONGPASS", event="map.away")
+    worker.wait_said("WRONGPASS", event="map.away")
     write_secret(folder / "ferry" / "redis-password", "other pw")
     wait_for("the map to be kept again", lambda: worker.metrics().sum("ferry_map_ready") == 1, 15)
     produce(one, serial=10**6)
@@ -338,7 +323,7 @@ def test_redis_of_another_authority(line, folder, secured, new_redis):
     one.conf.data["sites"]["b"]["redis"]["ca_file"] = str(other.pem)
     one.conf.write()
     worker = one.worker("w1")
-    said(worker, "certificate", event="map.away")
+    worker.wait_said("certificate", event="map.away")
     for partition in range(4):
         one.wait_copied(one.topics[0], partition, 500)  # the mirror waits for no Redis
     shutil.copy(secured.ca.pem, other.pem)

@@ -1,5 +1,5 @@
-"""`"control": "single-writer"`: a target that takes no transactions (the topic of their states cannot be made). Its
-control topic is written with acks=all by one writer, and operations go over it: docs/control.md."""
+"""`"control": "single-writer"`: a target that takes no transactions (the topic of their states cannot be made), or no
+compacted topics. Its control topic is written with acks=all by one writer, operations go over it: docs/control.md."""
 
 import json
 import os
@@ -10,8 +10,10 @@ import subprocess
 import pytest
 from confluent_kafka import KafkaException
 
+from rig import jvm
 from rig.endstate import control_records
-from rig.ferry import EXIT_DONE, EXIT_UNREACHABLE, Command, Configuration, Worker
+from rig.ferry import EXIT_DONE, EXIT_REFUSED, EXIT_UNREACHABLE, Command, Configuration, Worker
+from rig.groups import commit, committed, metadata_at
 from rig.kafka import NO_TRANSACTIONS, KafkaCluster
 from rig.paths import BIN
 from rig.procs import free_port, wait_for
@@ -71,6 +73,15 @@ def service(own, folder, source, plain_target, redis_server, name):
     return lambda **more: Service(own, folder, source, plain_target, redis_server, name, **more)
 
 
+@pytest.fixture
+def strict_service(own, folder, source, redis_server, name):
+    """To a broker whose operator refuses compacted topics, and that takes no transactions."""
+    policy = {f"{when}.policy.class.name": "NoCompaction" for when in ("create.topic", "alter.config")}
+    classes = jvm.compiled("NoCompaction")
+    cluster = own(KafkaCluster("strict", workdir=folder, props=NO_TRANSACTIONS | policy, classes=classes).start())
+    return lambda **more: Service(own, folder, source, cluster, redis_server, name, **more)
+
+
 def done(process, timeout=60):
     out, err = process.communicate(timeout=timeout)
     return process.returncode, out, err
@@ -82,6 +93,46 @@ def test_a_cluster_without_transactions_is_named(service):
     failed = one.command.run("enable", one.name, "--yes")
     assert failed.returncode == EXIT_UNREACHABLE
     assert '"control": "single-writer"' in failed.stderr
+
+
+@pytest.mark.long
+def test_check_names_a_cluster_without_transactions(service):
+    one = service(control="fenced")
+    checked = one.command.run("check", one.name)
+    assert checked.returncode == EXIT_REFUSED, checked.stdout
+    said = checked.stdout
+    assert 'a cluster that takes no transactions wants "control": "single-writer"' in said
+
+
+@pytest.mark.long
+def test_a_cluster_that_refuses_compaction_is_named_and_served(strict_service):
+    """Refused by name, with what to write into the file; then mirrored and failed over: nothing there is compacted."""
+    one = strict_service(control="fenced")
+    for words in (("check", one.name), ("enable", one.name, "--yes")):
+        failed = one.command.run(*words)
+        said = failed.stdout + failed.stderr
+        assert failed.returncode == EXIT_REFUSED, said
+        assert "cleanup.policy=compact is not allowed here" in said and '"control": "single-writer"' in said
+    for conf in (one.conf, one.dead):
+        conf.data["sites"]["b"]["control"] = "single-writer"
+        conf.write()
+    assert "not allowed here" not in one.command.run("check", one.name).stdout
+    one.load()
+    group = f"{one.name}.billing"
+    commit(one.source, group, {(one.topic, 0): 10})
+    one.command.enable(one.name)
+    one.worker()
+    one.wait_mirrored()
+    wait_for("the group to be carried", lambda: committed(one.target, group), 30, every=0.2)
+    code, out, err = done(one.failover())
+    assert code == EXIT_DONE, err
+    assert json.loads(out)["state"] == "done"
+    assert (one.status()["primary"], one.status()["role_epoch"]) == ("b", 2)
+    assert committed(one.target, group) == {(one.topic, 0): 10}
+    assert compare(one.source.bootstrap, one.target.bootstrap, [one.topic]).ok
+    ours = [topic for topic in one.target.topics() if topic.startswith("ferry.")]
+    assert f"ferry.control.{one.name}" in ours
+    assert {one.target.topic_config(topic)["cleanup.policy"] for topic in ours} == {"delete"}
 
 
 def test_the_keeper_and_the_commands_write_it(service):
@@ -106,6 +157,33 @@ def test_the_keeper_and_the_commands_write_it(service):
     assert "operations are not fenced by the broker" in one.command.run("check", one.name).stdout
     assert "transactional" not in one.command.ok("check", one.name, "--print-acls")
     assert worker.alive
+
+
+@pytest.mark.long
+def test_of_two_hints_the_last_one_holds(service):
+    """The topic of hints is kept whole here: one that stands before another of its group is told to nobody, and a group
+    without any is told of nothing."""
+    one = service()
+    one.load()
+    group, other = f"{one.name}.billing", f"{one.name}.other"
+    for each in (group, other):
+        commit(one.source, each, {(one.topic, 0): 10})
+    one.command.enable(one.name)
+    one.worker()
+    one.wait_mirrored()
+    for each in (group, other):
+        wait_for("the group to be carried", lambda each=each: committed(one.target, each), 30, every=0.2)
+    for to in ("earliest", "source-offset=5"):
+        wanted = ("--group", group, "--to", to, "--topic", f"{one.topic}:0", "--yes")
+        one.command.ok("offsets", "reset", one.name, *wanted)
+    assert sum(one.target.offsets(f"ferry.hints.{one.name}").values()) >= 2, "both are there"
+    said = one.command.json("hints", one.name)
+    assert said["origin"] == "topic"
+    assert [(g["group"], [p["from"] for p in g["places"]]) for g in said["groups"]] == [(group, [5])]
+    for offset, seen in ((4, "committed"), (5, "likely")):
+        answer = one.command.json("hints", "seen", one.name, one.topic, 0, offset)
+        assert [(g["group"], g["seen"]) for g in answer["groups"]] == [(group, seen)]
+    assert "ferry1 op=" not in (metadata_at(one.target, other, (one.topic, 0)) or "")
 
 
 def test_a_failover_that_is_killed_is_gone_on_with(service):

@@ -9,7 +9,7 @@ import pytest
 from rig.api import drip, fails, flood, html, redirect, says, throttle
 from rig.driver import Driver
 from rig.ferry import EXIT_CONFIGURATION, EXIT_DONE, EXIT_UNREACHABLE
-from rig.kafka import KafkaCluster, start_together
+from rig.kafka import KafkaCluster, running
 from rig.line import Line
 from rig.procs import wait_for
 from rig.produce import Load, produce_all_kinds
@@ -43,12 +43,8 @@ class Secured:
 @pytest.fixture(scope="module")
 def secured(session_dir):
     both = Secured(session_dir / "tokens")
-    start_together(both.source, both.target)
-    for cluster in (both.source, both.target):
-        cluster.warm_coordinators()
-    yield both
-    for cluster in (both.source, both.target):
-        cluster.stop(timeout=0, remove=True)
+    with running(both.source, both.target):
+        yield both
     both.server.stop()
 
 
@@ -73,14 +69,6 @@ def unseen(secured, worker, *texts):
     for canary in (SECRET, *secured.server.tokens):
         assert canary not in everything
         assert canary.split(".")[-1] not in everything  # a token's signature
-
-
-def said(worker, *texts, event="cluster.unreachable", timeout=30):
-    def there():
-        worker.process.check()
-        return next((row for row in worker.events(event) if all(text in row for text in texts)), None)
-
-    return wait_for(f"{event} with {texts}", there, timeout)
 
 
 # --- what is right --------------------------------------------------------------------------------------------------
@@ -141,7 +129,7 @@ def test_a_wrong_secret_is_said_and_mended(line, folder, secured):
     for site in ("a", "b"):
         write_secret(folder / site / "client-secret", "wrong")
     worker = one.worker("w1")
-    row = said(worker, "site=a", f"'{CLIENT}' by OAUTHBEARER", "HTTP 401", "invalid_client", "no such client")
+    row = worker.wait_said("site=a", f"'{CLIENT}' by OAUTHBEARER", "HTTP 401", "invalid_client", "no such client")
     assert "sasl.oauthbearer.client.secret" in row
     for site in ("a", "b"):
         write_secret(folder / site / "client-secret", SECRET)
@@ -157,7 +145,7 @@ def test_the_server_is_away_at_the_start_and_later(line, secured):
     secured.server.stop()
     try:
         worker = one.worker("w1")
-        said(worker, "site=a", "the token endpoint", "does not answer")
+        worker.wait_said("site=a", "the token endpoint", "does not answer")
         # whoever would fail over is told of the endpoint, and of no credentials
         done = one.command.run("failover", one.service, "--to", "b", "--dry-run")
         told = done.stdout + done.stderr
@@ -186,7 +174,7 @@ def test_a_token_that_the_broker_refuses(line, secured):
     secured.server.claims = lambda client, form: claims(client, form) | {"aud": "somebody else"}
     try:
         worker = one.worker("w1")
-        row = said(worker, "site=a", f"'{CLIENT}-subject' by OAUTHBEARER", "refused", "invalid_token")
+        row = worker.wait_said("site=a", f"'{CLIENT}-subject' by OAUTHBEARER", "refused", "invalid_token")
         assert "audience" in row
     finally:
         secured.server.claims = claims

@@ -214,6 +214,15 @@ class Worker:
 
         return wait_for(f"{self.process.name}: event {name}", there, timeout)
 
+    def wait_said(self, *texts, event="cluster.unreachable", timeout=30):
+        """The first event with all these texts in it."""
+
+        def there():
+            self.process.check()
+            return next((row for row in self.events(event) if all(text in row for text in texts)), None)
+
+        return wait_for(f"{event} with {texts}", there, timeout)
+
 
 # Whoever stands in an incident reads what to type next, whatever it was that failed.
 ACTING = {

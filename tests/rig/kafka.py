@@ -10,6 +10,7 @@ KafkaCluster("m", measured=True, default_group_settings=True)    for figures
 """
 
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -98,6 +99,7 @@ class Broker:
             str(self.dir / "server.properties"),
             heap=cluster.heap,
             measured=cluster.measured,
+            classes=cluster.classes,
             flags=[flag for listener in cluster.listeners.values() for flag in getattr(listener, "flags", ())],
         )
 
@@ -196,12 +198,14 @@ class KafkaCluster:
         controllers=None,
         listeners=None,
         place=None,
+        classes=None,
     ):
         """
         props                   server properties over ours; a change counts from the next start of a broker
         measured                no flags that trade speed for a quick start
         default_group_settings  group.initial.rebalance.delay.ms and the offsets topic as Kafka has them
         place                   a rig.netns.Place that the brokers run in
+        classes                 a folder of classes of ours that the brokers load: jvm.compiled()
         controllers             how many brokers are controllers too; default: all of 3 or more, else the first
         listeners               {name: rig.secure.Listener} beside the one in the clear; clients of ours use that one
         """
@@ -214,6 +218,7 @@ class KafkaCluster:
         self.default_group_settings = default_group_settings
         self.listeners = dict(listeners or {})
         self.place = place
+        self.classes = classes
         self.cluster_id = new_cluster_id()
         count = controllers or (brokers if brokers >= 3 else 1)
         self.brokers = [self.broker_class(self, n, controller=n <= count) for n in range(1, brokers + 1)]
@@ -476,6 +481,18 @@ def start_together(*clusters):
     for cluster in clusters:
         cluster.wait_started()
     return clusters
+
+
+@contextlib.contextmanager
+def running(*clusters):
+    """Several clusters for a module's tests, with coordinators that answer; gone afterwards."""
+    try:
+        for cluster in start_together(*clusters):
+            cluster.warm_coordinators()
+        yield clusters
+    finally:
+        for cluster in clusters:
+            cluster.stop(timeout=0, remove=True)
 
 
 def kafka_ready():

@@ -10,9 +10,12 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "kafka/topic_id.h"
 #include "mirror/engine.h"
 #include "tests/fake/answers.h"
+#include "tests/fake/batches.h"
 #include "tests/fake/broker.h"
+#include "tests/fake/turns.h"
 
 #define PATIENCE_MS      5000
 #define ANSWER_BYTES_MAX (1 << 20)
@@ -43,6 +46,17 @@ struct fixture {
     struct err why;
     struct fetch_partition *fetched; /* the source's answer to Fetch */
     int32_t fetched_count;
+    /* over the path `records` */
+    bool records;
+    int32_t doubts_count;
+    struct writer log;     /* the source's: batches of one record */
+    int64_t ids_from;      /* the target gives out these */
+    int16_t ids_error;     /* or this */
+    int16_t produce_error; /* once */
+    bool silent;           /* the target answers no Produce */
+    struct batch taken[8]; /* the headers that came to the target */
+    int32_t taken_count;
+    int64_t target_end;
 };
 
 /* --- two clusters of one broker each ------------------------------------------------------------------------------ */
@@ -148,6 +162,7 @@ static void on_doubt(void *arg, struct task *task, const struct err *why)
 {
     struct fixture *f = arg;
     (void)task;
+    f->doubts_count++;
     f->why = *why;
 }
 
@@ -182,6 +197,7 @@ static int set_up(void **state)
 
     log_set_level(LOG_ERROR);
     f->loop = loop_new(clock_system());
+    writer_init(&f->log);
     f->pool = buf_pool_new(1 << 20);
     f->limits = (struct config_limits){.partition_window_bytes = 4 << 20,
                                        .link_window_bytes = 128 << 20,
@@ -212,6 +228,7 @@ static int tear_down(void **state)
     fake_broker_free(f->target.broker);
     loop_free(f->loop);
     buf_pool_free(f->pool);
+    writer_done(&f->log);
     free(f);
     return 0;
 }
@@ -219,6 +236,14 @@ static int tear_down(void **state)
 static void run_until(struct fixture *f, const bool *flag)
 {
     assert_true(fake_run_until(f->loop, flag, PATIENCE_MS));
+}
+
+static void find_position(struct fixture *f)
+{
+    const struct resume_options resume = {
+        .start = START_EARLIEST, .adopt_end = -1, .read_bytes = 1 << 30};
+    f->resumed = false;
+    engine_resume(f->engine, f->task, &resume);
 }
 
 /* An engine with one partition that looks for its position. */
@@ -233,13 +258,14 @@ static void begin(struct fixture *f)
                                                .fault = on_fault,
                                                .drained = on_drained,
                                                .arg = f};
-    const struct engine_options options = {
-        .limits = &f->limits, .id_deployment = "test", .id_service = "orders", .merge = true};
-    const struct resume_options resume = {
-        .start = START_EARLIEST, .adopt_end = -1, .read_bytes = 1 << 30};
+    const struct engine_options options = {.limits = &f->limits,
+                                           .id_deployment = "test",
+                                           .id_service = "orders",
+                                           .merge = !f->records,
+                                           .records = f->records};
 
     f->engine =
-        batches_new(f->loop, f->source.cluster, f->target.cluster, f->pool, &options, &callbacks);
+        engine_new(f->loop, f->source.cluster, f->target.cluster, f->pool, &options, &callbacks);
     cluster_on_change(f->source.cluster, on_change, f);
     cluster_on_change(f->target.cluster, on_change, f);
     while (cluster_topic(f->source.cluster, "orders") == NULL ||
@@ -247,7 +273,7 @@ static void begin(struct fixture *f)
         loop_run_once(f->loop, 10);
     }
     f->task = engine_add(f->engine, "orders", 0, &f->source.topic.id, &f->target.topic.id, f);
-    engine_resume(f->engine, f->task, &resume);
+    find_position(f);
 }
 
 /* --- what a broker leaves out ------------------------------------------------------------------------------------- */
@@ -349,6 +375,214 @@ static void a_batch_that_is_too_large_is_asked_for_ever_more_rarely(void **state
     assert_true(early >= 2 && late <= 6);
 }
 
+/* --- the path `records`: whose its batches are -------------------------------------------------------------------- */
+
+static enum fake_action fetch_log(void *arg, const struct fake_request *request,
+                                  struct writer *answer)
+{
+    struct fixture *f = arg;
+    struct fake_fetch want = {0};
+    assert_int_equal(fake_get_fetch(request->body, request->version, &want, 1), 1);
+    const uint8_t *data = f->log.data;
+    size_t left = f->log.len;
+    struct batch batch;
+    while (left > 0 && batch_walk(data, left, &batch, NULL) == BATCH_WALK_ONE &&
+           batch.base_offset < want.offset) {
+        data += batch.len;
+        left -= batch.len;
+    }
+    struct fetch_partition part = {.topic = fake_text("orders"),
+                                   .topic_id = f->source.topic.id,
+                                   .high_watermark = 100,
+                                   .last_stable_offset = 100,
+                                   .records = data,
+                                   .records_len = left};
+    struct fetch_answer all = {.partitions = &part, .partitions_count = 1};
+    fake_put_fetch(answer, request->version, &all);
+    return FAKE_ANSWER;
+}
+
+/* The log begins at 10: the core counts from there, the broker from 0. */
+static enum fake_action list_log(void *arg, const struct fake_request *request,
+                                 struct writer *answer)
+{
+    struct list_offsets_part part = {
+        .topic = fake_text("orders"), .offset = 10, .leader_epoch = -1};
+    struct list_offsets_answer all = {&part, 1};
+
+    (void)arg;
+    (void)request;
+    fake_put_list_offsets(answer, &all);
+    return FAKE_ANSWER;
+}
+
+static enum fake_action init_producer_id(void *arg, const struct fake_request *request,
+                                         struct writer *answer)
+{
+    struct fixture *f = arg;
+    (void)request;
+    struct init_producer_id_answer given = {.error = f->ids_error,
+                                            .producer_id = f->ids_error ? -1 : f->ids_from++,
+                                            .producer_epoch = f->ids_error ? -1 : 0};
+    fake_put_init_producer_id(answer, &given);
+    return FAKE_ANSWER;
+}
+
+static enum fake_action produce(void *arg, const struct fake_request *request,
+                                struct writer *answer)
+{
+    struct fixture *f = arg;
+    struct fake_produce part = {0};
+    struct err err;
+    assert_int_equal(fake_get_produce(request->body, request->version, &part, 1), 1);
+    struct batch *batch = &f->taken[f->taken_count++];
+    assert_int_equal(batch_walk(part.records, part.records_len, batch, &err), BATCH_WALK_ONE);
+    assert_true(batch_crc_ok(batch));
+    struct produce_answer_part one = {.topic = fake_text("orders"),
+                                      .topic_id = part.topic_id,
+                                      .error = f->produce_error,
+                                      .base_offset = f->produce_error ? -1 : f->target_end,
+                                      .message = fake_text(NULL)};
+    struct produce_answer all = {.parts = &one, .parts_count = 1};
+    f->target_end += f->produce_error ? 0 : batch->count;
+    f->produce_error = KAFKA_NONE;
+    fake_put_produce(answer, request->version, &all);
+    return f->silent ? FAKE_SILENT : FAKE_ANSWER;
+}
+
+static void begin_records(struct fixture *f)
+{
+    f->records = true;
+    f->ids_from = 4711;
+    fake_batch_plain(&f->log, 10, 3, 10, CODEC_LZ4);
+    fake_batch_plain(&f->log, 13, 2, 10, CODEC_NONE);
+    fake_broker_on(f->source.broker, API_LIST_OFFSETS, list_log, f);
+    fake_broker_on(f->source.broker, API_FETCH, fetch_log, f);
+    fake_broker_on(f->target.broker, API_INIT_PRODUCER_ID, init_producer_id, f);
+    fake_broker_on(f->target.broker, API_PRODUCE, produce, f);
+    begin(f);
+    run_until(f, &f->resumed);
+    assert_int_equal(f->how, RESUME_DONE);
+    engine_start(f->engine, f->task);
+}
+
+static void assert_header(const struct batch *batch, int64_t id, int16_t epoch, int32_t sequence)
+{
+    assert_int_equal(batch->producer_id, id);
+    assert_int_equal(batch->producer_epoch, epoch);
+    assert_int_equal(batch->base_sequence, sequence);
+}
+
+static void batches_go_under_an_id_that_the_target_gave(void **state)
+{
+    struct fixture *f = *state;
+
+    begin_records(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 2);
+    assert_header(&f->taken[0], 4711, 0, 0);
+    assert_header(&f->taken[1], 4711, 0, 3);
+    assert_int_equal(fake_broker_requests(f->target.broker, API_INIT_PRODUCER_ID), 1);
+    assert_int_equal(fake_broker_requests(f->target.broker, API_DESCRIBE_PRODUCERS), 0);
+}
+
+/* The broker guards them still: what it has of the lost connection is told from what comes now. */
+static void after_a_lost_connection_they_go_on_under_it(void **state)
+{
+    struct fixture *f = *state;
+
+    f->silent = true;
+    begin_records(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 1);
+    f->silent = false;
+    f->target_end = 0; /* it never arrived */
+    fake_broker_drop(f->target.broker);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->doubts_count == 1);
+    find_position(f);
+    run_until(f, &f->resumed);
+    engine_start(f->engine, f->task);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 3);
+    assert_header(&f->taken[1], 4711, 0, 0);
+    assert_header(&f->taken[2], 4711, 0, 3);
+}
+
+static void an_id_that_the_broker_contradicts_is_left(void **state)
+{
+    struct fixture *f = *state;
+
+    f->produce_error = KAFKA_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    begin_records(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->doubts_count == 1);
+    find_position(f);
+    run_until(f, &f->resumed);
+    engine_start(f->engine, f->task);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 3);
+    assert_header(&f->taken[0], 4711, 0, 0);
+    assert_header(&f->taken[1], 4712, 0, 0);
+    assert_header(&f->taken[2], 4712, 0, 3);
+}
+
+/* Where the leader moved nothing is said of the id. */
+static void a_leader_that_moved_contradicts_nothing(void **state)
+{
+    struct fixture *f = *state;
+
+    f->produce_error = KAFKA_NOT_LEADER_OR_FOLLOWER;
+    begin_records(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->doubts_count == 1);
+    find_position(f);
+    run_until(f, &f->resumed);
+    engine_start(f->engine, f->task);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 3);
+    assert_header(&f->taken[2], 4711, 0, 3);
+}
+
+static void without_ids_one_batch_flies_at_a_time(void **state)
+{
+    struct fixture *f = *state;
+
+    f->ids_error = KAFKA_CLUSTER_AUTHORIZATION_FAILED;
+    begin_records(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 2);
+    assert_header(&f->taken[0], -1, -1, -1);
+    assert_header(&f->taken[1], -1, -1, -1);
+    f->silent = true;
+    fake_batch_plain(&f->log, 15, 1, 10, CODEC_NONE);
+    fake_batch_plain(&f->log, 16, 1, 10, CODEC_NONE);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 3);
+    turn_for(f->loop, 300);
+    assert_int_equal(f->taken_count, 3);
+}
+
+/* A coordinator that loads is asked again, and nothing goes meanwhile. */
+static void nothing_goes_before_an_id_is_there(void **state)
+{
+    struct fixture *f = *state;
+
+    f->ids_error = KAFKA_COORDINATOR_LOAD_IN_PROGRESS;
+    begin_records(f);
+    turn_for(f->loop, 300);
+    assert_int_equal(f->taken_count, 0);
+    f->ids_error = KAFKA_NONE;
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 2);
+    assert_header(&f->taken[0], 4711, 0, 0);
+}
+
+/* Its Fetch does not say that the logs part. */
+static void a_new_leader_of_an_old_source_is_a_doubt(void **state)
+{
+    struct fixture *f = *state;
+
+    f->source.topic.id = topic_id_of_name("cluster-a", "orders");
+    begin_records(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 2);
+    turn_for(f->loop, 300);
+    assert_int_equal(f->doubts_count, 0);
+    f->source.partition.leader_epoch = 4;
+    cluster_refresh(f->source.cluster);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->doubts_count == 1);
+    assert_non_null(strstr(f->why.what, "leader changed, epoch 4 instead of 3"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -359,6 +593,17 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_batch_that_is_too_large_is_asked_for_ever_more_rarely,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(batches_go_under_an_id_that_the_target_gave, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(after_a_lost_connection_they_go_on_under_it, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(an_id_that_the_broker_contradicts_is_left, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_leader_that_moved_contradicts_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(without_ids_one_batch_flies_at_a_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nothing_goes_before_an_id_is_there, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_new_leader_of_an_old_source_is_a_doubt, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

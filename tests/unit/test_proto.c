@@ -65,6 +65,7 @@ static void the_table_has_every_api(void **state)
         {API_LIST_GROUPS,             2,  5 },
         {API_SASL_HANDSHAKE,          1,  1 },
         {API_VERSIONS,                0,  3 },
+        {API_INIT_PRODUCER_ID,        1,  2 },
         {API_OFFSET_FOR_LEADER_EPOCH, 2,  4 },
         {API_DESCRIBE_LOG_DIRS,       1,  4 },
         {API_SASL_AUTHENTICATE,       1,  2 },
@@ -250,6 +251,12 @@ static void small_requests(void **state)
     writer_init(&writer);
     proto_put_describe_producers(&writer, "orders", 4);
     assert_written(&writer, (struct vector)VECTOR(describe_producers_request_v0));
+    writer_init(&writer);
+    proto_put_init_producer_id(&writer, 1);
+    assert_written(&writer, (struct vector)VECTOR(init_producer_id_request_v1));
+    writer_init(&writer);
+    proto_put_init_producer_id(&writer, 2);
+    assert_written(&writer, (struct vector)VECTOR(init_producer_id_request_v2));
     writer_init(&writer);
     proto_put_find_coordinator(&writer, 2, false, "ferry-orders-a-b");
     assert_written(&writer, (struct vector)VECTOR(find_coordinator_request_v2));
@@ -608,6 +615,17 @@ static void small_answers(void **state)
     assert_int_equal(producers.producers[0].last_timestamp, 1700000000000);
     assert_int_equal(producers.producers[1].producer_epoch, 2);
     describe_producers_answer_done(&producers);
+    static const struct vector ids[] = {VECTOR(init_producer_id_answer_v1),
+                                        VECTOR(init_producer_id_answer_v2)};
+    for (int16_t version = 1; version <= 2; version++) {
+        struct init_producer_id_answer id;
+        reader = reader_over(ids[version - 1].data, ids[version - 1].len);
+        assert_true(proto_get_init_producer_id(&reader, version, &id, NULL));
+        assert_int_equal(id.throttle_ms, 7);
+        assert_int_equal(id.error, 0);
+        assert_int_equal(id.producer_id, 4711);
+        assert_int_equal(id.producer_epoch, 0);
+    }
 }
 
 static void group_answers(void **state)
@@ -895,6 +913,8 @@ static const struct answer_case cases[] = {
     CASE(API_OFFSET_FOR_LEADER_EPOCH, 2, epoch_end_answer_v2),
     CASE(API_OFFSET_FOR_LEADER_EPOCH, 4, epoch_end_answer_v4),
     CASE(API_DESCRIBE_PRODUCERS, 0, describe_producers_answer_v0),
+    CASE(API_INIT_PRODUCER_ID, 1, init_producer_id_answer_v1),
+    CASE(API_INIT_PRODUCER_ID, 2, init_producer_id_answer_v2),
     CASE(API_FIND_COORDINATOR, 2, find_coordinator_answer_v2),
     CASE(API_FIND_COORDINATOR, 3, find_coordinator_answer_v3),
     CASE(API_FIND_COORDINATOR, 4, find_coordinator_answer_v4),
@@ -941,6 +961,7 @@ union any_answer {
     struct api_versions versions;
     struct epoch_end_answer end;
     struct describe_producers_answer producers;
+    struct init_producer_id_answer given;
     struct find_coordinator_answer coordinator;
     struct find_coordinators_answer coordinators;
     struct list_groups_answer listed;
@@ -1012,6 +1033,9 @@ static bool decode_small(struct reader *reader, enum api_key api, int16_t versio
     }
     if (api == API_OFFSET_FOR_LEADER_EPOCH) {
         return proto_get_epoch_end(reader, version, &any.end, err);
+    }
+    if (api == API_INIT_PRODUCER_ID) {
+        return proto_get_init_producer_id(reader, version, &any.given, err);
     }
     if (api == API_FIND_COORDINATOR) {
         return proto_get_find_coordinator(reader, version, &any.coordinator, err);

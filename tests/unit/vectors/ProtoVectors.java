@@ -386,6 +386,14 @@ public class ProtoVectors {
             new DescribeProducersResponseData.ProducerState().setProducerId(5).setProducerEpoch(2).setLastSequence(-1).setLastTimestamp(-1))));
         producers.topics().add(of);
         print("describe_producers_answer", 0, producers);
+        for (int version = 1; version <= 2; version++) {
+            print("init_producer_id_request", version, new InitProducerIdRequestData().setTransactionalId(null)
+                .setTransactionTimeoutMs(Integer.MAX_VALUE));
+            InitProducerIdResponseData given = new InitProducerIdResponseData().setThrottleTimeMs(7).setErrorCode((short) 0)
+                .setProducerId(4711).setProducerEpoch((short) 0);
+            tag(given, version, 2);
+            print("init_producer_id_answer", version, given);
+        }
     }
 
     static void logDirs(int version) {
