@@ -57,6 +57,7 @@ def test_versions(probe, source):
         "ApiVersions": 3,
         "OffsetForLeaderEpoch": 4,
         "DescribeProducers": 0,
+        "InitProducerId": 2,
         "DescribeLogDirs": 4,
         "SaslHandshake": 1,
         "SaslAuthenticate": 2,
