@@ -246,6 +246,7 @@ def hints_of(consumer, topic, group):
 def ledger(topic, group):
     consumer = reader(group)
     cluster = consumer.list_topics(timeout=10).cluster_id
+    acknowledged = list(rows(ACKNOWLEDGED))  # before the topic is read: the producer goes on
     hints = hints_of(consumer, topic, group)
     commits = consumer.committed([TopicPartition(topic, p) for p in range(PARTITIONS)], timeout=10)
     here = collections.defaultdict(dict)  # partition: {offset: number}
@@ -261,7 +262,7 @@ def ledger(topic, group):
     outside += [here[partition][offset] for (partition, offset), count in times.items() if count > 1]
     passed = {n for tp in commits for offset, n in here[tp.partition].items() if offset < tp.offset}
     skipped = passed - done
-    lost, holes = missing(here, there, hints)
+    lost, holes = missing(acknowledged, here, there, hints)
     say(f"{len(there)} records of {topic} at cluster {cluster}; group {group}")
     for count, what, numbers in (
         (len(there & done), "processed", ()),
@@ -283,13 +284,13 @@ def in_hint(hints, partition, offset):
     return begin <= offset < until
 
 
-def missing(here, there, hints):
+def missing(acknowledged, here, there, hints):
     """Numbers that were acknowledged and do not stand here: (behind the last that was mirrored, anywhere else).
 
     Of a partition numbers only grow: those of the old primary end below the hint's `until`, then come the new one's.
     """
     lost, holes = set(), set()
-    for row in rows(ACKNOWLEDGED):
+    for row in acknowledged:
         if row.number in there:
             continue
         offsets = sorted(here[row.partition])
