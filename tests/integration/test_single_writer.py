@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException
 from rig import jvm
 from rig.endstate import control_records
 from rig.ferry import EXIT_DONE, EXIT_REFUSED, EXIT_UNREACHABLE, Command, Configuration, Worker
-from rig.groups import commit, committed, metadata_at
+from rig.groups import commit, committed
 from rig.kafka import NO_TRANSACTIONS, KafkaCluster
 from rig.paths import BIN
 from rig.procs import free_port, wait_for
@@ -157,33 +157,6 @@ def test_the_keeper_and_the_commands_write_it(service):
     assert "operations are not fenced by the broker" in one.command.run("check", one.name).stdout
     assert "transactional" not in one.command.ok("check", one.name, "--print-acls")
     assert worker.alive
-
-
-@pytest.mark.long
-def test_of_two_hints_the_last_one_holds(service):
-    """The topic of hints is kept whole here: one that stands before another of its group is told to nobody, and a group
-    without any is told of nothing."""
-    one = service()
-    one.load()
-    group, other = f"{one.name}.billing", f"{one.name}.other"
-    for each in (group, other):
-        commit(one.source, each, {(one.topic, 0): 10})
-    one.command.enable(one.name)
-    one.worker()
-    one.wait_mirrored()
-    for each in (group, other):
-        wait_for("the group to be carried", lambda each=each: committed(one.target, each), 30, every=0.2)
-    for to in ("earliest", "source-offset=5"):
-        wanted = ("--group", group, "--to", to, "--topic", f"{one.topic}:0", "--yes")
-        one.command.ok("offsets", "reset", one.name, *wanted)
-    assert sum(one.target.offsets(f"ferry.hints.{one.name}").values()) >= 2, "both are there"
-    said = one.command.json("hints", one.name)
-    assert said["origin"] == "topic"
-    assert [(g["group"], [p["from"] for p in g["places"]]) for g in said["groups"]] == [(group, [5])]
-    for offset, seen in ((4, "committed"), (5, "likely")):
-        answer = one.command.json("hints", "seen", one.name, one.topic, 0, offset)
-        assert [(g["group"], g["seen"]) for g in answer["groups"]] == [(group, seen)]
-    assert "ferry1 op=" not in (metadata_at(one.target, other, (one.topic, 0)) or "")
 
 
 def test_a_failover_that_is_killed_is_gone_on_with(service):
