@@ -8,7 +8,7 @@ import signal
 import subprocess
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import OFFSET_BEGINNING, KafkaException, Producer, TopicPartition
 
 from rig import jvm
 from rig.endstate import control_records
@@ -18,6 +18,7 @@ from rig.kafka import NO_TRANSACTIONS, KafkaCluster
 from rig.paths import BIN
 from rig.procs import free_port, wait_for
 from rig.produce import Load
+from rig.reader import consumer
 from rig.verify import compare
 
 
@@ -157,6 +158,35 @@ def test_the_keeper_and_the_commands_write_it(service):
     assert "operations are not fenced by the broker" in one.command.run("check", one.name).stdout
     assert "transactional" not in one.command.ok("check", one.name, "--print-acls")
     assert worker.alive
+
+
+@pytest.mark.long
+def test_of_two_hints_the_last_one_holds(service):
+    """The topic of hints is kept whole here: one that stands before another of its group is told to nobody."""
+    one = service()
+    one.load()
+    group = f"{one.name}.billing"
+    commit(one.source, group, {(one.topic, 0): 10})
+    one.command.enable(one.name)
+    one.worker()
+    one.wait_mirrored()
+    wait_for("the group to be carried", lambda: committed(one.target, group), 30, every=0.2)
+    code, _, err = done(one.failover())
+    assert code == EXIT_DONE, err
+    topic = f"ferry.hints.{one.name}"
+    reader = consumer(one.target.bootstrap)
+    reader.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+    first = next(m for m in iter(lambda: reader.poll(10), None) if m.error() is None)
+    reader.close()
+    later = json.loads(first.value())
+    assert later["places"][0]["likely_until"] == 30
+    later["places"][0] |= {"likely_until": 20}
+    writer = Producer({"bootstrap.servers": one.target.bootstrap})
+    writer.produce(topic, json.dumps(later).encode(), key=first.key(), partition=0)
+    writer.flush(10)
+    said = one.command.json("hints", one.name)
+    assert said["origin"] == "topic"
+    assert [(g["group"], [p["likely_until"] for p in g["places"]]) for g in said["groups"]] == [(group, [20])]
 
 
 def test_a_failover_that_is_killed_is_gone_on_with(service):
