@@ -188,7 +188,7 @@ static void groups(struct reader *reader, int api, int16_t version)
     struct err err;
 
     if ((api == API_DESCRIBE_GROUPS || api == API_CONSUMER_GROUP_DESCRIBE) &&
-        proto_get_describe_group(reader, api, version, &described, &err)) {
+        proto_get_describe_group(reader, (enum api_key)api, version, &described, &err)) {
         for (int32_t i = 0; i < described.members_count; i++) {
             touch(described.members[i].member_id);
             touch(described.members[i].instance_id);
