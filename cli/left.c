@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/render.h"
+#include "failover/journal.h"
 
 static void leave(struct operation *op, const char *step, const char *what, const char *hint)
 {
@@ -56,19 +57,6 @@ void left_take(struct operation *op)
     leave_stragglers(op);
 }
 
-/* The first row that the same command does once more. */
-static const json_t *first_again(const json_t *left)
-{
-    size_t index;
-    json_t *row;
-    json_array_foreach (left, index, row) {
-        if (json_is_true(json_object_get(row, "again"))) {
-            return row;
-        }
-    }
-    return NULL;
-}
-
 static void say_again(const struct operation *op, const json_t *row, struct err *err)
 {
     char typed[OPERATION_TYPED_BYTES];
@@ -81,7 +69,7 @@ static void say_again(const struct operation *op, const json_t *row, struct err 
 void left_say(const struct operation *op, struct err *err)
 {
     const char *service = op->service->name;
-    const json_t *again = first_again(op->left);
+    const json_t *again = journal_left_again(op->left);
     json_int_t groups =
         json_integer_value(json_object_get(operation_kept(op, "offsets"), "unresolved"));
     const json_t *late = json_object_get(operation_kept(op, "stragglers"), "records");

@@ -117,16 +117,16 @@ static bool is_text(const json_t *record, const char *key, const char *wanted)
     return text != NULL && strcmp(text, wanted) == 0;
 }
 
-static bool can_be_tried(const json_t *left)
+const json_t *journal_left_again(const json_t *left)
 {
     size_t index;
     json_t *row;
     json_array_foreach (left, index, row) {
         if (json_is_true(json_object_get(row, "again"))) {
-            return true;
+            return row;
         }
     }
-    return false;
+    return NULL;
 }
 
 const json_t *journal_left_operation(const json_t *operations, const char *kind, const char *to,
@@ -142,7 +142,7 @@ const json_t *journal_left_operation(const json_t *operations, const char *kind,
         if (id != NULL && json_is_false(json_object_get(record, "open")) && strlen(id) < room &&
             strcmp(id, out_id) > 0 && is_text(record, "kind", kind) && is_text(record, "to", to) &&
             json_is_integer(made) && json_integer_value(made) == role_epoch &&
-            can_be_tried(json_object_get(record, "left"))) {
+            journal_left_again(json_object_get(record, "left")) != NULL) {
             snprintf(out_id, room, "%s", id);
             found = record;
         }

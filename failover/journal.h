@@ -101,6 +101,9 @@ json_t *journal_member(struct journal *journal, const char *key);
 
 /* The newest operation that is open, its id into out; NULL = none is. A record that cannot be read is not among them. */
 const json_t *journal_open_operation(const json_t *operations, char *out_id, size_t room);
+/* Of what an operation left, the first row that the same command tries again; borrowed, NULL = none. */
+const json_t *journal_left_again(const json_t *left);
+
 /* The newest operation of that kind to that site that has ended with something left that can be tried again, while the role epoch
  * is still the one that it made. NULL = there is none. */
 const json_t *journal_left_operation(const json_t *operations, const char *kind, const char *to,

@@ -91,6 +91,15 @@ static void no_ids(struct records *records, const char *why)
     name_all(records);
 }
 
+/* Asked each second: said once. */
+static void tell(struct records *records, int16_t error, const char *why)
+{
+    if (error != records->told) {
+        records->told = error;
+        log_warn("records.no_producer_id", "error=%s doing=\"asking again\"", log_quote(why).text);
+    }
+}
+
 static void take_id(struct records *records, const struct init_producer_id_answer *answer)
 {
     if (answer->error == KAFKA_NONE && answer->producer_id > BATCH_NO_PRODUCER &&
@@ -104,11 +113,7 @@ static void take_id(struct records *records, const struct init_producer_id_answe
         no_ids(records, kafka_error_name(answer->error));
         return;
     }
-    if (answer->error != records->told) {
-        records->told = answer->error;
-        log_warn("records.no_producer_id", "error=%s doing=\"asking again\"",
-                 kafka_error_name(answer->error));
-    }
+    tell(records, answer->error, kafka_error_name(answer->error));
 }
 
 struct question {
@@ -121,11 +126,13 @@ static void answered(void *arg, struct reader *reader, struct buf *block, const 
     struct question *question = arg;
     struct records *records = question->records;
     struct init_producer_id_answer answer;
-    struct err bad;
+    struct err bad = {0};
     (void)block;
     (void)err; /* asked again: the cluster has told of the connection */
     records->asking = false;
-    if (reader != NULL && proto_get_init_producer_id(reader, question->version, &answer, &bad)) {
+    if (reader != NULL && !proto_get_init_producer_id(reader, question->version, &answer, &bad)) {
+        tell(records, KAFKA_UNKNOWN_SERVER_ERROR, bad.what);
+    } else if (reader != NULL) {
         take_id(records, &answer);
     }
     free(question);
