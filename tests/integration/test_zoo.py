@@ -1,4 +1,4 @@
-"""All kinds of topics at once on clusters as people have them: compacted, transactional, LogAppendTime, through SASL_SSL,
+"""All kinds of topics at once, on clusters as people have them: compacted, transactional, LogAppendTime, over SASL_SSL,
 three replicas, while brokers of both sides and workers are killed."""
 
 import random
