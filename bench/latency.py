@@ -59,10 +59,10 @@ def measure(source, target):
     listeners = {}
     for name, cluster in (("direct", source), ("mirror", target)):
         ready, out = fork.Event(), fork.Queue()
-        process = fork.Process(target=listen, args=(cluster.bootstrap, seconds + 3, ready, out))
+        process = fork.Process(target=listen, args=(cluster.bootstrap, seconds + 3, ready, out), daemon=True)
         process.start()
         listeners[name] = (process, ready, out)
-    producer = fork.Process(target=pulse, args=(source.bootstrap, seconds, started))
+    producer = fork.Process(target=pulse, args=(source.bootstrap, seconds, started), daemon=True)
     producer.start()
     first = Producer({"bootstrap.servers": source.bootstrap})
     for partition in range(PARTITIONS):
