@@ -48,8 +48,10 @@ enum redis_state redis_state(const struct redis *redis);
 const char *redis_last_error(const struct redis *redis); /* "" when ready */
 
 /* reply is NULL when the call failed (err filled); a Redis error reply is turned into err (kind RETRY for
- * LOADING/BUSY/READONLY/MOVED/OOM/MASTERDOWN/TRYAGAIN, REFUSED for NOAUTH/WRONGPASS/NOPERM/WRONGTYPE/others) with
- * the reply NULL as well, so that a callback looks at one thing only. */
+ * LOADING/BUSY/READONLY/MOVED/OOM/MASTERDOWN/TRYAGAIN, with a hint; REFUSED for NOAUTH/WRONGPASS/NOPERM/WRONGTYPE/others) with
+ * the reply NULL as well, so that a callback looks at one thing only. err.code is REDIS_SAYS then, and only then: a call that was
+ * not sent, was lost or had no answer in time says nothing of what Redis takes. */
+#define REDIS_SAYS 10001
 typedef void redis_reply_fn(void *arg, const struct redisReply *reply, const struct err *err);
 
 /* Send one command; argv are binary safe. `done` is always called exactly once, possibly before this returns. */

@@ -204,8 +204,10 @@ static void store_state(void *arg, bool ready, const struct err *why)
         log_info("map.ready", "link=%s>%s", link->from->name, link->to->name);
         return;
     }
-    log_warn("map.away", "link=%s>%s why=%s doing=\"mirroring goes on; the map is kept in memory\"",
-             link->from->name, link->to->name, log_quote(why == NULL ? "" : why->what).text);
+    log_warn("map.away",
+             "link=%s>%s why=%s doing=\"mirroring goes on; the map is kept in memory\" hint=%s",
+             link->from->name, link->to->name, log_quote(link->map_err.what).text,
+             log_quote(link->map_err.hint).text);
 }
 
 static void redis_changed(void *arg, enum redis_state state, const struct err *why)
