@@ -74,6 +74,12 @@ void redis_sync_free(struct redis_sync *redis);
 /* New reply (freeReplyObject by the caller) or NULL with err; error replies become err as above. */
 struct redisReply *redis_sync_call(struct redis_sync *redis, int argc, const char **argv,
                                    const size_t *argv_len, struct err *err);
+/* Does it take writes? One that answers may refuse them all (full, a replica, another node's keys). What is tried changes nothing.
+ *
+ * @param key  of the keys that are written, and nobody makes this one
+ * @return false with ERR_RETRY; being denied it by an ACL says nothing */
+MUST_CHECK
+bool redis_sync_takes_writes(struct redis_sync *redis, const char *key, struct err *err);
 struct redisReply *redis_sync_script(struct redis_sync *redis, struct redis_script *script,
                                      int keys_count, int argc, const char **argv,
                                      const size_t *argv_len, struct err *err);

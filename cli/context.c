@@ -265,18 +265,10 @@ bool context_redis_failed(struct context *context, const struct err *err)
 
 bool context_redis_takes_beats(struct context *context, struct err *err)
 {
-    struct err why = {0};
     char *key = context_key(context, "status");
-    const char *argv[] = {"SET", key, "", "XX"}; /* of a key that nobody makes */
-    redisReply *reply =
-        context_redis(context, &why) ? redis_sync_call(context->redis, 4, argv, NULL, &why) : NULL;
-    bool takes = reply != NULL || why.kind != ERR_RETRY; /* we may be denied what workers are not */
+    bool takes = context_redis(context, err) && redis_sync_takes_writes(context->redis, key, err);
     free(key);
-    freeReplyObject(reply); /* NULL is fine */
-    if (!takes) {
-        *err = why;
-    }
-    if (!takes && why.code == REDIS_SAYS) {
+    if (!takes && err->code == REDIS_SAYS) {
         err_wrap(err, "Redis refuses what workers tell it");
     }
     return takes;

@@ -388,6 +388,7 @@ def live_through(line, answer, next_step, begin, end):
         said = says(line, verb, *more)
         assert next_step in said and "start ferryd" not in said, said
     assert line.command.run("status", line.service, "--check").returncode != 0
+    assert answer in says(line, "check")
     wait_for("the second checkpoint to go on", lambda: line.group_checkpoint().source_next > second, 15, every=0.5)
     assert len([row for row in worker.events("map.away") if answer in row]) == 1, "what stays is told once"
     end()
