@@ -79,6 +79,7 @@ struct redis {
     bool freed; /* by a callback */
     char last_error[REASON_BYTES];
     bool refusing; /* the server said no, or is not the one: drop() tells of each new reason */
+    char hint[ERR_HINT_BYTES];  /* what to do about that; "" = nothing that we know */
     char refused[REASON_BYTES]; /* the last one told */
 };
 
@@ -187,6 +188,8 @@ static void drop(struct redis *redis, const char *reason)
     }
     loop_timer_set(redis->reconnect, backoff_next_ms(&redis->backoff));
     away(redis, &err, redis->last_error);
+    err_hint(&err, "%s", redis->hint);
+    redis->hint[0] = '\0';
     redis->busy = true;
     while (redis->first != NULL) {
         answer(pending_pop(redis), NULL, &err);
@@ -392,6 +395,9 @@ static void greet(struct redis *redis)
 static const char *greeted(struct redis *redis, const redisReply *reply, char why[REASON_BYTES])
 {
     if (reply->type == REDIS_REPLY_ERROR) {
+        struct err said = {0};
+        redis_reply_error(reply, &said);
+        memcpy(redis->hint, said.hint, sizeof(redis->hint));
         snprintf(why, REASON_BYTES, "%.200s", reply->str);
         redis->refusing = true;
         return why;

@@ -48,8 +48,10 @@ enum redis_state redis_state(const struct redis *redis);
 const char *redis_last_error(const struct redis *redis); /* "" when ready */
 
 /* reply is NULL when the call failed (err filled); a Redis error reply is turned into err (kind RETRY for
- * LOADING/BUSY/READONLY/MOVED/OOM/MASTERDOWN/TRYAGAIN, REFUSED for NOAUTH/WRONGPASS/NOPERM/WRONGTYPE/others) with
- * the reply NULL as well, so that a callback looks at one thing only. */
+ * LOADING/BUSY/READONLY/MOVED/OOM/MASTERDOWN/TRYAGAIN, with a hint; REFUSED for NOAUTH/WRONGPASS/NOPERM/WRONGTYPE/others) with
+ * the reply NULL as well, so that a callback looks at one thing only. err.code is REDIS_SAYS then, and only then: a call that was
+ * not sent, was lost or had no answer in time says nothing of what Redis takes. */
+#define REDIS_SAYS 10001
 typedef void redis_reply_fn(void *arg, const struct redisReply *reply, const struct err *err);
 
 /* Send one command; argv are binary safe. `done` is always called exactly once, possibly before this returns. */
@@ -72,6 +74,12 @@ void redis_sync_free(struct redis_sync *redis);
 /* New reply (freeReplyObject by the caller) or NULL with err; error replies become err as above. */
 struct redisReply *redis_sync_call(struct redis_sync *redis, int argc, const char **argv,
                                    const size_t *argv_len, struct err *err);
+/* Does it take writes? One that answers may refuse them all (full, a replica, another node's keys). What is tried changes nothing.
+ *
+ * @param key  of the keys that are written, and nobody makes this one
+ * @return false with ERR_RETRY; being denied it by an ACL says nothing */
+MUST_CHECK
+bool redis_sync_takes_writes(struct redis_sync *redis, const char *key, struct err *err);
 struct redisReply *redis_sync_script(struct redis_sync *redis, struct redis_script *script,
                                      int keys_count, int argc, const char **argv,
                                      const size_t *argv_len, struct err *err);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/heap.h"
+#include "base/text.h"
 #include "failover/cut_inside.h"
 #include "kafka/log_ends.h"
 #include "offsets/group_view.h"
@@ -430,7 +431,7 @@ static bool read_target(struct gather *gather, struct err *err)
     for (size_t i = 0; ok && i < list.count; i++) {
         if (list.rows[i].err.kind != ERR_NONE) {
             struct cut_group *group = cut_group_add(gather->cut, list.rows[i].name);
-            snprintf(group->why, sizeof(group->why), "%.299s", list.rows[i].err.what);
+            text_print(group->why, sizeof(group->why), "%s", list.rows[i].err.what);
         } else {
             take_row(gather, &list.rows[i]);
         }
@@ -623,14 +624,14 @@ bool cut_read(const struct cut_options *options, struct cut *out, struct err *er
     }
     if (!ok) {
         forget(out);
-        snprintf(out->why_not, sizeof(out->why_not), "%.299s", why.what);
+        text_print(out->why_not, sizeof(out->why_not), "%s", why.what);
         ok = read_target(&gather, err);
     }
     ok = ok && read_ends(&gather, err);
     if (ok) {
         cut_groups_sort(out);
         if (options->source != NULL && out->of_redis && !cut_read_source(out, options, &why)) {
-            snprintf(out->why_old, sizeof(out->why_old), "%.299s", why.what);
+            text_print(out->why_old, sizeof(out->why_old), "%s", why.what);
         }
         cut_find_hints(out, options);
     } else {

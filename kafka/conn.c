@@ -138,6 +138,7 @@ void conn_break_closed(struct conn *conn)
     if (conn->not_again.kind != ERR_NONE) {
         why = conn->not_again;
         why.kind = ERR_RETRY; /* to those who wait for answers */
+        why.code = CONN_NOT_AGAIN;
         err_wrap(&why, "%s: closed by the broker, the session could not be made anew", conn->name);
         conn_break(conn, &why);
         return;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "mirror/batches.h"
 #include "mirror/sequence.h"
 
@@ -134,8 +135,10 @@ void task_settle(struct task *task)
 
 void task_trouble_is(struct task *task, const char *what)
 {
-    if (strcmp(task->trouble, what) != 0) {
-        snprintf(task->trouble, sizeof(task->trouble), "%s", what);
+    char shown[sizeof(task->trouble)];
+    text_print(shown, sizeof(shown), "%s", what);
+    if (strcmp(task->trouble, shown) != 0) {
+        memcpy(task->trouble, shown, sizeof(shown));
         if (what[0] != '\0') {
             log_warn("source.trouble", "topic=%s partition=%d why=%s doing=\"asking again\"",
                      task->topic, task->index, log_quote(what).text);

@@ -5,6 +5,7 @@
 #include "base/heap.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "kafka/topic_id.h"
 #include "mirror/link_inside.h"
 #include "mirror/streams.h"
@@ -108,7 +109,7 @@ static bool control_trusted(struct link *link, const struct control_state *state
         link->distrusted = false;
         return true;
     }
-    snprintf(link->why, sizeof(link->why), "the control topic on %.100s %s", link->to->name, wrong);
+    text_print(link->why, sizeof(link->why), "the control topic on %s %s", link->to->name, wrong);
     if (!link->distrusted) {
         log_error(
             "control.distrusted",
@@ -130,8 +131,8 @@ static void take_path(struct link *link, const struct control_state *state)
     }
     link->path_unchosen = path == PATH_AUTO;
     if (link->path_unchosen) {
-        snprintf(link->why, sizeof(link->why),
-                 "path auto: nobody has chosen yet (ferry enable %.100s)", link->service->name);
+        text_print(link->why, sizeof(link->why),
+                   "path auto: nobody has chosen yet (ferry enable %s)", link->service->name);
     } else {
         link_take_path(link, path);
         log_info("link.path", "service=%s link=%s>%s path=%s configured=auto record=%s",

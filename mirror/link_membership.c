@@ -4,6 +4,7 @@
 
 #include "base/heap.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "mirror/link_inside.h"
 
 #define HEARTBEAT_MS 500
@@ -197,7 +198,7 @@ static void revoked(void *arg, const struct membership_partition *parts, size_t 
 void link_note_denied(char denied[LINK_DENIED_BYTES], const struct err *why)
 {
     bool now = acl_refusal(why->code);
-    snprintf(denied, LINK_DENIED_BYTES, "%.*s", now ? LINK_DENIED_BYTES - 1 : 0, why->what);
+    text_print(denied, LINK_DENIED_BYTES, "%s", now ? why->what : "");
 }
 
 static void membership_trouble(void *arg, const struct err *why)

@@ -5,6 +5,7 @@
 #include "base/heap.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "kafka/topic_id.h"
 #include "mirror/link_inside.h"
 
@@ -163,8 +164,10 @@ void part_event(struct link_part *part, enum part_event event, const char *why)
         return;
     }
     enum part_state to = (enum part_state)edge->to;
+    char shown[sizeof(part->why)];
+    text_print(shown, sizeof(shown), "%s", why);
     bool again = to == PART_RESUMING && part->state == PART_STALLED;
-    bool same = to == PART_STALLED && strncmp(part->why, why, sizeof(part->why) - 1) == 0;
+    bool same = to == PART_STALLED && strcmp(part->why, shown) == 0;
     bool quiet = again || same; /* what stays as it is for hours is told once */
     log_event(quiet ? LOG_DEBUG : LOG_INFO, "partition.state",
               "topic=%s partition=%d from=%s to=%s why=%s", part->topic, part->partition,
@@ -172,7 +175,7 @@ void part_event(struct link_part *part, enum part_event event, const char *why)
     part->state = to;
     part->since_ms = loop_now_ms(part->link->loop);
     if (!again || part->why[0] == '\0') {
-        snprintf(part->why, sizeof(part->why), "%s", why);
+        memcpy(part->why, shown, sizeof(shown));
     }
     enter(part, to);
 }
@@ -206,8 +209,7 @@ static void say_unknown(struct link_part *part, const struct cluster_topic *sour
     char lacks[ACL_LACKS_BYTES];
     if (cluster_denied(cluster, cluster_topic_error(cluster, part->topic), ACL_READ, ACL_TOPIC,
                        part->topic, lacks)) {
-        snprintf(part->why, sizeof(part->why), "%s: %.240s", of_target ? "target" : "source",
-                 lacks);
+        text_print(part->why, sizeof(part->why), "%s: %s", of_target ? "target" : "source", lacks);
     } else {
         snprintf(part->why, sizeof(part->why), "the %s does not know the %s",
                  of_target ? "target" : "source",

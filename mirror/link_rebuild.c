@@ -8,6 +8,7 @@
 
 #include "base/heap.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "mirror/link_inside.h"
 
 #define REBUILD_TICK_MS 200
@@ -226,8 +227,8 @@ static void stop_stretch(struct link_part *part, struct part_stretch *stretch,
                          const struct err *why)
 {
     stretch->stopped = true;
-    snprintf(part->rebuild.why, sizeof(part->rebuild.why), "%s:%d: %.200s", part->topic,
-             part->partition, why->what);
+    text_print(part->rebuild.why, sizeof(part->rebuild.why), "%s:%d: %s", part->topic,
+               part->partition, why->what);
     log_warn("map.rebuild_stopped",
              "topic=%s partition=%d source_from=%lld source_to=%lld why=%s doing=\"these offsets "
              "stay unmapped\"",

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "kafka/topic_id.h"
 #include "mirror/batches.h"
 
@@ -84,7 +85,7 @@ static void note_refused(const struct source_request *request, const struct err 
 {
     for (int32_t i = 0; why->kind == ERR_REFUSED && i < request->count; i++) {
         struct task *task = request->tasks[i];
-        snprintf(task->trouble, sizeof(task->trouble), "%.127s", why->what);
+        text_print(task->trouble, sizeof(task->trouble), "%s", why->what);
     }
 }
 

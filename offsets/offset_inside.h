@@ -43,6 +43,8 @@ struct offset_store {
     int64_t greeted_ms;
     bool policy_hidden; /* said once */
     struct err refused; /* ERR_NONE = is not */
+    struct err
+        refused_now; /* Redis answers, and does nothing for us at the moment; ERR_NONE = does */
     struct loop_timer *tick;
     struct loop_timer *flush_timer;
     void (*flushed)(void *arg, bool all);

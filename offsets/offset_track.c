@@ -95,6 +95,14 @@ static void rest(struct offset_track *track, bool answered)
     }
 }
 
+/* It answers, and does not do it: is that so for everything of ours? */
+static void look_at_redis(struct offset_track *track, const struct err *why)
+{
+    if (why->code == REDIS_SAYS) {
+        offset_store_greet(track->store);
+    }
+}
+
 static void looked(void *arg, const redisReply *reply, const struct err *err)
 {
     struct offset_track *track = arg;
@@ -102,6 +110,8 @@ static void looked(void *arg, const redisReply *reply, const struct err *err)
         reconcile(track, reply, 0);
     } else if (err->kind == ERR_REFUSED) {
         refuse(track, err);
+    } else {
+        look_at_redis(track, err);
     }
     rest(track, reply != NULL);
 }
@@ -161,6 +171,8 @@ static void advanced(void *arg, const redisReply *reply, const struct err *err)
         if (err == NULL || err->kind == ERR_REFUSED) {
             struct err strange = {.kind = ERR_REFUSED, .what = "Redis answers in a strange form"};
             refuse(track, err == NULL ? &strange : err);
+        } else {
+            look_at_redis(track, err);
         }
     }
     rest(track, verdict != NULL);

@@ -1223,6 +1223,41 @@ static void what_is_held_is_answered_when_it_breaks(void **state)
     assert_true(made > failed);
 }
 
+static struct config_secret pencil[] = {
+    {.name = "sasl.password", .env = "TEST_CONN_PENCIL"}
+};
+static const struct config_client pencil_client = {
+    .properties = sign_in_properties, .properties_count = 2, .secrets = pencil, .secrets_count = 1};
+
+/* It serves until its end; why it ends is then known, and told apart from a broker that went. */
+static void a_session_that_cannot_be_made_anew_says_so(void **state)
+{
+    struct fixture *f = *state;
+    struct gate gate = {.lifetime_ms = 1200};
+    struct asked asked = {0};
+    struct conn_options options = options_of(f);
+
+    setenv("TEST_CONN_PENCIL", "pencil", 1);
+    fake_broker_on(f->broker, API_SASL_HANDSHAKE, agree, &gate);
+    fake_broker_on(f->broker, API_SASL_AUTHENTICATE, let_in, &gate);
+    fake_broker_on(f->broker, API_FETCH, echo_behind_gate, &gate);
+    options.sign_in = &pencil_client;
+    connect_with(f, &options);
+    assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
+    unsetenv("TEST_CONN_PENCIL");
+    fake_run_for(f->loop, 1200);
+    assert_false(f->closed);
+    ask(f, &asked, 100, 1000);
+    assert_true(fake_run_until(f->loop, &asked.done, PATIENCE_MS));
+    assert_true(asked.ok);
+    fake_broker_drop(f->broker);
+    assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
+    assert_int_equal(f->why.kind, ERR_RETRY);
+    assert_int_equal(f->why.code, CONN_NOT_AGAIN);
+    assert_non_null(strstr(f->why.what, "the session could not be made anew"));
+    assert_non_null(strstr(f->why.what, "TEST_CONN_PENCIL"));
+}
+
 static void write_as(struct fixture *f, struct asked *asked, enum api_key api, int16_t version,
                      size_t len)
 {
@@ -1454,6 +1489,7 @@ int main(void)
         TEST(who_is_refused_is_never_ready),
         TEST(it_signs_in_anew_and_nobody_notices),
         TEST(what_is_held_is_answered_when_it_breaks),
+        TEST(a_session_that_cannot_be_made_anew_says_so),
         TEST(why_there_is_no_token_is_said),
         TEST(nobody_waits_for_a_token_for_ever),
         TEST(freed_while_a_token_is_asked_for),

@@ -32,7 +32,9 @@ struct seen {
     int replies_count;
     int errors_count;
     enum err_kind kind; /* of the last error */
+    int code;
     char error[ERR_WHAT_BYTES];
+    char hint[ERR_HINT_BYTES];
     char text[256]; /* of the last reply, with its number when it is one */
     bool free_in_reply;
     bool free_when_ready;
@@ -54,6 +56,7 @@ static void changed(void *arg, enum redis_state state, const struct err *why)
     seen->away_count++;
     assert_int_equal(why->kind, ERR_RETRY);
     snprintf(seen->why, sizeof(seen->why), "%s", why->what);
+    snprintf(seen->hint, sizeof(seen->hint), "%s", why->hint);
 }
 
 static void replied(void *arg, const struct redisReply *reply, const struct err *err)
@@ -63,7 +66,9 @@ static void replied(void *arg, const struct redisReply *reply, const struct err 
     if (reply == NULL) {
         seen->errors_count++;
         seen->kind = err->kind;
+        seen->code = err->code;
         snprintf(seen->error, sizeof(seen->error), "%s", err->what);
+        snprintf(seen->hint, sizeof(seen->hint), "%s", err->hint);
     } else {
         seen->replies_count++;
         if (reply->type == REDIS_REPLY_INTEGER) {
@@ -235,12 +240,13 @@ static void before_it_is_ready_calls_fail_at_once(void **state)
     call(seen, "A");
     assert_int_equal(seen->errors_count, 1);
     assert_int_equal(seen->kind, ERR_RETRY);
+    assert_int_equal(seen->code, 0); /* nobody has said anything */
     assert_non_null(strstr(seen->error, "not connected yet"));
     server_greet(server);
     assert_int_equal(seen->away_count, 0);
 }
 
-/* S33: which errors pass and which do not. */
+/* S33: which errors pass and which do not; of those that pass it is said what to do. */
 static void error_replies_become_errors(void **state)
 {
     static const struct {
@@ -254,6 +260,8 @@ static void error_replies_become_errors(void **state)
         {"-OOM maxmemory\r\n",            ERR_RETRY  },
         {"-MASTERDOWN x\r\n",             ERR_RETRY  },
         {"-TRYAGAIN x\r\n",               ERR_RETRY  },
+        {"-ASK 1 h:1\r\n",                ERR_RETRY  },
+        {"-CLUSTERDOWN x\r\n",            ERR_RETRY  },
         {"-MISCONF x\r\n",                ERR_RETRY  },
         {"-NOREPLICAS x\r\n",             ERR_RETRY  },
         {"-NOAUTH x\r\n",                 ERR_REFUSED},
@@ -273,6 +281,8 @@ static void error_replies_become_errors(void **state)
         server_say(server, rows[i].reply);
         UNTIL(seen, seen->errors_count == i + 1);
         assert_int_equal(seen->kind, rows[i].kind);
+        assert_int_equal(seen->code, REDIS_SAYS);
+        assert_true(seen->hint[0] != '\0' || rows[i].kind != ERR_RETRY);
     }
     assert_int_equal(seen->replies_count, 0);
     assert_int_equal(redis_state(seen->redis), REDIS_READY);
@@ -296,6 +306,7 @@ static void a_server_that_answers_nothing_is_dropped(void **state)
     assert_in_range(loop_now_ms(seen->loop) - begin_ms, 200, 1000);
     assert_int_equal(seen->errors_count, calls);
     assert_int_equal(seen->kind, ERR_RETRY);
+    assert_int_equal(seen->code, 0);
     assert_non_null(strstr(seen->why, "no answer within 200 ms"));
     assert_non_null(strstr(redis_last_error(seen->redis), "no answer"));
     server_greet(server); /* and it comes back */
@@ -446,6 +457,7 @@ static void too_many_calls_fail_at_once(void **state)
     assert_int_equal(seen->errors_count, 0);
     call(seen, "A");
     assert_int_equal(seen->errors_count, 1);
+    assert_int_equal(seen->code, 0); /* Redis was not asked */
     assert_non_null(strstr(seen->error, "too many calls"));
     redis_free(seen->redis); /* answers the others */
     seen->redis = NULL;
@@ -555,6 +567,7 @@ static void passwords_go_first(void **state)
     server_say(server, "-WRONGPASS invalid\r\n+OK\r\n");
     UNTIL(seen, seen->away_count == 1);
     assert_non_null(strstr(seen->why, "WRONGPASS"));
+    assert_non_null(strstr(seen->hint, ".password"));
     assert_int_equal(seen->ready_count, 0);
     redis_free(seen->redis);
     options.username = "ferry";
