@@ -209,7 +209,7 @@ ONE_CALL_S = 1  # a shell that goes away hangs up twice: cleaning up is not inte
 
 
 class Ended(SystemExit, KeyboardInterrupt):
-    """A signal ends us: a script with 128 + its number, pytest as Ctrl-C does (of a SystemExit a test fails, no more)."""
+    """A signal ends us: a script with 128 + its number, pytest as Ctrl-C does (SystemExit fails one test, no more)."""
 
 
 def _would_be_dropped(frame):
@@ -222,12 +222,12 @@ def _would_be_dropped(frame):
 
 
 def end_on_signals(grace=60):
-    """Make SIGINT, SIGTERM and SIGHUP end us by an exception, so that everything is cleaned up; after `grace` seconds without.
+    """Make SIGINT, SIGTERM and SIGHUP end us by an exception, so that all is cleaned up; without it after `grace` s.
 
-    A handler in Python waits until the main thread is back from the call that it is in, and only a signal that comes within
-    that call, to that thread, cuts it short: one that comes just before a long sleep is heard when that is over. So a thread
-    hears of it at once (the interpreter writes its number to a pipe), and nudges the main thread until it has left. Signals
-    that are ignored (nohup, a shell's background) stay so.
+    A handler in Python waits until the main thread is back from the call that it is in, and only a signal that comes
+    within that call, to that thread, cuts it short: one that comes just before a long sleep is heard when that is over.
+    So a thread hears of it at once (the interpreter writes its number to a pipe), and nudges the main thread until it
+    has left. Signals that are ignored (nohup, a shell's background) stay so.
     """
     heard, ear = os.pipe()
     os.set_blocking(ear, False)
@@ -239,12 +239,11 @@ def end_on_signals(grace=60):
             raise Ended(128 + wanted.pop())
 
     def listen():
-        first = None
-        number = None
+        first = last = number = None
         while first is None or time.monotonic() < first + grace:
             ready, _, _ = select.select([heard], [], [], None if first is None else 0.1)
             told = [n for n in os.read(heard, 4096) if n in ENDING] if ready else []
-            if told and (number is None or time.monotonic() > last + ONE_CALL_S):
+            if told and (last is None or time.monotonic() > last + ONE_CALL_S):
                 number, last = told[-1], time.monotonic()
                 first = first or last
                 wanted[:] = [number]
