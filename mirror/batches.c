@@ -95,7 +95,7 @@ void batches_start(struct task *task)
     if (task->engine->records != NULL) {
         records_start(task);
     } else {
-        task->producer_id = sequence_id(task->id_base, task->core.at.generation);
+        task->producer.id = sequence_id(task->id_base, task->core.at.generation);
     }
 }
 

@@ -12,6 +12,7 @@
 
 #include "mirror/engine.h"
 #include "mirror/flow.h"
+#include "mirror/producer.h"
 #include "mirror/throttle.h"
 
 /* Connections to one broker, by purpose. Fetches go to the source, Produce requests to the target; either is spread over
@@ -87,13 +88,12 @@ struct task {
     int64_t ack_ms;        /* from sending to acknowledgment, of the last one; -1 = none yet */
     struct flow flow;
     /* whose its batches are */
-    int64_t producer_id;    /* BATCH_NO_PRODUCER = nobody's */
-    int64_t sequence_first; /* of the core's counter, what is 0 under that id */
+    struct producer producer;
     /* path `records` alone */
-    bool unnamed;        /* waits for an id: nothing is sent */
-    bool producer_spent; /* the broker contradicted its sequence */
-    int32_t producer_generation;
+    int64_t unnamed_ms;   /* since when it waits for an id, and sends nothing; 0 = it does not */
     int32_t source_epoch; /* of the leader that the position was found at; -1 = unknown */
+    int64_t appended_end; /* without an id: see resume_options */
+    int32_t appended_epoch; /* of the target's leader that said so */
     /* resuming */
     struct resume_run *run;
     bool resume_wanted; /* as soon as nothing flies */
@@ -180,6 +180,8 @@ void sink_pump(struct engine *engine);
 void sink_look(struct engine *engine);
 /* Its acknowledgments do not come: its next batches go over the slow connection. Nothing of it flies. */
 void sink_slow(struct task *task);
+/* For resume_options. */
+int64_t sink_appended_end(const struct task *task);
 /* Of one partition's window. */
 struct partition_bounds sink_bounds(const struct task *task);
 int64_t sink_round_trip_us(const struct task *task); /* to its target broker; -1 = unknown */

@@ -441,6 +441,14 @@ static enum resume_need without_checkpoint(struct resume *resume)
     return resume_read_back(resume);
 }
 
+/* So far the target's log is known to go, replicated or not. */
+static int64_t known_end(const struct resume *resume)
+{
+    int64_t checkpoint = resume->has_checkpoint ? resume->runs_from.target_next : 0;
+    int64_t appended = resume->options.appended_end;
+    return appended > checkpoint ? appended : checkpoint;
+}
+
 enum resume_need resume_decide_target(struct resume *resume)
 {
     const struct resume_target *target = &resume->target;
@@ -448,13 +456,13 @@ enum resume_need resume_decide_target(struct resume *resume)
     if (resume->options.resync) {
         return resync(resume);
     }
-    if (!resume->has_checkpoint) {
-        return without_checkpoint(resume);
-    }
-    if (resume->options.by_content && target->end < from->target_next &&
+    if (resume->options.by_content && target->end < known_end(resume) &&
         resume->waited_ms <
             RESUME_WAIT_TRIES_MS) { /* no sequence says that it was lost, not late */
-        return resume_not_replicated(resume, from->target_next);
+        return resume_not_replicated(resume, known_end(resume));
+    }
+    if (!resume->has_checkpoint) {
+        return without_checkpoint(resume);
     }
     int64_t broker_end = resume_broker_end(resume, from->generation, from->sequence_next);
     bool newer_generation = resume_highest_generation(resume) > from->generation;

@@ -102,6 +102,7 @@ static void end(struct resume_run *run, enum resume_need how)
     struct task *task = leave(run, how == RESUME_DONE ? TASK_PLACED : TASK_IDLE);
     if (how == RESUME_DONE) {
         partition_place(&task->core, &run->resume.at);
+        producer_resumed(&task->producer, &run->resume.event);
     }
     task->engine->callbacks.resumed(task->engine->callbacks.arg, task, &run->resume, how);
     resume_run_free(run); /* nobody else points at it since leave() */

@@ -165,7 +165,7 @@ void sink_ready(struct task *task)
 {
     struct partition_bounds bounds = sink_bounds(task);
     if (task->ready || task->lane == NULL || task->mode != TASK_CARRYING || task->coming_back ||
-        task->unnamed || partition_peek(&task->core, &bounds) == NULL) {
+        task->unnamed_ms > 0 || partition_peek(&task->core, &bounds) == NULL) {
         return;
     }
     task->ready = true;
@@ -278,8 +278,7 @@ struct sink_probe {
 /* The first request waits for this one: its batch was appended, and is not below the high watermark. */
 static bool is_waited_for(const struct task *task, int64_t high_watermark)
 {
-    const struct partition *core = &task->core;
-    const struct parcel *parcel = &core->parcels[core->head & (core->parcels_capacity - 1)];
+    const struct parcel *parcel = partition_oldest(&task->core);
     return high_watermark < parcel->target_first + parcel->count;
 }
 
@@ -459,7 +458,7 @@ static bool can_be_smaller(struct partition *core, const struct parcel *parcel, 
 static void refused(struct task *task, int16_t error, const struct err *why)
 {
     struct partition *core = &task->core;
-    const struct parcel *parcel = &core->parcels[core->head & (core->parcels_capacity - 1)];
+    const struct parcel *parcel = partition_oldest(core);
     if ((error == KAFKA_CORRUPT_MESSAGE && ++task->corrupt_count < CORRUPT_TRIES) ||
         can_be_smaller(core, parcel, error)) {
         task_doubt(task, why);
@@ -488,11 +487,23 @@ static void advanced(struct task *task, const struct ack *ack)
     }
 }
 
-/* The broker says nothing of what it knows of the id: what was sent may go on under it. */
-static bool about_the_way(int16_t error)
+/* It waited for its followers, and everybody behind it with it. A batch without an id that is sent again meanwhile stands
+ * there twice. */
+static void not_replicated(struct task *task)
 {
-    return kafka_error_info(error)->leader_moved || error == KAFKA_REQUEST_TIMED_OUT ||
-           error == KAFKA_NOT_ENOUGH_REPLICAS || error == KAFKA_NOT_ENOUGH_REPLICAS_AFTER_APPEND;
+    const struct parcel *parcel = partition_oldest(&task->core);
+    sink_slow(task);
+    if (task->core.alone) {
+        task->appended_end = parcel->target_first + parcel->count;
+        task->appended_epoch = task->target_leader.epoch;
+    }
+}
+
+/* Another leader may never have had it. */
+int64_t sink_appended_end(const struct task *task)
+{
+    struct cluster_leader leader = cluster_leader(task->engine->target, task->topic, task->index);
+    return leader.epoch == task->appended_epoch ? task->appended_end : 0;
 }
 
 static void take_part(struct task *task, const struct produce_answer_part *part)
@@ -512,10 +523,11 @@ static void take_part(struct task *task, const struct produce_answer_part *part)
         sink_ready(task);
         break;
     case ANSWERED_DOUBT:
-        task->producer_spent = !about_the_way(part->error);
+        producer_doubted(&task->producer, part->error, part->base_offset,
+                         partition_oldest(&task->core)->target_first);
         if (part->error == KAFKA_REQUEST_TIMED_OUT ||
             part->error == KAFKA_NOT_ENOUGH_REPLICAS_AFTER_APPEND) {
-            sink_slow(task); /* it waited for its followers, and everybody behind it with it */
+            not_replicated(task);
         }
         if (cluster_denied(task->engine->target, part->error, ACL_WRITE, ACL_TOPIC, task->topic,
                            lacks)) {
@@ -687,7 +699,7 @@ static int32_t collect(struct sink_lane *lane, struct sink_parcel *out)
         struct task *task = ready_pop(lane);
         struct partition_bounds bounds = sink_bounds(task);
         struct parcel *parcel = partition_peek(&task->core, &bounds);
-        if (task->mode == TASK_CARRYING && !task->unnamed && parcel != NULL) {
+        if (task->mode == TASK_CARRYING && task->unnamed_ms == 0 && parcel != NULL) {
             out[count++] = (struct sink_parcel){.task = task, .parcel = parcel};
             bytes += parcel->len;
             engine->moved_bytes += (int64_t)parcel->len;
@@ -716,8 +728,9 @@ static void fill_part(struct produce_part *part, const struct sink_parcel *from)
                                   .block = from->parcel->block,
                                   .records = from->parcel->data + BATCH_HEADER_BYTES,
                                   .records_len = from->parcel->len - BATCH_HEADER_BYTES};
-    batch_patch_header(&batch, from->task->producer_id,
-                       sequence_wire(from->parcel->sequence - from->task->sequence_first),
+    const struct producer *producer = &from->task->producer;
+    batch_patch_header(&batch, producer->id,
+                       sequence_wire(from->parcel->sequence - producer->sequence_first),
                        part->header);
 }
 

@@ -52,7 +52,10 @@ struct fixture {
     struct writer log;     /* the source's: batches of one record */
     int64_t ids_from;      /* the target gives out these */
     int16_t ids_error;     /* or this */
+    int16_t ids_epoch;
     int16_t produce_error; /* once */
+    int64_t moved[2];      /* so far from where it belongs the first batch goes, and the second */
+    int64_t listed_end;    /* of the target, as it tells */
     bool silent;           /* the target answers no Produce */
     struct batch taken[8]; /* the headers that came to the target */
     int32_t taken_count;
@@ -64,10 +67,11 @@ struct fixture {
 static enum fake_action list_offsets(void *arg, const struct fake_request *request,
                                      struct writer *answer)
 {
-    struct list_offsets_part part = {.topic = fake_text("orders"), .leader_epoch = -1};
+    const struct fixture *f = arg;
+    struct list_offsets_part part = {
+        .topic = fake_text("orders"), .offset = f->listed_end, .leader_epoch = -1};
     struct list_offsets_answer all = {&part, 1};
 
-    (void)arg;
     (void)request;
     fake_put_list_offsets(answer, &all);
     return FAKE_ANSWER;
@@ -423,7 +427,7 @@ static enum fake_action init_producer_id(void *arg, const struct fake_request *r
     (void)request;
     struct init_producer_id_answer given = {.error = f->ids_error,
                                             .producer_id = f->ids_error ? -1 : f->ids_from++,
-                                            .producer_epoch = f->ids_error ? -1 : 0};
+                                            .producer_epoch = f->ids_error ? -1 : f->ids_epoch};
     fake_put_init_producer_id(answer, &given);
     return FAKE_ANSWER;
 }
@@ -435,13 +439,14 @@ static enum fake_action produce(void *arg, const struct fake_request *request,
     struct fake_produce part = {0};
     struct err err;
     assert_int_equal(fake_get_produce(request->body, request->version, &part, 1), 1);
+    int64_t moved = f->taken_count < 2 ? f->moved[f->taken_count] : 0;
     struct batch *batch = &f->taken[f->taken_count++];
     assert_int_equal(batch_walk(part.records, part.records_len, batch, &err), BATCH_WALK_ONE);
     assert_true(batch_crc_ok(batch));
     struct produce_answer_part one = {.topic = fake_text("orders"),
                                       .topic_id = part.topic_id,
                                       .error = f->produce_error,
-                                      .base_offset = f->produce_error ? -1 : f->target_end,
+                                      .base_offset = f->produce_error ? -1 : f->target_end + moved,
                                       .message = fake_text(NULL)};
     struct produce_answer all = {.parts = &one, .parts_count = 1};
     f->target_end += f->produce_error ? 0 : batch->count;
@@ -536,6 +541,78 @@ static void a_leader_that_moved_contradicts_nothing(void **state)
     assert_header(&f->taken[2], 4711, 0, 3);
 }
 
+static void resume_after_doubt(struct fixture *f)
+{
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->doubts_count == 1);
+    f->target_end = 0;
+    find_position(f);
+    run_until(f, &f->resumed);
+    engine_start(f->engine, f->task);
+}
+
+/* Its sequence was taken: a broker that others write to is not asked for an id each time. */
+static void behind_others_records_they_go_on_under_it(void **state)
+{
+    struct fixture *f = *state;
+
+    f->moved[0] = 5;
+    begin_records(f);
+    resume_after_doubt(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 3);
+    assert_header(&f->taken[1], 4711, 0, 0);
+    assert_header(&f->taken[2], 4711, 0, 3);
+}
+
+/* What is answered with an older place was taken for a repeat. */
+static void what_passes_for_a_repeat_leaves_the_id(void **state)
+{
+    struct fixture *f = *state;
+
+    f->moved[1] = -3;
+    begin_records(f);
+    resume_after_doubt(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 4);
+    assert_header(&f->taken[1], 4711, 0, 3);
+    assert_header(&f->taken[2], 4712, 0, 0);
+    assert_header(&f->taken[3], 4712, 0, 3);
+}
+
+/* Nothing of it flies; it is told why, and not by the log alone. */
+static void a_partition_without_an_id_is_stalled_by_name(void **state)
+{
+    struct fixture *f = *state;
+
+    f->ids_epoch = 3;
+    begin_records(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->doubts_count == 1);
+    assert_int_equal(f->taken_count, 0);
+    assert_non_null(strstr(f->why.what, "no producer id"));
+    assert_non_null(strstr(f->why.what, "no id of epoch 0"));
+    f->ids_epoch = 0;
+    find_position(f);
+    run_until(f, &f->resumed);
+    engine_start(f->engine, f->task);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 2);
+}
+
+/* The followers are late, and no sequence would tell the same batch again. */
+static void without_an_id_what_is_not_replicated_is_waited_for(void **state)
+{
+    struct fixture *f = *state;
+
+    f->ids_error = KAFKA_CLUSTER_AUTHORIZATION_FAILED;
+    f->produce_error = KAFKA_REQUEST_TIMED_OUT;
+    begin_records(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->doubts_count == 1);
+    find_position(f);
+    turn_for(f->loop, 500);
+    assert_false(f->resumed);
+    assert_int_equal(fake_broker_requests(f->target.broker, API_FETCH), 0);
+    f->listed_end = 3;
+    TURN_UNTIL(f->loop, PATIENCE_MS, fake_broker_requests(f->target.broker, API_FETCH) > 0);
+    assert_int_equal(f->taken_count, 1);
+}
+
 static void without_ids_one_batch_flies_at_a_time(void **state)
 {
     struct fixture *f = *state;
@@ -600,6 +677,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_id_that_the_broker_contradicts_is_left, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_leader_that_moved_contradicts_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(behind_others_records_they_go_on_under_it, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(what_passes_for_a_repeat_leaves_the_id, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_partition_without_an_id_is_stalled_by_name, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(without_an_id_what_is_not_replicated_is_waited_for, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(without_ids_one_batch_flies_at_a_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nothing_goes_before_an_id_is_there, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_new_leader_of_an_old_source_is_a_doubt, set_up,

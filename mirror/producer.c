@@ -1,0 +1,42 @@
+#include "mirror/producer.h"
+
+#include "kafka/error.h"
+
+void producer_init(struct producer *producer)
+{
+    *producer = (struct producer){.id = BATCH_NO_PRODUCER};
+}
+
+void producer_give(struct producer *producer, int64_t id, const struct checkpoint *at)
+{
+    *producer = (struct producer){
+        .id = id, .sequence_first = at->sequence_next, .generation = at->generation};
+}
+
+bool producer_goes_on(const struct producer *producer, const struct checkpoint *at)
+{
+    return producer->id > BATCH_NO_PRODUCER && !producer->spent &&
+           producer->generation == at->generation && at->sequence_next >= producer->sequence_first;
+}
+
+/* The broker says nothing of what it knows of the id. */
+static bool about_the_way(int16_t error)
+{
+    return kafka_error_info(error)->leader_moved || error == KAFKA_REQUEST_TIMED_OUT ||
+           error == KAFKA_NOT_ENOUGH_REPLICAS || error == KAFKA_NOT_ENOUGH_REPLICAS_AFTER_APPEND ||
+           error == KAFKA_TOPIC_AUTHORIZATION_FAILED;
+}
+
+void producer_doubted(struct producer *producer, int16_t error, int64_t base_offset,
+                      int64_t expected)
+{
+    /* Others' records stand before it: its own sequence was taken. Before that place it would be a repeat of another. */
+    bool further_on = error == KAFKA_NONE && base_offset > expected;
+    producer->spent = producer->spent || !(further_on || about_the_way(error));
+}
+
+void producer_resumed(struct producer *producer, const struct resume_event *event)
+{
+    bool counted_anew = event->target_truncated || (event->without_checkpoint && !event->began);
+    producer->spent = producer->spent || counted_anew;
+}
