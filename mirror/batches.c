@@ -66,6 +66,7 @@ void batches_metadata(struct engine *engine)
     for (size_t i = 0; i < engine->tasks_count; i++) {
         struct task *task = engine->tasks[i];
         struct cluster_leader before = task->target_leader;
+        source_route(task);
         sink_route(task);
         bool moved = before.broker != task->target_leader.broker ||
                      before.epoch != task->target_leader.epoch;

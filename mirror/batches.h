@@ -10,6 +10,7 @@
 #ifndef FERRY_MIRROR_BATCHES_H
 #define FERRY_MIRROR_BATCHES_H
 
+#include "mirror/desk.h"
 #include "mirror/engine.h"
 #include "mirror/flow.h"
 #include "mirror/throttle.h"
@@ -73,6 +74,8 @@ struct task {
     char trouble[400];     /* a principal and a topic's name in it */
     int64_t source_end;    /* high watermark as told; -1 unknown */
     int64_t source_end_at_ms;
+    struct cluster_leader source_leader; /* as metadata said last */
+    int16_t source_error;                /* likewise, of the topic */
     int64_t leaderless_ms; /* since when its source partition has no leader; 0 = it has one */
     int32_t corrupt_count; /* times in a row that the target, or we, found a batch corrupt */
     /* target side */
@@ -123,11 +126,11 @@ struct engine {
     struct engine_callbacks callbacks;
     struct task **tasks; /* sorted by topic, partition */
     size_t tasks_count;
-    size_t tasks_capacity;
     struct source_broker **brokers;
     size_t brokers_count;
     struct sink_lane **lanes;
     size_t lanes_count;
+    struct desks desks; /* where resumes ask */
     uint32_t pins_count;
     struct loop_timer *tick;
     struct engine_counters counters;
@@ -138,6 +141,7 @@ struct engine {
     int64_t asked_bytes;     /* of Fetch answers that are not here yet, beyond one a broker */
     bool memory_full;        /* at the last pump: nothing was asked for */
     struct loop_after *pump; /* once after all answers of a loop turn: requests go out together */
+    bool started;            /* some task was, in this turn: the next pump looks at everybody */
     int64_t moved_bytes;     /* sent since the last look at the rate */
     int64_t rested_ms;       /* when that was */
 };
@@ -168,6 +172,8 @@ bool source_idle(
     const struct engine *engine); /* some broker that we know could be asked for more */
 /* Ten times a second: how far brokers are, who is in its first copy. */
 void source_look(struct engine *engine);
+/* Who leads the task's partition at the source, by the newest metadata. */
+void source_route(struct task *task);
 int64_t source_round_trip_us(const struct task *task); /* to its source broker; -1 = unknown */
 void source_free(struct engine *engine);
 

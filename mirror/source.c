@@ -293,8 +293,7 @@ static void answered(void *arg, struct reader *reader, struct buf *block, const 
 
 static bool is_led_by(const struct task *task, int32_t broker)
 {
-    return task->mode == TASK_CARRYING &&
-           cluster_leader(task->engine->source, task->topic, task->index).broker == broker;
+    return task->mode == TASK_CARRYING && task->source_leader.broker == broker;
 }
 
 /* Bytes of one partition in one answer: those that are behind share it evenly, up to `most` of them. An answer full of one
@@ -433,14 +432,14 @@ static void put_request(struct source_request *request, bool held, struct writer
     }
     for (int32_t i = 0; i < request->count; i++) {
         struct task *task = request->tasks[i];
-        wants[i] = (struct fetch_want){
-            .topic = task->topic,
-            .topic_id = task->source_topic_id,
-            .partition = task->index,
-            .current_leader_epoch = cluster_leader(engine->source, task->topic, task->index).epoch,
-            .offset = task->core.fetch_next,
-            .last_fetched_epoch = task->epoch_unchecked ? -1 : task->core.fetch_epoch,
-            .max_bytes = request->shares[i]};
+        wants[i] = (struct fetch_want){.topic = task->topic,
+                                       .topic_id = task->source_topic_id,
+                                       .partition = task->index,
+                                       .current_leader_epoch = task->source_leader.epoch,
+                                       .offset = task->core.fetch_next,
+                                       .last_fetched_epoch =
+                                           task->epoch_unchecked ? -1 : task->core.fetch_epoch,
+                                       .max_bytes = request->shares[i]};
     }
     proto_put_fetch(writer, request->version, held ? FETCH_WAIT_HELD_MS : FETCH_WAIT_MS, 1,
                     (int32_t)engine->options.limits->fetch_bytes, true, wants, request->count);
@@ -519,13 +518,19 @@ static int32_t lanes_for(const struct source_broker *broker)
     return broker->led_count < LANES_MAX ? broker->led_count : LANES_MAX;
 }
 
+void source_route(struct task *task)
+{
+    struct cluster *source = task->engine->source;
+    task->source_leader = cluster_leader(source, task->topic, task->index);
+    task->source_error = cluster_topic_error(source, task->topic);
+}
+
 /* Who may not even describe a topic is told of no leader, so nothing is asked that could be refused. */
 static void look_denied(struct task *task)
 {
     struct cluster *source = task->engine->source;
     char lacks[ACL_LACKS_BYTES];
-    if (cluster_denied(source, cluster_topic_error(source, task->topic), ACL_READ, ACL_TOPIC,
-                       task->topic, lacks)) {
+    if (cluster_denied(source, task->source_error, ACL_READ, ACL_TOPIC, task->topic, lacks)) {
         task_trouble_is(task, lacks);
     }
 }
@@ -539,7 +544,7 @@ void source_look(struct engine *engine)
     for (size_t i = 0; i < engine->tasks_count; i++) {
         struct task *task = engine->tasks[i];
         if (task->mode == TASK_CARRYING) {
-            int32_t leader = cluster_leader(engine->source, task->topic, task->index).broker;
+            int32_t leader = task->source_leader.broker;
             engine->steady_count += task->steady;
             engine->first_copy_count += !task->steady;
             look_denied(task);
@@ -561,7 +566,7 @@ void source_look(struct engine *engine)
 
 int64_t source_round_trip_us(const struct task *task)
 {
-    int32_t leader = cluster_leader(task->engine->source, task->topic, task->index).broker;
+    int32_t leader = task->source_leader.broker;
     return leader < 0 ? -1 : broker_of(task->engine, leader)->round_trip_us;
 }
 
@@ -582,7 +587,7 @@ void source_pump(struct engine *engine)
     for (size_t i = 0; i < engine->tasks_count; i++) {
         struct task *task = engine->tasks[i];
         if (task->mode == TASK_CARRYING && !task->fetching) {
-            int32_t leader = cluster_leader(engine->source, task->topic, task->index).broker;
+            int32_t leader = task->source_leader.broker;
             if (leader >= 0) {
                 broker_of(engine, leader)->wanted = true;
             }

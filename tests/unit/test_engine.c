@@ -42,6 +42,7 @@ struct fixture {
     bool waits;
     bool stalled;
     bool resumed;
+    int32_t resumed_count;
     enum resume_need how;
     struct err why;
     struct fetch_partition *fetched; /* the source's answer to Fetch */
@@ -138,6 +139,7 @@ static void on_resumed(void *arg, struct task *task, const struct resume *resume
     struct fixture *f = arg;
     (void)task;
     f->resumed = true;
+    f->resumed_count++;
     f->how = how;
     f->why = resume->err;
 }
@@ -238,12 +240,17 @@ static void run_until(struct fixture *f, const bool *flag)
     assert_true(fake_run_until(f->loop, flag, PATIENCE_MS));
 }
 
-static void find_position(struct fixture *f)
+static void find_position_of(struct fixture *f, struct task *task)
 {
     const struct resume_options resume = {
         .start = START_EARLIEST, .adopt_end = -1, .read_bytes = 1 << 30};
     f->resumed = false;
-    engine_resume(f->engine, f->task, &resume);
+    engine_resume(f->engine, task, &resume);
+}
+
+static void find_position(struct fixture *f)
+{
+    find_position_of(f, f->task);
 }
 
 /* An engine with one partition that looks for its position. */
@@ -310,6 +317,76 @@ static void a_target_without_an_api_is_named(void **state)
     assert_int_equal(f->why.kind, ERR_REFUSED);
     assert_non_null(strstr(f->why.what, "DescribeProducers"));
     assert_non_null(strstr(f->why.what, f->target.servers));
+}
+
+/* --- thousands at once --------------------------------------------------------------------------------------------- */
+
+#define CROWD   1000
+#define AT_ONCE 256
+
+static void begin_crowd(struct fixture *f)
+{
+    for (int i = 0; i < CROWD; i++) {
+        struct task *task =
+            engine_add(f->engine, "orders", 0, &f->source.topic.id, &f->target.topic.id, f);
+        find_position_of(f, task);
+    }
+}
+
+/* Else the last of ten thousand were answered after their time limit, and metadata, over the same connection, after its own. */
+static void not_all_of_a_crowd_ask_at_once(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f);
+    run_until(f, &f->resumed);
+    f->resumed_count = 0;
+    int32_t before = fake_broker_requests(f->source.broker, API_LIST_OFFSETS);
+    fake_broker_faults(f->source.broker)->delay_ms = 200;
+    begin_crowd(f);
+    turn_for(f->loop, 100);
+    assert_int_equal(fake_broker_requests(f->source.broker, API_LIST_OFFSETS) - before, AT_ONCE);
+    fake_broker_faults(f->source.broker)->delay_ms = 0;
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->resumed_count == CROWD);
+    assert_false(f->waits);
+}
+
+/* Those that had not asked yet look for the leader again; who had, is told. */
+static void a_crowd_goes_on_over_a_new_connection(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f);
+    run_until(f, &f->resumed);
+    f->resumed_count = 0;
+    fake_broker_faults(f->source.broker)->silent = true;
+    begin_crowd(f);
+    turn_for(f->loop, 100);
+    fake_broker_faults(f->source.broker)->silent = false;
+    fake_broker_drop(f->source.broker);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->resumed_count == CROWD - AT_ONCE);
+    assert_true(f->waits);
+}
+
+/* Who goes while it waits for its turn takes no other's. */
+static void who_goes_leaves_the_queue(void **state)
+{
+    struct fixture *f = *state;
+    struct task *tasks[AT_ONCE + 3];
+    int count = (int)(sizeof(tasks) / sizeof(tasks[0]));
+
+    begin(f);
+    run_until(f, &f->resumed);
+    f->resumed_count = 0;
+    fake_broker_faults(f->source.broker)->delay_ms = 100;
+    for (int i = 0; i < count; i++) {
+        tasks[i] = engine_add(f->engine, "orders", 0, &f->source.topic.id, &f->target.topic.id, f);
+        find_position_of(f, tasks[i]);
+    }
+    engine_remove(f->engine, tasks[count - 2]);
+    engine_remove(f->engine, tasks[0]); /* asks already */
+    fake_broker_faults(f->source.broker)->delay_ms = 0;
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->resumed_count == count - 2);
 }
 
 /* --- answers that no honest broker gives -------------------------------------------------------------------------- */
@@ -589,6 +666,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(it_finds_its_position, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_source_without_an_api_is_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_target_without_an_api_is_named, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(not_all_of_a_crowd_ask_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_crowd_goes_on_over_a_new_connection, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_goes_leaves_the_queue, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_answer_of_more_than_was_asked_for_costs_the_connection,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_batch_that_is_too_large_is_asked_for_ever_more_rarely,
