@@ -115,6 +115,7 @@ int64_t batches_round_trip_us(const struct task *task, bool of_source)
 
 void batches_detach(struct engine *engine)
 {
+    source_detach(engine);
     cluster_on_conn(engine->source, NULL, NULL);
     cluster_on_conn(engine->target, NULL, NULL);
 }

@@ -106,12 +106,14 @@ struct task {
 struct source_broker {
     struct engine *engine;
     int32_t broker;
-    uint32_t asking;       /* lanes that have a Fetch in flight, a bit each */
-    bool wanted;           /* by some task, in this pump */
-    uint32_t turn;         /* which task stands first: brokers fill answers in the order asked */
-    int32_t lanes_count;   /* connections that its partitions are fetched over */
-    int32_t led_count;     /* our partitions that it leads */
-    int64_t round_trip_us; /* -1 = unknown */
+    uint32_t asking;        /* lanes that have a Fetch in flight, a bit each */
+    bool wanted;            /* by some task, in this pump */
+    uint32_t turn;          /* which task stands first: brokers fill answers in the order asked */
+    int32_t lanes_count;    /* connections that its partitions are fetched over */
+    int32_t led_count;      /* our partitions that it leads */
+    int64_t round_trip_us;  /* -1 = unknown */
+    int64_t rests_until_ms; /* it is not asked before */
+    struct loop_timer *rest;
 };
 
 struct engine {
@@ -175,6 +177,7 @@ void source_look(struct engine *engine);
 /* Who leads the task's partition at the source, by the newest metadata. */
 void source_route(struct task *task);
 int64_t source_round_trip_us(const struct task *task); /* to its source broker; -1 = unknown */
+void source_detach(struct engine *engine);             /* it asks by itself no more */
 void source_free(struct engine *engine);
 
 void sink_route(struct task *task);      /* find its lane by the target's leader */

@@ -14,6 +14,9 @@
 #define QUEUE_PARTS \
     4 /* asked again when this part of a share is left: what waits long is sent from cold memory */
 #define SHARE_LEAST_BYTES (64 << 10) /* a few batches of 16 KiB */
+/* A broker looks at each partition that a Fetch asks for, 10 us or so: where records trickle into a few of ten thousand, it
+ * would be asked for all of them without a pause. Of what takes it so long it is asked half of the time at most. */
+#define REST_US_A_PARTITION 20
 
 /* A Fetch in flight: which tasks it asked for, and with which tickets. */
 struct source_request {
@@ -23,11 +26,17 @@ struct source_request {
     int16_t version;
     int32_t share;       /* bytes asked of each; less of those that a rate limit holds back */
     int64_t asked_bytes; /* counted in engine->asked_bytes */
+    int64_t asked_ms;
     int32_t count;
     struct task **tasks; /* references */
     uint32_t *tickets;
     int32_t *shares;
 };
+
+static void rested(void *arg)
+{
+    source_pump(arg);
+}
 
 static struct source_broker *broker_of(struct engine *engine, int32_t broker)
 {
@@ -42,15 +51,26 @@ static struct source_broker *broker_of(struct engine *engine, int32_t broker)
     if (engine->brokers == NULL || made == NULL) {
         abort();
     }
-    *made = (struct source_broker){
-        .engine = engine, .broker = broker, .lanes_count = 1, .round_trip_us = -1};
+    *made = (struct source_broker){.engine = engine,
+                                   .broker = broker,
+                                   .lanes_count = 1,
+                                   .round_trip_us = -1,
+                                   .rest = loop_timer_new(engine->loop, rested, engine)};
     engine->brokers[engine->brokers_count++] = made;
     return made;
+}
+
+void source_detach(struct engine *engine)
+{
+    for (size_t i = 0; i < engine->brokers_count; i++) {
+        loop_timer_cancel(engine->brokers[i]->rest);
+    }
 }
 
 void source_free(struct engine *engine)
 {
     for (size_t i = 0; i < engine->brokers_count; i++) {
+        loop_timer_free(engine->brokers[i]->rest);
         free(engine->brokers[i]);
     }
     free(engine->brokers);
@@ -245,6 +265,18 @@ static bool get_answer(const struct source_request *request, struct reader *read
     return false;
 }
 
+/* See REST_US_A_PARTITION. A Fetch that waited for records, or brought many, is followed by the next at once. */
+static void rest_after(const struct source_request *request, size_t bytes)
+{
+    struct source_broker *broker = broker_of(request->engine, request->broker);
+    int64_t rest_ms = request->asked_ms + (int64_t)request->count * REST_US_A_PARTITION / 1000 -
+                      loop_now_ms(request->engine->loop);
+    if (bytes < SHARE_LEAST_BYTES && rest_ms > 0) {
+        broker->rests_until_ms = loop_now_ms(request->engine->loop) + rest_ms;
+        loop_timer_set(broker->rest, rest_ms);
+    }
+}
+
 static void take_answer(struct source_request *request, struct reader *reader, struct buf *block)
 {
     struct fetch_answer answer;
@@ -258,9 +290,11 @@ static void take_answer(struct source_request *request, struct reader *reader, s
                  request->broker, kafka_error_name(answer.error));
     }
     int32_t cursor = 0;
+    size_t bytes = 0;
     request->engine->counters.source_throttle_ms +=
         answer.throttle_ms > 0 ? (uint64_t)answer.throttle_ms : 0;
     for (int32_t i = 0; i < answer.partitions_count; i++) {
+        bytes += answer.partitions[i].records_len;
         int32_t at = asked(request, &answer.partitions[i], &cursor);
         if (at >= 0) {
             struct task *task = request->tasks[at];
@@ -269,6 +303,7 @@ static void take_answer(struct source_request *request, struct reader *reader, s
         }
     }
     fetch_answer_done(&answer);
+    rest_after(request, bytes);
 }
 
 static void answered(void *arg, struct reader *reader, struct buf *block, const struct err *err)
@@ -463,6 +498,9 @@ static bool ask_over(struct engine *engine, struct source_broker *broker, int32_
     if ((broker->asking & (1u << lane)) != 0) {
         return true;
     }
+    if (loop_now_ms(engine->loop) < broker->rests_until_ms) {
+        return false;
+    }
     if (!has_room(engine, lane)) {
         engine->memory_full = true;
         return false; /* acknowledgments give the room back and pump again */
@@ -494,6 +532,7 @@ static bool ask_over(struct engine *engine, struct source_broker *broker, int32_
     writer_init(&writer);
     put_request(request, held, &writer);
     broker->asking |= 1u << lane;
+    request->asked_ms = loop_now_ms(engine->loop);
     conn_send(conn, API_FETCH, request->version, &writer, NULL, 0, FETCH_WAIT_MS + FETCH_GRACE_MS,
               answered, request);
     return true;

@@ -43,6 +43,8 @@ struct fixture {
     bool stalled;
     bool resumed;
     int32_t resumed_count;
+    bool starts; /* whoever has its position, at once */
+    int32_t started_count;
     enum resume_need how;
     struct err why;
     struct fetch_partition *fetched; /* the source's answer to Fetch */
@@ -137,11 +139,14 @@ static void on_resumed(void *arg, struct task *task, const struct resume *resume
                        enum resume_need how)
 {
     struct fixture *f = arg;
-    (void)task;
     f->resumed = true;
     f->resumed_count++;
     f->how = how;
     f->why = resume->err;
+    if (f->starts) {
+        engine_start(f->engine, task);
+        f->started_count++;
+    }
 }
 
 static void on_waits(void *arg, struct task *task, const struct err *why, bool stalled)
@@ -452,6 +457,36 @@ static void a_batch_that_is_too_large_is_asked_for_ever_more_rarely(void **state
     assert_true(early >= 2 && late <= 6);
 }
 
+static enum fake_action fetch_nothing(void *arg, const struct fake_request *request,
+                                      struct writer *answer)
+{
+    const struct fetch_answer none = {.error = KAFKA_NONE};
+
+    (void)arg;
+    fake_put_fetch(answer, request->version, &none);
+    return FAKE_ANSWER;
+}
+
+/* Each Fetch costs a broker a look at every partition: 1,000 of them every 20 ms at most, while little comes. */
+static void a_source_is_not_asked_for_thousands_without_a_pause(void **state)
+{
+    struct fixture *f = *state;
+
+    fake_broker_on(f->source.broker, API_FETCH, fetch_nothing, NULL);
+    begin(f);
+    run_until(f, &f->resumed);
+    engine_start(f->engine, f->task);
+    turn_for(f->loop, 200);
+    assert_true(fake_broker_requests(f->source.broker, API_FETCH) > 20); /* one is nothing */
+    begin_crowd(f);
+    f->starts = true;
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->started_count == CROWD);
+    turn_for(f->loop, 100);
+    int32_t before = fake_broker_requests(f->source.broker, API_FETCH);
+    turn_for(f->loop, 1000);
+    assert_in_range(fake_broker_requests(f->source.broker, API_FETCH) - before, 5, 51);
+}
+
 /* --- the path `records`: whose its batches are -------------------------------------------------------------------- */
 
 static enum fake_action fetch_log(void *arg, const struct fake_request *request,
@@ -673,6 +708,8 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_batch_that_is_too_large_is_asked_for_ever_more_rarely,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_source_is_not_asked_for_thousands_without_a_pause, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(batches_go_under_an_id_that_the_target_gave, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(after_a_lost_connection_they_go_on_under_it, set_up,
