@@ -1,8 +1,9 @@
 /* The door to hiredis: one asynchronous connection on our loop that comes back by itself, named Lua scripts.
  *
  * Redis may be away, slow, flushed, or lying; the callers go on without it. A call made while it is away fails at once
- * (reply NULL, err ERR_RETRY); a call unanswered for timeout_ms fails and drops the connection. Replies are hostile:
- * check type and length of each. Never more than `REDIS_PENDING_MAX` calls in flight.
+ * (reply NULL, err ERR_RETRY); a call unanswered for timeout_ms since it was sent fails and drops the connection. Calls go in
+ * the order they are made in, REDIS_FLIGHT_MAX at a time: of ten thousand at once the last ones are not late because of the
+ * first. Replies are hostile: check type and length of each. Never more than `REDIS_PENDING_MAX` calls without an answer.
  */
 #ifndef FERRY_BASE_REDIS_H
 #define FERRY_BASE_REDIS_H
@@ -18,7 +19,11 @@ struct redis;
 struct redisReply; /* hiredis' */
 
 #define REDIS_PENDING_MAX \
-    8192 /* 8,192 partitions each with one advance in flight; a call beyond fails at once */
+    32768 /* 10,000 partitions of a worker, three calls each; a call beyond fails at once */
+/* Sent and not answered: 100 us each where Redis is busy, a tenth of the time limit; 12,000 a second over a line of 80 ms. And no
+ * more is sent while so many bytes of them are on the way: within the time limit at 1 MB/s. */
+#define REDIS_FLIGHT_MAX       1024
+#define REDIS_FLIGHT_BYTES_MAX (1 << 20)
 
 struct redis_options {
     const char *url;      /* redis://HOST:PORT/DB or rediss:// ; never holds a password */

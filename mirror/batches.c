@@ -66,6 +66,7 @@ void batches_metadata(struct engine *engine)
     for (size_t i = 0; i < engine->tasks_count; i++) {
         struct task *task = engine->tasks[i];
         struct cluster_leader before = task->target_leader;
+        source_route(task);
         sink_route(task);
         bool moved = before.broker != task->target_leader.broker ||
                      before.epoch != task->target_leader.epoch;
@@ -114,6 +115,7 @@ int64_t batches_round_trip_us(const struct task *task, bool of_source)
 
 void batches_detach(struct engine *engine)
 {
+    source_detach(engine);
     cluster_on_conn(engine->source, NULL, NULL);
     cluster_on_conn(engine->target, NULL, NULL);
 }

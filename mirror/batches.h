@@ -10,6 +10,7 @@
 #ifndef FERRY_MIRROR_BATCHES_H
 #define FERRY_MIRROR_BATCHES_H
 
+#include "mirror/desk.h"
 #include "mirror/engine.h"
 #include "mirror/flow.h"
 #include "mirror/producer.h"
@@ -74,6 +75,8 @@ struct task {
     char trouble[400];     /* a principal and a topic's name in it */
     int64_t source_end;    /* high watermark as told; -1 unknown */
     int64_t source_end_at_ms;
+    struct cluster_leader source_leader; /* as metadata said last */
+    int16_t source_error;                /* likewise, of the topic */
     int64_t leaderless_ms; /* since when its source partition has no leader; 0 = it has one */
     int32_t corrupt_count; /* times in a row that the target, or we, found a batch corrupt */
     /* target side */
@@ -103,12 +106,14 @@ struct task {
 struct source_broker {
     struct engine *engine;
     int32_t broker;
-    uint32_t asking;       /* lanes that have a Fetch in flight, a bit each */
-    bool wanted;           /* by some task, in this pump */
-    uint32_t turn;         /* which task stands first: brokers fill answers in the order asked */
-    int32_t lanes_count;   /* connections that its partitions are fetched over */
-    int32_t led_count;     /* our partitions that it leads */
-    int64_t round_trip_us; /* -1 = unknown */
+    uint32_t asking;        /* lanes that have a Fetch in flight, a bit each */
+    bool wanted;            /* by some task, in this pump */
+    uint32_t turn;          /* which task stands first: brokers fill answers in the order asked */
+    int32_t lanes_count;    /* connections that its partitions are fetched over */
+    int32_t led_count;      /* our partitions that it leads */
+    int64_t round_trip_us;  /* -1 = unknown */
+    int64_t rests_until_ms; /* it is not asked before */
+    struct loop_timer *rest;
 };
 
 struct engine {
@@ -123,11 +128,11 @@ struct engine {
     struct engine_callbacks callbacks;
     struct task **tasks; /* sorted by topic, partition */
     size_t tasks_count;
-    size_t tasks_capacity;
     struct source_broker **brokers;
     size_t brokers_count;
     struct sink_lane **lanes;
     size_t lanes_count;
+    struct desks desks; /* where resumes ask */
     uint32_t pins_count;
     struct loop_timer *tick;
     struct engine_counters counters;
@@ -138,6 +143,7 @@ struct engine {
     int64_t asked_bytes;     /* of Fetch answers that are not here yet, beyond one a broker */
     bool memory_full;        /* at the last pump: nothing was asked for */
     struct loop_after *pump; /* once after all answers of a loop turn: requests go out together */
+    bool started;            /* some task was, in this turn: the next pump looks at everybody */
     int64_t moved_bytes;     /* sent since the last look at the rate */
     int64_t rested_ms;       /* when that was */
 };
@@ -168,7 +174,10 @@ bool source_idle(
     const struct engine *engine); /* some broker that we know could be asked for more */
 /* Ten times a second: how far brokers are, who is in its first copy. */
 void source_look(struct engine *engine);
+/* Who leads the task's partition at the source, by the newest metadata. */
+void source_route(struct task *task);
 int64_t source_round_trip_us(const struct task *task); /* to its source broker; -1 = unknown */
+void source_detach(struct engine *engine);             /* it asks by itself no more */
 void source_free(struct engine *engine);
 
 void sink_route(struct task *task);      /* find its lane by the target's leader */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/heap.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "mirror/batches.h"
@@ -215,7 +216,12 @@ static void rest_in_stream(struct engine *engine)
 static void pump(void *arg)
 {
     struct engine *engine = arg;
-    batches_pump_answered(engine);
+    if (engine->started) {
+        batches_pump(engine);
+    } else {
+        batches_pump_answered(engine);
+    }
+    engine->started = false;
     rest_in_stream(engine);
 }
 
@@ -299,6 +305,7 @@ void engine_free(struct engine *engine)
     assert(engine->tick == NULL);
     source_free(engine);
     sink_free(engine);
+    desks_done(&engine->desks);
     records_free(engine);
     recode_free(engine->recode);
     free(engine->tasks);
@@ -334,21 +341,30 @@ static int compare_place(const struct task *task, const char *topic, int32_t par
     return order != 0 ? order : task->index - partition;
 }
 
-static void insert(struct engine *engine, struct task *task)
+/* How many tasks stand before this one's place: where it stands, or belongs. */
+static size_t place_of(const struct engine *engine, const struct task *task)
 {
-    if (engine->tasks_count == engine->tasks_capacity) {
-        engine->tasks_capacity = engine->tasks_capacity == 0 ? 64 : engine->tasks_capacity * 2;
-        engine->tasks = realloc(engine->tasks, engine->tasks_capacity * sizeof(struct task *));
-        if (engine->tasks == NULL) {
-            abort();
+    size_t low = 0;
+    size_t high = engine->tasks_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (compare_place(engine->tasks[middle], task->topic, task->index) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
     }
-    size_t at = engine->tasks_count++;
-    while (at > 0 && compare_place(engine->tasks[at - 1], task->topic, task->index) > 0) {
-        engine->tasks[at] = engine->tasks[at - 1];
-        at--;
-    }
+    return low;
+}
+
+static void insert(struct engine *engine, struct task *task)
+{
+    size_t at = place_of(engine, task);
+    engine->tasks = must_grow(engine->tasks, engine->tasks_count, sizeof(struct task *));
+    memmove(&engine->tasks[at + 1], &engine->tasks[at],
+            (engine->tasks_count - at) * sizeof(struct task *));
     engine->tasks[at] = task;
+    engine->tasks_count++;
 }
 
 struct task *engine_add(struct engine *engine, const char *topic, int32_t partition,
@@ -379,6 +395,7 @@ struct task *engine_add(struct engine *engine, const char *topic, int32_t partit
     task->lane_pin = engine->pins_count++;
     partition_init(&task->core);
     task->core.recode = engine->recode;
+    source_route(task);
     insert(engine, task);
     return task;
 }
@@ -392,8 +409,8 @@ void engine_remove(struct engine *engine, struct task *task)
     drop(task);
     task->mode = TASK_GONE;
     task->news = NEWS_NONE;
-    size_t at = 0;
-    while (engine->tasks[at] != task) {
+    size_t at = place_of(engine, task);
+    while (engine->tasks[at] != task) { /* one that goes may have its successor beside it */
         at++;
     }
     memmove(&engine->tasks[at], &engine->tasks[at + 1],
@@ -454,7 +471,9 @@ void engine_start(struct engine *engine, struct task *task)
     task->epoch_unchecked = false;
     task->hold_until_ms = 0;
     batches_start(task);
-    engine_pump(engine);
+    engine->started =
+        true; /* thousands start in one turn: all are looked through once, not each time */
+    engine_pump_soon(engine);
 }
 
 void engine_hold(struct engine *engine, struct task *task)

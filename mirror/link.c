@@ -484,7 +484,7 @@ void link_free(struct link *link)
     loop_timer_free(link->tick);
     link_topics_clear(link);
     json_decref(link->topics_report);
-    free(link->adopt_json);
+    json_decref(link->adopted);
     free(link->parts);
     buf_pool_free(link->pool);
     config_free(link->service->config);

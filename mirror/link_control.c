@@ -49,25 +49,21 @@ void link_tell_groups(struct link *link)
 
 /* --- the role ----------------------------------------------------------------------------------------------------- */
 
-static char *adopt_text(const char *role_json)
+static json_t *adopted_in(const char *role_json)
 {
     struct err err;
     json_t *role =
         role_json == NULL ? NULL : json_parse(role_json, strlen(role_json), "role", &err);
     json_t *adopt = json_object_get(role, "adopt");
-    char *text = json_is_object(adopt) ? json_text(adopt) : NULL;
+    json_t *adopted = json_is_object(adopt) ? json_incref(adopt) : NULL;
     json_decref(role);
-    return text;
+    return adopted;
 }
 
 int64_t link_adopted_end(const struct link *link, const char *topic, int32_t partition)
 {
     int64_t adopted = -1;
-    struct err err;
-    json_t *adopt = link->adopt_json == NULL
-                        ? NULL
-                        : json_parse(link->adopt_json, strlen(link->adopt_json), "adopt", &err);
-    json_t *pairs = json_object_get(adopt, topic);
+    json_t *pairs = json_object_get(link->adopted, topic);
     for (size_t i = 0; i < json_array_size(pairs); i++) {
         json_t *pair = json_array_get(pairs, i);
         if (json_integer_value(json_array_get(pair, 0)) == partition &&
@@ -75,7 +71,6 @@ int64_t link_adopted_end(const struct link *link, const char *topic, int32_t par
             adopted = json_integer_value(json_array_get(pair, 1));
         }
     }
-    json_decref(adopt);
     return adopted;
 }
 
@@ -159,8 +154,8 @@ static void take_role(struct link *link, const struct control_state *state)
         link->target_is_primary =
             state->role_epoch > 0 && strcmp(state->primary, link->to->name) == 0;
     }
-    if (ours && link->adopt_json == NULL) {
-        link->adopt_json = adopt_text(state->role_json);
+    if (ours && link->adopted == NULL) {
+        link->adopted = adopted_in(state->role_json);
     }
     if (ours == link->role_ours) {
         return;

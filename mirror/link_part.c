@@ -15,27 +15,6 @@
 
 /* --- parts of a link ---------------------------------------------------------------------------------------------- */
 
-struct link_part *part_find(struct link *link, const char *topic, int32_t partition)
-{
-    for (size_t i = 0; i < link->parts_count; i++) {
-        struct link_part *part = link->parts[i];
-        if (part->partition == partition && strcmp(part->topic, topic) == 0) {
-            return part;
-        }
-    }
-    return NULL;
-}
-
-struct link_part *part_by_id(struct link *link, uint64_t id)
-{
-    for (size_t i = 0; i < link->parts_count; i++) {
-        if (link->parts[i]->id == id) {
-            return link->parts[i];
-        }
-    }
-    return NULL;
-}
-
 static void timer_fired(void *arg)
 {
     struct link_part *part = arg;
@@ -44,21 +23,16 @@ static void timer_fired(void *arg)
 
 struct link_part *part_new(struct link *link, const char *topic, int32_t partition)
 {
-    struct link_part *part = calloc(1, sizeof(*part));
-    link->parts = realloc(link->parts, (link->parts_count + 1) * sizeof(struct link_part *));
-    if (part == NULL || link->parts == NULL) {
-        abort();
-    }
+    struct link_part *part = must(calloc(1, sizeof(*part)));
     part->link = link;
-    part->id = ++link->ids_count;
     snprintf(part->topic, sizeof(part->topic), "%s", topic);
     part->partition = partition;
+    link_index_add(part);
     part->state = PART_WAITING;
     part->since_ms = loop_now_ms(link->loop);
     part->resume_depth = link->config->limits.resume_read_bytes;
     part->timer = loop_timer_new(link->loop, timer_fired, part);
     backoff_init(&part->backoff, STALL_FIRST_MS, STALL_CAP_MS, (uint32_t)part->id);
-    link->parts[link->parts_count++] = part;
     link_metrics_part(part);
     part_metadata(part);
     return part;
@@ -79,12 +53,7 @@ void part_free(struct link_part *part)
         engine_remove(link->engine, part->task);
     }
     loop_timer_free(part->timer);
-    for (size_t i = 0; i < link->parts_count; i++) {
-        if (link->parts[i] == part) {
-            link->parts[i] = link->parts[--link->parts_count];
-            break;
-        }
-    }
+    link_index_remove(part);
     free(part);
 }
 

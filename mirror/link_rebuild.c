@@ -14,9 +14,10 @@
 #define REBUILD_TICK_MS 200
 #define LOOK_MS         10000 /* Redis may lose anything at any time */
 #define LOOK_AGAIN_MS   500   /* a position that is not stored yet is by then */
-#define LOOKS_A_TICK    32    /* 160 a second: 1,600 partitions in that time */
-#define AGAIN_MS        5000
-#define RATE_MS         1000
+/* In turn, so that everybody is looked at: 10,000 partitions within 16 s, which costs Redis 2 % of its thread. */
+#define LOOKS_A_TICK 128
+#define AGAIN_MS     5000
+#define RATE_MS      1000
 
 /* --- what is unmapped --------------------------------------------------------------------------------------------- */
 
@@ -201,7 +202,7 @@ static void look(struct link *link, int64_t now_ms)
 {
     int looks = 0;
     for (size_t i = 0; i < link->parts_count && looks < LOOKS_A_TICK; i++) {
-        struct link_part *part = link->parts[i];
+        struct link_part *part = link->parts[++link->rebuild.look_turn % link->parts_count];
         if (look_is_due(part, now_ms)) {
             part->rebuild.asking = true;
             part->rebuild.wanted = false;

@@ -38,6 +38,7 @@ struct offset_store {
     struct offset_counters counters;
     struct offset_track **tracks;
     size_t tracks_count;
+    size_t dead_count; /* of them, given up by their owners and not stored yet */
     bool ready;
     bool greeting; /* asked whose Redis it is, and what it does when it is full */
     int64_t greeted_ms;

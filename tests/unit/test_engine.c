@@ -42,6 +42,9 @@ struct fixture {
     bool waits;
     bool stalled;
     bool resumed;
+    int32_t resumed_count;
+    bool starts; /* whoever has its position, at once */
+    int32_t started_count;
     enum resume_need how;
     struct err why;
     struct fetch_partition *fetched; /* the source's answer to Fetch */
@@ -140,10 +143,14 @@ static void on_resumed(void *arg, struct task *task, const struct resume *resume
                        enum resume_need how)
 {
     struct fixture *f = arg;
-    (void)task;
     f->resumed = true;
+    f->resumed_count++;
     f->how = how;
     f->why = resume->err;
+    if (f->starts) {
+        engine_start(f->engine, task);
+        f->started_count++;
+    }
 }
 
 static void on_waits(void *arg, struct task *task, const struct err *why, bool stalled)
@@ -242,12 +249,17 @@ static void run_until(struct fixture *f, const bool *flag)
     assert_true(fake_run_until(f->loop, flag, PATIENCE_MS));
 }
 
-static void find_position(struct fixture *f)
+static void find_position_of(struct fixture *f, struct task *task)
 {
     const struct resume_options resume = {
         .start = START_EARLIEST, .adopt_end = -1, .read_bytes = 1 << 30};
     f->resumed = false;
-    engine_resume(f->engine, f->task, &resume);
+    engine_resume(f->engine, task, &resume);
+}
+
+static void find_position(struct fixture *f)
+{
+    find_position_of(f, f->task);
 }
 
 /* An engine with one partition that looks for its position. */
@@ -316,6 +328,76 @@ static void a_target_without_an_api_is_named(void **state)
     assert_non_null(strstr(f->why.what, f->target.servers));
 }
 
+/* --- thousands at once --------------------------------------------------------------------------------------------- */
+
+#define CROWD   1000
+#define AT_ONCE 256
+
+static void begin_crowd(struct fixture *f)
+{
+    for (int i = 0; i < CROWD; i++) {
+        struct task *task =
+            engine_add(f->engine, "orders", 0, &f->source.topic.id, &f->target.topic.id, f);
+        find_position_of(f, task);
+    }
+}
+
+/* Else the last of ten thousand were answered after their time limit, and metadata, over the same connection, after its own. */
+static void not_all_of_a_crowd_ask_at_once(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f);
+    run_until(f, &f->resumed);
+    f->resumed_count = 0;
+    int32_t before = fake_broker_requests(f->source.broker, API_LIST_OFFSETS);
+    fake_broker_faults(f->source.broker)->delay_ms = 200;
+    begin_crowd(f);
+    turn_for(f->loop, 100);
+    assert_int_equal(fake_broker_requests(f->source.broker, API_LIST_OFFSETS) - before, AT_ONCE);
+    fake_broker_faults(f->source.broker)->delay_ms = 0;
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->resumed_count == CROWD);
+    assert_false(f->waits);
+}
+
+/* Those that had not asked yet look for the leader again; who had, is told. */
+static void a_crowd_goes_on_over_a_new_connection(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f);
+    run_until(f, &f->resumed);
+    f->resumed_count = 0;
+    fake_broker_faults(f->source.broker)->silent = true;
+    begin_crowd(f);
+    turn_for(f->loop, 100);
+    fake_broker_faults(f->source.broker)->silent = false;
+    fake_broker_drop(f->source.broker);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->resumed_count == CROWD - AT_ONCE);
+    assert_true(f->waits);
+}
+
+/* Who goes while it waits for its turn takes no other's. */
+static void who_goes_leaves_the_queue(void **state)
+{
+    struct fixture *f = *state;
+    struct task *tasks[AT_ONCE + 3];
+    int count = (int)(sizeof(tasks) / sizeof(tasks[0]));
+
+    begin(f);
+    run_until(f, &f->resumed);
+    f->resumed_count = 0;
+    fake_broker_faults(f->source.broker)->delay_ms = 100;
+    for (int i = 0; i < count; i++) {
+        tasks[i] = engine_add(f->engine, "orders", 0, &f->source.topic.id, &f->target.topic.id, f);
+        find_position_of(f, tasks[i]);
+    }
+    engine_remove(f->engine, tasks[count - 2]);
+    engine_remove(f->engine, tasks[0]); /* asks already */
+    fake_broker_faults(f->source.broker)->delay_ms = 0;
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->resumed_count == count - 2);
+}
+
 /* --- answers that no honest broker gives -------------------------------------------------------------------------- */
 
 static enum fake_action fetch(void *arg, const struct fake_request *request, struct writer *answer)
@@ -377,6 +459,36 @@ static void a_batch_that_is_too_large_is_asked_for_ever_more_rarely(void **state
     fake_run_for(f->loop, 1200); /* the cap is 400 ms */
     int32_t late = fake_broker_requests(f->source.broker, API_FETCH) - early;
     assert_true(early >= 2 && late <= 6);
+}
+
+static enum fake_action fetch_nothing(void *arg, const struct fake_request *request,
+                                      struct writer *answer)
+{
+    const struct fetch_answer none = {.error = KAFKA_NONE};
+
+    (void)arg;
+    fake_put_fetch(answer, request->version, &none);
+    return FAKE_ANSWER;
+}
+
+/* Each Fetch costs a broker a look at every partition: 1,000 of them every 20 ms at most, while little comes. */
+static void a_source_is_not_asked_for_thousands_without_a_pause(void **state)
+{
+    struct fixture *f = *state;
+
+    fake_broker_on(f->source.broker, API_FETCH, fetch_nothing, NULL);
+    begin(f);
+    run_until(f, &f->resumed);
+    engine_start(f->engine, f->task);
+    turn_for(f->loop, 200);
+    assert_true(fake_broker_requests(f->source.broker, API_FETCH) > 20); /* one is nothing */
+    begin_crowd(f);
+    f->starts = true;
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->started_count == CROWD);
+    turn_for(f->loop, 100);
+    int32_t before = fake_broker_requests(f->source.broker, API_FETCH);
+    turn_for(f->loop, 1000);
+    assert_in_range(fake_broker_requests(f->source.broker, API_FETCH) - before, 5, 51);
 }
 
 /* --- the path `records`: whose its batches are -------------------------------------------------------------------- */
@@ -666,10 +778,15 @@ int main(void)
         cmocka_unit_test_setup_teardown(it_finds_its_position, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_source_without_an_api_is_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_target_without_an_api_is_named, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(not_all_of_a_crowd_ask_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_crowd_goes_on_over_a_new_connection, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_goes_leaves_the_queue, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_answer_of_more_than_was_asked_for_costs_the_connection,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_batch_that_is_too_large_is_asked_for_ever_more_rarely,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_source_is_not_asked_for_thousands_without_a_pause, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(batches_go_under_an_id_that_the_target_gave, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(after_a_lost_connection_they_go_on_under_it, set_up,

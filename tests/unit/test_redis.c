@@ -464,6 +464,89 @@ static void too_many_calls_fail_at_once(void **state)
     assert_int_equal(seen->errors_count, 1 + REDIS_PENDING_MAX);
 }
 
+/* Bytes that came to the server since it was asked last. */
+static size_t server_takes(struct server *server)
+{
+    char got[64 << 10];
+    size_t all = 0;
+    turn_for(server->seen.loop, 30);
+    while (readable(server->fd)) {
+        ssize_t len = recv(server->fd, got, sizeof(got), 0);
+        assert_true(len > 0);
+        all += (size_t)len;
+        turn_for(server->seen.loop, 10);
+    }
+    return all;
+}
+
+/* The last of ten thousand is not late because of the first; their order stays. */
+static void so_many_calls_are_on_the_way(void **state)
+{
+    struct server *server = *state;
+    struct seen *seen = &server->seen;
+    const size_t call_bytes = strlen("*1\r\n$1\r\nA\r\n");
+    begin(server, 300);
+    for (int i = 0; i < REDIS_FLIGHT_MAX + 2; i++) {
+        call(seen, "A");
+    }
+    call(seen, "B");
+    assert_int_equal(server_takes(server), REDIS_FLIGHT_MAX * call_bytes);
+    for (int i = 0; i < REDIS_FLIGHT_MAX; i++) {
+        server_say(server, "+a\r\n");
+    }
+    server_expect(server, "*1\r\n$1\r\nA\r\n*1\r\n$1\r\nA\r\n*1\r\n$1\r\nB\r\n");
+    turn_for(seen->loop, 200); /* their time began when they were sent */
+    server_say(server, "+a\r\n+a\r\n+b\r\n");
+    UNTIL(seen, seen->replies_count == REDIS_FLIGHT_MAX + 3);
+    assert_string_equal(seen->text, "b");
+    assert_int_equal(seen->errors_count, 0);
+    assert_int_equal(seen->away_count, 0);
+}
+
+static void no_more_bytes_than_a_line_carries_in_time(void **state)
+{
+    struct server *server = *state;
+    struct seen *seen = &server->seen;
+    static char large[REDIS_FLIGHT_BYTES_MAX + 1];
+    begin(server, 1000);
+    memset(large, 'x', sizeof(large) - 1);
+    call(seen, large);
+    call(seen, "A");
+    assert_in_range(server_takes(server), sizeof(large), sizeof(large) + 20);
+    server_say(server, "+x\r\n");
+    server_expect(server, "*1\r\n$1\r\nA\r\n");
+    call(seen, large); /* waits for nobody's bytes but its own */
+    assert_in_range(server_takes(server), sizeof(large), sizeof(large) + 20);
+    close(server->fd); /* those that wait are answered, too */
+    server->fd = -1;
+    call(seen, "A");
+    UNTIL(seen, seen->errors_count == 3);
+}
+
+/* It answered in time; the loop was busy with something else. */
+static void answers_that_nobody_has_read_are_not_late(void **state)
+{
+    struct server *server = *state;
+    struct seen *seen = &server->seen;
+    static char answers[64 << 10]; /* more than one read takes */
+    begin(server, 100);
+    for (int i = 0; i < 1000; i++) {
+        call(seen, "A");
+    }
+    for (int i = 0; i < 5; i++) {
+        loop_run_once(seen->loop, 5);
+    }
+    for (size_t at = 0; at < 1000; at++) {
+        memcpy(answers + at * 60,
+               "$53\r\n12345678901234567890123456789012345678901234567890123\r\n", 60);
+    }
+    answers[60000] = '\0';
+    server_say(server, answers);
+    usleep(200 * 1000);
+    UNTIL(seen, seen->replies_count + seen->errors_count == 1000);
+    assert_int_equal(seen->errors_count, 0);
+}
+
 static void it_may_be_freed_anywhere(void **state)
 {
     struct server *server = *state;
@@ -945,6 +1028,9 @@ int main(void)
         SCRIPTED(an_endless_array_is_cut),
         SCRIPTED(a_lost_connection_answers_all),
         SCRIPTED(too_many_calls_fail_at_once),
+        SCRIPTED(so_many_calls_are_on_the_way),
+        SCRIPTED(no_more_bytes_than_a_line_carries_in_time),
+        SCRIPTED(answers_that_nobody_has_read_are_not_late),
         SCRIPTED(it_may_be_freed_anywhere),
         SCRIPTED(nobody_there_is_told_once_and_tried_again),
         SCRIPTED(a_name_that_is_not_there_blocks_nobody),
