@@ -92,8 +92,9 @@ struct task {
     /* path `records` alone */
     int64_t unnamed_ms;   /* since when it waits for an id, and sends nothing; 0 = it does not */
     int32_t source_epoch; /* of the leader that the position was found at; -1 = unknown */
-    int64_t appended_end; /* without an id: see resume_options */
+    int64_t appended_end;   /* see resume_options */
     int32_t appended_epoch; /* of the target's leader that said so */
+    int64_t fell_to;        /* see resume_options */
     /* resuming */
     struct resume_run *run;
     bool resume_wanted; /* as soon as nothing flies */
@@ -210,6 +211,8 @@ void records_init(struct engine *engine);
 void records_free(struct engine *engine);
 void records_start(struct task *task);
 void records_remove(struct task *task);
+/* May the task's next batch go? Not under the id that it has: as soon as nothing of it flies it gets another one. */
+bool records_may_go(struct task *task, const struct parcel *next);
 void records_metadata(struct engine *engine);
 void records_look(struct engine *engine);
 

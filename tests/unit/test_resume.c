@@ -48,6 +48,7 @@ static int setup(void **state)
                                              .on_truncation = POLICY_CONTINUE,
                                              .on_foreign_write = POLICY_CONTINUE,
                                              .adopt_end = -1,
+                                             .fell_to = -1,
                                              .read_bytes = 1 << 20};
     memset(&bench->options.source_topic_id, 1, sizeof(struct uuid));
     memset(&bench->options.target_topic_id, 2, sizeof(struct uuid));
