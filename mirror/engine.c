@@ -409,7 +409,7 @@ void engine_resume(struct engine *engine, struct task *task, const struct resume
     task->resume_options.id_base = task->id_base;
     task->resume_options.source_topic_id = task->source_topic_id;
     task->resume_options.target_topic_id = task->target_topic_id;
-    task->source_epoch = cluster_leader(engine->source, task->topic, task->index).epoch;
+    task->source_epoch = -1; /* known with the first question to the source */
     task->resume_options.filter = task->engine->options.filter;
     task->resume_options.by_content = engine_by_content(engine);
     task->resume_options.repeats_span = 2 * sink_bounds(task).window_records;

@@ -21,7 +21,8 @@ bool producer_goes_on(const struct producer *producer, const struct checkpoint *
                       int32_t source_epoch)
 {
     return producer->id > BATCH_NO_PRODUCER && !producer->spent &&
-           producer->source_epoch == source_epoch && producer->generation == at->generation && at->sequence_next >= producer->sequence_first;
+           producer->source_epoch == source_epoch && producer->generation == at->generation &&
+           at->sequence_next >= producer->sequence_first;
 }
 
 void producer_sent(struct producer *producer, const struct parcel *parcel)

@@ -468,7 +468,8 @@ enum resume_need resume_decide_target(struct resume *resume)
     bool newer_generation = resume_highest_generation(resume) > from->generation;
     bool fell = resume->options.by_content && resume->options.fell_to >= 0 &&
                 resume->options.fell_to < from->target_next; /* and was filled again since */
-    if (target->end < from->target_next || fell || (broker_end >= 0 && broker_end < from->sequence_next)) {
+    if (target->end < from->target_next || fell ||
+        (broker_end >= 0 && broker_end < from->sequence_next)) {
         return resume_read_back(resume); /* the target lost records that the checkpoint counts */
     }
     int64_t newer = broker_end < 0 ? 0 : broker_end - from->sequence_next;

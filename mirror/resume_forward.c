@@ -214,7 +214,8 @@ static enum resume_need look_back(struct resume *resume)
 {
     int64_t next = resume->runs_from.source_next;
     int64_t from = next - resume->options.repeats_span;
-    if (from < resume->source.log_start) { /* what is gone there was not mirrored behind the checkpoint */
+    if (from <
+        resume->source.log_start) { /* what is gone there was not mirrored behind the checkpoint */
         from = resume->source.log_start < next ? resume->source.log_start : next;
     }
     resume->looked_back = true;

@@ -688,8 +688,7 @@ static int compare_topic(const void *a, const void *b)
 
 static bool may_go(struct task *task, const struct parcel *parcel)
 {
-    return task->unnamed_ms == 0 &&
-           (task->engine->records == NULL || records_may_go(task, parcel));
+    return task->unnamed_ms == 0 && (task->engine->records == NULL || records_may_go(task, parcel));
 }
 
 /* Take one batch from each ready task. Those with more to send are queued again behind the others. */

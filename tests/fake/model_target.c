@@ -110,8 +110,7 @@ int16_t model_target_append(struct model_target *target, const uint8_t *bytes, s
     int32_t first = batch.base_sequence;
     int32_t last = sequence_wire((int64_t)first + batch.last_offset_delta);
     *out_offset = -1;
-    if (producer >= 0 &&
-        !follows(&target->producers[producer], first, last, &error, out_offset)) {
+    if (producer >= 0 && !follows(&target->producers[producer], first, last, &error, out_offset)) {
         return error;
     }
     struct model_entry *entry = add(target, bytes, len);

@@ -26,8 +26,9 @@ struct model_record { /* where it stood at the source, and which one it is */
 struct model_entry {
     int64_t base;
     int64_t next;
-    int32_t generation; /* -1 = foreign. Under an id that was given out 0, until whoever knows writes it here */
-    int32_t producer;   /* whose state it moved; -1 = none */
+    int32_t
+        generation; /* -1 = foreign. Under an id that was given out 0, until whoever knows writes it here */
+    int32_t producer; /* whose state it moved; -1 = none */
     int64_t source_first;
     int64_t source_next;
     struct model_record *records; /* next - base; NULL = foreign */

@@ -49,9 +49,9 @@ struct fixture {
     /* over the path `records` */
     bool records;
     int32_t doubts_count;
-    struct writer log;     /* the source's: batches of one record */
-    int64_t ids_from;      /* the target gives out these */
-    int16_t ids_error;     /* or this */
+    struct writer log; /* the source's: batches of one record */
+    int64_t ids_from;  /* the target gives out these */
+    int16_t ids_error; /* or this */
     int16_t ids_epoch;
     int16_t produce_error; /* once */
     int64_t moved[2];      /* so far from where it belongs the first batch goes, and the second */

@@ -82,7 +82,8 @@ static void where_it_was_counted_anew_it_is_left(void **state)
     (void)state;
     assert_false(left_after_resume((struct resume_event){0}));
     assert_false(left_after_resume((struct resume_event){.repeated_count = 5}));
-    assert_false(left_after_resume((struct resume_event){.without_checkpoint = true, .began = true}));
+    assert_false(
+        left_after_resume((struct resume_event){.without_checkpoint = true, .began = true}));
     assert_true(left_after_resume((struct resume_event){.without_checkpoint = true}));
     assert_true(left_after_resume((struct resume_event){.target_truncated = true}));
 }

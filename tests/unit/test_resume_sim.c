@@ -1450,7 +1450,8 @@ static void world_init(struct world *world, uint64_t seed, bool records, bool lo
     if (world->can & (W_EXPIRY | W_COMPACTION | W_INNER_COMPACTION)) {
         world->can &= ~(uint32_t)W_RIVALS;
     }
-    if (records && world->can & W_TARGET_CUT) { /* no id tells that another worker has filled it again */
+    if (records &&
+        world->can & W_TARGET_CUT) { /* no id tells that another worker has filled it again */
         world->can &= ~(uint32_t)W_RIVALS;
     }
     if (world->can &
