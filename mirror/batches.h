@@ -5,7 +5,7 @@
  *   source     one Fetch in flight a source broker, many partitions; several, to a far one  -> partition_take()
  *   sink       Produce requests of one batch for each of many partitions, pinned lanes -> partition_answer()
  *   batches    what the two are called by
- *   records    over the path `records`: whose the batches are, and what that path sees to beside
+ *   records    over the path `records`: whose the batches are (mirror/producer), and what that path sees to beside
  */
 #ifndef FERRY_MIRROR_BATCHES_H
 #define FERRY_MIRROR_BATCHES_H
@@ -93,10 +93,11 @@ struct task {
     /* whose its batches are */
     struct producer producer;
     /* path `records` alone */
-    int64_t unnamed_ms;   /* since when it waits for an id, and sends nothing; 0 = it does not */
-    int32_t source_epoch; /* of the leader that the position was found at; -1 = unknown */
-    int64_t appended_end; /* without an id: see resume_options */
+    int64_t unnamed_ms;     /* since when it waits for an id, and sends nothing; 0 = it does not */
+    int32_t source_epoch;   /* of the leader that the position was found at; -1 = unknown */
+    int64_t appended_end;   /* see resume_options */
     int32_t appended_epoch; /* of the target's leader that said so */
+    int64_t fell_to;        /* see resume_options */
     /* resuming */
     struct resume_run *run;
     bool resume_wanted; /* as soon as nothing flies */
@@ -219,6 +220,8 @@ void records_init(struct engine *engine);
 void records_free(struct engine *engine);
 void records_start(struct task *task);
 void records_remove(struct task *task);
+/* May the task's next batch go? Not under the id that it has: as soon as nothing of it flies it gets another one. */
+bool records_may_go(struct task *task, const struct parcel *next);
 void records_metadata(struct engine *engine);
 void records_look(struct engine *engine);
 

@@ -391,6 +391,7 @@ struct task *engine_add(struct engine *engine, const char *topic, int32_t partit
     task->ack_ms = -1;
     producer_init(&task->producer);
     task->source_epoch = -1;
+    task->fell_to = -1;
     task->target_leader = (struct cluster_leader){.broker = -1, .epoch = -1};
     task->lane_pin = engine->pins_count++;
     partition_init(&task->core);
@@ -428,11 +429,12 @@ void engine_resume(struct engine *engine, struct task *task, const struct resume
     task->resume_options.id_base = task->id_base;
     task->resume_options.source_topic_id = task->source_topic_id;
     task->resume_options.target_topic_id = task->target_topic_id;
-    task->source_epoch = cluster_leader(engine->source, task->topic, task->index).epoch;
+    task->source_epoch = -1; /* known with the first question to the source */
     task->resume_options.filter = task->engine->options.filter;
     task->resume_options.by_content = engine_by_content(engine);
     task->resume_options.repeats_span = 2 * sink_bounds(task).window_records;
     task->resume_options.appended_end = sink_appended_end(task);
+    task->resume_options.fell_to = task->fell_to;
     task->resume_wanted = true;
     task->engine->counters.resumes++;
     task_ref(task);

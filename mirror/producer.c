@@ -7,16 +7,38 @@ void producer_init(struct producer *producer)
     *producer = (struct producer){.id = BATCH_NO_PRODUCER};
 }
 
-void producer_give(struct producer *producer, int64_t id, const struct checkpoint *at)
+void producer_give(struct producer *producer, int64_t id, const struct checkpoint *at,
+                   int32_t source_epoch)
 {
-    *producer = (struct producer){
-        .id = id, .sequence_first = at->sequence_next, .generation = at->generation};
+    *producer = (struct producer){.id = id,
+                                  .sequence_first = at->sequence_next,
+                                  .sequence_sent = at->sequence_next,
+                                  .generation = at->generation,
+                                  .source_epoch = source_epoch};
 }
 
-bool producer_goes_on(const struct producer *producer, const struct checkpoint *at)
+bool producer_goes_on(const struct producer *producer, const struct checkpoint *at,
+                      int32_t source_epoch)
 {
     return producer->id > BATCH_NO_PRODUCER && !producer->spent &&
-           producer->generation == at->generation && at->sequence_next >= producer->sequence_first;
+           producer->source_epoch == source_epoch && producer->generation == at->generation &&
+           at->sequence_next >= producer->sequence_first;
+}
+
+void producer_sent(struct producer *producer, const struct parcel *parcel)
+{
+    int64_t behind = parcel->sequence + parcel->count;
+    if (behind > producer->sequence_sent) {
+        producer->sequence_sent = behind;
+    }
+}
+
+bool producer_same_again(const struct producer *producer, const struct partition *partition,
+                         const struct parcel *next)
+{
+    bool dense = next->runs == NULL && next->source_next - next->source_first == next->count &&
+                 next->source_first == partition_sent_to(partition);
+    return dense || producer->id == BATCH_NO_PRODUCER || next->sequence >= producer->sequence_sent;
 }
 
 /* The broker says nothing of what it knows of the id. */

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "mirror/partition.h"
 #include "mirror/resume.h"
 #include "offsets/checkpoint.h"
 
@@ -17,14 +18,25 @@ struct producer {
     int64_t id;             /* BATCH_NO_PRODUCER = nobody's */
     int64_t sequence_first; /* of the partition's counter, what is 0 under that id */
     int32_t generation;     /* that it was given for */
+    int32_t source_epoch;   /* of the source's leader then; -1 = unknown */
+    int64_t sequence_sent;  /* of the partition's counter, behind all that was sent under it */
     bool spent;             /* another one for the next start */
 };
 
 void producer_init(struct producer *producer);
 /* Batches from here on go under it. */
-void producer_give(struct producer *producer, int64_t id, const struct checkpoint *at);
-/* May a partition go on under the id that it has? */
-bool producer_goes_on(const struct producer *producer, const struct checkpoint *at);
+void producer_give(struct producer *producer, int64_t id, const struct checkpoint *at,
+                   int32_t source_epoch);
+/* May a partition go on under the id that it has? Not from another leader of the source: that one may have lost records, and
+ * have others in their places; of those that are on their way or not replicated yet no resume knows. */
+bool producer_goes_on(const struct producer *producer, const struct checkpoint *at,
+                      int32_t source_epoch);
+/* Its partition's next batch goes out now. */
+void producer_sent(struct producer *producer, const struct parcel *parcel);
+/* Were the same records sent under it before, as far as one can tell, if any were? Compaction takes records out between two
+ * readings; a batch of others with equal bounds would be answered as a repeat, and be lost. `next` is not sent yet. */
+bool producer_same_again(const struct producer *producer, const struct partition *partition,
+                         const struct parcel *next);
 /* A batch that should have come to `expected` was answered otherwise: does that contradict its sequence? */
 void producer_doubted(struct producer *producer, int16_t error, int64_t base_offset,
                       int64_t expected);

@@ -34,7 +34,7 @@ struct records {
 
 static void give(struct task *task, int64_t producer_id)
 {
-    producer_give(&task->producer, producer_id, &task->core.at);
+    producer_give(&task->producer, producer_id, &task->core.at, task->source_epoch);
     task->core.alone = producer_id == BATCH_NO_PRODUCER;
     task->unnamed_ms = 0;
 }
@@ -44,7 +44,7 @@ static void ask(struct records *records);
 static void name(struct task *task)
 {
     struct records *records = task->engine->records;
-    if (producer_goes_on(&task->producer, &task->core.at)) {
+    if (producer_goes_on(&task->producer, &task->core.at, task->source_epoch)) {
         task->unnamed_ms = 0;
     } else if (records->none) {
         give(task, BATCH_NO_PRODUCER);
@@ -184,6 +184,7 @@ void records_start(struct task *task)
 {
     task->unnamed_ms = 0;
     task->appended_end = 0;
+    task->fell_to = -1;
     name(task);
     look_at_source_leader(task);
 }
@@ -195,6 +196,19 @@ void records_remove(struct task *task)
     if (task->producer.id == records->producer_id) {
         records->producer_id = BATCH_NO_PRODUCER;
     }
+}
+
+bool records_may_go(struct task *task, const struct parcel *next)
+{
+    if (producer_same_again(&task->producer, &task->core, next)) {
+        return true;
+    }
+    if (partition_flight_count(&task->core) == 0) {
+        task->producer.spent = true;
+        partition_reopen(&task->core);
+        name(task);
+    }
+    return task->unnamed_ms == 0 && partition_flight_count(&task->core) == 0;
 }
 
 void records_metadata(struct engine *engine)

@@ -466,7 +466,10 @@ enum resume_need resume_decide_target(struct resume *resume)
     }
     int64_t broker_end = resume_broker_end(resume, from->generation, from->sequence_next);
     bool newer_generation = resume_highest_generation(resume) > from->generation;
-    if (target->end < from->target_next || (broker_end >= 0 && broker_end < from->sequence_next)) {
+    bool fell = resume->options.by_content && resume->options.fell_to >= 0 &&
+                resume->options.fell_to < from->target_next; /* and was filled again since */
+    if (target->end < from->target_next || fell ||
+        (broker_end >= 0 && broker_end < from->sequence_next)) {
         return resume_read_back(resume); /* the target lost records that the checkpoint counts */
     }
     int64_t newer = broker_end < 0 ? 0 : broker_end - from->sequence_next;

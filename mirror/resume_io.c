@@ -300,6 +300,9 @@ static void step(struct resume_run *run)
         leaderless(run, cluster, of_source);
         return;
     }
+    if (of_source && run->task->source_epoch < 0) {
+        run->task->source_epoch = leader.epoch;
+    }
     int32_t lane = reads ? LANE_READ : LANE_SMALL;
     struct conn *conn = cluster_conn(cluster, leader.broker, lane);
     if (conn == NULL) {

@@ -487,16 +487,13 @@ static void advanced(struct task *task, const struct ack *ack)
     }
 }
 
-/* It waited for its followers, and everybody behind it with it. A batch without an id that is sent again meanwhile stands
- * there twice. */
+/* It waited for its followers, and everybody behind it with it. Sent again meanwhile it waits again, or stands there twice. */
 static void not_replicated(struct task *task)
 {
     const struct parcel *parcel = partition_oldest(&task->core);
     sink_slow(task);
-    if (task->core.alone) {
-        task->appended_end = parcel->target_first + parcel->count;
-        task->appended_epoch = task->target_leader.epoch;
-    }
+    task->appended_end = parcel->target_first + parcel->count;
+    task->appended_epoch = task->target_leader.epoch;
 }
 
 /* Another leader may never have had it. */
@@ -511,6 +508,7 @@ static void take_part(struct task *task, const struct produce_answer_part *part)
     struct ack ack;
     struct err why = {0};
     char lacks[ACL_LACKS_BYTES];
+    int64_t expected = partition_oldest(&task->core)->target_first;
     if (kafka_error_info(part->error)->leader_moved) {
         cluster_refresh(task->engine->target);
     }
@@ -523,8 +521,9 @@ static void take_part(struct task *task, const struct produce_answer_part *part)
         sink_ready(task);
         break;
     case ANSWERED_DOUBT:
-        producer_doubted(&task->producer, part->error, part->base_offset,
-                         partition_oldest(&task->core)->target_first);
+        producer_doubted(&task->producer, part->error, part->base_offset, expected);
+        task->fell_to =
+            part->error == KAFKA_NONE && part->base_offset < expected ? part->base_offset : -1;
         if (part->error == KAFKA_REQUEST_TIMED_OUT ||
             part->error == KAFKA_NOT_ENOUGH_REPLICAS_AFTER_APPEND) {
             not_replicated(task);
@@ -687,6 +686,11 @@ static int compare_topic(const void *a, const void *b)
     return order != 0 ? order : left->task->index - right->task->index;
 }
 
+static bool may_go(struct task *task, const struct parcel *parcel)
+{
+    return task->unnamed_ms == 0 && (task->engine->records == NULL || records_may_go(task, parcel));
+}
+
 /* Take one batch from each ready task. Those with more to send are queued again behind the others. */
 static int32_t collect(struct sink_lane *lane, struct sink_parcel *out)
 {
@@ -699,10 +703,11 @@ static int32_t collect(struct sink_lane *lane, struct sink_parcel *out)
         struct task *task = ready_pop(lane);
         struct partition_bounds bounds = sink_bounds(task);
         struct parcel *parcel = partition_peek(&task->core, &bounds);
-        if (task->mode == TASK_CARRYING && task->unnamed_ms == 0 && parcel != NULL) {
+        if (task->mode == TASK_CARRYING && parcel != NULL && may_go(task, parcel)) {
             out[count++] = (struct sink_parcel){.task = task, .parcel = parcel};
             bytes += parcel->len;
             engine->moved_bytes += (int64_t)parcel->len;
+            producer_sent(&task->producer, parcel);
             partition_sent(&task->core, now_ms);
             sink_ready(task);
         }

@@ -52,9 +52,9 @@ struct fixture {
     /* over the path `records` */
     bool records;
     int32_t doubts_count;
-    struct writer log;     /* the source's: batches of one record */
-    int64_t ids_from;      /* the target gives out these */
-    int16_t ids_error;     /* or this */
+    struct writer log; /* the source's: batches of one record */
+    int64_t ids_from;  /* the target gives out these */
+    int16_t ids_error; /* or this */
     int16_t ids_epoch;
     int16_t produce_error; /* once */
     int64_t moved[2];      /* so far from where it belongs the first batch goes, and the second */
@@ -622,6 +622,55 @@ static void after_a_lost_connection_they_go_on_under_it(void **state)
     assert_header(&f->taken[2], 4711, 0, 3);
 }
 
+static void resume_after_doubt(struct fixture *f)
+{
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->doubts_count == 1);
+    f->target_end = 0;
+    find_position(f);
+    run_until(f, &f->resumed);
+    engine_start(f->engine, f->task);
+}
+
+/* The first batch is on its way, and its connection breaks. */
+static void lose_one(struct fixture *f)
+{
+    f->silent = true;
+    begin_records(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 1);
+    f->silent = false;
+    fake_broker_drop(f->target.broker);
+}
+
+/* Which may have other records where that one had been read. */
+static void from_another_leader_of_the_source_they_go_under_another_id(void **state)
+{
+    struct fixture *f = *state;
+
+    lose_one(f);
+    f->source.partition.leader_epoch = 4;
+    cluster_refresh(f->source.cluster);
+    TURN_UNTIL(f->loop, PATIENCE_MS, cluster_leader(f->source.cluster, "orders", 0).epoch == 4);
+    resume_after_doubt(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 3);
+    assert_header(&f->taken[1], 4712, 0, 0);
+    assert_header(&f->taken[2], 4712, 0, 3);
+}
+
+/* As many records with other offsets: under the same id they would be taken for those that were on their way. */
+static void what_the_source_lacks_now_goes_under_another_id(void **state)
+{
+    struct fixture *f = *state;
+
+    lose_one(f);
+    f->log.len = 0;
+    fake_batch_plain(&f->log, 11, 3, 10, CODEC_NONE);
+    fake_batch_plain(&f->log, 14, 2, 10, CODEC_NONE);
+    resume_after_doubt(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 3);
+    assert_header(&f->taken[1], 4712, 0, 0);
+    assert_header(&f->taken[2], 4712, 0, 3);
+}
+
 static void an_id_that_the_broker_contradicts_is_left(void **state)
 {
     struct fixture *f = *state;
@@ -651,15 +700,6 @@ static void a_leader_that_moved_contradicts_nothing(void **state)
     engine_start(f->engine, f->task);
     TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 3);
     assert_header(&f->taken[2], 4711, 0, 3);
-}
-
-static void resume_after_doubt(struct fixture *f)
-{
-    TURN_UNTIL(f->loop, PATIENCE_MS, f->doubts_count == 1);
-    f->target_end = 0;
-    find_position(f);
-    run_until(f, &f->resumed);
-    engine_start(f->engine, f->task);
 }
 
 /* Its sequence was taken: a broker that others write to is not asked for an id each time. */
@@ -790,6 +830,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(batches_go_under_an_id_that_the_target_gave, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(after_a_lost_connection_they_go_on_under_it, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(from_another_leader_of_the_source_they_go_under_another_id,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_the_source_lacks_now_goes_under_another_id, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(an_id_that_the_broker_contradicts_is_left, set_up,
                                         tear_down),
