@@ -473,8 +473,7 @@ void engine_start(struct engine *engine, struct task *task)
     task->epoch_unchecked = false;
     task->hold_until_ms = 0;
     batches_start(task);
-    engine->started =
-        true; /* thousands start in one turn: all are looked through once, not each time */
+    engine->started = true; /* thousands do in one turn: all are looked through once */
     engine_pump_soon(engine);
 }
 
