@@ -689,8 +689,7 @@ static int compare_topic(const void *a, const void *b)
 /* Not under the id that it has, maybe: as soon as nothing of it flies mirror/records gives it another one. */
 static bool may_go(struct task *task, const struct parcel *next)
 {
-    bool own =
-        !task->engine->options.records || producer_same_again(&task->producer, &task->core, next);
+    bool own = !task->engine->options.records || producer_same_again(&task->producer, next);
     if (!own && task->unnamed_ms == 0 && partition_flight_count(&task->core) == 0) {
         task->producer.spent = true;
         task->unnamed_ms = loop_now_ms(task->engine->loop);
