@@ -89,9 +89,10 @@ void batches_metadata(struct engine *engine)
 void batches_start(struct task *task)
 {
     task->coming_back = false;
-    if (task->slow) { /* the time of proof begins */
+    if (task->slow || task->late) { /* the time of proof begins */
         sink_slow(task);
     }
+    task->late = false;
     sink_route_anew(task);
     if (task->engine->records != NULL) {
         records_start(task);

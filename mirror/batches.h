@@ -1,11 +1,14 @@
 /* Inside of the engine: what its parts share. Nobody else includes this.
  *
- *   engine     the tasks, their modes, and the rest before every doubt: a task resumes only when nothing of it flies
- *   resume_io  does what mirror/resume asks
+ *   engine     what the link calls: the tasks and their modes
+ *   batches    what carries, for the engine
+ *   records    over the path `records`: whose the batches are (mirror/producer), and what that path sees to beside
  *   source     one Fetch in flight a source broker, many partitions; several, to a far one  -> partition_take()
  *   sink       Produce requests of one batch for each of many partitions, pinned lanes -> partition_answer()
- *   batches    what the two are called by
- *   records    over the path `records`: whose the batches are (mirror/producer), and what that path sees to beside
+ *   task       the rest before every doubt: a task resumes only when nothing of it flies
+ *   resume_io  does what mirror/resume asks
+ *
+ * Each calls those below it alone.
  */
 #ifndef FERRY_MIRROR_BATCHES_H
 #define FERRY_MIRROR_BATCHES_H
@@ -86,6 +89,7 @@ struct task {
     bool ready; /* in the lane's queue */
     struct task *ready_next;
     bool slow;             /* on the broker's slow connection */
+    bool late;             /* its resume waited for followers: it goes on there, too */
     bool coming_back;      /* from it: nothing is sent until what flies has landed */
     int64_t slow_until_ms; /* acknowledged in time until then: it comes back */
     int64_t ack_ms;        /* from sending to acknowledgment, of the last one; -1 = none yet */
@@ -93,7 +97,7 @@ struct task {
     /* whose its batches are */
     struct producer producer;
     /* path `records` alone */
-    int64_t unnamed_ms;     /* since when it waits for an id, and sends nothing; 0 = it does not */
+    int64_t unnamed_ms; /* since when it waits for another id, and sends nothing; 0 = it does not */
     int32_t source_epoch;   /* of the leader that the position was found at; -1 = unknown */
     int64_t appended_end;   /* see resume_options */
     int32_t appended_epoch; /* of the target's leader that said so */
@@ -159,6 +163,11 @@ void task_fault(struct task *task, enum resume_fault kind, int64_t source_from, 
     2 /* a flipped bit on the way is fetched again; one on the source's disk stays */
 /* One of its requests was answered or lost. */
 void task_landed(struct task *task);
+/* Nothing of it is to be sent; what flies is nobody's. */
+void task_drop(struct task *task);
+/* Tell its news, or begin its resume, when nothing flies. The caller holds a reference. */
+void task_look_at_rest(struct task *task);
+void task_look_at_drained(struct task *task);
 /* The position moved without an answer (a hole at the end of what was fetched). */
 void task_settle(struct task *task);
 /* What holds it back on the source side; "" = nothing any more. Told once; it is not asked for during TASK_HOLD_MS. */
@@ -169,7 +178,11 @@ void task_look_leaderless(struct task *task, int32_t leader);
 #define NO_LEADER(side) \
     "the " side " partition has no leader: its brokers are down, or their log directories failed"
 
-void engine_pump_soon(struct engine *engine);
+/* Behind all answers of this turn of the loop. */
+static inline void engine_pump_soon(struct engine *engine)
+{
+    loop_after_ask(engine->pump);
+}
 void source_pump(struct engine *engine);
 bool source_idle(
     const struct engine *engine); /* some broker that we know could be asked for more */
@@ -220,8 +233,6 @@ void records_init(struct engine *engine);
 void records_free(struct engine *engine);
 void records_start(struct task *task);
 void records_remove(struct task *task);
-/* May the task's next batch go? Not under the id that it has: as soon as nothing of it flies it gets another one. */
-bool records_may_go(struct task *task, const struct parcel *next);
 void records_metadata(struct engine *engine);
 void records_look(struct engine *engine);
 

@@ -5,166 +5,16 @@
 #include <string.h>
 
 #include "base/heap.h"
-#include "base/log.h"
-#include "base/text.h"
 #include "mirror/batches.h"
 #include "mirror/sequence.h"
 
 #define TICK_MS \
     100 /* looks again at what was held back: gates, errors of single partitions, memory */
-#define LEADERLESS_MS 3000 /* a leader that moves is away for some hundred milliseconds */
 /* From 64 KiB within 4 ms on (16 MB/s) a turn of the loop waits until 2 ms of the stream have gathered: half the CPU of a
  * turn for each answer (measured: 1.0 instead of 1.4 CPU-s/GB). Slower flows are not delayed. */
 #define REST_BYTES     (64 << 10)
 #define REST_WITHIN_MS 4
 #define REST_US        2000
-
-struct task *task_ref(struct task *task)
-{
-    task->refs_count++;
-    return task;
-}
-
-void task_unref(struct task *task)
-{
-    if (--task->refs_count > 0) {
-        return;
-    }
-    partition_done(&task->core);
-    free(task->topic);
-    free(task);
-}
-
-/* --- news: told when nothing flies -------------------------------------------------------------------------------- */
-
-static void tell_news(struct task *task)
-{
-    struct engine_callbacks *callbacks = &task->engine->callbacks;
-    enum task_news news = task->news;
-    task->news = NEWS_NONE;
-    switch (news) {
-    case NEWS_NONE:
-        break;
-    case NEWS_DOUBT:
-        callbacks->doubt(callbacks->arg, task, &task->news_err);
-        break;
-    case NEWS_FAULT:
-        callbacks->fault(callbacks->arg, task, task->news_fault, task->news_from, task->news_to,
-                         &task->news_err);
-        break;
-    case NEWS_DRAINED:
-        callbacks->drained(callbacks->arg, task);
-        break;
-    }
-}
-
-static void look_at_rest(struct task *task)
-{
-    if (task->flying_count > 0 || task->mode == TASK_GONE) {
-        return;
-    }
-    if (task->news != NEWS_NONE) {
-        tell_news(task);
-    } else if (task->resume_wanted) {
-        task->resume_wanted = false;
-        task->run = resume_run_new(task, &task->resume_options);
-    }
-}
-
-static void drop(struct task *task)
-{
-    task->ticket++;
-    partition_drop(&task->core);
-}
-
-static void set_news(struct task *task, enum task_news news, const struct err *why)
-{
-    if (task->mode != TASK_CARRYING && task->mode != TASK_DRAINING) {
-        return; /* told already */
-    }
-    bool draining = task->mode == TASK_DRAINING;
-    drop(task);
-    task->mode = TASK_IDLE;
-    task->news =
-        draining ? NEWS_DRAINED : news; /* it is not ours any more: the next owner resumes */
-    task->news_err = *why;
-    task_ref(task);
-    look_at_rest(task);
-    task_unref(task);
-}
-
-void task_doubt(struct task *task, const struct err *why)
-{
-    task->engine->counters.doubts++;
-    set_news(task, NEWS_DOUBT, why);
-}
-
-void task_fault(struct task *task, enum resume_fault kind, int64_t source_from, int64_t source_to,
-                const struct err *why)
-{
-    task->news_fault = kind;
-    task->news_from = source_from;
-    task->news_to = source_to;
-    set_news(task, NEWS_FAULT, why);
-}
-
-static void look_at_drained(struct task *task)
-{
-    if (task->mode == TASK_DRAINING && partition_flight_count(&task->core) == 0) {
-        struct err none = {0};
-        set_news(task, NEWS_DRAINED, &none);
-    }
-}
-
-void task_landed(struct task *task)
-{
-    assert(task->flying_count > 0);
-    task->flying_count--;
-    task_ref(task);
-    look_at_drained(task);
-    look_at_rest(task);
-    task_unref(task);
-}
-
-void task_settle(struct task *task)
-{
-    struct ack ack;
-    if (task->mode == TASK_CARRYING && partition_settle(&task->core, &ack)) {
-        task->engine->callbacks.ack(task->engine->callbacks.arg, task, &ack);
-    }
-}
-
-void task_trouble_is(struct task *task, const char *what)
-{
-    char shown[sizeof(task->trouble)];
-    text_print(shown, sizeof(shown), "%s", what);
-    if (strcmp(task->trouble, shown) != 0) {
-        memcpy(task->trouble, shown, sizeof(shown));
-        if (what[0] != '\0') {
-            log_warn("source.trouble", "topic=%s partition=%d why=%s doing=\"asking again\"",
-                     task->topic, task->index, log_quote(what).text);
-        }
-    }
-    if (what[0] != '\0') {
-        task->hold_until_ms = loop_now_ms(task->engine->loop) + TASK_HOLD_MS;
-    }
-}
-
-void task_look_leaderless(struct task *task, int32_t leader)
-{
-    int64_t now_ms = loop_now_ms(task->engine->loop);
-    if (leader >= 0) {
-        task->leaderless_ms = 0;
-        if (strcmp(task->trouble, NO_LEADER("source")) == 0) {
-            task_trouble_is(task, "");
-        }
-    } else if (task->leaderless_ms == 0) {
-        task->leaderless_ms = now_ms;
-    } else if (now_ms - task->leaderless_ms >= LEADERLESS_MS &&
-               cluster_topic(task->engine->source, task->topic) != NULL) {
-        task_trouble_is(task, NO_LEADER("source"));
-    }
-}
 
 /* --- the engine --------------------------------------------------------------------------------------------------- */
 
@@ -328,11 +178,6 @@ void engine_pump(struct engine *engine)
     batches_pump(engine);
 }
 
-void engine_pump_soon(struct engine *engine)
-{
-    loop_after_ask(engine->pump);
-}
-
 /* --- tasks -------------------------------------------------------------------------------------------------------- */
 
 static int compare_place(const struct task *task, const char *topic, int32_t partition)
@@ -407,7 +252,7 @@ void engine_remove(struct engine *engine, struct task *task)
     task->run = NULL;
     task->resume_wanted = false;
     batches_remove(task);
-    drop(task);
+    task_drop(task);
     task->mode = TASK_GONE;
     task->news = NEWS_NONE;
     size_t at = place_of(engine, task);
@@ -423,7 +268,7 @@ void engine_remove(struct engine *engine, struct task *task)
 void engine_resume(struct engine *engine, struct task *task, const struct resume_options *options)
 {
     assert(task->mode == TASK_IDLE || task->mode == TASK_PLACED);
-    drop(task);
+    task_drop(task);
     task->mode = TASK_RESUMING;
     task->resume_options = *options;
     task->resume_options.id_base = task->id_base;
@@ -438,7 +283,7 @@ void engine_resume(struct engine *engine, struct task *task, const struct resume
     task->resume_wanted = true;
     task->engine->counters.resumes++;
     task_ref(task);
-    look_at_rest(task);
+    task_look_at_rest(task);
     task_unref(task);
 }
 
@@ -480,7 +325,7 @@ void engine_start(struct engine *engine, struct task *task)
 void engine_hold(struct engine *engine, struct task *task)
 {
     (void)engine;
-    drop(task);
+    task_drop(task);
     task->mode = TASK_IDLE;
     task->news = NEWS_NONE;
 }
@@ -491,7 +336,7 @@ void engine_drain(struct engine *engine, struct task *task)
     if (task->mode == TASK_CARRYING) {
         task->mode = TASK_DRAINING;
         task_ref(task);
-        look_at_drained(task);
+        task_look_at_drained(task);
         task_unref(task);
         return;
     }
@@ -501,37 +346,8 @@ void engine_drain(struct engine *engine, struct task *task)
     task->mode = TASK_IDLE;
     task->news = NEWS_DRAINED;
     task_ref(task);
-    look_at_rest(task);
+    task_look_at_rest(task);
     task_unref(task);
-}
-
-void *task_owner(const struct task *task)
-{
-    return task->owner;
-}
-const char *task_topic(const struct task *task)
-{
-    return task->topic;
-}
-int32_t task_partition(const struct task *task)
-{
-    return task->index;
-}
-int64_t task_id_base(const struct task *task)
-{
-    return task->id_base;
-}
-const char *task_trouble(const struct task *task)
-{
-    return task->trouble;
-}
-const struct flow *task_flow(const struct task *task)
-{
-    return &task->flow;
-}
-bool task_is_slow(const struct task *task)
-{
-    return task->slow;
 }
 
 enum flow_limit engine_flow_limit(const struct engine *engine)
@@ -563,12 +379,6 @@ void engine_rates(struct engine *engine, int64_t first_copy, int64_t steady)
     int64_t now_ms = loop_now_ms(engine->loop);
     throttle_set(&engine->first_copy, first_copy, now_ms);
     throttle_set(&engine->steady, steady, now_ms);
-}
-
-int64_t task_source_end(const struct task *task, int64_t *out_at_ms)
-{
-    *out_at_ms = task->source_end_at_ms;
-    return task->source_end;
 }
 
 bool engine_by_content(const struct engine *engine)

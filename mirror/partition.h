@@ -90,14 +90,6 @@ static inline const struct parcel *partition_oldest(const struct partition *part
 {
     return &partition->parcels[partition->head & (partition->parcels_capacity - 1)];
 }
-/* Source offset behind the last batch that was sent. */
-static inline int64_t partition_sent_to(const struct partition *partition)
-{
-    return partition_flight_count(partition) == 0
-               ? partition->at.source_next
-               : partition->parcels[(partition->next - 1) & (partition->parcels_capacity - 1)]
-                     .source_next;
-}
 static inline uint32_t partition_queued_count(const struct partition *partition)
 {
     return partition->tail - partition->next;

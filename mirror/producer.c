@@ -13,6 +13,8 @@ void producer_give(struct producer *producer, int64_t id, const struct checkpoin
     *producer = (struct producer){.id = id,
                                   .sequence_first = at->sequence_next,
                                   .sequence_sent = at->sequence_next,
+                                  .run_first = at->sequence_next,
+                                  .run_apart = at->source_next - at->sequence_next,
                                   .generation = at->generation,
                                   .source_epoch = source_epoch};
 }
@@ -25,20 +27,32 @@ bool producer_goes_on(const struct producer *producer, const struct checkpoint *
            at->sequence_next >= producer->sequence_first;
 }
 
+static bool is_run(const struct parcel *parcel)
+{
+    return parcel->runs == NULL && parcel->source_next - parcel->source_first == parcel->count;
+}
+
+static bool goes_on_with_run(const struct producer *producer, const struct parcel *parcel)
+{
+    return is_run(parcel) && parcel->source_first - parcel->sequence == producer->run_apart;
+}
+
 void producer_sent(struct producer *producer, const struct parcel *parcel)
 {
     int64_t behind = parcel->sequence + parcel->count;
+    if (!goes_on_with_run(producer, parcel)) {
+        producer->run_first = is_run(parcel) ? parcel->sequence : behind;
+        producer->run_apart = parcel->source_next - behind;
+    }
     if (behind > producer->sequence_sent) {
         producer->sequence_sent = behind;
     }
 }
 
-bool producer_same_again(const struct producer *producer, const struct partition *partition,
-                         const struct parcel *next)
+bool producer_same_again(const struct producer *producer, const struct parcel *next)
 {
-    bool dense = next->runs == NULL && next->source_next - next->source_first == next->count &&
-                 next->source_first == partition_sent_to(partition);
-    return dense || producer->id == BATCH_NO_PRODUCER || next->sequence >= producer->sequence_sent;
+    bool again = next->sequence >= producer->run_first && goes_on_with_run(producer, next);
+    return again || producer->id == BATCH_NO_PRODUCER || next->sequence >= producer->sequence_sent;
 }
 
 /* The broker says nothing of what it knows of the id. */

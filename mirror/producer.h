@@ -20,6 +20,8 @@ struct producer {
     int32_t generation;     /* that it was given for */
     int32_t source_epoch;   /* of the source's leader then; -1 = unknown */
     int64_t sequence_sent;  /* of the partition's counter, behind all that was sent under it */
+    int64_t run_first;      /* of that, from here on no offset of the source is missing */
+    int64_t run_apart;      /* source offset less sequence, there */
     bool spent;             /* another one for the next start */
 };
 
@@ -33,10 +35,9 @@ bool producer_goes_on(const struct producer *producer, const struct checkpoint *
                       int32_t source_epoch);
 /* Its partition's next batch goes out now. */
 void producer_sent(struct producer *producer, const struct parcel *parcel);
-/* Were the same records sent under it before, as far as one can tell, if any were? Compaction takes records out between two
- * readings; a batch of others with equal bounds would be answered as a repeat, and be lost. `next` is not sent yet. */
-bool producer_same_again(const struct producer *producer, const struct partition *partition,
-                         const struct parcel *next);
+/* Is what goes out next new, or sure to be what its sequence meant before? Compaction takes records out between two readings: a
+ * batch of others with equal bounds would be answered as a repeat, and be lost. */
+bool producer_same_again(const struct producer *producer, const struct parcel *next);
 /* A batch that should have come to `expected` was answered otherwise: does that contradict its sequence? */
 void producer_doubted(struct producer *producer, int16_t error, int64_t base_offset,
                       int64_t expected);

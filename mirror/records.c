@@ -60,14 +60,18 @@ static void name(struct task *task)
     }
 }
 
+static bool is_unnamed(const struct task *task)
+{
+    return task->mode == TASK_CARRYING && task->unnamed_ms > 0;
+}
+
 static void name_all(struct records *records)
 {
     const struct engine *engine = records->engine;
     for (size_t i = 0; i < engine->tasks_count; i++) {
-        struct task *task = engine->tasks[i];
-        if (task->mode == TASK_CARRYING && task->unnamed_ms > 0) {
-            name(task);
-            sink_ready(task);
+        if (is_unnamed(engine->tasks[i])) {
+            name(engine->tasks[i]);
+            sink_ready(engine->tasks[i]);
         }
     }
     engine_pump_soon(records->engine);
@@ -198,19 +202,6 @@ void records_remove(struct task *task)
     }
 }
 
-bool records_may_go(struct task *task, const struct parcel *next)
-{
-    if (producer_same_again(&task->producer, &task->core, next)) {
-        return true;
-    }
-    if (partition_flight_count(&task->core) == 0) {
-        task->producer.spent = true;
-        partition_reopen(&task->core);
-        name(task);
-    }
-    return task->unnamed_ms == 0 && partition_flight_count(&task->core) == 0;
-}
-
 void records_metadata(struct engine *engine)
 {
     for (size_t i = 0; i < engine->tasks_count; i++) {
@@ -237,13 +228,13 @@ void records_look(struct engine *engine)
     for (size_t i = 0; i < engine->tasks_count; i++) {
         struct task *task = engine->tasks[i];
         flying = flying || task->flying_count > 0;
-        if (task->mode == TASK_CARRYING && task->unnamed_ms > 0) {
+        if (is_unnamed(task)) {
             unnamed = true;
             look_at_nameless(task);
         }
     }
     if (unnamed) {
-        ask(engine->records);
+        name_all(engine->records);
     }
     if (flying && !engine->callbacks.may_send(engine->callbacks.arg)) {
         sink_drop_unsent(engine); /* no sequence of ours refuses it when it arrives late */

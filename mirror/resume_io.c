@@ -269,7 +269,7 @@ static bool serves(const struct engine *engine, const struct conn *conn, bool of
                 conn_name(conn));
         return err_hint(why, "docs/records.md#old-kafka");
     }
-    if (metadata < METADATA_IDS && !engine_by_content(engine)) {
+    if (metadata < METADATA_IDS && !engine->options.records) {
         err_set(why, ERR_REFUSED, "%s is older than Kafka 2.8: path batches does not serve it",
                 conn_name(conn));
         return err_hint(why, "set \"path\": \"records\" in the service: docs/records.md");
@@ -386,7 +386,7 @@ static void follow(struct resume_run *run, enum resume_need need)
         break;
     case NEED_TARGET:
         run->target = (struct resume_target){0};
-        go(run, engine_by_content(run->task->engine) ? RUN_TARGET_START : RUN_PRODUCERS);
+        go(run, run->task->engine->options.records ? RUN_TARGET_START : RUN_PRODUCERS);
         break;
     case NEED_READ_TARGET:
         run->position = run->resume.ask_from;
@@ -496,7 +496,7 @@ static void take_offset(struct resume_run *run, const struct run_question *quest
         run->target.end = offset;
         enum resume_need need = resume_give_target(&run->resume, &run->target);
         if (need == RESUME_WAIT) { /* its followers are late: it goes on where it stops nobody */
-            sink_slow(run->task);
+            run->task->late = true;
         }
         follow(run, need);
     }

@@ -156,7 +156,7 @@ void sink_route_anew(struct task *task)
 struct partition_bounds sink_bounds(const struct task *task)
 {
     int64_t bytes = task->engine->options.limits->partition_window_bytes;
-    bool counted = engine_by_content(task->engine);
+    bool counted = task->engine->options.records;
     return (struct partition_bounds){.window_bytes = bytes,
                                      .window_records = counted ? bytes / WINDOW_RECORD_BYTES : 0};
 }
@@ -686,9 +686,16 @@ static int compare_topic(const void *a, const void *b)
     return order != 0 ? order : left->task->index - right->task->index;
 }
 
-static bool may_go(struct task *task, const struct parcel *parcel)
+/* Not under the id that it has, maybe: as soon as nothing of it flies mirror/records gives it another one. */
+static bool may_go(struct task *task, const struct parcel *next)
 {
-    return task->unnamed_ms == 0 && (task->engine->records == NULL || records_may_go(task, parcel));
+    bool own = !task->engine->options.records || producer_same_again(&task->producer, next);
+    if (!own && task->unnamed_ms == 0 && partition_flight_count(&task->core) == 0) {
+        task->producer.spent = true;
+        task->unnamed_ms = loop_now_ms(task->engine->loop);
+        partition_reopen(&task->core);
+    }
+    return own && task->unnamed_ms == 0;
 }
 
 /* Take one batch from each ready task. Those with more to send are queued again behind the others. */

@@ -250,8 +250,9 @@ def end_on_signals(grace=60):
             if wanted:
                 signal.pthread_kill(main, NUDGE)
                 time.sleep(0.02)
-        print(f"not ended within {grace} s of signal {number}; it stands here:", file=sys.stderr, flush=True)
-        faulthandler.dump_traceback(sys.__stderr__)
+        with contextlib.suppress(Exception):  # who would read it may be gone
+            print(f"not ended within {grace} s of signal {number}; it stands here:", file=sys.stderr, flush=True)
+            faulthandler.dump_traceback(sys.__stderr__)
         end_all()
         os._exit(128 + number)
 

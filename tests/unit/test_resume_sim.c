@@ -508,7 +508,7 @@ static void name(struct world *world, struct worker *worker)
 
 static bool may_go(struct world *world, struct worker *worker, const struct parcel *parcel)
 {
-    if (producer_same_again(&worker->producer, &worker->core, parcel)) {
+    if (producer_same_again(&worker->producer, parcel)) {
         return true;
     }
     if (partition_flight_count(&worker->core) > 0) {
