@@ -2,11 +2,14 @@
 
     build/venv/bin/python bench/run.py                        5 rounds, loads a b c: what the README quotes
     ... --rounds 1 --scale 0.1 --loads a                      a quick look
-    ... --full                                                everything that is below, hours
+    ... --full --rounds 3                                     everything that is below, an hour and a quarter
     ... --secure                                              SASL_SSL on both sides
     ... --far                                                 a line with 80 ms there and back, RF 3 (root)
     ... --latency                                             latency at 1,000 records/s
     ... --kill                                                records doubled by a kill -9 at half
+
+--full: every contender on load a, the main ones (bare, ferryd, mm2, librdkafka) on the others, ferryd and mm2 over
+SASL_SSL (a, b) and on the far line, latency of ferryd and both kinds of mm2 five times whatever --rounds says.
 
 Contenders, alternating within each round: `bare` (recv + send of the same bytes, no Kafka), `ferryd`, `ferryd-records`
 (the path records), `mm2` (Apache MirrorMaker 2, tuned: mm2-tuned.properties), `mm2-fast` (linger 0), `mm2-eos`
@@ -27,6 +30,7 @@ import statistics
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,6 +48,9 @@ from rig.procs import end_on_signals  # noqa: E402
 from rig.secure import Authority, Listener  # noqa: E402
 
 FAR_BYTES_PER_S = 60e6
+MAIN = ("bare", "ferryd", "mm2", "librdkafka")
+PAIR = ("ferryd", "mm2")
+LATENCY = ("ferryd", "mm2", "mm2-fast")
 
 
 def say(text):
@@ -102,6 +109,13 @@ def clusters(name, folder, secure=False, far=None):
             cluster.stop(timeout=0, remove=True)
 
 
+def contenders_of(args, load, how):
+    chosen = [c for c in args.contenders if c != "bare" or not how]
+    if args.full and (how or load != args.loads[0]):
+        chosen = [c for c in chosen if c in (PAIR if how else MAIN)]
+    return chosen
+
+
 def run_load(name, args, folder, where="", **how):
     load = LOADS[name]
     records = int(load["records"] * args.scale)
@@ -113,14 +127,15 @@ def run_load(name, args, folder, where="", **how):
         files = log_files(source)
         say(f"load {name}{where}: {load['text']}, {records:,} records, {ends.bytes / 1e9:.2f} GB of log")
         say(f"  written by plain producers it costs the target broker {produced / (ends.bytes / 1e9):.3g} CPU-s/GB")
-        contenders = [c for c in args.contenders if c != "bare" or not how]
+        contenders = contenders_of(args, name, how)
         rows = {c: [] for c in contenders}
         for number in range(args.rounds):
             for contender in contenders:
                 rows[contender].append(copy(contender, ends, files))
                 shown = "  ".join(f"{k} {v:.3g}" for k, v in rows[contender][-1].items())
                 say(f"  round {number + 1} {contender:10} {shown}")
-        doubled = {c: kill(c, ends, files) for c in contenders if args.kill and not how and c != "bare"}
+        killed = args.kill and not how and name == args.loads[0]
+        doubled = {c: kill(c, ends, files) for c in contenders if killed and c != "bare"}
     return {
         "load": name,
         "text": load["text"],
@@ -214,7 +229,7 @@ def arguments():
     if args.full:
         args.loads, args.contenders = list(LOADS), list(ALL)
         args.far = args.latency = args.kill = True
-        args.secure = args.secure or ["b"]
+        args.secure = args.secure or ["a", "b"]
     elif args.secure == []:
         args.secure = ["b"]
     return args
@@ -226,20 +241,34 @@ def run_far(args, folder):
         return run_load("a", args, folder, f", 80 ms, {FAR_BYTES_PER_S / 1e6:.0f} MB/s", far=far)
 
 
+def parts_of(args, folder):
+    for name in args.loads:
+        yield name, lambda name=name: run_load(name, args, folder)
+    for name in args.secure or []:
+        yield f"{name} over SASL_SSL", lambda name=name: run_load(name, args, folder, ", SASL_SSL", secure=True)
+    if args.far:
+        yield "far", lambda: run_far(args, folder)
+
+
 def main():
     args = arguments()
     end_on_signals()
     folder = BUILD / "run" / "bench"
     folder.mkdir(parents=True, exist_ok=True)
-    results = [run_load(name, args, folder) for name in args.loads]
-    results += [run_load(name, args, folder, ", SASL_SSL", secure=True) for name in args.secure or []]
-    if args.far:
-        results.append(run_far(args, folder))
+    results = []
     document = {"when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "rounds": args.rounds, "results": results}
-    if args.latency:
-        names = [c for c in args.contenders if c not in ("bare", "mm2-eos")]
-        document["latency"] = latency.run(names, folder, args.rounds, say)
     args.out.parent.mkdir(parents=True, exist_ok=True)
+    failed = []
+    for name, run in parts_of(args, folder):
+        try:
+            results.append(run())
+        except Exception:  # the other parts of an hour's run are worth having
+            traceback.print_exc()
+            failed.append(name)
+        args.out.write_text(json.dumps(document, indent=2))  # what ends early keeps what it has
+    if args.latency:
+        names = [c for c in args.contenders if c in LATENCY]
+        document["latency"] = latency.run(names, folder, 5 if args.full else args.rounds, say)
     args.out.write_text(json.dumps(document, indent=2))
     table(results)
     if args.latency:
@@ -247,6 +276,8 @@ def main():
     if args.charts:
         subprocess.run([sys.executable, ROOT / "bench" / "charts.py", args.out, args.charts], check=True)
     say(f"\nwritten to {args.out}")
+    if failed:
+        sys.exit(f"FAILED: {', '.join(failed)} (above)")
 
 
 if __name__ == "__main__":
