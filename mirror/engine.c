@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mirror/batches.h"
+#include "mirror/engine_inside.h"
 #include "mirror/sequence.h"
 
 #define TICK_MS \
