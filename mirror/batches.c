@@ -1,4 +1,4 @@
-#include "mirror/batches.h"
+#include "mirror/engine_inside.h"
 
 #include "mirror/sequence.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/heap.h"
-#include "mirror/batches.h"
+#include "mirror/engine_inside.h"
 #include "mirror/sequence.h"
 
 #define TICK_MS \

@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "kafka/path_probe.h"
 #include "kafka/topic_id.h"
-#include "mirror/batches.h"
+#include "mirror/engine_inside.h"
 
 /* The path `records`: batches pass over our own wire as over the path `batches`, under a producer id that the target's broker
  * gave out (InitProducerId) instead of one of our choosing. What is ours on the target is known by its records

@@ -9,8 +9,8 @@
 #include "base/heap.h"
 #include "base/log.h"
 #include "kafka/topic_id.h"
-#include "mirror/batches.h"
 #include "mirror/desk.h"
+#include "mirror/engine_inside.h"
 #include "mirror/place_answer.h"
 #include "mirror/sequence.h"
 

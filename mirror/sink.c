@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "mirror/batches.h"
+#include "mirror/engine_inside.h"
 #include "mirror/sequence.h"
 
 #define LANE_FLIGHT_MAX 512 /* requests; 4 MiB a partition of 16 KiB batches are 256 */

@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "kafka/topic_id.h"
-#include "mirror/batches.h"
+#include "mirror/engine_inside.h"
 
 #define FETCH_WAIT_MS      500
 #define FETCH_WAIT_HELD_MS 100 /* while a partition is held back, so that it joins soon */

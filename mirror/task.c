@@ -1,11 +1,11 @@
-/* One partition of the engine: its end, what is told of it, and when that may be. See batches.h. */
+/* One partition of the engine: its end, what is told of it, and when that may be. See engine_inside.h. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/text.h"
-#include "mirror/batches.h"
+#include "mirror/engine_inside.h"
 
 #define LEADERLESS_MS 3000 /* a leader that moves is away for some hundred milliseconds */
 

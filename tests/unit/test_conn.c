@@ -18,7 +18,7 @@
 #include "tests/fake/broker.h"
 
 #define ANSWER_BYTES_MAX ((size_t)8 << 20)
-#define PATIENCE_MS      5000
+#define PATIENCE_MS      20000 /* what comes at once, on a loaded machine with sanitizers */
 
 struct fixture {
     struct loop *loop;
@@ -89,7 +89,7 @@ static struct conn_options options_of(const struct fixture *f)
         .host = "127.0.0.1",
         .port = fake_broker_port(f->broker),
         .client_id = "test",
-        .connect_timeout_ms = 1000,
+        .connect_timeout_ms = PATIENCE_MS,
         .tcp_user_timeout_ms = 3000,
         .max_answer_bytes = ANSWER_BYTES_MAX,
         .pool = f->pool,
@@ -368,7 +368,7 @@ static void answers_come_in_order(void **state)
     fake_broker_on(f->broker, API_FETCH, echo, NULL);
     for (int i = 0; i < 50; i++) {
         asked[i].orders = &order;
-        ask(f, &asked[i], i * 7, 1000);
+        ask(f, &asked[i], i * 7, PATIENCE_MS);
     }
     assert_int_equal(conn_in_flight_count(f->conn), 50);
     assert_true(fake_run_until(f->loop, &asked[49].done, PATIENCE_MS));
@@ -452,7 +452,7 @@ static void glued_answers(void **state)
     fake_broker_on(f->broker, API_FETCH, echo, NULL);
     fake_broker_faults(f->broker)->coalesce_count = 10;
     for (int i = 0; i < 10; i++) {
-        ask(f, &asked[i], i == 5 ? 50000 : i, 1000);
+        ask(f, &asked[i], i == 5 ? 50000 : i, PATIENCE_MS);
     }
     assert_true(fake_run_until(f->loop, &asked[9].done, PATIENCE_MS));
     for (int i = 0; i < 10; i++) {
@@ -467,7 +467,7 @@ static void an_answer_may_be_kept(void **state)
 
     connect_ready(f);
     fake_broker_on(f->broker, API_FETCH, echo, NULL);
-    ask(f, &asked, 100000, 1000);
+    ask(f, &asked, 100000, PATIENCE_MS);
     assert_true(fake_run_until(f->loop, &asked.done, PATIENCE_MS));
     conn_free(f->conn);
     f->conn = NULL;
@@ -577,7 +577,7 @@ static void expect_break(struct fixture *f, const char *what)
     struct asked asked[3] = {0};
 
     for (int i = 0; i < 3; i++) {
-        ask(f, &asked[i], 10, 1000);
+        ask(f, &asked[i], 10, PATIENCE_MS);
     }
     assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
     for (int i = 0; i < 3; i++) {
@@ -639,7 +639,7 @@ static void lengths_out_of_bounds_break_before_anything_is_reserved(void **state
         f->ready = f->closed = false;
         connect_ready(f);
         fake_broker_faults(f->broker)->silent = true;
-        ask(f, &asked, 1, 1000);
+        ask(f, &asked, 1, PATIENCE_MS);
         fake_broker_send(f->broker, frames[i], 4);
         assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
         assert_non_null(strstr(f->why.what, "are taken"));
@@ -659,7 +659,7 @@ static void a_fetch_answer_that_is_too_long_is_refused_with_a_hint(void **state)
     connect_ready(f);
     assert_false(conn_served(f->conn));
     fake_broker_faults(f->broker)->silent = true;
-    ask(f, &asked, 1, 1000);
+    ask(f, &asked, 1, PATIENCE_MS);
     fake_broker_send(f->broker, frame, sizeof(frame));
     assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
     assert_int_equal(f->why.kind, ERR_REFUSED);
@@ -687,7 +687,7 @@ static void a_broken_answer_header_breaks(void **state)
 
     connect_ready(f);
     fake_broker_faults(f->broker)->silent = true;
-    ask(f, &asked, 1, 1000);
+    ask(f, &asked, 1, PATIENCE_MS);
     fake_broker_send(f->broker, frame, sizeof(frame));
     assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
     assert_non_null(strstr(f->why.what, "answer header"));
@@ -735,7 +735,7 @@ static void cut_at_every_byte(void **state)
         }
         assert_int_equal(f->ready, bytes >= handshake_bytes);
         if (f->ready && !f->closed) {
-            ask(f, &asked, 100, 1000);
+            ask(f, &asked, 100, PATIENCE_MS);
         }
         assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
         assert_false(asked.ok);
@@ -813,7 +813,7 @@ static void a_late_answer_in_time_is_fine(void **state)
     connect_ready(f);
     fake_broker_on(f->broker, API_FETCH, echo, NULL);
     fake_broker_faults(f->broker)->delay_ms = 100;
-    ask(f, &asked, 5, 2000);
+    ask(f, &asked, 5, PATIENCE_MS);
     assert_true(fake_run_until(f->loop, &asked.done, PATIENCE_MS));
     assert_true(asked.ok);
 }
@@ -830,7 +830,7 @@ static void freed_in_an_answer(void **state)
     fake_broker_faults(f->broker)->coalesce_count = 5;
     asked[1].free_this = &f->conn;
     for (int i = 0; i < 5; i++) {
-        ask(f, &asked[i], 1, 1000);
+        ask(f, &asked[i], 1, PATIENCE_MS);
     }
     assert_true(fake_run_until(f->loop, &asked[4].done, PATIENCE_MS));
     assert_true(asked[1].ok);
@@ -851,7 +851,7 @@ static void freed_in_a_failed_answer(void **state)
     fake_broker_faults(f->broker)->silent = true;
     asked[0].free_this = &f->conn;
     for (int i = 0; i < 3; i++) {
-        ask(f, &asked[i], 1, 1000);
+        ask(f, &asked[i], 1, PATIENCE_MS);
     }
     fake_run_for(f->loop, 10);
     fake_broker_drop(f->broker);
@@ -869,7 +869,7 @@ static void freed_with_requests_in_flight(void **state)
     connect_ready(f);
     fake_broker_faults(f->broker)->silent = true;
     for (int i = 0; i < 3; i++) {
-        ask(f, &asked[i], 1, 1000);
+        ask(f, &asked[i], 1, PATIENCE_MS);
     }
     conn_free(f->conn);
     f->conn = NULL;
@@ -904,11 +904,11 @@ static void a_send_that_fails_does_not_call_back(void **state)
     options.io = &io;
     connect_with(f, &options);
     assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
-    ask(f, &asked[0], 1, 1000);
+    ask(f, &asked[0], 1, PATIENCE_MS);
     assert_false(asked[0].done);
     assert_false(f->closed);
     assert_false(conn_is_ready(f->conn));
-    ask(f, &asked[1], 1, 1000);
+    ask(f, &asked[1], 1, PATIENCE_MS);
     assert_true(fake_run_until(f->loop, &f->closed, PATIENCE_MS));
     assert_int_equal(asked[0].calls, 1);
     assert_int_equal(asked[1].calls, 1);
@@ -989,7 +989,7 @@ static void signals_in_between_are_nothing(void **state)
     connect_with(f, &options);
     assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
     fake_broker_on(f->broker, API_FETCH, echo, NULL);
-    ask(f, &asked, 70000, 1000);
+    ask(f, &asked, 70000, PATIENCE_MS);
     assert_true(fake_run_until(f->loop, &asked.done, PATIENCE_MS));
     assert_true(asked.ok);
 }
@@ -1047,7 +1047,7 @@ static void what_io_holds_is_asked_for(void **state)
     fake_broker_on(f->broker, API_FETCH, echo, NULL);
     fake_broker_faults(f->broker)->coalesce_count = 60; /* one write, then silence */
     for (int i = 0; i < 60; i++) {
-        ask(f, &asked[i], i % 3 == 0 ? 30000 : 500, 2000);
+        ask(f, &asked[i], i % 3 == 0 ? 30000 : 500, PATIENCE_MS);
     }
     assert_true(fake_run_until(f->loop, &asked[59].done, PATIENCE_MS));
     for (int i = 0; i < 60; i++) {
@@ -1150,7 +1150,7 @@ static void it_signs_in_before_it_is_ready(void **state)
     connect_signing_in(f, &gate);
     assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
     assert_int_equal(gate.signed_in, 1);
-    ask(f, &asked, 100, 1000);
+    ask(f, &asked, 100, PATIENCE_MS);
     assert_true(fake_run_until(f->loop, &asked.done, PATIENCE_MS));
     assert_true(asked.ok);
 }
@@ -1193,7 +1193,7 @@ static void it_signs_in_anew_and_nobody_notices(void **state)
     fake_broker_faults(f->broker)->delay_ms = 15;
     for (int i = 0; i < 400; i++) {
         asked[i].orders = &order;
-        ask(f, &asked[i], i, 2000);
+        ask(f, &asked[i], i, PATIENCE_MS);
         fake_run_for(f->loop, 7);
     }
     assert_true(fake_run_until(f->loop, &asked[399].done, PATIENCE_MS));
@@ -1221,7 +1221,7 @@ static void what_is_held_is_answered_when_it_breaks(void **state)
     assert_true(fake_run_until(f->loop, &f->ready, PATIENCE_MS));
     fake_broker_faults(f->broker)->delay_ms = 30;
     for (; made < 200 && !f->closed; made++) {
-        ask(f, &asked[made], made, 2000);
+        ask(f, &asked[made], made, PATIENCE_MS);
         fake_run_for(f->loop, 10);
     }
     assert_true(f->closed);
@@ -1299,6 +1299,7 @@ static void connect_by_token(struct fixture *f)
     struct conn_options options = options_of(f);
 
     options.sign_in = &token_client;
+    options.connect_timeout_ms = 1000;
     connect_with(f, &options);
 }
 

@@ -517,6 +517,7 @@ static void by_content_a_log_that_was_filled_again_is_a_fault(void **state)
     stored(bench, 8, 8, 8, -1);
     bench->options.fell_to = 4;
     runs_into(bench, FAULT_SEQUENCE);
+    assert_non_null(strstr(bench->resume.err.what, "cut at offset 4 or before it"));
     bench->options.fell_to = 8; /* behind the checkpoint: what was there since is read */
     stands_at(bench, 8, 8, 8, 0);
 }

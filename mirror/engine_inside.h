@@ -10,8 +10,8 @@
  *
  * Each calls those below it alone.
  */
-#ifndef FERRY_MIRROR_BATCHES_H
-#define FERRY_MIRROR_BATCHES_H
+#ifndef FERRY_MIRROR_ENGINE_INSIDE_H
+#define FERRY_MIRROR_ENGINE_INSIDE_H
 
 #include "mirror/desk.h"
 #include "mirror/engine.h"
