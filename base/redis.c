@@ -16,6 +16,7 @@
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
 #include <openssl/ssl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,8 @@ struct redis_pending {
     redis_reply_fn *done;
     void *arg;
     int64_t sent_ms;
+    size_t bytes;
+    char *unsent; /* hiredis'; NULL: it was sent */
     struct redis_pending *next;
     /* a script, kept until it is known that it need not be sent whole */
     const char *script;
@@ -74,11 +77,16 @@ struct redis {
 
     struct redis_pending *first; /* answers come in this order */
     struct redis_pending *last;
+    struct redis_pending *unsent; /* the first of those that wait for others' answers */
     int32_t pending_count;
+    int32_t flight_count; /* of these, sent */
+    size_t flight_bytes;
+    bool late;  /* an answer may be here that nobody has read: the loop was busy elsewhere */
     bool busy;  /* callbacks run: redis_free() leaves the memory to leave() */
     bool freed; /* by a callback */
     char last_error[REASON_BYTES];
     bool refusing; /* the server said no, or is not the one: drop() tells of each new reason */
+    char hint[ERR_HINT_BYTES];  /* what to do about that; "" = nothing that we know */
     char refused[REASON_BYTES]; /* the last one told */
 };
 
@@ -92,6 +100,7 @@ static bool away(const struct redis *redis, struct err *err, const char *why)
 
 static void pending_free(struct redis_pending *pending)
 {
+    redisFreeCommand(pending->unsent);
     for (int i = 0; i < pending->argc; i++) {
         free(pending->argv[i]);
     }
@@ -102,7 +111,6 @@ static void pending_free(struct redis_pending *pending)
 
 static void pending_push(struct redis *redis, struct redis_pending *pending)
 {
-    pending->sent_ms = loop_now_ms(redis->loop);
     pending->next = NULL;
     if (redis->last == NULL) {
         redis->first = pending;
@@ -136,6 +144,9 @@ static void answer(struct redis_pending *pending, const redisReply *reply, const
 static void close_connection(struct redis *redis)
 {
     loop_timer_cancel(redis->deadline);
+    redis->unsent = NULL; /* nobody sends them any more */
+    redis->flight_count = 0;
+    redis->flight_bytes = 0;
     loop_fd_free(redis->watch);
     redis->watch = NULL;
     if (redis->context != NULL) {
@@ -187,6 +198,8 @@ static void drop(struct redis *redis, const char *reason)
     }
     loop_timer_set(redis->reconnect, backoff_next_ms(&redis->backoff));
     away(redis, &err, redis->last_error);
+    err_hint(&err, "%s", redis->hint);
+    redis->hint[0] = '\0';
     redis->busy = true;
     while (redis->first != NULL) {
         answer(pending_pop(redis), NULL, &err);
@@ -200,6 +213,12 @@ static void drop(struct redis *redis, const char *reason)
     }
     redis->refusing = false;
     tell(redis, REDIS_AWAY, &err);
+}
+
+static bool is_readable(const struct redis *redis)
+{
+    struct pollfd look = {.fd = redis->context->fd, .events = POLLIN};
+    return poll(&look, 1, 0) == 1;
 }
 
 static void deadline_passed(void *arg)
@@ -219,6 +238,11 @@ static void deadline_passed(void *arg)
     }
     if (left_ms > 0) {
         loop_timer_set(redis->deadline, left_ms);
+        return;
+    }
+    if (redis->phase == PHASE_READY && !redis->late && is_readable(redis)) {
+        redis->late = true; /* read first, in the next turn */
+        loop_timer_set(redis->deadline, 0);
         return;
     }
     snprintf(reason, sizeof(reason), "no %s within %d ms", missed, redis->timeout_ms);
@@ -247,6 +271,38 @@ static void append(struct redis *redis, int argc, const char **argv, const size_
     loop_fd_interest(redis->watch, LOOP_READ | LOOP_WRITE);
 }
 
+static bool has_room(const struct redis *redis)
+{
+    return redis->flight_count < REDIS_FLIGHT_MAX && redis->flight_bytes < REDIS_FLIGHT_BYTES_MAX;
+}
+
+static void note_sent(struct redis *redis, struct redis_pending *pending)
+{
+    pending->sent_ms = loop_now_ms(redis->loop);
+    redis->flight_count++;
+    redis->flight_bytes += pending->bytes;
+    if (!loop_timer_pending(redis->deadline)) {
+        loop_timer_set(redis->deadline, redis->timeout_ms);
+    }
+}
+
+static void send_waiting(struct redis *redis)
+{
+    struct redis_pending *pending;
+
+    while ((pending = redis->unsent) != NULL && has_room(redis)) {
+        if (redisAppendFormattedCommand(redis->context, pending->unsent, pending->bytes) !=
+            REDIS_OK) {
+            abort();
+        }
+        redisFreeCommand(pending->unsent);
+        pending->unsent = NULL;
+        redis->unsent = pending->next;
+        note_sent(redis, pending);
+        loop_fd_interest(redis->watch, LOOP_READ | LOOP_WRITE);
+    }
+}
+
 static void send_pending(struct redis *redis, struct redis_pending *pending, int argc,
                          const char **argv, const size_t *argv_len)
 {
@@ -261,11 +317,16 @@ static void send_pending(struct redis *redis, struct redis_pending *pending, int
         answer(pending, NULL, &err);
         return;
     }
-    append(redis, argc, argv, argv_len);
-    pending_push(redis, pending);
-    if (!loop_timer_pending(redis->deadline)) {
-        loop_timer_set(redis->deadline, redis->timeout_ms);
+    long long len = redisFormatCommandArgv(&pending->unsent, argc, argv, argv_len);
+    if (len < 0) {
+        abort();
     }
+    pending->bytes = (size_t)len;
+    pending_push(redis, pending);
+    if (redis->unsent == NULL) {
+        redis->unsent = pending;
+    }
+    send_waiting(redis);
 }
 
 static struct redis_pending *pending_new(redis_reply_fn *done, void *arg)
@@ -392,6 +453,9 @@ static void greet(struct redis *redis)
 static const char *greeted(struct redis *redis, const redisReply *reply, char why[REASON_BYTES])
 {
     if (reply->type == REDIS_REPLY_ERROR) {
+        struct err said = {0};
+        redis_reply_error(reply, &said);
+        memcpy(redis->hint, said.hint, sizeof(redis->hint));
         snprintf(why, REASON_BYTES, "%.200s", reply->str);
         redis->refusing = true;
         return why;
@@ -412,6 +476,9 @@ static void answered(struct redis *redis, const redisReply *reply)
     struct err err = {0};
     struct redis_pending *pending = pending_pop(redis);
 
+    redis->flight_count--;
+    redis->flight_bytes -= pending->bytes;
+    redis->late = false;
     if (reply->type != REDIS_REPLY_ERROR) {
         answer(pending, reply, NULL);
     } else if (pending->script != NULL && redis_reply_is(reply, "NOSCRIPT")) {
@@ -428,7 +495,7 @@ static const char *take_reply(struct redis *redis, const redisReply *reply, char
     if (redis->phase == PHASE_GREET) {
         return greeted(redis, reply, why);
     }
-    if (redis->first == NULL) {
+    if (redis->flight_count == 0) {
         return "an answer that nobody asked for";
     }
     answered(redis, reply);
@@ -465,7 +532,10 @@ static void take_replies(struct redis *redis)
     }
     if (bad != NULL) {
         drop(redis, bad);
-    } else if (!was_ready && redis->phase == PHASE_READY) {
+        return;
+    }
+    send_waiting(redis);
+    if (!was_ready && redis->phase == PHASE_READY) {
         tell(redis, REDIS_READY, NULL);
     }
 }

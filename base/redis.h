@@ -1,8 +1,9 @@
 /* The door to hiredis: one asynchronous connection on our loop that comes back by itself, named Lua scripts.
  *
  * Redis may be away, slow, flushed, or lying; the callers go on without it. A call made while it is away fails at once
- * (reply NULL, err ERR_RETRY); a call unanswered for timeout_ms fails and drops the connection. Replies are hostile:
- * check type and length of each. Never more than `REDIS_PENDING_MAX` calls in flight.
+ * (reply NULL, err ERR_RETRY); a call unanswered for timeout_ms since it was sent fails and drops the connection. Calls go in
+ * the order they are made in, REDIS_FLIGHT_MAX at a time: of ten thousand at once the last ones are not late because of the
+ * first. Replies are hostile: check type and length of each. Never more than `REDIS_PENDING_MAX` calls without an answer.
  */
 #ifndef FERRY_BASE_REDIS_H
 #define FERRY_BASE_REDIS_H
@@ -18,7 +19,11 @@ struct redis;
 struct redisReply; /* hiredis' */
 
 #define REDIS_PENDING_MAX \
-    8192 /* 8,192 partitions each with one advance in flight; a call beyond fails at once */
+    32768 /* 10,000 partitions of a worker, three calls each; a call beyond fails at once */
+/* Sent and not answered: 100 us each where Redis is busy, a tenth of the time limit; 12,000 a second over a line of 80 ms. And no
+ * more is sent while so many bytes of them are on the way: within the time limit at 1 MB/s. */
+#define REDIS_FLIGHT_MAX       1024
+#define REDIS_FLIGHT_BYTES_MAX (1 << 20)
 
 struct redis_options {
     const char *url;      /* redis://HOST:PORT/DB or rediss:// ; never holds a password */
@@ -48,8 +53,10 @@ enum redis_state redis_state(const struct redis *redis);
 const char *redis_last_error(const struct redis *redis); /* "" when ready */
 
 /* reply is NULL when the call failed (err filled); a Redis error reply is turned into err (kind RETRY for
- * LOADING/BUSY/READONLY/MOVED/OOM/MASTERDOWN/TRYAGAIN, REFUSED for NOAUTH/WRONGPASS/NOPERM/WRONGTYPE/others) with
- * the reply NULL as well, so that a callback looks at one thing only. */
+ * LOADING/BUSY/READONLY/MOVED/OOM/MASTERDOWN/TRYAGAIN, with a hint; REFUSED for NOAUTH/WRONGPASS/NOPERM/WRONGTYPE/others) with
+ * the reply NULL as well, so that a callback looks at one thing only. err.code is REDIS_SAYS then, and only then: a call that was
+ * not sent, was lost or had no answer in time says nothing of what Redis takes. */
+#define REDIS_SAYS 10001
 typedef void redis_reply_fn(void *arg, const struct redisReply *reply, const struct err *err);
 
 /* Send one command; argv are binary safe. `done` is always called exactly once, possibly before this returns. */
@@ -72,6 +79,12 @@ void redis_sync_free(struct redis_sync *redis);
 /* New reply (freeReplyObject by the caller) or NULL with err; error replies become err as above. */
 struct redisReply *redis_sync_call(struct redis_sync *redis, int argc, const char **argv,
                                    const size_t *argv_len, struct err *err);
+/* Does it take writes? One that answers may refuse them all (full, a replica, another node's keys). What is tried changes nothing.
+ *
+ * @param key  of the keys that are written, and nobody makes this one
+ * @return false with ERR_RETRY; being denied it by an ACL says nothing */
+MUST_CHECK
+bool redis_sync_takes_writes(struct redis_sync *redis, const char *key, struct err *err);
 struct redisReply *redis_sync_script(struct redis_sync *redis, struct redis_script *script,
                                      int keys_count, int argc, const char **argv,
                                      const size_t *argv_len, struct err *err);

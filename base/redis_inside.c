@@ -168,19 +168,43 @@ bool redis_reply_is(const struct redisReply *reply, const char *prefix)
     return strncmp(reply->str, prefix, strlen(prefix)) == 0;
 }
 
+#define OF_CLUSTER                                                                       \
+    "a node of a Redis Cluster without these keys: sites.*.redis.url must name the one " \
+    "that has them, or a Redis without cluster mode; redis-cli CLUSTER NODES"
+#define OF_USER "sites.*.redis.username and .password, or its ACL: redis-cli ACL LOG"
+
+/* What we know how to answer. ERR_RETRY: it may be well again in a moment. */
+static const struct saying {
+    const char *begins;
+    enum err_kind kind;
+    const char *hint;
+} sayings[] = {
+    {"LOADING",     ERR_RETRY,   "it reads its file: wait; redis-cli INFO persistence"         },
+    {"BUSY ",       ERR_RETRY,   "a script keeps it busy: redis-cli SCRIPT KILL"               },
+    {"READONLY",    ERR_RETRY,   "a replica, name the primary: redis-cli INFO replication"     },
+    {"MOVED",       ERR_RETRY,   OF_CLUSTER                                                    },
+    {"ASK ",        ERR_RETRY,   OF_CLUSTER                                                    },
+    {"TRYAGAIN",    ERR_RETRY,   OF_CLUSTER                                                    },
+    {"CLUSTERDOWN", ERR_RETRY,   OF_CLUSTER                                                    },
+    {"OOM",         ERR_RETRY,   "its memory is full, raise maxmemory: redis-cli INFO memory"  },
+    {"MISCONF",     ERR_RETRY,   "it cannot save, is its disk full? redis-cli INFO persistence"},
+    {"MASTERDOWN",  ERR_RETRY,   "a replica without its primary: redis-cli INFO replication"   },
+    {"NOREPLICAS",  ERR_RETRY,   "too few replicas are there: redis-cli INFO replication"      },
+    {"NOAUTH",      ERR_REFUSED, OF_USER                                                       },
+    {"WRONGPASS",   ERR_REFUSED, OF_USER                                                       },
+    {"NOPERM",      ERR_REFUSED, OF_USER                                                       },
+};
+
 void redis_reply_error(const struct redisReply *reply, struct err *err)
 {
-    static const char *const passing[] = {"LOADING",     "BUSY ",   "READONLY",   "MOVED",
-                                          "ASK ",        "OOM",     "MASTERDOWN", "TRYAGAIN",
-                                          "CLUSTERDOWN", "MISCONF", "NOREPLICAS"};
-    enum err_kind kind = ERR_REFUSED;
-
-    for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++) {
-        if (redis_reply_is(reply, passing[i])) {
-            kind = ERR_RETRY;
+    struct saying found = {"", ERR_REFUSED, ""};
+    for (size_t i = 0; i < sizeof(sayings) / sizeof(sayings[0]); i++) {
+        if (redis_reply_is(reply, sayings[i].begins)) {
+            found = sayings[i];
         }
     }
-    err_set(err, kind, "Redis says: %.400s", reply->str);
+    err_set_code(err, found.kind, REDIS_SAYS, "Redis says: %.400s", reply->str);
+    err_hint(err, "%s", found.hint);
 }
 
 void redis_script_argv(const char *command, const char *script, const char *keys, int argc,

@@ -160,6 +160,18 @@ struct redisReply *redis_sync_call(struct redis_sync *redis, int argc, const cha
     return reply;
 }
 
+bool redis_sync_takes_writes(struct redis_sync *redis, const char *key, struct err *err)
+{
+    struct err why = {0};
+    const char *argv[] = {"SET", key, "", "XX"};
+    bool takes = ask(redis, 4, argv, &why) || why.kind != ERR_RETRY;
+
+    if (!takes && err != NULL) {
+        *err = why;
+    }
+    return takes;
+}
+
 /* Whole each time: the command line calls a script once and has no use for its SHA. */
 struct redisReply *redis_sync_script(struct redis_sync *redis, struct redis_script *script,
                                      int keys_count, int argc, const char **argv,

@@ -1,7 +1,9 @@
 #include "base/text.h"
 
 #include <jansson.h>
+#include <stdarg.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,6 +83,15 @@ void text_clean(char *string)
         }
         string += len == 0 ? 1 : len;
     }
+}
+
+void text_print(char *out, size_t room, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(out, room, format, args);
+    va_end(args);
+    text_clean(out);
 }
 
 void text_safe(char *string)

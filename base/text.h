@@ -26,7 +26,10 @@ void text_quoted(struct text *text, const char *string);
 void text_escaped(struct text *text, const char *bytes, size_t len);
 /* In place: what is no UTF-8 becomes "?". JSON takes nothing else, and what others say may be cut anywhere. */
 void text_clean(char *string);
-/* The same, and what a terminal obeys (U+0000 to 001F, 007F to 009F) becomes "?". */
+/* As snprintf(), and then clean: what others say is cut between two characters, or ends in "?". */
+void text_print(char *out, size_t room, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* In place: clean, and what a terminal obeys (U+0000 to 001F, 007F to 009F) becomes "?". */
 void text_safe(char *string);
 /* Heap, ended by NUL, free() by the caller; the text is empty again. */
 char *text_take(struct text *text);

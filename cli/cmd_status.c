@@ -271,7 +271,10 @@ static void print_topics(const struct status *status)
 
 static void print_unknown(const char *what, const struct err *err)
 {
-    struct render_safe safe = render_safe(err->what);
+    char line[ERR_WHAT_BYTES + ERR_HINT_BYTES + 16];
+    snprintf(line, sizeof(line), "%s%s%s", err->what,
+             err->hint[0] == '\0' ? "" : "; next: ", err->hint);
+    struct render_safe safe = render_safe(line);
     int used = printf("%s unknown: ", what);
     render_wrapped(stdout, safe.text, RENDER_WIDTH, used, 4);
 }

@@ -77,17 +77,21 @@ static struct shown_link *link_of(struct show *show)
 static bool gather(struct context *context, struct shown_link *link, struct err *err)
 {
     json_t *beats = context_service_hash(context, "workers", err);
+    json_t *alive = beats == NULL ? NULL : alive_of(context, beats, link->beats);
     struct top before = link->top;
-    if (beats == NULL) {
+    bool known =
+        beats != NULL && (json_object_size(alive) > 0 || context_redis_takes_beats(context, err));
+    if (known) {
+        top_take(&link->top, json_incref(alive), before.workers == NULL ? NULL : &before);
+        top_done(&before);
+        json_decref(link->beats);
+        link->beats = json_incref(beats);
+    } else {
         top_done(&link->top);
-        return false;
     }
-    top_take(&link->top, alive_of(context, beats, link->beats),
-             before.workers == NULL ? NULL : &before);
-    top_done(&before);
-    json_decref(link->beats);
-    link->beats = beats;
-    return true;
+    json_decref(alive);
+    json_decref(beats);
+    return known;
 }
 
 /* --- text --------------------------------------------------------------------------------------------------------- */
@@ -246,8 +250,10 @@ static void show_link(struct show *show)
         json_array_append_new(show->out, link_json(context, &link->top, &err));
     } else if (!known) {
         struct render_safe safe = render_safe(err.what);
-        printf("%s  %s > %s  unknown: %s\n", context->service->name, context->from->name,
-               context->to->name, safe.text);
+        struct render_safe next = render_safe(err.hint);
+        printf("%s  %s > %s  unknown: %s\n%s%s%s", context->service->name, context->from->name,
+               context->to->name, safe.text, err.hint[0] == '\0' ? "" : "  next: ", next.text,
+               err.hint[0] == '\0' ? "" : "\n");
     } else {
         print_line(context, &link->top);
         print_workers(&link->top);

@@ -263,6 +263,17 @@ bool context_redis_failed(struct context *context, const struct err *err)
     return false;
 }
 
+bool context_redis_takes_beats(struct context *context, struct err *err)
+{
+    char *key = context_key(context, "status");
+    bool takes = context_redis(context, err) && redis_sync_takes_writes(context->redis, key, err);
+    free(key);
+    if (!takes && err->code == REDIS_SAYS) {
+        err_wrap(err, "Redis refuses what workers tell it");
+    }
+    return takes;
+}
+
 bool context_view(struct context *context, struct err *err)
 {
     if (context->view == NULL && context_redis(context, err)) {

@@ -69,6 +69,10 @@ MUST_CHECK
 bool context_redis(struct context *context, struct err *err);
 /* An answer did not come or was cut: the connection is of no more use. Returns false. */
 bool context_redis_failed(struct context *context, const struct err *err);
+/* Does Redis take what workers tell it? One that answers and refuses writes is silent of workers that live. What is tried changes
+ * nothing. false with what Redis says, or why it did not answer. */
+MUST_CHECK
+bool context_redis_takes_beats(struct context *context, struct err *err);
 MUST_CHECK
 bool context_view(struct context *context, struct err *err);
 

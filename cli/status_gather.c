@@ -1,7 +1,5 @@
 #include "cli/status_gather.h"
 
-#include <hiredis.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -103,23 +101,6 @@ static void sort_workers(struct status *status, json_t *all, const json_t *befor
     }
 }
 
-/* Workers that live are not heard of either while Redis refuses what they write. What is tried changes nothing. */
-static bool takes_writes(struct status *status, struct context *context)
-{
-    struct err why = {0};
-    char *key = context_key(context, "status");
-    const char *argv[] = {"SET", key, "", "XX"}; /* of a key that nobody makes */
-    redisReply *reply = redis_sync_call(context->redis, 4, argv, NULL, &why);
-    free(key);
-    if (reply == NULL && why.kind == ERR_RETRY) {
-        status->redis_err = why;
-        err_wrap(&status->redis_err, "Redis refuses what workers tell it");
-        return false;
-    }
-    freeReplyObject(reply);
-    return true;
-}
-
 static void ask_redis(struct status *status, struct context *context)
 {
     json_t *before = NULL;
@@ -129,7 +110,8 @@ static void ask_redis(struct status *status, struct context *context)
     }
     if (all != NULL) {
         sort_workers(status, all, before);
-        if (json_object_size(status->workers) == 0 && !takes_writes(status, context)) {
+        if (json_object_size(status->workers) == 0 &&
+            !context_redis_takes_beats(context, &status->redis_err)) {
             json_decref(status->workers);
             status->workers = NULL;
         }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/heap.h"
+#include "base/text.h"
 #include "failover/cut_inside.h"
 #include "kafka/error.h"
 #include "kafka/group_questions.h"
@@ -89,8 +90,8 @@ void cut_decide(struct cut *cut, const struct groups_list *list)
         bool failed = row == NULL || row->err.kind != ERR_NONE;
         bool members = !failed && row->listed && !row->empty;
         snprintf(group->state, sizeof(group->state), "%s", failed ? "" : row->state);
-        snprintf(group->why, sizeof(group->why), "%.299s",
-                 row == NULL ? "nobody asked for it" : row->err.what);
+        text_print(group->why, sizeof(group->why), "%s",
+                   row == NULL ? "nobody asked for it" : row->err.what);
         for (size_t j = 0; j < group->count; j++) {
             struct cut_place *place = &group->places[j];
             decide_place(
@@ -182,7 +183,7 @@ bool cut_committed(struct cut *cut, const struct groups_list *list)
         if (row == NULL) {
             continue;
         }
-        snprintf(group->why, sizeof(group->why), "%.299s", row->err.what);
+        text_print(group->why, sizeof(group->why), "%s", row->err.what);
         for (size_t j = 0; j < group->count; j++) {
             struct cut_place *place = &group->places[j];
             const struct groups_place *answer =

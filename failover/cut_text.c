@@ -325,7 +325,7 @@ bool cut_parse(const json_t *value, const struct cut_options *options, struct cu
     snprintf(out->origin.cluster, sizeof(out->origin.cluster), "%s", cluster);
     out->of_redis = strcmp(origin, "redis") == 0;
     const char *why_not = json_string_value(json_object_get(value, "why_not"));
-    snprintf(out->why_not, sizeof(out->why_not), "%.299s", why_not == NULL ? "" : why_not);
+    text_print(out->why_not, sizeof(out->why_not), "%s", why_not == NULL ? "" : why_not);
     out->lately = json_is_true(json_object_get(value, "lately"));
     json_t *members = json_object_get(value, "members");
     out->members = json_is_array(members) ? json_incref(members) : NULL;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/text.h"
 
 #define WHY_BYTES 400
 
@@ -119,7 +120,7 @@ static json_t *plan_topic(const struct fence_facts *facts, const char *topic, co
         }
     }
     if (facts->unset != NULL) {
-        snprintf(why, sizeof(why), "%s", facts->unset);
+        text_print(why, sizeof(why), "%s", facts->unset);
     } else {
         why_none(facts, topic, why);
     }

@@ -1,7 +1,6 @@
 /* See preflight.h: the table of checks, who asks what side by side, and what is told in which order. */
 #include "failover/preflight.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,79 +108,7 @@ const char *preflight_level_name(enum preflight_level level)
     return names[level];
 }
 
-/* --- what is told ------------------------------------------------------------------------------------------------- */
-
-void preflight_tell(struct preflight_list *list, enum preflight_check check,
-                    enum preflight_level level, const char *format, ...)
-{
-    va_list args;
-    list->list = must(reallocarray(list->list, list->count + 1, sizeof(*list->list)));
-    struct preflight_finding *finding = &list->list[list->count++];
-    *finding = (struct preflight_finding){.check = check, .level = level};
-    va_start(args, format);
-    vsnprintf(finding->what, sizeof(finding->what), format, args);
-    va_end(args);
-}
-
-void preflight_hint(struct preflight_list *list, const char *format, ...)
-{
-    struct preflight_finding *finding = &list->list[list->count - 1];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(finding->hint, sizeof(finding->hint), format, args);
-    va_end(args);
-}
-
-void preflight_unknown(struct preflight_list *list, enum preflight_check check, const char *what,
-                       const struct err *err)
-{
-    preflight_tell(list, check, PREFLIGHT_UNKNOWN, "%s: %s", what, err->what);
-    preflight_hint(list, "%s", err->hint);
-    list->list[list->count - 1].unreachable = err->kind == ERR_RETRY;
-}
-
-void preflight_late(const struct preflight *preflight, struct preflight_list *list,
-                    enum preflight_check check, const char *what)
-{
-    preflight_tell(list, check, PREFLIGHT_UNKNOWN, "%s: no answer within %d ms", what,
-                   preflight->limit_ms);
-    list->list[list->count - 1].unreachable = true;
-}
-
-void preflight_name_add(struct preflight_names *names, const char *format, ...)
-{
-    char one[320];
-    va_list args;
-    va_start(args, format);
-    int len = vsnprintf(one, sizeof(one), format, args);
-    va_end(args);
-    names->count++;
-    /* Room is kept for ", " and for the end. */
-    if (len > 0 && names->shown + 1 == names->count &&
-        names->used + (size_t)len + 24 < sizeof(names->text)) {
-        names->used +=
-            (size_t)snprintf(names->text + names->used, sizeof(names->text) - names->used, "%s%s",
-                             names->shown > 0 ? ", " : "", one);
-        names->shown++;
-    }
-}
-
-const char *preflight_names_text(struct preflight_names *names)
-{
-    if (names->shown < names->count) {
-        snprintf(names->text + names->used, sizeof(names->text) - names->used, " and %zu more",
-                 names->count - names->shown);
-    }
-    return names->text;
-}
-
 /* --- jobs ---------------------------------------------------------------------------------------------------------- */
-
-int32_t preflight_left_ms(const struct preflight *preflight)
-{
-    int64_t left_ms = preflight->until_ms - clock_now_ms(clock_system());
-    return left_ms < 1 ? 1 : (int32_t)left_ms;
-}
 
 static void facts_free(struct preflight *preflight)
 {
@@ -216,57 +143,6 @@ static void unref(struct preflight *preflight)
         free(preflight->jobs);
         free(preflight);
     }
-}
-
-void preflight_publish(struct preflight *preflight, void *slot, void *take_result,
-                       void (*free_result)(void *result))
-{
-    pthread_mutex_lock(&preflight->lock);
-    bool late = preflight->over;
-    if (!late) {
-        *(void **)slot = take_result;
-        pthread_cond_broadcast(&preflight->changed);
-    }
-    pthread_mutex_unlock(&preflight->lock);
-    if (late) {
-        free_result(take_result);
-    }
-}
-
-static struct timespec until(const struct preflight *preflight)
-{
-    struct timespec when;
-    int64_t left_ms = preflight_left_ms(preflight);
-    clock_gettime(CLOCK_MONOTONIC, &when);
-    when.tv_sec += left_ms / 1000;
-    when.tv_nsec += (long)(left_ms % 1000) * 1000000;
-    if (when.tv_nsec >= 1000000000) {
-        when.tv_sec++;
-        when.tv_nsec -= 1000000000;
-    }
-    return when;
-}
-
-bool preflight_recorded(struct preflight *preflight, struct dns_recorded *out, struct err *err)
-{
-    const struct timespec when = until(preflight);
-    bool ok = false;
-    int rc = 0;
-    pthread_mutex_lock(&preflight->lock);
-    while (preflight->control == NULL && !preflight->over && rc == 0) {
-        rc = pthread_cond_timedwait(&preflight->changed, &preflight->lock, &when);
-    }
-    const struct preflight_control *control = preflight->over ? NULL : preflight->control;
-    if (control == NULL) {
-        err_set(err, ERR_RETRY, "the control topic did not answer in time");
-    } else if (!control->known || control->dns_err.kind != ERR_NONE) {
-        *err = control->known ? control->dns_err : control->err;
-    } else {
-        *out = control->dns;
-        ok = true;
-    }
-    pthread_mutex_unlock(&preflight->lock);
-    return ok;
 }
 
 static void *run_job(void *arg)
@@ -387,7 +263,7 @@ static bool all_done(const struct preflight *preflight)
 /* Until all have answered or time is up; then for those that use what is lent, which end by themselves. */
 static void wait_jobs(struct preflight *preflight)
 {
-    const struct timespec when = until(preflight);
+    const struct timespec when = preflight_until(preflight);
     int rc = 0;
     pthread_mutex_lock(&preflight->lock);
     while (!all_done(preflight) && rc == 0) {

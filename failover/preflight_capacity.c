@@ -9,6 +9,11 @@
 /* What Apache Kafka's own operators advise for a broker; more makes elections and restarts slow. */
 #define PARTITIONS_A_BROKER 4000
 
+/* Of the group's leader among the workers, when another one joins: its CPU time grows with the square of the partitions, and it
+ * sends no heartbeat meanwhile (kafka/README.md). 13 s of 10,000 on a busy machine. */
+#define SESSION_MOST_S       300 /* of mirror.session_timeout */
+#define ASSIGN_S(partitions) (13.0 * (double)(partitions) * (double)(partitions) / 1e8)
+
 static const char *to_name(const struct preflight *preflight)
 {
     return preflight->in.to->name;
@@ -128,6 +133,48 @@ static void tell_brokers(const struct preflight *preflight, struct preflight_lis
     }
 }
 
+static int64_t partitions_of(const struct preflight_cluster *cluster)
+{
+    int64_t count = 0;
+    for (size_t i = 0; cluster != NULL && cluster->known && i < cluster->topics_count; i++) {
+        count += cluster->topics[i].parts_count;
+    }
+    return count;
+}
+
+/* Twice what the assignment takes, and what the send deadline is earlier than the end of the session. */
+static int64_t session_for(int64_t partitions, const struct config_limits *limits)
+{
+    int64_t needed_ms = (int64_t)(2000 * ASSIGN_S(partitions)) + limits->tcp_user_timeout_ms + 2000;
+    return (needed_ms + 999) / 1000;
+}
+
+/* While the leader assigns it is silent: past its send deadline it writes nothing, past its session it begins anew. */
+static void tell_assignment(const struct preflight *preflight, struct preflight_list *out)
+{
+    const struct config_limits *limits = &preflight->in.config->limits;
+    int64_t of_source = partitions_of(preflight->source);
+    int64_t of_target = partitions_of(preflight->target);
+    int64_t partitions = of_source > of_target ? of_source : of_target;
+    int64_t session_s = session_for(partitions, limits);
+    if (session_s * 1000 <= limits->session_timeout_ms) {
+        return;
+    }
+    preflight_tell(
+        out, PREFLIGHT_CAPACITY, PREFLIGHT_WARNING,
+        "%lld partitions in one service: each worker that joins stops one of the others for about "
+        "%.0f s, and mirror.session_timeout is %.0f s",
+        (long long)partitions, ASSIGN_S(partitions), (double)limits->session_timeout_ms / 1e3);
+    if (session_s > SESSION_MOST_S) {
+        preflight_hint(out, "divide the service: docs/check.md#capacity");
+    } else {
+        preflight_hint(out,
+                       "\"mirror\": {\"session_timeout\": \"%llds\"}, or divide the service: "
+                       "docs/check.md#capacity",
+                       (long long)session_s);
+    }
+}
+
 void preflight_tell_capacity(const struct preflight *preflight, struct preflight_list *out)
 {
     struct room room = {.least_bytes = -1};
@@ -138,6 +185,7 @@ void preflight_tell_capacity(const struct preflight *preflight, struct preflight
         count_dir(&preflight->target->dirs[i], &room);
     }
     tell_brokers(preflight, out);
+    tell_assignment(preflight, out);
     tell_room(preflight, &room, out);
 }
 

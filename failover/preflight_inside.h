@@ -8,6 +8,7 @@
 #define FERRY_FAILOVER_PREFLIGHT_INSIDE_H
 
 #include <pthread.h>
+#include <time.h>
 
 #include "dns/dns.h"
 #include "failover/preflight.h"
@@ -215,6 +216,8 @@ struct preflight {
 
 /* Milliseconds that a question may take that is asked now; at least 1. @thread any */
 int32_t preflight_left_ms(const struct preflight *preflight);
+/* The same as a time for pthread_cond_timedwait(). */
+struct timespec preflight_until(const struct preflight *preflight);
 /* A job's result, for its slot above; freed when it comes too late. */
 void preflight_publish(struct preflight *preflight, void *slot, void *take_result,
                        void (*free_result)(void *result));

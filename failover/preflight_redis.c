@@ -1,4 +1,4 @@
-/* The target's Redis: does it answer, may it forget, does its clock agree with ours? It is never waited for in an operation:
+/* The target's Redis: does it answer, does it take writes, may it forget, does its clock agree with ours? It is never waited for in an operation:
  * offsets stand in Kafka too, as old as the last round.
  */
 #include <hiredis.h>
@@ -42,6 +42,18 @@ static void take_clock(struct preflight_redis *out, const struct redisReply *rep
     }
 }
 
+/* What workers and failovers write, it would refuse as well. */
+static void try_write(const struct preflight *preflight, struct preflight_redis *out)
+{
+    char *key = NULL;
+    if (asprintf(&key, "%s{%s}:status", preflight->in.to->redis->prefix,
+                 preflight->in.service->name) < 0) {
+        abort();
+    }
+    (void)!redis_sync_takes_writes(preflight->in.redis, key, &out->err);
+    free(key);
+}
+
 void preflight_ask_redis(struct preflight *preflight, size_t index)
 {
     static const char *memory[] = {"INFO", "memory"};
@@ -58,6 +70,7 @@ void preflight_ask_redis(struct preflight *preflight, size_t index)
         (reply = redis_sync_call(preflight->in.redis, 1, time, NULL, &out->err)) != NULL) {
         take_clock(out, reply, sent_ms);
         freeReplyObject(reply);
+        try_write(preflight, out);
     }
     preflight_publish(preflight, &preflight->redis, out, free);
 }
@@ -95,7 +108,7 @@ void preflight_tell_redis(const struct preflight *preflight, struct preflight_li
                        "Redis answers, and does not say whether it evicts keys");
     } else {
         preflight_tell(out, PREFLIGHT_REDIS, PREFLIGHT_OK,
-                       "Redis answers, and evicts nothing of ours");
+                       "Redis answers, takes writes, and evicts nothing of ours");
     }
 }
 

@@ -16,6 +16,7 @@
 
 #include "base/heap.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "failover/cut.h"
 #include "failover/hints_topic.h"
 #include "failover/journal.h"
@@ -717,8 +718,8 @@ static bool leave_hints(struct operation *op, const char *where, const struct er
     char text[700];
     json_t *evidence = json_deep_copy(operation_kept(op, HINTS));
     const char *before = json_string_value(json_object_get(evidence, "left"));
-    snprintf(text, sizeof(text), "%.300s%s%s: %.300s", before == NULL ? "" : before,
-             before == NULL ? "" : "; ", where, why->what);
+    text_print(text, sizeof(text), "%.300s%s%s: %.300s", before == NULL ? "" : before,
+               before == NULL ? "" : "; ", where, why->what);
     operation_say(op, "hints of what was taken back are left in %s: %s", where, why->what);
     json_object_set_new(evidence, "left", json_string(text));
     return operation_keep(op, HINTS, evidence, err);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "failover/fence.h"
 #include "failover/hooks.h"
 #include "failover/loss.h"
@@ -135,10 +136,10 @@ static bool fence_by_acl(struct source_fence *fence, bool *out_whole, struct err
     json_t *topics = plan_topics(fence);
     size_t open = open_topics(topics, &example, &why);
     char text[600];
-    snprintf(text, sizeof(text),
-             open == 0 ? "who had Write is denied it on %zu topics"
-                       : "%zu topics are open, as %.250s: %.250s",
-             open == 0 ? fence->topics.count : open, example, why == NULL ? "" : why);
+    text_print(text, sizeof(text),
+               open == 0 ? "who had Write is denied it on %zu topics"
+                         : "%zu topics are open, as %.250s: %.250s",
+               open == 0 ? fence->topics.count : open, example, why == NULL ? "" : why);
     *out_whole = open == 0;
     bool ok = keep_method(op, *out_whole ? "acl" : "none", text, topics, err) &&
               set_entries(op, topics, false, err);

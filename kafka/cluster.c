@@ -255,12 +255,14 @@ static void lane_ready(void *arg, struct lane *lane)
     tell_conn(cluster, lane, NULL);
 }
 
-/* One broker among others that does not take us would be seen by its partitions alone. */
+/* One broker among others that does not take us, or not again, would be seen by its partitions alone. What ended a session is
+ * told with the first connection: those behind it are refused for another reason, as they begin. */
 static void tell_refused(struct cluster *cluster, const struct lane *lane, const struct err *why)
 {
     int64_t now_ms = loop_now_ms(cluster->loop);
+    bool refuses = why->kind != ERR_RETRY || why->code == CONN_NOT_AGAIN;
 
-    if (why->kind == ERR_RETRY || !cluster->reachable ||
+    if (!refuses || !cluster->reachable ||
         (cluster->refused_ms != 0 && now_ms < cluster->refused_ms + TELL_AGAIN_MS)) {
         return;
     }

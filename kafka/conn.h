@@ -52,6 +52,9 @@ struct conn_options {
     const int64_t *produce_until_ms;
 };
 
+/* err.code (ERR_RETRY) of one that a broker closed because its session could not be made anew: it does not let us in any more. */
+#define CONN_NOT_AGAIN 10003
+
 struct conn_callbacks {
     void (*ready)(void *arg, struct conn *conn); /* connected, versions known, signed in */
     void (*closed)(void *arg, struct conn *conn,

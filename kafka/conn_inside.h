@@ -1,8 +1,11 @@
 /* Inside of a connection: what its parts share. Nobody else includes this.
  *
- *   conn          life and end, time limits, what the owner calls
+ *   conn          what the owner calls, timers
  *   conn_open     from a name to a connection that is ready: lookup, connect, TLS, versions, sign-in, and that anew
  *   conn_traffic  requests go out, answers come in
+ *   conn_end      how it ends, time limits
+ *
+ * Each calls those below it alone.
  *
  * Each entry from the loop stands between conn_enter() and conn_leave(). What breaks while the loop calls us ends at once
  * (conn_break...); what breaks while the owner calls us, in the next turn (conn_break_later).
@@ -57,6 +60,7 @@ struct conn {
     bool served;         /* an answer came since it is ready */
     struct err why;      /* why it broke, or the last address failed */
     struct api_versions versions;
+    int16_t versions_version; /* that ApiVersions was asked in */
     struct conn_io io;
     struct tls *tls; /* or NULL */
     struct sign_in sign_in;
@@ -74,7 +78,7 @@ struct conn {
     uint8_t scratch[SCRATCH_BYTES];
 };
 
-/* --- conn --- */
+/* --- conn_end --- */
 void conn_enter(struct conn *conn);
 void conn_leave(struct conn *conn); /* conn may be gone */
 /* The end: nothing is received or sent from here on; everybody who waits is told, the owner last. The caller stands

@@ -209,14 +209,18 @@ static bool versions_serve(const struct api_versions *versions)
            versions->version[API_PRODUCE] >= 0;
 }
 
-static void ask_versions(struct conn *conn, int16_t version, conn_answer_fn *answer)
+static void versions_answered(void *arg, struct reader *reader, struct buf *block,
+                              const struct err *err);
+
+static void ask_versions(struct conn *conn, int16_t version)
 {
     struct writer writer;
 
+    conn->versions_version = version;
     writer_init(&writer);
     proto_put_api_versions(&writer, version, FERRY_VERSION);
-    conn_send_request(conn, API_VERSIONS, version, &writer, NULL, 0, connect_left_ms(conn), answer,
-                      conn);
+    conn_send_request(conn, API_VERSIONS, version, &writer, NULL, 0, connect_left_ms(conn),
+                      versions_answered, conn);
     writer_done(&writer);
 }
 
@@ -239,47 +243,32 @@ static void versions_told(struct conn *conn)
     sign_in(conn);
 }
 
-static void older_answered(void *arg, struct reader *reader, struct buf *block,
-                           const struct err *err);
-
-static void take_versions(struct conn *conn, struct reader *reader, int16_t version)
+static void versions_answered(void *arg, struct reader *reader, struct buf *block,
+                              const struct err *err)
 {
+    struct conn *conn = arg;
     bool ask_older;
     struct err why;
 
-    if (reader == NULL) {
+    (void)block;
+    if (err != NULL) {
         return; /* broken already */
     }
-    if (!proto_get_api_versions(reader, version, &conn->versions, &ask_older, &why)) {
+    if (!proto_get_api_versions(reader, conn->versions_version, &conn->versions, &ask_older,
+                                &why)) {
         conn_break_with(conn, &why);
-    } else if (ask_older) {                    /* never of version 0 */
-        ask_versions(conn, 0, older_answered); /* before Kafka 2.4 */
+    } else if (ask_older) {    /* never of version 0 */
+        ask_versions(conn, 0); /* before Kafka 2.4 */
     } else {
         versions_told(conn);
     }
-}
-
-static void older_answered(void *arg, struct reader *reader, struct buf *block,
-                           const struct err *err)
-{
-    (void)block;
-    (void)err;
-    take_versions(arg, reader, 0);
-}
-
-static void handshake_answered(void *arg, struct reader *reader, struct buf *block,
-                               const struct err *err)
-{
-    (void)block;
-    (void)err;
-    take_versions(arg, reader, 3);
 }
 
 static void handshake(struct conn *conn)
 {
     conn->state = CONN_HANDSHAKE;
     loop_timer_cancel(conn->timer);
-    ask_versions(conn, 3, handshake_answered);
+    ask_versions(conn, 3);
 }
 
 /* --- TLS ------------------------------------------------------------------------------------------------------- */

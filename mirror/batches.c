@@ -1,4 +1,4 @@
-#include "mirror/batches.h"
+#include "mirror/engine_inside.h"
 
 #include "mirror/sequence.h"
 
@@ -66,6 +66,7 @@ void batches_metadata(struct engine *engine)
     for (size_t i = 0; i < engine->tasks_count; i++) {
         struct task *task = engine->tasks[i];
         struct cluster_leader before = task->target_leader;
+        source_route(task);
         sink_route(task);
         bool moved = before.broker != task->target_leader.broker ||
                      before.epoch != task->target_leader.epoch;
@@ -88,14 +89,15 @@ void batches_metadata(struct engine *engine)
 void batches_start(struct task *task)
 {
     task->coming_back = false;
-    if (task->slow) { /* the time of proof begins */
+    if (task->slow || task->late) { /* the time of proof begins */
         sink_slow(task);
     }
+    task->late = false;
     sink_route_anew(task);
     if (task->engine->records != NULL) {
         records_start(task);
     } else {
-        task->producer_id = sequence_id(task->id_base, task->core.at.generation);
+        task->producer.id = sequence_id(task->id_base, task->core.at.generation);
     }
 }
 
@@ -114,6 +116,7 @@ int64_t batches_round_trip_us(const struct task *task, bool of_source)
 
 void batches_detach(struct engine *engine)
 {
+    source_detach(engine);
     cluster_on_conn(engine->source, NULL, NULL);
     cluster_on_conn(engine->target, NULL, NULL);
 }

@@ -4,163 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
-#include "mirror/batches.h"
+#include "base/heap.h"
+#include "mirror/engine_inside.h"
 #include "mirror/sequence.h"
 
 #define TICK_MS \
     100 /* looks again at what was held back: gates, errors of single partitions, memory */
-#define LEADERLESS_MS 3000 /* a leader that moves is away for some hundred milliseconds */
 /* From 64 KiB within 4 ms on (16 MB/s) a turn of the loop waits until 2 ms of the stream have gathered: half the CPU of a
  * turn for each answer (measured: 1.0 instead of 1.4 CPU-s/GB). Slower flows are not delayed. */
 #define REST_BYTES     (64 << 10)
 #define REST_WITHIN_MS 4
 #define REST_US        2000
-
-struct task *task_ref(struct task *task)
-{
-    task->refs_count++;
-    return task;
-}
-
-void task_unref(struct task *task)
-{
-    if (--task->refs_count > 0) {
-        return;
-    }
-    partition_done(&task->core);
-    free(task->topic);
-    free(task);
-}
-
-/* --- news: told when nothing flies -------------------------------------------------------------------------------- */
-
-static void tell_news(struct task *task)
-{
-    struct engine_callbacks *callbacks = &task->engine->callbacks;
-    enum task_news news = task->news;
-    task->news = NEWS_NONE;
-    switch (news) {
-    case NEWS_NONE:
-        break;
-    case NEWS_DOUBT:
-        callbacks->doubt(callbacks->arg, task, &task->news_err);
-        break;
-    case NEWS_FAULT:
-        callbacks->fault(callbacks->arg, task, task->news_fault, task->news_from, task->news_to,
-                         &task->news_err);
-        break;
-    case NEWS_DRAINED:
-        callbacks->drained(callbacks->arg, task);
-        break;
-    }
-}
-
-static void look_at_rest(struct task *task)
-{
-    if (task->flying_count > 0 || task->mode == TASK_GONE) {
-        return;
-    }
-    if (task->news != NEWS_NONE) {
-        tell_news(task);
-    } else if (task->resume_wanted) {
-        task->resume_wanted = false;
-        task->run = resume_run_new(task, &task->resume_options);
-    }
-}
-
-static void drop(struct task *task)
-{
-    task->ticket++;
-    partition_drop(&task->core);
-}
-
-static void set_news(struct task *task, enum task_news news, const struct err *why)
-{
-    if (task->mode != TASK_CARRYING && task->mode != TASK_DRAINING) {
-        return; /* told already */
-    }
-    bool draining = task->mode == TASK_DRAINING;
-    drop(task);
-    task->mode = TASK_IDLE;
-    task->news =
-        draining ? NEWS_DRAINED : news; /* it is not ours any more: the next owner resumes */
-    task->news_err = *why;
-    task_ref(task);
-    look_at_rest(task);
-    task_unref(task);
-}
-
-void task_doubt(struct task *task, const struct err *why)
-{
-    task->engine->counters.doubts++;
-    set_news(task, NEWS_DOUBT, why);
-}
-
-void task_fault(struct task *task, enum resume_fault kind, int64_t source_from, int64_t source_to,
-                const struct err *why)
-{
-    task->news_fault = kind;
-    task->news_from = source_from;
-    task->news_to = source_to;
-    set_news(task, NEWS_FAULT, why);
-}
-
-static void look_at_drained(struct task *task)
-{
-    if (task->mode == TASK_DRAINING && partition_flight_count(&task->core) == 0) {
-        struct err none = {0};
-        set_news(task, NEWS_DRAINED, &none);
-    }
-}
-
-void task_landed(struct task *task)
-{
-    assert(task->flying_count > 0);
-    task->flying_count--;
-    task_ref(task);
-    look_at_drained(task);
-    look_at_rest(task);
-    task_unref(task);
-}
-
-void task_settle(struct task *task)
-{
-    struct ack ack;
-    if (task->mode == TASK_CARRYING && partition_settle(&task->core, &ack)) {
-        task->engine->callbacks.ack(task->engine->callbacks.arg, task, &ack);
-    }
-}
-
-void task_trouble_is(struct task *task, const char *what)
-{
-    if (strcmp(task->trouble, what) != 0) {
-        snprintf(task->trouble, sizeof(task->trouble), "%s", what);
-        if (what[0] != '\0') {
-            log_warn("source.trouble", "topic=%s partition=%d why=%s doing=\"asking again\"",
-                     task->topic, task->index, log_quote(what).text);
-        }
-    }
-    if (what[0] != '\0') {
-        task->hold_until_ms = loop_now_ms(task->engine->loop) + TASK_HOLD_MS;
-    }
-}
-
-void task_look_leaderless(struct task *task, int32_t leader)
-{
-    int64_t now_ms = loop_now_ms(task->engine->loop);
-    if (leader >= 0) {
-        task->leaderless_ms = 0;
-        if (strcmp(task->trouble, NO_LEADER("source")) == 0) {
-            task_trouble_is(task, "");
-        }
-    } else if (task->leaderless_ms == 0) {
-        task->leaderless_ms = now_ms;
-    } else if (now_ms - task->leaderless_ms >= LEADERLESS_MS &&
-               cluster_topic(task->engine->source, task->topic) != NULL) {
-        task_trouble_is(task, NO_LEADER("source"));
-    }
-}
 
 /* --- the engine --------------------------------------------------------------------------------------------------- */
 
@@ -212,7 +66,12 @@ static void rest_in_stream(struct engine *engine)
 static void pump(void *arg)
 {
     struct engine *engine = arg;
-    batches_pump_answered(engine);
+    if (engine->started) {
+        batches_pump(engine);
+    } else {
+        batches_pump_answered(engine);
+    }
+    engine->started = false;
     rest_in_stream(engine);
 }
 
@@ -296,6 +155,7 @@ void engine_free(struct engine *engine)
     assert(engine->tick == NULL);
     source_free(engine);
     sink_free(engine);
+    desks_done(&engine->desks);
     records_free(engine);
     recode_free(engine->recode);
     free(engine->tasks);
@@ -318,11 +178,6 @@ void engine_pump(struct engine *engine)
     batches_pump(engine);
 }
 
-void engine_pump_soon(struct engine *engine)
-{
-    loop_after_ask(engine->pump);
-}
-
 /* --- tasks -------------------------------------------------------------------------------------------------------- */
 
 static int compare_place(const struct task *task, const char *topic, int32_t partition)
@@ -331,21 +186,30 @@ static int compare_place(const struct task *task, const char *topic, int32_t par
     return order != 0 ? order : task->index - partition;
 }
 
-static void insert(struct engine *engine, struct task *task)
+/* How many tasks stand before this one's place: where it stands, or belongs. */
+static size_t place_of(const struct engine *engine, const struct task *task)
 {
-    if (engine->tasks_count == engine->tasks_capacity) {
-        engine->tasks_capacity = engine->tasks_capacity == 0 ? 64 : engine->tasks_capacity * 2;
-        engine->tasks = realloc(engine->tasks, engine->tasks_capacity * sizeof(struct task *));
-        if (engine->tasks == NULL) {
-            abort();
+    size_t low = 0;
+    size_t high = engine->tasks_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (compare_place(engine->tasks[middle], task->topic, task->index) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
     }
-    size_t at = engine->tasks_count++;
-    while (at > 0 && compare_place(engine->tasks[at - 1], task->topic, task->index) > 0) {
-        engine->tasks[at] = engine->tasks[at - 1];
-        at--;
-    }
+    return low;
+}
+
+static void insert(struct engine *engine, struct task *task)
+{
+    size_t at = place_of(engine, task);
+    engine->tasks = must_grow(engine->tasks, engine->tasks_count, sizeof(struct task *));
+    memmove(&engine->tasks[at + 1], &engine->tasks[at],
+            (engine->tasks_count - at) * sizeof(struct task *));
     engine->tasks[at] = task;
+    engine->tasks_count++;
 }
 
 struct task *engine_add(struct engine *engine, const char *topic, int32_t partition,
@@ -370,12 +234,14 @@ struct task *engine_add(struct engine *engine, const char *topic, int32_t partit
     task->source_end = -1;
     task->source_end_at_ms = -1;
     task->ack_ms = -1;
-    task->producer_id = BATCH_NO_PRODUCER;
+    producer_init(&task->producer);
     task->source_epoch = -1;
+    task->fell_to = -1;
     task->target_leader = (struct cluster_leader){.broker = -1, .epoch = -1};
     task->lane_pin = engine->pins_count++;
     partition_init(&task->core);
     task->core.recode = engine->recode;
+    source_route(task);
     insert(engine, task);
     return task;
 }
@@ -386,11 +252,11 @@ void engine_remove(struct engine *engine, struct task *task)
     task->run = NULL;
     task->resume_wanted = false;
     batches_remove(task);
-    drop(task);
+    task_drop(task);
     task->mode = TASK_GONE;
     task->news = NEWS_NONE;
-    size_t at = 0;
-    while (engine->tasks[at] != task) {
+    size_t at = place_of(engine, task);
+    while (engine->tasks[at] != task) { /* one that goes may have its successor beside it */
         at++;
     }
     memmove(&engine->tasks[at], &engine->tasks[at + 1],
@@ -402,20 +268,22 @@ void engine_remove(struct engine *engine, struct task *task)
 void engine_resume(struct engine *engine, struct task *task, const struct resume_options *options)
 {
     assert(task->mode == TASK_IDLE || task->mode == TASK_PLACED);
-    drop(task);
+    task_drop(task);
     task->mode = TASK_RESUMING;
     task->resume_options = *options;
     task->resume_options.id_base = task->id_base;
     task->resume_options.source_topic_id = task->source_topic_id;
     task->resume_options.target_topic_id = task->target_topic_id;
-    task->source_epoch = cluster_leader(engine->source, task->topic, task->index).epoch;
+    task->source_epoch = -1; /* known with the first question to the source */
     task->resume_options.filter = task->engine->options.filter;
     task->resume_options.by_content = engine_by_content(engine);
     task->resume_options.repeats_span = 2 * sink_bounds(task).window_records;
+    task->resume_options.appended_end = sink_appended_end(task);
+    task->resume_options.fell_to = task->fell_to;
     task->resume_wanted = true;
     task->engine->counters.resumes++;
     task_ref(task);
-    look_at_rest(task);
+    task_look_at_rest(task);
     task_unref(task);
 }
 
@@ -450,13 +318,14 @@ void engine_start(struct engine *engine, struct task *task)
     task->epoch_unchecked = false;
     task->hold_until_ms = 0;
     batches_start(task);
-    engine_pump(engine);
+    engine->started = true; /* thousands do in one turn: all are looked through once */
+    engine_pump_soon(engine);
 }
 
 void engine_hold(struct engine *engine, struct task *task)
 {
     (void)engine;
-    drop(task);
+    task_drop(task);
     task->mode = TASK_IDLE;
     task->news = NEWS_NONE;
 }
@@ -467,7 +336,7 @@ void engine_drain(struct engine *engine, struct task *task)
     if (task->mode == TASK_CARRYING) {
         task->mode = TASK_DRAINING;
         task_ref(task);
-        look_at_drained(task);
+        task_look_at_drained(task);
         task_unref(task);
         return;
     }
@@ -477,37 +346,8 @@ void engine_drain(struct engine *engine, struct task *task)
     task->mode = TASK_IDLE;
     task->news = NEWS_DRAINED;
     task_ref(task);
-    look_at_rest(task);
+    task_look_at_rest(task);
     task_unref(task);
-}
-
-void *task_owner(const struct task *task)
-{
-    return task->owner;
-}
-const char *task_topic(const struct task *task)
-{
-    return task->topic;
-}
-int32_t task_partition(const struct task *task)
-{
-    return task->index;
-}
-int64_t task_id_base(const struct task *task)
-{
-    return task->id_base;
-}
-const char *task_trouble(const struct task *task)
-{
-    return task->trouble;
-}
-const struct flow *task_flow(const struct task *task)
-{
-    return &task->flow;
-}
-bool task_is_slow(const struct task *task)
-{
-    return task->slow;
 }
 
 enum flow_limit engine_flow_limit(const struct engine *engine)
@@ -539,12 +379,6 @@ void engine_rates(struct engine *engine, int64_t first_copy, int64_t steady)
     int64_t now_ms = loop_now_ms(engine->loop);
     throttle_set(&engine->first_copy, first_copy, now_ms);
     throttle_set(&engine->steady, steady, now_ms);
-}
-
-int64_t task_source_end(const struct task *task, int64_t *out_at_ms)
-{
-    *out_at_ms = task->source_end_at_ms;
-    return task->source_end;
 }
 
 bool engine_by_content(const struct engine *engine)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/heap.h"
+#include "base/text.h"
 #include "kafka/error.h"
 #include "kafka/group_questions.h"
 #include "mirror/group_round_inside.h"
@@ -260,8 +261,8 @@ static void group_refused(struct some_groups *some, struct group *group, enum ap
     bool lasting = some->of_target && !group_error_passes(error); /* its places say so */
     (lasting ? round_note : round_incomplete)(round, &why);
     if (lasting) {
-        snprintf(group->refused, sizeof(group->refused), "%.*s", (int)sizeof(group->refused) - 1,
-                 denied ? lacks : kafka_error_name(error));
+        text_print(group->refused, sizeof(group->refused), "%s",
+                   denied ? lacks : kafka_error_name(error));
     }
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/heap.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "kafka/error.h"
 #include "kafka/group_questions.h"
 #include "mirror/group_round_inside.h"
@@ -205,8 +206,8 @@ static void commit_row(struct commit_call *call, struct group_entry *entry, int1
                  round->options.target.site, call->group->name, entry->part->topic,
                  entry->part->partition, denied ? lacks : kafka_error_name(error));
     if (hold == GROUP_REFUSED) {
-        snprintf(call->group->refused, sizeof(call->group->refused), "%.*s",
-                 (int)sizeof(call->group->refused) - 1, denied ? lacks : kafka_error_name(error));
+        text_print(call->group->refused, sizeof(call->group->refused), "%s",
+                   denied ? lacks : kafka_error_name(error));
     }
     if (hold != GROUP_MEMBERS) {
         round_note(round, &why);

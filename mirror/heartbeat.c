@@ -1,12 +1,15 @@
 #include "mirror/heartbeat.h"
 
 #include <assert.h>
+#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include <hiredis.h>
 
+#include "base/heap.h"
 #include "base/json.h"
 #include "base/log.h"
 
@@ -48,7 +51,7 @@ struct fault {
     bool in_flight;
     uint64_t sent;   /* the version that is in flight, or was last */
     int64_t told_ms; /* 0 = Redis has not taken this version */
-    struct fault *next;
+    TAILQ_ENTRY(fault) entry;
 };
 
 struct heartbeat {
@@ -63,7 +66,8 @@ struct heartbeat {
     char beats_key[KEY_BYTES];
     char *to;
     struct loop_timer *timer;
-    struct fault *faults;
+    TAILQ_HEAD(, fault) faults;
+    void *faults_by_place; /* of tsearch(); each partition that begins clears its own */
     uint64_t versions_count;
     uint64_t taken[ORDERS_TAKEN]; /* hashes of (field, value); 0 = free */
     size_t taken_next;
@@ -77,16 +81,31 @@ struct heartbeat {
 
 /* ---- calls --------------------------------------------------------------------------------------------------- */
 
+static int by_place(const void *a, const void *b)
+{
+    const struct fault *left = a;
+    const struct fault *right = b;
+    if (left->partition != right->partition) {
+        return left->partition < right->partition ? -1 : 1;
+    }
+    return strcmp(left->topic, right->topic);
+}
+
+static void fault_free(struct heartbeat *heartbeat, struct fault *fault)
+{
+    TAILQ_REMOVE(&heartbeat->faults, fault, entry);
+    tdelete(fault, &heartbeat->faults_by_place, by_place);
+    json_decref(fault->json);
+    free(fault);
+}
+
 static void heartbeat_unref(struct heartbeat *heartbeat)
 {
     if (--heartbeat->refs_count > 0) {
         return;
     }
-    while (heartbeat->faults) {
-        struct fault *fault = heartbeat->faults;
-        heartbeat->faults = fault->next;
-        json_decref(fault->json);
-        free(fault);
+    while (!TAILQ_EMPTY(&heartbeat->faults)) {
+        fault_free(heartbeat, TAILQ_FIRST(&heartbeat->faults));
     }
     free(heartbeat->worker);
     free(heartbeat->to);
@@ -185,24 +204,20 @@ static void send_beat(struct heartbeat *heartbeat)
 
 /* ---- faults --------------------------------------------------------------------------------------------------- */
 
-static struct fault **fault_find(struct heartbeat *heartbeat, const char *topic, int32_t partition)
+/* NULL = none. */
+static struct fault *fault_find(struct heartbeat *heartbeat, const char *topic, int32_t partition)
 {
-    struct fault **at = &heartbeat->faults;
-    while (*at && ((*at)->partition != partition || strcmp((*at)->topic, topic) != 0)) {
-        at = &(*at)->next;
-    }
-    return at;
+    struct fault key = {.partition = partition};
+    snprintf(key.topic, sizeof(key.topic), "%s", topic);
+    struct fault *const *found = tfind(&key, &heartbeat->faults_by_place, by_place);
+    return found ? *found : NULL;
 }
 
 static void fault_done(struct heartbeat *heartbeat, struct call *call,
                        const struct redisReply *reply)
 {
-    struct fault **at = fault_find(heartbeat, call->topic, call->partition);
-    struct fault *fault = *at;
-    if (!fault) {
-        return;
-    }
-    if (fault->sent != call->version) {
+    struct fault *fault = fault_find(heartbeat, call->topic, call->partition);
+    if (!fault || fault->sent != call->version) {
         return; /* of one that was forgotten meanwhile */
     }
     fault->in_flight = false;
@@ -211,8 +226,7 @@ static void fault_done(struct heartbeat *heartbeat, struct call *call,
     }
     fault->told_ms = loop_now_ms(heartbeat->loop);
     if (!fault->json) {
-        *at = fault->next;
-        free(fault);
+        fault_free(heartbeat, fault);
     }
 }
 
@@ -240,8 +254,9 @@ static void send_faults(struct heartbeat *heartbeat)
 {
     int64_t now_ms = loop_now_ms(heartbeat->loop);
     struct fault *next;
-    for (struct fault *fault = heartbeat->faults; fault; fault = next) {
-        next = fault->next; /* an answer may come at once, and a cleared fault goes with it */
+    for (struct fault *fault = TAILQ_FIRST(&heartbeat->faults); fault; fault = next) {
+        next =
+            TAILQ_NEXT(fault, entry); /* an answer may come at once: a cleared fault goes with it */
         bool due = fault->told_ms == 0 || now_ms - fault->told_ms >= FAULT_REPEAT_MS;
         if (due && !fault->in_flight) {
             send_fault(heartbeat, fault);
@@ -249,18 +264,22 @@ static void send_faults(struct heartbeat *heartbeat)
     }
 }
 
+static struct fault *fault_new(struct heartbeat *heartbeat, const char *topic, int32_t partition)
+{
+    struct fault *fault = must(calloc(1, sizeof(*fault)));
+    snprintf(fault->topic, sizeof(fault->topic), "%s", topic);
+    fault->partition = partition;
+    TAILQ_INSERT_HEAD(&heartbeat->faults, fault, entry);
+    must(tsearch(fault, &heartbeat->faults_by_place, by_place));
+    return fault;
+}
+
 void heartbeat_fault(struct heartbeat *heartbeat, const char *topic, int32_t partition,
                      json_t *take_fault)
 {
-    struct fault **at = fault_find(heartbeat, topic, partition);
-    struct fault *fault = *at;
+    struct fault *fault = fault_find(heartbeat, topic, partition);
     if (!fault) {
-        fault = calloc(1, sizeof(*fault));
-        assert(fault);
-        snprintf(fault->topic, sizeof(fault->topic), "%s", topic);
-        fault->partition = partition;
-        fault->next = heartbeat->faults;
-        heartbeat->faults = fault;
+        fault = fault_new(heartbeat, topic, partition);
     }
     json_decref(fault->json);
     fault->json = take_fault;
@@ -273,12 +292,9 @@ void heartbeat_fault(struct heartbeat *heartbeat, const char *topic, int32_t par
 
 void heartbeat_forget(struct heartbeat *heartbeat, const char *topic, int32_t partition)
 {
-    struct fault **at = fault_find(heartbeat, topic, partition);
-    struct fault *fault = *at;
+    struct fault *fault = fault_find(heartbeat, topic, partition);
     if (fault) {
-        *at = fault->next;
-        json_decref(fault->json);
-        free(fault);
+        fault_free(heartbeat, fault);
     }
 }
 
@@ -530,6 +546,7 @@ struct heartbeat *heartbeat_new(struct loop *loop, struct redis *redis,
     heartbeat->to = strdup(options->to);
     assert(heartbeat->worker && heartbeat->to);
     heartbeat->refs_count = 1;
+    TAILQ_INIT(&heartbeat->faults);
     key_make(heartbeat->workers_key, options, false, "workers");
     key_make(heartbeat->faults_key, options, true, "faults");
     key_make(heartbeat->orders_key, options, true, "orders");

@@ -6,6 +6,7 @@
 
 #include "base/heap.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "mirror/doors.h"
 #include "mirror/link_inside.h"
 #include "mirror/streams.h"
@@ -101,8 +102,10 @@ void link_event(struct link *link, enum link_event event, const char *why)
     log_info("link.state", "service=%s link=%s>%s from=%s to=%s why=%s", link->service->name,
              link->from->name, link->to->name, link_state_name(link->state), link_state_name(to),
              log_quote(why).text);
+    char shown[sizeof(link->why)]; /* `why` may be what stands there */
+    text_print(shown, sizeof(shown), "%s", why);
+    memcpy(link->why, shown, sizeof(shown));
     link->state = to;
-    snprintf(link->why, sizeof(link->why), "%s", why);
     enter(link, to);
 }
 
@@ -201,8 +204,10 @@ static void store_state(void *arg, bool ready, const struct err *why)
         log_info("map.ready", "link=%s>%s", link->from->name, link->to->name);
         return;
     }
-    log_warn("map.away", "link=%s>%s why=%s doing=\"mirroring goes on; the map is kept in memory\"",
-             link->from->name, link->to->name, log_quote(why == NULL ? "" : why->what).text);
+    log_warn("map.away",
+             "link=%s>%s why=%s doing=\"mirroring goes on; the map is kept in memory\" hint=%s",
+             link->from->name, link->to->name, log_quote(link->map_err.what).text,
+             log_quote(link->map_err.hint).text);
 }
 
 static void redis_changed(void *arg, enum redis_state state, const struct err *why)
@@ -479,7 +484,7 @@ void link_free(struct link *link)
     loop_timer_free(link->tick);
     link_topics_clear(link);
     json_decref(link->topics_report);
-    free(link->adopt_json);
+    json_decref(link->adopted);
     free(link->parts);
     buf_pool_free(link->pool);
     config_free(link->service->config);

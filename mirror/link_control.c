@@ -5,6 +5,7 @@
 #include "base/heap.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "kafka/topic_id.h"
 #include "mirror/link_inside.h"
 #include "mirror/streams.h"
@@ -48,25 +49,21 @@ void link_tell_groups(struct link *link)
 
 /* --- the role ----------------------------------------------------------------------------------------------------- */
 
-static char *adopt_text(const char *role_json)
+static json_t *adopted_in(const char *role_json)
 {
     struct err err;
     json_t *role =
         role_json == NULL ? NULL : json_parse(role_json, strlen(role_json), "role", &err);
     json_t *adopt = json_object_get(role, "adopt");
-    char *text = json_is_object(adopt) ? json_text(adopt) : NULL;
+    json_t *adopted = json_is_object(adopt) ? json_incref(adopt) : NULL;
     json_decref(role);
-    return text;
+    return adopted;
 }
 
 int64_t link_adopted_end(const struct link *link, const char *topic, int32_t partition)
 {
     int64_t adopted = -1;
-    struct err err;
-    json_t *adopt = link->adopt_json == NULL
-                        ? NULL
-                        : json_parse(link->adopt_json, strlen(link->adopt_json), "adopt", &err);
-    json_t *pairs = json_object_get(adopt, topic);
+    json_t *pairs = json_object_get(link->adopted, topic);
     for (size_t i = 0; i < json_array_size(pairs); i++) {
         json_t *pair = json_array_get(pairs, i);
         if (json_integer_value(json_array_get(pair, 0)) == partition &&
@@ -74,7 +71,6 @@ int64_t link_adopted_end(const struct link *link, const char *topic, int32_t par
             adopted = json_integer_value(json_array_get(pair, 1));
         }
     }
-    json_decref(adopt);
     return adopted;
 }
 
@@ -108,7 +104,7 @@ static bool control_trusted(struct link *link, const struct control_state *state
         link->distrusted = false;
         return true;
     }
-    snprintf(link->why, sizeof(link->why), "the control topic on %.100s %s", link->to->name, wrong);
+    text_print(link->why, sizeof(link->why), "the control topic on %s %s", link->to->name, wrong);
     if (!link->distrusted) {
         log_error(
             "control.distrusted",
@@ -130,8 +126,8 @@ static void take_path(struct link *link, const struct control_state *state)
     }
     link->path_unchosen = path == PATH_AUTO;
     if (link->path_unchosen) {
-        snprintf(link->why, sizeof(link->why),
-                 "path auto: nobody has chosen yet (ferry enable %.100s)", link->service->name);
+        text_print(link->why, sizeof(link->why),
+                   "path auto: nobody has chosen yet (ferry enable %s)", link->service->name);
     } else {
         link_take_path(link, path);
         log_info("link.path", "service=%s link=%s>%s path=%s configured=auto record=%s",
@@ -158,8 +154,8 @@ static void take_role(struct link *link, const struct control_state *state)
         link->target_is_primary =
             state->role_epoch > 0 && strcmp(state->primary, link->to->name) == 0;
     }
-    if (ours && link->adopt_json == NULL) {
-        link->adopt_json = adopt_text(state->role_json);
+    if (ours && link->adopted == NULL) {
+        link->adopted = adopted_in(state->role_json);
     }
     if (ours == link->role_ours) {
         return;

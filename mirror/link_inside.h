@@ -3,6 +3,7 @@
  *   link         life, states, gates; clusters and Redis
  *   link_membership  ferry's group: partitions come and go, joining again
  *   link_control what the control topic says: role, streams, the list of topics; what our keeper did
+ *   link_index   which parts there are, by place and by id
  *   link_part    one partition: its states, resume inputs, acks, faults
  *   link_order   what an operator has ordered about a partition
  *   link_commit  the second checkpoint and the send deadline that its success gives
@@ -182,7 +183,7 @@ struct link {
     struct loop_timer *retreat_timer;
     bool has_list;
     int64_t list_epoch;
-    char *adopt_json; /* of the role record; NULL = nothing adopted */
+    json_t *adopted; /* of the role record: topic -> [[partition, end], ...]; NULL = nothing */
     /* topics that we subscribe to */
     char **topics;
     size_t topics_count;
@@ -191,8 +192,10 @@ struct link {
     /* membership */
     bool control_ours; /* we are the keeper */
     struct deadline deadline;
-    struct link_part **parts;
+    struct link_part **parts; /* in the order of their ids */
     size_t parts_count;
+    void *parts_by_place; /* of tsearch() */
+    size_t leaving_turn;  /* which part was found not at rest last; see link_look_at_leaving() */
     uint64_t ids_count;
     const char *join_again; /* the membership is of no use any more, and why; NULL = it is */
     bool revoking;          /* membership waits for membership_revoked_done() */
@@ -231,7 +234,8 @@ struct link {
         uint64_t run_part;       /* whose; its id */
         size_t run_stretch;      /* which, of its stretches */
         uint64_t runs_count;     /* so far: an answer to an older one is nobody's */
-        size_t turn;             /* which part is looked at next */
+        size_t turn;             /* which part is worked for next */
+        size_t look_turn;        /* which part's stretches are looked at next */
         bool away;               /* Redis was, at the last look */
         uint64_t stretches_seen; /* recorded by us so far */
         uint64_t bytes;
@@ -375,13 +379,18 @@ void link_control_changed(void *arg, const struct control_state *state, const st
 void link_keeper_synced(void *arg, const struct topic_sync *sync, const struct err *err);
 void link_keeper_trouble(void *arg, const struct err *err);
 
+/* link_index */
+/* Its id, and its place among the link's parts. @pre its topic and partition stand, and no other part has them */
+void link_index_add(struct link_part *part);
+void link_index_remove(struct link_part *part);
+struct link_part *part_find(struct link *link, const char *topic, int32_t partition); /* or NULL */
+struct link_part *part_by_id(struct link *link, uint64_t id);                         /* or NULL */
+
 /* link_part */
 /* Its stream may be older than the filter: resume looks. */
 void part_refilter(struct link_part *part);
 struct link_part *part_new(struct link *link, const char *topic, int32_t partition);
-void part_free(struct link_part *part); /* removes it from the link */
-struct link_part *part_find(struct link *link, const char *topic, int32_t partition);
-struct link_part *part_by_id(struct link *link, uint64_t id);
+void part_free(struct link_part *part);     /* removes it from the link */
 void part_metadata(struct link_part *part); /* topic ids may have come or changed */
 void part_leave(struct link_part *part);    /* drain; link_look_at_leaving() when at rest */
 void part_committed(struct link_part *part);

@@ -4,6 +4,7 @@
 
 #include "base/heap.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "mirror/link_inside.h"
 
 #define HEARTBEAT_MS 500
@@ -92,23 +93,41 @@ static void flushed(void *arg, bool all)
     link_look_at_leaving(link);
 }
 
+/* A part that was told to go and is not at rest. Asked with each part that comes to rest, so the search begins where it ended:
+ * thousands that go are not looked through thousands of times. */
+static bool any_not_at_rest(struct link *link)
+{
+    for (size_t tries = 0; tries < link->parts_count; tries++) {
+        size_t at = (link->leaving_turn + tries) % link->parts_count;
+        const struct link_part *part = link->parts[at];
+        if (part->leaving && (!part->drained || part->commit_wanted || part->commit_flying)) {
+            link->leaving_turn = at;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool any_leaving(const struct link *link)
+{
+    for (size_t i = 0; i < link->parts_count; i++) {
+        if (link->parts[i]->leaving) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void link_look_at_leaving(struct link *link)
 {
-    bool leaving = false;
-    bool waiting = false;
-    for (size_t i = 0; i < link->parts_count; i++) {
-        struct link_part *part = link->parts[i];
-        leaving = leaving || part->leaving;
-        waiting = waiting ||
-                  (part->leaving && (!part->drained || part->commit_wanted || part->commit_flying));
+    if (any_not_at_rest(link)) {
+        link_commit_soon(link);
+        return;
     }
+    bool leaving = any_leaving(link);
     bool going = (link->stopping && link->state == LINK_DRAINING && !link->stop_leaving) ||
                  (link->state == LINK_RETREATING && !link->retreat_leaving);
     if (!leaving && !link->revoking && !going) {
-        return;
-    }
-    if (waiting) {
-        link_commit_soon(link);
         return;
     }
     if (!link->revoke_flushed && leaving && link->store != NULL) {
@@ -133,7 +152,7 @@ void link_revoke_late(void *arg)
 void link_leave_marked(struct link *link)
 {
     for (size_t i = link->parts_count;
-         i-- > 0;) { /* backwards: what is given back inside moves up from the end */
+         i-- > 0;) { /* backwards: when some are given back inside, those behind them move up */
         if (i < link->parts_count && link->parts[i]->leaving && !link->parts[i]->drained) {
             part_leave(link->parts[i]);
         }
@@ -197,7 +216,7 @@ static void revoked(void *arg, const struct membership_partition *parts, size_t 
 void link_note_denied(char denied[LINK_DENIED_BYTES], const struct err *why)
 {
     bool now = acl_refusal(why->code);
-    snprintf(denied, LINK_DENIED_BYTES, "%.*s", now ? LINK_DENIED_BYTES - 1 : 0, why->what);
+    text_print(denied, LINK_DENIED_BYTES, "%s", now ? why->what : "");
 }
 
 static void membership_trouble(void *arg, const struct err *why)

@@ -5,6 +5,7 @@
 #include "base/heap.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "kafka/topic_id.h"
 #include "mirror/link_inside.h"
 
@@ -14,27 +15,6 @@
 
 /* --- parts of a link ---------------------------------------------------------------------------------------------- */
 
-struct link_part *part_find(struct link *link, const char *topic, int32_t partition)
-{
-    for (size_t i = 0; i < link->parts_count; i++) {
-        struct link_part *part = link->parts[i];
-        if (part->partition == partition && strcmp(part->topic, topic) == 0) {
-            return part;
-        }
-    }
-    return NULL;
-}
-
-struct link_part *part_by_id(struct link *link, uint64_t id)
-{
-    for (size_t i = 0; i < link->parts_count; i++) {
-        if (link->parts[i]->id == id) {
-            return link->parts[i];
-        }
-    }
-    return NULL;
-}
-
 static void timer_fired(void *arg)
 {
     struct link_part *part = arg;
@@ -43,21 +23,16 @@ static void timer_fired(void *arg)
 
 struct link_part *part_new(struct link *link, const char *topic, int32_t partition)
 {
-    struct link_part *part = calloc(1, sizeof(*part));
-    link->parts = realloc(link->parts, (link->parts_count + 1) * sizeof(struct link_part *));
-    if (part == NULL || link->parts == NULL) {
-        abort();
-    }
+    struct link_part *part = must(calloc(1, sizeof(*part)));
     part->link = link;
-    part->id = ++link->ids_count;
     snprintf(part->topic, sizeof(part->topic), "%s", topic);
     part->partition = partition;
+    link_index_add(part);
     part->state = PART_WAITING;
     part->since_ms = loop_now_ms(link->loop);
     part->resume_depth = link->config->limits.resume_read_bytes;
     part->timer = loop_timer_new(link->loop, timer_fired, part);
     backoff_init(&part->backoff, STALL_FIRST_MS, STALL_CAP_MS, (uint32_t)part->id);
-    link->parts[link->parts_count++] = part;
     link_metrics_part(part);
     part_metadata(part);
     return part;
@@ -78,12 +53,7 @@ void part_free(struct link_part *part)
         engine_remove(link->engine, part->task);
     }
     loop_timer_free(part->timer);
-    for (size_t i = 0; i < link->parts_count; i++) {
-        if (link->parts[i] == part) {
-            link->parts[i] = link->parts[--link->parts_count];
-            break;
-        }
-    }
+    link_index_remove(part);
     free(part);
 }
 
@@ -163,8 +133,10 @@ void part_event(struct link_part *part, enum part_event event, const char *why)
         return;
     }
     enum part_state to = (enum part_state)edge->to;
+    char shown[sizeof(part->why)];
+    text_print(shown, sizeof(shown), "%s", why);
     bool again = to == PART_RESUMING && part->state == PART_STALLED;
-    bool same = to == PART_STALLED && strncmp(part->why, why, sizeof(part->why) - 1) == 0;
+    bool same = to == PART_STALLED && strcmp(part->why, shown) == 0;
     bool quiet = again || same; /* what stays as it is for hours is told once */
     log_event(quiet ? LOG_DEBUG : LOG_INFO, "partition.state",
               "topic=%s partition=%d from=%s to=%s why=%s", part->topic, part->partition,
@@ -172,7 +144,7 @@ void part_event(struct link_part *part, enum part_event event, const char *why)
     part->state = to;
     part->since_ms = loop_now_ms(part->link->loop);
     if (!again || part->why[0] == '\0') {
-        snprintf(part->why, sizeof(part->why), "%s", why);
+        memcpy(part->why, shown, sizeof(shown));
     }
     enter(part, to);
 }
@@ -206,8 +178,7 @@ static void say_unknown(struct link_part *part, const struct cluster_topic *sour
     char lacks[ACL_LACKS_BYTES];
     if (cluster_denied(cluster, cluster_topic_error(cluster, part->topic), ACL_READ, ACL_TOPIC,
                        part->topic, lacks)) {
-        snprintf(part->why, sizeof(part->why), "%s: %.240s", of_target ? "target" : "source",
-                 lacks);
+        text_print(part->why, sizeof(part->why), "%s: %s", of_target ? "target" : "source", lacks);
     } else {
         snprintf(part->why, sizeof(part->why), "the %s does not know the %s",
                  of_target ? "target" : "source",

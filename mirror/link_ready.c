@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "mirror/link_inside.h"
 #include "mirror/streams.h"
 
@@ -13,9 +14,7 @@ __attribute__((format(printf, 3, 4))) static bool say(char why[LINK_READY_BYTES]
     va_start(args, format);
     vsnprintf(why, LINK_READY_BYTES, format, args);
     va_end(args);
-    for (char *at = why; *at != '\0'; at++) { /* what brokers say is one line of ours */
-        *at = (unsigned char)*at < ' ' || *at == 127 ? '?' : *at;
-    }
+    text_safe(why); /* what brokers say is one line of ours */
     return ready;
 }
 

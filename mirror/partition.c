@@ -452,5 +452,5 @@ int64_t partition_oldest_sent_ms(const struct partition *partition)
     if (partition->head == partition->next) {
         return -1;
     }
-    return partition->parcels[partition->head & (partition->parcels_capacity - 1)].sent_ms;
+    return partition_oldest(partition)->sent_ms;
 }

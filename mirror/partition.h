@@ -85,6 +85,11 @@ static inline uint32_t partition_flight_count(const struct partition *partition)
 {
     return partition->next - partition->head;
 }
+/* The oldest in flight; there is one. */
+static inline const struct parcel *partition_oldest(const struct partition *partition)
+{
+    return &partition->parcels[partition->head & (partition->parcels_capacity - 1)];
+}
 static inline uint32_t partition_queued_count(const struct partition *partition)
 {
     return partition->tail - partition->next;

@@ -1,23 +1,24 @@
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/heap.h"
 #include "base/log.h"
 #include "kafka/path_probe.h"
 #include "kafka/topic_id.h"
-#include "mirror/batches.h"
+#include "mirror/engine_inside.h"
 
 /* The path `records`: batches pass over our own wire as over the path `batches`, under a producer id that the target's broker
  * gave out (InitProducerId) instead of one of our choosing. What is ours on the target is known by its records
  * (resume_options.by_content): at least once.
  *
  * An id is this worker's own: nobody else knows it, and the broker guards the order of a partition's batches under it for as
- * long as we go on. Several partitions share one; a partition gets another one for its next start when the broker contradicted
- * what we took to be its sequence (task->producer_spent), and when its generation is another one: then a sequence means another
- * record. Where the target gives no ids out, batches have none, and one of each partition flies at a time.
+ * long as we go on. Several partitions share one; when one of them leaves it for another, mirror/producer says. Where the
+ * target gives no ids out, batches have none, and one of each partition flies at a time.
  */
 
 #define ASK_TIMEOUT_MS 5000
 #define ASK_AGAIN_MS   1000
+#define NAMELESS_MS    3000 /* so long without an id, and the partition is stalled by name */
 
 struct records {
     struct engine *engine;
@@ -26,27 +27,16 @@ struct records {
     bool asking;
     bool none; /* the target gives none out */
     int64_t due_ms;
-    int16_t told; /* the last error that was logged */
+    const char *why; /* it gave none lately; NULL = it did */
 };
 
 /* --- whose batches they are --------------------------------------------------------------------------------------- */
 
 static void give(struct task *task, int64_t producer_id)
 {
-    task->producer_id = producer_id;
-    task->producer_generation = task->core.at.generation;
-    task->producer_spent = false;
-    task->sequence_first = task->core.at.sequence_next;
+    producer_give(&task->producer, producer_id, &task->core.at, task->source_epoch);
     task->core.alone = producer_id == BATCH_NO_PRODUCER;
-    task->unnamed = false;
-}
-
-/* It goes on under the id that it had: nothing says that the broker knows another sequence of it. */
-static bool keeps(const struct task *task)
-{
-    const struct checkpoint *at = &task->core.at;
-    return task->producer_id > BATCH_NO_PRODUCER && !task->producer_spent &&
-           task->producer_generation == at->generation && at->sequence_next >= task->sequence_first;
+    task->unnamed_ms = 0;
 }
 
 static void ask(struct records *records);
@@ -54,28 +44,34 @@ static void ask(struct records *records);
 static void name(struct task *task)
 {
     struct records *records = task->engine->records;
-    task->unnamed = true;
-    if (keeps(task)) {
-        task->unnamed = false;
+    if (producer_goes_on(&task->producer, &task->core.at, task->source_epoch)) {
+        task->unnamed_ms = 0;
     } else if (records->none) {
         give(task, BATCH_NO_PRODUCER);
     } else if (records->producer_id > BATCH_NO_PRODUCER &&
-               records->producer_id != task->producer_id) {
+               records->producer_id != task->producer.id) {
         give(task, records->producer_id);
     } else {
+        if (task->unnamed_ms == 0) {
+            task->unnamed_ms = loop_now_ms(task->engine->loop);
+        }
         records->producer_id = BATCH_NO_PRODUCER; /* it had that one */
         ask(records);
     }
+}
+
+static bool is_unnamed(const struct task *task)
+{
+    return task->mode == TASK_CARRYING && task->unnamed_ms > 0;
 }
 
 static void name_all(struct records *records)
 {
     const struct engine *engine = records->engine;
     for (size_t i = 0; i < engine->tasks_count; i++) {
-        struct task *task = engine->tasks[i];
-        if (task->mode == TASK_CARRYING && task->unnamed) {
-            name(task);
-            sink_ready(task);
+        if (is_unnamed(engine->tasks[i])) {
+            name(engine->tasks[i]);
+            sink_ready(engine->tasks[i]);
         }
     }
     engine_pump_soon(records->engine);
@@ -92,28 +88,27 @@ static void no_ids(struct records *records, const char *why)
 }
 
 /* Asked each second: said once. */
-static void tell(struct records *records, int16_t error, const char *why)
+static void none_yet(struct records *records, const char *why)
 {
-    if (error != records->told) {
-        records->told = error;
-        log_warn("records.no_producer_id", "error=%s doing=\"asking again\"", log_quote(why).text);
+    if (records->why == NULL || strcmp(why, records->why) != 0) {
+        log_warn("records.no_producer_id", "why=%s doing=\"asking again\"", log_quote(why).text);
     }
+    records->why = why;
 }
 
 static void take_id(struct records *records, const struct init_producer_id_answer *answer)
 {
-    if (answer->error == KAFKA_NONE && answer->producer_id > BATCH_NO_PRODUCER &&
-        answer->producer_epoch == 0) {
-        records->producer_id = answer->producer_id;
-        records->told = KAFKA_NONE;
-        name_all(records);
-        return;
-    }
     if (path_probe_refuses_idempotence(answer->error)) {
         no_ids(records, kafka_error_name(answer->error));
-        return;
+    } else if (answer->error != KAFKA_NONE) {
+        none_yet(records, kafka_error_name(answer->error));
+    } else if (answer->producer_id <= BATCH_NO_PRODUCER || answer->producer_epoch != 0) {
+        none_yet(records, "the answer holds no id of epoch 0");
+    } else {
+        records->producer_id = answer->producer_id;
+        records->why = NULL;
+        name_all(records);
     }
-    tell(records, answer->error, kafka_error_name(answer->error));
 }
 
 struct question {
@@ -128,11 +123,13 @@ static void answered(void *arg, struct reader *reader, struct buf *block, const 
     struct init_producer_id_answer answer;
     struct err bad = {0};
     (void)block;
-    (void)err; /* asked again: the cluster has told of the connection */
+    (void)err; /* the cluster has told of the connection */
     records->asking = false;
-    if (reader != NULL && !proto_get_init_producer_id(reader, question->version, &answer, &bad)) {
-        tell(records, KAFKA_UNKNOWN_SERVER_ERROR, bad.what);
-    } else if (reader != NULL) {
+    if (reader == NULL) {
+        none_yet(records, "no answer");
+    } else if (!proto_get_init_producer_id(reader, question->version, &answer, &bad)) {
+        none_yet(records, "an answer that cannot be read");
+    } else {
         take_id(records, &answer);
     }
     free(question);
@@ -189,6 +186,9 @@ static void look_at_source_leader(struct task *task)
 
 void records_start(struct task *task)
 {
+    task->unnamed_ms = 0;
+    task->appended_end = 0;
+    task->fell_to = -1;
     name(task);
     look_at_source_leader(task);
 }
@@ -197,7 +197,7 @@ void records_start(struct task *task)
 void records_remove(struct task *task)
 {
     struct records *records = task->engine->records;
-    if (task->producer_id == records->producer_id) {
+    if (task->producer.id == records->producer_id) {
         records->producer_id = BATCH_NO_PRODUCER;
     }
 }
@@ -209,17 +209,32 @@ void records_metadata(struct engine *engine)
     }
 }
 
+/* It is told why nothing of it goes; then it resumes, and asks again. */
+static void look_at_nameless(struct task *task)
+{
+    const char *why = task->engine->records->why;
+    struct err err = {0};
+    if (loop_now_ms(task->engine->loop) - task->unnamed_ms >= NAMELESS_MS) {
+        err_set(&err, ERR_RETRY, "the target gives out no producer id (InitProducerId): %s",
+                why == NULL ? "no answer yet" : why);
+        task_doubt(task, &err);
+    }
+}
+
 void records_look(struct engine *engine)
 {
     bool flying = false;
     bool unnamed = false;
     for (size_t i = 0; i < engine->tasks_count; i++) {
-        const struct task *task = engine->tasks[i];
+        struct task *task = engine->tasks[i];
         flying = flying || task->flying_count > 0;
-        unnamed = unnamed || (task->mode == TASK_CARRYING && task->unnamed);
+        if (is_unnamed(task)) {
+            unnamed = true;
+            look_at_nameless(task);
+        }
     }
     if (unnamed) {
-        ask(engine->records);
+        name_all(engine->records);
     }
     if (flying && !engine->callbacks.may_send(engine->callbacks.arg)) {
         sink_drop_unsent(engine); /* no sequence of ours refuses it when it arrives late */

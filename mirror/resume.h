@@ -57,6 +57,10 @@ struct resume_options {
     /* No producer id tells which records on the target are ours (path `records`): all are taken for ours whose content
      * stands at the source, and those that stand there a second time for repeats. */
     bool by_content;
+    /* No sequence tells a repeat: the target said that it appended up to here, and did not say that its followers have it. */
+    int64_t appended_end;
+    /* ... that a batch went to this offset, before its place: what stood from there on is gone. -1 = nothing such */
+    int64_t fell_to;
     int64_t
         repeats_span; /* by content: so many records a producer that died can have had on its way */
     int32_t

@@ -95,11 +95,17 @@ static enum resume_need contradicted(struct resume *resume)
     const struct checkpoint *from = &resume->runs_from;
     resume->fault_target_from = from->target_next;
     resume->fault_target_to = resume->ours_end;
-    err_set(&resume->err, ERR_REFUSED,
-            "the target's last batch of ours, before target offset %lld, has a lower sequence than "
-            "the checkpoint "
-            "at target offset %lld",
-            (long long)resume->ours_end, (long long)from->target_next);
+    if (resume->options.by_content) {
+        err_set(&resume->err, ERR_REFUSED,
+                "the target's log was cut at offset %lld or before it, and filled again behind the "
+                "checkpoint at target offset %lld",
+                (long long)resume->options.fell_to, (long long)from->target_next);
+    } else {
+        err_set(&resume->err, ERR_REFUSED,
+                "the target's last batch of ours, before target offset %lld, has a lower sequence "
+                "than the checkpoint at target offset %lld",
+                (long long)resume->ours_end, (long long)from->target_next);
+    }
     err_hint(&resume->err, "see docs/faults.md#sequence");
     return resume_faulted(resume, FAULT_SEQUENCE);
 }

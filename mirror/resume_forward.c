@@ -208,12 +208,18 @@ static enum resume_need lost_behind(struct resume *resume, const struct pairing 
     return resume_raise_generation(resume, none ? from->leader_epoch : pairing->leader_epoch);
 }
 
-/* A record on the target that does not follow: one of ours from before the checkpoint, there once more? */
+/* A record on the target that does not follow: one of ours from before the checkpoint, there once more? Also when the same
+ * bytes stand again further on at the source. */
 static enum resume_need look_back(struct resume *resume)
 {
-    int64_t from = resume->runs_from.source_next - resume->options.repeats_span;
+    int64_t next = resume->runs_from.source_next;
+    int64_t from = next - resume->options.repeats_span;
+    if (from <
+        resume->source.log_start) { /* what is gone there was not mirrored behind the checkpoint */
+        from = resume->source.log_start < next ? resume->source.log_start : next;
+    }
     resume->looked_back = true;
-    enum resume_need need = resume_read_source(resume, STEP_PAIR, from < 0 ? 0 : from);
+    enum resume_need need = resume_read_source(resume, STEP_PAIR, from);
     resume->ask_to =
         resume->options.repeats_span; /* records beyond the number that the target has */
     return need;
@@ -231,7 +237,9 @@ enum resume_need resume_pair_end(struct resume *resume, int64_t next, bool at_en
         pairing_run(&pairing, &resume->target_units, &resume->source_units, !resume->ask_records,
                     resume->any_filter, at_end, resume->runs_from.leader_epoch);
     }
-    if (pairing.verdict == PAIRING_STRANGER && resume->options.by_content && !resume->looked_back) {
+    bool unexpected = pairing.verdict == PAIRING_STRANGER || pairing.verdict == PAIRING_ORDER ||
+                      pairing.verdict == PAIRING_HOLE;
+    if (unexpected && resume->options.by_content && !resume->looked_back) {
         pairing_done(&pairing);
         return look_back(resume);
     }

@@ -1,11 +1,14 @@
 /* Inside of resume: what its parts share. Nobody else includes this.
  *
- *   resume          the order of the steps: checkpoints, the source's ends, the target's; the ways out
+ *   resume          the order of the steps: checkpoints, the source's ends, the target's
  *   resume_prove    topics without ids: are these the logs that the checkpoint speaks of?
- *   resume_read     a stretch of either log while it is read: its bounds, its batches
  *   resume_forward  from a checkpoint: what stands behind it at the target, paired with the source or counted
- *   resume_back     without one, or below it: the newest batches of ours, and where they stand in the source
+ *   resume_decide   what follows of the target's ends
+ *   resume_back     without a checkpoint, or below it: the newest batches of ours, and where they stand in the source
+ *   resume_read     a stretch of either log while it is read: its bounds, its batches
+ *   resume_out      the ways out
  *
+ * Each calls those below it alone.
  * A road ends where it begins: each of these calls gives the next need, and what it needs to know stands in struct resume.
  */
 #ifndef FERRY_MIRROR_RESUME_INSIDE_H
@@ -13,11 +16,18 @@
 
 #include "mirror/resume.h"
 
-/* --- resume: the ways out --- */
+#define RESUME_WAIT_STEP_MS 100
+
+/* --- resume_out --- */
 /* Batches say nothing: records of the source do not all belong to the stream, or another than we made the batches. */
 bool resume_by_record(const struct resume *resume);
 /* RESUME_FAULT; the text is in resume->err already. */
 enum resume_need resume_faulted(struct resume *resume, enum resume_fault kind);
+/* RESUME_WAIT: ask again in wait_ms. */
+enum resume_need resume_wait_for(struct resume *resume, int32_t wait_ms);
+/* The generation behind this one; -1 = none is left, which is the fault below. */
+int32_t resume_generation_behind(const struct resume *resume, int32_t generation);
+enum resume_need resume_generations_used(struct resume *resume);
 /* RESUME_WAIT: what ends at expected_end does not lie below the target's high watermark yet. */
 enum resume_need resume_not_replicated(struct resume *resume, int64_t expected_end);
 /* RESUME_DONE with this position, or the fault that forbids to go on from it. */
@@ -31,11 +41,11 @@ enum resume_need resume_truncated_somewhere(struct resume *resume);
 /* It was truncated at `place`; we mirrored up to `until`. Goes on with the target, or is a fault, by policy. */
 enum resume_need resume_source_truncated(struct resume *resume, int64_t place, int64_t until);
 
-/* --- resume: step 2 --- */
 /* Newest generation of ours that the target's leader has state of; -1 = none. */
 int32_t resume_highest_generation(const struct resume *resume);
 /* The broker's last sequence for a generation, widened near `near`; -1 = it holds no state. */
 int64_t resume_broker_end(const struct resume *resume, int32_t generation, int64_t near);
+/* --- resume_decide --- */
 /* What follows of the target's ends and resume->runs_from. */
 enum resume_need resume_decide_target(struct resume *resume);
 

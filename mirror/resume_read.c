@@ -1,4 +1,3 @@
-#include <assert.h>
 #include <string.h>
 
 #include "mirror/resume_inside.h"
@@ -247,23 +246,4 @@ bool resume_source_batch(struct resume *resume, const struct batch *batch, bool 
     }
     return !kept ||
            add_unit(resume, &resume->source_units, batch, "source", from, filter_of(resume));
-}
-
-bool resume_source_enough(const struct resume *resume)
-{
-    if (resume->step == STEP_PAIR) {
-        return resume->source_units.records_count >=
-               resume->target_units.records_count + resume->ask_to;
-    }
-    if (resume->step == STEP_PROVE_SOURCE) {
-        return resume_prove_enough(resume);
-    }
-    if (resume->step == STEP_COUNT) {
-        return resume->source_units.records_count >= resume->count_left;
-    }
-    assert(resume->step == STEP_FIND);
-    if (resume->hint_source >= 0) {
-        return resume->source_expected >= resume->hint_source;
-    }
-    return resume_same_stream(resume) && resume->source_expected >= resume->runs_from.source_next;
 }

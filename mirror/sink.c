@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "mirror/batches.h"
+#include "mirror/engine_inside.h"
 #include "mirror/sequence.h"
 
 #define LANE_FLIGHT_MAX 512 /* requests; 4 MiB a partition of 16 KiB batches are 256 */
@@ -156,7 +156,7 @@ void sink_route_anew(struct task *task)
 struct partition_bounds sink_bounds(const struct task *task)
 {
     int64_t bytes = task->engine->options.limits->partition_window_bytes;
-    bool counted = engine_by_content(task->engine);
+    bool counted = task->engine->options.records;
     return (struct partition_bounds){.window_bytes = bytes,
                                      .window_records = counted ? bytes / WINDOW_RECORD_BYTES : 0};
 }
@@ -165,7 +165,7 @@ void sink_ready(struct task *task)
 {
     struct partition_bounds bounds = sink_bounds(task);
     if (task->ready || task->lane == NULL || task->mode != TASK_CARRYING || task->coming_back ||
-        task->unnamed || partition_peek(&task->core, &bounds) == NULL) {
+        task->unnamed_ms > 0 || partition_peek(&task->core, &bounds) == NULL) {
         return;
     }
     task->ready = true;
@@ -278,8 +278,7 @@ struct sink_probe {
 /* The first request waits for this one: its batch was appended, and is not below the high watermark. */
 static bool is_waited_for(const struct task *task, int64_t high_watermark)
 {
-    const struct partition *core = &task->core;
-    const struct parcel *parcel = &core->parcels[core->head & (core->parcels_capacity - 1)];
+    const struct parcel *parcel = partition_oldest(&task->core);
     return high_watermark < parcel->target_first + parcel->count;
 }
 
@@ -459,7 +458,7 @@ static bool can_be_smaller(struct partition *core, const struct parcel *parcel, 
 static void refused(struct task *task, int16_t error, const struct err *why)
 {
     struct partition *core = &task->core;
-    const struct parcel *parcel = &core->parcels[core->head & (core->parcels_capacity - 1)];
+    const struct parcel *parcel = partition_oldest(core);
     if ((error == KAFKA_CORRUPT_MESSAGE && ++task->corrupt_count < CORRUPT_TRIES) ||
         can_be_smaller(core, parcel, error)) {
         task_doubt(task, why);
@@ -488,11 +487,20 @@ static void advanced(struct task *task, const struct ack *ack)
     }
 }
 
-/* The broker says nothing of what it knows of the id: what was sent may go on under it. */
-static bool about_the_way(int16_t error)
+/* It waited for its followers, and everybody behind it with it. Sent again meanwhile it waits again, or stands there twice. */
+static void not_replicated(struct task *task)
 {
-    return kafka_error_info(error)->leader_moved || error == KAFKA_REQUEST_TIMED_OUT ||
-           error == KAFKA_NOT_ENOUGH_REPLICAS || error == KAFKA_NOT_ENOUGH_REPLICAS_AFTER_APPEND;
+    const struct parcel *parcel = partition_oldest(&task->core);
+    sink_slow(task);
+    task->appended_end = parcel->target_first + parcel->count;
+    task->appended_epoch = task->target_leader.epoch;
+}
+
+/* Another leader may never have had it. */
+int64_t sink_appended_end(const struct task *task)
+{
+    struct cluster_leader leader = cluster_leader(task->engine->target, task->topic, task->index);
+    return leader.epoch == task->appended_epoch ? task->appended_end : 0;
 }
 
 static void take_part(struct task *task, const struct produce_answer_part *part)
@@ -500,6 +508,7 @@ static void take_part(struct task *task, const struct produce_answer_part *part)
     struct ack ack;
     struct err why = {0};
     char lacks[ACL_LACKS_BYTES];
+    int64_t expected = partition_oldest(&task->core)->target_first;
     if (kafka_error_info(part->error)->leader_moved) {
         cluster_refresh(task->engine->target);
     }
@@ -512,10 +521,12 @@ static void take_part(struct task *task, const struct produce_answer_part *part)
         sink_ready(task);
         break;
     case ANSWERED_DOUBT:
-        task->producer_spent = !about_the_way(part->error);
+        producer_doubted(&task->producer, part->error, part->base_offset, expected);
+        task->fell_to =
+            part->error == KAFKA_NONE && part->base_offset < expected ? part->base_offset : -1;
         if (part->error == KAFKA_REQUEST_TIMED_OUT ||
             part->error == KAFKA_NOT_ENOUGH_REPLICAS_AFTER_APPEND) {
-            sink_slow(task); /* it waited for its followers, and everybody behind it with it */
+            not_replicated(task);
         }
         if (cluster_denied(task->engine->target, part->error, ACL_WRITE, ACL_TOPIC, task->topic,
                            lacks)) {
@@ -675,6 +686,18 @@ static int compare_topic(const void *a, const void *b)
     return order != 0 ? order : left->task->index - right->task->index;
 }
 
+/* Not under the id that it has, maybe: as soon as nothing of it flies mirror/records gives it another one. */
+static bool may_go(struct task *task, const struct parcel *next)
+{
+    bool own = !task->engine->options.records || producer_same_again(&task->producer, next);
+    if (!own && task->unnamed_ms == 0 && partition_flight_count(&task->core) == 0) {
+        task->producer.spent = true;
+        task->unnamed_ms = loop_now_ms(task->engine->loop);
+        partition_reopen(&task->core);
+    }
+    return own && task->unnamed_ms == 0;
+}
+
 /* Take one batch from each ready task. Those with more to send are queued again behind the others. */
 static int32_t collect(struct sink_lane *lane, struct sink_parcel *out)
 {
@@ -687,10 +710,11 @@ static int32_t collect(struct sink_lane *lane, struct sink_parcel *out)
         struct task *task = ready_pop(lane);
         struct partition_bounds bounds = sink_bounds(task);
         struct parcel *parcel = partition_peek(&task->core, &bounds);
-        if (task->mode == TASK_CARRYING && !task->unnamed && parcel != NULL) {
+        if (task->mode == TASK_CARRYING && parcel != NULL && may_go(task, parcel)) {
             out[count++] = (struct sink_parcel){.task = task, .parcel = parcel};
             bytes += parcel->len;
             engine->moved_bytes += (int64_t)parcel->len;
+            producer_sent(&task->producer, parcel);
             partition_sent(&task->core, now_ms);
             sink_ready(task);
         }
@@ -716,8 +740,9 @@ static void fill_part(struct produce_part *part, const struct sink_parcel *from)
                                   .block = from->parcel->block,
                                   .records = from->parcel->data + BATCH_HEADER_BYTES,
                                   .records_len = from->parcel->len - BATCH_HEADER_BYTES};
-    batch_patch_header(&batch, from->task->producer_id,
-                       sequence_wire(from->parcel->sequence - from->task->sequence_first),
+    const struct producer *producer = &from->task->producer;
+    batch_patch_header(&batch, producer->id,
+                       sequence_wire(from->parcel->sequence - producer->sequence_first),
                        part->header);
 }
 

@@ -4,8 +4,9 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "kafka/topic_id.h"
-#include "mirror/batches.h"
+#include "mirror/engine_inside.h"
 
 #define FETCH_WAIT_MS      500
 #define FETCH_WAIT_HELD_MS 100 /* while a partition is held back, so that it joins soon */
@@ -14,6 +15,9 @@
 #define QUEUE_PARTS \
     4 /* asked again when this part of a share is left: what waits long is sent from cold memory */
 #define SHARE_LEAST_BYTES (64 << 10) /* a few batches of 16 KiB */
+/* A broker looks at each partition that a Fetch asks for, 10 us or so: where records trickle into a few of ten thousand, it
+ * would be asked for all of them without a pause. Of what takes it so long it is asked half of the time at most. */
+#define REST_US_A_PARTITION 20
 
 /* A Fetch in flight: which tasks it asked for, and with which tickets. */
 struct source_request {
@@ -23,11 +27,17 @@ struct source_request {
     int16_t version;
     int32_t share;       /* bytes asked of each; less of those that a rate limit holds back */
     int64_t asked_bytes; /* counted in engine->asked_bytes */
+    int64_t asked_ms;
     int32_t count;
     struct task **tasks; /* references */
     uint32_t *tickets;
     int32_t *shares;
 };
+
+static void rested(void *arg)
+{
+    source_pump(arg);
+}
 
 static struct source_broker *broker_of(struct engine *engine, int32_t broker)
 {
@@ -42,15 +52,26 @@ static struct source_broker *broker_of(struct engine *engine, int32_t broker)
     if (engine->brokers == NULL || made == NULL) {
         abort();
     }
-    *made = (struct source_broker){
-        .engine = engine, .broker = broker, .lanes_count = 1, .round_trip_us = -1};
+    *made = (struct source_broker){.engine = engine,
+                                   .broker = broker,
+                                   .lanes_count = 1,
+                                   .round_trip_us = -1,
+                                   .rest = loop_timer_new(engine->loop, rested, engine)};
     engine->brokers[engine->brokers_count++] = made;
     return made;
+}
+
+void source_detach(struct engine *engine)
+{
+    for (size_t i = 0; i < engine->brokers_count; i++) {
+        loop_timer_cancel(engine->brokers[i]->rest);
+    }
 }
 
 void source_free(struct engine *engine)
 {
     for (size_t i = 0; i < engine->brokers_count; i++) {
+        loop_timer_free(engine->brokers[i]->rest);
         free(engine->brokers[i]);
     }
     free(engine->brokers);
@@ -84,7 +105,7 @@ static void note_refused(const struct source_request *request, const struct err 
 {
     for (int32_t i = 0; why->kind == ERR_REFUSED && i < request->count; i++) {
         struct task *task = request->tasks[i];
-        snprintf(task->trouble, sizeof(task->trouble), "%.127s", why->what);
+        text_print(task->trouble, sizeof(task->trouble), "%s", why->what);
     }
 }
 
@@ -245,6 +266,18 @@ static bool get_answer(const struct source_request *request, struct reader *read
     return false;
 }
 
+/* See REST_US_A_PARTITION. A Fetch that waited for records, or brought many, is followed by the next at once. */
+static void rest_after(const struct source_request *request, size_t bytes)
+{
+    struct source_broker *broker = broker_of(request->engine, request->broker);
+    int64_t rest_ms = request->asked_ms + (int64_t)request->count * REST_US_A_PARTITION / 1000 -
+                      loop_now_ms(request->engine->loop);
+    if (bytes < SHARE_LEAST_BYTES && rest_ms > 0) {
+        broker->rests_until_ms = loop_now_ms(request->engine->loop) + rest_ms;
+        loop_timer_set(broker->rest, rest_ms);
+    }
+}
+
 static void take_answer(struct source_request *request, struct reader *reader, struct buf *block)
 {
     struct fetch_answer answer;
@@ -258,9 +291,11 @@ static void take_answer(struct source_request *request, struct reader *reader, s
                  request->broker, kafka_error_name(answer.error));
     }
     int32_t cursor = 0;
+    size_t bytes = 0;
     request->engine->counters.source_throttle_ms +=
         answer.throttle_ms > 0 ? (uint64_t)answer.throttle_ms : 0;
     for (int32_t i = 0; i < answer.partitions_count; i++) {
+        bytes += answer.partitions[i].records_len;
         int32_t at = asked(request, &answer.partitions[i], &cursor);
         if (at >= 0) {
             struct task *task = request->tasks[at];
@@ -269,6 +304,7 @@ static void take_answer(struct source_request *request, struct reader *reader, s
         }
     }
     fetch_answer_done(&answer);
+    rest_after(request, bytes);
 }
 
 static void answered(void *arg, struct reader *reader, struct buf *block, const struct err *err)
@@ -293,8 +329,7 @@ static void answered(void *arg, struct reader *reader, struct buf *block, const 
 
 static bool is_led_by(const struct task *task, int32_t broker)
 {
-    return task->mode == TASK_CARRYING &&
-           cluster_leader(task->engine->source, task->topic, task->index).broker == broker;
+    return task->mode == TASK_CARRYING && task->source_leader.broker == broker;
 }
 
 /* Bytes of one partition in one answer: those that are behind share it evenly, up to `most` of them. An answer full of one
@@ -433,14 +468,14 @@ static void put_request(struct source_request *request, bool held, struct writer
     }
     for (int32_t i = 0; i < request->count; i++) {
         struct task *task = request->tasks[i];
-        wants[i] = (struct fetch_want){
-            .topic = task->topic,
-            .topic_id = task->source_topic_id,
-            .partition = task->index,
-            .current_leader_epoch = cluster_leader(engine->source, task->topic, task->index).epoch,
-            .offset = task->core.fetch_next,
-            .last_fetched_epoch = task->epoch_unchecked ? -1 : task->core.fetch_epoch,
-            .max_bytes = request->shares[i]};
+        wants[i] = (struct fetch_want){.topic = task->topic,
+                                       .topic_id = task->source_topic_id,
+                                       .partition = task->index,
+                                       .current_leader_epoch = task->source_leader.epoch,
+                                       .offset = task->core.fetch_next,
+                                       .last_fetched_epoch =
+                                           task->epoch_unchecked ? -1 : task->core.fetch_epoch,
+                                       .max_bytes = request->shares[i]};
     }
     proto_put_fetch(writer, request->version, held ? FETCH_WAIT_HELD_MS : FETCH_WAIT_MS, 1,
                     (int32_t)engine->options.limits->fetch_bytes, true, wants, request->count);
@@ -463,6 +498,9 @@ static bool ask_over(struct engine *engine, struct source_broker *broker, int32_
 {
     if ((broker->asking & (1u << lane)) != 0) {
         return true;
+    }
+    if (loop_now_ms(engine->loop) < broker->rests_until_ms) {
+        return false;
     }
     if (!has_room(engine, lane)) {
         engine->memory_full = true;
@@ -495,6 +533,7 @@ static bool ask_over(struct engine *engine, struct source_broker *broker, int32_
     writer_init(&writer);
     put_request(request, held, &writer);
     broker->asking |= 1u << lane;
+    request->asked_ms = loop_now_ms(engine->loop);
     conn_send(conn, API_FETCH, request->version, &writer, NULL, 0, FETCH_WAIT_MS + FETCH_GRACE_MS,
               answered, request);
     return true;
@@ -519,13 +558,19 @@ static int32_t lanes_for(const struct source_broker *broker)
     return broker->led_count < LANES_MAX ? broker->led_count : LANES_MAX;
 }
 
+void source_route(struct task *task)
+{
+    struct cluster *source = task->engine->source;
+    task->source_leader = cluster_leader(source, task->topic, task->index);
+    task->source_error = cluster_topic_error(source, task->topic);
+}
+
 /* Who may not even describe a topic is told of no leader, so nothing is asked that could be refused. */
 static void look_denied(struct task *task)
 {
     struct cluster *source = task->engine->source;
     char lacks[ACL_LACKS_BYTES];
-    if (cluster_denied(source, cluster_topic_error(source, task->topic), ACL_READ, ACL_TOPIC,
-                       task->topic, lacks)) {
+    if (cluster_denied(source, task->source_error, ACL_READ, ACL_TOPIC, task->topic, lacks)) {
         task_trouble_is(task, lacks);
     }
 }
@@ -539,7 +584,7 @@ void source_look(struct engine *engine)
     for (size_t i = 0; i < engine->tasks_count; i++) {
         struct task *task = engine->tasks[i];
         if (task->mode == TASK_CARRYING) {
-            int32_t leader = cluster_leader(engine->source, task->topic, task->index).broker;
+            int32_t leader = task->source_leader.broker;
             engine->steady_count += task->steady;
             engine->first_copy_count += !task->steady;
             look_denied(task);
@@ -561,7 +606,7 @@ void source_look(struct engine *engine)
 
 int64_t source_round_trip_us(const struct task *task)
 {
-    int32_t leader = cluster_leader(task->engine->source, task->topic, task->index).broker;
+    int32_t leader = task->source_leader.broker;
     return leader < 0 ? -1 : broker_of(task->engine, leader)->round_trip_us;
 }
 
@@ -582,7 +627,7 @@ void source_pump(struct engine *engine)
     for (size_t i = 0; i < engine->tasks_count; i++) {
         struct task *task = engine->tasks[i];
         if (task->mode == TASK_CARRYING && !task->fetching) {
-            int32_t leader = cluster_leader(engine->source, task->topic, task->index).broker;
+            int32_t leader = task->source_leader.broker;
             if (leader >= 0) {
                 broker_of(engine, leader)->wanted = true;
             }

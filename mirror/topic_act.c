@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "mirror/topic_sync_inside.h"
 
 #define CREATE_AT_ONCE \
@@ -159,9 +160,8 @@ bool turn_grow(struct turn *turn, struct err *err)
                      pair->source_partitions, pair->target_partitions);
             pair->target_partitions = pair->source_partitions;
         } else { /* those that are there go on */
-            snprintf(pair->warning, sizeof(pair->warning),
-                     "partitions %d to %d are missing: %.200s", pair->target_partitions,
-                     pair->source_partitions - 1, why.what);
+            text_print(pair->warning, sizeof(pair->warning), "partitions %d to %d are missing: %s",
+                       pair->target_partitions, pair->source_partitions - 1, why.what);
         }
     }
     return true;
@@ -220,8 +220,8 @@ static void not_followed(struct turn *turn, size_t i, const struct topic_change 
     const struct admin_setting *there = topic_setting(settings_of(&work->target), change->name);
     char why[320];
     bool refused = refuses_settings(err);
-    snprintf(why, sizeof(why), "%s%.280s",
-             refused ? "the target refuses it: " : "not changed: ", err->what);
+    text_print(why, sizeof(why), "%s%s",
+               refused ? "the target refuses it: " : "not changed: ", err->what);
     if (change->first) {
         topic_memory_unnote(turn->memory, topic, change->name);
     }

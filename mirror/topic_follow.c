@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "base/heap.h"
+#include "base/text.h"
 
 #define VALUE_SHOWN 100 /* a list of throttled replicas may have megabytes */
 #define WHY_SHOWN   250
@@ -26,7 +27,7 @@ static json_t *shown(const char *value, int most)
         return json_null();
     }
     if (strlen(value) > (size_t)most) {
-        snprintf(cut, sizeof(cut), "%.*s...", most, value);
+        text_print(cut, sizeof(cut), "%.*s...", most, value);
         value = cut;
     }
     json_t *text = json_string(value);

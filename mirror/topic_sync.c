@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "kafka/error.h"
 #include "kafka/topic_id.h"
 #include "mirror/topic_sync_inside.h"
@@ -99,8 +100,7 @@ static bool unlisted_is_gone(struct turn *turn, const struct remembered *before,
             note_gone(turn, before);
             return true;
         }
-        snprintf(out->warning, sizeof(out->warning), "the source does not list it: %.200s",
-                 err.what);
+        text_print(out->warning, sizeof(out->warning), "the source does not list it: %s", err.what);
     }
     const struct admin_topic *twin = target_find(turn, before->name);
     if (twin) {
@@ -229,7 +229,7 @@ void turn_trouble(struct turn *turn, size_t i, const struct err *err)
 {
     struct topic_pair *pair = &turn->pairs[i];
     char *text = turn_stands(turn, i) ? pair->warning : pair->problem;
-    snprintf(text, sizeof(pair->problem), "%.255s", err->what);
+    text_print(text, sizeof(pair->problem), "%s", err->what);
 }
 
 /* ---- settings ----------------------------------------------------------------------------------------------- */
@@ -322,9 +322,9 @@ static void plan_check(struct turn *turn, size_t i)
         return;
     }
     if (work->source.err.kind != ERR_NONE) {
-        snprintf(pair->warning, sizeof(pair->warning),
-                 "max.message.bytes is not compared, the source's settings cannot be read: %.150s",
-                 work->source.err.what);
+        text_print(pair->warning, sizeof(pair->warning),
+                   "max.message.bytes is not compared, the source's settings cannot be read: %s",
+                   work->source.err.what);
     }
     plan_follow(turn, i);
     topic_plan_existing(settings_of(&work->source), target,

@@ -38,11 +38,14 @@ struct offset_store {
     struct offset_counters counters;
     struct offset_track **tracks;
     size_t tracks_count;
+    size_t dead_count; /* of them, given up by their owners and not stored yet */
     bool ready;
     bool greeting; /* asked whose Redis it is, and what it does when it is full */
     int64_t greeted_ms;
     bool policy_hidden; /* said once */
     struct err refused; /* ERR_NONE = is not */
+    struct err
+        refused_now; /* Redis answers, and does nothing for us at the moment; ERR_NONE = does */
     struct loop_timer *tick;
     struct loop_timer *flush_timer;
     void (*flushed)(void *arg, bool all);

@@ -13,6 +13,7 @@
 #define EVENTS_KEPT "10000"
 #define SCHEMA      "1"
 #define CHECK_MS    5000 /* a Redis may be flushed, or told to evict, at any time */
+#define AGAIN_MS    1000 /* one in trouble may be well at any time */
 
 /* The door knows first that Redis went: it fails the calls in flight before it tells. */
 bool offset_store_usable(const struct offset_store *store, struct err *err)
@@ -22,6 +23,9 @@ bool offset_store_usable(const struct offset_store *store, struct err *err)
     }
     if (store->refused.kind != ERR_NONE) {
         return err_set(err, ERR_RETRY, "%s", store->refused.what);
+    }
+    if (store->refused_now.kind != ERR_NONE) {
+        return err_set(err, ERR_RETRY, "%s", store->refused_now.what);
     }
     if (!store->ready || store->closing || redis_state(store->redis) != REDIS_READY) {
         return err_set(err, ERR_RETRY, "Redis is away");
@@ -45,7 +49,7 @@ static void become(struct offset_store *store, bool ready, const struct err *why
 {
     bool was_ready = store->ready;
     store->ready = ready;
-    store->refused = (struct err){0};
+    store->refused = store->refused_now = (struct err){0};
     if (ready && was_ready) {
         return;
     }
@@ -65,6 +69,17 @@ static void refuse(struct offset_store *store, struct err *why)
     store->refused = *why;
 }
 
+/* No answer: asked again by the tick, or when it is back. An error reply: it is there, and in trouble; its disk or its memory is
+ * full, it is a replica now, reads its file, a script keeps it busy, another node has our keys. */
+static void not_now(struct offset_store *store, const struct err *why)
+{
+    bool told = !store->ready && strcmp(store->refused_now.what, why->what) == 0;
+    if (why->code == REDIS_SAYS && !told) {
+        become(store, false, why);
+        store->refused_now = *why;
+    }
+}
+
 /* "volatile-..." takes keys that were given an end alone; ours have none. */
 static bool policy_evicts(const char *info, char out_policy[32])
 {
@@ -81,7 +96,8 @@ static void policy_told(void *arg, const redisReply *reply, const struct err *er
     char policy[32];
     store->greeting = false;
     if (reply == NULL && err->kind == ERR_RETRY) {
-        return; /* asked again by the tick, or when it is back */
+        not_now(store, err);
+        return;
     }
     if (reply != NULL && reply->type == REDIS_REPLY_STRING && policy_evicts(reply->str, policy)) {
         struct err why = {0};
@@ -127,6 +143,8 @@ static void meta_told(void *arg, const redisReply *reply, const struct err *err)
             struct err why = *err;
             err_wrap(&why, "%s", store->meta_key);
             refuse(store, &why);
+        } else {
+            not_now(store, err);
         }
         return;
     }
@@ -182,8 +200,9 @@ void offset_store_redis_changed(struct offset_store *store, enum redis_state sta
 static void tick(void *arg)
 {
     struct offset_store *store = arg;
+    int64_t every_ms = store->refused_now.kind == ERR_NONE ? CHECK_MS : AGAIN_MS;
     if (store->redis != NULL && redis_state(store->redis) == REDIS_READY &&
-        loop_now_ms(store->loop) - store->greeted_ms >= CHECK_MS) {
+        loop_now_ms(store->loop) - store->greeted_ms >= every_ms) {
         offset_store_greet(store);
     }
     for (size_t i = 0; i < store->tracks_count; i++) {

@@ -39,8 +39,8 @@ struct offset_store_callbacks {
     /* Another worker wrote this partition's checkpoint: `found` is ahead of us or of another incarnation. The engine
      * stops sending and resumes. */
     void (*conflict)(void *arg, struct offset_track *track, const struct checkpoint *found);
-    /* The store came, went, or is refused for good (ERR_REFUSED: evicting policy, other deployment, ...): the map is
-     * faulted and mirroring goes on. */
+    /* The store came, went, or is refused: for good (ERR_REFUSED: evicting policy, other deployment, ...), or as long as Redis says
+     * so (REDIS_SAYS: full, a replica, loading, ...). Mirroring goes on without the map. */
     void (*state)(void *arg, bool ready, const struct err *why);
     void *arg;
 };

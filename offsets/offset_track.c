@@ -95,6 +95,14 @@ static void rest(struct offset_track *track, bool answered)
     }
 }
 
+/* It answers, and does not do it: is that so for everything of ours? */
+static void look_at_redis(struct offset_track *track, const struct err *why)
+{
+    if (why->code == REDIS_SAYS) {
+        offset_store_greet(track->store);
+    }
+}
+
 static void looked(void *arg, const redisReply *reply, const struct err *err)
 {
     struct offset_track *track = arg;
@@ -102,6 +110,8 @@ static void looked(void *arg, const redisReply *reply, const struct err *err)
         reconcile(track, reply, 0);
     } else if (err->kind == ERR_REFUSED) {
         refuse(track, err);
+    } else {
+        look_at_redis(track, err);
     }
     rest(track, reply != NULL);
 }
@@ -161,6 +171,8 @@ static void advanced(void *arg, const redisReply *reply, const struct err *err)
         if (err == NULL || err->kind == ERR_REFUSED) {
             struct err strange = {.kind = ERR_REFUSED, .what = "Redis answers in a strange form"};
             refuse(track, err == NULL ? &strange : err);
+        } else {
+            look_at_redis(track, err);
         }
     }
     rest(track, verdict != NULL);
@@ -281,7 +293,7 @@ static struct offset_track *take_over(struct offset_store *store, const char *to
                                       const struct checkpoint *at, const struct offset_run *runs,
                                       size_t runs_count)
 {
-    for (size_t i = 0; i < store->tracks_count; i++) {
+    for (size_t i = 0; i < store->tracks_count && store->dead_count > 0; i++) {
         struct offset_track *track = store->tracks[i];
         if (!track->dead || track->parted || track->partition != partition ||
             strcmp(track->topic, topic) != 0 ||
@@ -290,6 +302,7 @@ static struct offset_track *take_over(struct offset_store *store, const char *to
         }
         if (from != NULL && offset_backlog_go_on(&track->backlog, from, at, runs, runs_count)) {
             track->dead = false;
+            store->dead_count--;
             return track;
         }
         track->parted = track->parted || is_before(at, &track->backlog.at);
@@ -305,8 +318,7 @@ static struct offset_track *make(struct offset_store *store, const char *topic, 
     track->topic = must(strdup(topic));
     track->partition = partition;
     checkpoint_incarnation(at, track->incarnation);
-    store->tracks =
-        must(reallocarray(store->tracks, store->tracks_count + 1, sizeof(struct offset_track *)));
+    store->tracks = must_grow(store->tracks, store->tracks_count, sizeof(struct offset_track *));
     store->tracks[store->tracks_count++] = track;
     return track;
 }
@@ -341,6 +353,7 @@ static void destroy(struct offset_track *track)
             break;
         }
     }
+    store->dead_count -= track->dead;
     offset_backlog_done(&track->backlog);
     free(track->topic);
     free(track);
@@ -361,6 +374,7 @@ void offset_track_free(struct offset_track *track)
     }
     assert(!track->dead);
     track->dead = true;
+    track->store->dead_count++;
     track->dead_ms = loop_now_ms(track->store->loop);
     track->owner = NULL;
     offset_track_step(track, true);
@@ -404,7 +418,7 @@ void offset_tracks_destroy(struct offset_store *store)
 
 void offset_tracks_part(struct offset_store *store, const char *topic, int32_t partition)
 {
-    for (size_t i = 0; i < store->tracks_count; i++) {
+    for (size_t i = 0; i < store->tracks_count && store->dead_count > 0; i++) {
         struct offset_track *track = store->tracks[i];
         if (track->dead && track->partition == partition && strcmp(track->topic, topic) == 0) {
             track->parted = true;

@@ -501,9 +501,9 @@ def main():
     shutil.rmtree(DIR, ignore_errors=True)
     try:
         return run(os.environ.get("DEMO_BREAK"), built_ms)
-    except KeyboardInterrupt:
+    except procs.Ended as signalled:
         say("\ninterrupted")
-        return 130
+        return signalled.code
     except (ProcessFailed, TimeIsUp) as err:
         loud("red", f"\ndemo: {err}")
         return 3

@@ -34,7 +34,7 @@ static struct model_entry *add(struct model_target *target, const uint8_t *bytes
     }
     struct model_entry *entry = &target->entries[target->count++];
     *entry = (struct model_entry){
-        .base = target->end, .generation = -1, .data = malloc(len), .len = len};
+        .base = target->end, .generation = -1, .producer = -1, .data = malloc(len), .len = len};
     assert(entry->data != NULL);
     memcpy(entry->data, bytes, len);
     for (int i = 0; i < 8; i++) { /* the broker writes BaseOffset */
@@ -64,34 +64,58 @@ static void remember(struct model_producer *producer, int32_t first, int32_t las
     producer->last = last;
 }
 
+/* @return index of its state; -1 = a batch without an id */
+static int32_t producer_of(const struct model_target *target, int64_t id, int32_t *out_generation)
+{
+    *out_generation = 0;
+    if (sequence_id_ours(target->id_base, id, out_generation)) {
+        assert(*out_generation < MODEL_GENERATIONS);
+        return *out_generation;
+    }
+    assert(id >= BATCH_NO_PRODUCER && id < MODEL_GIVEN);
+    return id == BATCH_NO_PRODUCER ? -1 : MODEL_GENERATIONS + (int32_t)id;
+}
+
+/* @return false when there is nothing to append: a repeat, or what does not follow */
+static bool follows(const struct model_producer *producer, int32_t first, int32_t last,
+                    int16_t *out_error, int64_t *out_offset)
+{
+    *out_error = KAFKA_NONE;
+    for (int32_t i = 0; i < producer->recent_count; i++) {
+        if (producer->recent[i].first == first && producer->recent[i].last == last) {
+            *out_offset = producer->recent[i].offset;
+            return false;
+        }
+    }
+    if (producer->known && first != sequence_wire((int64_t)producer->last + 1)) {
+        *out_error = KAFKA_OUT_OF_ORDER_SEQUENCE_NUMBER;
+        return false;
+    }
+    return true;
+}
+
 int16_t model_target_append(struct model_target *target, const uint8_t *bytes, size_t len,
                             int64_t source_first, int64_t source_next,
                             const struct model_record *records, int64_t *out_offset)
 {
     struct batch batch;
     struct err err;
-    int32_t generation = 0;
+    int32_t generation;
+    int16_t error;
     enum batch_walk walk = batch_walk(bytes, len, &batch, &err);
-    bool ours = sequence_id_ours(target->id_base, batch.producer_id, &generation);
-    assert(walk == BATCH_WALK_ONE && ours && generation < MODEL_GENERATIONS);
+    assert(walk == BATCH_WALK_ONE);
     assert(batch.count == batch.last_offset_delta + 1 && batch.base_offset == 0);
     (void)walk;
-    (void)ours;
-    struct model_producer *producer = &target->producers[generation];
+    int32_t producer = producer_of(target, batch.producer_id, &generation);
     int32_t first = batch.base_sequence;
     int32_t last = sequence_wire((int64_t)first + batch.last_offset_delta);
     *out_offset = -1;
-    for (int32_t i = 0; i < producer->recent_count; i++) {
-        if (producer->recent[i].first == first && producer->recent[i].last == last) {
-            *out_offset = producer->recent[i].offset;
-            return KAFKA_NONE;
-        }
-    }
-    if (producer->known && first != sequence_wire((int64_t)producer->last + 1)) {
-        return KAFKA_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    if (producer >= 0 && !follows(&target->producers[producer], first, last, &error, out_offset)) {
+        return error;
     }
     struct model_entry *entry = add(target, bytes, len);
     entry->generation = generation;
+    entry->producer = producer;
     entry->source_first = source_first;
     entry->source_next = source_next;
     entry->records = calloc((size_t)batch.count, sizeof(*records));
@@ -99,7 +123,9 @@ int16_t model_target_append(struct model_target *target, const uint8_t *bytes, s
     memcpy(entry->records, records, (size_t)batch.count * sizeof(*records));
     entry->wire = first;
     *out_offset = entry->base;
-    remember(producer, first, last, entry->base);
+    if (producer >= 0) {
+        remember(&target->producers[producer], first, last, entry->base);
+    }
     return KAFKA_NONE;
 }
 
@@ -145,8 +171,8 @@ void model_target_truncate(struct model_target *target, int64_t offset)
     memset(target->producers, 0, sizeof(target->producers));
     for (int32_t i = 0; i < target->count; i++) {
         const struct model_entry *entry = &target->entries[i];
-        if (entry->generation >= 0 && !entry->removed) {
-            struct model_producer *producer = &target->producers[entry->generation];
+        if (entry->producer >= 0 && !entry->removed) {
+            struct model_producer *producer = &target->producers[entry->producer];
             producer->recent_count = 0; /* read from the log: the last batch alone */
             remember(producer, entry->wire,
                      sequence_wire((int64_t)entry->wire + (entry->next - entry->base) - 1),

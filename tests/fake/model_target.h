@@ -15,6 +15,7 @@
 #include "mirror/resume.h"
 
 #define MODEL_GENERATIONS 16
+#define MODEL_GIVEN       1024 /* ids that the target gives out: 0 and up */
 #define MODEL_REMEMBERED  5
 
 struct model_record { /* where it stood at the source, and which one it is */
@@ -25,7 +26,9 @@ struct model_record { /* where it stood at the source, and which one it is */
 struct model_entry {
     int64_t base;
     int64_t next;
-    int32_t generation; /* -1 = foreign */
+    int32_t
+        generation; /* -1 = foreign. Under an id that was given out 0, until whoever knows writes it here */
+    int32_t producer; /* whose state it moved; -1 = none */
     int64_t source_first;
     int64_t source_next;
     struct model_record *records; /* next - base; NULL = foreign */
@@ -54,7 +57,7 @@ struct model_target {
     int64_t end;
     int64_t watermark;
     int64_t id_base;
-    struct model_producer producers[MODEL_GENERATIONS];
+    struct model_producer producers[MODEL_GENERATIONS + MODEL_GIVEN]; /* ours, then given ones */
 };
 
 void model_target_init(struct model_target *target, int64_t id_base);

@@ -34,6 +34,7 @@ from rig.nameserver import ZONE, Bind, zone_settings
 from rig.paths import BIN
 from rig.procs import free_port, wait_for
 from rig.produce import Load
+from rig.proxy import PRODUCE
 
 A, B = f"kafka-a.{ZONE}", f"kafka-b.{ZONE}"
 RECORDS = 60
@@ -564,6 +565,35 @@ def test_time_is_up_and_the_next_run_goes_on(moved, folder):
     done = one.failover()
     assert done.returncode == EXIT_DONE and one.role() == ("b", 2), done.stderr
     assert hooks.calls() == ["pre", "pre"]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("ends", ["done", "undone"])
+def test_a_journal_that_cannot_be_closed(moved, doors, folder, ends):
+    """The target takes no last record: exit 4, by its JSON too; why it was taken back is not forgotten over that; and
+    the same command closes it."""
+    hooks = Hooks(folder, "pre")
+    one = moved(conf_more=hooks.settings)
+    door = doors[1]
+    one.dead.data["sites"]["b"]["kafka"] |= door.site(one.target)["kafka"]
+    one.dead.write()
+    if ends == "undone":
+        hooks.say("exit-pre", 3)
+    door.proxy(1).refuse = lambda api, body: api == PRODUCE and b"/report" in body
+    done = one.failover()
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["exit"], report["state"]) == (EXIT_PARTLY, EXIT_PARTLY, ends), done.stderr
+    said = " ".join(done.stderr.split())
+    assert "the journal is not closed" in said and "the same command again closes it" in said, said
+    assert ("ended with 3" in said) == (ends == "undone"), said
+    assert one.history()[0]["state"] == "open"
+    assert one.role() == (("b", 2) if ends == "done" else ("a", 1))
+    door.clean()
+    done = one.failover()
+    assert done.returncode == (EXIT_DONE if ends == "done" else EXIT_REFUSED), done.stderr
+    assert [o["state"] for o in one.history()] == [ends]
+    assert hooks.calls() == ["pre"], "what was done is not done again"
 
 
 @pytest.mark.long

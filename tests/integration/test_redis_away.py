@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 from rig.line import Line
 from rig.procs import wait_for
 from rig.produce import Load
+from rig.redis import Nodes
 from rig.verify import check_map, compare, expected_target
 
 PARTITIONS = 4
@@ -317,13 +318,40 @@ def keep_busy(redis):
     threading.Thread(target=spin, daemon=True).start()
 
 
+def load_slowly(redis):
+    """It comes back, and reads its file for as long as it takes us: each key waits."""
+    for n in range(2000):
+        redis.client.set(f"filler:{n}", random.randbytes(1024))
+    redis.rewrite()
+    redis.options += ["--key-load-delay", 50_000, "--loading-process-events-interval-bytes", 1024]
+    redis.stop()
+    redis.start(wait=False)
+
+
+def loaded(redis):
+    redis.client.config_set("key-load-delay", 0)
+    redis.wait_started()
+
+
 TROUBLES = {
-    # what it answers, how it begins, how it ends
-    "a replica": ("READONLY", lambda r: r.client.replicaof("127.0.0.1", 1), lambda r: r.client.replicaof("no", "one")),
-    "full": ("OOM", lambda r: r.client.config_set("maxmemory", 1), lambda r: r.client.config_set("maxmemory", 0)),
-    "a script": ("BUSY", keep_busy, lambda r: r.client.script_kill()),
+    # what it answers, what is to be typed, how it begins, how it ends
+    "a replica": (
+        "READONLY",
+        "INFO replication",
+        lambda r: r.client.replicaof("127.0.0.1", 1),
+        lambda r: r.client.replicaof("no", "one"),
+    ),
+    "full": (
+        "OOM",
+        "INFO memory",
+        lambda r: r.client.config_set("maxmemory", 1),
+        lambda r: r.client.config_set("maxmemory", 0),
+    ),
+    "a script": ("BUSY", "SCRIPT KILL", keep_busy, lambda r: r.client.script_kill()),
+    "loading": ("LOADING", "INFO persistence", load_slowly, loaded),
     "another password": (
         "NOAUTH",
+        "ACL LOG",
         lambda r: (r.client.config_set("requirepass", "other"), drop_clients(r)),
         lambda r: r.connect_as("other").config_set("requirepass", ""),
     ),
@@ -334,28 +362,72 @@ def drop_clients(redis):
     redis.connect_as("other").client_kill_filter(_type="normal", skipme=True)
 
 
+def says(line, verb, *more):
+    """What a command says of the service, without its line ends."""
+    return " ".join(line.command.run(verb, line.service, *more).stdout.split())
+
+
+def live_through(line, answer, next_step, begin, end):
+    """A Redis gets into trouble and out of it. Mirroring goes on, by the second checkpoint; log, status, top, readiness
+    and metrics say what Redis says, and what to type; behind it the map is whole."""
+    loads = start_loads(line)
+    worker = line.worker("w1")
+    line.wait_copied(line.topics[0], 0, 300)
+    wait_for("the map to be kept", lambda: worker.metrics().get("ferry_map_ready") == 1, 20)
+    begin()
+    before, second = grown(line), line.group_checkpoint().source_next
+    assert longest_stall(line, 4) < 1.5
+    assert grown(line) > before + 2000
+    away = worker.wait_said(answer, next_step, event="map.away", timeout=10)
+    assert "mirroring goes on" in away
+    assert worker.metrics().get("ferry_map_ready") == 0
+    status, ready = worker.get("/readyz")
+    assert status == 503 and answer in ready, ready
+    for verb, more in (("status", ()), ("top", ("-n", "1"))):
+        wait_for(f"{verb} to say it", lambda: answer in says(line, verb, *more), 20, every=0.5)  # noqa: B023
+        said = says(line, verb, *more)
+        assert next_step in said and "start ferryd" not in said, said
+    assert line.command.run("status", line.service, "--check").returncode != 0
+    assert answer in says(line, "check")
+    wait_for("the second checkpoint to go on", lambda: line.group_checkpoint().source_next > second, 15, every=0.5)
+    assert len([row for row in worker.events("map.away") if answer in row]) == 1, "what stays is told once"
+    end()
+    wait_for("the map to be kept again", lambda: worker.metrics().get("ferry_map_ready") == 1, 15)
+    stop_loads(loads)
+    line.wait_caught_up()
+    line.prove()
+    wait_for("status to be well", lambda: line.command.run("status", line.service, "--check").returncode == 0, 15)
+    assert worker.get("/readyz")[0] == 200
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("trouble", TROUBLES)
-def test_a_redis_in_trouble(line, source, trouble):
-    """S33: it answers, and each answer is an error (READONLY, OOM, BUSY, NOAUTH): mirroring goes on, status
-    says what Redis says, nothing is taken for new or gone, and the map is whole when it is well again."""
-    answer, begin, end = TROUBLES[trouble]
+def test_a_redis_in_trouble(line, trouble):
+    """S33: it answers, and each answer is an error (READONLY, OOM, BUSY, LOADING, NOAUTH)."""
+    answer, next_step, begin, end = TROUBLES[trouble]
     one = line()
-    loads = start_loads(one)
-    one.worker("w1")
-    one.wait_copied(one.topics[0], 0, 300)
-    begin(one.redis)
-    before = grown(one)
-    assert longest_stall(one, 4) < 1.5
-    assert grown(one) > before + 2000
-    wait_for("status to say it", lambda: answer in one.command.run("status", one.service).stdout, 20, every=0.5)
-    assert "start ferryd" not in one.command.run("status", one.service).stdout
-    assert one.command.run("status", one.service, "--check").returncode != 0
-    end(one.redis)
-    stop_loads(loads)
-    one.wait_caught_up()
-    one.prove()
-    wait_for("status to be well", lambda: one.command.run("status", one.service, "--check").returncode == 0, 15)
+    live_through(one, answer, next_step, lambda: begin(one.redis), lambda: end(one.redis))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("answer", ["MOVED", "CLUSTERDOWN"])
+def test_a_node_of_a_cluster(own, folder, source, target, new_redis, name, answer):
+    """S33: the keys go to another node of a Redis Cluster, and come back; or nobody has them for a while."""
+    nodes = Nodes(new_redis)
+    topic = source.create_topic(f"{name}.t", partitions=PARTITIONS)
+    one = Line(own, folder, source, target, nodes.first, name, [topic])
+    slot = nodes.slot(one.key("checkpoints"))
+    away_and_back = {
+        "MOVED": (
+            lambda: nodes.move(slot, nodes.first, nodes.second),
+            lambda: nodes.move(slot, nodes.second, nodes.first),
+        ),
+        "CLUSTERDOWN": (
+            lambda: nodes.ask(nodes.first, "DELSLOTS", slot),
+            lambda: nodes.ask(nodes.first, "ADDSLOTS", slot),
+        ),
+    }
+    live_through(one, answer, "CLUSTER NODES", *away_and_back[answer])
 
 
 # --- S34: keys that are not ours -------------------------------------------------------------------------------------

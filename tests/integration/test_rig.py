@@ -265,29 +265,115 @@ def test_the_documented_form_of_a_map_entry():
     ]
 
 
-def test_no_child_outlives_us(folder):
+PARENT = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from rig.procs import Process, end_on_signals
+end_on_signals(grace=float(sys.argv[2]))
+child = Process("sleep", ["sleep", "100"], Path(sys.argv[1]) / "log").start()
+print(child.pid, flush=True)
+"""
+
+
+def parent_of_one(folder, body, grace=60):
+    """A process with one child, that goes on with `body`; and the child's id."""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT + textwrap.dedent(body), str(folder), str(grace)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(RIG.parent)},
+    )
+    return parent, int(parent.stdout.readline())
+
+
+def ends_with_its_child(parent, child):
+    try:
+        status = parent.wait(10)
+    finally:
+        parent.kill()
+    wait_for("the child to end", lambda: command_name(child) is None, 10)
+    return status
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_no_child_outlives_us(folder, number):
     """A killed parent takes its children along; an interrupted one too."""
-    program = textwrap.dedent("""
-        import sys, time
-        from pathlib import Path
-        from rig.procs import Process, end_on_signals
-        end_on_signals()
-        child = Process("sleep", ["sleep", "100"], Path(sys.argv[1]) / "log").start()
-        print(child.pid, flush=True)
+    parent, child = parent_of_one(folder, "time.sleep(100)")
+    os.kill(parent.pid, number)
+    assert ends_with_its_child(parent, child) == (-number if number == signal.SIGKILL else 128 + number)
+
+
+# What a signal may meet, all of which went on, or slept on, before.
+MOMENTS = {
+    "heard-by-another-thread": """
+        def kill():
+            time.sleep(0.3)
+            signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+        threading.Thread(target=kill, daemon=True).start()
         time.sleep(100)
-    """)
-    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
-        parent = subprocess.Popen(
-            [sys.executable, "-c", program, str(folder)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=os.environ | {"PYTHONPATH": str(RIG.parent)},
-        )
-        child = int(parent.stdout.readline())
-        os.kill(parent.pid, number)
-        parent.wait(10)
-        wait_for("the child to end", lambda pid=child: command_name(pid) is None, 10)
+        """,
+    "where-exceptions-are-dropped": """
+        class Dropping:
+            def __del__(self):
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.3)
+        Dropping()
+        time.sleep(100)
+        """,
+    "twice": """
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(100)
+        finally:
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(0.3)
+            os._exit(143)
+        """,
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_signal_ends_us_whenever_it_comes(folder, moment):
+    assert ends_with_its_child(*parent_of_one(folder, MOMENTS[moment])) == 143
+
+
+def test_a_parent_that_cannot_leave_is_ended(folder):
+    """Cleaning up that never comes to its end, or a thread that nobody told to."""
+    body = """
+        threading.Thread(target=time.sleep, args=[100]).start()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(100)
+        """
+    began = time.monotonic()
+    assert ends_with_its_child(*parent_of_one(folder, body, grace=1)) == 143
+    assert time.monotonic() - began >= 1
+
+
+def test_a_signal_ends_the_session_of_tests(folder):
+    """Of a SystemExit pytest fails the test that it meets, and begins the next one."""
+    (folder / "test_two.py").write_text(
+        textwrap.dedent("""
+            import os, signal, time
+            from rig.procs import end_on_signals
+            end_on_signals()
+            def test_one():
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(100)
+            def test_two():
+                pass
+            """)
+    )
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--rootdir", str(folder), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env=os.environ | {"PYTHONPATH": str(RIG.parent)},
+    )
+    assert ran.returncode == pytest.ExitCode.INTERRUPTED
+    assert "test_one" in ran.stdout and "test_two PASSED" not in ran.stdout
 
 
 def test_a_parent_killed_while_it_starts_children_leaves_none(folder):

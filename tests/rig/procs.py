@@ -7,11 +7,14 @@ comes when the thread that started them ends.
 
 import atexit
 import contextlib
+import faulthandler
 import os
 import random
+import select
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -200,14 +203,65 @@ def end_all():
             process.wait(10)
 
 
-def end_on_signals():
-    """Make SIGTERM and SIGHUP end us as Ctrl-C does: by an exception, so that everything is cleaned up."""
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+NUDGE = signal.SIGURG  # ignored by whoever knows nothing of it
+ONE_CALL_S = 1  # a shell that goes away hangs up twice: cleaning up is not interrupted by that
 
-    def leave(number, _frame):
-        raise SystemExit(128 + number)
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, leave)
+class Ended(SystemExit, KeyboardInterrupt):
+    """A signal ends us: a script with 128 + its number, pytest as Ctrl-C does (SystemExit fails one test, no more)."""
+
+
+def _would_be_dropped(frame):
+    """Python drops what is raised inside __del__, and goes on."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def end_on_signals(grace=60):
+    """Make SIGINT, SIGTERM and SIGHUP end us by an exception, so that all is cleaned up; without it after `grace` s.
+
+    A handler in Python waits until the main thread is back from the call that it is in, and only a signal that comes
+    within that call, to that thread, cuts it short: one that comes just before a long sleep is heard when that is over.
+    So a thread hears of it at once (the interpreter writes its number to a pipe), and nudges the main thread until it
+    has left. Signals that are ignored (nohup, a shell's background) stay so.
+    """
+    heard, ear = os.pipe()
+    os.set_blocking(ear, False)
+    main = threading.main_thread().ident
+    wanted = []  # the number that we end of; taken when that is raised
+
+    def leave(_number, frame):
+        if wanted and not _would_be_dropped(frame):
+            raise Ended(128 + wanted.pop())
+
+    def listen():
+        first = last = number = None
+        while first is None or time.monotonic() < first + grace:
+            ready, _, _ = select.select([heard], [], [], None if first is None else 0.1)
+            told = [n for n in os.read(heard, 4096) if n in ENDING] if ready else []
+            if told and (last is None or time.monotonic() > last + ONE_CALL_S):
+                number, last = told[-1], time.monotonic()
+                first = first or last
+                wanted[:] = [number]
+            if wanted:
+                signal.pthread_kill(main, NUDGE)
+                time.sleep(0.02)
+        with contextlib.suppress(Exception):  # who would read it may be gone
+            print(f"not ended within {grace} s of signal {number}; it stands here:", file=sys.stderr, flush=True)
+            faulthandler.dump_traceback(sys.__stderr__)
+        end_all()
+        os._exit(128 + number)
+
+    signal.set_wakeup_fd(ear, warn_on_full_buffer=False)
+    signal.signal(NUDGE, leave)
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, leave)
+    threading.Thread(target=listen, name="signals", daemon=True).start()
 
 
 atexit.register(end_all)

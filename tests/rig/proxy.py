@@ -5,6 +5,7 @@
     Line(..., secured={"a": door.site(cluster)})          Ferry goes through the proxy
     door.proxy(1).held = {"answers"}                      half a line; set() = flows again
     door.proxy(1).change = lambda api, body: ...          each answer: other bytes, the same, or None = cut
+    door.proxy(1).refuse = lambda api, body: ...          each request: true = cut instead of passed on
 
 Frames are Kafka's: four bytes of length, then the body; an answer is told by the api_key of its request.
 """
@@ -79,6 +80,9 @@ class _Session:
             self.apis[correlation] = api
             self.spared = self.spared or (api == API_VERSIONS and b"librdkafka" in body)
             self.wait("requests")
+            if self.proxy.refuse is not None and self.proxy.refuse(api, body):
+                self.close(hard=True)
+                raise _Gone
             self.broker.sendall(head + body)
 
     def answers(self):
@@ -115,6 +119,7 @@ class Proxy:
         self.port = free_port()
         self.held = set()
         self.change = None
+        self.refuse = None
         self.spares = False  # librdkafka's connections: only those of our own client are changed
         self.crumble = 0
         self.count = 0
@@ -136,7 +141,7 @@ class Proxy:
             session.close(hard=True)
 
     def clean(self):
-        self.held, self.change, self.spares, self.crumble = set(), None, False, 0
+        self.held, self.change, self.refuse, self.spares, self.crumble = set(), None, None, False, 0
 
     def stop(self):
         self.clean()

@@ -65,7 +65,8 @@ class RedisServer:
         """Of a server whose password was set while it ran."""
         return redis.Redis(self.host, self.port, password=password, retry=Retry(NoBackoff(), 0))
 
-    def start(self):
+    def start(self, wait=True):
+        """Not waited for, it may still read its file: wait_started()."""
         argv = [REDIS_SERVER, "--port", 0 if self.tls else self.port]
         argv += ["--bind", self.host, "--protected-mode", "no", "--dir", self.dir, "--save", ""]
         if self.tls:
@@ -79,7 +80,9 @@ class RedisServer:
         if self.disk:
             argv = [*self.disk.prefix, *argv, "--dir", self.disk.path]
         self.process = Process(f"redis {self.name}", argv, self.dir / "redis.log").start()
+        return self.wait_started() if wait else self
 
+    def wait_started(self, timeout=15):
         def answers():
             self.process.check()
             try:
@@ -87,7 +90,7 @@ class RedisServer:
             except redis.exceptions.RedisError:
                 return False
 
-        wait_for(f"redis {self.name}", answers, 15)
+        wait_for(f"redis {self.name}", answers, timeout)
         return self
 
     @property
@@ -131,6 +134,12 @@ class RedisServer:
         shutil.copy(copy, self.dir / "dump.rdb")
         self.start()
 
+    def rewrite(self):
+        """What a persistent one has goes into one file."""
+        self.client.bgrewriteaof()
+        busy = ("aof_rewrite_scheduled", "aof_rewrite_in_progress")
+        wait_for("one file of all keys", lambda: not any(self.client.info("persistence")[key] for key in busy), 20)
+
     def __enter__(self):
         return self.start()
 
@@ -139,3 +148,45 @@ class RedisServer:
             self.resume()
             self.kill9()
         shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Nodes:
+    """A Redis Cluster of two; at first the one that Ferry's configuration names has every slot.
+
+    nodes = Nodes(new_redis); nodes.first ...
+    nodes.move(slot, nodes.first, nodes.second)          with its keys, as `redis-cli --cluster reshard` does
+    """
+
+    def __init__(self, new_redis):
+        self.bus = {}
+        self.first, self.second = (self.node(new_redis, name) for name in ("first", "second"))
+        self.ask(self.first, "ADDSLOTSRANGE", 0, 16383)
+        self.ask(self.first, "MEET", "127.0.0.1", self.second.port, self.bus[self.second])
+        for node in (self.first, self.second):
+            wait_for("the nodes to know each other", lambda node=node: self.complete(node), 20)
+
+    def node(self, new_redis, name):
+        bus = free_port()
+        options = ("--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-require-full-coverage", "no")
+        node = new_redis(name, persistent=True, options=options)
+        self.bus[node] = bus
+        return node
+
+    def complete(self, node):
+        info = self.ask(node, "INFO").decode()
+        return "cluster_known_nodes:2" in info and "cluster_slots_assigned:16384" in info and "cluster_state:ok" in info
+
+    def ask(self, node, *words):
+        return node.client.execute_command("CLUSTER", *words)
+
+    def slot(self, key):
+        return self.ask(self.first, "KEYSLOT", key)
+
+    def move(self, slot, source, target):
+        ids = {node: self.ask(node, "MYID").decode() for node in (source, target)}
+        self.ask(target, "SETSLOT", slot, "IMPORTING", ids[source])
+        self.ask(source, "SETSLOT", slot, "MIGRATING", ids[target])
+        while keys := self.ask(source, "GETKEYSINSLOT", slot, 1000):
+            source.client.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+        for node in (target, source):
+            self.ask(node, "SETSLOT", slot, "NODE", ids[target])

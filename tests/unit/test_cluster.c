@@ -3,6 +3,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -677,6 +681,95 @@ static void nothing_goes_in_the_clear_that_was_configured_otherwise(void **state
     assert_false(cluster_reachable(f->cluster));
 }
 
+/* --- a session that ends --------------------------------------------------------------------------------------------- */
+
+static enum fake_action agree(void *arg, const struct fake_request *request, struct writer *answer)
+{
+    (void)arg;
+    (void)request;
+    writer_i16(answer, 0);
+    writer_i32(answer, 1);
+    wire_put_string(answer, "PLAIN");
+    return FAKE_ANSWER;
+}
+
+static enum fake_action let_in(void *arg, const struct fake_request *request, struct writer *answer)
+{
+    (void)arg;
+    (void)request;
+    writer_i16(answer, 0);
+    wire_put_text(answer, NULL);
+    wire_put_blob_len(answer, 0);
+    writer_i64(answer, 1200);
+    wire_put_no_tags(answer);
+    return FAKE_ANSWER;
+}
+
+static void sign_in(struct fixture *f)
+{
+    static struct config_secret secrets[] = {
+        {.name = "sasl.password", .env = "TEST_CLUSTER_PASSWORD"}
+    };
+    static struct config_property properties[] = {
+        {"bootstrap.servers", NULL            },
+        {"security.protocol", "SASL_PLAINTEXT"},
+        {"sasl.mechanism",    "PLAIN"         },
+        {"sasl.username",     "ferry"         },
+    };
+    properties[0].value = f->servers;
+    f->client = (struct config_client){
+        .properties = properties, .properties_count = 4, .secrets = secrets, .secrets_count = 1};
+    for (int i = 0; i < 2; i++) {
+        fake_broker_on(f->brokers[i], API_SASL_HANDSHAKE, agree, NULL);
+        fake_broker_on(f->brokers[i], API_SASL_AUTHENTICATE, let_in, NULL);
+    }
+    setenv("TEST_CLUSTER_PASSWORD", "pencil", 1);
+}
+
+/* The lines of the log from here to log_rows(). */
+static int log_to(FILE *file)
+{
+    int saved = dup(STDERR_FILENO);
+    dup2(fileno(file), STDERR_FILENO);
+    log_set_level(LOG_WARN);
+    return saved;
+}
+
+static int log_rows(FILE *file, int saved, const char *event, const char *text)
+{
+    char line[4096];
+    int count = 0;
+    log_set_level(LOG_ERROR);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    rewind(file);
+    while (fgets(line, sizeof(line), file) != NULL) {
+        count += strstr(line, event) != NULL && strstr(line, text) != NULL;
+    }
+    fclose(file);
+    return count;
+}
+
+/* While others are there the cluster is, too: without that line nobody would say what ended it. */
+static void a_session_that_is_not_made_anew_is_told_with_the_first_connection(void **state)
+{
+    struct fixture *f = *state;
+    FILE *log = tmpfile();
+
+    sign_in(f);
+    open_cluster(f, 300);
+    UNTIL(f, cluster_reachable(f->cluster));
+    UNTIL(f, cluster_conn(f->cluster, 2, 1) != NULL);
+    unsetenv("TEST_CLUSTER_PASSWORD");
+    fake_run_for(f->loop, 1200);
+    int saved = log_to(log);
+    fake_broker_drop(f->brokers[1]);
+    UNTIL(f, f->told.lost_lane_1 > 0);
+    fake_run_for(f->loop, 50);
+    assert_int_equal(log_rows(log, saved, "cluster.refused", "could not be made anew"), 1);
+    assert_true(cluster_reachable(f->cluster));
+}
+
 static void a_protocol_that_nobody_knows_connects_nowhere(void **state)
 {
     struct fixture *f = *state;
@@ -718,6 +811,7 @@ int main(void)
         TEST(asking_again_inside_a_failed_answer),
         TEST(freed_with_requests_in_flight),
         TEST(properties_reach_its_connections),
+        TEST(a_session_that_is_not_made_anew_is_told_with_the_first_connection),
         TEST(nothing_goes_in_the_clear_that_was_configured_otherwise),
         TEST(a_protocol_that_nobody_knows_connects_nowhere),
     };

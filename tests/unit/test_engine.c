@@ -42,6 +42,9 @@ struct fixture {
     bool waits;
     bool stalled;
     bool resumed;
+    int32_t resumed_count;
+    bool starts; /* whoever has its position, at once */
+    int32_t started_count;
     enum resume_need how;
     struct err why;
     struct fetch_partition *fetched; /* the source's answer to Fetch */
@@ -49,10 +52,13 @@ struct fixture {
     /* over the path `records` */
     bool records;
     int32_t doubts_count;
-    struct writer log;     /* the source's: batches of one record */
-    int64_t ids_from;      /* the target gives out these */
-    int16_t ids_error;     /* or this */
+    struct writer log; /* the source's: batches of one record */
+    int64_t ids_from;  /* the target gives out these */
+    int16_t ids_error; /* or this */
+    int16_t ids_epoch;
     int16_t produce_error; /* once */
+    int64_t moved[2];      /* so far from where it belongs the first batch goes, and the second */
+    int64_t listed_end;    /* of the target, as it tells */
     bool silent;           /* the target answers no Produce */
     struct batch taken[8]; /* the headers that came to the target */
     int32_t taken_count;
@@ -64,10 +70,11 @@ struct fixture {
 static enum fake_action list_offsets(void *arg, const struct fake_request *request,
                                      struct writer *answer)
 {
-    struct list_offsets_part part = {.topic = fake_text("orders"), .leader_epoch = -1};
+    const struct fixture *f = arg;
+    struct list_offsets_part part = {
+        .topic = fake_text("orders"), .offset = f->listed_end, .leader_epoch = -1};
     struct list_offsets_answer all = {&part, 1};
 
-    (void)arg;
     (void)request;
     fake_put_list_offsets(answer, &all);
     return FAKE_ANSWER;
@@ -136,10 +143,14 @@ static void on_resumed(void *arg, struct task *task, const struct resume *resume
                        enum resume_need how)
 {
     struct fixture *f = arg;
-    (void)task;
     f->resumed = true;
+    f->resumed_count++;
     f->how = how;
     f->why = resume->err;
+    if (f->starts) {
+        engine_start(f->engine, task);
+        f->started_count++;
+    }
 }
 
 static void on_waits(void *arg, struct task *task, const struct err *why, bool stalled)
@@ -238,12 +249,17 @@ static void run_until(struct fixture *f, const bool *flag)
     assert_true(fake_run_until(f->loop, flag, PATIENCE_MS));
 }
 
-static void find_position(struct fixture *f)
+static void find_position_of(struct fixture *f, struct task *task)
 {
     const struct resume_options resume = {
         .start = START_EARLIEST, .adopt_end = -1, .read_bytes = 1 << 30};
     f->resumed = false;
-    engine_resume(f->engine, f->task, &resume);
+    engine_resume(f->engine, task, &resume);
+}
+
+static void find_position(struct fixture *f)
+{
+    find_position_of(f, f->task);
 }
 
 /* An engine with one partition that looks for its position. */
@@ -312,6 +328,76 @@ static void a_target_without_an_api_is_named(void **state)
     assert_non_null(strstr(f->why.what, f->target.servers));
 }
 
+/* --- thousands at once --------------------------------------------------------------------------------------------- */
+
+#define CROWD   1000
+#define AT_ONCE 256
+
+static void begin_crowd(struct fixture *f)
+{
+    for (int i = 0; i < CROWD; i++) {
+        struct task *task =
+            engine_add(f->engine, "orders", 0, &f->source.topic.id, &f->target.topic.id, f);
+        find_position_of(f, task);
+    }
+}
+
+/* Else the last of ten thousand were answered after their time limit, and metadata, over the same connection, after its own. */
+static void not_all_of_a_crowd_ask_at_once(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f);
+    run_until(f, &f->resumed);
+    f->resumed_count = 0;
+    int32_t before = fake_broker_requests(f->source.broker, API_LIST_OFFSETS);
+    fake_broker_faults(f->source.broker)->delay_ms = 200;
+    begin_crowd(f);
+    turn_for(f->loop, 100);
+    assert_int_equal(fake_broker_requests(f->source.broker, API_LIST_OFFSETS) - before, AT_ONCE);
+    fake_broker_faults(f->source.broker)->delay_ms = 0;
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->resumed_count == CROWD);
+    assert_false(f->waits);
+}
+
+/* Those that had not asked yet look for the leader again; who had, is told. */
+static void a_crowd_goes_on_over_a_new_connection(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f);
+    run_until(f, &f->resumed);
+    f->resumed_count = 0;
+    fake_broker_faults(f->source.broker)->silent = true;
+    begin_crowd(f);
+    turn_for(f->loop, 100);
+    fake_broker_faults(f->source.broker)->silent = false;
+    fake_broker_drop(f->source.broker);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->resumed_count == CROWD - AT_ONCE);
+    assert_true(f->waits);
+}
+
+/* Who goes while it waits for its turn takes no other's. */
+static void who_goes_leaves_the_queue(void **state)
+{
+    struct fixture *f = *state;
+    struct task *tasks[AT_ONCE + 3];
+    int count = (int)(sizeof(tasks) / sizeof(tasks[0]));
+
+    begin(f);
+    run_until(f, &f->resumed);
+    f->resumed_count = 0;
+    fake_broker_faults(f->source.broker)->delay_ms = 100;
+    for (int i = 0; i < count; i++) {
+        tasks[i] = engine_add(f->engine, "orders", 0, &f->source.topic.id, &f->target.topic.id, f);
+        find_position_of(f, tasks[i]);
+    }
+    engine_remove(f->engine, tasks[count - 2]);
+    engine_remove(f->engine, tasks[0]); /* asks already */
+    fake_broker_faults(f->source.broker)->delay_ms = 0;
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->resumed_count == count - 2);
+}
+
 /* --- answers that no honest broker gives -------------------------------------------------------------------------- */
 
 static enum fake_action fetch(void *arg, const struct fake_request *request, struct writer *answer)
@@ -375,6 +461,36 @@ static void a_batch_that_is_too_large_is_asked_for_ever_more_rarely(void **state
     assert_true(early >= 2 && late <= 6);
 }
 
+static enum fake_action fetch_nothing(void *arg, const struct fake_request *request,
+                                      struct writer *answer)
+{
+    const struct fetch_answer none = {.error = KAFKA_NONE};
+
+    (void)arg;
+    fake_put_fetch(answer, request->version, &none);
+    return FAKE_ANSWER;
+}
+
+/* Each Fetch costs a broker a look at every partition: 1,000 of them every 20 ms at most, while little comes. */
+static void a_source_is_not_asked_for_thousands_without_a_pause(void **state)
+{
+    struct fixture *f = *state;
+
+    fake_broker_on(f->source.broker, API_FETCH, fetch_nothing, NULL);
+    begin(f);
+    run_until(f, &f->resumed);
+    engine_start(f->engine, f->task);
+    turn_for(f->loop, 200);
+    assert_true(fake_broker_requests(f->source.broker, API_FETCH) > 20); /* one is nothing */
+    begin_crowd(f);
+    f->starts = true;
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->started_count == CROWD);
+    turn_for(f->loop, 100);
+    int32_t before = fake_broker_requests(f->source.broker, API_FETCH);
+    turn_for(f->loop, 1000);
+    assert_in_range(fake_broker_requests(f->source.broker, API_FETCH) - before, 5, 51);
+}
+
 /* --- the path `records`: whose its batches are -------------------------------------------------------------------- */
 
 static enum fake_action fetch_log(void *arg, const struct fake_request *request,
@@ -423,7 +539,7 @@ static enum fake_action init_producer_id(void *arg, const struct fake_request *r
     (void)request;
     struct init_producer_id_answer given = {.error = f->ids_error,
                                             .producer_id = f->ids_error ? -1 : f->ids_from++,
-                                            .producer_epoch = f->ids_error ? -1 : 0};
+                                            .producer_epoch = f->ids_error ? -1 : f->ids_epoch};
     fake_put_init_producer_id(answer, &given);
     return FAKE_ANSWER;
 }
@@ -435,13 +551,14 @@ static enum fake_action produce(void *arg, const struct fake_request *request,
     struct fake_produce part = {0};
     struct err err;
     assert_int_equal(fake_get_produce(request->body, request->version, &part, 1), 1);
+    int64_t moved = f->taken_count < 2 ? f->moved[f->taken_count] : 0;
     struct batch *batch = &f->taken[f->taken_count++];
     assert_int_equal(batch_walk(part.records, part.records_len, batch, &err), BATCH_WALK_ONE);
     assert_true(batch_crc_ok(batch));
     struct produce_answer_part one = {.topic = fake_text("orders"),
                                       .topic_id = part.topic_id,
                                       .error = f->produce_error,
-                                      .base_offset = f->produce_error ? -1 : f->target_end,
+                                      .base_offset = f->produce_error ? -1 : f->target_end + moved,
                                       .message = fake_text(NULL)};
     struct produce_answer all = {.parts = &one, .parts_count = 1};
     f->target_end += f->produce_error ? 0 : batch->count;
@@ -505,6 +622,55 @@ static void after_a_lost_connection_they_go_on_under_it(void **state)
     assert_header(&f->taken[2], 4711, 0, 3);
 }
 
+static void resume_after_doubt(struct fixture *f)
+{
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->doubts_count == 1);
+    f->target_end = 0;
+    find_position(f);
+    run_until(f, &f->resumed);
+    engine_start(f->engine, f->task);
+}
+
+/* The first batch is on its way, and its connection breaks. */
+static void lose_one(struct fixture *f)
+{
+    f->silent = true;
+    begin_records(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 1);
+    f->silent = false;
+    fake_broker_drop(f->target.broker);
+}
+
+/* Which may have other records where that one had been read. */
+static void from_another_leader_of_the_source_they_go_under_another_id(void **state)
+{
+    struct fixture *f = *state;
+
+    lose_one(f);
+    f->source.partition.leader_epoch = 4;
+    cluster_refresh(f->source.cluster);
+    TURN_UNTIL(f->loop, PATIENCE_MS, cluster_leader(f->source.cluster, "orders", 0).epoch == 4);
+    resume_after_doubt(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 3);
+    assert_header(&f->taken[1], 4712, 0, 0);
+    assert_header(&f->taken[2], 4712, 0, 3);
+}
+
+/* As many records with other offsets: under the same id they would be taken for those that were on their way. */
+static void what_the_source_lacks_now_goes_under_another_id(void **state)
+{
+    struct fixture *f = *state;
+
+    lose_one(f);
+    f->log.len = 0;
+    fake_batch_plain(&f->log, 11, 3, 10, CODEC_NONE);
+    fake_batch_plain(&f->log, 14, 2, 10, CODEC_NONE);
+    resume_after_doubt(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 3);
+    assert_header(&f->taken[1], 4712, 0, 0);
+    assert_header(&f->taken[2], 4712, 0, 3);
+}
+
 static void an_id_that_the_broker_contradicts_is_left(void **state)
 {
     struct fixture *f = *state;
@@ -534,6 +700,69 @@ static void a_leader_that_moved_contradicts_nothing(void **state)
     engine_start(f->engine, f->task);
     TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 3);
     assert_header(&f->taken[2], 4711, 0, 3);
+}
+
+/* Its sequence was taken: a broker that others write to is not asked for an id each time. */
+static void behind_others_records_they_go_on_under_it(void **state)
+{
+    struct fixture *f = *state;
+
+    f->moved[0] = 5;
+    begin_records(f);
+    resume_after_doubt(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 3);
+    assert_header(&f->taken[1], 4711, 0, 0);
+    assert_header(&f->taken[2], 4711, 0, 3);
+}
+
+/* What is answered with an older place was taken for a repeat. */
+static void what_passes_for_a_repeat_leaves_the_id(void **state)
+{
+    struct fixture *f = *state;
+
+    f->moved[1] = -3;
+    begin_records(f);
+    resume_after_doubt(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 4);
+    assert_header(&f->taken[1], 4711, 0, 3);
+    assert_header(&f->taken[2], 4712, 0, 0);
+    assert_header(&f->taken[3], 4712, 0, 3);
+}
+
+/* Nothing of it flies; it is told why, and not by the log alone. */
+static void a_partition_without_an_id_is_stalled_by_name(void **state)
+{
+    struct fixture *f = *state;
+
+    f->ids_epoch = 3;
+    begin_records(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->doubts_count == 1);
+    assert_int_equal(f->taken_count, 0);
+    assert_non_null(strstr(f->why.what, "no producer id"));
+    assert_non_null(strstr(f->why.what, "no id of epoch 0"));
+    f->ids_epoch = 0;
+    find_position(f);
+    run_until(f, &f->resumed);
+    engine_start(f->engine, f->task);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 2);
+}
+
+/* The followers are late, and no sequence would tell the same batch again. */
+static void without_an_id_what_is_not_replicated_is_waited_for(void **state)
+{
+    struct fixture *f = *state;
+
+    f->ids_error = KAFKA_CLUSTER_AUTHORIZATION_FAILED;
+    f->produce_error = KAFKA_REQUEST_TIMED_OUT;
+    begin_records(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->doubts_count == 1);
+    find_position(f);
+    turn_for(f->loop, 500);
+    assert_false(f->resumed);
+    assert_int_equal(fake_broker_requests(f->target.broker, API_FETCH), 0);
+    f->listed_end = 3;
+    TURN_UNTIL(f->loop, PATIENCE_MS, fake_broker_requests(f->target.broker, API_FETCH) > 0);
+    assert_int_equal(f->taken_count, 1);
 }
 
 static void without_ids_one_batch_flies_at_a_time(void **state)
@@ -589,17 +818,33 @@ int main(void)
         cmocka_unit_test_setup_teardown(it_finds_its_position, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_source_without_an_api_is_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_target_without_an_api_is_named, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(not_all_of_a_crowd_ask_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_crowd_goes_on_over_a_new_connection, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_goes_leaves_the_queue, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_answer_of_more_than_was_asked_for_costs_the_connection,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_batch_that_is_too_large_is_asked_for_ever_more_rarely,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_source_is_not_asked_for_thousands_without_a_pause, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(batches_go_under_an_id_that_the_target_gave, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(after_a_lost_connection_they_go_on_under_it, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(from_another_leader_of_the_source_they_go_under_another_id,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_the_source_lacks_now_goes_under_another_id, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(an_id_that_the_broker_contradicts_is_left, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_leader_that_moved_contradicts_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(behind_others_records_they_go_on_under_it, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(what_passes_for_a_repeat_leaves_the_id, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_partition_without_an_id_is_stalled_by_name, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(without_an_id_what_is_not_replicated_is_waited_for, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(without_ids_one_batch_flies_at_a_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nothing_goes_before_an_id_is_there, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_new_leader_of_an_old_source_is_a_doubt, set_up,

@@ -149,6 +149,24 @@ static void it_is_none_where_it_cannot_be(void **state)
     assert_none(NULL, "User:* may All on the literal topic '*'");
 }
 
+/* A broker's own words, longer than what is kept of them: the topic's entry is there all the same. */
+static void a_reason_is_cut_between_characters(void **state)
+{
+    char said[ERR_WHAT_BYTES];
+    (void)state;
+    for (size_t i = 0; i + 2 < sizeof(said); i += 2) {
+        memcpy(said + i, "\xc3\xa9", 3);
+    }
+    for (size_t more = 0; more < 2; more++) {
+        char text[sizeof(said) + 1];
+        snprintf(text, sizeof(text), "%s%s", more == 0 ? "" : "x", said);
+        json_t *plan = plan_with(text, NULL);
+        const json_t *why = json_object_get(json_object_get(plan, "orders"), "why");
+        assert_true(json_string_length(why) > 300);
+        json_decref(plan);
+    }
+}
+
 static void entries_are_those_of_the_record(void **state)
 {
     struct acl_list list;
@@ -220,6 +238,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_ferrys_own_is_denied_no_more, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nobody_else_may_write, set_up, tear_down),
         cmocka_unit_test_setup_teardown(it_is_none_where_it_cannot_be, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_reason_is_cut_between_characters, set_up, tear_down),
         cmocka_unit_test_setup_teardown(entries_are_those_of_the_record, set_up, tear_down),
         cmocka_unit_test_setup_teardown(between_two_records_both_count, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_line_says_it, set_up, tear_down),

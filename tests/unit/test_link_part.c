@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -705,6 +706,49 @@ static void a_floor_and_a_cut_are_answered_to_who_asked(void **state)
     assert_int_equal(task()->cuts_count, 1);
 }
 
+/* ---- what brokers say ---- */
+
+/* Lines of the log that hold `what`, of this many waits for the same reason, each longer than what is kept of it. */
+static int lines_of_waits(const char *what, int waits)
+{
+    char line[2048];
+    int count = 0;
+    struct err why = {0};
+    char said[ERR_WHAT_BYTES];
+    for (size_t i = 0; i + 2 < sizeof(said); i += 2) {
+        memcpy(said + i, "\xc3\xa9", 3);
+    }
+    err_set(&why, ERR_RETRY, "%s", said);
+    FILE *log = tmpfile();
+    int saved = dup(STDERR_FILENO);
+    dup2(fileno(log), STDERR_FILENO);
+    log_set_level(LOG_INFO);
+    for (int i = 0; i < waits; i++) {
+        callbacks().waits(&rig->link, task(), &why, false);
+        part_event(rig->part, PART_EV_BACK, "trying again");
+    }
+    log_set_level(LOG_ERROR);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    rewind(log);
+    while (fgets(line, sizeof(line), log) != NULL) {
+        count += strstr(line, what) != NULL;
+    }
+    fclose(log);
+    return count;
+}
+
+/* It goes to the heartbeat, which is JSON: half a character of it would cost the worker's whole row. */
+static void what_is_cut_is_text_and_told_once(void **state)
+{
+    (void)state;
+    assert_int_equal(lines_of_waits("to=stalled", 4), 1);
+    json_t *shown = json_string(rig->part->why);
+    assert_non_null(shown);
+    assert_true(json_string_length(shown) > 250);
+    json_decref(shown);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -720,6 +764,7 @@ int main(void)
         TEST(answers_to_a_forgotten_task_are_nobodys),
         TEST(a_load_waits_for_both_of_its_own_answers),
         TEST(a_floor_and_a_cut_are_answered_to_who_asked),
+        TEST(what_is_cut_is_text_and_told_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1331,6 +1331,49 @@ static void a_redis_that_evicts_is_refused_by_name(void **state)
     worker_free(worker);
 }
 
+/* S33: it answers, and takes nothing: not ready, said once, asked again; what was mirrored meanwhile is stored behind. */
+static void a_redis_that_takes_no_writes_is_not_ready(void **state)
+{
+    static const struct {
+        const char *says, *begin[3], *end[3];
+        int argc;
+    } rows[] = {
+        {"OOM",      {"CONFIG", "SET", "maxmemory"},  {"CONFIG", "SET", "maxmemory"}, 4},
+        {"READONLY", {"REPLICAOF", "127.0.0.1", "1"}, {"REPLICAOF", "NO", "ONE"},     3},
+    };
+    (void)state;
+    make_truth(46, 300, 3);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        DO("FLUSHALL");
+        struct worker *worker = worker_new(NULL, true);
+        begin_at_first(worker);
+        ack_to(worker, 100);
+        assert_true(flush(worker));
+        const char *begin[] = {rows[i].begin[0], rows[i].begin[1], rows[i].begin[2], "1"};
+        const char *end[] = {rows[i].end[0], rows[i].end[1], rows[i].end[2], "0"};
+        freeReplyObject(say(rows[i].argc, begin, NULL));
+        ack_to(worker, 200);
+        int64_t begin_ms = loop_now_ms(worker->loop);
+        UNTIL(worker, !offset_store_ready(worker->store));
+        assert_true(loop_now_ms(worker->loop) - begin_ms < 2000); /* seen by what it refused */
+        assert_int_equal(worker->why_kind, ERR_RETRY);
+        assert_non_null(strstr(worker->why, rows[i].says));
+        assert_false(flush(worker));
+        assert_true(offset_track_pending_runs(worker->track) > 0);
+        assert_int_equal(load(worker), LOADED_FOUND); /* it may be read all the same */
+        turn_for(worker->loop, 2500);
+        assert_int_equal(worker->away_count, 1);
+        freeReplyObject(say(rows[i].argc, end, NULL));
+        begin_ms = loop_now_ms(worker->loop);
+        UNTIL(worker, offset_store_ready(worker->store));
+        assert_true(loop_now_ms(worker->loop) - begin_ms < 3000);
+        ack_to(worker, 300);
+        assert_true(flush(worker));
+        assert_int_equal(check(300), 0);
+        worker_free(worker);
+    }
+}
+
 /* S34: another deployment, other clusters, a newer schema. */
 static void another_installation_is_refused_by_name(void **state)
 {
@@ -1828,7 +1871,7 @@ static void nothing_is_left_when_it_is_freed_in_flight(void **state)
     }
 }
 
-/* The door takes so many calls: what fails at once is made again later. */
+/* The door takes so many calls: what fails at once is made again later. It is not Redis that refuses it. */
 static void calls_that_fail_at_once_are_made_again(void **state)
 {
     (void)state;
@@ -1841,6 +1884,9 @@ static void calls_that_fail_at_once_are_made_again(void **state)
     for (int i = 0; i < REDIS_PENDING_MAX + 10; i++) {
         offset_store_event(worker->store, "x", TOPIC, PARTITION, "{}");
     }
+    offset_store_redis_changed(worker->store, REDIS_READY, NULL); /* whose it is, is asked anew */
+    assert_true(offset_store_ready(worker->store));
+    assert_int_equal(worker->away_count, 0);
     ack_to(worker, 300);
     offset_store_flush(worker->store, 10000, flushed, worker);
     offset_track_free(worker->track); /* at that moment */
@@ -1949,6 +1995,7 @@ int main(void)
         T(keys_of_another_type_are_refused),
         T(garbage_in_the_index_is_refused),
         T(a_redis_that_evicts_is_refused_by_name),
+        T(a_redis_that_takes_no_writes_is_not_ready),
         T(another_installation_is_refused_by_name),
         T(a_cut_is_the_shorter_truth),
         T(a_cut_to_the_beginning),

@@ -42,6 +42,7 @@ struct world {
     struct preflight_servers servers;
     struct preflight_servers *all_servers[1];
     struct config_redis memory;
+    struct config config;
     struct preflight preflight;
     struct preflight_list list;
 };
@@ -50,6 +51,8 @@ static struct world *world_new(void)
 {
     struct world *w = calloc(1, sizeof(*w));
     assert_non_null(w);
+    w->config.limits =
+        (struct config_limits){.session_timeout_ms = 10000, .tcp_user_timeout_ms = 3000};
     w->memory = (struct config_redis){.url = "redis://127.0.0.1:1/0"};
     w->from = (struct config_site){.name = "a", .region = "one"};
     w->to = (struct config_site){.name = "b", .region = "two", .redis = &w->memory};
@@ -103,7 +106,11 @@ static struct world *world_new(void)
     snprintf(w->servers.views.list[1].server, 80, "198.51.100.53:5353");
     w->all_servers[0] = &w->servers;
     w->preflight = (struct preflight){
-        .in = {.service = &w->service, .from = &w->from, .to = &w->to, .acting = true},
+        .in = {.config = &w->config,
+               .service = &w->service,
+               .from = &w->from,
+               .to = &w->to,
+               .acting = true},
         .limit_ms = 2000,
         .now_ms = NOW_MS,
         .target = &w->target,
@@ -333,6 +340,30 @@ static void fewer_brokers_and_many_partitions(void **state)
     assert_true(says(&w->list.list[0], PREFLIGHT_WARNING, "4001 partitions a broker"));
     assert_true(says(&w->list.list[1], PREFLIGHT_WARNING, "b has 1 brokers, a has 3"));
     assert_true(says(&w->list.list[2], PREFLIGHT_OK, "60.0 of 100.0 GiB"));
+    world_done(w);
+}
+
+/* While a worker joins, the leader of the workers' group is silent for longer than its session allows. */
+static void more_partitions_than_the_session_bears(void **state)
+{
+    struct world *w = world_new();
+    (void)state;
+    w->source_topic.parts_count = 4000;
+    SAYS(w, preflight_tell_capacity, PREFLIGHT_OK, "GiB free");
+    w->source_topic.parts_count = 10000;
+    w->list.count = 0;
+    preflight_tell_capacity(&w->preflight, &w->list);
+    assert_int_equal(w->list.count, 2);
+    assert_true(says(&w->list.list[0], PREFLIGHT_WARNING, "10000 partitions in one service"));
+    assert_true(says(&w->list.list[0], PREFLIGHT_WARNING, "about 13 s"));
+    assert_non_null(strstr(w->list.list[0].hint, "\"session_timeout\": \"31s\""));
+    w->config.limits.session_timeout_ms = 31000;
+    SAYS(w, preflight_tell_capacity, PREFLIGHT_OK, "GiB free");
+    w->source_topic.parts_count = 100000;
+    w->list.count = 0;
+    preflight_tell_capacity(&w->preflight, &w->list);
+    assert_null(strstr(w->list.list[0].hint, "session_timeout"));
+    assert_non_null(strstr(w->list.list[0].hint, "divide the service"));
     world_done(w);
 }
 
@@ -601,6 +632,7 @@ int main(void)
         cmocka_unit_test(replicas_that_are_not_in_sync),
         cmocka_unit_test(room_for_what_clients_write),
         cmocka_unit_test(fewer_brokers_and_many_partitions),
+        cmocka_unit_test(more_partitions_than_the_session_bears),
         cmocka_unit_test(names_without_an_address),
         cmocka_unit_test(groups_with_members),
         cmocka_unit_test(the_role),

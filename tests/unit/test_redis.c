@@ -32,7 +32,9 @@ struct seen {
     int replies_count;
     int errors_count;
     enum err_kind kind; /* of the last error */
+    int code;
     char error[ERR_WHAT_BYTES];
+    char hint[ERR_HINT_BYTES];
     char text[256]; /* of the last reply, with its number when it is one */
     bool free_in_reply;
     bool free_when_ready;
@@ -54,6 +56,7 @@ static void changed(void *arg, enum redis_state state, const struct err *why)
     seen->away_count++;
     assert_int_equal(why->kind, ERR_RETRY);
     snprintf(seen->why, sizeof(seen->why), "%s", why->what);
+    snprintf(seen->hint, sizeof(seen->hint), "%s", why->hint);
 }
 
 static void replied(void *arg, const struct redisReply *reply, const struct err *err)
@@ -63,7 +66,9 @@ static void replied(void *arg, const struct redisReply *reply, const struct err 
     if (reply == NULL) {
         seen->errors_count++;
         seen->kind = err->kind;
+        seen->code = err->code;
         snprintf(seen->error, sizeof(seen->error), "%s", err->what);
+        snprintf(seen->hint, sizeof(seen->hint), "%s", err->hint);
     } else {
         seen->replies_count++;
         if (reply->type == REDIS_REPLY_INTEGER) {
@@ -235,12 +240,13 @@ static void before_it_is_ready_calls_fail_at_once(void **state)
     call(seen, "A");
     assert_int_equal(seen->errors_count, 1);
     assert_int_equal(seen->kind, ERR_RETRY);
+    assert_int_equal(seen->code, 0); /* nobody has said anything */
     assert_non_null(strstr(seen->error, "not connected yet"));
     server_greet(server);
     assert_int_equal(seen->away_count, 0);
 }
 
-/* S33: which errors pass and which do not. */
+/* S33: which errors pass and which do not; of those that pass it is said what to do. */
 static void error_replies_become_errors(void **state)
 {
     static const struct {
@@ -254,6 +260,8 @@ static void error_replies_become_errors(void **state)
         {"-OOM maxmemory\r\n",            ERR_RETRY  },
         {"-MASTERDOWN x\r\n",             ERR_RETRY  },
         {"-TRYAGAIN x\r\n",               ERR_RETRY  },
+        {"-ASK 1 h:1\r\n",                ERR_RETRY  },
+        {"-CLUSTERDOWN x\r\n",            ERR_RETRY  },
         {"-MISCONF x\r\n",                ERR_RETRY  },
         {"-NOREPLICAS x\r\n",             ERR_RETRY  },
         {"-NOAUTH x\r\n",                 ERR_REFUSED},
@@ -273,6 +281,8 @@ static void error_replies_become_errors(void **state)
         server_say(server, rows[i].reply);
         UNTIL(seen, seen->errors_count == i + 1);
         assert_int_equal(seen->kind, rows[i].kind);
+        assert_int_equal(seen->code, REDIS_SAYS);
+        assert_true(seen->hint[0] != '\0' || rows[i].kind != ERR_RETRY);
     }
     assert_int_equal(seen->replies_count, 0);
     assert_int_equal(redis_state(seen->redis), REDIS_READY);
@@ -296,6 +306,7 @@ static void a_server_that_answers_nothing_is_dropped(void **state)
     assert_in_range(loop_now_ms(seen->loop) - begin_ms, 200, 1000);
     assert_int_equal(seen->errors_count, calls);
     assert_int_equal(seen->kind, ERR_RETRY);
+    assert_int_equal(seen->code, 0);
     assert_non_null(strstr(seen->why, "no answer within 200 ms"));
     assert_non_null(strstr(redis_last_error(seen->redis), "no answer"));
     server_greet(server); /* and it comes back */
@@ -446,10 +457,94 @@ static void too_many_calls_fail_at_once(void **state)
     assert_int_equal(seen->errors_count, 0);
     call(seen, "A");
     assert_int_equal(seen->errors_count, 1);
+    assert_int_equal(seen->code, 0); /* Redis was not asked */
     assert_non_null(strstr(seen->error, "too many calls"));
     redis_free(seen->redis); /* answers the others */
     seen->redis = NULL;
     assert_int_equal(seen->errors_count, 1 + REDIS_PENDING_MAX);
+}
+
+/* Bytes that came to the server since it was asked last. */
+static size_t server_takes(struct server *server)
+{
+    char got[64 << 10];
+    size_t all = 0;
+    turn_for(server->seen.loop, 30);
+    while (readable(server->fd)) {
+        ssize_t len = recv(server->fd, got, sizeof(got), 0);
+        assert_true(len > 0);
+        all += (size_t)len;
+        turn_for(server->seen.loop, 10);
+    }
+    return all;
+}
+
+/* The last of ten thousand is not late because of the first; their order stays. */
+static void so_many_calls_are_on_the_way(void **state)
+{
+    struct server *server = *state;
+    struct seen *seen = &server->seen;
+    const size_t call_bytes = strlen("*1\r\n$1\r\nA\r\n");
+    begin(server, 300);
+    for (int i = 0; i < REDIS_FLIGHT_MAX + 2; i++) {
+        call(seen, "A");
+    }
+    call(seen, "B");
+    assert_int_equal(server_takes(server), REDIS_FLIGHT_MAX * call_bytes);
+    for (int i = 0; i < REDIS_FLIGHT_MAX; i++) {
+        server_say(server, "+a\r\n");
+    }
+    server_expect(server, "*1\r\n$1\r\nA\r\n*1\r\n$1\r\nA\r\n*1\r\n$1\r\nB\r\n");
+    turn_for(seen->loop, 200); /* their time began when they were sent */
+    server_say(server, "+a\r\n+a\r\n+b\r\n");
+    UNTIL(seen, seen->replies_count == REDIS_FLIGHT_MAX + 3);
+    assert_string_equal(seen->text, "b");
+    assert_int_equal(seen->errors_count, 0);
+    assert_int_equal(seen->away_count, 0);
+}
+
+static void no_more_bytes_than_a_line_carries_in_time(void **state)
+{
+    struct server *server = *state;
+    struct seen *seen = &server->seen;
+    static char large[REDIS_FLIGHT_BYTES_MAX + 1];
+    begin(server, 1000);
+    memset(large, 'x', sizeof(large) - 1);
+    call(seen, large);
+    call(seen, "A");
+    assert_in_range(server_takes(server), sizeof(large), sizeof(large) + 20);
+    server_say(server, "+x\r\n");
+    server_expect(server, "*1\r\n$1\r\nA\r\n");
+    call(seen, large); /* waits for nobody's bytes but its own */
+    assert_in_range(server_takes(server), sizeof(large), sizeof(large) + 20);
+    close(server->fd); /* those that wait are answered, too */
+    server->fd = -1;
+    call(seen, "A");
+    UNTIL(seen, seen->errors_count == 3);
+}
+
+/* It answered in time; the loop was busy with something else. */
+static void answers_that_nobody_has_read_are_not_late(void **state)
+{
+    struct server *server = *state;
+    struct seen *seen = &server->seen;
+    static char answers[64 << 10]; /* more than one read takes */
+    begin(server, 100);
+    for (int i = 0; i < 1000; i++) {
+        call(seen, "A");
+    }
+    for (int i = 0; i < 5; i++) {
+        loop_run_once(seen->loop, 5);
+    }
+    for (size_t at = 0; at < 1000; at++) {
+        memcpy(answers + at * 60,
+               "$53\r\n12345678901234567890123456789012345678901234567890123\r\n", 60);
+    }
+    answers[60000] = '\0';
+    server_say(server, answers);
+    usleep(200 * 1000);
+    UNTIL(seen, seen->replies_count + seen->errors_count == 1000);
+    assert_int_equal(seen->errors_count, 0);
 }
 
 static void it_may_be_freed_anywhere(void **state)
@@ -555,6 +650,7 @@ static void passwords_go_first(void **state)
     server_say(server, "-WRONGPASS invalid\r\n+OK\r\n");
     UNTIL(seen, seen->away_count == 1);
     assert_non_null(strstr(seen->why, "WRONGPASS"));
+    assert_non_null(strstr(seen->hint, ".password"));
     assert_int_equal(seen->ready_count, 0);
     redis_free(seen->redis);
     options.username = "ferry";
@@ -932,6 +1028,9 @@ int main(void)
         SCRIPTED(an_endless_array_is_cut),
         SCRIPTED(a_lost_connection_answers_all),
         SCRIPTED(too_many_calls_fail_at_once),
+        SCRIPTED(so_many_calls_are_on_the_way),
+        SCRIPTED(no_more_bytes_than_a_line_carries_in_time),
+        SCRIPTED(answers_that_nobody_has_read_are_not_late),
         SCRIPTED(it_may_be_freed_anywhere),
         SCRIPTED(nobody_there_is_told_once_and_tried_again),
         SCRIPTED(a_name_that_is_not_there_blocks_nobody),

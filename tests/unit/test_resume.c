@@ -48,6 +48,7 @@ static int setup(void **state)
                                              .on_truncation = POLICY_CONTINUE,
                                              .on_foreign_write = POLICY_CONTINUE,
                                              .adopt_end = -1,
+                                             .fell_to = -1,
                                              .read_bytes = 1 << 20};
     memset(&bench->options.source_topic_id, 1, sizeof(struct uuid));
     memset(&bench->options.target_topic_id, 2, sizeof(struct uuid));
@@ -502,6 +503,40 @@ static void by_content_the_tail_is_found_without_a_checkpoint(void **state)
     assert_int_equal(need, RESUME_DONE);
     assert_int_equal(bench->resume.at.source_next, 12);
     assert_int_equal(bench->resume.at.target_next, 12);
+}
+
+/* A batch went before its place, and more behind it: the end is the checkpoint's again, what stands before it is not. */
+static void by_content_a_log_that_was_filled_again_is_a_fault(void **state)
+{
+    struct bench *bench = *state;
+    bench->options.by_content = true;
+    bench->options.repeats_span = 100;
+    grow(bench, 4, 4);
+    copy(bench, 0);
+    copy_as(bench, 8, 4, 0);
+    stored(bench, 8, 8, 8, -1);
+    bench->options.fell_to = 4;
+    runs_into(bench, FAULT_SEQUENCE);
+    assert_non_null(strstr(bench->resume.err.what, "cut at offset 4 or before it"));
+    bench->options.fell_to = 8; /* behind the checkpoint: what was there since is read */
+    stands_at(bench, 8, 8, 8, 0);
+}
+
+/* What was deleted at the source before the mirror began was never mirrored. */
+static void by_content_others_records_at_the_beginning_are_others(void **state)
+{
+    struct bench *bench = *state;
+    bench->options.by_content = true;
+    bench->options.repeats_span = 100;
+    grow(bench, 5, 4);
+    model_source_delete_before(&bench->source, 8);
+    model_target_foreign(&bench->target, 2, false);
+    copy_as(bench, 8, 8, 0);
+    stored(bench, 8, 0, 8, -1);
+    stands_at(bench, 12, 6, 12, 0);
+    assert_int_equal(bench->resume.event.foreign_count, 2);
+    assert_int_equal(bench->resume.event.foreign_to, 2);
+    assert_int_equal(bench->resume.event.gone_count, 0);
 }
 
 static void by_content_a_hole_is_a_fault(void **state)
@@ -1406,6 +1441,8 @@ int main(void)
         T(by_content_repeats_of_before_the_checkpoint_are_known),
         T(by_content_a_tail_that_is_late_is_waited_for),
         T(by_content_the_tail_is_found_without_a_checkpoint),
+        T(by_content_a_log_that_was_filled_again_is_a_fault),
+        T(by_content_others_records_at_the_beginning_are_others),
         T(by_content_a_hole_is_a_fault),
         T(garbage_is_a_fault),
         T(topics_created_again_are_faults),

@@ -2,6 +2,7 @@
  * back; taken over. The control topic is a JSON object. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@ static struct world {
     int writes;
     int die_at; /* the write that does not come to be any more; 0 = none */
     bool fenced;
+    bool away;                       /* writes are not answered */
     int renewed;                     /* that ends it */
     bool first, second, open, third; /* what rows do */
     int first_acts, opens;
@@ -37,6 +39,9 @@ static bool store(void *arg, const struct control_record *records, size_t count,
     world.writes++;
     if (world.fenced || (world.die_at > 0 && world.writes >= world.die_at)) {
         return err_set(err, ERR_FATAL, "fenced");
+    }
+    if (world.away) {
+        return err_set(err, ERR_RETRY, "no answer");
     }
     for (size_t i = 0; i < count; i++) {
         if (records[i].value == NULL) {
@@ -514,6 +519,60 @@ static void before_its_first_record_nothing_is_ours(void **state)
     journal_free(journal);
 }
 
+/* What ended stands open: nothing of the end is believed before it is there, and whoever goes on with it closes it. */
+static void a_close_that_fails_leaves_it_open(void **state)
+{
+    struct err err = {0};
+    (void)state;
+    struct journal *journal = begun(true);
+    world.away = true;
+    assert_false(journal_close(journal, json_pack("{ss}", "state", "done"), NULL, 0, &err));
+    assert_int_equal(err.kind, ERR_RETRY);
+    assert_false(journal_lost(journal)); /* it is still his */
+    journal_free(journal);
+    const json_t *record = json_object_get(world.topic, "op/id");
+    assert_true(json_is_true(json_object_get(record, "open")));
+    assert_null(json_object_get(record, "state"));
+    world.away = false;
+    journal = begun(true);
+    assert_true(journal_close(journal, json_pack("{ss}", "state", "done"), NULL, 0, &err));
+    journal_free(journal);
+    record = json_object_get(world.topic, "op/id");
+    assert_true(json_is_false(json_object_get(record, "open")));
+    assert_string_equal(json_string_value(json_object_get(record, "state")), "done");
+}
+
+/* A beat is due each time that it is looked, but for a millisecond. */
+static int64_t hasty_ms(const struct clock *clock)
+{
+    static atomic_llong now;
+    (void)clock;
+    return atomic_fetch_add(&now, JOURNAL_BEAT_MS - 1);
+}
+
+/* The beat writes members of the record anew while the main thread reads them. */
+static void the_beat_takes_nothing_from_under_a_reader(void **state)
+{
+    const struct clock hasty = {.now_ms = hasty_ms, .wall_ms = hasty_ms};
+    const struct journal_door door = {.write = store};
+    struct err err = {0};
+    (void)state;
+    struct journal *journal =
+        journal_new(&door, &hasty, "id", json_pack("{s{ss}}", "undoing", "why", "x"), NULL);
+    assert_true(journal_begin(journal, &err));
+    for (int64_t until_ms = clock_now_ms(clock_system()) + 400;
+         clock_now_ms(clock_system()) < until_ms;) {
+        json_t *time = journal_member(journal, "time");
+        json_t *undoing = journal_member(journal, "undoing");
+        assert_true(json_string_length(time) > 10);
+        assert_string_equal(json_string_value(json_object_get(undoing, "why")), "x");
+        json_decref(time);
+        json_decref(undoing);
+    }
+    journal_free(journal);
+    assert_true(world.writes > 20); /* beats */
+}
+
 /* 1 MB of evidence, quotes and letters beyond ASCII in it. */
 static void large_evidence_is_cut_and_found(void **state)
 {
@@ -594,6 +653,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_writer_of_a_moment_ends_nothing, begin, end),
         cmocka_unit_test_setup_teardown(an_operator_who_took_over_is_left_alone, begin, end),
         cmocka_unit_test_setup_teardown(before_its_first_record_nothing_is_ours, begin, end),
+        cmocka_unit_test_setup_teardown(a_close_that_fails_leaves_it_open, begin, end),
+        cmocka_unit_test_setup_teardown(the_beat_takes_nothing_from_under_a_reader, begin, end),
         cmocka_unit_test_setup_teardown(large_evidence_is_cut_and_found, begin, end),
         cmocka_unit_test_setup_teardown(old_steps_are_deleted, begin, end),
     };

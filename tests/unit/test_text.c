@@ -81,6 +81,26 @@ static void what_is_no_utf8_becomes_a_question_mark(void **state)
     }
 }
 
+/* Of what brokers say a part is kept: no row of JSON is lost over where it is cut, wherever that is. */
+static void what_is_printed_is_cut_between_characters(void **state)
+{
+    static const char said[] = "refus\xc3\xa9: \xe4\xb8\xad \xf0\x9f\x9a\xa2 \xff!";
+    (void)state;
+    for (size_t room = 1; room < sizeof(said) + 8; room++) {
+        char text[64];
+        text_print(text, room, "a %s", said);
+        assert_true(strlen(text) < room);
+        json_t *value = json_string(text);
+        assert_non_null(value);
+        json_decref(value);
+    }
+    char text[64];
+    text_print(text, sizeof(text), "%s %d", said, 7);
+    assert_string_equal(text, "refus\xc3\xa9: \xe4\xb8\xad \xf0\x9f\x9a\xa2 ?! 7");
+    text_print(text, 9, "%s", "sieben \xc3\xa9");
+    assert_string_equal(text, "sieben ?");
+}
+
 /* A group may have any name, and its name is said on the terminal of who fails it over. */
 static void what_a_terminal_obeys_becomes_a_question_mark(void **state)
 {
@@ -132,6 +152,7 @@ int main(void)
         cmocka_unit_test(it_grows),
         cmocka_unit_test(numbers_are_printfs),
         cmocka_unit_test(what_is_no_utf8_becomes_a_question_mark),
+        cmocka_unit_test(what_is_printed_is_cut_between_characters),
         cmocka_unit_test(what_a_terminal_obeys_becomes_a_question_mark),
         cmocka_unit_test(strings_are_read_back),
         cmocka_unit_test(insides_of_strings_are_read_back),

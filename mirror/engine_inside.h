@@ -1,17 +1,22 @@
 /* Inside of the engine: what its parts share. Nobody else includes this.
  *
- *   engine     the tasks, their modes, and the rest before every doubt: a task resumes only when nothing of it flies
- *   resume_io  does what mirror/resume asks
+ *   engine     what the link calls: the tasks and their modes
+ *   batches    what carries, for the engine
+ *   records    over the path `records`: whose the batches are (mirror/producer), and what that path sees to beside
  *   source     one Fetch in flight a source broker, many partitions; several, to a far one  -> partition_take()
  *   sink       Produce requests of one batch for each of many partitions, pinned lanes -> partition_answer()
- *   batches    what the two are called by
- *   records    over the path `records`: whose the batches are, and what that path sees to beside
+ *   task       the rest before every doubt: a task resumes only when nothing of it flies
+ *   resume_io  does what mirror/resume asks
+ *
+ * Each calls those below it alone.
  */
-#ifndef FERRY_MIRROR_BATCHES_H
-#define FERRY_MIRROR_BATCHES_H
+#ifndef FERRY_MIRROR_ENGINE_INSIDE_H
+#define FERRY_MIRROR_ENGINE_INSIDE_H
 
+#include "mirror/desk.h"
 #include "mirror/engine.h"
 #include "mirror/flow.h"
+#include "mirror/producer.h"
 #include "mirror/throttle.h"
 
 /* Connections to one broker, by purpose. Fetches go to the source, Produce requests to the target; either is spread over
@@ -73,6 +78,8 @@ struct task {
     char trouble[400];     /* a principal and a topic's name in it */
     int64_t source_end;    /* high watermark as told; -1 unknown */
     int64_t source_end_at_ms;
+    struct cluster_leader source_leader; /* as metadata said last */
+    int16_t source_error;                /* likewise, of the topic */
     int64_t leaderless_ms; /* since when its source partition has no leader; 0 = it has one */
     int32_t corrupt_count; /* times in a row that the target, or we, found a batch corrupt */
     /* target side */
@@ -82,18 +89,19 @@ struct task {
     bool ready; /* in the lane's queue */
     struct task *ready_next;
     bool slow;             /* on the broker's slow connection */
+    bool late;             /* its resume waited for followers: it goes on there, too */
     bool coming_back;      /* from it: nothing is sent until what flies has landed */
     int64_t slow_until_ms; /* acknowledged in time until then: it comes back */
     int64_t ack_ms;        /* from sending to acknowledgment, of the last one; -1 = none yet */
     struct flow flow;
     /* whose its batches are */
-    int64_t producer_id;    /* BATCH_NO_PRODUCER = nobody's */
-    int64_t sequence_first; /* of the core's counter, what is 0 under that id */
+    struct producer producer;
     /* path `records` alone */
-    bool unnamed;        /* waits for an id: nothing is sent */
-    bool producer_spent; /* the broker contradicted its sequence */
-    int32_t producer_generation;
-    int32_t source_epoch; /* of the leader that the position was found at; -1 = unknown */
+    int64_t unnamed_ms; /* since when it waits for another id, and sends nothing; 0 = it does not */
+    int32_t source_epoch;   /* of the leader that the position was found at; -1 = unknown */
+    int64_t appended_end;   /* see resume_options */
+    int32_t appended_epoch; /* of the target's leader that said so */
+    int64_t fell_to;        /* see resume_options */
     /* resuming */
     struct resume_run *run;
     bool resume_wanted; /* as soon as nothing flies */
@@ -103,12 +111,14 @@ struct task {
 struct source_broker {
     struct engine *engine;
     int32_t broker;
-    uint32_t asking;       /* lanes that have a Fetch in flight, a bit each */
-    bool wanted;           /* by some task, in this pump */
-    uint32_t turn;         /* which task stands first: brokers fill answers in the order asked */
-    int32_t lanes_count;   /* connections that its partitions are fetched over */
-    int32_t led_count;     /* our partitions that it leads */
-    int64_t round_trip_us; /* -1 = unknown */
+    uint32_t asking;        /* lanes that have a Fetch in flight, a bit each */
+    bool wanted;            /* by some task, in this pump */
+    uint32_t turn;          /* which task stands first: brokers fill answers in the order asked */
+    int32_t lanes_count;    /* connections that its partitions are fetched over */
+    int32_t led_count;      /* our partitions that it leads */
+    int64_t round_trip_us;  /* -1 = unknown */
+    int64_t rests_until_ms; /* it is not asked before */
+    struct loop_timer *rest;
 };
 
 struct engine {
@@ -123,11 +133,11 @@ struct engine {
     struct engine_callbacks callbacks;
     struct task **tasks; /* sorted by topic, partition */
     size_t tasks_count;
-    size_t tasks_capacity;
     struct source_broker **brokers;
     size_t brokers_count;
     struct sink_lane **lanes;
     size_t lanes_count;
+    struct desks desks; /* where resumes ask */
     uint32_t pins_count;
     struct loop_timer *tick;
     struct engine_counters counters;
@@ -138,6 +148,7 @@ struct engine {
     int64_t asked_bytes;     /* of Fetch answers that are not here yet, beyond one a broker */
     bool memory_full;        /* at the last pump: nothing was asked for */
     struct loop_after *pump; /* once after all answers of a loop turn: requests go out together */
+    bool started;            /* some task was, in this turn: the next pump looks at everybody */
     int64_t moved_bytes;     /* sent since the last look at the rate */
     int64_t rested_ms;       /* when that was */
 };
@@ -152,6 +163,11 @@ void task_fault(struct task *task, enum resume_fault kind, int64_t source_from, 
     2 /* a flipped bit on the way is fetched again; one on the source's disk stays */
 /* One of its requests was answered or lost. */
 void task_landed(struct task *task);
+/* Nothing of it is to be sent; what flies is nobody's. */
+void task_drop(struct task *task);
+/* Tell its news, or begin its resume, when nothing flies. The caller holds a reference. */
+void task_look_at_rest(struct task *task);
+void task_look_at_drained(struct task *task);
 /* The position moved without an answer (a hole at the end of what was fetched). */
 void task_settle(struct task *task);
 /* What holds it back on the source side; "" = nothing any more. Told once; it is not asked for during TASK_HOLD_MS. */
@@ -162,13 +178,20 @@ void task_look_leaderless(struct task *task, int32_t leader);
 #define NO_LEADER(side) \
     "the " side " partition has no leader: its brokers are down, or their log directories failed"
 
-void engine_pump_soon(struct engine *engine);
+/* Behind all answers of this turn of the loop. */
+static inline void engine_pump_soon(struct engine *engine)
+{
+    loop_after_ask(engine->pump);
+}
 void source_pump(struct engine *engine);
 bool source_idle(
     const struct engine *engine); /* some broker that we know could be asked for more */
 /* Ten times a second: how far brokers are, who is in its first copy. */
 void source_look(struct engine *engine);
+/* Who leads the task's partition at the source, by the newest metadata. */
+void source_route(struct task *task);
 int64_t source_round_trip_us(const struct task *task); /* to its source broker; -1 = unknown */
+void source_detach(struct engine *engine);             /* it asks by itself no more */
 void source_free(struct engine *engine);
 
 void sink_route(struct task *task);      /* find its lane by the target's leader */
@@ -180,6 +203,8 @@ void sink_pump(struct engine *engine);
 void sink_look(struct engine *engine);
 /* Its acknowledgments do not come: its next batches go over the slow connection. Nothing of it flies. */
 void sink_slow(struct task *task);
+/* For resume_options. */
+int64_t sink_appended_end(const struct task *task);
 /* Of one partition's window. */
 struct partition_bounds sink_bounds(const struct task *task);
 int64_t sink_round_trip_us(const struct task *task); /* to its target broker; -1 = unknown */
