@@ -20,9 +20,9 @@ struct redisReply; /* hiredis' */
 
 #define REDIS_PENDING_MAX \
     32768 /* 10,000 partitions of a worker, three calls each; a call beyond fails at once */
-/* Sent and not answered: 100 us each where Redis is busy, a tenth of the time limit; 12,000 a second over a line of 80 ms. And no
- * more is sent while so many bytes of them are on the way: within the time limit at 1 MB/s. */
-#define REDIS_FLIGHT_MAX       1024
+/* Sent and not answered: 100 us each, 25 ms of the time limit; the machine may be twenty times too small. 3,000 a second over a
+ * line of 80 ms. And no more is sent while so many bytes of them are on the way: within the time limit at 1 MB/s. */
+#define REDIS_FLIGHT_MAX       256
 #define REDIS_FLIGHT_BYTES_MAX (1 << 20)
 
 struct redis_options {

@@ -27,6 +27,9 @@
  * time for others. */
 #define REST_TIMES  4
 #define REST_MAX_MS 20000
+/* What librdkafka's assignor needs for a new list, 2 to 4 s of 10,000 partitions (kafka/README.md), with as much again: thousands
+ * of topics that appear little by little are not a rebalance each two seconds, in which nobody can commit. */
+#define REST_MS_A_PARTITION 1
 
 struct keeper_shared { /* under the mutex */
     bool stop;
@@ -491,12 +494,24 @@ static void set_fenced(struct keeper *keeper, const struct err *err)
     post_send(keeper, NULL, err, true);
 }
 
-/* A turn without news that took long says how large the clusters are; one with news says nothing of that. */
-static int64_t rest_ms(const struct keeper *keeper, bool quiet, int64_t took_ms)
+/* A turn without news that took long says how large the clusters are; one with news says nothing of that, but behind a new
+ * list the workers share out all partitions again.
+ *
+ * @param shared_out  partitions of a list that was written, 0 = it is the old one */
+static int64_t rest_ms(const struct keeper *keeper, bool quiet, int64_t took_ms, int64_t shared_out)
 {
-    int64_t rest = quiet ? took_ms * REST_TIMES : 0;
+    int64_t rest = quiet ? took_ms * REST_TIMES : shared_out * REST_MS_A_PARTITION;
     rest = rest < REST_MAX_MS ? rest : REST_MAX_MS;
     return rest > keeper->options.interval_ms ? rest : keeper->options.interval_ms;
+}
+
+static int64_t partitions_of(const struct topic_sync *sync)
+{
+    int64_t count = 0;
+    for (size_t i = 0; i < sync->pairs_count; i++) {
+        count += sync->pairs[i].problem[0] == '\0' ? sync->pairs[i].source_partitions : 0;
+    }
+    return count;
 }
 
 static void do_turn(struct keeper *keeper, struct control_state *state, uint64_t term)
@@ -511,8 +526,12 @@ static void do_turn(struct keeper *keeper, struct control_state *state, uint64_t
         term_begin(keeper, state);
     }
     int64_t epoch_before = state->topics_epoch;
+    int64_t shared_out = 0;
     if (turn_run(keeper, state, &sync, &err)) {
-        quiet = quiet && state->topics_epoch == epoch_before;
+        if (state->topics_epoch != epoch_before) {
+            quiet = false;
+            shared_out = partitions_of(&sync);
+        }
         post_send(keeper, &sync, NULL, false);
     } else if (err.kind == ERR_FATAL) {
         set_fenced(keeper, &err);
@@ -521,7 +540,8 @@ static void do_turn(struct keeper *keeper, struct control_state *state, uint64_t
         post_send(keeper, NULL, &err, false);
     }
     topic_sync_done(&sync);
-    keeper->next_turn_ms = now_ms(keeper) + rest_ms(keeper, quiet, now_ms(keeper) - began_ms);
+    keeper->next_turn_ms =
+        now_ms(keeper) + rest_ms(keeper, quiet, now_ms(keeper) - began_ms, shared_out);
 }
 
 static void do_prepare(struct keeper *keeper)

@@ -197,6 +197,8 @@ struct link {
     void *parts_by_place; /* of tsearch() */
     size_t leaving_turn;  /* which part was found not at rest last; see link_look_at_leaving() */
     uint64_t ids_count;
+    int64_t
+        waiting_ms; /* since when we are in the group and have no assignment of it; 0 = we have */
     const char *join_again; /* the membership is of no use any more, and why; NULL = it is */
     bool revoking;          /* membership waits for membership_revoked_done() */
     bool revoke_flushed;

@@ -9,6 +9,7 @@
 
 #define HEARTBEAT_MS 500
 #define MAX_POLL_MS  30000
+#define WAITING_MS   60000 /* and twice the session: the leader of thousands assigns for a while */
 
 /* --- partitions come and go --------------------------------------------------------------------------------------- */
 
@@ -298,9 +299,28 @@ static void join_again(struct link *link)
     link_join(link);
 }
 
+/* librdkafka (2.14) may never ask again to be let in: seen when the coordinator unloaded the group and was away for a minute,
+ * after which it stood idle. Where the target answers and the group has nothing for us for so long, another handle asks. */
+static void look_at_waiting(struct link *link)
+{
+    int64_t now_ms = loop_now_ms(link->loop);
+    bool waits = link->membership != NULL && membership_generation(link->membership) < 0 &&
+                 cluster_reachable(link->target);
+    if (!waits) {
+        link->waiting_ms = 0;
+    } else if (link->waiting_ms == 0) {
+        link->waiting_ms = now_ms;
+    } else if (now_ms - link->waiting_ms >=
+               WAITING_MS + 2 * (int64_t)link->config->limits.session_timeout_ms) {
+        link->waiting_ms = 0;
+        link->join_again = "the group did not let us in";
+    }
+}
+
 void link_tend_membership(struct link *link)
 {
     bool wanted = link->state == LINK_JOINING || link->state == LINK_RUNNING;
+    look_at_waiting(link);
     if (wanted && link->membership == NULL && link->has_list) {
         link_join(link);
     }

@@ -403,6 +403,28 @@ static void a_new_topic_raises_the_lists_epoch(void **state)
     assert_non_null(strstr(last_of("topics"), "payments"));
 }
 
+/* Thousands of topics that appear little by little: behind each list the workers share out all partitions again. */
+static void a_large_list_is_not_written_again_at_once(void **state)
+{
+    struct rig *rig = *state;
+    {
+        FAKE_LOCKED;
+        fake_add(&source, "many", 700);
+    }
+    act(rig);
+    show(rig);
+    wait_until(rig, &rig->synced_count, 1);
+    {
+        FAKE_LOCKED;
+        fake_add(&source, "payments", 1);
+    }
+    wait_a_while(rig);
+    assert_int_equal(count_of("topics"), 1);
+    wait_until(rig, &rig->synced_count, 2); /* 0.7 s later */
+    assert_int_equal(count_of("topics"), 2);
+    assert_non_null(strstr(last_of("topics"), "payments"));
+}
+
 static void the_next_term_reads_what_stands_there(void **state)
 {
     struct rig *rig = *state;
@@ -496,6 +518,7 @@ int main(void)
         TEST(a_newer_configuration_raises_the_epoch),
         TEST(a_reload_raises_the_epoch_and_the_list),
         TEST(a_new_topic_raises_the_lists_epoch),
+        TEST(a_large_list_is_not_written_again_at_once),
         TEST(the_next_term_reads_what_stands_there),
         TEST(a_fenced_keeper_stops_and_tells),
         TEST(a_write_that_fails_for_now_is_tried_again),

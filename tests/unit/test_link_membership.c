@@ -22,7 +22,26 @@ static struct {
     int made;
     int freed;
     bool old; /* certificates were renewed */
+    int32_t generation;
 } group;
+static struct clock_fake time_now;
+static bool target_answers;
+
+const struct clock *loop_clock(const struct loop *loop)
+{
+    (void)loop;
+    return &time_now.clock;
+}
+bool cluster_reachable(const struct cluster *cluster)
+{
+    (void)cluster;
+    return target_answers;
+}
+int32_t membership_generation(const struct membership *membership)
+{
+    (void)membership;
+    return group.generation;
+}
 
 struct membership *membership_new(struct loop *loop, const struct config_client *client,
                                   const struct membership_options *options,
@@ -151,7 +170,10 @@ static struct link *joined(void)
     rig = (struct rig){.service = {.name = (char *)(uintptr_t)"orders"},
                        .from = {.name = (char *)(uintptr_t)"a"},
                        .to = {.name = (char *)(uintptr_t)"b"}};
-    group = (typeof(group)){0};
+    group = (typeof(group)){.generation = 1};
+    clock_fake_init(&time_now, 1000, 1000);
+    target_answers = true;
+    rig.config.limits.session_timeout_ms = 10000;
     *link = (struct link){.config = &rig.config,
                           .service = &rig.service,
                           .from = &rig.from,
@@ -190,6 +212,38 @@ static void what_is_of_no_use_is_made_anew(void **state)
     trouble(link, 0); /* which passes by itself */
     link_tend_membership(link);
     assert_int_equal(group.made, 1);
+    link_leave_group(link);
+}
+
+static void tend_for(struct link *link, int64_t ms)
+{
+    for (int64_t at = 0; at < ms; at += 200) {
+        clock_fake_advance(&time_now, 200);
+        link_tend_membership(link);
+    }
+}
+
+/* librdkafka was seen to stand idle when the coordinator had been away. */
+static void a_group_that_never_answers_is_asked_by_another(void **state)
+{
+    (void)state;
+    struct link *link = joined();
+    group.generation = -1; /* lost */
+    tend_for(link, 79000); /* a minute and twice the session */
+    assert_int_equal(group.made, 1);
+    tend_for(link, 2000);
+    assert_int_equal(group.made, 2);
+    assert_int_equal(group.freed, 1);
+    tend_for(link, 79000); /* each has its time */
+    assert_int_equal(group.made, 2);
+    group.generation = 2;
+    tend_for(link, 79000);
+    group.generation = -1;
+    tend_for(link, 79000);
+    assert_int_equal(group.made, 2);
+    target_answers = false; /* nobody could let us in */
+    tend_for(link, 200000);
+    assert_int_equal(group.made, 2);
     link_leave_group(link);
 }
 
@@ -232,6 +286,7 @@ int main(void)
     log_set_level(LOG_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_of_no_use_is_made_anew),
+        cmocka_unit_test(a_group_that_never_answers_is_asked_by_another),
         cmocka_unit_test(a_link_that_retreats_joins_nothing),
         cmocka_unit_test(a_link_that_stops_joins_nothing),
     };
