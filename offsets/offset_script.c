@@ -102,6 +102,8 @@ struct redis_script offset_script_advance = {
             "while at < #ARGV do\n"
             "  local added = redis.pcall('XADD', KEYS[2], ARGV[at], 'r', ARGV[at + 1])\n"
             "  if type(added) == 'table' and added.err then\n"
+            /* of its ID it speaks by name; all else (out of memory, a replica) is the answer, and no reason to write the map anew */
+            "    if not string.find(added.err, 'XADD', 1, true) then return added end\n"
             "    top_down()\n"
             "    redis.call('XADD', KEYS[2], ARGV[at], 'r', ARGV[at + 1])\n"
             "  end\n"

@@ -168,6 +168,7 @@ class Nodes:
     def node(self, new_redis, name):
         bus = free_port()
         options = ("--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-require-full-coverage", "no")
+        options += ("--cluster-allow-replica-migration", "no")  # one without slots stays what it is
         node = new_redis(name, persistent=True, options=options)
         self.bus[node] = bus
         return node

@@ -1355,7 +1355,7 @@ static void a_redis_that_takes_no_writes_is_not_ready(void **state)
         ack_to(worker, 200);
         int64_t begin_ms = loop_now_ms(worker->loop);
         UNTIL(worker, !offset_store_ready(worker->store));
-        assert_true(loop_now_ms(worker->loop) - begin_ms < 2000); /* seen by what it refused */
+        assert_true(loop_now_ms(worker->loop) - begin_ms < 3000); /* seen by what it refused */
         assert_int_equal(worker->why_kind, ERR_RETRY);
         assert_non_null(strstr(worker->why, rows[i].says));
         assert_false(flush(worker));

@@ -35,7 +35,8 @@ static int teardown(void **state)
 
 static void file_holds(const char *text, size_t len, mode_t mode)
 {
-    assert_int_equal(chmod(path, 0600), 0); /* the last test's mode: who is not root may not write */
+    assert_int_equal(chmod(path, 0600),
+                     0); /* the last test's mode: who is not root may not write */
     int fd = open(path, O_WRONLY | O_TRUNC);
     assert_true(fd >= 0);
     assert_int_equal(write(fd, text, len), len);
