@@ -19,7 +19,7 @@ struct redis;
 struct redisReply; /* hiredis' */
 
 #define REDIS_PENDING_MAX \
-    32768 /* 10,000 partitions of a worker, three calls each; a call beyond fails at once */
+    16384 /* 10,000 partitions of a worker that begin at once; a call beyond fails at once */
 /* Sent and not answered: 100 us each, 25 ms of the time limit; the machine may be twenty times too small. 3,000 a second over a
  * line of 80 ms. And no more is sent while so many bytes of them are on the way: within the time limit at 1 MB/s. */
 #define REDIS_FLIGHT_MAX       256
