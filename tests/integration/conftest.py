@@ -10,7 +10,7 @@ import shutil
 
 import pytest
 
-from rig import procs
+from rig import as_root, procs
 from rig.engine import Engine, NoEngine
 from rig.kafka import KafkaCluster, kafka_ready, start_together
 from rig.paths import BUILD, remove_run_dirs
@@ -24,6 +24,15 @@ procs.end_on_signals()
 def pytest_sessionstart(session):
     if not kafka_ready():
         pytest.exit("Kafka is not set up: run `make setup`", returncode=2)
+
+
+def pytest_collection_modifyitems(items):
+    as_root.hand_over(items)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    return as_root.run(pyfuncitem) or None
 
 
 @pytest.hookimpl(hookwrapper=True)

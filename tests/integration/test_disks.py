@@ -7,7 +7,7 @@ import time
 import pytest
 from confluent_kafka import KafkaException, Producer
 
-from rig.disk import Disk, disks_work
+from rig.disk import Disk
 from rig.kafka import KafkaCluster, start_together
 from rig.line import Line
 from rig.procs import wait_for
@@ -16,7 +16,7 @@ from rig.produce import Load
 pytestmark = [
     pytest.mark.long,
     pytest.mark.timeout(300),
-    pytest.mark.skipif(not disks_work(), reason="a disk is mounted by root"),
+    pytest.mark.root,
 ]
 
 PARTITIONS = 2

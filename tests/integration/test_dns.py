@@ -234,7 +234,7 @@ def test_settled_is_k_of_n(folder, own, names):
     assert (answer["agree"], answer["of"], answer["settled"]) == (1, 2, False)
 
 
-@pytest.mark.skipif(not netns.possible(), reason="network namespaces need root")
+@pytest.mark.root
 def test_name_servers_of_the_zone_are_found(folder, own, names):
     """Without `authoritative` the zone's NS records say who is asked; one without an address is counted, and silent."""
     place = netns.Place("dns", 3, 100 + os.getpid() % 100)

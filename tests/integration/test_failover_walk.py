@@ -38,8 +38,6 @@ def walk(own, folder):
 
 @pytest.fixture
 def places(own):
-    if not netns.possible():
-        pytest.skip("network namespaces need root")
     three = own(netns.Places())
     return three.__enter__()
 
@@ -144,6 +142,7 @@ def shortened(places):
     return {where: hint for where, hint in places.items() if len(hint.runs) < 20}
 
 
+@pytest.mark.root
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_primary_that_swallows_packets(walk, places, capsys):
@@ -268,6 +267,7 @@ def stands_at_ends(one, group):
 # --- figures ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.root
 @pytest.mark.long
 @pytest.mark.alone
 @pytest.mark.timeout(1800)

@@ -53,7 +53,7 @@ def far_brokers(name, folder, own, place):
 @pytest.mark.alone
 @pytest.mark.long
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(not netns.possible(), reason="network namespaces need root")
+@pytest.mark.root
 @pytest.mark.parametrize("near", ["target", "source"])
 def test_a_far_line_is_filled(own, folder, near):
     """80 ms there and back, three brokers a side, RF 3, 8 partitions, batches of 16 KiB; ferryd at either end. The

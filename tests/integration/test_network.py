@@ -279,7 +279,7 @@ def test_half_a_line_for_thirty_seconds(line, what):
 @pytest.mark.alone
 @pytest.mark.long
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(not netns.possible(), reason="network namespaces need root")
+@pytest.mark.root
 def test_a_far_line_that_loses_packets(own, folder, new_redis, name):
     """S55: 200 ms there and back, 2 % of the packets lost, and 30 s in which nothing comes back: what it carries is
     less, it never stands still for long but for those, and every record is there once."""

@@ -713,6 +713,7 @@ def test_each_instance_has_settings_of_its_own(laid):
     assert files == {"ferryd": ["-/etc/default/ferryd"], "ferryd@": ["-/etc/default/ferryd@%i"]}
 
 
+@pytest.mark.root
 def test_user_and_folders_are_made(laid, folder):
     root = folder / "root"
     for place in ("usr/lib/sysusers.d", "usr/lib/tmpfiles.d", "etc"):
@@ -782,10 +783,9 @@ def test_the_package_holds_the_programs_and_what_they_need(deb, folder):
     assert (folder / "control/conffiles").read_text() == "/etc/ferry/ferry.json.example\n"
 
 
+@pytest.mark.root
 def test_the_package_is_installed_into_a_root_of_its_own(deb, folder):
     """By dpkg, with its database; scripts need a whole system, and are run where there is one."""
-    if os.geteuid() != 0:
-        pytest.skip("dpkg --root wants to be root")
     root = folder / "root"
     (root / "var/lib/dpkg/info").mkdir(parents=True)
     for empty in ("status", "available"):

@@ -283,6 +283,7 @@ def parent_of_one(folder, body, grace=60):
         stderr=subprocess.DEVNULL,
         text=True,
         env=os.environ | {"PYTHONPATH": str(RIG.parent)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background has it ignored
     )
     return parent, int(parent.stdout.readline())
 

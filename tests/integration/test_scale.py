@@ -4,6 +4,7 @@ grow."""
 import os
 import random
 import signal
+import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,6 +19,8 @@ from rig.procs import wait_for
 from rig.produce import Load
 
 MIB = 1 << 20
+KINDS = 4  # of turns in the soak
+KEPT = 32 * MIB  # of buffers that nobody needs now: mirror/link.c
 SOAK_MINUTES = float(os.environ.get("FERRY_SOAK_MINUTES", 3))
 
 
@@ -76,6 +79,19 @@ def fds(worker):
     return len(os.listdir(f"/proc/{worker.pid}/fd"))
 
 
+def assert_flat(rows):
+    """[(RSS, descriptors)] after turns of KINDS kinds, one after the other. A busy moment leaves a step behind (buffers
+    that are kept, KEPT bytes at most); what leaks grows from each turn to the next of its kind."""
+    half = len(rows) // 2
+    rss, descriptors = zip(*rows[half:], strict=True)
+    early = [n for _, n in rows[:half]]
+    assert min(descriptors) <= min(early), "descriptors leak"
+    assert max(descriptors) <= max(early) + 2, "descriptors leak now and then"
+    grown = statistics.median(after - before for before, after in zip(rss, rss[KINDS:], strict=False))
+    assert grown * (half / KINDS) < 2 * MIB, f"{grown} bytes more each {KINDS} turns: memory leaks"
+    assert max(rss) - min(rss) < KEPT, "more is kept than buffers"
+
+
 @pytest.mark.alone
 @pytest.mark.long
 @pytest.mark.timeout(720 + SOAK_MINUTES * 60)
@@ -102,7 +118,7 @@ def test_churn_leaves_nothing_behind(own, folder, new_redis, name):
         for group in groups:
             commit(source, group, {(topic, 0): 50})
         worker.process.signal(signal.SIGHUP)
-        what = number % 4
+        what = number % KINDS
         if what == 0:
             target.broker(1).restart(hard=True)
         elif what == 1:
@@ -133,12 +149,7 @@ def test_churn_leaves_nothing_behind(own, folder, new_redis, name):
     one.wait_caught_up()
     assert one.prove().records == ledger.committed
     print("\nMiB " + " ".join(f"{rss / MIB:.1f}" for rss, _ in rows) + "; fds " + " ".join(str(n) for _, n in rows))
-    # The first half warms up pools and caches; as many turns of each kind stand on either side.
-    quarter = max(4, len(rows) // 16 * 4)
-    middle, last = rows[len(rows) // 2 - 2 :][:quarter], rows[-quarter:]
-    assert min(n for _, n in last) <= min(n for _, n in middle), "descriptors leak"
-    assert max(n for _, n in last) <= max(n for _, n in rows[: -len(last)]) + 2, "descriptors leak now and then"
-    assert min(rss for rss, _ in last) < min(rss for rss, _ in middle) + 2 * MIB, "memory leaks"
+    assert_flat(rows)
 
 
 def place_groups(cluster, wanted):

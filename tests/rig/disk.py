@@ -8,17 +8,12 @@ It is mounted in a mount namespace of its own, which ends with us however we end
 read and write in it through /proc. Needs root.
 """
 
-import os
 from pathlib import Path
 
 from rig.procs import Process, wait_for
 
 CHUNK = bytes(1 << 16)
 HOLD = 'mkdir -p "$0" && mount -t tmpfs -o size="$1" ferry-disk "$0" && exec sleep infinity'
-
-
-def disks_work():
-    return os.geteuid() == 0
 
 
 class Disk:

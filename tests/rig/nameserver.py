@@ -13,6 +13,7 @@ import base64
 import contextlib
 import hashlib
 import os
+import shutil
 import socket
 import sqlite3
 import threading
@@ -31,6 +32,7 @@ import dns.zone
 from rig.paths import BUILD
 from rig.procs import Process, free_port, wait_for
 
+SUDONE = os.geteuid() == 0 and "SUDO_USER" in os.environ
 TREE = BUILD / "deps" / "nameservers"
 ZONE = "dr.test"
 SERIAL = 10
@@ -185,7 +187,9 @@ class Bind(NameServer):
     kind = "bind"
 
     def argv(self):
-        return [TREE / "usr/sbin/named", "-g", "-n", "1", "-c", self.dir / "named.conf"]
+        # As root it gives up the right to read what is another's: behind sudo that is all that stands in a home.
+        owner = ["-u", os.environ["SUDO_USER"]] if SUDONE else []
+        return [TREE / "usr/sbin/named", *owner, "-g", "-n", "1", "-c", self.dir / "named.conf"]
 
     def zone_text(self):
         grants = "".join(f"grant {self.key} name {owner}.{self.origin}. CNAME; " for owner in self.owners)
@@ -207,6 +211,9 @@ class Bind(NameServer):
             "  pid-file none; session-keyfile none; recursion no; dnssec-validation no; notify no; minimal-any yes;\n"
             "};\ncontrols { };\n" + keys + self.zone_text()
         )
+        if SUDONE:
+            for path in (self.dir, *self.dir.iterdir()):
+                shutil.chown(path, os.environ["SUDO_USER"])
 
 
 class Secondary(Bind):

@@ -15,10 +15,6 @@ from rig.paths import BUILD, run_dir
 from rig.procs import Process, wait_for
 
 
-def possible():
-    return os.geteuid() == 0 and os.path.exists("/dev/net/tun")
-
-
 def ip(*args):
     done = subprocess.run(["ip", *map(str, args)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"ip {' '.join(map(str, args))}: {done.stderr}"
