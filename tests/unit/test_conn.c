@@ -160,6 +160,7 @@ static void ask(struct fixture *f, struct asked *asked, int64_t number, int32_t 
 {
     struct writer writer;
 
+    assert_non_null(f->conn); /* it broke before, for being late */
     writer_init(&writer);
     writer_i64(&writer, number);
     conn_send(f->conn, API_FETCH, 16, &writer, NULL, 0, timeout_ms, answered, asked);
@@ -530,10 +531,10 @@ static void pieces_go_out_where_they_belong(void **state)
     writer_bytes(&expected, writer.data + at, writer.len - at);
     connect_ready(f);
     fake_broker_on(f->broker, API_PRODUCE, collect, &collected);
-    conn_send(f->conn, API_PRODUCE, 13, &writer, pieces, PIECES, 10000, answered, &asked);
+    conn_send(f->conn, API_PRODUCE, 13, &writer, pieces, PIECES, 3 * PATIENCE_MS, answered, &asked);
     assert_true(conn_unsent_bytes(f->conn) > 0);
     assert_true(block->refs_count > 1);
-    assert_true(fake_run_until(f->loop, &asked.done, 10000));
+    assert_true(fake_run_until(f->loop, &asked.done, 3 * PATIENCE_MS));
     assert_int_equal(collected.len, expected.len);
     assert_memory_equal(collected.data, expected.data, expected.len);
     assert_int_equal(block->refs_count, 1); /* let go when sent */
