@@ -93,7 +93,7 @@ static int log_nothing(void *context, int level, const char *message)
 }
 
 /* "generic failure: GSSAPI Error: Unspecified GSS failure. Minor code may provide more information (Ticket expired)": what
- * it comes down to stands in the parentheses. */
+ * it comes down to stands in the parentheses. A ticket that ends in the middle of it: "...: The context has expired (Success)". */
 static bool fail(const struct gssapi *gssapi, int code, struct err *err)
 {
     char text[400];
@@ -102,6 +102,9 @@ static bool fail(const struct gssapi *gssapi, int code, struct err *err)
     const char *major = strstr(why, "GSSAPI Error: ");
     const char *minor = major == NULL ? NULL : strchr(major, '(');
 
+    if (minor != NULL && strcmp(minor, "(Success)") == 0) {
+        minor = NULL;
+    }
     snprintf(text, sizeof(text), "%s", minor == NULL ? why : minor + 1);
     size_t len = strlen(text);
     if (minor != NULL && len > 0 && text[len - 1] == ')') {
