@@ -396,6 +396,7 @@ struct setting {
     const char *cluster;
     int64_t map_memory;
     int32_t interval_ms;
+    int32_t timeout_ms; /* of a call to Redis */
 };
 
 #define UNTIL(worker, condition) TURN_UNTIL((worker)->loop, 12000, condition)
@@ -458,7 +459,8 @@ static struct worker *worker_new(const struct setting *setting, bool wait)
     proxy->listens = loop_fd_new(worker->loop, proxy->listen_fd, LOOP_READ, proxy_accept, proxy);
     snprintf(url, sizeof(url), "redis://127.0.0.1:%d",
              setting == NULL ? server.port : proxy->port); /* NULL: without the proxy */
-    const struct redis_options options = {.url = url, .timeout_ms = 400};
+    int32_t timeout_ms = setting == NULL || setting->timeout_ms == 0 ? 400 : setting->timeout_ms;
+    const struct redis_options options = {.url = url, .timeout_ms = timeout_ms};
     worker->redis = redis_new(worker->loop, &options, redis_told, worker, &err);
     assert_non_null(worker->redis);
     open_store(worker, setting);
@@ -1875,7 +1877,7 @@ static void nothing_is_left_when_it_is_freed_in_flight(void **state)
 static void calls_that_fail_at_once_are_made_again(void **state)
 {
     (void)state;
-    struct setting setting = {0};
+    struct setting setting = {.timeout_ms = 10000}; /* so many calls may take a while */
     make_truth(92, 500, 3);
     struct worker *worker = worker_new(&setting, true);
     begin_at_first(worker);
