@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 _live = {}
 _lock = threading.Lock()
@@ -144,7 +145,13 @@ class Process:
         return self.wait(10)
 
     def sigstop(self):
+        """Returns when it stands still: a thread on another core goes on for a moment."""
         self.signal(signal.SIGSTOP)
+        wait_for(f"{self.name} to stop", lambda: set(self._thread_states()) <= {"T", "t"}, 10)
+
+    def _thread_states(self):
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            yield (task / "stat").read_text().rpartition(")")[2].split()[0]
 
     def sigcont(self):
         self.signal(signal.SIGCONT)
