@@ -468,14 +468,24 @@ static void pair_records(struct pairing_walk *walk, bool source_at_end, int32_t 
     name_index_done(&walk->target_index);
 }
 
+/* What stands before the position has its place already; offsets that are empty between the two may have held records. */
+static void pass_before(struct pairing_walk *walk, int64_t source_from)
+{
+    const struct pair_list *source = walk->source;
+    while (walk->j < source->count && source->units[walk->j].first < source_from) {
+        walk->missing_seen = source->units[walk->j++].missing;
+    }
+}
+
 void pairing_run(struct pairing *out, const struct pair_list *target,
-                 const struct pair_list *source, bool whole_batches, bool any_filter,
-                 bool source_at_end, int32_t epoch_before)
+                 const struct pair_list *source, int64_t source_from, bool whole_batches,
+                 bool any_filter, bool source_at_end, int32_t epoch_before)
 {
     *out = (struct pairing){.verdict = PAIRING_DONE, .source_next = -1, .leader_epoch = -1};
     offset_map_init(&out->runs);
     struct pairing_walk walk = {
         .out = out, .target = target, .source = source, .any_filter = any_filter};
+    pass_before(&walk, source_from);
     if (whole_batches) {
         pair_batches(&walk, source_at_end);
     } else {
@@ -495,9 +505,7 @@ void pairing_run_repeats(struct pairing *out, const struct pair_list *target,
                                 .any_filter = any_filter,
                                 .repeats = true,
                                 .strangers = strangers};
-    while (walk.j < source->count && source->units[walk.j].first < source_from) {
-        walk.missing_seen = source->units[walk.j++].missing;
-    }
+    pass_before(&walk, source_from);
     name_index_build(&walk.before_index, source);
     pair_records(&walk, source_at_end, epoch_before);
     name_index_done(&walk.before_index);
@@ -522,4 +530,34 @@ bool pairing_tail_stands_at(const struct pair_list *tail, const struct pair_list
         }
     }
     return true;
+}
+
+/* --- one batch ---------------------------------------------------------------------------------------------------- */
+
+static bool same_names(const struct pair_list *a, const struct pair_list *b)
+{
+    bool same = a->count == b->count;
+    for (size_t i = 0; same && i < a->count; i++) {
+        same = a->units[i].name == b->units[i].name;
+    }
+    return same;
+}
+
+bool pairing_same_records(const struct batch *a, const struct batch *b, struct err *err)
+{
+    const struct pair_reading reading = {.max_bytes = PAIR_BATCH_BYTES_MAX};
+    struct pair_list left = {0};
+    struct pair_list right = {0};
+    pair_list_batch(&left, a);
+    pair_list_batch(&right, b);
+    bool same = same_names(&left, &right);
+    if (!same) { /* the broker may have compressed it anew */
+        pair_list_clear(&left);
+        pair_list_clear(&right);
+        same = pair_list_records(&left, a, &reading, err) &&
+               pair_list_records(&right, b, &reading, err) && same_names(&left, &right);
+    }
+    pair_list_done(&left);
+    pair_list_done(&right);
+    return same;
 }
