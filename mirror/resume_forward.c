@@ -49,6 +49,13 @@ static bool tail_compacted(struct resume *resume)
     return units->missing > before;
 }
 
+/* What a worker that died can have had on its way begins there, or behind it. */
+static int64_t before_checkpoint(const struct resume *resume)
+{
+    int64_t from = resume->runs_from.source_next - resume->options.before_span;
+    return from < 0 ? 0 : from;
+}
+
 static enum resume_need count_vanished(struct resume *resume)
 {
     /* Step 7: between the checkpoint and the log's start records are gone; only their number is known, and only if
@@ -65,7 +72,7 @@ static enum resume_need count_vanished(struct resume *resume)
     resume->count_left = sequence_end - from->sequence_next;
     resume->ask_records = resume_by_record(resume);
     resume->event.by_count = true;
-    return resume_read_source(resume, STEP_COUNT, from->source_next);
+    return resume_read_source(resume, STEP_COUNT, before_checkpoint(resume));
 }
 
 enum resume_need resume_forward_end(struct resume *resume)
@@ -214,10 +221,8 @@ static enum resume_need lost_behind(struct resume *resume, const struct pairing 
 static enum resume_need look_back(struct resume *resume)
 {
     int64_t next = resume->runs_from.source_next;
-    int64_t from = next - resume->options.before_span;
-    from = from < 0 ? 0 : from;
-    if (resume->options.by_content &&
-        from < resume->source.log_start) { /* what is gone there stands before the checkpoint */
+    int64_t from = before_checkpoint(resume);
+    if (from < resume->source.log_start) { /* what is gone there says nothing */
         from = resume->source.log_start < next ? resume->source.log_start : next;
     }
     resume->looked_back = true;
@@ -291,10 +296,15 @@ enum resume_need resume_count_end(struct resume *resume)
 {
     const struct checkpoint *from = &resume->runs_from;
     int64_t left = resume->count_left;
+    int64_t missing = 0;
     for (size_t i = 0; i < resume->source_units.count && left > 0; i++) {
         const struct pair_unit unit = resume->source_units.units[i];
+        if (unit.first < from->source_next) {
+            missing = unit.missing;
+            continue;
+        }
         left -= unit.count;
-        if (unit.missing > 0 || unit.next - unit.first != unit.count ||
+        if (unit.missing > missing || unit.next - unit.first != unit.count ||
             unit.leader_epoch != from->leader_epoch) {
             break; /* compacted since, or maybe truncated and grown again: the count says nothing */
         }

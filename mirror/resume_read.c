@@ -94,7 +94,11 @@ static bool add_unit(struct resume *resume, struct pair_list *list, const struct
 {
     const struct pair_reading reading = {
         .max_bytes = PAIR_BATCH_BYTES_MAX, .from = from, .filter = filter};
-    bool whole = batch->magic == 2 && (resume->step == STEP_FIND || batch->base_offset >= from);
+    int64_t position = resume->runs_from.source_next;
+    bool across = resume->step == STEP_COUNT && batch->base_offset < position &&
+                  batch_next_offset(batch) > position;
+    bool whole =
+        batch->magic == 2 && !across && (resume->step == STEP_FIND || batch->base_offset >= from);
     if (!resume->ask_records && whole) {
         pair_list_batch(list, batch);
         return true;

@@ -370,7 +370,7 @@ static void check_copied(struct world *world, int64_t until)
         const struct model_entry *entry = &world->target.entries[i];
         for (int64_t at = 0; entry->generation >= 0 && at < entry->next - entry->base; at++) {
             const struct model_record *record = &entry->records[at];
-            if (seen[record->uid] && until > 0 && !(world->did & W_SOURCE_CUT) &&
+            if (seen[record->uid] && until > 0 && !(world->did & (W_SOURCE_CUT | W_FITTED)) &&
                 !repeats_allowed(world)) {
                 wrong(world, "source %lld was copied twice", (long long)record->source);
             }
@@ -961,6 +961,9 @@ static bool justified(const struct world *world, const struct resume *resume)
     case FAULT_ORDER:
         return unguarded_cut(world) || world->did & (W_SOURCE_CUT | W_ALL_CUT | W_FITTED) ||
                (world->did & W_TARGET_CUT && world->did & W_FOREIGN) ||
+               /* what compaction emptied before the position, retention took then */
+               (world->did & (W_COMPACTION | W_INNER_COMPACTION) &&
+                world->did & W_SOURCE_RETENTION) ||
                /* a count that fits although it were others' records that vanished: told at the first answer */
                (world->did & W_TARGET_RETENTION && world->did & W_FOREIGN) ||
                (world->did & (W_COMPACTION | W_INNER_COMPACTION) && world->did & W_TWINS);
@@ -1517,7 +1520,9 @@ static void world_init(struct world *world, uint64_t seed, enum kind kind, bool 
     }
     if (world->cleaner) {
         world->can |= W_COMPACTION | W_INNER_COMPACTION | W_KILLS;
-        world->can &= ~(uint32_t)(W_SOURCE_CUT | W_TWINS);
+        /* What the target lost is sent again by another function, and a checkpoint from before fits it: a cleaner and an
+         * unclean election between two looks are not told apart. */
+        world->can &= ~(uint32_t)(W_SOURCE_CUT | W_TARGET_CUT | W_TWINS);
     }
     if (world->can &
         W_SOURCE_CUT) { /* a record that is gone and one that was lost look alike where offsets are empty */
