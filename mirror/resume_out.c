@@ -20,6 +20,11 @@ enum resume_need resume_wait_for(struct resume *resume, int32_t wait_ms)
     return RESUME_WAIT;
 }
 
+bool resume_passed_over(const struct checkpoint *at)
+{
+    return at->sequence_next != at->source_next;
+}
+
 int32_t resume_highest_generation(const struct resume *resume)
 {
     int32_t highest = -1;
@@ -111,6 +116,7 @@ enum resume_need resume_finish(struct resume *resume, int64_t source_next, int64
     if (behind > source_next && !leave_out(resume, behind)) {
         return resume_generations_used(resume);
     }
+    resume->compacted = resume->compacted || resume_passed_over(&resume->at);
     if (behind < resume->source.log_start) {
         resume->fault_source_from = source_next;
         resume->fault_source_to = resume->source.log_start;

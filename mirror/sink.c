@@ -517,6 +517,9 @@ static void read_back(struct task *task, const struct batch *found, const struct
 {
     struct ack ack;
     struct err why = {0};
+    struct engine *engine = task->engine;
+    task_ref(
+        task); /* no request in flight has it: whoever hears that it is drained may remove it */
     if (found == NULL) {
         why = *err;
         err_wrap(&why, "reading back target offset %lld",
@@ -525,12 +528,13 @@ static void read_back(struct task *task, const struct batch *found, const struct
     } else if (!partition_same(&task->core, found, &why)) {
         task_doubt(task, &why);
     } else {
-        task->engine->counters.read_back++;
+        engine->counters.read_back++;
         partition_proven(&task->core, &ack);
         acked(task, &ack);
         task_look_at_drained(task);
-        engine_pump_soon(task->engine);
+        engine_pump_soon(engine);
     }
+    task_unref(task);
 }
 
 static void take_part(struct task *task, const struct produce_answer_part *part)
