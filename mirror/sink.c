@@ -512,14 +512,14 @@ static void acked(struct task *task, struct ack *ack)
     sink_ready(task);
 }
 
-/* What stands on the target in the place of a batch that was answered with success. */
+/* What stands on the target in the place of a batch that was answered with success. No request has a reference any more:
+ * whoever hears that the task is drained may remove it. */
 static void read_back(struct task *task, const struct batch *found, const struct err *err)
 {
     struct ack ack;
     struct err why = {0};
     struct engine *engine = task->engine;
-    task_ref(
-        task); /* no request in flight has it: whoever hears that it is drained may remove it */
+    task_ref(task);
     if (found == NULL) {
         why = *err;
         err_wrap(&why, "reading back target offset %lld",
