@@ -86,7 +86,7 @@ void partition_done(struct partition *partition);
 
 /* Stand at a position that the resume procedure gave; the window is empty.
  *
- * @param compacted  records of the source were gone in the stretch that it paired */
+ * @param compacted  records of the source were gone in the stretch that it paired, or offsets were passed over before */
 void partition_place(struct partition *partition, const struct checkpoint *at, bool compacted);
 /* Drop everything queued and in flight (late answers are ignored by the caller's ticket). The acknowledged position
  * stays for reports; it is not a basis for going on. */

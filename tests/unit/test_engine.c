@@ -826,6 +826,35 @@ static void a_new_leader_of_an_old_source_is_a_doubt(void **state)
     assert_non_null(strstr(f->why.what, "leader changed, epoch 4 instead of 3"));
 }
 
+/* It has not said where its log begins when another one leads. */
+static enum fake_action list_never(void *arg, const struct fake_request *request,
+                                   struct writer *answer)
+{
+    struct fixture *f = arg;
+    struct list_offsets_part part = {.topic = fake_text("orders"),
+                                     .error = KAFKA_OFFSET_NOT_AVAILABLE,
+                                     .offset = -1,
+                                     .leader_epoch = -1};
+    struct list_offsets_answer all = {&part, 1};
+
+    (void)request;
+    f->source.partition.leader_epoch = 4;
+    cluster_refresh(f->source.cluster);
+    fake_put_list_offsets(answer, &all);
+    return FAKE_ANSWER;
+}
+
+static void a_source_whose_leader_changes_is_asked_from_the_beginning(void **state)
+{
+    struct fixture *f = *state;
+
+    fake_broker_on(f->source.broker, API_LIST_OFFSETS, list_never, f);
+    begin(f);
+    run_until(f, &f->waits);
+    assert_false(f->stalled);
+    assert_non_null(strstr(f->why.what, "leader changed, epoch 4 instead of 3"));
+}
+
 /* --- read back ---------------------------------------------------------------------------------------------------- */
 
 /* The batch that came last, or as many other records. */
@@ -913,6 +942,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(it_finds_its_position, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_source_whose_leader_changes_is_asked_from_the_beginning,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(behind_empty_offsets_it_counts_when_it_was_read_back,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_cannot_be_read_back_is_a_doubt, set_up, tear_down),

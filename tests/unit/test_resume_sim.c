@@ -875,7 +875,9 @@ static bool read_source(struct world *world, struct worker *worker, enum resume_
 {
     struct fetch_partition fetched;
     struct buf *block;
-    worker->source_epoch = world->source.epoch;
+    if (world->source.epoch != worker->source_epoch) {
+        return false;
+    }
     if (worker->position < 0) {
         worker->position = worker->resume.ask_from;
     }
