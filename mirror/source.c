@@ -129,6 +129,10 @@ static void refused(struct task *task, const struct partition_refusal *refusal,
     task_fault(task, FAULT_BATCH_REFUSED, refusal->source_first, refusal->source_next, &why);
 }
 
+/* Of a worker that died nothing arrives later than this: a broker that answered our resume has it in its socket, and serves
+ * that connection, or has ended it, within the seconds that each request may wait for replicas. */
+#define LATE_MS 300000
+
 static void take_records(struct task *task, struct fetch_partition *fetched, struct buf *block)
 {
     struct partition_refusal refusal;
@@ -138,6 +142,9 @@ static void take_records(struct task *task, struct fetch_partition *fetched, str
                                                 engine->options.limits->partition_window_bytes};
     recode_plain_bytes(engine->recode, (size_t)engine->options.limits->link_window_bytes / 2);
     task->core.waits = sink_waits(task);
+    if (loop_now_ms(engine->loop) - task->started_ms >= LATE_MS) {
+        partition_sure(&task->core);
+    }
     switch (partition_take(&task->core, fetched, block, &engine->transfer_limits, &bounds, &refusal,
                            &err)) {
     case TOOK_OK:
