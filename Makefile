@@ -265,7 +265,7 @@ lint-tidy:
 # unref(), while another is held.
 analyzer_off := -Wno-analyzer-malloc-leak
 counted := -Wno-analyzer-use-after-free -Wno-analyzer-use-of-uninitialized-value
-build/analyzer/mirror/engine.o build/analyzer/failover/preflight.o: analyzer_off += $(counted)
+build/analyzer/mirror/engine.o build/analyzer/mirror/task.o build/analyzer/failover/preflight.o: analyzer_off += $(counted)
 lint-analyzer: $(patsubst %.c,build/analyzer/%.o,$(sources) $(mains))
 build/analyzer/%.o: %.c
 	$(call say,ANALYZE,$<)
