@@ -169,6 +169,7 @@ check: ## unit tests under sanitizers (SAN=thread for the other kind; ONLY=test_
 
 run-unit: $(if $(ONLY),$(B)/unit/$(ONLY),$(unit_programs))
 	$(Q)ASAN_OPTIONS=$${ASAN_OPTIONS:-detect_leaks=1:strict_string_checks=1} UBSAN_OPTIONS=print_stacktrace=1 \
+		TSAN_OPTIONS=suppressions=$(CURDIR)/tests/unit/thread.supp \
 		V=$(V) tools/run_units.sh $^
 
 fuzz: ## every decoder's fuzzer for FUZZ_SECONDS (10)
