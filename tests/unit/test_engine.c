@@ -60,6 +60,8 @@ struct fixture {
     int64_t moved[2];      /* so far from where it belongs the first batch goes, and the second */
     int64_t listed_end;    /* of the target, as it tells */
     bool silent;           /* the target answers no Produce */
+    bool passed;           /* the source's log ends before what is asked for next */
+    int64_t acked_next;    /* source offset */
     struct batch taken[8]; /* the headers that came to the target */
     int32_t taken_count;
     int64_t target_end;
@@ -164,9 +166,9 @@ static void on_waits(void *arg, struct task *task, const struct err *why, bool s
 
 static void on_ack(void *arg, struct task *task, const struct ack *ack)
 {
-    (void)arg;
+    struct fixture *f = arg;
     (void)task;
-    (void)ack;
+    f->acked_next = ack->at.source_next;
 }
 
 static void on_doubt(void *arg, struct task *task, const struct err *why)
@@ -509,6 +511,8 @@ static enum fake_action fetch_log(void *arg, const struct fake_request *request,
     }
     struct fetch_partition part = {.topic = fake_text("orders"),
                                    .topic_id = f->source.topic.id,
+                                   .error = f->passed && left == 0 ? KAFKA_OFFSET_OUT_OF_RANGE
+                                                                   : KAFKA_NONE,
                                    .high_watermark = 100,
                                    .last_stable_offset = 100,
                                    .records = data,
@@ -669,6 +673,21 @@ static void what_the_source_lacks_now_goes_under_another_id(void **state)
     TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 3);
     assert_header(&f->taken[1], 4712, 0, 0);
     assert_header(&f->taken[2], 4712, 0, 3);
+}
+
+/* S11: nobody can read at the source any more what was on its way when retention passed it: its place is known by its
+ * acknowledgment alone. */
+static void a_position_that_retention_passed_is_a_doubt_when_what_flies_has_landed(void **state)
+{
+    struct fixture *f = *state;
+
+    f->passed = true;
+    fake_broker_faults(f->target.broker)->delay_ms = 100;
+    begin_records(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->doubts_count == 1);
+    assert_non_null(strstr(f->why.what, "source offset 15 is out of range"));
+    assert_int_equal(f->taken_count, 2);
+    assert_int_equal(f->acked_next, 15);
 }
 
 static void an_id_that_the_broker_contradicts_is_left(void **state)
@@ -835,6 +854,9 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_the_source_lacks_now_goes_under_another_id, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_position_that_retention_passed_is_a_doubt_when_what_flies_has_landed, set_up,
+            tear_down),
         cmocka_unit_test_setup_teardown(an_id_that_the_broker_contradicts_is_left, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_leader_that_moved_contradicts_nothing, set_up, tear_down),
