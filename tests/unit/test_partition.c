@@ -16,7 +16,8 @@
 
 static const struct transfer_limits no_limits = {.max_message_bytes = INT64_MAX,
                                                  .max_timestamp = INT64_MAX};
-static const struct partition_bounds wide = {.window_bytes = 1 << 20, .queue_bytes = 1 << 20};
+static const struct partition_bounds wide = {
+    .window_bytes = 1 << 20, .queue_bytes = 1 << 20, .window_records = 1 << 20};
 
 struct bench {
     struct model_source source;
@@ -52,7 +53,7 @@ static void place(struct bench *bench, int64_t source_next, int64_t target_next,
                                   .target_next = target_next,
                                   .sequence_next = sequence,
                                   .leader_epoch = -1};
-    partition_place(&bench->core, &at);
+    partition_place(&bench->core, &at, false);
 }
 
 static enum partition_took take(struct bench *bench, int64_t from, int32_t batches)
@@ -204,7 +205,8 @@ static void the_window_bounds_what_flies_and_what_is_fetched(void **state)
         model_source_append(&bench->source, 2, -1, false);
     }
     place(bench, 0, 0, 0);
-    struct partition_bounds bounds = {.window_bytes = 1, .queue_bytes = 1 << 20};
+    struct partition_bounds bounds = {
+        .window_bytes = 1, .queue_bytes = 1 << 20, .window_records = 1 << 20};
     const struct partition_bounds short_queue = {.window_bytes = 1 << 20, .queue_bytes = 1};
     assert_true(partition_wants(&bench->core, &bounds));
     assert_int_equal(take(bench, 0, 9), TOOK_OK);
