@@ -404,6 +404,7 @@ def test_what_a_lost_follower_did_not_acknowledge_is_bounded_too(own, folder, ne
     target = new_cluster("right", brokers=3, controllers=1, heap="320m", props=quorum | once)
     third = target.broker(3)
     third.stop()  # nothing that an operation writes to stands there
+    target.renew_admin()  # to the other one the third may be the controller, which it waits for
     target.warm_coordinators()
     for own_topic in ("control", "hints"):
         target.create_topic(f"ferry.{own_topic}.{name}", assignment=[[1]], config={"cleanup.policy": "compact"})
