@@ -1607,7 +1607,7 @@ static bool run_world(uint64_t seed, enum kind kind, bool loud, struct tally *ta
     /* Filled again to just where it was, unseen: by others, or by batches whose answers were lost. */
     hidden = hidden || (unguarded_cut(&world) &&
                         can & (W_FOREIGN | W_LOST_ANSWERS | W_KILLS | W_SLOW_REPLICAS));
-    if (!hidden && !(world.did & (W_ALL_CUT | W_FITTED) && any_faulted(&world))) {
+    if (!hidden && !(world.did & W_FITTED) && !(world.did & W_ALL_CUT && any_faulted(&world))) {
         check_target(&world);
     }
     int64_t until = 0;
