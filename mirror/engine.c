@@ -316,6 +316,7 @@ void engine_start(struct engine *engine, struct task *task)
 {
     assert(task->mode == TASK_PLACED);
     task->mode = TASK_CARRYING;
+    task->started_ms = loop_now_ms(engine->loop);
     task->epoch_unchecked = false;
     task->hold_until_ms = 0;
     batches_start(task);

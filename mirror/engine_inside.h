@@ -62,6 +62,7 @@ struct task {
     uint32_t ticket;      /* raised at each drop: answers to older requests are nobody's */
     int32_t flying_count; /* produce requests not answered yet, of any ticket */
     struct partition core;
+    int64_t started_ms; /* when it began to carry */
     /* news for the link that wait until nothing flies */
     enum task_news news;
     enum resume_fault news_fault;

@@ -36,6 +36,7 @@ void partition_place(struct partition *partition, const struct checkpoint *at, b
     partition->target_tail = at->target_next;
     partition->opened = false;
     partition->compacted = compacted;
+    partition->empty_behind = false;
     partition->unsure_until = at->sequence_next + partition->unsure_records;
 }
 
@@ -254,6 +255,13 @@ static bool has_holes(const struct batch *batch, int64_t position)
            batch->count != batch->last_offset_delta + 1;
 }
 
+static void note_holes(struct partition *partition, const struct batch *batch, bool has_records)
+{
+    bool holes = has_holes(batch, partition->fetch_next);
+    partition->compacted = partition->compacted || holes;
+    partition->empty_behind = !has_records && (partition->empty_behind || holes);
+}
+
 static enum partition_took take_one(struct taking *taking, const struct batch *batch)
 {
     struct partition *partition = taking->partition;
@@ -264,8 +272,9 @@ static enum partition_took take_one(struct taking *taking, const struct batch *b
                          &verdict, taking->err)) {
         return TOOK_BAD;
     }
-    partition->compacted = partition->compacted ||
-                           (what != TRANSFER_BEFORE && has_holes(batch, partition->fetch_next));
+    if (what != TRANSFER_BEFORE) {
+        note_holes(partition, batch, what != TRANSFER_SKIP);
+    }
     switch (what) {
     case TRANSFER_BEFORE:
         return TOOK_OK;
@@ -480,12 +489,14 @@ bool partition_more(struct partition *partition, struct ack *out_ack)
     return true;
 }
 
-bool partition_settle(struct partition *partition, struct ack *out_ack)
+bool partition_settle(struct partition *partition, bool over_empty, struct ack *out_ack)
 {
-    if (partition->head != partition->tail || partition->fetch_next <= partition->at.source_next) {
+    struct checkpoint *at = &partition->at;
+    bool unsure = partition->empty_behind && at->sequence_next < partition->unsure_until;
+    if (partition->head != partition->tail || partition->fetch_next <= at->source_next ||
+        (unsure && !over_empty)) {
         return false;
     }
-    struct checkpoint *at = &partition->at;
     *out_ack = (struct ack){
         .run = {.source_first = partition->fetch_next, .target_first = at->target_next},
         .last = true

@@ -65,6 +65,7 @@ struct partition {
     int64_t unsure_until; /* sequence behind those, since the position was found */
     bool compacted; /* offsets there were found empty: who read the source before they were may have
                        counted otherwise from there on */
+    bool empty_behind;         /* so are those between the last record taken in and fetch_next */
     struct parcel *parcels;    /* ring */
     uint32_t parcels_capacity; /* power of two */
     uint32_t head;             /* oldest in flight */
@@ -170,8 +171,11 @@ MUST_CHECK
 bool partition_same(const struct partition *partition, const struct batch *found, struct err *err);
 /* It is on the target: as ANSWERED_ADVANCED. */
 void partition_proven(struct partition *partition, struct ack *out_ack);
-/* Nothing queued, nothing in flight, but fetched past a hole: move the position over it. false = nothing to move. */
-bool partition_settle(struct partition *partition, struct ack *out_ack);
+/* Nothing queued, nothing in flight, but fetched past a hole: move the position over it. false = nothing to move.
+ *
+ * @param over_empty  nothing that was sent before the position was found can arrive any more. Else a position says what it
+ *                    must not, that what stood in empty offsets is not on the target: it moves with the next record. */
+bool partition_settle(struct partition *partition, bool over_empty, struct ack *out_ack);
 /* When the oldest batch in flight was sent; -1 = none. */
 int64_t partition_oldest_sent_ms(const struct partition *partition);
 

@@ -86,6 +86,7 @@ static void where_it_was_counted_anew_it_is_left(void **state)
         left_after_resume((struct resume_event){.without_checkpoint = true, .began = true}));
     assert_true(left_after_resume((struct resume_event){.without_checkpoint = true}));
     assert_true(left_after_resume((struct resume_event){.target_truncated = true}));
+    assert_true(left_after_resume((struct resume_event){.source_truncated = true}));
 }
 
 static struct parcel parcel_of(int64_t source_first, int64_t source_next, int32_t count,

@@ -1090,6 +1090,40 @@ static void a_newer_generation_that_is_not_replicated_is_waited_for(void **state
     assert_int_equal(run(bench), RESUME_WAIT);
 }
 
+/* --- late batches of a worker that read the source before compaction ---------------------------------------------- */
+
+static void what_was_emptied_before_the_position_explains_them(void **state)
+{
+    struct bench *bench = *state;
+    grow(bench, 3, 2);
+    copy(bench, 0);
+    copy(bench, 2);
+    model_source_compact(&bench->source, 1, true, false, 0);
+    stored(bench, 4, 2, 2, 0); /* it had passed over 2..3 */
+    runs_into(bench, FAULT_STRANGER);
+    bench->options.before_span = 100;
+    stands_at(bench, 4, 4, 4, 0);
+    assert_int_equal(bench->resume.event.gone_count, 2);
+    assert_true(bench->resume.compacted);
+}
+
+static void a_record_that_stands_there_again_is_not_gone(void **state)
+{
+    struct bench *bench = *state;
+    bench->options.before_span = 100;
+    grow(bench, 4, 2);
+    copy(bench, 0);
+    copy(bench, 2);
+    copy_as(bench, 2, 4, 0);
+    stored(bench, 2, 2, 2, 0);
+    runs_into(bench, FAULT_STRANGER);
+    model_source_compact(&bench->source, 2, true, false,
+                         0); /* there is room for two that are gone */
+    runs_into(bench, FAULT_ORDER);
+    assert_int_equal(bench->resume.fault_target_from, 4);
+    assert_int_equal(bench->resume.fault_source_from, 2);
+}
+
 /* --- step 7 ------------------------------------------------------------------------------------------------------- */
 
 static void a_tail_that_retention_took_is_counted_or_a_fault(void **state)
@@ -1108,6 +1142,20 @@ static void a_tail_that_retention_took_is_counted_or_a_fault(void **state)
                      12); /* where its records stand is not known */
     model_source_compact(&bench->source, 1, false, false, 0);
     runs_into(bench, FAULT_TAIL_GONE); /* the count says nothing any more */
+}
+
+/* A position passed over offsets 4..7, and a batch from before compaction that holds them came late. */
+static void a_count_behind_empty_offsets_is_a_fault(void **state)
+{
+    struct bench *bench = *state;
+    bench->options.before_span = 100;
+    grow(bench, 4, 4);
+    copy(bench, 0);
+    copy(bench, 4);
+    model_source_compact(&bench->source, 1, true, false, 0);
+    model_target_delete_before(&bench->target, 8);
+    stored(bench, 8, 4, 4, 0);
+    runs_into(bench, FAULT_TAIL_GONE);
 }
 
 static void a_count_with_others_in_it_is_a_fault(void **state)
@@ -1482,6 +1530,9 @@ int main(void)
         T(a_newer_generation_beyond_the_source_faults),
         T(a_newer_generation_that_is_not_replicated_is_waited_for),
         T(a_tail_that_retention_took_is_counted_or_a_fault),
+        T(what_was_emptied_before_the_position_explains_them),
+        T(a_record_that_stands_there_again_is_not_gone),
+        T(a_count_behind_empty_offsets_is_a_fault),
         T(a_count_with_others_in_it_is_a_fault),
         T(a_count_over_another_leader_is_a_fault),
         T(without_a_checkpoint_the_tail_is_found),

@@ -1109,7 +1109,7 @@ static void fetch(struct world *world, struct worker *worker)
     struct ack ack;
     switch (partition_take(core, &fetched, block, &limits, &bounds, &refusal, &err)) {
     case TOOK_OK:
-        if (partition_settle(core, &ack)) {
+        if (partition_settle(core, !world->cleaner, &ack)) {
             say(world, "worker %d settles at %lld", (int)(worker - world->workers),
                 (long long)core->at.source_next);
         }
