@@ -444,7 +444,7 @@ bool journal_set(struct journal *journal, const char *key, json_t *take_value, s
 json_t *journal_member(struct journal *journal, const char *key)
 {
     pthread_mutex_lock(&journal->mutex);
-    json_t *value = json_incref(json_object_get(journal->record, key));
+    json_t *value = json_deep_copy(json_object_get(journal->record, key));
     pthread_mutex_unlock(&journal->mutex);
     return value;
 }

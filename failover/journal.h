@@ -96,7 +96,8 @@ bool journal_write(struct journal *journal, const struct control_record *records
                    struct err *err);
 /* Another operator has it: every write fails from now on. */
 bool journal_lost(struct journal *journal);
-/* A member of the operation's own record; new reference, NULL = none. The beat writes to the record meanwhile. */
+/* A copy of a member of the operation's own record, the caller's; NULL = none. The beat writes to the record meanwhile, and
+ * jansson's counts of references are not made for two threads that let go of the same value. */
 json_t *journal_member(struct journal *journal, const char *key);
 
 /* The newest operation that is open, its id into out; NULL = none is. A record that cannot be read is not among them. */

@@ -66,7 +66,7 @@ struct heartbeat {
     char beats_key[KEY_BYTES];
     char *to;
     struct loop_timer *timer;
-    TAILQ_HEAD(, fault) faults;
+    TAILQ_HEAD(fault_list, fault) faults;
     void *faults_by_place; /* of tsearch(); each partition that begins clears its own */
     uint64_t versions_count;
     uint64_t taken[ORDERS_TAKEN]; /* hashes of (field, value); 0 = free */

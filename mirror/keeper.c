@@ -315,6 +315,9 @@ static bool open_admins(struct keeper *keeper, struct err *err)
 static bool write_records(struct keeper *keeper, const struct control_record *records, size_t count,
                           struct err *err)
 {
+    if (!may_act(keeper, err)) { /* a new writer fences whoever is the keeper by now */
+        return false;
+    }
     if (keeper->writer && control_writer_is_old(keeper->writer)) {
         control_writer_free(keeper->writer);
         keeper->writer = NULL;

@@ -179,6 +179,8 @@ static void diverged(struct task *task, const struct fetch_partition *fetched)
     task_doubt(task, &why);
 }
 
+/* Retention has passed us, mostly: nothing of what flies can be read a second time, and the map would not know where it
+ * stands. So a position that is out of range is a doubt when everything before it has been acknowledged. */
 static void fetch_failed(struct task *task, int16_t error)
 {
     struct err why = {0};
@@ -188,6 +190,10 @@ static void fetch_failed(struct task *task, int16_t error)
         if (!task->epoch_unchecked && task->core.fetch_epoch >= 0) {
             task->epoch_unchecked =
                 true; /* also said when the leader no longer knows our last epoch */
+            return;
+        }
+        if (partition_flight_count(&task->core) + partition_queued_count(&task->core) > 0) {
+            hold(task, TASK_HOLD_MS); /* what we have of it goes first */
             return;
         }
         err_set_code(&why, ERR_RETRY, error, "source offset %lld is out of range",
