@@ -1938,6 +1938,53 @@ static void events_are_kept(void **state)
     worker_free(worker);
 }
 
+/* What `ferry status` adds up. */
+static long long repeated_sum(char out_first[40])
+{
+    long long sum = 0;
+    redisReply *all = SAY("HGETALL", BASE ":repeated");
+    snprintf(out_first, 40, "%s", "9");
+    for (size_t i = 0; i < all->elements; i += 2) {
+        long long records;
+        char when[40];
+        assert_int_equal(sscanf(all->element[i + 1]->str,
+                                "{\"records\": %lld, \"time\": \"%39[^\"]\"}", &records, when),
+                         2);
+        sum += records;
+        if (strcmp(when, out_first) < 0) {
+            snprintf(out_first, 40, "%s", when);
+        }
+    }
+    freeReplyObject(all);
+    return sum;
+}
+
+static void repeats_are_counted_in_a_hash_that_does_not_grow(void **state)
+{
+    (void)state;
+    enum { PLACES = 2600 };
+    char first[40];
+    struct worker *worker = worker_new(NULL, true);
+    DO("HSET", BASE ":repeated", "t:0:7",
+       "{\"records\": 4000000000, \"time\": \"2025-01-02T03:04:05.678Z\"}");
+    DO("HSET", BASE ":repeated", "what", "somebody else's");
+    for (int i = 0; i < PLACES; i++) {
+        offset_store_repeated(worker->store, TOPIC, PARTITION, i, 2);
+        offset_store_repeated(worker->store, TOPIC, PARTITION, i,
+                              3); /* found again, with one more */
+        if (i % 100 == 99) {
+            char field[40];
+            snprintf(field, sizeof(field), FIELD ":%d", i);
+            UNTIL(worker, number(SAY("HEXISTS", BASE ":repeated", field)) == 1);
+        }
+    }
+    assert_in_range(number(SAY("HLEN", BASE ":repeated")), 500, 1000);
+    DO("HDEL", BASE ":repeated", "what");
+    assert_int_equal(repeated_sum(first), 4000000000 + 3 * PLACES);
+    assert_string_equal(first, "2025-01-02T03:04:05.678Z");
+    worker_free(worker);
+}
+
 static bool count_places(void *arg, const char *topic, int32_t partition,
                          const struct checkpoint *checkpoint)
 {
@@ -2014,6 +2061,7 @@ int main(void)
         T(calls_that_fail_at_once_are_made_again),
         T(a_flush_ends_in_time),
         T(events_are_kept),
+        T(repeats_are_counted_in_a_hash_that_does_not_grow),
         T(all_checkpoints_are_listed),
     };
     signal(SIGPIPE, SIG_IGN); /* as our programs do */
