@@ -628,8 +628,8 @@ def test_top_shows_rates_and_who_is_behind(own, folder, source, target, redis_se
 
 
 def test_many_partitions_are_told_in_few_bytes_and_whole(own, folder, source, target, redis_server, name):
-    """Their rows stand packed in Redis; status and top show them as ever. Of a worker whose rows are not whole nothing is
-    believed."""
+    """Their rows stand packed in Redis; status and top show them as ever. Of a worker whose rows are not whole nothing
+    is believed."""
     many = source.create_topic(name, partitions=60)
     line = Line(own, folder, source, target, redis_server, name, [many])
     worker = line.worker("w1", wait=True)
