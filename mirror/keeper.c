@@ -494,15 +494,11 @@ static void set_fenced(struct keeper *keeper, const struct err *err)
     post_send(keeper, NULL, err, true);
 }
 
-/* A turn without news that took long says how large the clusters are; one with news says nothing of that, but behind a new
- * list the workers share out all partitions again.
- *
- * @param shared_out  partitions of a list that was written, 0 = it is the old one */
-static int64_t rest_ms(const struct keeper *keeper, bool quiet, int64_t took_ms, int64_t shared_out)
+int64_t keeper_rest_ms(int32_t interval_ms, bool quiet, int64_t took_ms, int64_t shared_out)
 {
     int64_t rest = quiet ? took_ms * REST_TIMES : shared_out * REST_MS_A_PARTITION;
     rest = rest < REST_MAX_MS ? rest : REST_MAX_MS;
-    return rest > keeper->options.interval_ms ? rest : keeper->options.interval_ms;
+    return rest > interval_ms ? rest : interval_ms;
 }
 
 static int64_t partitions_of(const struct topic_sync *sync)
@@ -540,8 +536,8 @@ static void do_turn(struct keeper *keeper, struct control_state *state, uint64_t
         post_send(keeper, NULL, &err, false);
     }
     topic_sync_done(&sync);
-    keeper->next_turn_ms =
-        now_ms(keeper) + rest_ms(keeper, quiet, now_ms(keeper) - began_ms, shared_out);
+    keeper->next_turn_ms = now_ms(keeper) + keeper_rest_ms(keeper->options.interval_ms, quiet,
+                                                           now_ms(keeper) - began_ms, shared_out);
 }
 
 static void do_prepare(struct keeper *keeper)

@@ -36,6 +36,11 @@ struct keeper_callbacks {
     void *arg;
 };
 
+/* How long it rests between two turns, so that brokers of large clusters, and workers that share out a new list, have their time.
+ * A turn without news that took long says how large the clusters are; one with news says nothing of that.
+ *
+ * @param shared_out  partitions of a list that was written, 0 = it is the old one. Pure */
+int64_t keeper_rest_ms(int32_t interval_ms, bool quiet, int64_t took_ms, int64_t shared_out);
 /* Starts the thread, idle. */
 struct keeper *keeper_new(struct loop *loop, const struct keeper_options *options,
                           const struct keeper_callbacks *callbacks);

@@ -425,6 +425,80 @@ static void a_large_list_is_not_written_again_at_once(void **state)
     assert_non_null(strstr(last_of("topics"), "payments"));
 }
 
+/* Also when the list is not the first of its term; and what is not mirrored is not shared out. */
+static void only_what_is_shared_out_is_waited_for(void **state)
+{
+    struct rig *rig = *state;
+    act(rig);
+    show(rig);
+    wait_until(rig, &rig->synced_count, 2); /* one without news */
+    {
+        FAKE_LOCKED;
+        target.fail_create = "huge";
+        fake_add(&source, "huge", 100000);
+        fake_add(&source, "payments", 1);
+    }
+    for (int i = 0; i < 300 && count_of("topics") < 2; i++) {
+        loop_run_once(rig->loop, 10);
+    }
+    assert_non_null(strstr(last_of("topics"), "payments"));
+    wait_until(rig, &rig->synced_count, rig->synced_count + 3); /* huge has a problem: no rest */
+    {
+        FAKE_LOCKED;
+        fake_add(&source, "many", 20000);
+    }
+    for (int i = 0; i < 300 && count_of("topics") < 3; i++) {
+        loop_run_once(rig->loop, 10);
+    }
+    assert_non_null(strstr(last_of("topics"), "many"));
+    int lists = lists_count();
+    wait_a_while(rig);
+    assert_in_range(lists_count(), lists, lists + 1);
+}
+
+/* However many topics there are, the brokers have four fifths of the time for others. */
+static void a_turn_that_took_long_is_rested_from(void **state)
+{
+    struct rig *rig = *state;
+    source.slow_ms = 100;
+    act(rig);
+    show(rig);
+    wait_until(rig, &rig->synced_count, 2); /* the first writes the list */
+    int lists = lists_count();
+    int64_t until_ms = loop_now_ms(rig->loop) + 1200;
+    while (loop_now_ms(rig->loop) < until_ms) {
+        show(rig);
+        loop_run_once(rig->loop, 10);
+    }
+    assert_in_range(lists_count() - lists, 1, 3); /* with an interval alone some ten */
+}
+
+/* A broker that answers late, or not at all, says nothing of how large its cluster is. */
+static void a_turn_that_failed_is_tried_again_soon(void **state)
+{
+    struct rig *rig = *state;
+    source.slow_ms = 500;
+    source.away = true;
+    act(rig);
+    for (int i = 0; i < 280 && rig->failed_count < 3; i++) {
+        show(rig);
+        loop_run_once(rig->loop, 10);
+    }
+    assert_true(rig->failed_count >= 3);
+}
+
+static void what_a_rest_is(void **state)
+{
+    (void)state;
+    assert_int_equal(keeper_rest_ms(2000, true, 100, 0), 2000);
+    assert_int_equal(keeper_rest_ms(2000, true, 500, 0), 2000);
+    assert_int_equal(keeper_rest_ms(2000, true, 501, 0), 2004);
+    assert_int_equal(keeper_rest_ms(2000, true, 6000, 0), 20000);
+    assert_int_equal(keeper_rest_ms(2000, false, 6000, 0), 2000); /* it failed, or made topics */
+    assert_int_equal(keeper_rest_ms(2000, false, 10, 2001), 2001);
+    assert_int_equal(keeper_rest_ms(2000, false, 10, 200000), 20000);
+}
+
 static void the_next_term_reads_what_stands_there(void **state)
 {
     struct rig *rig = *state;
@@ -441,9 +515,14 @@ static void the_next_term_reads_what_stands_there(void **state)
     keeper_act(rig->keeper, 0);
     wait_a_while(rig);
     int before = rig->synced_count;
+    source.slow_ms =
+        600; /* the first turn looks at every topic: it says nothing of the next ones */
     act(rig);
-    show(rig);
-    wait_until(rig, &rig->synced_count, before + 2);
+    for (int i = 0; i < 280 && rig->synced_count < before + 2; i++) {
+        show(rig);
+        loop_run_once(rig->loop, 10);
+    }
+    assert_true(rig->synced_count >= before + 2);
     assert_int_equal(writers_count(), 2); /* fences who was keeper in between */
     assert_int_equal(count_of("streams"), 1);
     assert_int_equal(count_of("keeper"), 2);
@@ -519,6 +598,10 @@ int main(void)
         TEST(a_reload_raises_the_epoch_and_the_list),
         TEST(a_new_topic_raises_the_lists_epoch),
         TEST(a_large_list_is_not_written_again_at_once),
+        TEST(only_what_is_shared_out_is_waited_for),
+        TEST(a_turn_that_took_long_is_rested_from),
+        TEST(a_turn_that_failed_is_tried_again_soon),
+        cmocka_unit_test(what_a_rest_is),
         TEST(the_next_term_reads_what_stands_there),
         TEST(a_fenced_keeper_stops_and_tells),
         TEST(a_write_that_fails_for_now_is_tried_again),
