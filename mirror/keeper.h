@@ -31,6 +31,9 @@ struct keeper_options {
 struct keeper_callbacks {
     /* A sync was done (sync borrowed) or failed (err). On the loop's thread. */
     void (*synced)(void *arg, const struct topic_sync *sync, const struct err *err);
+    /* Topics of those that keeper_ask() named: both clusters said of each, by name, that there is none. {TOPIC: true}, borrowed;
+     * on the loop's thread, behind `synced`. NULL: nobody asks. */
+    void (*gone)(void *arg, const json_t *topics);
     /* ERR_FATAL: fenced by another keeper or an operation; the keeper does nothing more until keeper_act() again. */
     void (*trouble)(void *arg, const struct err *err);
     void *arg;
@@ -55,6 +58,10 @@ void keeper_reload(struct keeper *keeper, const struct config_service *service);
 void keeper_prepare(struct keeper *keeper);
 /* We own the control topic's partition until until_ms (loop clock); 0 = not ours any more. Called at each renewal. */
 void keeper_act(struct keeper *keeper, int64_t until_ms);
+#define KEEPER_ASKED_MOST 16 /* two describes each, ~5 ms */
+/* Are these topics anywhere? An array of names, of which the first KEEPER_ASKED_MOST are asked for behind the next turn that
+ * succeeds; takes the place of an earlier one. Takes the reference. */
+void keeper_ask(struct keeper *keeper, json_t *take_names);
 /* The newest snapshot of the control topic (copied). Writes `streams` when none stands there or when ours is a hash
  * that was never there; `topics` when the list changed; `keeper` once per term. */
 void keeper_control(struct keeper *keeper, const struct control_state *state);

@@ -147,6 +147,8 @@ struct rig {
     int trouble_count;
     char last_error[ERR_WHAT_BYTES];
     size_t last_pairs_count;
+    int gone_count; /* answers */
+    char gone[200]; /* the last one */
 };
 
 static void on_synced(void *arg, const struct topic_sync *sync, const struct err *err)
@@ -158,6 +160,19 @@ static void on_synced(void *arg, const struct topic_sync *sync, const struct err
     } else {
         rig->failed_count++;
         snprintf(rig->last_error, sizeof(rig->last_error), "%s", err->what);
+    }
+}
+
+static void on_gone(void *arg, const json_t *topics)
+{
+    struct rig *rig = arg;
+    const char *topic;
+    json_t *word;
+    rig->gone_count++;
+    rig->gone[0] = '\0';
+    json_object_foreach ((json_t *)(uintptr_t)topics, topic, word) {
+        size_t len = strlen(rig->gone);
+        snprintf(rig->gone + len, sizeof(rig->gone) - len, "%s ", topic);
     }
 }
 
@@ -194,7 +209,8 @@ static int setup(void **state)
                                      .worker = "w1",
                                      .path = PATH_BATCHES,
                                      .interval_ms = 20};
-    struct keeper_callbacks callbacks = {on_synced, on_trouble, rig};
+    struct keeper_callbacks callbacks = {
+        .synced = on_synced, .gone = on_gone, .trouble = on_trouble, .arg = rig};
     rig->keeper = keeper_new(rig->loop, &options, &callbacks);
     rig->state.role_epoch = 1;
     rig->state.end_offset = 1;
@@ -575,6 +591,45 @@ static void a_list_that_fails_is_told(void **state)
     assert_non_null(strstr(rig->last_error, "time is up"));
 }
 
+/* Both clusters' word about the very name: what is hidden, or cannot be asked for, is not gone. */
+static void what_neither_side_has_is_told_to_who_asked(void **state)
+{
+    struct rig *rig = *state;
+    {
+        FAKE_LOCKED;
+        fake_add(&source, "hidden", 1)->hidden = true;
+        fake_add(&target, "copy", 1);
+        fake_add(&target, "covered", 1)->hidden = true;
+    }
+    keeper_ask(rig->keeper, json_pack("[s]", "orders"));
+    act(rig);
+    keeper_ask(rig->keeper,
+               json_pack("[ssssssi]", "orders", "hidden", "copy", "covered", "no", "nor", 7));
+    show(rig);
+    wait_until(rig, &rig->gone_count, 1);
+    assert_true(rig->synced_count >= 1);
+    assert_string_equal(rig->gone, "no nor ");
+    wait_a_while(rig);
+    assert_int_equal(rig->gone_count, 1); /* once a question */
+    json_t *many = json_array();
+    char name[20];
+    for (int i = 0; i < KEEPER_ASKED_MOST + 1; i++) {
+        snprintf(name, sizeof(name), "%c", 'a' + i);
+        json_array_append_new(many, json_string(name));
+    }
+    keeper_ask(rig->keeper, many);
+    wait_until(rig, &rig->gone_count, 2);
+    assert_int_equal(strlen(rig->gone), 2 * KEEPER_ASKED_MOST);
+    {
+        FAKE_LOCKED;
+        source.away = true; /* nothing is known */
+    }
+    keeper_ask(rig->keeper, json_pack("[s]", "no"));
+    wait_until(rig, &rig->failed_count, 2);
+    assert_int_equal(rig->gone_count, 2);
+    keeper_ask(rig->keeper, json_pack("[s]", "no")); /* never answered: freed */
+}
+
 /* teardown frees it in the middle of everything */
 static void it_can_be_freed_at_any_time(void **state)
 {
@@ -607,6 +662,7 @@ int main(void)
         TEST(a_write_that_fails_for_now_is_tried_again),
         TEST(preparing_creates_topics_and_writes_no_record),
         TEST(a_list_that_fails_is_told),
+        TEST(what_neither_side_has_is_told_to_who_asked),
         TEST(it_can_be_freed_at_any_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
