@@ -241,6 +241,7 @@ struct task *engine_add(struct engine *engine, const char *topic, int32_t partit
     task->lane_pin = engine->pins_count++;
     partition_init(&task->core);
     task->core.recode = engine->recode;
+    task->core.unsure_records = engine->options.records ? 0 : PARTITION_WINDOW_RECORDS;
     source_route(task);
     insert(engine, task);
     return task;
@@ -277,7 +278,7 @@ void engine_resume(struct engine *engine, struct task *task, const struct resume
     task->source_epoch = -1; /* known with the first question to the source */
     task->resume_options.filter = task->engine->options.filter;
     task->resume_options.by_content = engine_by_content(engine);
-    task->resume_options.repeats_span = 2 * sink_bounds(task).window_records;
+    task->resume_options.before_span = 2 * sink_bounds(task).window_records;
     task->resume_options.appended_end = sink_appended_end(task);
     task->resume_options.fell_to = task->fell_to;
     task->resume_wanted = true;

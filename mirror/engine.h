@@ -136,6 +136,7 @@ struct engine_counters {
     uint64_t produces;
     uint64_t resumes;
     uint64_t doubts;
+    uint64_t read_back;          /* batches that count only since they were read on the target */
     uint64_t source_throttle_ms; /* that brokers' quotas held us back, by their own word */
     uint64_t target_throttle_ms;
 };

@@ -6,7 +6,7 @@
  *   source     one Fetch in flight a source broker, many partitions; several, to a far one  -> partition_take()
  *   sink       Produce requests of one batch for each of many partitions, pinned lanes -> partition_answer()
  *   task       the rest before every doubt: a task resumes only when nothing of it flies
- *   resume_io  does what mirror/resume asks
+ *   resume_io  does what mirror/resume asks, and reads back what is not proven
  *
  * Each calls those below it alone.
  */
@@ -104,7 +104,8 @@ struct task {
     int64_t fell_to;        /* see resume_options */
     /* resuming */
     struct resume_run *run;
-    bool resume_wanted; /* as soon as nothing flies */
+    struct resume_run *proof; /* the oldest batch in flight is being read back */
+    bool resume_wanted;       /* as soon as nothing flies */
     struct resume_options resume_options;
 };
 
@@ -241,5 +242,10 @@ void resume_run_free(struct resume_run *run); /* late answers are ignored */
 void resume_run_loaded(struct resume_run *run, const struct task_stored *stored);
 void resume_run_floor(struct resume_run *run, bool found, struct offset_run floor);
 void resume_run_cut(struct resume_run *run);
+
+/* @param found  the batch at the offset, valid in the call only; NULL: err says why it was not read */
+typedef void task_read_back(struct task *task, const struct batch *found, const struct err *err);
+/* Read the target's batch at `offset` (a question to its leader); task_drop() ends it without a word. */
+void task_read_back_at(struct task *task, int64_t offset, task_read_back *done);
 
 #endif

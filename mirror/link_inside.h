@@ -271,6 +271,7 @@ struct link {
         struct series *produces;
         struct series *resumes;
         struct series *doubts;
+        struct series *read_back;
         struct series *repeated;
         struct series *source_throttle;
         struct series *target_throttle;

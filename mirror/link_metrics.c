@@ -55,6 +55,7 @@ static const struct metric_row link_rows[] = {
     {AT(produces), METRIC_COUNTER, "ferry_link_produces_total", "Produce requests to the target.", NULL, NULL},
     {AT(resumes), METRIC_COUNTER, "ferry_link_resumes_total", "Times a partition went through the resume procedure.", NULL, NULL},
     {AT(doubts), METRIC_COUNTER, "ferry_link_doubts_total", "Times the outcome of a batch was in doubt.", NULL, NULL},
+    {AT(read_back), METRIC_COUNTER, "ferry_link_read_back_batches_total", "Batches of compacted stretches that count since they were read on the target.", NULL, NULL},
     {AT(repeated), METRIC_COUNTER, "ferry_link_repeated_records_total", "Records found on the target a second time (path records).", NULL, NULL},
     {AT(recode_made), METRIC_COUNTER, "ferry_link_recode_made_total", "Batches made of those that were opened.", NULL, NULL},
     {AT(source_throttle), METRIC_COUNTER, "ferry_link_throttle_seconds_total", "Time that brokers' quotas held this link back, as they told it.", "end", "source"},
@@ -361,6 +362,7 @@ static void show_counters(struct link *link)
     show_count(link->metrics.produces, (double)now->produces);
     show_count(link->metrics.resumes, (double)now->resumes);
     show_count(link->metrics.doubts, (double)now->doubts);
+    show_count(link->metrics.read_back, (double)now->read_back);
     show_count(link->metrics.repeated, (double)link->repeated_records);
     show_count(link->metrics.source_throttle, (double)now->source_throttle_ms / 1e3);
     show_count(link->metrics.target_throttle, (double)now->target_throttle_ms / 1e3);

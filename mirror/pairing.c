@@ -211,6 +211,7 @@ struct pairing_walk {
     bool repeats;
     bool strangers;
     struct name_index before_index; /* of the source, never advanced: where a name stands first */
+    bool before_built;
     struct name_index source_index;
     struct name_index target_index;
     size_t i;             /* next target unit */
@@ -287,12 +288,23 @@ static void pass_foreign(struct pairing_walk *walk)
     out->foreign_count += unit->count;
 }
 
+/* Where target unit i stands at the source before unit j; SIZE_MAX: nowhere. */
+static size_t stands_before(struct pairing_walk *walk)
+{
+    if (!walk->before_built) {
+        name_index_build(&walk->before_index, walk->source);
+        walk->before_built = true;
+    }
+    size_t at = name_index_first(&walk->before_index, walk->target->units[walk->i].name);
+    return at < walk->j ? at : SIZE_MAX;
+}
+
 /* Target unit i was paired already: it stands there again. */
 static bool pass_repeat(struct pairing_walk *walk)
 {
     struct pairing *out = walk->out;
     const struct pair_unit *unit = &walk->target->units[walk->i];
-    if (!walk->repeats || name_index_first(&walk->before_index, unit->name) >= walk->j) {
+    if (!walk->repeats || stands_before(walk) == SIZE_MAX) {
         return false;
     }
     out->repeated_from = out->repeated_count == 0 ? unit->first : out->repeated_from;
@@ -312,6 +324,12 @@ static bool nowhere(struct pairing_walk *walk, bool source_at_end, int32_t epoch
         return fail(walk, PAIRING_NEED_MORE, -1, -1);
     }
     if (source_room(walk) > 0) {
+        /* Of two with the same bytes compaction takes the first: where that one stands, this one was not taken. */
+        size_t before = walk->repeats ? SIZE_MAX : stands_before(walk);
+        if (before != SIZE_MAX) {
+            const struct pair_unit *again = &walk->source->units[before];
+            return fail(walk, PAIRING_ORDER, again->first, again->next);
+        }
         pass_gone(walk, 1);
         return true;
     }
@@ -466,16 +484,27 @@ static void pair_records(struct pairing_walk *walk, bool source_at_end, int32_t 
     }
     name_index_done(&walk->source_index);
     name_index_done(&walk->target_index);
+    name_index_done(&walk->before_index); /* if it was built */
+}
+
+/* What stands before the position has its place already; offsets that are empty between the two may have held records. */
+static void pass_before(struct pairing_walk *walk, int64_t source_from)
+{
+    const struct pair_list *source = walk->source;
+    while (walk->j < source->count && source->units[walk->j].first < source_from) {
+        walk->missing_seen = source->units[walk->j++].missing;
+    }
 }
 
 void pairing_run(struct pairing *out, const struct pair_list *target,
-                 const struct pair_list *source, bool whole_batches, bool any_filter,
-                 bool source_at_end, int32_t epoch_before)
+                 const struct pair_list *source, int64_t source_from, bool whole_batches,
+                 bool any_filter, bool source_at_end, int32_t epoch_before)
 {
     *out = (struct pairing){.verdict = PAIRING_DONE, .source_next = -1, .leader_epoch = -1};
     offset_map_init(&out->runs);
     struct pairing_walk walk = {
         .out = out, .target = target, .source = source, .any_filter = any_filter};
+    pass_before(&walk, source_from);
     if (whole_batches) {
         pair_batches(&walk, source_at_end);
     } else {
@@ -495,12 +524,8 @@ void pairing_run_repeats(struct pairing *out, const struct pair_list *target,
                                 .any_filter = any_filter,
                                 .repeats = true,
                                 .strangers = strangers};
-    while (walk.j < source->count && source->units[walk.j].first < source_from) {
-        walk.missing_seen = source->units[walk.j++].missing;
-    }
-    name_index_build(&walk.before_index, source);
+    pass_before(&walk, source_from);
     pair_records(&walk, source_at_end, epoch_before);
-    name_index_done(&walk.before_index);
 }
 
 void pairing_done(struct pairing *pairing)
@@ -522,4 +547,34 @@ bool pairing_tail_stands_at(const struct pair_list *tail, const struct pair_list
         }
     }
     return true;
+}
+
+/* --- one batch ---------------------------------------------------------------------------------------------------- */
+
+static bool same_names(const struct pair_list *a, const struct pair_list *b)
+{
+    bool same = a->count == b->count;
+    for (size_t i = 0; same && i < a->count; i++) {
+        same = a->units[i].name == b->units[i].name;
+    }
+    return same;
+}
+
+bool pairing_same_records(const struct batch *a, const struct batch *b, struct err *err)
+{
+    const struct pair_reading reading = {.max_bytes = PAIR_BATCH_BYTES_MAX};
+    struct pair_list left = {0};
+    struct pair_list right = {0};
+    pair_list_batch(&left, a);
+    pair_list_batch(&right, b);
+    bool same = same_names(&left, &right);
+    if (!same) { /* the broker may have compressed it anew */
+        pair_list_clear(&left);
+        pair_list_clear(&right);
+        same = pair_list_records(&left, a, &reading, err) &&
+               pair_list_records(&right, b, &reading, err) && same_names(&left, &right);
+    }
+    pair_list_done(&left);
+    pair_list_done(&right);
+    return same;
 }

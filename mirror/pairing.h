@@ -16,6 +16,9 @@
 #include "mirror/record_filter.h"
 #include "offsets/offset_map.h"
 
+/* Decompressed bytes of one batch: brokers cap a batch at 2 GiB, people at 10 MiB. */
+#define PAIR_BATCH_BYTES_MAX ((size_t)256 << 20)
+
 struct pair_unit {
     uint64_t name; /* hash of the content */
     int64_t first; /* offset of its first record */
@@ -87,18 +90,19 @@ struct pairing {
     int64_t foreign_from;
     int64_t foreign_to;
 };
-/* @param whole_batches  units are batches (then anything but a one-to-one match needs records)
+/* @param source_from    the position; source records before it may be given, so that empty offsets just before it are known
+ * @param whole_batches  units are batches (then anything but a one-to-one match needs records)
  * @param any_filter     which filter the target's stretch passed is not known: source records that are not there are no
  *                       holes (equal records pass or fail together, so the pairs are as sure as ever)
  * @param source_at_end  no more source can be read
  * @param epoch_before   leader epoch of the source batch before the stretch; -1 = unknown */
 void pairing_run(struct pairing *out, const struct pair_list *target,
-                 const struct pair_list *source, bool whole_batches, bool any_filter,
-                 bool source_at_end, int32_t epoch_before);
+                 const struct pair_list *source, int64_t source_from, bool whole_batches,
+                 bool any_filter, bool source_at_end, int32_t epoch_before);
 /* Likewise of single records, for a target whose records of ours no id marks: some may stand there again, written by a
  * worker that was taken for dead. They are counted and have no place in the runs: the first one keeps it.
  *
- * @param source_from  the position: source records before it are given so that their repeats are known
+ * @param source_from  as above: so the repeats of those before it are known, too
  * @param strangers    what is neither is somebody else's, and counted; false: STRANGER at once, to be tried again with
  *                     records from before the position */
 void pairing_run_repeats(struct pairing *out, const struct pair_list *target,
@@ -111,5 +115,10 @@ void pairing_done(struct pairing *pairing);
  * @param cut_off  the source's retention may have removed the beginning of the tail: what is left has to match */
 bool pairing_tail_stands_at(const struct pair_list *tail, const struct pair_list *source,
                             size_t last, bool cut_off);
+
+/* Do two batches hold the same records, wherever they stand and however they are compressed? What cannot be read is not
+ * the same. */
+MUST_CHECK
+bool pairing_same_records(const struct batch *a, const struct batch *b, struct err *err);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/heap.h"
+#include "mirror/pairing.h"
 
 #define PARCELS_FIRST 64
 
@@ -25,7 +26,7 @@ static struct parcel *parcel_at(struct partition *partition, uint32_t index)
     return &partition->parcels[index & (partition->parcels_capacity - 1)];
 }
 
-void partition_place(struct partition *partition, const struct checkpoint *at)
+void partition_place(struct partition *partition, const struct checkpoint *at, bool compacted)
 {
     assert(partition->head == partition->tail);
     partition->at = *at;
@@ -34,17 +35,26 @@ void partition_place(struct partition *partition, const struct checkpoint *at)
     partition->sequence_tail = at->sequence_next;
     partition->target_tail = at->target_next;
     partition->opened = false;
+    partition->compacted = compacted;
+    partition->unsure_until = at->sequence_next + partition->unsure_records;
 }
 
-void parcel_release(struct parcel *parcel)
+static void parcel_unref(struct parcel *parcel)
 {
     buf_unref(parcel->block);
     parcel->block = NULL;
 }
 
+void parcel_release(struct parcel *parcel)
+{
+    if (!parcel->read_back) {
+        parcel_unref(parcel);
+    }
+}
+
 static void parcel_done(struct parcel *parcel)
 {
-    parcel_release(parcel);
+    parcel_unref(parcel);
     free(parcel->runs);
     parcel->runs = NULL;
 }
@@ -63,7 +73,7 @@ void partition_drop(struct partition *partition)
 
 void partition_reopen(struct partition *partition)
 {
-    assert(partition_flight_count(partition) == 0);
+    assert(partition_flight_count(partition) == 0 || partition_oldest(partition)->read_back);
     partition->opened = false;
 }
 
@@ -94,6 +104,7 @@ static void enqueue(struct partition *partition, struct parcel parcel)
     }
     parcel.sequence = partition->sequence_tail;
     parcel.target_first = partition->target_tail;
+    parcel.read_back = partition->compacted && partition->sequence_tail < partition->unsure_until;
     *parcel_at(partition, partition->tail++) = parcel;
     partition->sequence_tail += parcel.count;
     partition->target_tail += parcel.count;
@@ -235,6 +246,14 @@ static enum partition_took reencode(struct taking *taking, const struct batch *b
     return queue(taking, batch, verdict);
 }
 
+/* Are offsets from here to its end empty? (An old format does not say; markers and aborted batches are not: all readers
+ * pass them over.) */
+static bool has_holes(const struct batch *batch, int64_t position)
+{
+    return batch->magic < 2 || batch->base_offset > position ||
+           batch->count != batch->last_offset_delta + 1;
+}
+
 static enum partition_took take_one(struct taking *taking, const struct batch *batch)
 {
     struct partition *partition = taking->partition;
@@ -245,6 +264,8 @@ static enum partition_took take_one(struct taking *taking, const struct batch *b
                          &verdict, taking->err)) {
         return TOOK_BAD;
     }
+    partition->compacted = partition->compacted ||
+                           (what != TRANSFER_BEFORE && has_holes(batch, partition->fetch_next));
     switch (what) {
     case TRANSFER_BEFORE:
         return TOOK_OK;
@@ -327,14 +348,14 @@ struct parcel *partition_peek(struct partition *partition, const struct partitio
     if (partition->next == partition->tail) {
         return NULL;
     }
-    if (partition_flight_count(partition) > 0 &&
-        (!partition->opened || partition->flight_bytes >= bounds->window_bytes)) {
-        return NULL;
-    }
     struct parcel *parcel = parcel_at(partition, partition->next);
+    if (partition_flight_count(partition) == 0) {
+        return parcel;
+    }
     int64_t records = parcel->target_first + parcel->count - partition->at.target_next;
-    bool many = bounds->window_records > 0 && records > bounds->window_records;
-    return many && partition_flight_count(partition) > 0 ? NULL : parcel;
+    bool alone = !partition->opened || parcel->read_back || partition_oldest(partition)->read_back;
+    bool full = partition->flight_bytes >= bounds->window_bytes || records > bounds->window_records;
+    return alone || full ? NULL : parcel;
 }
 
 void partition_sent(struct partition *partition, int64_t now_ms)
@@ -418,8 +439,36 @@ enum partition_answered partition_answer(struct partition *partition, int16_t er
     assert(parcel->target_first == partition->at.target_next &&
            parcel->sequence == partition->at.sequence_next);
     partition->opened = !partition->alone;
+    if (parcel->read_back) {
+        return ANSWERED_UNPROVEN;
+    }
     advance(partition, parcel, out_ack);
     return ANSWERED_ADVANCED;
+}
+
+bool partition_same(const struct partition *partition, const struct batch *found, struct err *err)
+{
+    const struct parcel *parcel = partition_oldest(partition);
+    struct batch sent;
+    enum batch_walk walk = batch_walk(parcel->data, parcel->len, &sent, err);
+    assert(walk == BATCH_WALK_ONE); /* as when it was sent */
+    bool same = walk == BATCH_WALK_ONE && found->base_offset == parcel->target_first &&
+                found->count == parcel->count && pairing_same_records(&sent, found, err);
+    if (same) {
+        return true;
+    }
+    err_set(err, ERR_RETRY,
+            "target offset %lld holds other records than those of source offsets %lld..%lld that "
+            "the broker "
+            "took for a repeat: an earlier reading of the source, before compaction, arrived late",
+            (long long)parcel->target_first, (long long)parcel->source_first,
+            (long long)parcel->source_next - 1);
+    return false;
+}
+
+void partition_proven(struct partition *partition, struct ack *out_ack)
+{
+    advance(partition, parcel_at(partition, partition->head), out_ack);
 }
 
 bool partition_more(struct partition *partition, struct ack *out_ack)

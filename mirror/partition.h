@@ -23,6 +23,10 @@
 #include "offsets/checkpoint.h"
 #include "offsets/offset_map.h"
 
+/* Records of a partition in flight, beside one batch: what a worker had on its way when it died ends within so many
+ * sequences of where the next one stands, or begins just there. */
+#define PARTITION_WINDOW_RECORDS (1 << 17)
+
 /* One batch on its way. */
 struct parcel {
     struct buf *block; /* referenced until the connection has it; NULL then */
@@ -35,6 +39,8 @@ struct parcel {
     int64_t sequence;     /* of its first record, 64 bit */
     int64_t target_first; /* where the broker must put it */
     int64_t sent_ms;
+    bool
+        read_back; /* it flies alone, and is on the target when it was read there: see partition_proven() */
     struct recode_run *runs; /* where its records stood, when it was re-encoded; NULL: one run */
     size_t runs_count;
 };
@@ -42,7 +48,7 @@ struct parcel {
 struct partition_bounds {
     int64_t window_bytes;   /* unacknowledged and queued bytes of one partition */
     int64_t queue_bytes;    /* of these, not sent: so much is fetched ahead */
-    int64_t window_records; /* in flight, beside one batch; for partition_peek(). 0 = as many */
+    int64_t window_records; /* in flight, beside one batch; for partition_peek() */
 };
 
 struct partition {
@@ -53,7 +59,12 @@ struct partition {
     int64_t target_tail;   /* target offset of the next batch taken in */
     bool
         opened; /* an acknowledgment came on this connection and leader epoch: more than one may fly */
-    bool alone;                /* one batch flies at a time, always: no sequence keeps the order */
+    bool alone; /* one batch flies at a time, always: no sequence keeps the order */
+    int64_t
+        unsure_records; /* the most that a worker before us, of the same ids, had on its way; 0 = none has ours */
+    int64_t unsure_until; /* sequence behind those, since the position was found */
+    bool compacted; /* offsets there were found empty: who read the source before they were may have
+                       counted otherwise from there on */
     struct parcel *parcels;    /* ring */
     uint32_t parcels_capacity; /* power of two */
     uint32_t head;             /* oldest in flight */
@@ -73,12 +84,15 @@ struct partition {
 void partition_init(struct partition *partition);
 void partition_done(struct partition *partition);
 
-/* Stand at a position that the resume procedure gave; the window is empty. */
-void partition_place(struct partition *partition, const struct checkpoint *at);
+/* Stand at a position that the resume procedure gave; the window is empty.
+ *
+ * @param compacted  records of the source were gone in the stretch that it paired */
+void partition_place(struct partition *partition, const struct checkpoint *at, bool compacted);
 /* Drop everything queued and in flight (late answers are ignored by the caller's ticket). The acknowledged position
  * stays for reports; it is not a basis for going on. */
 void partition_drop(struct partition *partition);
-/* The connection or the leader epoch changed and nothing is in flight: one request until the next acknowledgment. */
+/* The connection or the leader epoch changed and nothing is in flight, but for what is read back: one request until the
+ * next acknowledgment. */
 void partition_reopen(struct partition *partition);
 
 static inline uint32_t partition_flight_count(const struct partition *partition)
@@ -125,7 +139,8 @@ struct parcel *partition_peek(struct partition *partition, const struct partitio
 /* It goes out now. */
 void partition_sent(struct partition *partition, int64_t now_ms);
 /* The connection holds its bytes. Nothing is ever sent from here a second time: after a doubt they are fetched again. So
- * blocks come back to the pool as soon as the kernel has them, still in the processor's cache. */
+ * blocks come back to the pool as soon as the kernel has them, still in the processor's cache. (What is read back stays,
+ * to be compared.) */
 void parcel_release(struct parcel *parcel);
 
 struct ack {               /* a stretch that is on the target: the arrow from sink to map */
@@ -137,14 +152,24 @@ struct ack {               /* a stretch that is on the target: the arrow from si
 };
 enum partition_answered {
     ANSWERED_ADVANCED, /* *out_ack is filled */
-    ANSWERED_DOUBT,    /* resume; err says why */
-    ANSWERED_REFUSED,  /* the broker will never take it: fault; err says why */
+    ANSWERED_UNPROVEN, /* the broker says success, and may mean another reading's batch: read it back */
+    ANSWERED_DOUBT,   /* resume; err says why */
+    ANSWERED_REFUSED, /* the broker will never take it: fault; err says why */
 };
 /* The answer for the oldest batch in flight. A re-encoded batch can hold several runs: partition_more() until false
  * tells the others, each with the position behind it. */
 enum partition_answered partition_answer(struct partition *partition, int16_t error,
                                          int64_t base_offset, struct ack *out_ack, struct err *err);
 bool partition_more(struct partition *partition, struct ack *out_ack);
+/* After ANSWERED_UNPROVEN: is this, from the target's log, the oldest batch in flight? Another worker, dead by now, may have
+ * read the source before compaction took records away; its late batch of as many records under the same sequences is
+ * in the place of ours then, and the broker took ours for its repeat.
+ *
+ * @return true: partition_proven() is next; false with err: doubt */
+MUST_CHECK
+bool partition_same(const struct partition *partition, const struct batch *found, struct err *err);
+/* It is on the target: as ANSWERED_ADVANCED. */
+void partition_proven(struct partition *partition, struct ack *out_ack);
 /* Nothing queued, nothing in flight, but fetched past a hole: move the position over it. false = nothing to move. */
 bool partition_settle(struct partition *partition, struct ack *out_ack);
 /* When the oldest batch in flight was sent; -1 = none. */

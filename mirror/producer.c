@@ -73,6 +73,7 @@ void producer_doubted(struct producer *producer, int16_t error, int64_t base_off
 
 void producer_resumed(struct producer *producer, const struct resume_event *event)
 {
-    bool counted_anew = event->target_truncated || (event->without_checkpoint && !event->began);
+    bool counted_anew = event->target_truncated || event->source_truncated ||
+                        (event->without_checkpoint && !event->began);
     producer->spent = producer->spent || counted_anew;
 }

@@ -290,8 +290,8 @@ static enum rebuild_need pair_block(struct rebuild *rebuild)
 {
     struct pairing pairing;
     struct found found;
-    pairing_run(&pairing, &rebuild->target, &rebuild->source, false, false, source_is_read(rebuild),
-                -1);
+    pairing_run(&pairing, &rebuild->target, &rebuild->source, 0, false, false,
+                source_is_read(rebuild), -1);
     found_make(&found, rebuild, &pairing.runs);
     enum rebuild_need need = judge(rebuild, &pairing, &found);
     found_done(&found);

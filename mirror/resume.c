@@ -242,7 +242,8 @@ bool resume_source_enough(const struct resume *resume)
         return resume_prove_enough(resume);
     }
     if (resume->step == STEP_COUNT) {
-        return resume->source_units.records_count >= resume->count_left;
+        return resume->source_units.records_count >=
+               resume->count_left + resume->options.before_span;
     }
     assert(resume->step == STEP_FIND);
     if (resume->hint_source >= 0) {

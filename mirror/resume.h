@@ -61,8 +61,7 @@ struct resume_options {
     int64_t appended_end;
     /* ... that a batch went to this offset, before its place: what stood from there on is gone. -1 = nothing such */
     int64_t fell_to;
-    int64_t
-        repeats_span; /* by content: so many records a producer that died can have had on its way */
+    int64_t before_span; /* so many records a producer that died can have had on its way */
     int32_t
         generation_least; /* a stream that is older passed another filter, and goes on in this one */
 };
@@ -163,6 +162,8 @@ struct resume {
     struct offset_map runs; /* between the checkpoint and `at`, same incarnation */
     struct checkpoint
         runs_from; /* where they begin: the checkpoint that was used; valid unless event.began */
+    bool
+        compacted; /* RESUME_DONE: offsets of the source were empty in the stretch that was paired */
     struct resume_event event;
     enum resume_fault fault;
     struct err
@@ -204,7 +205,7 @@ struct resume {
     int64_t newer_sequence;
     int64_t hint_source; /* position from the map for a truncated target; -1 = none */
     bool straddled;   /* a batch lies across the checkpoint's place: the target was cut below it */
-    bool looked_back; /* by content: the source was read from before the checkpoint */
+    bool looked_back; /* the source was read from before the checkpoint */
     bool from_first;  /* the whole stream is paired from its first batch: no other road was left */
     int64_t count_left; /* step 7 */
     int64_t back_span;

@@ -49,6 +49,13 @@ static bool tail_compacted(struct resume *resume)
     return units->missing > before;
 }
 
+/* What a worker that died can have had on its way begins there, or behind it. */
+static int64_t before_checkpoint(const struct resume *resume)
+{
+    int64_t from = resume->runs_from.source_next - resume->options.before_span;
+    return from < 0 ? 0 : from;
+}
+
 static enum resume_need count_vanished(struct resume *resume)
 {
     /* Step 7: between the checkpoint and the log's start records are gone; only their number is known, and only if
@@ -65,7 +72,7 @@ static enum resume_need count_vanished(struct resume *resume)
     resume->count_left = sequence_end - from->sequence_next;
     resume->ask_records = resume_by_record(resume);
     resume->event.by_count = true;
-    return resume_read_source(resume, STEP_COUNT, from->source_next);
+    return resume_read_source(resume, STEP_COUNT, before_checkpoint(resume));
 }
 
 enum resume_need resume_forward_end(struct resume *resume)
@@ -160,6 +167,7 @@ static enum resume_need paired(struct resume *resume, struct pairing *pairing)
     resume->runs = pairing->runs;
     offset_map_init(&pairing->runs); /* moved */
     resume->event.gone_count = pairing->gone_count;
+    resume->compacted = resume->source_units.missing > 0;
     /* What the sequence counts is on the source, or gone there, or gone on both sides. */
     int64_t explained = pairing->source_count + pairing->gone_count;
     if (resume->options.by_content) {
@@ -208,21 +216,31 @@ static enum resume_need lost_behind(struct resume *resume, const struct pairing 
     return resume_raise_generation(resume, none ? from->leader_epoch : pairing->leader_epoch);
 }
 
-/* A record on the target that does not follow: one of ours from before the checkpoint, there once more? Also when the same
- * bytes stand again further on at the source. */
+/* A record on the target that does not follow: what stands before the checkpoint? Also when the same bytes stand again
+ * further on at the source. */
 static enum resume_need look_back(struct resume *resume)
 {
     int64_t next = resume->runs_from.source_next;
-    int64_t from = next - resume->options.repeats_span;
-    if (from <
-        resume->source.log_start) { /* what is gone there was not mirrored behind the checkpoint */
+    int64_t from = before_checkpoint(resume);
+    if (from < resume->source.log_start) { /* what is gone there says nothing */
         from = resume->source.log_start < next ? resume->source.log_start : next;
     }
     resume->looked_back = true;
     enum resume_need need = resume_read_source(resume, STEP_PAIR, from);
     resume->ask_to =
-        resume->options.repeats_span; /* records beyond the number that the target has */
+        resume->options.before_span; /* records beyond the number that the target has */
     return need;
+}
+
+/* Does it help to know what stands before the checkpoint? By content, records that stand there again. Else a record that
+ * does not follow was written by a worker that read the source before compaction emptied the offsets that the checkpoint
+ * has passed over since. */
+static bool helped_by_before(const struct resume *resume, enum pairing_verdict verdict)
+{
+    if (resume->options.by_content) {
+        return verdict == PAIRING_STRANGER || verdict == PAIRING_ORDER || verdict == PAIRING_HOLE;
+    }
+    return verdict == PAIRING_STRANGER || (verdict == PAIRING_NEED_MORE && resume->ask_records);
 }
 
 enum resume_need resume_pair_end(struct resume *resume, int64_t next, bool at_end)
@@ -234,12 +252,11 @@ enum resume_need resume_pair_end(struct resume *resume, int64_t next, bool at_en
                             resume->runs_from.source_next, resume->looked_back, resume->any_filter,
                             at_end, resume->runs_from.leader_epoch);
     } else {
-        pairing_run(&pairing, &resume->target_units, &resume->source_units, !resume->ask_records,
-                    resume->any_filter, at_end, resume->runs_from.leader_epoch);
+        pairing_run(&pairing, &resume->target_units, &resume->source_units,
+                    resume->runs_from.source_next, !resume->ask_records, resume->any_filter, at_end,
+                    resume->runs_from.leader_epoch);
     }
-    bool unexpected = pairing.verdict == PAIRING_STRANGER || pairing.verdict == PAIRING_ORDER ||
-                      pairing.verdict == PAIRING_HOLE;
-    if (unexpected && resume->options.by_content && !resume->looked_back) {
+    if (!resume->looked_back && helped_by_before(resume, pairing.verdict)) {
         pairing_done(&pairing);
         return look_back(resume);
     }
@@ -279,10 +296,15 @@ enum resume_need resume_count_end(struct resume *resume)
 {
     const struct checkpoint *from = &resume->runs_from;
     int64_t left = resume->count_left;
+    int64_t missing = 0;
     for (size_t i = 0; i < resume->source_units.count && left > 0; i++) {
         const struct pair_unit unit = resume->source_units.units[i];
+        if (unit.first < from->source_next) {
+            missing = unit.missing;
+            continue;
+        }
         left -= unit.count;
-        if (unit.missing > 0 || unit.next - unit.first != unit.count ||
+        if (unit.missing > missing || unit.next - unit.first != unit.count ||
             unit.leader_epoch != from->leader_epoch) {
             break; /* compacted since, or maybe truncated and grown again: the count says nothing */
         }

@@ -1,5 +1,6 @@
 /* Does what mirror/resume asks: one question to one broker at a time, answers checked, every failure ends the run (the
- * link backs off and begins anew: a resume has no state worth keeping).
+ * link backs off and begins anew: a resume has no state worth keeping). And reads back a batch that is not proven, with
+ * the same questions.
  */
 #include <assert.h>
 #include <stddef.h>
@@ -37,6 +38,7 @@ enum run_stage {
     RUN_TARGET_END,
     RUN_READ_TARGET,
     RUN_READ_SOURCE,
+    RUN_READ_BACK,
     RUN_PORT,  /* the link was asked: floor or cut */
     RUN_TIMER, /* resume waits */
 };
@@ -53,7 +55,8 @@ struct resume_run {
     int64_t position; /* of the read that is under way */
     struct resume_source source;
     struct resume_target target;
-    int32_t refs_count; /* the task's and one for each question */
+    task_read_back *read_back; /* NULL: a resume */
+    int32_t refs_count;        /* the task's and one for each question */
     bool dead;
 };
 
@@ -98,8 +101,20 @@ static struct task *leave(struct resume_run *run, enum task_mode mode)
     return task;
 }
 
+/* One of both is NULL. */
+static void tell_read_back(struct resume_run *run, const struct batch *found, const struct err *why)
+{
+    run->task->proof = NULL;
+    run->read_back(run->task, found, why);
+    resume_run_free(run);
+}
+
 static void give_up(struct resume_run *run, const struct err *why, bool stalled)
 {
+    if (run->read_back != NULL) {
+        tell_read_back(run, NULL, why);
+        return;
+    }
     struct task *task = leave(run, TASK_IDLE);
     struct err copy = *why;
     resume_run_free(run);
@@ -110,7 +125,7 @@ static void end(struct resume_run *run, enum resume_need how)
 {
     struct task *task = leave(run, how == RESUME_DONE ? TASK_PLACED : TASK_IDLE);
     if (how == RESUME_DONE) {
-        partition_place(&task->core, &run->resume.at);
+        partition_place(&task->core, &run->resume.at, run->resume.compacted);
         producer_resumed(&task->producer, &run->resume.event);
     }
     task->engine->callbacks.resumed(task->engine->callbacks.arg, task, &run->resume, how);
@@ -215,6 +230,7 @@ static enum api_key api_of(enum run_stage stage)
         return API_DESCRIBE_PRODUCERS;
     case RUN_READ_TARGET:
     case RUN_READ_SOURCE:
+    case RUN_READ_BACK:
         return API_FETCH;
     case RUN_LOAD:
     case RUN_PORT:
@@ -293,14 +309,14 @@ static void step(struct resume_run *run)
 {
     struct engine *engine = run->task->engine;
     bool of_source = asks_source(run->stage);
-    bool reads = run->stage == RUN_READ_SOURCE || run->stage == RUN_READ_TARGET;
+    bool reads = api_of(run->stage) == API_FETCH;
     struct cluster *cluster = of_source ? engine->source : engine->target;
     struct cluster_leader leader = cluster_leader(cluster, run->task->topic, run->task->index);
     if (leader.broker < 0) {
         leaderless(run, cluster, of_source);
         return;
     }
-    if (of_source && run->task->source_epoch < 0) {
+    if (of_source) { /* of the last one that was asked: what it lost, the position knows */
         run->task->source_epoch = leader.epoch;
     }
     int32_t lane = reads ? LANE_READ : LANE_SMALL;
@@ -663,6 +679,24 @@ static void take_read(struct resume_run *run, const struct run_question *questio
     read_on(run, before, "the source");
 }
 
+/* The batch at the place, once the answer has it. */
+static void take_back(struct resume_run *run, const struct fetch_partition *fetched)
+{
+    const uint8_t *data = fetched->records;
+    size_t left = fetched->records_len;
+    struct batch batch;
+    struct err err;
+    while (batch_walk(data, left, &batch, &err) == BATCH_WALK_ONE) {
+        if (batch_next_offset(&batch) > run->position) {
+            tell_read_back(run, &batch, NULL);
+            return;
+        }
+        data += batch.len;
+        left -= batch.len;
+    }
+    read_on(run, run->position, "the target");
+}
+
 static void take_fetch(struct resume_run *run, const struct run_question *question,
                        struct reader *reader)
 {
@@ -675,6 +709,8 @@ static void take_fetch(struct resume_run *run, const struct run_question *questi
     }
     if (error != KAFKA_NONE) {
         failed(run, question, "Fetch", error);
+    } else if (run->read_back != NULL) {
+        take_back(run, &answer.partitions[0]);
     } else {
         take_read(run, question, &answer.partitions[0]);
     }
@@ -699,6 +735,7 @@ static void take(struct run_question *question, struct reader *reader)
         break;
     case RUN_READ_TARGET:
     case RUN_READ_SOURCE:
+    case RUN_READ_BACK:
         take_fetch(run, question, reader);
         break;
     case RUN_LOAD:
@@ -711,13 +748,29 @@ static void take(struct run_question *question, struct reader *reader)
 
 /* --- the link's answers ------------------------------------------------------------------------------------------- */
 
-struct resume_run *resume_run_new(struct task *task, const struct resume_options *options)
+static struct resume_run *run_of(struct task *task, const struct resume_options *options)
 {
     struct resume_run *run = must(calloc(1, sizeof(*run)));
     run->task = task;
     run->refs_count = 1;
     run->timer = loop_timer_new(task->engine->loop, timer_fired, run);
     resume_init(&run->resume, options);
+    return run;
+}
+
+void task_read_back_at(struct task *task, int64_t offset, task_read_back *done)
+{
+    struct resume_run *run = run_of(task, &task->resume_options);
+    assert(task->proof == NULL);
+    task->proof = run;
+    run->read_back = done;
+    run->position = offset;
+    go(run, RUN_READ_BACK);
+}
+
+struct resume_run *resume_run_new(struct task *task, const struct resume_options *options)
+{
+    struct resume_run *run = run_of(task, options);
     task->run = run; /* before the first callback: the link's answer may come at once */
     follow(run, resume_start(&run->resume));
     return task->run;

@@ -3,10 +3,6 @@
 #include "mirror/resume_inside.h"
 #include "mirror/sequence.h"
 
-#define RECORDS_BYTES_MAX \
-    (256                  \
-     << 20) /* decompressed bytes of one batch: brokers cap a batch at 2 GiB, people at 10 MiB */
-
 /* --- a stretch begins --------------------------------------------------------------------------------------------- */
 
 enum resume_need resume_read_target(struct resume *resume, enum resume_step step, int64_t from,
@@ -97,8 +93,12 @@ static bool add_unit(struct resume *resume, struct pair_list *list, const struct
                      const char *side, int64_t from, const struct config_filter *filter)
 {
     const struct pair_reading reading = {
-        .max_bytes = RECORDS_BYTES_MAX, .from = from, .filter = filter};
-    bool whole = batch->magic == 2 && (resume->step == STEP_FIND || batch->base_offset >= from);
+        .max_bytes = PAIR_BATCH_BYTES_MAX, .from = from, .filter = filter};
+    int64_t position = resume->runs_from.source_next;
+    bool across = resume->step == STEP_COUNT && batch->base_offset < position &&
+                  batch_next_offset(batch) > position;
+    bool whole =
+        batch->magic == 2 && !across && (resume->step == STEP_FIND || batch->base_offset >= from);
     if (!resume->ask_records && whole) {
         pair_list_batch(list, batch);
         return true;

@@ -156,9 +156,9 @@ void sink_route_anew(struct task *task)
 struct partition_bounds sink_bounds(const struct task *task)
 {
     int64_t bytes = task->engine->options.limits->partition_window_bytes;
-    bool counted = task->engine->options.records;
-    return (struct partition_bounds){.window_bytes = bytes,
-                                     .window_records = counted ? bytes / WINDOW_RECORD_BYTES : 0};
+    int64_t records =
+        task->engine->options.records ? bytes / WINDOW_RECORD_BYTES : PARTITION_WINDOW_RECORDS;
+    return (struct partition_bounds){.window_bytes = bytes, .window_records = records};
 }
 
 void sink_ready(struct task *task)
@@ -503,6 +503,36 @@ int64_t sink_appended_end(const struct task *task)
     return leader.epoch == task->appended_epoch ? task->appended_end : 0;
 }
 
+static void acked(struct task *task, struct ack *ack)
+{
+    do {
+        advanced(task, ack);
+    } while (partition_more(&task->core, ack));
+    task_settle(task);
+    sink_ready(task);
+}
+
+/* What stands on the target in the place of a batch that was answered with success. */
+static void read_back(struct task *task, const struct batch *found, const struct err *err)
+{
+    struct ack ack;
+    struct err why = {0};
+    if (found == NULL) {
+        why = *err;
+        err_wrap(&why, "reading back target offset %lld",
+                 (long long)partition_oldest(&task->core)->target_first);
+        task_doubt(task, &why);
+    } else if (!partition_same(&task->core, found, &why)) {
+        task_doubt(task, &why);
+    } else {
+        task->engine->counters.read_back++;
+        partition_proven(&task->core, &ack);
+        acked(task, &ack);
+        task_look_at_drained(task);
+        engine_pump_soon(task->engine);
+    }
+}
+
 static void take_part(struct task *task, const struct produce_answer_part *part)
 {
     struct ack ack;
@@ -514,11 +544,10 @@ static void take_part(struct task *task, const struct produce_answer_part *part)
     }
     switch (partition_answer(&task->core, part->error, part->base_offset, &ack, &why)) {
     case ANSWERED_ADVANCED:
-        do {
-            advanced(task, &ack);
-        } while (partition_more(&task->core, &ack));
-        task_settle(task);
-        sink_ready(task);
+        acked(task, &ack);
+        break;
+    case ANSWERED_UNPROVEN:
+        task_read_back_at(task, expected, read_back);
         break;
     case ANSWERED_DOUBT:
         producer_doubted(&task->producer, part->error, part->base_offset, expected);
@@ -846,7 +875,8 @@ void sink_conn_changed(struct engine *engine, int32_t broker, int32_t lane, bool
         for (size_t i = 0; i < engine->tasks_count; i++) {
             struct task *task = engine->tasks[i];
             if (task->lane != NULL && task->lane->broker == broker && task->lane->lane == lane &&
-                task->mode == TASK_CARRYING && partition_flight_count(&task->core) == 0) {
+                task->mode == TASK_CARRYING &&
+                (partition_flight_count(&task->core) == 0 || task->proof != NULL)) {
                 partition_reopen(&task->core);
             }
         }

@@ -64,6 +64,8 @@ void task_look_at_rest(struct task *task)
 void task_drop(struct task *task)
 {
     task->ticket++;
+    resume_run_free(task->proof);
+    task->proof = NULL;
     partition_drop(&task->core);
 }
 

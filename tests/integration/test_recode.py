@@ -8,6 +8,7 @@ import itertools
 import json
 import random
 import time
+from collections import Counter
 
 import pytest
 from confluent_kafka import Producer
@@ -19,7 +20,7 @@ from rig.line import Line
 from rig.oldformat import message, put_segment, wrapped
 from rig.procs import wait_for
 from rig.produce import CODECS, KINDS, Load, produce_all_kinds
-from rig.records import LOG_APPEND_TIME
+from rig.records import LOG_APPEND_TIME, Record, build
 from rig.wire import RawClient
 
 PASSABLE = [kind for kind in KINDS if kind not in ("stamps", "same")]
@@ -52,6 +53,10 @@ def own_line(own, folder, new_redis, name):
 
 def recoded(worker, reason):
     return worker.metrics().get("ferry_link_recoded_batches_total", 0, reason=reason)
+
+
+def counted(cluster, topic):
+    return Counter((r.timestamp, r.key, r.value) for b in data_batches(cluster, topic, 1) for r in b.records())
 
 
 def storm(worker, until, times=6):
@@ -97,6 +102,50 @@ def test_compacted_topic_with_killed_workers(own_line):
     for first, behind in random.sample(gaps, 5):
         told = one.command.translate(one.service, "t", 0, first)
         assert told["target_offset"] == behind.target, (first, told)
+
+
+@pytest.mark.long
+def test_a_batch_of_another_reading_is_found_by_reading_back(own_line):
+    """A worker read a batch before compaction, and dies; another one reads it after. The first one's batch arrives when
+    the second one has its place: as many records under the same sequences, so the broker answers the second one's
+    with success and drops it. Not one of its records is lost."""
+    source, target, make = own_line({"log.cleaner.backoff.ms": 200, "log.cleaner.delete.retention.ms": 3600000})
+    source.create_topic("t", partitions=1, config=COMPACTED)
+    one = make(["t"])
+    one.conf.update(mirror={"session_timeout": "60s"})
+    Load(source.bootstrap, "t", "plain", count=100).run()
+    worker = one.worker("w1")
+    one.wait_caught_up()
+    worker.sigstop()
+    time.sleep(1)  # the Fetch that it had asked for is answered, with nothing
+    now = int(time.time() * 1000)
+    with RawClient(source.bootstrap) as raw:
+        first = [Record(i, now + i, b"late-%d" % i, b"%d" % i * 20_000, ()) for i in range(10)]
+        again = [Record(i, now + 20 + i, b"late-%d" % i, b"again %d" % i * 3_000, ()) for i in range(5)]
+        error, begin = raw.produce("t", 0, build(first))
+        assert error == 0
+        time.sleep(0.3)  # a segment of its own
+        assert raw.produce("t", 0, build(again))[0] == 0
+    compact(source, "t", 1, least=1)
+    left = [r.offset for b in data_batches(source, "t", 1) if b.base_offset == begin for r in b.records()]
+    assert left == list(range(begin + 5, begin + 10)), "the topic is not what the test is about"
+    with RawClient(target.bootstrap) as raw:
+        newest = list(raw.walk("t", 0))[-1]
+        ghost = build(
+            first[:5], producer_id=newest.producer_id, producer_epoch=0, base_sequence=newest.last_sequence + 1
+        )
+        assert raw.produce("t", 0, ghost) == (0, newest.next_offset)
+    worker.sigcont()
+    one.wait_caught_up()
+    assert counted(source, "t") <= counted(target, "t"), "records are lost"
+    assert counted(target, "t") - counted(source, "t") == Counter((r.timestamp, r.key, r.value) for r in first[:5]), (
+        "beside them there are those that were in the late batch"
+    )
+    (doubt,) = [line for line in worker.events() if "holds other records" in line]
+    assert f"source offsets {begin + 5}..{begin + 9}" in doubt, "it was not the batch in question that was dropped"
+    assert worker.metrics().sum("ferry_link_read_back_batches_total") > 0
+    assert fold(source, "t") == fold(target, "t")
+    one.prove_sequences("t")
 
 
 # -- LogAppendTime, codecs -------------------------------------------------------------------------------------------

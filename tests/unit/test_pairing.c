@@ -49,7 +49,7 @@ static struct pairing run(const char *target, const char *source, bool batches, 
     struct pairing out;
     fill(&left, target);
     fill(&right, source);
-    pairing_run(&out, &left, &right, batches, false, at_end, 1);
+    pairing_run(&out, &left, &right, 0, batches, false, at_end, 1);
     pair_list_done(&left);
     pair_list_done(&right);
     return out;
@@ -272,7 +272,7 @@ static void batches_with_holes_are_paired_by_record(void **state)
     pair_list_init(&source);
     add_batch(&target, 0, 3, 5);
     add_batch(&source, 10, 3, 5);
-    pairing_run(&out, &target, &source, true, false, true, -1);
+    pairing_run(&out, &target, &source, 0, true, false, true, -1);
     assert_int_equal(out.verdict, PAIRING_NEED_RECORDS);
     pairing_done(&out);
     pair_list_clear(&target);
@@ -280,12 +280,12 @@ static void batches_with_holes_are_paired_by_record(void **state)
     add_batch(&target, 0, 3, -1);
     pair_list_missing(&source, 9, 10);
     add_batch(&source, 10, 3, -1);
-    pairing_run(&out, &target, &source, true, false, true, -1);
+    pairing_run(&out, &target, &source, 0, true, false, true, -1);
     assert_int_equal(out.verdict, PAIRING_NEED_RECORDS); /* a gap: how much is gone? */
     pairing_done(&out);
     pair_list_clear(&source);
     add_batch(&source, 10, 3, -1);
-    pairing_run(&out, &target, &source, true, false, true, -1);
+    pairing_run(&out, &target, &source, 0, true, false, true, -1);
     assert_int_equal(out.verdict, PAIRING_DONE);
     assert_int_equal(out.source_next, 13);
     pairing_done(&out);

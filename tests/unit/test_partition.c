@@ -16,7 +16,8 @@
 
 static const struct transfer_limits no_limits = {.max_message_bytes = INT64_MAX,
                                                  .max_timestamp = INT64_MAX};
-static const struct partition_bounds wide = {.window_bytes = 1 << 20, .queue_bytes = 1 << 20};
+static const struct partition_bounds wide = {
+    .window_bytes = 1 << 20, .queue_bytes = 1 << 20, .window_records = 1 << 20};
 
 struct bench {
     struct model_source source;
@@ -52,7 +53,7 @@ static void place(struct bench *bench, int64_t source_next, int64_t target_next,
                                   .target_next = target_next,
                                   .sequence_next = sequence,
                                   .leader_epoch = -1};
-    partition_place(&bench->core, &at);
+    partition_place(&bench->core, &at, false);
 }
 
 static enum partition_took take(struct bench *bench, int64_t from, int32_t batches)
@@ -204,7 +205,8 @@ static void the_window_bounds_what_flies_and_what_is_fetched(void **state)
         model_source_append(&bench->source, 2, -1, false);
     }
     place(bench, 0, 0, 0);
-    struct partition_bounds bounds = {.window_bytes = 1, .queue_bytes = 1 << 20};
+    struct partition_bounds bounds = {
+        .window_bytes = 1, .queue_bytes = 1 << 20, .window_records = 1 << 20};
     const struct partition_bounds short_queue = {.window_bytes = 1 << 20, .queue_bytes = 1};
     assert_true(partition_wants(&bench->core, &bounds));
     assert_int_equal(take(bench, 0, 9), TOOK_OK);
@@ -268,6 +270,93 @@ static void a_hole_is_not_settled_while_something_is_in_the_window(void **state)
 }
 
 /* Indices wrap, the ring grows while it is not at its beginning. */
+/* Batches of 3, 3 (which compaction takes), 2, 2 and 2 records, behind a resume. */
+static void take_with_a_hole(struct bench *bench, int64_t unsure_records)
+{
+    const int32_t counts[] = {3, 3, 2, 2, 2};
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        model_source_append(&bench->source, counts[i], -1, false);
+    }
+    model_source_compact(&bench->source, 1, true, false, 0);
+    bench->core.unsure_records = unsure_records;
+    place(bench, 0, 100, 0);
+    assert_int_equal(take(bench, 0, 9), TOOK_OK);
+}
+
+/* As the target holds it. */
+static struct batch at_target(const struct parcel *parcel)
+{
+    struct batch batch;
+    struct err err;
+    assert_int_equal(batch_walk(parcel->data, parcel->len, &batch, &err), BATCH_WALK_ONE);
+    batch.base_offset = parcel->target_first;
+    return batch;
+}
+
+static void behind_a_hole_it_counts_when_it_was_read_back(void **state)
+{
+    struct bench *bench = *state;
+    take_with_a_hole(bench, 6);
+    assert_false(send_next(bench)->read_back); /* all readers counted so far alike */
+    assert_int_equal(answer(bench, 0, 100), ANSWERED_ADVANCED);
+    struct parcel *parcel = send_next(bench);
+    assert_true(parcel->read_back);
+    parcel_release(parcel);
+    assert_null(partition_peek(&bench->core, &wide)); /* it flies alone */
+    assert_int_equal(answer(bench, 0, 103), ANSWERED_UNPROVEN);
+    assert_null(partition_peek(&bench->core, &wide));
+    assert_int_equal(bench->core.at.source_next, 3);
+    struct batch found = at_target(parcel);
+    assert_true(partition_same(&bench->core, &found, &bench->err));
+    partition_proven(&bench->core, &bench->ack);
+    assert_int_equal(bench->ack.run.source_first, 6);
+    assert_int_equal(bench->core.at.source_next, 8);
+    /* What a dead worker can have sent ends with sequence 5: this one begins there. */
+    assert_true(send_next(bench)->read_back);
+    assert_int_equal(answer(bench, 0, 105), ANSWERED_UNPROVEN);
+    partition_proven(&bench->core, &bench->ack);
+    assert_false(send_next(bench)->read_back);
+    assert_int_equal(answer(bench, 0, 107), ANSWERED_ADVANCED);
+    assert_int_equal(bench->core.at.source_next, 12);
+}
+
+static void another_batch_in_its_place_is_told(void **state)
+{
+    struct bench *bench = *state;
+    take_with_a_hole(bench, 100);
+    send_next(bench);
+    assert_int_equal(answer(bench, 0, 100), ANSWERED_ADVANCED);
+    send_next(bench);
+    const struct parcel *next = partition_oldest(&bench->core) + 1; /* as many records */
+    assert_int_equal(answer(bench, 0, 103), ANSWERED_UNPROVEN);
+    struct batch other = at_target(next);
+    other.base_offset = 103;
+    assert_false(partition_same(&bench->core, &other, &bench->err));
+    assert_non_null(strstr(bench->err.what, "target offset 103 holds other records"));
+    assert_non_null(strstr(bench->err.what, "source offsets 6..7"));
+    partition_drop(&bench->core);
+}
+
+static void nothing_is_read_back_without_holes_or_of_ids_that_nobody_had(void **state)
+{
+    struct bench *bench = *state;
+    take_with_a_hole(bench, 0);
+    for (int64_t at = 100; at < 109; at = bench->core.at.target_next) {
+        assert_false(send_next(bench)->read_back);
+        assert_int_equal(answer(bench, 0, at), ANSWERED_ADVANCED);
+    }
+    bench->core.unsure_records = 100;
+    model_source_append(&bench->source, 2, -1, false);
+    place(bench, 12, 109, 9);
+    assert_int_equal(take(bench, 12, 9), TOOK_OK);
+    assert_false(send_next(bench)->read_back);
+    partition_drop(&bench->core);
+    partition_place(&bench->core, &bench->core.at, true); /* the stretch before had some */
+    assert_int_equal(take(bench, 12, 9), TOOK_OK);
+    assert_true(send_next(bench)->read_back);
+    partition_drop(&bench->core);
+}
+
 static void the_ring_grows_in_any_state(void **state)
 {
     struct bench *bench = *state;
@@ -485,6 +574,11 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_hole_is_not_settled_while_something_is_in_the_window,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(behind_a_hole_it_counts_when_it_was_read_back, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(another_batch_in_its_place_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            nothing_is_read_back_without_holes_or_of_ids_that_nobody_had, setup, teardown),
         cmocka_unit_test_setup_teardown(the_ring_grows_in_any_state, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -327,7 +327,7 @@ static void stored(struct bench *bench, int64_t source_next, int64_t target_next
 static void copied_by_name(struct bench *bench)
 {
     bench->options.by_content = true;
-    bench->options.repeats_span = 100;
+    bench->options.before_span = 100;
     bench->options.source_topic_id = topic_id_of_name("lkc-1", "orders");
     grow(bench, 5, 4);
     for (int64_t at = 0; at < 20; at += 4) {
@@ -440,7 +440,7 @@ static void by_content_a_position_may_lie_inside_a_batch_of_the_target(void **st
 {
     struct bench *bench = *state;
     bench->options.by_content = true;
-    bench->options.repeats_span = 100;
+    bench->options.before_span = 100;
     grow(bench, 4, 4);
     for (int64_t at = 0; at < 16; at += 4) {
         copy(bench, at);
@@ -458,7 +458,7 @@ static void by_content_repeats_of_before_the_checkpoint_are_known(void **state)
 {
     struct bench *bench = *state;
     bench->options.by_content = true;
-    bench->options.repeats_span = 100;
+    bench->options.before_span = 100;
     grow(bench, 4, 4);
     copy(bench, 0);
     copy(bench, 4);
@@ -479,7 +479,7 @@ static void by_content_a_tail_that_is_late_is_waited_for(void **state)
 {
     struct bench *bench = *state;
     bench->options.by_content = true;
-    bench->options.repeats_span = 100;
+    bench->options.before_span = 100;
     grow(bench, 4, 4);
     copy(bench, 0);
     copy(bench, 4);
@@ -494,7 +494,7 @@ static void by_content_the_tail_is_found_without_a_checkpoint(void **state)
 {
     struct bench *bench = *state;
     bench->options.by_content = true;
-    bench->options.repeats_span = 100;
+    bench->options.before_span = 100;
     grow(bench, 4, 4);
     copy(bench, 0);
     copy(bench, 4);
@@ -510,7 +510,7 @@ static void by_content_a_log_that_was_filled_again_is_a_fault(void **state)
 {
     struct bench *bench = *state;
     bench->options.by_content = true;
-    bench->options.repeats_span = 100;
+    bench->options.before_span = 100;
     grow(bench, 4, 4);
     copy(bench, 0);
     copy_as(bench, 8, 4, 0);
@@ -527,7 +527,7 @@ static void by_content_others_records_at_the_beginning_are_others(void **state)
 {
     struct bench *bench = *state;
     bench->options.by_content = true;
-    bench->options.repeats_span = 100;
+    bench->options.before_span = 100;
     grow(bench, 5, 4);
     model_source_delete_before(&bench->source, 8);
     model_target_foreign(&bench->target, 2, false);
@@ -543,7 +543,7 @@ static void by_content_a_hole_is_a_fault(void **state)
 {
     struct bench *bench = *state;
     bench->options.by_content = true;
-    bench->options.repeats_span = 100;
+    bench->options.before_span = 100;
     grow(bench, 4, 4);
     copy(bench, 0);
     copy_as(bench, 8, 4, 0);
