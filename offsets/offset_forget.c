@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/heap.h"
-#include "base/number.h"
 #include "offsets/offset_inside.h"
 
 #define TOPIC_BYTES 250
