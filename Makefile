@@ -169,6 +169,7 @@ check: ## unit tests under sanitizers (SAN=thread for the other kind; ONLY=test_
 
 run-unit: $(if $(ONLY),$(B)/unit/$(ONLY),$(unit_programs))
 	$(Q)ASAN_OPTIONS=$${ASAN_OPTIONS:-detect_leaks=1:strict_string_checks=1} UBSAN_OPTIONS=print_stacktrace=1 \
+		TSAN_OPTIONS=suppressions=$(CURDIR)/tests/unit/thread.supp \
 		V=$(V) tools/run_units.sh $^
 
 fuzz: ## every decoder's fuzzer for FUZZ_SECONDS (10)
@@ -265,7 +266,7 @@ lint-tidy:
 # unref(), while another is held.
 analyzer_off := -Wno-analyzer-malloc-leak
 counted := -Wno-analyzer-use-after-free -Wno-analyzer-use-of-uninitialized-value
-build/analyzer/mirror/engine.o build/analyzer/failover/preflight.o: analyzer_off += $(counted)
+build/analyzer/mirror/engine.o build/analyzer/mirror/task.o build/analyzer/failover/preflight.o: analyzer_off += $(counted)
 lint-analyzer: $(patsubst %.c,build/analyzer/%.o,$(sources) $(mains))
 build/analyzer/%.o: %.c
 	$(call say,ANALYZE,$<)

@@ -62,8 +62,8 @@ static bool take(struct aws_keys *keys, struct https *https, const char *access_
     aws_keys_done(keys);
     https_hide(https, secret);
     https_hide(https, token);
-    keys->access_key = must(strdup(access_key));
-    keys->secret = must(strdup(secret));
+    keys->access_key = must_copy(access_key);
+    keys->secret = must_copy(secret);
     if (has_token && asprintf(&keys->token_header, "X-Amz-Security-Token: %s", token) < 0) {
         abort();
     }

@@ -308,6 +308,27 @@ static bool take(const struct message_query *query, const ldns_pkt *packet,
     return take_section(out, ldns_pkt_additional(packet), err);
 }
 
+/* A second signature is a format error (RFC 8945, 5.2); ldns_wire2pkt() of ldns 1.8 keeps the last one and loses the memory of
+ * the others. */
+static bool signed_twice(const uint8_t *wire, size_t len)
+{
+    size_t at = HEADER_BYTES;
+    int signatures = 0;
+    for (int section = 0; section < 4; section++) {
+        int count = wire[4 + 2 * section] << 8 | wire[5 + 2 * section];
+        for (int i = 0; i < count; i++) {
+            ldns_rr *record = NULL;
+            ldns_pkt_section kind = section == 0 ? LDNS_SECTION_QUESTION : LDNS_SECTION_ANSWER;
+            if (ldns_wire2rr(&record, wire, len, &at, kind) != LDNS_STATUS_OK) {
+                return signatures > 1; /* no message: told by who reads it whole */
+            }
+            signatures += ldns_rr_get_type(record) == LDNS_RR_TYPE_TSIG;
+            ldns_rr_free(record);
+        }
+    }
+    return signatures > 1;
+}
+
 bool message_read(const struct message_query *query, const uint8_t *wire, size_t len,
                   struct message_answer *out, struct err *err)
 {
@@ -318,7 +339,7 @@ bool message_read(const struct message_query *query, const uint8_t *wire, size_t
     if (another) {
         return err_set(err, ERR_RETRY, "no answer to what was asked");
     }
-    if (ldns_wire2pkt(&packet, wire, len) != LDNS_STATUS_OK) {
+    if (signed_twice(wire, len) || ldns_wire2pkt(&packet, wire, len) != LDNS_STATUS_OK) {
         return unreadable(err, "no message of DNS");
     }
     bool ok = take(query, packet, &answer, err);

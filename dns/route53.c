@@ -205,7 +205,7 @@ static bool alias_to(const struct route53 *self, const char *to, struct route53_
 static bool alias_changes(const struct route53 *self, const char *name,
                           const struct dns_change *change, char out[CHANGES_BYTES], struct err *err)
 {
-    struct route53_alias to;
+    struct route53_alias to = {.evaluate_health = false};
     char old[CHANGE_BYTES] = "";
     char fresh[CHANGE_BYTES];
     size_t len = 0;

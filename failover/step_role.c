@@ -55,7 +55,7 @@ static void tell_redis(struct operation *op)
 static bool raise(struct operation *op, const struct config_site *primary, struct err *err)
 {
     json_t *role = operation_sign(
-        op, json_pack("{sIssso}", "epoch", (json_int_t)(op->state->role_epoch + 1), "primary",
+        op, json_pack("{sIssso}", "epoch", (json_int_t)op->state->role_epoch + 1, "primary",
                       primary->name, "secondaries", secondaries(op, primary)));
     char *text = json_text(role);
     const struct control_record record = {.key = "role", .value = text};
@@ -95,10 +95,9 @@ bool step_role_undo(struct operation *op, struct err *err)
 
 bool step_role_plan(struct operation *op, struct err *err)
 {
-    operation_say(op, "epoch %lld: %s would be primary", (long long)(op->role_epoch + 1),
+    operation_say(op, "epoch %lld: %s would be primary", (long long)op->role_epoch + 1,
                   op->to->name);
     return operation_keep(
         op, "role",
-        json_pack("{sIss}", "epoch", (json_int_t)(op->role_epoch + 1), "primary", op->to->name),
-        err);
+        json_pack("{sIss}", "epoch", (json_int_t)op->role_epoch + 1, "primary", op->to->name), err);
 }

@@ -105,7 +105,9 @@ struct control_writer *control_writer_prepare(const struct config_client *client
 MUST_CHECK
 bool control_writer_begin(struct control_writer *writer, struct err *err);
 void control_writer_free(struct control_writer *writer);
-/* Certificates were renewed on disk: a writer that is made anew reads them. */
+/* Is it to be made anew? Certificates were renewed on disk, and are read then; or a transaction could not be ended in the
+ * whole time of a call: behind a cluster that was away librdkafka may wait for that end for ever, and init_transactions()
+ * of a new client ends it. */
 bool control_writer_is_old(struct control_writer *writer);
 struct control_record {
     const char *key;

@@ -46,6 +46,7 @@ struct control_writer {
     char topic[CONTROL_TOPIC_BYTES];
     char id[WRITER_ID_BYTES]; /* transactional.id */
     enum open_end open;
+    bool stuck; /* a whole call did not end what is open */
 };
 
 static int32_t left_ms(int64_t until_ms)
@@ -328,7 +329,8 @@ bool control_write_again(struct control_writer *writer, struct err *err)
 
 bool control_writer_is_old(struct control_writer *writer)
 {
-    return writer->single ? control_single_is_old(writer->single) : client_is_old(writer->client);
+    return writer->single ? control_single_is_old(writer->single)
+                          : writer->stuck || client_is_old(writer->client);
 }
 
 bool control_write(struct control_writer *writer, const struct control_record *records,
@@ -341,6 +343,7 @@ bool control_write(struct control_writer *writer, const struct control_record *r
     client_refresh(writer->client);
     client_drop_events(writer->client);
     if (!end_open(writer, until_ms, err)) {
+        writer->stuck = writer->open != OPEN_NONE;
         return false;
     }
     rd_kafka_error_t *error = rd_kafka_begin_transaction(client_handle(writer->client));

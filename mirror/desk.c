@@ -11,7 +11,7 @@ struct desk {
     int32_t lane;
     int32_t most;
     int32_t asked_count;
-    TAILQ_HEAD(, desk_place) waiting;
+    TAILQ_HEAD(desk_places, desk_place) waiting;
 };
 
 void desks_done(struct desks *desks)

@@ -12,6 +12,7 @@
 #include "base/heap.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "mirror/beat_rows.h"
 
 #define BEAT_MS         1000
 #define FAULT_REPEAT_MS 30000 /* Redis may have been flushed: what it took is told again */
@@ -66,7 +67,7 @@ struct heartbeat {
     char beats_key[KEY_BYTES];
     char *to;
     struct loop_timer *timer;
-    TAILQ_HEAD(, fault) faults;
+    TAILQ_HEAD(fault_list, fault) faults;
     void *faults_by_place; /* of tsearch(); each partition that begins clears its own */
     uint64_t versions_count;
     uint64_t taken[ORDERS_TAKEN]; /* hashes of (field, value); 0 = free */
@@ -193,6 +194,7 @@ static void send_beat(struct heartbeat *heartbeat)
     /* On our clock, so that `status` can tell how old the line is even when the worker is gone. */
     json_object_set_new(report, "time_ms",
                         json_integer(clock_wall_ms(loop_clock(heartbeat->loop))));
+    beat_rows_pack(report);
     char *text = json_text(report);
     json_decref(report);
     const char *argv[] = {"HSET", heartbeat->workers_key, heartbeat->worker, text};

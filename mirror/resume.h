@@ -163,7 +163,7 @@ struct resume {
     struct checkpoint
         runs_from; /* where they begin: the checkpoint that was used; valid unless event.began */
     bool
-        compacted; /* RESUME_DONE: offsets of the source were empty in the stretch that was paired, or passed over before */
+        compacted; /* RESUME_DONE: offsets of the source were empty in the stretch that was paired */
     struct resume_event event;
     enum resume_fault fault;
     struct err

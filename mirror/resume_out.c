@@ -116,7 +116,6 @@ enum resume_need resume_finish(struct resume *resume, int64_t source_next, int64
     if (behind > source_next && !leave_out(resume, behind)) {
         return resume_generations_used(resume);
     }
-    resume->compacted = resume->compacted || resume_passed_over(&resume->at);
     if (behind < resume->source.log_start) {
         resume->fault_source_from = source_next;
         resume->fault_source_to = resume->source.log_start;

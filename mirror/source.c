@@ -129,6 +129,10 @@ static void refused(struct task *task, const struct partition_refusal *refusal,
     task_fault(task, FAULT_BATCH_REFUSED, refusal->source_first, refusal->source_next, &why);
 }
 
+/* Of a worker that died nothing arrives later than this: a broker that answered our resume has it in its socket, and serves
+ * that connection, or has ended it, within the seconds that each request may wait for replicas. */
+#define LATE_MS 300000
+
 static void take_records(struct task *task, struct fetch_partition *fetched, struct buf *block)
 {
     struct partition_refusal refusal;
@@ -138,6 +142,9 @@ static void take_records(struct task *task, struct fetch_partition *fetched, str
                                                 engine->options.limits->partition_window_bytes};
     recode_plain_bytes(engine->recode, (size_t)engine->options.limits->link_window_bytes / 2);
     task->core.waits = sink_waits(task);
+    if (loop_now_ms(engine->loop) - task->started_ms >= LATE_MS) {
+        partition_sure(&task->core);
+    }
     switch (partition_take(&task->core, fetched, block, &engine->transfer_limits, &bounds, &refusal,
                            &err)) {
     case TOOK_OK:
@@ -172,6 +179,8 @@ static void diverged(struct task *task, const struct fetch_partition *fetched)
     task_doubt(task, &why);
 }
 
+/* Retention has passed us, mostly: nothing of what flies can be read a second time, and the map would not know where it
+ * stands. So a position that is out of range is a doubt when everything before it has been acknowledged. */
 static void fetch_failed(struct task *task, int16_t error)
 {
     struct err why = {0};
@@ -181,6 +190,10 @@ static void fetch_failed(struct task *task, int16_t error)
         if (!task->epoch_unchecked && task->core.fetch_epoch >= 0) {
             task->epoch_unchecked =
                 true; /* also said when the leader no longer knows our last epoch */
+            return;
+        }
+        if (partition_flight_count(&task->core) + partition_queued_count(&task->core) > 0) {
+            hold(task, TASK_HOLD_MS); /* what we have of it goes first */
             return;
         }
         err_set_code(&why, ERR_RETRY, error, "source offset %lld is out of range",

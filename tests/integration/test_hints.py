@@ -401,9 +401,12 @@ def test_what_a_lost_follower_did_not_acknowledge_is_bounded_too(own, folder, ne
     quorum = {"broker.session.timeout.ms": 60000, "replica.lag.time.max.ms": 90000}
     once = {"offsets.topic.replication.factor": 1, "transaction.state.log.replication.factor": 1}
     source = new_cluster("left")
-    target = new_cluster("right", brokers=3, controllers=1, heap="320m", props=quorum | once)
-    third = target.broker(3)
-    third.stop()  # nothing that an operation writes to stands there
+    target = new_cluster("right", start=False, brokers=3, controllers=1, heap="320m", props=quorum | once)
+    first, second, third = target.brokers  # the third comes last: nothing that an operation writes to stands there
+    for broker in (first, second):
+        broker.start(wait=False)
+    for broker in (first, second):
+        broker.wait_started()
     target.warm_coordinators()
     for own_topic in ("control", "hints"):
         target.create_topic(f"ferry.{own_topic}.{name}", assignment=[[1]], config={"cleanup.policy": "compact"})

@@ -93,9 +93,10 @@ def serials(cluster, topic):
 def test_retention_passes_a_mirror_that_runs(own, folder, target, redis_server, name, how):
     """S11: the broker's own retention deletes what a slow, or paused, mirror has not copied: never a silent jump to
     what is left, but a fault with the exact range; accepted, nothing but that range is missing."""
-    source = own(KafkaCluster("source", workdir=folder, props={"log.retention.check.interval.ms": 300})).start()
-    kept_bytes = {"segment.bytes": 1 << 20, "retention.bytes": 2 << 20, "file.delete.delay.ms": 100}
-    topic = source.create_topic(f"{name}.t", config=kept_bytes)
+    kept_bytes = {"log.segment.bytes": 1 << 20, "log.retention.bytes": 2 << 20, "log.segment.delete.delay.ms": 100}
+    props = {"log.retention.check.interval.ms": 300, **kept_bytes}  # the topic's would count at the target, too
+    source = own(KafkaCluster("source", workdir=folder, props=props)).start()
+    topic = source.create_topic(f"{name}.t")
     limits = {"initial": "256KiB", "steady": "256KiB"} if how == "slow" else {}
     one = Line(own, folder, source, target, redis_server, name, [topic], limits=limits)
     worker = one.worker("w1", wait=True)

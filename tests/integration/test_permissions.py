@@ -175,13 +175,13 @@ def is_called(pair, one, row):
     cluster, acl = pair
     where, kind, operation = row
     mine = acl.principal == f"User:{MIRROR}" and cluster is (one.source if where == "a" else one.target)
-    names = {
-        "topic": f"{one.name}.",
-        "control": f"ferry.control.{one.name}",
-        "group": f"ferry-{one.name}-a-b",
-        "keeper": f"ferry-keeper-{one.name}",
+    resources = {
+        "topic": ("topic", f"{one.name}."),
+        "control": ("topic", f"ferry.control.{one.name}"),
+        "group": ("group", f"ferry-{one.name}-a-b"),
+        "keeper": ("transactional-id", f"ferry-keeper-{one.name}"),
     }
-    return mine and acl.operation == operation and acl.name == names[kind]
+    return mine and acl.operation == operation and (acl.resource, acl.name) == resources[kind]
 
 
 @pytest.mark.long

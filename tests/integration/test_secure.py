@@ -16,7 +16,7 @@ from rig.secure import Authority, Listener, set_scram, write_secret
 
 USER, PASSWORD = "ferry", "correct horse, battery=staple"
 NEW_PASSWORD = "another-canary-5520"
-REAUTH_MS = 3000
+REAUTH_MS = 5000  # a second of it is left when a connection signs in anew: as much as a busy machine may take
 
 
 class Site:
@@ -132,7 +132,7 @@ def test_long_frames(line):
 
 @pytest.mark.long
 def test_sessions_are_made_anew_under_load(line):
-    """KIP-368: brokers end connections that have not signed in anew for 3 s. No doubt, no resume, exactly once."""
+    """KIP-368: brokers end connections that have not signed in anew for 5 s. No doubt, no resume, exactly once."""
     one = line("again")
     load = Load(one.source.bootstrap, one.topics[0], "lz4", count=None, partitions=4, rate=4000).start()
     worker = one.worker("w1", wait=True)

@@ -60,13 +60,14 @@ struct fixture {
     int64_t moved[2];      /* so far from where it belongs the first batch goes, and the second */
     int64_t listed_end;    /* of the target, as it tells */
     bool silent;           /* the target answers no Produce */
+    bool passed;           /* the source's log ends before what is asked for next */
+    int64_t acked_next;    /* source offset */
     struct batch taken[8]; /* the headers that came to the target */
     int32_t taken_count;
     int64_t target_end;
     /* over the path `batches` */
     struct writer kept; /* the newest batch that came to the target */
     enum { READ_BACK, READ_BACK_LOST, READ_BACK_OTHER, READ_BACK_DRAINED } read_back;
-    int64_t acked; /* source offset */
 };
 
 /* --- two clusters of one broker each ------------------------------------------------------------------------------ */
@@ -170,7 +171,7 @@ static void on_ack(void *arg, struct task *task, const struct ack *ack)
 {
     struct fixture *f = arg;
     (void)task;
-    f->acked = ack->at.source_next;
+    f->acked_next = ack->at.source_next;
 }
 
 static void on_doubt(void *arg, struct task *task, const struct err *why)
@@ -516,6 +517,8 @@ static enum fake_action fetch_log(void *arg, const struct fake_request *request,
     }
     struct fetch_partition part = {.topic = fake_text("orders"),
                                    .topic_id = f->source.topic.id,
+                                   .error = f->passed && left == 0 ? KAFKA_OFFSET_OUT_OF_RANGE
+                                                                   : KAFKA_NONE,
                                    .high_watermark = 100,
                                    .last_stable_offset = 100,
                                    .records = data,
@@ -683,6 +686,21 @@ static void what_the_source_lacks_now_goes_under_another_id(void **state)
     TURN_UNTIL(f->loop, PATIENCE_MS, f->taken_count == 3);
     assert_header(&f->taken[1], 4712, 0, 0);
     assert_header(&f->taken[2], 4712, 0, 3);
+}
+
+/* S11: nobody can read at the source any more what was on its way when retention passed it: its place is known by its
+ * acknowledgment alone. */
+static void a_position_that_retention_passed_is_a_doubt_when_what_flies_has_landed(void **state)
+{
+    struct fixture *f = *state;
+
+    f->passed = true;
+    fake_broker_faults(f->target.broker)->delay_ms = 100;
+    begin_records(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->doubts_count == 1);
+    assert_non_null(strstr(f->why.what, "source offset 15 is out of range"));
+    assert_int_equal(f->taken_count, 2);
+    assert_int_equal(f->acked_next, 15);
 }
 
 static void an_id_that_the_broker_contradicts_is_left(void **state)
@@ -900,7 +918,7 @@ static void behind_empty_offsets_it_counts_when_it_was_read_back(void **state)
 {
     struct fixture *f = *state;
     begin_compacted(f);
-    TURN_UNTIL(f->loop, PATIENCE_MS, f->acked == 22);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->acked_next == 22);
     assert_int_equal(f->taken_count, 2);
     assert_int_equal(engine_counters(f->engine)->read_back,
                      fake_broker_requests(f->target.broker, API_FETCH));
@@ -969,6 +987,9 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_the_source_lacks_now_goes_under_another_id, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_position_that_retention_passed_is_a_doubt_when_what_flies_has_landed, set_up,
+            tear_down),
         cmocka_unit_test_setup_teardown(an_id_that_the_broker_contradicts_is_left, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_leader_that_moved_contradicts_nothing, set_up, tear_down),

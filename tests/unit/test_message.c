@@ -306,6 +306,37 @@ static void secrets_that_are_none(void **state)
     }
 }
 
+/* A name server that signs twice costs no memory and is not believed. */
+static void two_signatures(void **state)
+{
+    uint8_t *bare = NULL;
+    uint8_t *wire = NULL;
+    size_t bare_len = 0;
+    size_t len = 0;
+    (void)state;
+    ask(&key);
+    ldns_pkt *packet = reply(LDNS_RCODE_NOERROR);
+    add(packet, LDNS_SECTION_ANSWER, "kafka.example.com. 30 IN CNAME a.example.com.");
+    assert_int_equal(ldns_pkt2wire(&bare, packet, &bare_len), LDNS_STATUS_OK);
+    assert_int_equal(
+        ldns_pkt_tsig_sign(packet, key.name, key.secret, 300, key.algorithm, query.mac),
+        LDNS_STATUS_OK);
+    assert_int_equal(ldns_pkt2wire(&wire, packet, &len), LDNS_STATUS_OK);
+    size_t signature_len = len - bare_len; /* it stands last */
+    uint8_t *twice = malloc(len + signature_len);
+    assert_non_null(twice);
+    memcpy(twice, wire, len);
+    memcpy(twice + len, wire + bare_len, signature_len);
+    err_clear(&err);
+    assert_true(message_read(&query, twice, len, &answer, &err));
+    twice[11] = 2; /* records of the additional section */
+    assert_false(message_read(&query, twice, len + signature_len, &answer, &err));
+    free(twice);
+    free(wire);
+    free(bare);
+    ldns_pkt_free(packet);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,6 +347,7 @@ int main(void)
         cmocka_unit_test_teardown(answers_to_something_else, tear_down),
         cmocka_unit_test_teardown(too_many_records, tear_down),
         cmocka_unit_test_teardown(signatures, tear_down),
+        cmocka_unit_test_teardown(two_signatures, tear_down),
         cmocka_unit_test_teardown(signatures_are_of_one_question, tear_down),
         cmocka_unit_test_teardown(an_update_is_a_compare_and_swap, tear_down),
         cmocka_unit_test_teardown(a_check_changes_nothing, tear_down),

@@ -1350,24 +1350,6 @@ static void merged_batches_are_paired_by_record(void **state)
     assert_int_equal(bench->resume.runs.runs[0].source_first, 5);
 }
 
-/* A dead worker read all three batches; the first is gone for the one after it, which sends the second in its place and
- * dies, too. Nothing is empty behind the checkpoint, and still the third one's place may be taken: by the second one of
- * the first reading, which fits behind that of the second. */
-static void what_was_passed_over_before_the_checkpoint_is_unsure(void **state)
-{
-    struct bench *bench = *state;
-    grow(bench, 3, 4);
-    copy_as(bench, 4, 0, 0);
-    model_source_compact(&bench->source, 0, true, false, 0);
-    stored(bench, 8, 4, 4, 0);
-    stands_at(bench, 8, 4, 4, 0);
-    copy_as(bench, 4, 4, 0); /* late */
-    assert_int_equal(bench->target.end, 8);
-    copy_as(bench, 8, 4, 0); /* answered with success */
-    assert_int_equal(bench->target.end, 8);
-    assert_true(bench->resume.compacted);
-}
-
 static void where_nothing_was_passed_over_nothing_is_unsure(void **state)
 {
     struct bench *bench = *state;
@@ -1533,7 +1515,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(merged_batches_are_paired_by_record),
-        T(what_was_passed_over_before_the_checkpoint_is_unsure),
         T(where_nothing_was_passed_over_nothing_is_unsure),
         T(before_the_checkpoint_nothing_is_too_deep),
         T(a_vanished_tail_is_counted_from_where_the_source_begins),

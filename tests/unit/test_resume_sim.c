@@ -1111,7 +1111,7 @@ static void fetch(struct world *world, struct worker *worker)
     struct ack ack;
     switch (partition_take(core, &fetched, block, &limits, &bounds, &refusal, &err)) {
     case TOOK_OK:
-        if (partition_settle(core, !world->cleaner, &ack)) {
+        if (partition_settle(core, &ack)) {
             say(world, "worker %d settles at %lld", (int)(worker - world->workers),
                 (long long)core->at.source_next);
         }

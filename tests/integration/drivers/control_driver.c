@@ -70,11 +70,26 @@ static int watch(const struct config_client *client, const char *service)
     return 0;
 }
 
-static void write_all(void)
+/* As the keeper does. */
+static void renew(const struct config_client *client, const char *service, const char *role,
+                  struct err *err)
+{
+    if (writer != NULL && control_writer_is_old(writer)) {
+        say("renewed");
+        control_writer_free(writer);
+        writer = NULL;
+    }
+    if (writer == NULL) {
+        writer = control_writer_new(client, service, role, err);
+    }
+}
+
+static void write_all(const struct config_client *client, const char *service, const char *role)
 {
     struct err err;
     int64_t began_ms = clock_now_ms(clock_system());
-    if (control_write(writer, records, records_count, &err)) {
+    renew(client, service, role, &err);
+    if (writer != NULL && control_write(writer, records, records_count, &err)) {
         say("written count=%zu ms=%lld", records_count,
             (long long)(clock_now_ms(clock_system()) - began_ms));
     } else {
@@ -108,7 +123,7 @@ static int write_records(const struct config_client *client, const char *service
         } else if (count == 2 && strcmp(words[0], "del") == 0) {
             records[records_count++] = (struct control_record){strdup(words[1]), NULL};
         } else if (count == 1) {
-            write_all();
+            write_all(client, service, role);
         }
     }
     control_writer_free(writer);
