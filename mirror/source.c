@@ -142,9 +142,6 @@ static void take_records(struct task *task, struct fetch_partition *fetched, str
                                                 engine->options.limits->partition_window_bytes};
     recode_plain_bytes(engine->recode, (size_t)engine->options.limits->link_window_bytes / 2);
     task->core.waits = sink_waits(task);
-    if (loop_now_ms(engine->loop) - task->started_ms >= LATE_MS) {
-        partition_sure(&task->core);
-    }
     switch (partition_take(&task->core, fetched, block, &engine->transfer_limits, &bounds, &refusal,
                            &err)) {
     case TOOK_OK:
@@ -235,8 +232,13 @@ static void take_partition(struct task *task, struct fetch_partition *fetched, s
         diverged(task, fetched);
         return;
     }
+    if (loop_now_ms(task->engine->loop) - task->started_ms >= LATE_MS) {
+        partition_sure(&task->core);
+    }
     if (fetched->records_len > 0) {
         take_records(task, fetched, block);
+    } else {
+        task_settle(task); /* it may be sure since */
     }
     task->steady = task->steady || task->core.fetch_next >= fetched->last_stable_offset;
 }

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "kafka/topic_id.h"
 #include "mirror/engine.h"
+#include "mirror/engine_inside.h"
 #include "tests/fake/answers.h"
 #include "tests/fake/batches.h"
 #include "tests/fake/broker.h"
@@ -899,11 +900,8 @@ static enum fake_action fetch_back(void *arg, const struct fake_request *request
     return f->read_back == READ_BACK_LOST ? FAKE_CLOSE : FAKE_ANSWER;
 }
 
-/* Two batches of the source, and empty offsets between the two. */
-static void begin_compacted(struct fixture *f)
+static void begin_batches(struct fixture *f)
 {
-    fake_batch_plain(&f->log, 10, 3, 10, CODEC_LZ4);
-    fake_batch_plain(&f->log, 20, 2, 10, CODEC_NONE);
     fake_broker_on(f->source.broker, API_LIST_OFFSETS, list_log, f);
     fake_broker_on(f->source.broker, API_FETCH, fetch_log, f);
     fake_broker_on(f->target.broker, API_PRODUCE, produce, f);
@@ -912,6 +910,29 @@ static void begin_compacted(struct fixture *f)
     run_until(f, &f->resumed);
     assert_int_equal(f->how, RESUME_DONE);
     engine_start(f->engine, f->task);
+}
+
+/* Two batches of the source, and empty offsets between the two. */
+static void begin_compacted(struct fixture *f)
+{
+    fake_batch_plain(&f->log, 10, 3, 10, CODEC_LZ4);
+    fake_batch_plain(&f->log, 20, 2, 10, CODEC_NONE);
+    begin_batches(f);
+}
+
+/* Nothing comes any more: a switchover waits for the position at the end. */
+static void empty_offsets_at_the_end_are_passed_when_nothing_is_late_any_more(void **state)
+{
+    struct fixture *f = *state;
+    const struct fake_batch header = {.base_offset = 20, .last_offset_delta = 4, .producer_id = -1};
+    fake_batch_plain(&f->log, 10, 3, 10, CODEC_LZ4);
+    fake_batch_write(&f->log, &header);
+    begin_batches(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->acked_next == 13);
+    turn_for(f->loop, 200);
+    assert_int_equal(f->acked_next, 13);
+    f->task->started_ms -= 300000;
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->acked_next == 25);
 }
 
 static void behind_empty_offsets_it_counts_when_it_was_read_back(void **state)
@@ -962,6 +983,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(it_finds_its_position, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_source_whose_leader_changes_is_asked_from_the_beginning,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            empty_offsets_at_the_end_are_passed_when_nothing_is_late_any_more, set_up, tear_down),
         cmocka_unit_test_setup_teardown(behind_empty_offsets_it_counts_when_it_was_read_back,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_cannot_be_read_back_is_a_doubt, set_up, tear_down),
