@@ -466,6 +466,9 @@ bool partition_same(const struct partition *partition, const struct batch *found
     if (same) {
         return true;
     }
+    if (err->what[0] != '\0') {
+        return err_wrap(err, "reading back target offset %lld", (long long)parcel->target_first);
+    }
     err_set(err, ERR_RETRY,
             "target offset %lld holds other records than those of source offsets %lld..%lld that "
             "the broker "
