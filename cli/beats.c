@@ -4,11 +4,29 @@
 #include <string.h>
 #include <time.h>
 
+#include "cli/context.h"
+#include "mirror/beat_rows.h"
+
 /* A heartbeat comes each second. One whose time differs by more from ours is watched: the other host's clock may be
  * wrong. One that differs by more than ten minutes is of a worker that is gone. */
 #define FRESH_MS  5000
 #define GONE_MS   600000
 #define RECENT_MS 86400000
+
+json_t *beats_read(struct context *context, struct err *err)
+{
+    json_t *all = context_service_hash(context, "workers", err);
+    const char *name;
+    void *next;
+    json_t *worker;
+    json_object_foreach_safe(all, next, name, worker)
+    {
+        if (!beat_rows_unpack(worker)) {
+            json_object_del(all, name);
+        }
+    }
+    return all;
+}
 
 int64_t beat_ms(const json_t *worker)
 {

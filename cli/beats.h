@@ -7,6 +7,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct context;
+struct err;
+
+/* All workers of the service, {WORKER: its heartbeat}: each as it told it whole. NULL: Redis does not say. */
+json_t *beats_read(struct context *context, struct err *err);
 /* Its time, ms since 1970; -1 = it has none. */
 int64_t beat_ms(const json_t *worker);
 bool beat_of_link(const json_t *worker, const char *from, const char *to);

@@ -76,7 +76,7 @@ static struct shown_link *link_of(struct show *show)
 /* false: Redis does not say. */
 static bool gather(struct context *context, struct shown_link *link, struct err *err)
 {
-    json_t *beats = context_service_hash(context, "workers", err);
+    json_t *beats = beats_read(context, err);
     json_t *alive = beats == NULL ? NULL : alive_of(context, beats, link->beats);
     struct top before = link->top;
     bool known =

@@ -61,7 +61,7 @@ static void ask_control(struct status *status, struct context *context)
 /* How old a heartbeat is counts from when it was read: what was asked before may have taken seconds. */
 static json_t *read_workers(struct status *status, struct context *context)
 {
-    json_t *all = context_service_hash(context, "workers", &status->redis_err);
+    json_t *all = beats_read(context, &status->redis_err);
     status->now_ms = clock_wall_ms(clock_system());
     return all;
 }

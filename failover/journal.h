@@ -7,7 +7,8 @@
  * A beat every 3 s tells others that somebody is at work. All records go through one door (the fenced writer, or a test's).
  * A door that says ERR_FATAL was taken by somebody: by another operator, who raised the beat or stands in resumed_by; then nothing
  * is written any more. Or by a command that became the writer for a moment and found this operation open: what stands there is
- * still ours, and the door is opened once more. Copies go to Redis and to a file of this host; they are never
+ * still ours, and the door is opened once more; an end that stands letter by letter as it was written is one, though its answer
+ * was lost. Copies go to Redis and to a file of this host; they are never
  * read, and the host's disk is not waited for.
  *
  * @thread one, and the beat's inside

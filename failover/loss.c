@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "mirror/beat_rows.h"
 
 /* --- what workers told last --------------------------------------------------------------------------------------- */
 
@@ -36,7 +37,7 @@ static json_t *workers_of(struct operation *op)
         }
         json_t *worker = json_parse(value->str, value->len, "worker", NULL);
         const char *of = json_string_value(json_object_get(worker, "link"));
-        if (of != NULL && strcmp(of, link) == 0) {
+        if (of != NULL && strcmp(of, link) == 0 && beat_rows_unpack(worker)) {
             json_object_set(out, name->str, worker);
         }
         json_decref(worker);

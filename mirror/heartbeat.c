@@ -12,6 +12,7 @@
 #include "base/heap.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "mirror/beat_rows.h"
 
 #define BEAT_MS         1000
 #define FAULT_REPEAT_MS 30000 /* Redis may have been flushed: what it took is told again */
@@ -193,6 +194,7 @@ static void send_beat(struct heartbeat *heartbeat)
     /* On our clock, so that `status` can tell how old the line is even when the worker is gone. */
     json_object_set_new(report, "time_ms",
                         json_integer(clock_wall_ms(loop_clock(heartbeat->loop))));
+    beat_rows_pack(report);
     char *text = json_text(report);
     json_decref(report);
     const char *argv[] = {"HSET", heartbeat->workers_key, heartbeat->worker, text};

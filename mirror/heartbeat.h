@@ -1,6 +1,6 @@
 /* What this worker does, for `ferry status`, and orders from the command; both through Redis, so both may be away.
  *
- * Each second: HSET PREFIX{SERVICE}:workers WORKER JSON; faults to FROM>TO:faults; orders are read from FROM>TO:orders
+ * Each second: HSET PREFIX{SERVICE}:workers WORKER JSON (mirror/beat_rows); faults to FROM>TO:faults; orders are read from FROM>TO:orders
  * (HGETALL) and handed to the link when the partition is ours, then deleted. FROM>TO:beats has for each worker when it told
  * last, in ms on Redis's own clock, negative once it left in order: an operation that cannot ask dead workers judges by it
  * how long they have been silent (docs/adr/0015). `roles` remembers, for each target site, the

@@ -14,6 +14,7 @@
 #include "base/heap.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "kafka/error.h"
 #include "mirror/streams.h"
 
 #define ADMIN_TIMEOUT_MS \
@@ -40,6 +41,7 @@ struct keeper_shared { /* under the mutex */
     int64_t fenced_ms;
     struct control_state *state;          /* our copy; NULL = not seen yet */
     const struct config_service *service; /* read again; NULL = nothing new */
+    json_t *asked;                        /* keeper_ask(); NULL = nothing */
     int32_t refs_count;                   /* the owner and each post under way */
 };
 
@@ -238,6 +240,7 @@ struct post {
     bool trouble;
     bool done;
     struct topic_sync sync;
+    json_t *gone; /* NULL = nobody asked */
     struct err err;
 };
 
@@ -248,6 +251,7 @@ static void keeper_unref(struct keeper *keeper)
     pthread_mutex_unlock(&keeper->mutex);
     if (last) {
         state_drop(keeper->shared.state);
+        json_decref(keeper->shared.asked);
         if (keeper->shared.service) {
             config_free(keeper->shared.service->config);
         }
@@ -271,6 +275,10 @@ static void post_arrived(void *arg)
                               post->done ? NULL : &post->err);
         }
     }
+    if (!keeper->closed && post->gone && callbacks->gone) {
+        callbacks->gone(callbacks->arg, post->gone);
+    }
+    json_decref(post->gone);
     topic_sync_done(&post->sync);
     free(post);
     keeper_unref(keeper);
@@ -278,12 +286,13 @@ static void post_arrived(void *arg)
 
 /* take_sync NULL: err says why there is none. */
 static void post_send(struct keeper *keeper, struct topic_sync *take_sync, const struct err *err,
-                      bool trouble)
+                      bool trouble, json_t *take_gone)
 {
     struct post *post = calloc(1, sizeof(*post));
     assert(post);
     post->keeper = keeper;
     post->trouble = trouble;
+    post->gone = take_gone;
     if (take_sync) {
         post->done = true;
         post->sync = *take_sync;
@@ -494,18 +503,14 @@ static void set_fenced(struct keeper *keeper, const struct err *err)
     pthread_mutex_unlock(&keeper->mutex);
     log_warn("keeper.fenced", "service=%s why=%s then=\"comes back when no operation is open\"",
              keeper->options.service->name, log_quote(err->what).text);
-    post_send(keeper, NULL, err, true);
+    post_send(keeper, NULL, err, true, NULL);
 }
 
-/* A turn without news that took long says how large the clusters are; one with news says nothing of that, but behind a new
- * list the workers share out all partitions again.
- *
- * @param shared_out  partitions of a list that was written, 0 = it is the old one */
-static int64_t rest_ms(const struct keeper *keeper, bool quiet, int64_t took_ms, int64_t shared_out)
+int64_t keeper_rest_ms(int32_t interval_ms, bool quiet, int64_t took_ms, int64_t shared_out)
 {
     int64_t rest = quiet ? took_ms * REST_TIMES : shared_out * REST_MS_A_PARTITION;
     rest = rest < REST_MAX_MS ? rest : REST_MAX_MS;
-    return rest > keeper->options.interval_ms ? rest : keeper->options.interval_ms;
+    return rest > interval_ms ? rest : interval_ms;
 }
 
 static int64_t partitions_of(const struct topic_sync *sync)
@@ -515,6 +520,36 @@ static int64_t partitions_of(const struct topic_sync *sync)
         count += sync->pairs[i].problem[0] == '\0' ? sync->pairs[i].source_partitions : 0;
     }
     return count;
+}
+
+/* What is not listed may be hidden: the cluster's word about this very name counts alone. */
+static bool denies(struct admin *admin, const char *topic)
+{
+    struct admin_topic found;
+    struct err err = {0};
+    return !admin_describe_topic(admin, topic, &found, &err) && err.kind == ERR_REFUSED &&
+           err.code == KAFKA_UNKNOWN_TOPIC_OR_PARTITION;
+}
+
+/* Of what was asked for: what neither side has. NULL: nobody asked. */
+static json_t *answer_asked(struct keeper *keeper)
+{
+    size_t index;
+    json_t *name;
+    pthread_mutex_lock(&keeper->mutex);
+    json_t *asked = keeper->shared.asked;
+    keeper->shared.asked = NULL;
+    pthread_mutex_unlock(&keeper->mutex);
+    json_t *gone = asked ? json_object() : NULL;
+    json_array_foreach (asked, index, name) {
+        const char *topic = json_string_value(name);
+        if (index < KEEPER_ASKED_MOST && topic && denies(keeper->source, topic) &&
+            denies(keeper->target, topic)) {
+            json_object_set_new(gone, topic, json_true());
+        }
+    }
+    json_decref(asked);
+    return gone;
 }
 
 static void do_turn(struct keeper *keeper, struct control_state *state, uint64_t term)
@@ -535,16 +570,16 @@ static void do_turn(struct keeper *keeper, struct control_state *state, uint64_t
             quiet = false;
             shared_out = partitions_of(&sync);
         }
-        post_send(keeper, &sync, NULL, false);
+        post_send(keeper, &sync, NULL, false, answer_asked(keeper));
     } else if (err.kind == ERR_FATAL) {
         set_fenced(keeper, &err);
     } else {
         quiet = false;
-        post_send(keeper, NULL, &err, false);
+        post_send(keeper, NULL, &err, false, NULL);
     }
     topic_sync_done(&sync);
-    keeper->next_turn_ms =
-        now_ms(keeper) + rest_ms(keeper, quiet, now_ms(keeper) - began_ms, shared_out);
+    keeper->next_turn_ms = now_ms(keeper) + keeper_rest_ms(keeper->options.interval_ms, quiet,
+                                                           now_ms(keeper) - began_ms, shared_out);
 }
 
 static void do_prepare(struct keeper *keeper)
@@ -555,9 +590,9 @@ static void do_prepare(struct keeper *keeper)
     if (open_admins(keeper, &err) &&
         topic_sync_run(keeper->options.service, keeper->source, keeper->target, keeper->memory,
                        &hooks, now_ms(keeper), &sync, &err)) {
-        post_send(keeper, &sync, NULL, false);
+        post_send(keeper, &sync, NULL, false, NULL);
     } else {
-        post_send(keeper, NULL, &err, false);
+        post_send(keeper, NULL, &err, false, NULL);
     }
     topic_sync_done(&sync);
 }
@@ -702,6 +737,14 @@ void keeper_prepare(struct keeper *keeper)
     pthread_mutex_lock(&keeper->mutex);
     keeper->shared.prepare = true;
     pthread_cond_broadcast(&keeper->changed);
+    pthread_mutex_unlock(&keeper->mutex);
+}
+
+void keeper_ask(struct keeper *keeper, json_t *take_names)
+{
+    pthread_mutex_lock(&keeper->mutex);
+    json_decref(keeper->shared.asked);
+    keeper->shared.asked = take_names;
     pthread_mutex_unlock(&keeper->mutex);
 }
 

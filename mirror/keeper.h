@@ -31,11 +31,19 @@ struct keeper_options {
 struct keeper_callbacks {
     /* A sync was done (sync borrowed) or failed (err). On the loop's thread. */
     void (*synced)(void *arg, const struct topic_sync *sync, const struct err *err);
+    /* Topics of those that keeper_ask() named: both clusters said of each, by name, that there is none. {TOPIC: true}, borrowed;
+     * on the loop's thread, behind `synced`. NULL: nobody asks. */
+    void (*gone)(void *arg, const json_t *topics);
     /* ERR_FATAL: fenced by another keeper or an operation; the keeper does nothing more until keeper_act() again. */
     void (*trouble)(void *arg, const struct err *err);
     void *arg;
 };
 
+/* How long it rests between two turns, so that brokers of large clusters, and workers that share out a new list, have their time.
+ * A turn without news that took long says how large the clusters are; one with news says nothing of that.
+ *
+ * @param shared_out  partitions of a list that was written, 0 = it is the old one. Pure */
+int64_t keeper_rest_ms(int32_t interval_ms, bool quiet, int64_t took_ms, int64_t shared_out);
 /* Starts the thread, idle. */
 struct keeper *keeper_new(struct loop *loop, const struct keeper_options *options,
                           const struct keeper_callbacks *callbacks);
@@ -50,6 +58,10 @@ void keeper_reload(struct keeper *keeper, const struct config_service *service);
 void keeper_prepare(struct keeper *keeper);
 /* We own the control topic's partition until until_ms (loop clock); 0 = not ours any more. Called at each renewal. */
 void keeper_act(struct keeper *keeper, int64_t until_ms);
+#define KEEPER_ASKED_MOST 16 /* two describes each, ~5 ms */
+/* Are these topics anywhere? An array of names, of which the first KEEPER_ASKED_MOST are asked for behind the next turn that
+ * succeeds; takes the place of an earlier one. Takes the reference. */
+void keeper_ask(struct keeper *keeper, json_t *take_names);
 /* The newest snapshot of the control topic (copied). Writes `streams` when none stands there or when ours is a hash
  * that was never there; `topics` when the list changed; `keeper` once per term. */
 void keeper_control(struct keeper *keeper, const struct control_state *state);

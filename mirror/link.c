@@ -276,6 +276,7 @@ static void make_store(struct link *link)
                                                        .arg = link};
     link->heartbeat = heartbeat_new(link->loop, link->redis, &beat, &beat_callbacks);
     link_rebuild_start(link);
+    link_sweep_start(link);
     const struct group_sync_options groups = {
         .config = link->config, .service = link->service, .from = link->from, .to = link->to};
     const struct group_sync_callbacks groups_callbacks = {.reported = link_groups_reported,
@@ -397,8 +398,10 @@ void link_take_path(struct link *link, enum config_path path)
                                                   .worker = link->config->worker,
                                                   .path = path,
                                                   .interval_ms = 2000};
-    const struct keeper_callbacks keeper_callbacks = {
-        .synced = link_keeper_synced, .trouble = link_keeper_trouble, .arg = link};
+    const struct keeper_callbacks keeper_callbacks = {.synced = link_keeper_synced,
+                                                      .gone = link_sweep_gone,
+                                                      .trouble = link_keeper_trouble,
+                                                      .arg = link};
     link->keeper = keeper_new(link->loop, &keeper_options, &keeper_callbacks);
 }
 
@@ -470,6 +473,7 @@ void link_free(struct link *link)
         heartbeat_free(link->heartbeat);
     }
     redis_free(link->redis);
+    link_sweep_done(link);
     offset_store_free(link->store);
     engine_detach(link->engine);
     cluster_free(link->source);

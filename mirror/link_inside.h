@@ -11,6 +11,7 @@
  *   link_ready   /readyz
  *   link_metrics what Prometheus reads
  *   link_rebuild what of the map is unmapped, and its rebuilding from the logs
+ *   link_sweep   what Redis holds of topics that neither side has
  */
 #ifndef FERRY_MIRROR_LINK_INSIDE_H
 #define FERRY_MIRROR_LINK_INSIDE_H
@@ -246,6 +247,12 @@ struct link {
         int64_t rate_ms;
         double offsets_per_s; /* while there is something to do */
     } rebuild;
+    struct link_sweep {
+        struct loop_timer *timer; /* NULL = a site without Redis */
+        json_t *rows;             /* {TOPIC: {FIELD: checkpoint}} at the last look: not mirrored */
+        json_t *mirrored;         /* {TOPIC: true} while Redis is asked */
+        size_t turn;
+    } sweep;
     uint64_t keeper_terms; /* times that the control topic's partition was given to us */
     struct link_metrics {
         struct metric *part_lag_records;
@@ -430,6 +437,12 @@ struct
 };
 struct rebuild_left link_rebuild_left(const struct link *link);
 struct rebuild_left link_rebuild_part_left(const struct link_part *part);
+
+/* link_sweep */
+void link_sweep_start(struct link *link);
+void link_sweep_done(struct link *link); /* behind redis_free() */
+/* keeper_callbacks.gone */
+void link_sweep_gone(void *arg, const json_t *topics);
 
 /* link_report */
 void link_groups_reported(void *arg, const struct group_report *report);

@@ -489,12 +489,16 @@ bool partition_more(struct partition *partition, struct ack *out_ack)
     return true;
 }
 
-bool partition_settle(struct partition *partition, bool over_empty, struct ack *out_ack)
+void partition_sure(struct partition *partition)
+{
+    partition->unsure_until = 0;
+}
+
+bool partition_settle(struct partition *partition, struct ack *out_ack)
 {
     struct checkpoint *at = &partition->at;
     bool unsure = partition->empty_behind && at->sequence_next < partition->unsure_until;
-    if (partition->head != partition->tail || partition->fetch_next <= at->source_next ||
-        (unsure && !over_empty)) {
+    if (partition->head != partition->tail || partition->fetch_next <= at->source_next || unsure) {
         return false;
     }
     *out_ack = (struct ack){

@@ -171,11 +171,12 @@ MUST_CHECK
 bool partition_same(const struct partition *partition, const struct batch *found, struct err *err);
 /* It is on the target: as ANSWERED_ADVANCED. */
 void partition_proven(struct partition *partition, struct ack *out_ack);
-/* Nothing queued, nothing in flight, but fetched past a hole: move the position over it. false = nothing to move.
- *
- * @param over_empty  nothing that was sent before the position was found can arrive any more. Else a position says what it
- *                    must not, that what stood in empty offsets is not on the target: it moves with the next record. */
-bool partition_settle(struct partition *partition, bool over_empty, struct ack *out_ack);
+/* Nothing queued, nothing in flight, but fetched past a hole: move the position over it. false = nothing to move; or what
+ * stood in empty offsets may be on its way: a position must not say that it is not on the target, and moves with the next
+ * record. */
+bool partition_settle(struct partition *partition, struct ack *out_ack);
+/* Nothing that was sent before the position was found can arrive any more. */
+void partition_sure(struct partition *partition);
 /* When the oldest batch in flight was sent; -1 = none. */
 int64_t partition_oldest_sent_ms(const struct partition *partition);
 

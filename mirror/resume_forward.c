@@ -72,7 +72,9 @@ static enum resume_need count_vanished(struct resume *resume)
     resume->count_left = sequence_end - from->sequence_next;
     resume->ask_records = resume_by_record(resume);
     resume->event.by_count = true;
-    return resume_read_source(resume, STEP_COUNT, before_checkpoint(resume));
+    return resume_read_source(resume, STEP_COUNT,
+                              resume_passed_over(from) ? before_checkpoint(resume)
+                                                       : from->source_next);
 }
 
 enum resume_need resume_forward_end(struct resume *resume)
@@ -240,7 +242,8 @@ static bool helped_by_before(const struct resume *resume, enum pairing_verdict v
     if (resume->options.by_content) {
         return verdict == PAIRING_STRANGER || verdict == PAIRING_ORDER || verdict == PAIRING_HOLE;
     }
-    return verdict == PAIRING_STRANGER || (verdict == PAIRING_NEED_MORE && resume->ask_records);
+    return resume_passed_over(&resume->runs_from) &&
+           (verdict == PAIRING_STRANGER || (verdict == PAIRING_NEED_MORE && resume->ask_records));
 }
 
 enum resume_need resume_pair_end(struct resume *resume, int64_t next, bool at_end)

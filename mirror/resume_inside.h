@@ -21,6 +21,9 @@
 /* --- resume_out --- */
 /* Batches say nothing: records of the source do not all belong to the stream, or another than we made the batches. */
 bool resume_by_record(const struct resume *resume);
+/* Did the stream pass over offsets before this position? It began with its position as its sequence, so they are the same
+ * until it does: of markers, of what a filter refuses, or of what compaction emptied. */
+bool resume_passed_over(const struct checkpoint *at);
 /* RESUME_FAULT; the text is in resume->err already. */
 enum resume_need resume_faulted(struct resume *resume, enum resume_fault kind);
 /* RESUME_WAIT: ask again in wait_ms. */

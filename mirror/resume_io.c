@@ -304,6 +304,21 @@ static void leaderless(struct resume_run *run, struct cluster *cluster, bool of_
     retry_soon(run, of_source ? NO_LEADER("source") : NO_LEADER("target")); /* it looks by itself */
 }
 
+/* What a leader said of the position says nothing of the log of the next one, which may have lost it. */
+static bool same_source(struct resume_run *run, int32_t epoch)
+{
+    struct task *task = run->task;
+    if (task->source_epoch >= 0 && epoch != task->source_epoch) {
+        struct err why = {0};
+        err_set(&why, ERR_RETRY, "the source's leader changed, epoch %d instead of %d", epoch,
+                task->source_epoch);
+        give_up(run, &why, false);
+        return false;
+    }
+    task->source_epoch = epoch;
+    return true;
+}
+
 /* Ask the leader what the stage wants to know. */
 static void step(struct resume_run *run)
 {
@@ -316,8 +331,8 @@ static void step(struct resume_run *run)
         leaderless(run, cluster, of_source);
         return;
     }
-    if (of_source) { /* of the last one that was asked: what it lost, the position knows */
-        run->task->source_epoch = leader.epoch;
+    if (of_source && !same_source(run, leader.epoch)) {
+        return;
     }
     int32_t lane = reads ? LANE_READ : LANE_SMALL;
     struct conn *conn = cluster_conn(cluster, leader.broker, lane);

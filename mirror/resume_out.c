@@ -20,6 +20,11 @@ enum resume_need resume_wait_for(struct resume *resume, int32_t wait_ms)
     return RESUME_WAIT;
 }
 
+bool resume_passed_over(const struct checkpoint *at)
+{
+    return at->sequence_next != at->source_next;
+}
+
 int32_t resume_highest_generation(const struct resume *resume)
 {
     int32_t highest = -1;

@@ -221,6 +221,18 @@ bool resume_target_batch(struct resume *resume, const struct batch *batch)
 
 /* --- step 5: the source's batches --------------------------------------------------------------------------------- */
 
+/* What stands far before the position is no reason to stop: what was read of it makes room for what stands nearer. (By
+ * content it tells repeats from others' records.) */
+static void forget_far_before(struct resume *resume, const struct batch *batch)
+{
+    bool before = resume->step == STEP_PAIR && batch->base_offset < resume->runs_from.source_next;
+    if (before && !resume->options.by_content &&
+        resume->read_bytes > resume->options.read_bytes / 2) {
+        pair_list_clear(&resume->source_units);
+        resume->read_bytes = 0;
+    }
+}
+
 bool resume_source_batch(struct resume *resume, const struct batch *batch, bool kept)
 {
     int64_t from = resume->source_expected;
@@ -231,6 +243,7 @@ bool resume_source_batch(struct resume *resume, const struct batch *batch, bool 
         return false;
     }
     resume->source_begun = true;
+    forget_far_before(resume, batch);
     resume->read_bytes += (int64_t)batch->len;
     if (too_deep(resume, "source")) {
         return false;

@@ -512,11 +512,14 @@ static void acked(struct task *task, struct ack *ack)
     sink_ready(task);
 }
 
-/* What stands on the target in the place of a batch that was answered with success. */
+/* What stands on the target in the place of a batch that was answered with success. No request has a reference any more:
+ * whoever hears that the task is drained may remove it. */
 static void read_back(struct task *task, const struct batch *found, const struct err *err)
 {
     struct ack ack;
     struct err why = {0};
+    struct engine *engine = task->engine;
+    task_ref(task);
     if (found == NULL) {
         why = *err;
         err_wrap(&why, "reading back target offset %lld",
@@ -525,12 +528,13 @@ static void read_back(struct task *task, const struct batch *found, const struct
     } else if (!partition_same(&task->core, found, &why)) {
         task_doubt(task, &why);
     } else {
-        task->engine->counters.read_back++;
+        engine->counters.read_back++;
         partition_proven(&task->core, &ack);
         acked(task, &ack);
         task_look_at_drained(task);
-        engine_pump_soon(task->engine);
+        engine_pump_soon(engine);
     }
+    task_unref(task);
 }
 
 static void take_part(struct task *task, const struct produce_answer_part *part)

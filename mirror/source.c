@@ -129,6 +129,10 @@ static void refused(struct task *task, const struct partition_refusal *refusal,
     task_fault(task, FAULT_BATCH_REFUSED, refusal->source_first, refusal->source_next, &why);
 }
 
+/* Of a worker that died nothing arrives later than this: a broker that answered our resume has it in its socket, and serves
+ * that connection, or has ended it, within the seconds that each request may wait for replicas. */
+#define LATE_MS 300000
+
 static void take_records(struct task *task, struct fetch_partition *fetched, struct buf *block)
 {
     struct partition_refusal refusal;
@@ -228,8 +232,13 @@ static void take_partition(struct task *task, struct fetch_partition *fetched, s
         diverged(task, fetched);
         return;
     }
+    if (loop_now_ms(task->engine->loop) - task->started_ms >= LATE_MS) {
+        partition_sure(&task->core);
+    }
     if (fetched->records_len > 0) {
         take_records(task, fetched, block);
+    } else {
+        task_settle(task); /* it may be sure since */
     }
     task->steady = task->steady || task->core.fetch_next >= fetched->last_stable_offset;
 }

@@ -7,9 +7,6 @@
 #include "base/text.h"
 #include "mirror/engine_inside.h"
 
-/* Bytes of a worker that died arrive later than this nowhere: a broker that answered our resume has them in its socket, and
- * serves that connection, or has ended it, after the seconds that its requests may wait for replicas. */
-#define LATE_MS       60000
 #define LEADERLESS_MS 3000 /* a leader that moves is away for some hundred milliseconds */
 
 struct task *task_ref(struct task *task)
@@ -124,8 +121,7 @@ void task_landed(struct task *task)
 void task_settle(struct task *task)
 {
     struct ack ack;
-    bool long_ago = loop_now_ms(task->engine->loop) - task->started_ms >= LATE_MS;
-    if (task->mode == TASK_CARRYING && partition_settle(&task->core, long_ago, &ack)) {
+    if (task->mode == TASK_CARRYING && partition_settle(&task->core, &ack)) {
         task->engine->callbacks.ack(task->engine->callbacks.arg, task, &ack);
     }
 }

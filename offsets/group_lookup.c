@@ -175,21 +175,20 @@ static bool take_checkpoint(struct group_table *table, const char *field, size_t
     struct checkpoint checkpoint;
     int64_t partition;
     struct err err;
-    char topic[250];
     const char *colon = memrchr(field, ':', field_len);
     size_t topic_len = colon == NULL ? 0 : (size_t)(colon - field);
-    if (topic_len == 0 || topic_len >= sizeof(topic) || memchr(field, '\0', field_len) != NULL ||
+    if (topic_len == 0 || topic_len >= 250 || memchr(field, '\0', field_len) != NULL ||
         !decimal_parse(colon + 1, field_len - topic_len - 1, &partition) || partition < 0 ||
         partition > INT32_MAX || !checkpoint_parse(value, value_len, &checkpoint, &err)) {
         return false;
     }
-    snprintf(topic, sizeof(topic), "%.*s", (int)topic_len, field);
-    struct group_part *part = group_part_make(group_topic_make(table, topic), (int32_t)partition);
-    if (part == NULL) {
-        return false;
+    /* What is not mirrored, and has no place, is nothing to us: topics that both sides have deleted stand there, too. */
+    struct group_topic *topic = group_topic_find(table, field, topic_len);
+    struct group_part *part = topic == NULL ? NULL : group_part_make(topic, (int32_t)partition);
+    if (part != NULL) {
+        group_part_checkpoint(table, part, &checkpoint);
     }
-    group_part_checkpoint(table, part, &checkpoint);
-    return true;
+    return topic == NULL || part != NULL;
 }
 
 size_t group_checkpoints_reply(struct group_table *table, const redisReply *list)

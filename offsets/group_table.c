@@ -167,6 +167,29 @@ struct group *group_make(struct group_table *table, const char *name)
     return group;
 }
 
+static bool topic_needed(const struct group_topic *topic)
+{
+    bool needed = topic->mirrored;
+    for (int32_t p = 0; !needed && p < topic->parts_count; p++) {
+        needed = topic->parts[p] != NULL && topic->parts[p]->entries_count > 0;
+    }
+    return needed;
+}
+
+static void sweep_topics(struct group_table *table)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < table->topics_count; i++) {
+        struct group_topic *topic = table->topics[i];
+        if (topic_needed(topic)) {
+            table->topics[kept++] = topic;
+        } else {
+            topic_free(topic);
+        }
+    }
+    table->topics_count = kept;
+}
+
 void group_table_sweep(struct group_table *table)
 {
     size_t kept = 0;
@@ -179,6 +202,7 @@ void group_table_sweep(struct group_table *table)
         }
     }
     table->groups_count = kept;
+    sweep_topics(table);
 }
 
 /* --- topics and partitions ---------------------------------------------------------------------------------------- */
@@ -328,6 +352,7 @@ struct group_entry *group_entry_make(struct group_table *table, struct group *gr
     group->entries = insert(group->entries, group->entries_count, &group->entries_room, at, entry);
     group->entries_count++;
     table->entries_count++;
+    part->entries_count++;
     return entry;
 }
 
@@ -335,6 +360,7 @@ void group_entry_remove(struct group_table *table, struct group *group, size_t i
 {
     assert(index < group->entries_count);
     table->stored_count -= group->entries[index]->stored ? 1 : 0;
+    group->entries[index]->part->entries_count--;
     entry_free(group->entries[index]);
     memmove(group->entries + index, group->entries + index + 1,
             (group->entries_count - index - 1) * sizeof(struct group_entry *));

@@ -30,6 +30,7 @@ struct group_part { /* one mirrored partition */
     struct group_entry **asks;    /* of this round, to be looked up; ascending by source offset */
     size_t asks_count;
     size_t asks_room;
+    size_t entries_count; /* places of groups in it */
 };
 
 struct group_topic {
@@ -93,7 +94,7 @@ void group_table_free(struct group_table *table);
 
 struct group *group_find(const struct group_table *table, const char *name, size_t len);
 struct group *group_make(struct group_table *table, const char *name); /* or find */
-/* Not listed by anybody any more, and without a place: forget it. */
+/* Forget groups that nobody lists any more, and topics that are not mirrored any more, when they have no place left. */
 void group_table_sweep(struct group_table *table);
 
 struct group_topic *group_topic_find(const struct group_table *table, const char *name, size_t len);

@@ -266,6 +266,31 @@ struct redis_script offset_script_load = {
     .name = "load",
     .text = LUA_META("2")
             "return {redis.call('HGET', KEYS[2], ARGV[1]) or ''}\n"};
+
+struct redis_script offset_script_repeated = {
+    .name = "repeated",
+    .text = "local function parse(value)\n"
+            "  return tonumber(string.match(value, '\"records\": *(%d+)')), string.match(value, '\"time\": *\"([^\"]*)\"')\n"
+            "end\n"
+            "redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])\n"
+            "if redis.call('HLEN', KEYS[1]) <= tonumber(ARGV[3]) then return 0 end\n"
+            "local sum, first = parse(redis.call('HGET', KEYS[1], 'earlier') or '')\n"
+            "local all, rows = redis.call('HGETALL', KEYS[1]), {}\n"
+            "for i = 1, #all, 2 do\n"
+            "  local records, time = parse(all[i + 1])\n"
+            "  if records and time and all[i] ~= 'earlier' then rows[#rows + 1] = {all[i], records, time} end\n"
+            "end\n"
+            "table.sort(rows, function(a, b) return a[3] < b[3] end)\n" /* RFC 3339, UTC */
+            "for i = 1, #rows - tonumber(ARGV[4]) do\n"
+            "  local row = rows[i]\n"
+            "  sum = (sum or 0) + row[2]\n"
+            "  first = first and first < row[3] and first or row[3]\n"
+            "  redis.call('HDEL', KEYS[1], row[1])\n"
+            "end\n"
+            "if sum then\n"
+            "  redis.call('HSET', KEYS[1], 'earlier', string.format('{\"records\": %.0f, \"time\": \"%s\"}', sum, first or ''))\n"
+            "end\n"
+            "return 1\n"};
 /* clang-format on */
 
 /* --- arguments ---------------------------------------------------------------------------------------------------- */

@@ -64,6 +64,9 @@ extern struct redis_script offset_script_rebuild;
 extern struct redis_script offset_script_meta;
 /* KEYS: meta, checkpoints. ARGV: field of checkpoints, then as meta -> {checkpoint or ""} or {field, what is there} */
 extern struct redis_script offset_script_load;
+/* KEYS: repeated. ARGV: field, value, how many fields may stand there, and how many of the newest stay when there are more: the
+ * others become the field `earlier`, their sum and the first one's time -> 0, or 1 when it did */
+extern struct redis_script offset_script_repeated;
 
 /* Arguments of a call, copied as they are put. */
 struct script_arguments {

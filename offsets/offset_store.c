@@ -11,9 +11,12 @@
 #include "offsets/offset_inside.h"
 
 #define EVENTS_KEPT "10000"
-#define SCHEMA      "1"
-#define CHECK_MS    5000 /* a Redis may be flushed, or told to evict, at any time */
-#define AGAIN_MS    1000 /* one in trouble may be well at any time */
+/* Places of some 90 bytes, read at each `ferry status`. */
+#define REPEATED_MAX  "1000"
+#define REPEATED_KEPT "500"
+#define SCHEMA        "1"
+#define CHECK_MS      5000 /* a Redis may be flushed, or told to evict, at any time */
+#define AGAIN_MS      1000 /* one in trouble may be well at any time */
 
 /* The door knows first that Redis went: it fails the calls in flight before it tells. */
 bool offset_store_usable(const struct offset_store *store, struct err *err)
@@ -410,8 +413,8 @@ void offset_store_repeated(struct offset_store *store, const char *topic, int32_
     char *key = offset_print("%s:repeated", store->base);
     char *field = offset_print("%s:%d:%lld", topic, partition, (long long)target_from);
     char *value = offset_print("{\"records\": %lld, \"time\": \"%s\"}", (long long)count, when);
-    const char *argv[] = {"HSET", key, field, value};
-    redis_call(store->redis, 4, argv, NULL, event_told, NULL);
+    const char *argv[] = {key, field, value, REPEATED_MAX, REPEATED_KEPT};
+    redis_call_script(store->redis, &offset_script_repeated, 1, 5, argv, NULL, event_told, NULL);
     free(key);
     free(field);
     free(value);

@@ -119,7 +119,8 @@ void offset_store_event(struct offset_store *store, const char *kind, const char
                         int32_t partition, const char *json_detail);
 
 /* Records of ours that stand on the target a second time, from a target offset on (path `records`): to the hash `repeated`,
- * a field for each place, so that finding them again counts nothing twice. Dropped while Redis is away, as events are. */
+ * a field for each place, so that finding them again counts nothing twice: that is the newest place of a partition, behind its
+ * checkpoint. Of more than a thousand the older half becomes one sum. Dropped while Redis is away, as events are. */
 void offset_store_repeated(struct offset_store *store, const char *topic, int32_t partition,
                            int64_t target_from, int64_t count);
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kafka/admin.h"
 
@@ -36,6 +37,7 @@ struct admin {
     const struct fake_setting *defaults;
     size_t defaults_count;
     bool away;                 /* lists fail */
+    int slow_ms;               /* lists take so long */
     const char *fail_settings; /* of this topic */
     const char *fail_create;
     const char *fail_alter;
@@ -162,6 +164,7 @@ bool admin_cluster_id(struct admin *admin, char out[64], int32_t *out_brokers_co
 bool admin_list_topics(struct admin *admin, struct admin_topic **out, size_t *out_count,
                        struct err *err)
 {
+    usleep((useconds_t)admin->slow_ms * 1000);
     FAKE_LOCKED;
     admin->lists_count++;
     if (admin->away) {

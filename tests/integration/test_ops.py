@@ -627,6 +627,32 @@ def test_top_shows_rates_and_who_is_behind(own, folder, source, target, redis_se
     assert f"{busy}:0" in text and "1 workers" in text and "mirroring" in text
 
 
+def test_many_partitions_are_told_in_few_bytes_and_whole(own, folder, source, target, redis_server, name):
+    """Their rows stand packed in Redis; status and top show them as ever. Of a worker whose rows are not whole nothing
+    is believed."""
+    many = source.create_topic(name, partitions=60)
+    line = Line(own, folder, source, target, redis_server, name, [many])
+    worker = line.worker("w1", wait=True)
+    workers = f"{{{name}}}:workers"
+
+    def partitions(who="w1"):
+        found = line.command.status(name)["services"][0]["links"][0]["workers"].get(who)
+        return None if found is None else found["partitions"]
+
+    wait_for("all to be mirrored", lambda: line.mirroring(worker) == 60, 60)
+    wait_for("that to be told", lambda: [row["state"] for row in partitions()] == ["mirroring"] * 60, 20)
+    assert {row["partition"] for row in partitions()} == set(range(60))
+    top = json.loads(line.command.ok("top", name, "-n", "1", "-o", "json"))["links"][0]
+    assert sum(row["state"] == "mirroring" for row in top["partitions"]) == 60
+    beat = json.loads(redis_server.client.hget(workers, "w1"))
+    assert beat["state"] == "running" and "partitions" not in beat and len(json.dumps(beat)) < 60 * 100
+    worker.kill9()
+    rows = beat["partitions_zstd"]
+    for name_of, text in (("half", rows[: len(rows) // 8 * 4]), ("none", ""), ("whole", rows)):
+        redis_server.client.hset(workers, name_of, json.dumps(beat | {"worker": name_of, "partitions_zstd": text}))
+    assert partitions("half") is None and partitions("none") is None and len(partitions("whole")) == 60
+
+
 def test_top_says_what_it_does_not_know(own, folder, source, target, new_redis, name):
     redis = new_redis()
     source.create_topic(name)

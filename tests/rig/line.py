@@ -45,7 +45,7 @@ class Line:
         worker.process.check()
         return worker.metrics().get("ferry_link_partitions", 0, state="mirroring")
 
-    def wait_shared(self, partitions, timeout=30):
+    def wait_shared(self, partitions, timeout=30, every=0.05):
         """All workers together mirror so many partitions, each its share. The group shares out the control topic's
         partition with them, so a worker may have one less than its neighbour, and that one less again."""
         alive = [worker for worker in self.workers if worker.alive]
@@ -56,7 +56,7 @@ class Line:
             has = [self.mirroring(worker) for worker in alive]
             return has if sum(has) == partitions and least <= min(has) and max(has) <= most else None
 
-        return wait_for(f"{partitions} partitions to be shared out", there, timeout, every=0.05)
+        return wait_for(f"{partitions} partitions to be shared out", there, timeout, every=every)
 
     def check_workers(self):
         for worker in self.workers:

@@ -103,6 +103,79 @@ static void test_a_late_report_is_no_answer(void **state)
     client_free(client, CLIENT_END_MS);
 }
 
+#define API_LIST_OFFSETS_KEY 2
+#define MANY                 1203 /* two calls of 500, and a rest */
+
+static size_t list_requests_since_before(rd_kafka_mock_cluster_t *cluster)
+{
+    size_t count = 0;
+    size_t found = 0;
+    rd_kafka_mock_request_t **requests = rd_kafka_mock_get_requests(cluster, &count);
+    for (size_t i = 0; i < count; i++) {
+        found += rd_kafka_mock_request_api_key(requests[i]) == API_LIST_OFFSETS_KEY ? 1 : 0;
+    }
+    rd_kafka_mock_request_destroy_array(requests, count);
+    rd_kafka_mock_clear_requests(cluster);
+    return found;
+}
+
+/* So many records stand in a partition: some on each side of where a call ends. */
+static int records_of(int32_t partition)
+{
+    return partition % 100 == 99 || partition % 100 == 0 || partition == MANY - 1
+               ? partition % 7 + 1
+               : 0;
+}
+
+static void write_records(rd_kafka_t *rk)
+{
+    for (int32_t partition = 0; partition < MANY; partition++) {
+        for (int i = 0; i < records_of(partition); i++) {
+            assert_int_equal(
+                0, rd_kafka_producev(rk, RD_KAFKA_V_TOPIC("t"), RD_KAFKA_V_PARTITION(partition),
+                                     RD_KAFKA_V_VALUE((void *)(uintptr_t)"x", 1),
+                                     RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END));
+        }
+    }
+    assert_int_equal(0, rd_kafka_flush(rk, 10000));
+}
+
+/* librdkafka's time grows with the square of what one call asks for: never more than 500 at once, each answered in its place. */
+static void test_many_offsets_are_asked_500_a_call(void **state)
+{
+    (void)state;
+    static struct config_property property = {"bootstrap.servers", "127.0.0.1:1"};
+    static const char *const extra[] = {"test.mock.num.brokers", "1", NULL};
+    const struct config_client site = {.properties = &property, .properties_count = 1};
+    struct err err = {0};
+    struct client *client = client_new(RD_KAFKA_PRODUCER, &site, extra, 0, &err);
+    assert_non_null(client);
+    struct admin admin = {.site = "b", .client = client, .timeout_ms = 20000};
+    rd_kafka_mock_cluster_t *cluster = rd_kafka_handle_mock_cluster(client_handle(client));
+    assert_int_equal(0, rd_kafka_mock_topic_create(cluster, "t", MANY, 1));
+    write_records(client_handle(client));
+    static struct admin_offset offsets[MANY];
+    static const size_t counts[] = {1, 499, 500, 501, 1000, MANY};
+    static const size_t calls[] = {1, 1, 1, 2, 2, 3};
+    rd_kafka_mock_start_request_tracking(cluster);
+    for (size_t n = 0; n < sizeof(counts) / sizeof(counts[0]); n++) {
+        for (size_t i = 0; i < counts[n];
+             i++) { /* backwards: places and partitions are two things */
+            offsets[i] = (struct admin_offset){.topic = "t", .partition = MANY - 1 - (int32_t)i};
+        }
+        assert_true(admin_list_offsets(&admin, OFFSET_SPEC_LATEST, offsets, counts[n], &err));
+        for (size_t i = 0; i < counts[n]; i++) {
+            assert_int_equal(0, offsets[i].error);
+            assert_int_equal(offsets[i].partition, MANY - 1 - (int32_t)i);
+            assert_int_equal(records_of(offsets[i].partition), offsets[i].offset);
+        }
+        assert_int_equal(calls[n], list_requests_since_before(cluster));
+    }
+    assert_true(admin_list_offsets(&admin, OFFSET_SPEC_LATEST, offsets, 0, &err));
+    assert_int_equal(0, list_requests_since_before(cluster));
+    client_free(client, CLIENT_END_MS);
+}
+
 /* Brokers that are away: an event each few seconds, for as long as nobody polls. */
 static int events_of_dead_brokers(int events)
 {
@@ -242,6 +315,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_broker_that_refuses_connections_costs_no_core),
         cmocka_unit_test(test_a_late_report_is_no_answer),
+        cmocka_unit_test(test_many_offsets_are_asked_500_a_call),
         cmocka_unit_test(test_what_nobody_polls_is_forgotten),
         cmocka_unit_test(test_a_token_endpoint_that_is_away_is_no_refusal),
         cmocka_unit_test(test_a_token_endpoint_that_refuses_us_is_one),

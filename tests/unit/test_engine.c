@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "kafka/topic_id.h"
 #include "mirror/engine.h"
+#include "mirror/engine_inside.h"
 #include "tests/fake/answers.h"
 #include "tests/fake/batches.h"
 #include "tests/fake/broker.h"
@@ -65,6 +66,9 @@ struct fixture {
     struct batch taken[8]; /* the headers that came to the target */
     int32_t taken_count;
     int64_t target_end;
+    /* over the path `batches` */
+    struct writer kept; /* the newest batch that came to the target */
+    enum { READ_BACK, READ_BACK_LOST, READ_BACK_OTHER, READ_BACK_DRAINED } read_back;
 };
 
 /* --- two clusters of one broker each ------------------------------------------------------------------------------ */
@@ -192,8 +196,9 @@ static void on_fault(void *arg, struct task *task, enum resume_fault kind, int64
 
 static void on_drained(void *arg, struct task *task)
 {
-    (void)arg;
-    (void)task;
+    struct fixture *f = arg;
+    engine_remove(f->engine, task);
+    f->task = NULL;
 }
 
 static void on_change(void *arg)
@@ -211,6 +216,7 @@ static int set_up(void **state)
     log_set_level(LOG_ERROR);
     f->loop = loop_new(clock_system());
     writer_init(&f->log);
+    writer_init(&f->kept);
     f->pool = buf_pool_new(1 << 20);
     f->limits = (struct config_limits){.partition_window_bytes = 4 << 20,
                                        .link_window_bytes = 128 << 20,
@@ -242,6 +248,7 @@ static int tear_down(void **state)
     loop_free(f->loop);
     buf_pool_free(f->pool);
     writer_done(&f->log);
+    writer_done(&f->kept);
     free(f);
     return 0;
 }
@@ -559,6 +566,9 @@ static enum fake_action produce(void *arg, const struct fake_request *request,
     struct batch *batch = &f->taken[f->taken_count++];
     assert_int_equal(batch_walk(part.records, part.records_len, batch, &err), BATCH_WALK_ONE);
     assert_true(batch_crc_ok(batch));
+    writer_done(&f->kept);
+    writer_init(&f->kept);
+    writer_bytes(&f->kept, part.records, part.records_len);
     struct produce_answer_part one = {.topic = fake_text("orders"),
                                       .topic_id = part.topic_id,
                                       .error = f->produce_error,
@@ -568,6 +578,10 @@ static enum fake_action produce(void *arg, const struct fake_request *request,
     f->target_end += f->produce_error ? 0 : batch->count;
     f->produce_error = KAFKA_NONE;
     fake_put_produce(answer, request->version, &all);
+    if (f->read_back ==
+        READ_BACK_DRAINED) { /* long before it is answered: nothing is fetched any more */
+        engine_drain(f->engine, f->task);
+    }
     return f->silent ? FAKE_SILENT : FAKE_ANSWER;
 }
 
@@ -831,10 +845,152 @@ static void a_new_leader_of_an_old_source_is_a_doubt(void **state)
     assert_non_null(strstr(f->why.what, "leader changed, epoch 4 instead of 3"));
 }
 
+/* It has not said where its log begins when another one leads. */
+static enum fake_action list_never(void *arg, const struct fake_request *request,
+                                   struct writer *answer)
+{
+    struct fixture *f = arg;
+    struct list_offsets_part part = {.topic = fake_text("orders"),
+                                     .error = KAFKA_OFFSET_NOT_AVAILABLE,
+                                     .offset = -1,
+                                     .leader_epoch = -1};
+    struct list_offsets_answer all = {&part, 1};
+
+    (void)request;
+    f->source.partition.leader_epoch = 4;
+    cluster_refresh(f->source.cluster);
+    fake_put_list_offsets(answer, &all);
+    return FAKE_ANSWER;
+}
+
+static void a_source_whose_leader_changes_is_asked_from_the_beginning(void **state)
+{
+    struct fixture *f = *state;
+
+    fake_broker_on(f->source.broker, API_LIST_OFFSETS, list_never, f);
+    begin(f);
+    run_until(f, &f->waits);
+    assert_false(f->stalled);
+    assert_non_null(strstr(f->why.what, "leader changed, epoch 4 instead of 3"));
+}
+
+/* --- read back ---------------------------------------------------------------------------------------------------- */
+
+/* The batch that came last, or as many other records. */
+static enum fake_action fetch_back(void *arg, const struct fake_request *request,
+                                   struct writer *answer)
+{
+    struct fixture *f = arg;
+    struct fake_fetch want = {0};
+    struct writer other;
+    assert_int_equal(fake_get_fetch(request->body, request->version, &want, 1), 1);
+    writer_init(&other);
+    fake_batch_plain(&other, want.offset, f->taken[f->taken_count - 1].count, 9, CODEC_NONE);
+    bool is_other = f->read_back == READ_BACK_OTHER;
+    f->kept.data[7] = (uint8_t)want.offset; /* the end of BaseOffset: no checksum covers it */
+    struct fetch_partition part = {.topic = fake_text("orders"),
+                                   .topic_id = f->target.topic.id,
+                                   .high_watermark = 100,
+                                   .last_stable_offset = 100,
+                                   .records = is_other ? other.data : f->kept.data,
+                                   .records_len = is_other ? other.len : f->kept.len};
+    struct fetch_answer all = {.partitions = &part, .partitions_count = 1};
+    fake_put_fetch(answer, request->version, &all);
+    writer_done(&other);
+    return f->read_back == READ_BACK_LOST ? FAKE_CLOSE : FAKE_ANSWER;
+}
+
+static void begin_batches(struct fixture *f)
+{
+    fake_broker_on(f->source.broker, API_LIST_OFFSETS, list_log, f);
+    fake_broker_on(f->source.broker, API_FETCH, fetch_log, f);
+    fake_broker_on(f->target.broker, API_PRODUCE, produce, f);
+    fake_broker_on(f->target.broker, API_FETCH, fetch_back, f);
+    begin(f);
+    run_until(f, &f->resumed);
+    assert_int_equal(f->how, RESUME_DONE);
+    engine_start(f->engine, f->task);
+}
+
+/* Two batches of the source, and empty offsets between the two. */
+static void begin_compacted(struct fixture *f)
+{
+    fake_batch_plain(&f->log, 10, 3, 10, CODEC_LZ4);
+    fake_batch_plain(&f->log, 20, 2, 10, CODEC_NONE);
+    begin_batches(f);
+}
+
+/* Nothing comes any more: a switchover waits for the position at the end. */
+static void empty_offsets_at_the_end_are_passed_when_nothing_is_late_any_more(void **state)
+{
+    struct fixture *f = *state;
+    const struct fake_batch header = {.base_offset = 20, .last_offset_delta = 4, .producer_id = -1};
+    fake_batch_plain(&f->log, 10, 3, 10, CODEC_LZ4);
+    fake_batch_write(&f->log, &header);
+    begin_batches(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->acked_next == 13);
+    turn_for(f->loop, 200);
+    assert_int_equal(f->acked_next, 13);
+    f->task->started_ms -= 300000;
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->acked_next == 25);
+}
+
+static void behind_empty_offsets_it_counts_when_it_was_read_back(void **state)
+{
+    struct fixture *f = *state;
+    begin_compacted(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->acked_next == 22);
+    assert_int_equal(f->taken_count, 2);
+    assert_int_equal(engine_counters(f->engine)->read_back,
+                     fake_broker_requests(f->target.broker, API_FETCH));
+    assert_true(engine_counters(f->engine)->read_back > 0);
+    assert_int_equal(engine_counters(f->engine)->records, 5);
+    assert_int_equal(f->doubts_count, 0);
+}
+
+static void what_cannot_be_read_back_is_a_doubt(void **state)
+{
+    struct fixture *f = *state;
+    f->read_back = READ_BACK_LOST;
+    begin_compacted(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->doubts_count == 1);
+    assert_non_null(strstr(f->why.what, "reading back target offset"));
+    assert_int_equal(engine_counters(f->engine)->read_back, 0);
+}
+
+static void other_records_there_are_a_doubt(void **state)
+{
+    struct fixture *f = *state;
+    f->read_back = READ_BACK_OTHER;
+    begin_compacted(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->doubts_count == 1);
+    assert_non_null(strstr(f->why.what, "holds other records"));
+    assert_int_equal(engine_counters(f->engine)->read_back, 0);
+}
+
+static void who_is_drained_with_what_was_read_back_may_be_removed(void **state)
+{
+    struct fixture *f = *state;
+    f->read_back = READ_BACK_DRAINED;
+    begin_compacted(f);
+    TURN_UNTIL(f->loop, PATIENCE_MS, f->task == NULL);
+    assert_int_equal(engine_counters(f->engine)->read_back, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(it_finds_its_position, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_source_whose_leader_changes_is_asked_from_the_beginning,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            empty_offsets_at_the_end_are_passed_when_nothing_is_late_any_more, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(behind_empty_offsets_it_counts_when_it_was_read_back,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_cannot_be_read_back_is_a_doubt, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(other_records_there_are_a_doubt, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_is_drained_with_what_was_read_back_may_be_removed,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_source_without_an_api_is_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_target_without_an_api_is_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(not_all_of_a_crowd_ask_at_once, set_up, tear_down),

@@ -459,11 +459,62 @@ static void checkpoints_are_read(void **state)
     at = bulk(wire, at, "t:1");
     bulk(wire, at, "v1");
     struct group_table *table = group_table_new();
+    const char *const mirrored[] = {"t"};
     redisReply *reply = reply_of(wire);
+    group_table_topics(table, mirrored, 1);
     assert_int_equal(group_checkpoints_reply(table, reply), 2);
     struct group_part *part = group_part_make(group_topic_make(table, "t"), 0);
     assert_int_equal(part->seen, table->reading);
     assert_int_equal(part->checkpoint.target_next, 150);
+    freeReplyObject(reply);
+    group_table_free(table);
+}
+
+/* A topic that was mirrored, with groups, and is deleted on both sides: its checkpoint stays in Redis, nothing of it here. */
+static void a_topic_that_is_not_mirrored_any_more_is_forgotten_with_its_last_place(void **state)
+{
+    (void)state;
+    char wire[WIRE_BYTES];
+    char text[CHECKPOINT_TEXT_BYTES];
+    const char *const both[] = {"old", "t"};
+    struct checkpoint checkpoint = checkpoint_of(0, 200, 150);
+    size_t at = put(wire, 0, "*4\r\n");
+    at = bulk(wire, at, "old:0");
+    at = bulk(wire, at, checkpoint_text(&checkpoint, text));
+    at = bulk(wire, at, "t:0");
+    bulk(wire, at, text);
+    struct group_table *table = group_table_new();
+    redisReply *reply = reply_of(wire);
+    group_table_topics(table, both, 2);
+    assert_int_equal(group_checkpoints_reply(table, reply), 0);
+    struct group *group = group_make(table, "g");
+    group->at_source = true;
+    for (size_t i = 0; i < 2; i++) {
+        struct group_part *part = group_part_make(group_topic_make(table, both[i]), 0);
+        assert_int_equal(part->seen, table->reading);
+        assert_non_null(group_entry_make(table, group, part));
+    }
+    group_table_topics(table, both + 1, 1);
+    group_table_sweep(table);
+    assert_non_null(group_topic_find(table, "old", 3)); /* its place is forgotten in a minute */
+    struct group_topic *old = group_topic_find(table, "old", 3);
+    struct group_entry *entry = group_entry_find(group, group_part_make(old, 0));
+    assert_int_equal(entry->part->entries_count, 1);
+    group_entry_remove(table, group, group->entries[0] == entry ? 0 : 1);
+    group_table_sweep(table);
+    assert_null(group_topic_find(table, "old", 3));
+    assert_int_equal(group_checkpoints_reply(table, reply),
+                     0); /* nor does what Redis keeps bring it back */
+    assert_int_equal(table->topics_count, 1);
+    group_table_topics(table, both, 2); /* the source has it again */
+    assert_int_equal(group_checkpoints_reply(table, reply), 0);
+    assert_int_equal(group_part_make(group_topic_find(table, "old", 3), 0)->seen, table->reading);
+    group_table_topics(table, NULL, 0);
+    group->at_source = false;
+    group_entry_remove(table, group, 0);
+    group_table_sweep(table);
+    assert_int_equal(table->groups_count, 0);
+    assert_int_equal(table->topics_count, 0);
     freeReplyObject(reply);
     group_table_free(table);
 }
@@ -484,6 +535,7 @@ int main(void)
         cmocka_unit_test(strange_answers_say_nothing),
         cmocka_unit_test(what_redis_keeps_is_read_back),
         cmocka_unit_test(checkpoints_are_read),
+        cmocka_unit_test(a_topic_that_is_not_mirrored_any_more_is_forgotten_with_its_last_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

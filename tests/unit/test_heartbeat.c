@@ -9,6 +9,7 @@
 #include <hiredis.h>
 
 #include "base/log.h"
+#include "mirror/beat_rows.h"
 #include "mirror/heartbeat.h"
 
 /* ---- a Redis that keeps what it is asked and answers when told ---- */
@@ -114,12 +115,20 @@ struct rig {
     bool order_ours;
     struct heartbeat_role role; /* epoch 0 = none */
     struct heartbeat_role seen;
+    int rows_count; /* of the report */
 };
 
 static json_t *report(void *arg)
 {
-    (void)arg;
-    return json_pack("{s:s}", "state", "mirroring");
+    const struct rig *rig = arg;
+    json_t *told = json_pack("{s:s}", "state", "mirroring");
+    if (rig->rows_count > 0) {
+        json_object_set_new(told, "partitions", json_array());
+    }
+    for (int i = 0; i < rig->rows_count; i++) {
+        json_array_append_new(json_object_get(told, "partitions"), json_pack("{s:i}", "at", i));
+    }
+    return told;
 }
 
 static bool order(void *arg, const char *topic, int32_t partition, const json_t *json)
@@ -235,6 +244,21 @@ static void each_second_the_report_is_written(void **state)
     assert_string_equal(hset->words[2], "w1");
     assert_string_equal(hset->words[3], "{\"state\":\"mirroring\",\"time_ms\":1005}");
     assert_non_null(asked_for(rig, "HGETALL", "p:{orders}:a>b:orders"));
+}
+
+static void many_rows_are_written_packed(void **state)
+{
+    struct rig *rig = *state;
+    rig->rows_count = BEAT_ROWS_PLAIN + 1;
+    beat(rig);
+    const struct asked *hset = asked_for(rig, "HSET", "p:{orders}:workers");
+    assert_non_null(hset);
+    json_t *told = json_loads(hset->words[3], 0, NULL);
+    assert_string_equal(json_string_value(json_object_get(told, "state")), "mirroring");
+    assert_null(json_object_get(told, "partitions"));
+    assert_true(beat_rows_unpack(told));
+    assert_int_equal(json_array_size(json_object_get(told, "partitions")), BEAT_ROWS_PLAIN + 1);
+    json_decref(told);
 }
 
 static void nothing_is_asked_of_a_redis_that_is_away(void **state)
@@ -521,6 +545,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(each_second_the_report_is_written),
+        TEST(many_rows_are_written_packed),
         TEST(nothing_is_asked_of_a_redis_that_is_away),
         TEST(a_slow_redis_is_not_asked_twice),
         TEST(a_worker_that_stops_takes_its_line_away),

@@ -147,6 +147,8 @@ struct rig {
     int trouble_count;
     char last_error[ERR_WHAT_BYTES];
     size_t last_pairs_count;
+    int gone_count; /* answers */
+    char gone[200]; /* the last one */
 };
 
 static void on_synced(void *arg, const struct topic_sync *sync, const struct err *err)
@@ -158,6 +160,19 @@ static void on_synced(void *arg, const struct topic_sync *sync, const struct err
     } else {
         rig->failed_count++;
         snprintf(rig->last_error, sizeof(rig->last_error), "%s", err->what);
+    }
+}
+
+static void on_gone(void *arg, const json_t *topics)
+{
+    struct rig *rig = arg;
+    const char *topic;
+    json_t *word;
+    rig->gone_count++;
+    rig->gone[0] = '\0';
+    json_object_foreach ((json_t *)(uintptr_t)topics, topic, word) {
+        size_t len = strlen(rig->gone);
+        snprintf(rig->gone + len, sizeof(rig->gone) - len, "%s ", topic);
     }
 }
 
@@ -194,7 +209,8 @@ static int setup(void **state)
                                      .worker = "w1",
                                      .path = PATH_BATCHES,
                                      .interval_ms = 20};
-    struct keeper_callbacks callbacks = {on_synced, on_trouble, rig};
+    struct keeper_callbacks callbacks = {
+        .synced = on_synced, .gone = on_gone, .trouble = on_trouble, .arg = rig};
     rig->keeper = keeper_new(rig->loop, &options, &callbacks);
     rig->state.role_epoch = 1;
     rig->state.end_offset = 1;
@@ -425,6 +441,80 @@ static void a_large_list_is_not_written_again_at_once(void **state)
     assert_non_null(strstr(last_of("topics"), "payments"));
 }
 
+/* Also when the list is not the first of its term; and what is not mirrored is not shared out. */
+static void only_what_is_shared_out_is_waited_for(void **state)
+{
+    struct rig *rig = *state;
+    act(rig);
+    show(rig);
+    wait_until(rig, &rig->synced_count, 2); /* one without news */
+    {
+        FAKE_LOCKED;
+        target.fail_create = "huge";
+        fake_add(&source, "huge", 100000);
+        fake_add(&source, "payments", 1);
+    }
+    for (int i = 0; i < 300 && count_of("topics") < 2; i++) {
+        loop_run_once(rig->loop, 10);
+    }
+    assert_non_null(strstr(last_of("topics"), "payments"));
+    wait_until(rig, &rig->synced_count, rig->synced_count + 3); /* huge has a problem: no rest */
+    {
+        FAKE_LOCKED;
+        fake_add(&source, "many", 20000);
+    }
+    for (int i = 0; i < 300 && count_of("topics") < 3; i++) {
+        loop_run_once(rig->loop, 10);
+    }
+    assert_non_null(strstr(last_of("topics"), "many"));
+    int lists = lists_count();
+    wait_a_while(rig);
+    assert_in_range(lists_count(), lists, lists + 1);
+}
+
+/* However many topics there are, the brokers have four fifths of the time for others. */
+static void a_turn_that_took_long_is_rested_from(void **state)
+{
+    struct rig *rig = *state;
+    source.slow_ms = 100;
+    act(rig);
+    show(rig);
+    wait_until(rig, &rig->synced_count, 2); /* the first writes the list */
+    int lists = lists_count();
+    int64_t until_ms = loop_now_ms(rig->loop) + 1200;
+    while (loop_now_ms(rig->loop) < until_ms) {
+        show(rig);
+        loop_run_once(rig->loop, 10);
+    }
+    assert_in_range(lists_count() - lists, 1, 3); /* with an interval alone some ten */
+}
+
+/* A broker that answers late, or not at all, says nothing of how large its cluster is. */
+static void a_turn_that_failed_is_tried_again_soon(void **state)
+{
+    struct rig *rig = *state;
+    source.slow_ms = 500;
+    source.away = true;
+    act(rig);
+    for (int i = 0; i < 280 && rig->failed_count < 3; i++) {
+        show(rig);
+        loop_run_once(rig->loop, 10);
+    }
+    assert_true(rig->failed_count >= 3);
+}
+
+static void what_a_rest_is(void **state)
+{
+    (void)state;
+    assert_int_equal(keeper_rest_ms(2000, true, 100, 0), 2000);
+    assert_int_equal(keeper_rest_ms(2000, true, 500, 0), 2000);
+    assert_int_equal(keeper_rest_ms(2000, true, 501, 0), 2004);
+    assert_int_equal(keeper_rest_ms(2000, true, 6000, 0), 20000);
+    assert_int_equal(keeper_rest_ms(2000, false, 6000, 0), 2000); /* it failed, or made topics */
+    assert_int_equal(keeper_rest_ms(2000, false, 10, 2001), 2001);
+    assert_int_equal(keeper_rest_ms(2000, false, 10, 200000), 20000);
+}
+
 static void the_next_term_reads_what_stands_there(void **state)
 {
     struct rig *rig = *state;
@@ -441,9 +531,14 @@ static void the_next_term_reads_what_stands_there(void **state)
     keeper_act(rig->keeper, 0);
     wait_a_while(rig);
     int before = rig->synced_count;
+    source.slow_ms =
+        600; /* the first turn looks at every topic: it says nothing of the next ones */
     act(rig);
-    show(rig);
-    wait_until(rig, &rig->synced_count, before + 2);
+    for (int i = 0; i < 280 && rig->synced_count < before + 2; i++) {
+        show(rig);
+        loop_run_once(rig->loop, 10);
+    }
+    assert_true(rig->synced_count >= before + 2);
     assert_int_equal(writers_count(), 2); /* fences who was keeper in between */
     assert_int_equal(count_of("streams"), 1);
     assert_int_equal(count_of("keeper"), 2);
@@ -496,6 +591,45 @@ static void a_list_that_fails_is_told(void **state)
     assert_non_null(strstr(rig->last_error, "time is up"));
 }
 
+/* Both clusters' word about the very name: what is hidden, or cannot be asked for, is not gone. */
+static void what_neither_side_has_is_told_to_who_asked(void **state)
+{
+    struct rig *rig = *state;
+    {
+        FAKE_LOCKED;
+        fake_add(&source, "hidden", 1)->hidden = true;
+        fake_add(&target, "copy", 1);
+        fake_add(&target, "covered", 1)->hidden = true;
+    }
+    keeper_ask(rig->keeper, json_pack("[s]", "orders"));
+    act(rig);
+    keeper_ask(rig->keeper,
+               json_pack("[ssssssi]", "orders", "hidden", "copy", "covered", "no", "nor", 7));
+    show(rig);
+    wait_until(rig, &rig->gone_count, 1);
+    assert_true(rig->synced_count >= 1);
+    assert_string_equal(rig->gone, "no nor ");
+    wait_a_while(rig);
+    assert_int_equal(rig->gone_count, 1); /* once a question */
+    json_t *many = json_array();
+    char name[20];
+    for (int i = 0; i < KEEPER_ASKED_MOST + 1; i++) {
+        snprintf(name, sizeof(name), "%c", 'a' + i);
+        json_array_append_new(many, json_string(name));
+    }
+    keeper_ask(rig->keeper, many);
+    wait_until(rig, &rig->gone_count, 2);
+    assert_int_equal(strlen(rig->gone), 2 * KEEPER_ASKED_MOST);
+    {
+        FAKE_LOCKED;
+        source.away = true; /* nothing is known */
+    }
+    keeper_ask(rig->keeper, json_pack("[s]", "no"));
+    wait_until(rig, &rig->failed_count, 2);
+    assert_int_equal(rig->gone_count, 2);
+    keeper_ask(rig->keeper, json_pack("[s]", "no")); /* never answered: freed */
+}
+
 /* teardown frees it in the middle of everything */
 static void it_can_be_freed_at_any_time(void **state)
 {
@@ -519,11 +653,16 @@ int main(void)
         TEST(a_reload_raises_the_epoch_and_the_list),
         TEST(a_new_topic_raises_the_lists_epoch),
         TEST(a_large_list_is_not_written_again_at_once),
+        TEST(only_what_is_shared_out_is_waited_for),
+        TEST(a_turn_that_took_long_is_rested_from),
+        TEST(a_turn_that_failed_is_tried_again_soon),
+        cmocka_unit_test(what_a_rest_is),
         TEST(the_next_term_reads_what_stands_there),
         TEST(a_fenced_keeper_stops_and_tells),
         TEST(a_write_that_fails_for_now_is_tried_again),
         TEST(preparing_creates_topics_and_writes_no_record),
         TEST(a_list_that_fails_is_told),
+        TEST(what_neither_side_has_is_told_to_who_asked),
         TEST(it_can_be_freed_at_any_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "offsets/offset_forget.h"
 #include "offsets/offset_rebuild.h"
 #include "offsets/offset_store.h"
 #include "tests/fake/turns.h"
@@ -1814,6 +1815,49 @@ static void the_floor_is_the_truths(void **state)
 }
 
 /* --- the rest ----------------------------------------------------------------------------------------------------- */
+static bool not_here(void *arg, const char *topic)
+{
+    (void)arg;
+    return strcmp(topic, TOPIC) != 0;
+}
+static bool any_topic(void *arg, const char *topic)
+{
+    (void)arg;
+    (void)topic;
+    return true;
+}
+
+static struct {
+    json_t *rows;
+    int listed_count;
+    int answers_count;
+    int gone_count;
+} forgot;
+
+static void take_rows(void *arg, json_t *take)
+{
+    (void)arg;
+    json_decref(forgot.rows);
+    forgot.rows = take;
+    forgot.listed_count++;
+}
+static void take_gone(void *arg, bool gone)
+{
+    (void)arg;
+    forgot.answers_count++;
+    forgot.gone_count += gone ? 1 : 0;
+}
+
+static void without_redis_nothing_is_listed_and_nothing_goes(struct worker *worker)
+{
+    forgot.listed_count = forgot.answers_count = 0;
+    offset_forget_list(worker->store, any_topic, take_rows, NULL);
+    offset_forget(worker->store, FIELD, "v1", take_gone, NULL);
+    assert_int_equal(forgot.listed_count + forgot.answers_count, 2);
+    assert_null(forgot.rows);
+    assert_int_equal(forgot.gone_count, 0);
+}
+
 static void a_site_without_redis(void **state)
 {
     (void)state;
@@ -1828,6 +1872,7 @@ static void a_site_without_redis(void **state)
     assert_false(find_floor(worker, &at, 5));
     cut(worker, &at);
     assert_false(worker->ok);
+    without_redis_nothing_is_listed_and_nothing_goes(worker);
     begin_at_first(worker);
     ack_to(worker, 3000);
     turn_for(worker->loop, 30);
@@ -1938,6 +1983,118 @@ static void events_are_kept(void **state)
     worker_free(worker);
 }
 
+/* What `ferry status` adds up. */
+static long long repeated_sum(char out_first[40])
+{
+    long long sum = 0;
+    redisReply *all = SAY("HGETALL", BASE ":repeated");
+    snprintf(out_first, 40, "%s", "9");
+    for (size_t i = 0; i < all->elements; i += 2) {
+        long long records;
+        char when[40];
+        assert_int_equal(sscanf(all->element[i + 1]->str,
+                                "{\"records\": %lld, \"time\": \"%39[^\"]\"}", &records, when),
+                         2);
+        sum += records;
+        if (strcmp(when, out_first) < 0) {
+            snprintf(out_first, 40, "%s", when);
+        }
+    }
+    freeReplyObject(all);
+    return sum;
+}
+
+static void repeats_are_counted_in_a_hash_that_does_not_grow(void **state)
+{
+    (void)state;
+    enum { PLACES = 2600 };
+    char first[40];
+    struct worker *worker = worker_new(NULL, true);
+    DO("HSET", BASE ":repeated", "t:0:7",
+       "{\"records\": 4000000000, \"time\": \"2025-01-02T03:04:05.678Z\"}");
+    DO("HSET", BASE ":repeated", "what", "somebody else's");
+    for (int i = 0; i < PLACES; i++) {
+        offset_store_repeated(worker->store, TOPIC, PARTITION, i, 2);
+        offset_store_repeated(worker->store, TOPIC, PARTITION, i,
+                              3); /* found again, with one more */
+        if (i % 100 == 99) {
+            char field[40];
+            snprintf(field, sizeof(field), FIELD ":%d", i);
+            UNTIL(worker, number(SAY("HEXISTS", BASE ":repeated", field)) == 1);
+        }
+    }
+    assert_in_range(number(SAY("HLEN", BASE ":repeated")), 500, 1000);
+    DO("HDEL", BASE ":repeated", "what");
+    assert_int_equal(repeated_sum(first), 4000000000 + 3 * PLACES);
+    assert_string_equal(first, "2025-01-02T03:04:05.678Z");
+    worker_free(worker);
+}
+
+static long long keys_count(void)
+{
+    redisReply *keys = SAY("KEYS", BASE ":*");
+    long long count = (long long)keys->elements;
+    freeReplyObject(keys);
+    return count;
+}
+
+/* A partition that neither side has: nothing of it stays, whatever its generations; its neighbours have theirs. */
+static void what_neither_side_has_is_forgotten_whole(void **state)
+{
+    (void)state;
+    char other[CHECKPOINT_TEXT_BYTES];
+    memset(&forgot, 0, sizeof(forgot));
+    make_truth(95, 300, 3);
+    struct worker *worker = worker_new(NULL, true);
+    begin_at_first(worker);
+    ack_to(worker, 100);
+    assert_true(flush(worker));
+    struct checkpoint old = position(100);
+    generation = 2; /* a second map beside it */
+    struct checkpoint begin = old;
+    begin.generation = 2;
+    begin.sequence_next = begin.source_next;
+    begin.leader_epoch = -1;
+    offset_track_free(worker->track);
+    worker->track =
+        offset_track_new(worker->store, TOPIC, PARTITION, &old, &begin, &begin, NULL, 0, worker);
+    ack_to(worker, 300);
+    assert_true(flush(worker));
+    DO("SADD", BASE ":unmapped:" FIELD, "x");
+    struct checkpoint at = position(10);
+    DO("HSET", BASE ":checkpoints", "other:3", checkpoint_text(&at, other));
+    DO("HSET", BASE ":checkpoints", "garbage", "x");
+    DO("HSET", BASE ":checkpoints", "worse:1", "x");
+    DO("SET", BASE ":map:other:3:x", "theirs");
+    offset_forget_list(worker->store, not_here, take_rows, NULL);
+    UNTIL(worker, forgot.listed_count == 1);
+    assert_int_equal(json_object_size(forgot.rows), 2); /* other, worse */
+    assert_string_equal(
+        json_string_value(json_object_get(json_object_get(forgot.rows, "other"), "other:3")),
+        other);
+    offset_forget_list(worker->store, any_topic, take_rows, NULL);
+    UNTIL(worker, forgot.listed_count == 2);
+    const char *text =
+        json_string_value(json_object_get(json_object_get(forgot.rows, TOPIC), FIELD));
+    long long before = keys_count();
+    offset_forget(worker->store, FIELD, other, take_gone, NULL); /* not what stands there */
+    offset_forget(worker->store, "worse:1", "x", take_gone, NULL);
+    offset_forget(worker->store, "garbage", "x", take_gone, NULL);
+    UNTIL(worker, forgot.answers_count == 3);
+    assert_int_equal(forgot.gone_count, 0);
+    assert_int_equal(keys_count(), before);
+    offset_forget(worker->store, FIELD, text, take_gone, NULL);
+    UNTIL(worker, forgot.answers_count == 4);
+    assert_int_equal(forgot.gone_count, 1);
+    assert_int_equal(number(SAY("HEXISTS", BASE ":checkpoints", FIELD)), 0);
+    assert_int_equal(keys_count(), before - 4); /* two maps, incarnations, unmapped */
+    assert_int_equal(number(SAY("EXISTS", BASE ":map:other:3:x")), 1);
+    assert_int_equal(number(SAY("HLEN", BASE ":checkpoints")), 3);
+    worker_free(worker);
+    json_decref(forgot.rows);
+    memset(&forgot, 0, sizeof(forgot));
+}
+
 static bool count_places(void *arg, const char *topic, int32_t partition,
                          const struct checkpoint *checkpoint)
 {
@@ -2014,6 +2171,8 @@ int main(void)
         T(calls_that_fail_at_once_are_made_again),
         T(a_flush_ends_in_time),
         T(events_are_kept),
+        T(repeats_are_counted_in_a_hash_that_does_not_grow),
+        T(what_neither_side_has_is_forgotten_whole),
         T(all_checkpoints_are_listed),
     };
     signal(SIGPIPE, SIG_IGN); /* as our programs do */

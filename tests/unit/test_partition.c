@@ -246,11 +246,11 @@ static void sequences_count_records_and_offsets_do_not(void **state)
     assert_int_equal(bench->ack.run.length, 1);
     assert_int_equal(bench->ack.at.source_next, 7);
     assert_int_equal(bench->ack.at.sequence_next, (int64_t)0x7fffffff + 2);
-    assert_true(partition_settle(&bench->core, false, &bench->ack)); /* over the marker */
+    assert_true(partition_settle(&bench->core, &bench->ack)); /* over the marker */
     assert_int_equal(bench->ack.run.length, 0);
     assert_int_equal(bench->core.at.source_next, 8);
     assert_int_equal(bench->core.at.target_next, 43);
-    assert_false(partition_settle(&bench->core, false, &bench->ack));
+    assert_false(partition_settle(&bench->core, &bench->ack));
 }
 
 static void a_hole_is_not_settled_while_something_is_in_the_window(void **state)
@@ -261,11 +261,11 @@ static void a_hole_is_not_settled_while_something_is_in_the_window(void **state)
     model_source_end_transaction(&bench->source, 0, false);
     place(bench, 0, 0, 0);
     assert_int_equal(take(bench, 0, 9), TOOK_OK);
-    assert_false(partition_settle(&bench->core, false, &bench->ack));
+    assert_false(partition_settle(&bench->core, &bench->ack));
     send_next(bench);
-    assert_false(partition_settle(&bench->core, false, &bench->ack));
+    assert_false(partition_settle(&bench->core, &bench->ack));
     assert_int_equal(answer(bench, 0, 0), ANSWERED_ADVANCED);
-    assert_true(partition_settle(&bench->core, false, &bench->ack));
+    assert_true(partition_settle(&bench->core, &bench->ack));
     assert_int_equal(bench->core.at.source_next, 4);
 }
 
@@ -332,9 +332,10 @@ static void empty_offsets_are_passed_with_the_next_record(void **state)
     assert_int_equal(take(bench, 0, 2), TOOK_OK);
     send_next(bench);
     assert_int_equal(answer(bench, 0, 100), ANSWERED_ADVANCED);
-    assert_false(partition_settle(&bench->core, false, &bench->ack));
+    assert_false(partition_settle(&bench->core, &bench->ack));
     assert_int_equal(bench->core.at.source_next, 3);
-    assert_true(partition_settle(&bench->core, true, &bench->ack));
+    partition_sure(&bench->core);
+    assert_true(partition_settle(&bench->core, &bench->ack));
     assert_int_equal(bench->core.at.source_next, 5);
     place(bench, 0, 100, 0);
     assert_int_equal(take(bench, 0, 3), TOOK_OK); /* the record behind them, too */

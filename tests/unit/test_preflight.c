@@ -359,6 +359,14 @@ static void more_partitions_than_the_session_bears(void **state)
     assert_non_null(strstr(w->list.list[0].hint, "\"session_timeout\": \"31s\""));
     w->config.limits.session_timeout_ms = 31000;
     SAYS(w, preflight_tell_capacity, PREFLIGHT_OK, "GiB free");
+    w->source_topic.parts_count = 4000;
+    w->topic.parts_count =
+        7000; /* of topics that the source deleted, say: no part of a second too few */
+    w->config.limits.session_timeout_ms = 17000;
+    w->list.count = 0;
+    preflight_tell_capacity(&w->preflight, &w->list);
+    assert_true(says(&w->list.list[0], PREFLIGHT_WARNING, "7000 partitions in one service"));
+    assert_non_null(strstr(w->list.list[0].hint, "\"session_timeout\": \"18s\""));
     w->source_topic.parts_count = 100000;
     w->list.count = 0;
     preflight_tell_capacity(&w->preflight, &w->list);

@@ -1350,6 +1350,48 @@ static void merged_batches_are_paired_by_record(void **state)
     assert_int_equal(bench->resume.runs.runs[0].source_first, 5);
 }
 
+static void where_nothing_was_passed_over_nothing_is_unsure(void **state)
+{
+    struct bench *bench = *state;
+    grow(bench, 3, 4);
+    copy(bench, 0);
+    copy(bench, 4);
+    stored(bench, 4, 4, 4, 0);
+    stands_at(bench, 8, 8, 8, 0);
+    assert_false(bench->resume.compacted);
+}
+
+/* The records that follow the checkpoint on the target stood just before it at the source, far behind its beginning. */
+static void before_the_checkpoint_nothing_is_too_deep(void **state)
+{
+    struct bench *bench = *state;
+    bench->options.before_span = 1000;
+    bench->options.read_bytes = 3000;
+    grow(bench, 20, 4);
+    copy_as(bench, 68, 64, 0);
+    copy_as(bench, 72, 68, 0);
+    model_source_compact(&bench->source, 0, true, false, 0);
+    model_source_compact(&bench->source, 17, true, false, 0);
+    stored(bench, 72, 0, 64, 0);
+    stands_at(bench, 76, 8, 72, 0);
+    assert_int_equal(bench->resume.event.gone_count, 4);
+}
+
+/* Retention took all that stood before the position, and none of it was passed over. */
+static void a_vanished_tail_is_counted_from_where_the_source_begins(void **state)
+{
+    struct bench *bench = *state;
+    bench->options.before_span = 1000;
+    grow(bench, 4, 4);
+    for (int64_t at = 0; at < 12; at += 4) {
+        copy(bench, at);
+    }
+    model_source_delete_before(&bench->source, 4);
+    bench->target.log_start = 12;
+    stored(bench, 4, 4, 4, 0);
+    stands_at(bench, 12, 12, 12, 0);
+}
+
 static void a_compacted_batch_leaves_its_holes_in_the_runs(void **state)
 {
     struct bench *bench = *state;
@@ -1473,6 +1515,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(merged_batches_are_paired_by_record),
+        T(where_nothing_was_passed_over_nothing_is_unsure),
+        T(before_the_checkpoint_nothing_is_too_deep),
+        T(a_vanished_tail_is_counted_from_where_the_source_begins),
         T(a_compacted_batch_leaves_its_holes_in_the_runs),
         T(a_merged_tail_is_found_without_a_checkpoint),
         T(another_filter_is_another_generation),

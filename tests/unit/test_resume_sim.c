@@ -875,7 +875,9 @@ static bool read_source(struct world *world, struct worker *worker, enum resume_
 {
     struct fetch_partition fetched;
     struct buf *block;
-    worker->source_epoch = world->source.epoch;
+    if (world->source.epoch != worker->source_epoch) {
+        return false;
+    }
     if (worker->position < 0) {
         worker->position = worker->resume.ask_from;
     }
@@ -1109,7 +1111,7 @@ static void fetch(struct world *world, struct worker *worker)
     struct ack ack;
     switch (partition_take(core, &fetched, block, &limits, &bounds, &refusal, &err)) {
     case TOOK_OK:
-        if (partition_settle(core, !world->cleaner, &ack)) {
+        if (partition_settle(core, &ack)) {
             say(world, "worker %d settles at %lld", (int)(worker - world->workers),
                 (long long)core->at.source_next);
         }

@@ -22,8 +22,11 @@ static struct world {
     int writes;
     int die_at; /* the write that does not come to be any more; 0 = none */
     bool fenced;
-    bool away;                       /* writes are not answered */
-    int renewed;                     /* that ends it */
+    bool away; /* writes are not answered */
+    const char *taken_by;
+    bool closed_by;
+    bool loses;  /* the next one stands, its answer is lost, and somebody becomes the writer */
+    int renewed; /* that ends it */
     bool first, second, open, third; /* what rows do */
     int first_acts, opens;
     bool second_fails, third_fails, soft_fails;
@@ -50,6 +53,19 @@ static bool store(void *arg, const struct control_record *records, size_t count,
             assert_true(strlen(records[i].value) < 512 << 10);
             json_object_set_new(world.topic, records[i].key, json_loads(records[i].value, 0, NULL));
         }
+    }
+    if (world.loses) {
+        json_t *ended = json_object_get(world.topic, "op/id");
+        world.loses = false;
+        world.fenced = true;
+        if (world.taken_by != NULL) { /* goes on with it: opens it again, at the next beat */
+            json_object_set_new(ended, "resumed_by", json_pack("[s]", world.taken_by));
+            json_object_set_new(ended, "open", json_true());
+        }
+        if (world.closed_by) { /* took it over before, and closed it himself */
+            json_object_set_new(ended, "state", json_string("undone"));
+        }
+        return err_set(err, ERR_RETRY, "no answer");
     }
     return true;
 }
@@ -542,6 +558,48 @@ static void a_close_that_fails_leaves_it_open(void **state)
     assert_string_equal(json_string_value(json_object_get(record, "state")), "done");
 }
 
+/* Who becomes the writer next finds nothing open, so nobody took it over: the end is looked for before that is said. */
+static void a_close_that_stands_is_one_though_nobody_said_so(void **state)
+{
+    struct err err = {0};
+    (void)state;
+    struct journal *journal = begun(true);
+    const struct control_record order = {.key = "order", .value = "{\"state\":\"run\"}"};
+    world.loses = true;
+    assert_true(journal_close(journal, json_pack("{sssf}", "state", "done", "rto_s", 1.234), &order,
+                              1, &err));
+    assert_false(journal_lost(journal));
+    assert_int_equal(world.renewed, 0); /* who writes now is left alone */
+    journal_free(journal);
+    assert_non_null(json_object_get(world.topic, "order"));
+    assert_true(json_is_false(json_object_get(json_object_get(world.topic, "op/id"), "open")));
+}
+
+/* Fenced before it stood; or somebody goes on with what it left, since. */
+static void a_close_that_does_not_stand_is_none(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct err err = {0};
+        begin(state);
+        struct journal *journal = begun(true);
+        world.loses = i > 0;
+        world.fenced = i == 0;
+        world.taken_by = i == 1 ? "bob" : NULL;
+        world.closed_by = i == 2;
+        if (i == 0) {
+            take_over("resumed_by", json_pack("[s]", "bob"));
+        }
+        assert_false(journal_close(journal, json_pack("{ss}", "state", "done"), NULL, 0, &err));
+        assert_true(journal_lost(journal));
+        assert_non_null(strstr(err.what, "another operator"));
+        assert_int_equal(world.renewed, 0);
+        journal_free(journal);
+        end(state);
+    }
+    begin(state);
+}
+
 /* A beat is due each time that it is looked, but for a millisecond. */
 static int64_t hasty_ms(const struct clock *clock)
 {
@@ -660,6 +718,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_operator_who_took_over_is_left_alone, begin, end),
         cmocka_unit_test_setup_teardown(before_its_first_record_nothing_is_ours, begin, end),
         cmocka_unit_test_setup_teardown(a_close_that_fails_leaves_it_open, begin, end),
+        cmocka_unit_test_setup_teardown(a_close_that_stands_is_one_though_nobody_said_so, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(a_close_that_does_not_stand_is_none, begin, end),
         cmocka_unit_test_setup_teardown(the_beat_takes_nothing_from_under_a_reader, begin, end),
         cmocka_unit_test_setup_teardown(large_evidence_is_cut_and_found, begin, end),
         cmocka_unit_test_setup_teardown(old_steps_are_deleted, begin, end),
