@@ -258,6 +258,9 @@ def test_silent_broker_is_told_and_ends(new_cluster, own):
         assert line["kind"] == "retry" and time.monotonic() - began < 12, line
         late = wait_for("an unconfirmed state", lambda: next((x for x in watch.drain(1) if x.get("why") != "-"), None))
         assert late["keeper"] == "w"
+        put(writer, "keeper", {"worker": "x"})
+        writer.send("write")  # what is open cannot be ended: librdkafka may wait for that for ever
+        assert writer.expect("write", timeout=14)["kind"] == "retry"
     finally:
         cluster.broker(1).sigcont()
     watch.expect("state", code=0, why="-", timeout=20)
@@ -269,5 +272,6 @@ def test_silent_broker_is_told_and_ends(new_cluster, own):
             break
         put(writer, "keeper", {"worker": "y"})
     assert line["event"] == "written", line
+    assert any(line["event"] == "renewed" for line in writer.seen), "by a writer made anew"
     watch.expect("state", keeper="y")
     assert writer.quit() == 0 and watch.quit() == 0
