@@ -106,9 +106,9 @@ def test_compacted_topic_with_killed_workers(own_line):
 
 @pytest.mark.long
 def test_a_batch_of_another_reading_is_found_by_reading_back(own_line):
-    """S4, S15: a worker read a batch before compaction, and dies; another one reads it after. The first one's batch arrives when
-    the second one has its place: as many records under the same sequences, so the broker answers the second one's
-    with success and drops it. Not one of its records is lost."""
+    """S4, S15: a worker read a batch before compaction, and dies; another one reads it after. The first one's batch
+    arrives when the second one has its place: as many records under the same sequences, so the broker answers the
+    second one's with success and drops it. Not one of its records is lost."""
     source, target, make = own_line({"log.cleaner.backoff.ms": 200, "log.cleaner.delete.retention.ms": 3600000})
     source.create_topic("t", partitions=1, config=COMPACTED)
     one = make(["t"])
