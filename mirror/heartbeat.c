@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "mirror/beat_rows.h"
+#include "offsets/checkpoint.h"
 
 #define BEAT_MS         1000
 #define FAULT_REPEAT_MS 30000 /* Redis may have been flushed: what it took is told again */
@@ -346,39 +347,15 @@ static void order_delete(struct heartbeat *heartbeat, const char *field, size_t 
     redis_call_script(heartbeat->redis, &order_delete_script, 1, 3, argv, lens, call_done, call);
 }
 
-/* "TOPIC:PARTITION"; Kafka's names hold no colon. */
-static bool field_parse(const char *field, size_t len, char topic[250], int32_t *out_partition)
-{
-    const char *colon = memrchr(field, ':', len);
-    size_t topic_len = colon ? (size_t)(colon - field) : 0;
-    size_t digits = colon ? len - topic_len - 1 : 0;
-    if (topic_len == 0 || topic_len > 249 || digits == 0 || digits > 9 ||
-        memchr(field, '\0', len)) {
-        return false;
-    }
-    int32_t partition = 0;
-    for (size_t i = 0; i < digits; i++) {
-        char c = colon[1 + i];
-        if (c < '0' || c > '9') {
-            return false;
-        }
-        partition = partition * 10 + (c - '0'); /* nine digits fit */
-    }
-    memcpy(topic, field, topic_len);
-    topic[topic_len] = '\0';
-    *out_partition = partition;
-    return true;
-}
-
 /* true: handed over, or garbage that nobody can take; delete it. */
 static bool order_take(struct heartbeat *heartbeat, const char *field, size_t field_len,
                        const char *value, size_t value_len)
 {
-    char topic[250];
+    char topic[TOPIC_NAME_BYTES];
     int32_t partition = 0;
     struct err err = {0};
     json_t *order = NULL;
-    if (!field_parse(field, field_len, topic, &partition)) {
+    if (!place_parse(field, field_len, topic, &partition)) {
         err_set(&err, ERR_REFUSED, "the field is not TOPIC:PARTITION");
     } else if (value_len > ORDER_BYTES) {
         err_set(&err, ERR_REFUSED, "longer than %d bytes", ORDER_BYTES);

@@ -470,9 +470,9 @@ bool partition_same(const struct partition *partition, const struct batch *found
         return err_wrap(err, "reading back target offset %lld", (long long)parcel->target_first);
     }
     err_set(err, ERR_RETRY,
-            "target offset %lld holds other records than those of source offsets %lld..%lld that "
-            "the broker "
-            "took for a repeat: an earlier reading of the source, before compaction, arrived late",
+            "target offset %lld holds other records than those of source offsets %lld..%lld, which "
+            "the broker took for their repeat: an earlier reading of the source, before "
+            "compaction, arrived late",
             (long long)parcel->target_first, (long long)parcel->source_first,
             (long long)parcel->source_next - 1);
     return false;

@@ -39,8 +39,7 @@ struct parcel {
     int64_t sequence;     /* of its first record, 64 bit */
     int64_t target_first; /* where the broker must put it */
     int64_t sent_ms;
-    bool
-        read_back; /* it flies alone, and is on the target when it was read there: see partition_proven() */
+    bool read_back;          /* it flies alone, and counts when it was read on the target */
     struct recode_run *runs; /* where its records stood, when it was re-encoded; NULL: one run */
     size_t runs_count;
 };
@@ -60,12 +59,11 @@ struct partition {
     bool
         opened; /* an acknowledgment came on this connection and leader epoch: more than one may fly */
     bool alone; /* one batch flies at a time, always: no sequence keeps the order */
-    int64_t
-        unsure_records; /* the most that a worker before us, of the same ids, had on its way; 0 = none has ours */
-    int64_t unsure_until; /* sequence behind those, since the position was found */
-    bool compacted; /* offsets there were found empty: who read the source before they were may have
-                       counted otherwise from there on */
-    bool empty_behind;         /* so are those between the last record taken in and fetch_next */
+    /* A worker before us, under the same ids, read the source before compaction emptied offsets of it: it counted otherwise. */
+    int64_t unsure_records;    /* the most that it had on its way; 0 = none has our ids */
+    int64_t unsure_until;      /* sequence behind those */
+    bool compacted;            /* empty offsets were met since the position was found */
+    bool empty_behind;         /* .. behind the last record taken in, before fetch_next */
     struct parcel *parcels;    /* ring */
     uint32_t parcels_capacity; /* power of two */
     uint32_t head;             /* oldest in flight */
@@ -153,9 +151,9 @@ struct ack {               /* a stretch that is on the target: the arrow from si
 };
 enum partition_answered {
     ANSWERED_ADVANCED, /* *out_ack is filled */
-    ANSWERED_UNPROVEN, /* the broker says success, and may mean another reading's batch: read it back */
-    ANSWERED_DOUBT,   /* resume; err says why */
-    ANSWERED_REFUSED, /* the broker will never take it: fault; err says why */
+    ANSWERED_UNPROVEN, /* success, maybe for another reading's batch: read it back */
+    ANSWERED_DOUBT,    /* resume; err says why */
+    ANSWERED_REFUSED,  /* the broker will never take it: fault; err says why */
 };
 /* The answer for the oldest batch in flight. A re-encoded batch can hold several runs: partition_more() until false
  * tells the others, each with the position behind it. */

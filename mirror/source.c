@@ -129,10 +129,6 @@ static void refused(struct task *task, const struct partition_refusal *refusal,
     task_fault(task, FAULT_BATCH_REFUSED, refusal->source_first, refusal->source_next, &why);
 }
 
-/* Of a worker that died nothing arrives later than this: a broker that answered our resume has it in its socket, and serves
- * that connection, or has ended it, within the seconds that each request may wait for replicas. */
-#define LATE_MS 300000
-
 static void take_records(struct task *task, struct fetch_partition *fetched, struct buf *block)
 {
     struct partition_refusal refusal;
@@ -215,6 +211,10 @@ static void fetch_failed(struct task *task, int16_t error)
         cluster_denied(task->engine->source, error, ACL_READ, ACL_TOPIC, task->topic, lacks);
     task_trouble_is(task, denied ? lacks : info->name);
 }
+
+/* Of a worker that died nothing arrives later than this: a broker that answered our resume has it in its socket, and serves
+ * that connection, or has ended it, within the seconds that each request may wait for replicas. */
+#define LATE_MS 300000
 
 static void take_partition(struct task *task, struct fetch_partition *fetched, struct buf *block)
 {

@@ -42,6 +42,22 @@ bool decimal_parse(const char *text, size_t len, int64_t *out)
     return true;
 }
 
+bool place_parse(const char *field, size_t len, char out_topic[TOPIC_NAME_BYTES],
+                 int32_t *out_partition)
+{
+    const char *colon = memrchr(field, ':', len);
+    size_t topic_len = colon == NULL ? 0 : (size_t)(colon - field);
+    int64_t partition;
+    if (topic_len == 0 || topic_len >= TOPIC_NAME_BYTES || memchr(field, '\0', len) != NULL ||
+        !decimal_parse(colon + 1, len - topic_len - 1, &partition) || partition < 0 ||
+        partition > INT32_MAX) {
+        return false;
+    }
+    snprintf(out_topic, TOPIC_NAME_BYTES, "%.*s", (int)topic_len, field);
+    *out_partition = (int32_t)partition;
+    return true;
+}
+
 /* One field up to the next space or the end; *pos stands behind the space afterwards. */
 static bool take_field(const char **pos, const char *end, const char **out_field, size_t *out_len)
 {

@@ -41,6 +41,11 @@ bool checkpoint_parse(const char *text, size_t len, struct checkpoint *out, stru
 /* A decimal integer in its one shortest form: no sign but '-', no leading zero, no space. */
 bool decimal_parse(const char *text, size_t len, int64_t *out);
 
+#define TOPIC_NAME_BYTES 250 /* Kafka's longest name, and its end */
+/* "TOPIC:PARTITION", as fields of Redis name a partition; Kafka's names hold no colon. false: it is none */
+bool place_parse(const char *field, size_t len, char out_topic[TOPIC_NAME_BYTES],
+                 int32_t *out_partition);
+
 /* The name of the map that this checkpoint's runs belong to: first 16 hex digits of both topic ids and the
  * generation, "SSSSSSSSSSSSSSSS.TTTTTTTTTTTTTTTT.G" (see design: INCARNATION). */
 #define INCARNATION_BYTES 48

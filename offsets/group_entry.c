@@ -472,23 +472,17 @@ static const char *last_colon(const char *text, size_t len)
 }
 
 bool group_field_parse(const char *text, size_t len, char out_group[GROUP_FIELD_BYTES],
-                       char out_topic[250], int32_t *out_partition)
+                       char out_topic[TOPIC_NAME_BYTES], int32_t *out_partition)
 {
-    int64_t partition;
     const char *second = last_colon(text, len);
     const char *first = second == NULL ? NULL : last_colon(text, (size_t)(second - text));
     if (first == NULL || len >= GROUP_FIELD_BYTES || memchr(text, '\0', len) != NULL) {
         return false;
     }
     size_t group_len = (size_t)(first - text);
-    size_t topic_len = (size_t)(second - first) - 1;
-    if (topic_len == 0 || topic_len >= 250 ||
-        !decimal_parse(second + 1, (size_t)(text + len - second) - 1, &partition) ||
-        partition < 0 || partition > INT32_MAX) {
+    if (!place_parse(first + 1, len - group_len - 1, out_topic, out_partition)) {
         return false;
     }
     snprintf(out_group, GROUP_FIELD_BYTES, "%.*s", (int)group_len, text);
-    snprintf(out_topic, 250, "%.*s", (int)topic_len, first + 1);
-    *out_partition = (int32_t)partition;
     return true;
 }

@@ -176,6 +176,6 @@ bool group_field_text(const char *group, const char *topic, int32_t partition,
                       char out[GROUP_FIELD_BYTES]);
 MUST_CHECK
 bool group_field_parse(const char *text, size_t len, char out_group[GROUP_FIELD_BYTES],
-                       char out_topic[250], int32_t *out_partition);
+                       char out_topic[TOPIC_NAME_BYTES], int32_t *out_partition);
 
 #endif

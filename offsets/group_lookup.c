@@ -173,18 +173,16 @@ static bool take_checkpoint(struct group_table *table, const char *field, size_t
                             const char *value, size_t value_len)
 {
     struct checkpoint checkpoint;
-    int64_t partition;
+    char name[TOPIC_NAME_BYTES];
+    int32_t partition;
     struct err err;
-    const char *colon = memrchr(field, ':', field_len);
-    size_t topic_len = colon == NULL ? 0 : (size_t)(colon - field);
-    if (topic_len == 0 || topic_len >= 250 || memchr(field, '\0', field_len) != NULL ||
-        !decimal_parse(colon + 1, field_len - topic_len - 1, &partition) || partition < 0 ||
-        partition > INT32_MAX || !checkpoint_parse(value, value_len, &checkpoint, &err)) {
+    if (!place_parse(field, field_len, name, &partition) ||
+        !checkpoint_parse(value, value_len, &checkpoint, &err)) {
         return false;
     }
     /* What is not mirrored, and has no place, is nothing to us: topics that both sides have deleted stand there, too. */
-    struct group_topic *topic = group_topic_find(table, field, topic_len);
-    struct group_part *part = topic == NULL ? NULL : group_part_make(topic, (int32_t)partition);
+    struct group_topic *topic = group_topic_find(table, name, strlen(name));
+    struct group_part *part = topic == NULL ? NULL : group_part_make(topic, partition);
     if (part != NULL) {
         group_part_checkpoint(table, part, &checkpoint);
     }
@@ -211,7 +209,7 @@ static bool take_field(struct group_table *table, const char *field, size_t fiel
                        const char *value, size_t value_len)
 {
     char group[GROUP_FIELD_BYTES];
-    char topic[250];
+    char topic[TOPIC_NAME_BYTES];
     int32_t partition;
     struct err err;
     struct group_entry kept = {0};

@@ -22,7 +22,7 @@ struct scan {
 static void take(struct scan *scan, const redisReply *field, const redisReply *value)
 {
     char group[GROUP_FIELD_BYTES];
-    char topic[250];
+    char topic[TOPIC_NAME_BYTES];
     int32_t partition;
     struct group_entry entry = {0};
     struct err err;

@@ -8,8 +8,6 @@
 #include "base/heap.h"
 #include "offsets/offset_inside.h"
 
-#define TOPIC_BYTES 250
-
 /* Its maps are those of the index, and the checkpoint's own. */
 static struct redis_script forget_script = {
     .name = "forget",
@@ -32,29 +30,14 @@ struct list_call {
     void *arg;
 };
 
-/* "TOPIC:PARTITION". */
-static bool place_of(const char *field, char topic[TOPIC_BYTES], int32_t *out_partition)
-{
-    const char *colon = strrchr(field, ':');
-    size_t len = colon == NULL ? 0 : (size_t)(colon - field);
-    int64_t partition;
-    if (len == 0 || len >= TOPIC_BYTES ||
-        !decimal_parse(colon + 1, strlen(colon + 1), &partition) || partition < 0 ||
-        partition > INT32_MAX) {
-        return false;
-    }
-    snprintf(topic, TOPIC_BYTES, "%.*s", (int)len, field);
-    *out_partition = (int32_t)partition;
-    return true;
-}
-
 static void take_row(const struct list_call *call, json_t *rows, const redisReply *field,
                      const redisReply *text)
 {
-    char topic[TOPIC_BYTES];
+    char topic[TOPIC_NAME_BYTES];
     int32_t partition;
     if (field->type != REDIS_REPLY_STRING || text->type != REDIS_REPLY_STRING ||
-        !place_of(field->str, topic, &partition) || !call->wanted(call->arg, topic)) {
+        !place_parse(field->str, field->len, topic, &partition) ||
+        !call->wanted(call->arg, topic)) {
         return;
     }
     json_t *of_topic = json_object_get(rows, topic);
@@ -121,12 +104,13 @@ static void put_prefix(struct script_arguments *arguments, char *take_key)
 void offset_forget(struct offset_store *store, const char *field, const char *text,
                    void (*done)(void *arg, bool gone), void *arg)
 {
-    char topic[TOPIC_BYTES];
+    char topic[TOPIC_NAME_BYTES];
     char incarnation[INCARNATION_BYTES];
     int32_t partition;
     struct checkpoint at;
     struct err why = {0};
-    if (!offset_store_usable(store, &why) || !place_of(field, topic, &partition) ||
+    if (!offset_store_usable(store, &why) ||
+        !place_parse(field, strlen(field), topic, &partition) ||
         !checkpoint_parse(text, strlen(text), &at, &why)) { /* docs/faults.md#garbage */
         done(arg, false);
         return;

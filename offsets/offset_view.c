@@ -63,22 +63,16 @@ bool offset_view_checkpoint(struct offset_view *view, const char *topic, int32_t
     return ok;
 }
 
-static bool take_checkpoint(const redisReply *field, const redisReply *value, char topic[300],
-                            int32_t *out_partition, struct checkpoint *out, struct err *err)
+static bool take_checkpoint(const redisReply *field, const redisReply *value,
+                            char topic[TOPIC_NAME_BYTES], int32_t *out_partition,
+                            struct checkpoint *out, struct err *err)
 {
-    int64_t partition;
     if (field->type != REDIS_REPLY_STRING || value->type != REDIS_REPLY_STRING) {
         return err_set(err, ERR_REFUSED, "Redis answers in a strange form");
     }
-    snprintf(topic, 300, "%s", field->str);
-    char *colon = strrchr(topic, ':');
-    if (colon == NULL || field->len >= 300 ||
-        !decimal_parse(colon + 1, strlen(colon + 1), &partition) || partition < 0 ||
-        partition > INT32_MAX) {
+    if (!place_parse(field->str, field->len, topic, out_partition)) {
         return err_set(err, ERR_REFUSED, "that is no TOPIC:PARTITION");
     }
-    *colon = '\0';
-    *out_partition = (int32_t)partition;
     return checkpoint_parse(value->str, value->len, out, err);
 }
 
@@ -98,7 +92,7 @@ bool offset_view_each_checkpoint(struct offset_view *view,
     bool more = true;
     for (size_t i = 0; ok && more && reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements;
          i += 2) {
-        char topic[300];
+        char topic[TOPIC_NAME_BYTES];
         int32_t partition = 0;
         struct checkpoint checkpoint;
         ok = take_checkpoint(reply->element[i], reply->element[i + 1], topic, &partition,
